@@ -1,0 +1,69 @@
+# make        format, lint, types, then all tests: what CI runs
+# make run    the daemon in the foreground on config.toml: client "demo", everything under var/
+# make test   all tests with branch coverage
+# make check  format, lint, types
+# make demo   a real sshd and the daemon on loopback, three uploads, everything they lead to; ends by itself
+# make lock   pin the newest versions of all dependencies, with hashes
+# make clean  remove what make has made; var/ stays
+#
+# Needs Python 3.11 or newer with its venv module, PYTHON=python3.12 to choose one. All else comes into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
+# The lock holds what PyPI has, whatever indexes and folders this machine's pip looks into.
+COMPILE := env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null .venv-lock/bin/pip-compile --quiet \
+	--upgrade --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --no-emit-options --no-emit-trusted-host
+
+.PHONY: all run test check demo lock clean
+.DELETE_ON_ERROR:
+
+all: check test
+
+run: .venv/.can-run
+	@mkdir -p var/demo/upload
+	@echo 'Drop a CSV file into  var/demo/upload/   (samples: cp tests/data/*.csv var/demo/upload/)'
+	@echo 'Look for the answer in  var/demo/upload/.bak/  and in the mail,  var/state/mail/new/'
+	@echo 'Ctrl-C ends.'
+	@exec $(BIN)/rosterd run --config config.toml
+
+test: .venv/.can-test
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+check: .venv/.can-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+demo: .venv/.can-run
+	@$(BIN)/python -m deploy.demo
+
+clean:
+	rm -rf .venv .venv-lock dist .coverage htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.can-test: requirements-dev.lock .venv/.can-run
+	$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv/.can-run: requirements.lock pyproject.toml | .venv/bin/python
+	$(PIP) --require-hashes -r requirements.lock
+	$(PROJECT)
+	@touch $@
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'rosterd needs Python 3.11 or newer as $(PYTHON); name another by: make PYTHON=python3.12'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo 'Python cannot make virtual environments here. On Debian and Ubuntu: apt-get install python3-venv'; exit 1; }
+	$(PYTHON) -m venv .venv
+
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet pip-tools
+	$(COMPILE) --build-deps-for editable --output-file requirements.lock pyproject.toml
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' \
+		> .venv-lock/dev.in
+	$(COMPILE) --output-file requirements-dev.lock requirements.lock .venv-lock/dev.in
