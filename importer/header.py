@@ -1,0 +1,229 @@
+"""The header of a file: under which delimiter it reads best, what each column is, and help when it does not fit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from importer.attributes import (
+    ATTRIBUTES,
+    POSSIBLE_NAMES,
+    REPORT_NAMES,
+    TOKEN_NAME,
+    is_password,
+    nearest,
+    same_but_for_spelling,
+)
+from importer.model import FileRejected
+from importer.settings import ClientSettings
+
+_DELIMITERS: Final = (",", ";", "\t", "|")
+_DELIMITER_NAMES: Final = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a pipe (|)"}
+_SEP_LINE: Final = re.compile(r'"?sep=([^\r\n"])"?[ \t,;]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
+_LINES_TO_SEARCH: Final = 10
+_GUARDED: Final = re.compile(r"'+[=+\-@\t\r]")
+_NOT_A_NAME: Final = re.compile(r"[@/:]|\d{3}|^\d+$")
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What the columns of a file are. Indexes count from 0, columns in messages from A."""
+
+    delimiter: str
+    first_line: int  # 2 after a "sep=" line, else 1
+    line: int  # where the header starts
+    titles: tuple[str, ...]  # as written, without the empty ones at the end
+    columns: dict[str, tuple[int, ...]]  # attribute -> its columns, the one that counts first at the front
+    echoed: tuple[int, ...]  # columns that are sent back: neither secrets nor rosterd's own
+    secret: tuple[str, ...] = ()  # titles of columns with tokens or passwords
+    nameless: tuple[int, ...] = ()  # columns that must stay empty
+
+    @property
+    def width(self) -> int:
+        """Return the number of fields a row has to have."""
+        return len(self.titles)
+
+
+class _Reading(msgspec.Struct, frozen=True):
+    """The header as it reads under one delimiter."""
+
+    delimiter: str
+    line: int
+    cells: list[str]
+    known: int
+    near: int
+
+
+def unguarded(cell: str) -> str:
+    """Undo the leading ' that keeps a spreadsheet from running a cell; the inverse of `receipt.guarded`."""
+    return cell[1:] if _GUARDED.match(cell) else cell
+
+
+def delimiter_name(delimiter: str) -> str:
+    """Return the delimiter in words."""
+    return _DELIMITER_NAMES.get(delimiter, f'"{delimiter}"')
+
+
+def read(head: str, client: ClientSettings, max_columns: int) -> Header:
+    """
+    Find the header in the first characters of a file.
+
+    The delimiter is the one under which most names are known; then most nearly known; then most fields; then the comma.
+    Raises FileRejected with all that is wrong with the header in one answer.
+    """
+    sep = _SEP_LINE.match(head)
+    first_line = 2 if sep else 1
+    text = head[sep.end() :] if sep else head
+    candidates = tuple(dict.fromkeys(((sep[1],) if sep else ()) + _DELIMITERS))
+    readings = [reading for each in candidates if (reading := _reading(text, each, first_line, client))]
+    if not readings:
+        raise FileRejected("file.empty", "the file has no line with content. Run the export again.")
+    best = max(readings, key=lambda reading: (reading.known, reading.near, len(reading.cells)))
+    titles = [unguarded(cell).strip() for cell in best.cells]
+    while titles and not titles[-1]:
+        titles.pop()
+    if len(titles) > max_columns:
+        raise FileRejected(
+            "limit.columns", f"line {best.line}: {len(titles):,} columns; at most {max_columns} are taken."
+        )
+    if not best.known:
+        _help_without_header(text, best, first_line, client)
+    header = _bind(best, tuple(titles), first_line, client)
+    return msgspec.structs.replace(header, nameless=_nameless(titles, len(best.cells)))
+
+
+def _nameless(titles: list[str], width: int) -> tuple[int, ...]:
+    return (*(index for index, title in enumerate(titles) if not title), *range(len(titles), width))
+
+
+def _records(text: str, delimiter: str, first_line: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records that have content as (line, cells), until the text ends or breaks."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    line = first_line
+    try:
+        for cells in reader:
+            if any(map(str.strip, cells)):
+                yield line, cells
+            line = first_line + reader.line_num
+    except csv.Error:
+        return
+
+
+def _reading(text: str, delimiter: str, first_line: int, client: ClientSettings) -> _Reading | None:
+    found = next(_records(text, delimiter, first_line), None)
+    if found is None:
+        return None
+    line, cells = found
+    names = [unguarded(cell).strip() for cell in cells[:1024]]
+    known = sum(name in POSSIBLE_NAMES or name in client.columns or name == TOKEN_NAME for name in names)
+    near = sum(bool(nearest(name)) for name in names if name)
+    return _Reading(delimiter, line, cells, known, near)
+
+
+def _bind(reading: _Reading, titles: tuple[str, ...], first_line: int, client: ClientSettings) -> Header:
+    """Give each column its attribute; raise with every problem of the header."""
+    columns: dict[str, list[int]] = {}
+    unknown, repeated, secret, echoed = [], [], [], []
+    for index, title in enumerate(titles):
+        if title and title in titles[:index]:
+            repeated.append(f'"{title}" stands twice: remove or rename one of the two columns')
+            continue
+        name = client.columns.get(title, title)
+        if title == TOKEN_NAME or (is_password(title) and _ignored(title, client)):
+            secret.append(title)
+        elif title in REPORT_NAMES:
+            continue
+        elif name in POSSIBLE_NAMES:
+            columns.setdefault(POSSIBLE_NAMES[name].name, []).append(index)
+            echoed.append(index)
+        elif _ignored(title, client):
+            echoed.append(index)
+        else:
+            unknown.append(_unknown(title, client))
+    missing = _missing(columns, client)
+    if unknown or repeated or missing:
+        raise _refusal(reading, unknown, repeated, missing)
+    return Header(
+        delimiter=reading.delimiter,
+        first_line=first_line,
+        line=reading.line,
+        titles=titles,
+        columns={name: _by_precedence(name, indexes, titles) for name, indexes in columns.items()},
+        echoed=tuple(echoed),
+        secret=tuple(secret),
+    )
+
+
+def _by_precedence(name: str, indexes: list[int], titles: tuple[str, ...]) -> tuple[int, ...]:
+    order = ATTRIBUTES[name].names
+    return tuple(sorted(indexes, key=lambda i: order.index(titles[i]) if titles[i] in order else len(order)))
+
+
+def _ignored(title: str, client: ClientSettings) -> bool:
+    """Tell whether the column is left out knowingly: nameless, mapped to nothing, or unknown where that is allowed."""
+    if not title or client.columns.get(title) == "":
+        return True
+    # A name that is right but for its spelling is never ignored: its data would vanish silently.
+    return client.unknown_columns == "ignore" and title not in client.columns and not same_but_for_spelling(title)
+
+
+def _unknown(title: str, client: ClientSettings) -> str:
+    shown = f'"{title[:80]}"'
+    if is_password(title):
+        return f"{shown} holds passwords, and passwords are never imported: remove the column"
+    if exact := same_but_for_spelling(title):
+        return f'{shown} must be written "{exact}"'
+    if title in client.columns:
+        return f'{shown} is mapped to "{client.columns[title]}", which is no attribute: ask us to correct the mapping'
+    proposal = nearest(title)
+    return f'{shown} is not known; did you mean "{proposal}"?' if proposal else f"{shown} is not known"
+
+
+def _missing(columns: dict[str, list[int]], client: ClientSettings) -> list[str]:
+    needed = ["unique_id"] if client.login_source else ["unique_id", "login_source"]
+    return [f'"{name}" is missing' for name in needed if name not in columns]
+
+
+def _refusal(reading: _Reading, unknown: list[str], repeated: list[str], missing: list[str]) -> FileRejected:
+    code = "header.unknown" if unknown else "header.repeated" if repeated else "header.missing"
+    return FileRejected(
+        code,
+        f"line {reading.line}, read with {_separation(reading)}: " + "; ".join((*unknown, *repeated, *missing)) + ". "
+        "Correct the first line and upload the file again.",
+        line=reading.line,
+    )
+
+
+def _separation(reading: _Reading) -> str:
+    if len(reading.cells) > 1:
+        return f"{delimiter_name(reading.delimiter)} between the names"
+    return "no comma, semicolon, tab or pipe between the names"
+
+
+def _help_without_header(text: str, best: _Reading, first_line: int, client: ClientSettings) -> None:
+    """Raise header.missing when a later line is the header, or when the first line is a user."""
+    for delimiter in _DELIMITERS:
+        for line, cells in _records(text, delimiter, first_line):
+            if line > best.line + _LINES_TO_SEARCH:
+                break
+            names = [cell.strip() for cell in cells]
+            if line > best.line and "unique_id" in {client.columns.get(name, name) for name in names}:
+                above = f"lines {first_line}-{line - 1}" if line - 1 > first_line else f"line {first_line}"
+                raise FileRejected(
+                    "header.missing",
+                    f"line {best.line} is not a line of column names; line {line} looks like the header: "
+                    f"delete {above} and upload the file again.",
+                    line=best.line,
+                )
+    if any(_NOT_A_NAME.search(cell) for cell in best.cells) and not best.near:
+        columns = ("unique_id", "login_source", "first_name", "last_name", "email")
+        raise FileRejected(
+            "header.missing",
+            f"line {best.line} looks like a user, not like column names. Put a line of names above it, in the order of "
+            f"your columns, such as: {best.delimiter.join(columns)}",
+            line=best.line,
+        )

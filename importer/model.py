@@ -1,0 +1,146 @@
+"""What passes between the stages: frozen values, and the one exception that refuses a whole file."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+
+import msgspec
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One uploaded file that is ours alone: it lies in `.work/<claim_id>/<name>`.
+
+    `folder_fd` is an open handle on that claim folder; the pipeline reads the upload and writes its drafts
+    (`.failed.csv`, `.result.txt`) relative to it, never through a path.
+    """
+
+    claim_id: str  # "<UTC stamp>-<8 hex>", sorts by time of claim
+    client: str
+    name: bytes  # as uploaded: bytes, trusted for nothing
+    folder_fd: int
+    archive: bytes  # the name the upload will have in `.bak`, "<stem>.<UTC stamp>.csv"
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    claimed_at: datetime
+
+    @property
+    def failed_csv(self) -> bytes:
+        """Return the name of the failed CSV in `.bak`."""
+        return self._stem + b".failed.csv"
+
+    @property
+    def result_txt(self) -> bytes:
+        """Return the name of the result text in `.bak`."""
+        return self._stem + b".result.txt"
+
+    @property
+    def _stem(self) -> bytes:
+        return self.archive.rpartition(b".")[0] or self.archive
+
+    @property
+    def file(self) -> str:
+        """Return the name as text that any log, database or terminal can hold."""
+        return printable(self.name)
+
+
+class Outcome(enum.StrEnum):
+    """How a file ended."""
+
+    IMPORTED = "imported"  # every row applied, or found unchanged
+    PARTLY = "partly"  # something applied, something failed
+    REFUSED = "refused"  # nothing applied
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing wrong with one row."""
+
+    code: str  # "9033"; see importer/codes.py
+    field: str  # the attribute, "" when it is the whole row
+    detail: str  # what is wrong and what to do; never holds a cell value, so that equal problems group
+    precise: str = ""  # the same with the value at hand, for the failed CSV alone
+
+
+class ProblemGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """All rows of a file that have the same problem."""
+
+    code: str
+    field: str
+    detail: str
+    rows: int
+    first_line: int
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """A warning: something the client should know although the row, or the file, was applied."""
+
+    code: str  # "file.no_users"; see importer/codes.py
+    detail: str  # never holds the value of a personal attribute
+    field: str = ""
+    rows: int = 0  # 0: it is about the file as a whole
+    first_line: int = 0
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """How many rows ended how. `repeated` rows equal an earlier row of the same file and count for nothing else."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    repeated: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows with content below the header."""
+        return self.applied + self.failed + self.repeated
+
+    @property
+    def applied(self) -> int:
+        """Return the number of rows that now stand in the database as the file has them."""
+        return self.created + self.updated + self.unchanged
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """All there is to say about one file once it is dealt with."""
+
+    claim: Claim
+    sha256: str
+    outcome: Outcome
+    tally: Tally
+    finished_at: datetime
+    problems: tuple[ProblemGroup, ...] = ()  # most rows first; the failed CSV has them row by row
+    warnings: tuple[Notice, ...] = ()
+    refusal: FileRejected | None = None
+
+
+# The drafts in the claim folder. No upload can have these names: names that begin with a dot are never claimed.
+FAILED_DRAFT = b".failed.csv"
+RESULT_DRAFT = b".result.txt"
+
+
+class FileRejected(Exception):
+    """
+    The file as a whole cannot be imported; nothing of it is applied.
+
+    `code` is one of importer/codes.py, `detail` says where, what is wrong, what was expected and what to do.
+    """
+
+    def __init__(self, code: str, detail: str, *, line: int = 0) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.line = line
+
+
+class Interrupted(Exception):
+    """The process was told to stop while a file was being imported; nothing of it was applied."""
+
+
+def printable(name: bytes) -> str:
+    """Return a file name as ASCII-safe-enough text: valid UTF-8 as it is, other bytes and controls escaped."""
+    text = name.decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,0 +1,494 @@
+"""
+Bytes to rows: kind of file, encoding, delimiter, header, records. Memory is constant whatever the file.
+
+A file is read twice. `survey` goes over the bytes and settles what needs the whole file: hash, encoding, NUL, length of
+lines. `Table` then goes over the records. What is wrong with the file as a whole is raised as FileRejected.
+Source: RFC 4180; where real files differ from it, section 12 of the contract.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import enum
+import hashlib
+import io
+import itertools
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import msgspec
+
+from importer import header as headers
+from importer.header import Header
+from importer.model import FileRejected
+from importer.settings import ClientSettings, FileSettings
+
+if TYPE_CHECKING:
+    import _csv
+
+CHUNK_BYTES: Final = 1 << 18
+_TAIL_BYTES: Final = 1 << 20  # as long as a line may be; the last record is in it
+HEAD_CHARS: Final = 1 << 16  # enough for a header and ten lines; Excel's 16,384 empty columns are 16 KiB
+
+_BOMS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, ""),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, ""),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_MULTIBYTE: Final = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+_SUBSTITUTE: Final = b"\x1a"
+
+_EXCEL_REMEDY: Final = "In Excel choose Save As, CSV UTF-8, and upload that file."
+_SIGNATURES: Final = (
+    (rb"PK\x03\x04.{0,4000}?xl/", "an Excel workbook", _EXCEL_REMEDY),
+    (rb"PK\x03\x04.{0,60}mimetypeapplication/vnd\.oasis", "a LibreOffice document", "Save it as Text CSV in UTF-8."),
+    (rb"PK\x03\x04.{0,4000}?\[Content_Types\]", "an Office document", _EXCEL_REMEDY),
+    (rb"PK[\x03\x05]", "a zip archive or an Excel workbook", "Unpack it, or save the workbook as CSV UTF-8."),
+    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls)", _EXCEL_REMEDY),
+    (rb"\x1f\x8b", "a gzip archive", "Unpack it and upload the CSV file inside."),
+    (rb"7z\xbc\xaf|Rar!|BZh[1-9]|\xfd7zXZ", "an archive", "Unpack it and upload the CSV file inside."),
+    (rb"%PDF", "a PDF", "Export the data as CSV UTF-8 from the program the PDF was printed from."),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture", "Export the data as CSV UTF-8."),
+    (rb"SQLite format 3", "a database", "Export the table of users as CSV UTF-8."),
+    (rb"\{\\rtf", "a rich text document", "Export the data as CSV UTF-8 from the program it comes from."),
+    (rb"(?i:<\?xml.{0,2000}?(?:workbook|spreadsheet))", "an Excel workbook in XML", _EXCEL_REMEDY),
+    (rb"(?i:<\?xml)", "XML", "Export the data as CSV UTF-8 from the program it comes from."),
+    (rb"(?i:<!doctype html|<(?:html|head|meta|table|body|style)\b)", "a web page (HTML)", _EXCEL_REMEDY),
+    (rb"<!?[A-Za-z]", "XML", "Export the data as CSV UTF-8 from the program it comes from."),
+    (rb"[\[{]", "JSON", "Export the data as CSV UTF-8 from the program it comes from."),
+)
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """What one pass over the bytes tells."""
+
+    sha256: str
+    size_bytes: int
+    encoding: str  # name of a codec
+    start: int  # where the text begins, after a byte order mark
+    end: int  # where it ends, before a 0x1A
+    ends_line: bool = True
+    fallback: bool = False  # read in the client's fallback encoding
+
+    @property
+    def substitute(self) -> bool:
+        """Tell whether a trailing 0x1A is left out."""
+        return self.end < self.size_bytes
+
+
+class Completeness(enum.StrEnum):
+    """Whether a file looks as if its upload was cut off."""
+
+    WHOLE = "whole"
+    UNTERMINATED = "unterminated"  # the last line does not end, but has all its fields
+    CUT_OFF = "cut_off"  # the last line does not end and is short
+    OPEN_QUOTE = "open_quote"
+    EMPTY = "empty"
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One record as it stands in the file. `line` is the physical line where it starts; the first line is 1."""
+
+    line: int
+    cells: list[str]
+
+
+def survey(raw: BinaryIO, limits: FileSettings, fallback: str = "") -> Survey:
+    """
+    Read `raw` once from byte 0 to its end.
+
+    Raises FileRejected: limit.file, limit.line, file.not_csv, encoding.invalid, encoding.nul, file.empty.
+    """
+    size_bytes = os.fstat(raw.fileno()).st_size
+    if size_bytes > limits.max_file_bytes:
+        raise FileRejected(
+            "limit.file", f"the file has {size_bytes:,} bytes; at most {limits.max_file_bytes:,} are taken. Split it."
+        )
+    raw.seek(0)
+    head = raw.read(1 << 13)
+    start, encoding = _byte_order_mark(head)
+    _refuse_other_kinds(head[start:], encoding)
+    digest = hashlib.sha256(head[:start])
+    raw.seek(start)
+    try:
+        end = _scan(raw, encoding, start, digest, limits)
+    except UnicodeDecodeError as error:
+        return _resort(raw, limits, fallback, encoding, start + error.start)
+    return Survey(
+        sha256=digest.hexdigest(),
+        size_bytes=size_bytes,
+        encoding=encoding,
+        start=start,
+        end=end,
+        ends_line=_ends_line(raw, end, encoding),
+    )
+
+
+def _ends_line(raw: BinaryIO, end: int, encoding: str) -> bool:
+    raw.seek(max(end - 2, 0))
+    return raw.read(min(end, 2)).endswith(("\n".encode(encoding), "\r".encode(encoding)))
+
+
+def _byte_order_mark(head: bytes) -> tuple[int, str]:
+    for mark, encoding in _BOMS:
+        if head.startswith(mark):
+            if not encoding:
+                raise FileRejected("encoding.invalid", 'the file is UTF-32; expected UTF-8. Save it as "CSV UTF-8".')
+            return len(mark), encoding
+    return 0, "utf-8"
+
+
+def _refuse_other_kinds(head: bytes, encoding: str) -> None:
+    """Raise file.not_csv when the first non-blank bytes are those of another kind of file."""
+    if encoding != "utf-8":
+        head = head[: len(head) & ~1].decode(encoding, "replace").encode()
+    first = head.lstrip(b" \t\r\n\x0b\x0c")
+    for pattern, kind, remedy in _SIGNATURES:
+        if re.match(pattern, first, re.DOTALL):
+            raise FileRejected("file.not_csv", f"this is {kind}, not CSV. {remedy}")
+
+
+def _scan(raw: BinaryIO, encoding: str, start: int, digest: hashlib._Hash, limits: FileSettings) -> int:
+    """
+    Check every chunk from `start` on; return where the text ends.
+
+    Raises UnicodeDecodeError whose `start` counts from `start`, and FileRejected.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
+    lines = _LineLimit(limits.max_line_bytes)
+    offset, blank, last = 0, True, b""
+    # A chunk no longer than a line may be: a line over the limit then always spans the end of one.
+    while chunk := raw.read(min(CHUNK_BYTES, limits.max_line_bytes)):
+        digest.update(chunk)
+        pending = len(decoder.getstate()[0])
+        if pending == 0 and encoding == "utf-8" and chunk.isascii():
+            text = ""
+        else:
+            text = _decode(decoder, chunk, offset - pending)
+        if encoding == "utf-8":
+            lines.feed(chunk)
+            nul = b"\0" in chunk
+        else:
+            lines.feed(text.encode("utf-8", "surrogatepass"))
+            nul = "\0" in text
+        if nul:
+            raise _nul(raw, encoding, start, start + offset + max(chunk.find(b"\0"), 0), chunk)
+        blank = blank and not (text.strip() if text else chunk.strip(b" \t\r\n\x0b\x0c\x1a"))
+        offset, last = offset + len(chunk), chunk[-2:]
+    _decode(decoder, b"", offset - len(decoder.getstate()[0]), final=True)
+    if blank:
+        raise FileRejected("file.empty", "the file has no content. Run the export again and look into the file.")
+    unit = _SUBSTITUTE.decode().encode(encoding)
+    return start + offset - (len(unit) if last.endswith(unit) else 0)
+
+
+def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, offset: int, *, final: bool = False) -> str:
+    try:
+        return decoder.decode(chunk, final)
+    except UnicodeDecodeError as error:
+        error.start += offset
+        raise
+
+
+class _LineLimit:
+    """Watches the length of physical lines, chunk by chunk, without splitting."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open_bytes = 0  # of the line that has not ended yet
+        self._line = 1
+
+    def feed(self, chunk: bytes) -> None:
+        first = _first_line_end(chunk)
+        if self._open_bytes + (len(chunk) if first < 0 else first) > self._limit:
+            raise FileRejected(
+                "limit.line",
+                f"line {self._line}: it has more than {self._limit:,} bytes. Is the file CSV with one user a line?",
+            )
+        last = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+        self._open_bytes = self._open_bytes + len(chunk) if last < 0 else len(chunk) - last - 1
+        self._line += chunk.count(b"\n")
+
+
+def _first_line_end(chunk: bytes) -> int:
+    feed = chunk.find(b"\n")
+    back = chunk.find(b"\r", 0, feed if feed >= 0 else len(chunk))
+    return back if back >= 0 else feed
+
+
+def _nul(raw: BinaryIO, encoding: str, start: int, position: int, chunk: bytes) -> FileRejected:
+    # Text in UTF-16 has a NUL beside nearly every letter.
+    if encoding == "utf-8" and chunk.count(b"\0") * 3 > len(chunk.replace(b"\0\0", b"")):
+        return FileRejected(
+            "encoding.invalid", 'the file looks like UTF-16 without its mark; expected UTF-8. Save it as "CSV UTF-8".'
+        )
+    line = line_of(raw, start, position, encoding)
+    return FileRejected("encoding.nul", f"line {line}: NUL at byte {position}. Export the file again.", line=line)
+
+
+def line_of(raw: BinaryIO, start: int, position: int, encoding: str) -> int:
+    """Return the physical line in which byte `position` lies, by reading again up to it."""
+    raw.seek(start)
+    decode = codecs.getincrementaldecoder(encoding)("ignore").decode
+    ends, was_return = 0, False
+    while (left := position - raw.tell()) > 0 and (chunk := raw.read(min(CHUNK_BYTES, left))):
+        text = decode(chunk)
+        ends += text.count("\n") + text.count("\r") - text.count("\r\n") - (was_return and text.startswith("\n"))
+        was_return = text.endswith("\r") if text else was_return
+    return ends + 1
+
+
+def _resort(raw: BinaryIO, limits: FileSettings, fallback: str, encoding: str, position: int) -> Survey:
+    """Take the fallback encoding for a file that is not UTF-8 anywhere, or raise encoding.invalid."""
+    line = line_of(raw, 0, position, encoding)
+    raw.seek(position)
+    where = f"line {line}, byte {position} (0x{raw.read(1).hex()})"
+    remedy = 'Save the file as "CSV UTF-8", or ask us to set a fallback encoding for you.'
+    if encoding != "utf-8" or not fallback or _holds_utf8(raw):
+        expected = "UTF-16, as its mark says" if encoding != "utf-8" else "UTF-8"
+        raise FileRejected("encoding.invalid", f"{where}: not a letter in {expected}. {remedy}", line=line)
+    raw.seek(0)
+    digest = hashlib.sha256()
+    try:
+        end = _scan(raw, fallback, 0, digest, limits)
+    except UnicodeDecodeError as error:
+        line = line_of(raw, 0, error.start, fallback)
+        raise FileRejected(
+            "encoding.invalid",
+            f"line {line}, byte {error.start}: not a letter in UTF-8, nor in {fallback}. {remedy}",
+            line=line,
+        ) from None
+    return Survey(
+        sha256=digest.hexdigest(),
+        size_bytes=os.fstat(raw.fileno()).st_size,
+        encoding=fallback,
+        start=0,
+        end=end,
+        ends_line=_ends_line(raw, end, fallback),
+        fallback=True,
+    )
+
+
+def _holds_utf8(raw: BinaryIO) -> bool:
+    """Tell whether any letter beyond ASCII is written in UTF-8 anywhere in the file."""
+    raw.seek(0)
+    tail = b""
+    while chunk := raw.read(CHUNK_BYTES):
+        if _MULTIBYTE.search(tail + chunk):
+            return True
+        tail = chunk[-3:]
+    return False
+
+
+def text_chunks(raw: BinaryIO, found: Survey) -> Iterator[str]:
+    """Yield the text in chunks that end where a line ends; only the last one may not."""
+    raw.seek(found.start)
+    decode = codecs.getincrementaldecoder(found.encoding)("strict").decode
+    left, carry = found.end - found.start, ""
+    while left and (chunk := raw.read(min(CHUNK_BYTES, left))):
+        left -= len(chunk)
+        text = carry + decode(chunk)
+        # A "\r" at the very end may be half of "\r\n".
+        cut = max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
+        carry = text[cut:]
+        if cut:
+            yield text[:cut]
+    if carry:
+        yield carry
+
+
+def text_lines(chunks: Iterator[str]) -> Iterator[str]:
+    r"""Yield physical lines with their ends; "\n", "\r" and "\r\n" each end one, nothing else does."""
+    return itertools.chain.from_iterable(io.StringIO(chunk, newline="") for chunk in chunks)
+
+
+class Table:
+    """
+    The records of one file: the header at once, then the rows.
+
+    Raises FileRejected from `__init__`: header.*, csv.quoting, limit.columns; from `rows`: csv.quoting,
+    upload.incomplete, limit.cell, limit.rows, header.unknown (a nameless column that has content).
+    """
+
+    def __init__(self, raw: BinaryIO, found: Survey, limits: FileSettings, client: ClientSettings) -> None:
+        self._raw = raw
+        self._found = found
+        self._limits = limits
+        head = ""
+        for chunk in text_chunks(raw, found):
+            head += chunk
+            if len(head) >= HEAD_CHARS:
+                break
+        self.header: Header = headers.read(head, client, limits.max_columns)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every record below the header that has content, in file order."""
+        for line, cells in self._records():
+            if line > self.header.line and any(map(str.strip, cells)):
+                yield Row(line, cells)
+
+    def reread(self, wanted: Iterable[int]) -> Iterator[Row]:
+        """Yield again the rows that start in the lines `wanted`, which ascend."""
+        lines = text_lines(text_chunks(self._raw, self._found))
+        passed = 0
+        for line in wanted:
+            first = next(itertools.islice(lines, line - passed - 1, None))
+            # A record of several lines: the reader takes what it needs from those that follow.
+            reader = self._reader(itertools.chain((first,), lines))
+            yield Row(line, next(reader))
+            passed = line + reader.line_num - 1
+
+    def _reader(self, lines: Iterator[str]) -> _csv.Reader:
+        csv.field_size_limit(self._limits.max_cell_chars)
+        return csv.reader(lines, delimiter=self.header.delimiter, strict=True, skipinitialspace=True)
+
+    def _records(self) -> Iterator[tuple[int, list[str]]]:
+        skip = self.header.first_line - 1  # the "sep=" line is no record
+        lines = itertools.islice(text_lines(self._bounded_chunks()), skip, None)
+        reader = self._reader(lines)
+        self._line, count = skip + 1, 0
+        try:
+            for cells in reader:
+                yield self._line, cells
+                self._line = skip + reader.line_num + 1
+                self._chunks_since_record = 0
+                count += 1
+                if count > self._limits.max_rows + self.header.line:
+                    raise self._too_many_rows()
+        except csv.Error as error:
+            raise self._explained(error, skip + reader.line_num) from None
+
+    def _bounded_chunks(self) -> Iterator[str]:
+        """Yield the chunks; refuse a record that spans more of them than any user's row can."""
+        self._chunks_since_record = 0
+        for chunk in text_chunks(self._raw, self._found):
+            self._chunks_since_record += 1
+            if self._chunks_since_record > 2 + 8 * self._limits.max_line_bytes // CHUNK_BYTES:
+                raise FileRejected(
+                    "limit.line",
+                    f"the row that begins in line {self._line} goes on for over {8 * self._limits.max_line_bytes:,} "
+                    "bytes: a quotation mark is probably opened there and never closed. Double it or remove it.",
+                    line=self._line,
+                )
+            yield chunk
+
+    def _too_many_rows(self) -> FileRejected:
+        return FileRejected("limit.rows", f"the file has more than {self._limits.max_rows:,} rows. Split it.")
+
+    def _explained(self, error: csv.Error, broke_in: int) -> FileRejected:
+        """Say where the broken cell began, where it broke, and why that may be."""
+        began_in, column = self._open_cell(broke_in)
+        place = f"line {began_in}, column {column}"
+        if "field larger" in str(error):
+            return FileRejected(
+                "limit.cell",
+                f"{place}: the cell that begins here has more than {self._limits.max_cell_chars:,} characters. "
+                "If a quotation mark opens it and is never closed, double it or remove it.",
+                line=began_in,
+            )
+        if "unexpected end" in str(error):
+            return FileRejected("upload.incomplete", f"{place}: {OPEN_QUOTE_TEXT}", line=began_in)
+        return FileRejected(
+            "csv.quoting",
+            f"{place}: the cell that begins here is broken in line {broke_in}: after its closing quotation mark "
+            f"stands something other than {headers.delimiter_name(self.header.delimiter)} or the end of the line. "
+            "Write a quotation mark inside a quoted cell twice, or remove it.",
+            line=began_in,
+        )
+
+    def _open_cell(self, broke_in: int) -> tuple[int, int]:
+        """Return line and number of the column of the cell that is open, or broken, at the end of line `broke_in`."""
+        lines = itertools.islice(text_lines(text_chunks(self._raw, self._found)), self._line - 1, broke_in)
+        line, column, quoted, at_start, was_quote = self._line, 1, False, True, False
+        began = (line, column)
+        for number, text in enumerate(lines, self._line):
+            for char in text:
+                if quoted:
+                    if was_quote and char != '"':
+                        if char not in (self.header.delimiter, "\r", "\n"):
+                            return began
+                        quoted = False
+                    was_quote = char == '"' and not was_quote
+                    if quoted:
+                        continue
+                if char == self.header.delimiter:
+                    column, at_start = column + 1, True
+                elif char == '"' and at_start:
+                    quoted, at_start, began, was_quote = True, False, (number, column), False
+                elif char != " ":
+                    at_start = False
+        return began
+
+
+OPEN_QUOTE_TEXT: Final = (
+    "a quotation mark opens a cell here that is not closed before the file ends. Either the upload was cut off: upload "
+    "the whole file again; or the mark is a stray one: double it or remove it."
+)
+
+
+def completeness(raw: BinaryIO, client: ClientSettings) -> Completeness:
+    """
+    Tell from the end of a file, and from its quotation marks, whether its upload looks cut off.
+
+    Cheap: quotation marks are counted; only where their number is odd are the records read. What is not text, or
+    cannot be read as a table, counts as whole: the import will say what is wrong with it.
+    """
+    raw.seek(0)
+    try:
+        start, encoding = _byte_order_mark(raw.read(4))
+        size_bytes = os.fstat(raw.fileno()).st_size
+        found = Survey(sha256="", size_bytes=size_bytes, encoding=encoding, start=start, end=size_bytes)
+        return _completeness(raw, found, client)
+    except (FileRejected, UnicodeError):
+        return Completeness.WHOLE
+
+
+def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings) -> Completeness:
+    quotes, blank, last = 0, True, ""
+    _refuse_other_kinds(raw.read(1 << 13), found.encoding)
+    for chunk in text_chunks(raw, found):
+        quotes += chunk.count('"')
+        blank = blank and not chunk.strip()
+        last = chunk
+    if blank:
+        return Completeness.EMPTY
+    table = Table(raw, found, FileSettings(), client)
+    if quotes % 2 and _ends_in_quotes(table):
+        return Completeness.OPEN_QUOTE
+    if last.endswith(("\n", "\r", "\x1a")):
+        return Completeness.WHOLE
+    return Completeness.CUT_OFF if is_cut_off(raw, found, table.header, client) else Completeness.UNTERMINATED
+
+
+def _ends_in_quotes(table: Table) -> bool:
+    try:
+        for _ in table.rows():
+            pass
+    except FileRejected as rejected:
+        return rejected.code == "upload.incomplete"
+    return False
+
+
+def is_cut_off(raw: BinaryIO, found: Survey, header: Header, client: ClientSettings) -> bool:
+    """Tell whether the last record, of a file that does not end its last line, lacks fields."""
+    start = max(found.start, found.end - _TAIL_BYTES)
+    raw.seek(start - (start - found.start) % 2)
+    text = raw.read(found.end - raw.tell()).decode(found.encoding, "replace")
+    record = io.StringIO(text[_last_record(text) :], newline="")
+    cells = next(csv.reader(record, delimiter=header.delimiter), [])
+    return len(cells) < header.width and client.short_rows == "refuse"
+
+
+def _last_record(text: str) -> int:
+    """Return where the last record begins: after the last line end with an even number of quotes behind it."""
+    position = len(text)
+    while position := max(text.rfind("\n", 0, position), text.rfind("\r", 0, position)) + 1:
+        if text.count('"', position) % 2 == 0:
+            return position
+        position -= 1
+    return 0

@@ -1,0 +1,124 @@
+"""Codes of Canadian provinces and territories, US states, territories and military regions, and what people write."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from importer.attributes import folded
+
+_CANADA: Final = {
+    "AB": "Alberta",
+    "BC": "British Columbia",
+    "MB": "Manitoba",
+    "NB": "New Brunswick",
+    "NL": "Newfoundland and Labrador",
+    "NS": "Nova Scotia",
+    "NT": "Northwest Territories",
+    "NU": "Nunavut",
+    "ON": "Ontario",
+    "PE": "Prince Edward Island",
+    "QC": "Quebec",
+    "SK": "Saskatchewan",
+    "YT": "Yukon",
+}
+_UNITED_STATES: Final = {
+    "AL": "Alabama",
+    "AK": "Alaska",
+    "AZ": "Arizona",
+    "AR": "Arkansas",
+    "CA": "California",
+    "CO": "Colorado",
+    "CT": "Connecticut",
+    "DE": "Delaware",
+    "DC": "District of Columbia",
+    "FL": "Florida",
+    "GA": "Georgia",
+    "HI": "Hawaii",
+    "ID": "Idaho",
+    "IL": "Illinois",
+    "IN": "Indiana",
+    "IA": "Iowa",
+    "KS": "Kansas",
+    "KY": "Kentucky",
+    "LA": "Louisiana",
+    "ME": "Maine",
+    "MD": "Maryland",
+    "MA": "Massachusetts",
+    "MI": "Michigan",
+    "MN": "Minnesota",
+    "MS": "Mississippi",
+    "MO": "Missouri",
+    "MT": "Montana",
+    "NE": "Nebraska",
+    "NV": "Nevada",
+    "NH": "New Hampshire",
+    "NJ": "New Jersey",
+    "NM": "New Mexico",
+    "NY": "New York",
+    "NC": "North Carolina",
+    "ND": "North Dakota",
+    "OH": "Ohio",
+    "OK": "Oklahoma",
+    "OR": "Oregon",
+    "PA": "Pennsylvania",
+    "RI": "Rhode Island",
+    "SC": "South Carolina",
+    "SD": "South Dakota",
+    "TN": "Tennessee",
+    "TX": "Texas",
+    "UT": "Utah",
+    "VT": "Vermont",
+    "VA": "Virginia",
+    "WA": "Washington",
+    "WV": "West Virginia",
+    "WI": "Wisconsin",
+    "WY": "Wyoming",
+    "AS": "American Samoa",
+    "GU": "Guam",
+    "MP": "Northern Mariana Islands",
+    "PR": "Puerto Rico",
+    "VI": "US Virgin Islands",
+    "UM": "US Minor Outlying Islands",
+    "FM": "Micronesia",
+    "MH": "Marshall Islands",
+    "PW": "Palau",
+    "AA": "Armed Forces Americas",
+    "AE": "Armed Forces Europe",
+    "AP": "Armed Forces Pacific",
+}
+# Codes and names that were right once, or are right in French or in speech.
+_OTHER_WORDS: Final = {
+    "PQ": "QC",
+    "QUE": "QC",
+    "NF": "NL",
+    "NFLD": "NL",
+    "Newfoundland": "NL",
+    "Labrador": "NL",
+    "NWT": "NT",
+    "PEI": "PE",
+    "YK": "YT",
+    "Yukon Territory": "YT",
+    "ONT": "ON",
+    "ALTA": "AB",
+    "SASK": "SK",
+    "MAN": "MB",
+    "Colombie-Britannique": "BC",
+    "Nouveau-Brunswick": "NB",
+    "Nouvelle-Écosse": "NS",
+    "Terre-Neuve-et-Labrador": "NL",
+    "Terre-Neuve": "NL",
+    "Île-du-Prince-Édouard": "PE",
+    "Territoires du Nord-Ouest": "NT",
+    "Washington DC": "DC",
+}
+
+CODES: Final = frozenset(_CANADA) | frozenset(_UNITED_STATES)
+_BY_WORD: Final = {
+    **{folded(name): code for code, name in (*_UNITED_STATES.items(), *_CANADA.items())},
+    **{folded(word): code for word, code in _OTHER_WORDS.items()},
+}
+
+
+def code_meant(text: str) -> str:
+    """Return the code that a name or an old code stands for, "" when none does."""
+    return _BY_WORD.get(folded(text), "")

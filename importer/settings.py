@@ -1,0 +1,62 @@
+"""The settings the importer needs; `watcher/config.py` fills them from config.toml and adds nothing of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Text = Annotated[str, Meta(min_length=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(gt=0)]
+
+
+class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[file]: limits that are checked before memory is spent."""
+
+    max_file_bytes: Count = 1 << 30
+    max_line_bytes: Count = 1 << 20
+    max_cell_chars: Count = 1 << 16
+    max_columns: Count = 256
+    max_rows: Count = 5_000_000
+
+
+class ReferenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[reference]: the codes a row may use. An empty list of types means: any digits."""
+
+    login_sources: tuple[Text, ...] = ("OPSCOM",)  # OPSCOM is always accepted, listed or not
+    user_types: tuple[Text, ...] = ()
+    locker_types: tuple[Text, ...] = ()
+
+
+class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[client]]: one organisation that uploads."""
+
+    name: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")]
+    inbox: Text
+    failed_import_email: tuple[Text, ...] = ()
+    receipts: bool = False  # mail clean runs too
+    columns: dict[str, str] = {}  # their header name -> attribute, or "" to ignore the column
+    unknown_columns: Literal["refuse", "ignore"] = "refuse"
+    fallback_encoding: str = ""  # "": none, a file that is not UTF-8 is refused
+    login_source: str = ""  # for rows that create a user and leave it blank
+    clear_token: str = ""  # a cell equal to this empties the attribute; "": off
+    short_rows: Literal["refuse", "pad"] = "refuse"
+    limits: dict[str, Count] = {}  # attribute -> characters, in place of the table's
+    required: tuple[str, ...] = ("first_name", "last_name", "email")  # on create
+
+
+class MailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[mail]: where reports go. Without a host they are delivered into the Maildir."""
+
+    maildir: str = "mail"  # relative to the state directory
+    host: str = ""
+    port: Annotated[int, Meta(ge=1, le=65535)] = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"  # "none" only to a loopback host
+    user: str = ""  # its password: credential `smtp_password` or ROSTERD_SMTP_PASSWORD
+    ca_file: str = ""  # "": the system's certificates
+    timeout_s: Seconds = 20.0
+    reply_to: Text = "rosterd@localhost"  # sender and reply-to of every mail
+    failed_import_email: tuple[Text, ...] = ()  # for clients that name none
+    operator: tuple[Text, ...] = ()  # host alerts
