@@ -1,0 +1,174 @@
+"""
+The two ways a mail leaves: into a Maildir, or to an SMTP server. One call is one attempt with the finished bytes.
+
+yagmail is transport only: it opens the connection and logs in. It builds no message (its own would attach a file that a
+body happens to name, and fetch style sheets), and its `send` is never called (it sends up to three copies, blocks for
+18 s and then returns False). Every default of its client that asks, guesses or trusts is switched off here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import ipaddress
+import os
+import smtplib
+import ssl
+
+import yagmail
+
+from importer.outbox import Delivery, Mail, Transport, failed
+from importer.settings import MailSettings
+
+
+class MailUnusable(Exception):
+    """The [mail] section cannot work; the text says what was found and what was expected."""
+
+
+def make_transport(settings: MailSettings, password: str) -> Transport:
+    """
+    Return the transport that the settings ask for: SMTP with a host, else the Maildir.
+
+    `settings.maildir` and `settings.ca_file` are absolute; `password` is "" where there is none.
+    Raises MailUnusable.
+    """
+    if settings.host:
+        return SmtpTransport(settings, password)
+    return MaildirTransport(settings.maildir)
+
+
+# --- Maildir
+
+
+class MaildirTransport:
+    """
+    Delivers durably into a Maildir, which is made when missing. Source: https://cr.yp.to/proto/maildir.html.
+
+    The name comes from the Message-ID: a mail delivered again after a crash is found in `new` or `cur` and not doubled.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def __call__(self, mail: Mail) -> Delivery:
+        """Deliver one mail. Raises OSError."""
+        for part in ("", "tmp", "new", "cur"):  # each by itself: parents made on the way get no mode of ours
+            os.makedirs(os.path.join(self._folder, part), mode=0o700, exist_ok=True)
+        name = f"{hashlib.sha256(mail.message_id.encode()).hexdigest()[:32]}.rosterd"
+        if not self._holds(name):
+            self._put(name, mail.body)
+        return Delivery(mail=mail)
+
+    def _holds(self, name: str) -> bool:
+        """Return whether the mail is there, read (`cur/<name>:2,S`) or unread."""
+        return any(
+            found.split(":")[0] == name for part in ("new", "cur") for found in os.listdir(f"{self._folder}/{part}")
+        )
+
+    def _put(self, name: str, body: bytes) -> None:
+        fresh, new = os.path.join(self._folder, "tmp", name), os.path.join(self._folder, "new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(fresh, os.path.join(new, name))
+        _sync_folder(new)
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- SMTP
+
+
+class SmtpTransport:
+    """Delivers to one SMTP server, with the server's certificate verified; unencrypted only to this host itself."""
+
+    def __init__(self, settings: MailSettings, password: str) -> None:
+        if settings.security == "none" and not is_loopback(settings.host):
+            raise MailUnusable(
+                f'[mail] security: got "none" for host "{settings.host}"; '
+                'expected "starttls" or "tls" for any host but localhost'
+            )
+        if settings.user and not password:
+            raise MailUnusable(
+                f'[mail] user: got "{settings.user}" without a password; '
+                "expected the credential smtp_password or ROSTERD_SMTP_PASSWORD"
+            )
+        self._settings = settings
+        self._password = password
+        self._tls = None if settings.security == "none" else _tls_context(settings.ca_file)
+
+    def __call__(self, mail: Mail) -> Delivery:
+        """Deliver one mail. Raises OSError, of which smtplib.SMTPException is one."""
+        client = self._client(mail.sender)
+        try:
+            client.login()
+            refused = client.smtp.sendmail(mail.sender, mail.recipients, mail.body)
+        except smtplib.SMTPRecipientsRefused as error:
+            return _partly_refused(mail, error.recipients)
+        except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+            return failed(mail, str(error.smtp_code), permanent=_is_permanent(error.smtp_code))
+        except smtplib.SMTPResponseException as error:  # greeting or login: the server's trouble, not this mail's
+            return failed(mail, str(error.smtp_code))
+        finally:
+            # Once the server has taken the mail, a bad goodbye must not make it look refused.
+            with contextlib.suppress(OSError):
+                client.close()
+        return _partly_refused(mail, refused)
+
+    def _client(self, sender: str) -> yagmail.SMTP:
+        """Return a client not yet connected."""
+        settings, tls = self._settings, self._tls
+        user = settings.user or sender
+        options = {"context": tls} if settings.security == "tls" else {}
+        return yagmail.SMTP(
+            user={user: user},  # given as text, a name without @ would get "@gmail.com"
+            password=self._password,  # never None, which would ask a keyring or the terminal
+            host=settings.host,
+            port=settings.port,
+            smtp_ssl=settings.security == "tls",
+            smtp_starttls={"context": tls} if settings.security == "starttls" else False,
+            smtp_skip_login=not settings.user,
+            soft_email_validation=False,
+            timeout=settings.timeout_s,
+            **options,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a connection to `host` stays on this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _tls_context(ca_file: str) -> ssl.SSLContext:
+    """Return a context that verifies certificate and host name."""
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:
+        raise MailUnusable(f'[mail] ca_file: cannot use "{ca_file}" ({error}); expected certificates in PEM') from error
+
+
+def _partly_refused(mail: Mail, refused: dict[str, tuple[int, bytes]]) -> Delivery:
+    """Return the answer for a mail that some recipients, all or none were refused for."""
+    codes = sorted({code for code, _ in refused.values()})
+    return Delivery(
+        mail=mail,
+        refused=tuple(address for address in mail.recipients if address in refused),
+        reason=" ".join(map(str, codes)),
+        permanent=bool(codes) and all(map(_is_permanent, codes)),
+    )
+
+
+def _is_permanent(code: int) -> bool:
+    """Return whether RFC 5321 section 4.2.1 calls the answer permanent."""
+    return code >= 500  # noqa: PLR2004 - the number is the rule
