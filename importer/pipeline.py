@@ -1,0 +1,264 @@
+"""
+One claimed file in, one receipt out: the order of the stages, and the one transaction.
+
+Durable steps, and what a restart finds after each:
+
+1. drafts of failed CSV and result text in the claim folder: no ledger row, so the file is imported again;
+2. COMMIT of users, ledger row, problems and outbox row: the claim is done, only its files still have to move.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import BinaryIO, Final
+
+import msgspec
+
+from importer import ledger, outbox, receipt
+from importer.attributes import ATTRIBUTES
+from importer.durable import write_durably
+from importer.examine import Examination
+from importer.header import Header
+from importer.model import (
+    FAILED_DRAFT,
+    RESULT_DRAFT,
+    Claim,
+    FileRejected,
+    Interrupted,
+    Notice,
+    Outcome,
+    Receipt,
+    Tally,
+    printable,
+)
+from importer.parse import CHUNK_BYTES, Survey, is_cut_off, line_of, survey
+from importer.record import Recorder
+from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
+from importer.store import Store
+
+_ATTACHED_BYTES: Final = 5 << 20
+_ATTACHED_ROWS: Final = 1000
+_FALLBACK_SAMPLES: Final = 5
+_STEPS_BETWEEN_LOOKS: Final = 200_000  # of SQLite's virtual machine, a few ms
+
+
+class Importer:
+    """Imports files into one store."""
+
+    def __init__(self, store: Store, *, file: FileSettings, reference: ReferenceSettings, mail: MailSettings) -> None:
+        self._store = store
+        self._file = file
+        self._reference = reference
+        self._mail = mail
+
+    def import_file(
+        self, claim: Claim, client: ClientSettings, *, stopping: Callable[[], bool] = lambda: False
+    ) -> Receipt:
+        """
+        Import the claimed file; when this returns, everything about it is committed.
+
+        Raises Interrupted when `stopping` turned true; OSError or sqlite3.Error when the host fails. Nothing is
+        committed then, and the claim can be imported again.
+        """
+        with _opened(claim) as raw:
+            return self.import_from(raw, claim, client, stopping=stopping)
+
+    def import_from(
+        self, raw: BinaryIO, claim: Claim, client: ClientSettings, *, stopping: Callable[[], bool] = lambda: False
+    ) -> Receipt:
+        """Import from an open file, as `import_file` does; the claim says where it comes from."""
+        with self._interruptible(stopping), self._store.transaction():
+            return self._import(raw, claim, client)
+
+    @contextlib.contextmanager
+    def _interruptible(self, stopping: Callable[[], bool]) -> Iterator[None]:
+        """Let SQLite itself ask `stopping` now and then: one statement, such as making an index, can take seconds."""
+        conn = self._store.conn
+        conn.set_progress_handler(stopping, _STEPS_BETWEEN_LOOKS)
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise Interrupted from None
+            raise
+        finally:
+            conn.set_progress_handler(None, 0)
+
+    def _import(self, raw: BinaryIO, claim: Claim, client: ClientSettings) -> Receipt:
+        self._store.conn.execute("SAVEPOINT rows")
+        try:
+            answer = self._import_rows(raw, claim, client)
+        except FileRejected as rejected:
+            self._store.conn.execute("ROLLBACK TO rows")
+            answer = self._refuse(raw, claim, client, rejected)
+        self._store.conn.execute("RELEASE rows")
+        return answer
+
+    def _import_rows(self, raw: BinaryIO, claim: Claim, client: ClientSettings) -> Receipt:
+        found = survey(raw, self._file, client.fallback_encoding)
+        examination = Examination(raw, found, self._file, client, self._reference)
+        header = examination.table.header
+        if not found.ends_line and is_cut_off(raw, found, header, client):
+            raise _cut_off(raw, found, header)
+        import_id = ledger.next_id(self._store.db)
+        recorder = Recorder(
+            self._store.conn,
+            client,
+            examination.checker,
+            import_id=import_id,
+            at=ledger.stamp(datetime.now(UTC)),
+            size_bytes=found.size_bytes,
+        )
+        for batch in examination.batches():
+            recorder.apply(batch)
+        recorder.settle(examination.table)
+        tally = recorder.tally(examination.repeated[0])
+        answer = Receipt(
+            claim=claim,
+            sha256=found.sha256,
+            outcome=_outcome(tally),
+            tally=tally,
+            warnings=tuple(_warnings(raw, found, examination, tally)),
+            finished_at=datetime.now(UTC),
+        )
+        ledger.add(self._store.db, import_id, answer)
+        answer = msgspec.structs.replace(answer, problems=recorder.record_problems())
+        self._report(answer, client, receipt.failed_csv(header, recorder.failed_rows()))
+        return answer
+
+    def _refuse(self, raw: BinaryIO, claim: Claim, client: ClientSettings, rejected: FileRejected) -> Receipt:
+        answer = Receipt(
+            claim=claim,
+            sha256=_sha256(raw, self._file),
+            outcome=Outcome.REFUSED,
+            tally=Tally(),
+            refusal=rejected,
+            finished_at=datetime.now(UTC),
+        )
+        import_id = ledger.next_id(self._store.db)
+        ledger.add(self._store.db, import_id, answer)
+        ledger.add_problem(self._store.db, import_id, rejected)
+        self._report(answer, client, iter(()))
+        return answer
+
+    def _report(self, answer: Receipt, client: ClientSettings, pieces: Iterator[bytes]) -> None:
+        """Write the drafts of what will lie beside the archive, and the mail to the outbox."""
+        folder_fd = answer.claim.folder_fd
+        if answer.tally.failed:
+            write_durably(folder_fd, FAILED_DRAFT, pieces)
+        else:
+            with contextlib.suppress(FileNotFoundError):  # of an earlier try
+                os.unlink(FAILED_DRAFT, dir_fd=folder_fd)
+        write_durably(folder_fd, RESULT_DRAFT, [receipt.result_text(answer).encode()])
+        recipients = client.failed_import_email or self._mail.failed_import_email
+        if recipients and self._is_worth_a_mail(answer, client):
+            outbox.add(self._store.db, self._letter(answer, recipients))
+
+    def _is_worth_a_mail(self, answer: Receipt, client: ClientSettings) -> bool:
+        if answer.refusal or answer.tally.failed or client.receipts:
+            return True
+        codes = {notice.code for notice in answer.warnings}
+        if "file.unterminated" in codes:
+            # Some exporters never end the last line; it is news only when the file before did.
+            return not ledger.ended_unterminated(self._store.db, client.name, before=answer.claim.claim_id)
+        return "file.no_users" in codes
+
+    def _letter(self, answer: Receipt, recipients: tuple[str, ...]) -> outbox.Letter:
+        claim = answer.claim
+        attachment, rows = _attachment(claim.folder_fd) if answer.tally.failed else (b"", 0)
+        return outbox.Letter(
+            message_id=f"<{claim.claim_id}@{self._mail.reply_to.rpartition('@')[2]}>",
+            client=claim.client,
+            claim_id=claim.claim_id,
+            sender=self._mail.reply_to,
+            recipients=recipients,
+            subject=receipt.subject(answer),
+            text=receipt.mail_text(answer, attached_rows=rows),
+            attachments=((printable(claim.failed_csv), attachment),) if attachment else (),
+            written_at=answer.finished_at,
+        )
+
+
+def _opened(claim: Claim) -> BinaryIO:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    return open(os.open(claim.name, flags, dir_fd=claim.folder_fd), "rb", buffering=0)
+
+
+def _cut_off(raw: BinaryIO, found: Survey, header: Header) -> FileRejected:
+    line = line_of(raw, found.start, found.end, found.encoding)
+    return FileRejected(
+        "upload.incomplete",
+        f"line {line}: the file ends in the middle of a row: the line does not end and has fewer fields than the "
+        f"header's {header.width}. The upload was probably cut off. Upload the whole file again.",
+        line=line,
+    )
+
+
+def _sha256(raw: BinaryIO, limits: FileSettings) -> str:
+    """Return the hash of a refused file; "" for one too large to be read at all."""
+    if os.fstat(raw.fileno()).st_size > limits.max_file_bytes:
+        return ""
+    raw.seek(0)
+    digest = hashlib.sha256()
+    while chunk := raw.read(CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _outcome(tally: Tally) -> Outcome:
+    if not tally.failed:
+        return Outcome.IMPORTED
+    return Outcome.PARTLY if tally.applied else Outcome.REFUSED
+
+
+def _attachment(folder_fd: int) -> tuple[bytes, int]:
+    """Return the beginning of the failed CSV that fits a mail, cut between rows, and how many rows it holds."""
+    fd = os.open(FAILED_DRAFT, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
+    with open(fd, "rb") as file:
+        taken, rows, quotes, end = 0, -1, 0, 0
+        # A row may span lines: it ends where the quotation marks so far are even.
+        for line in file:
+            taken += len(line)
+            if rows == _ATTACHED_ROWS or taken > _ATTACHED_BYTES:
+                break
+            quotes += line.count(b'"')
+            if quotes % 2 == 0:
+                rows, end = rows + 1, taken
+        file.seek(0)
+        return file.read(end), rows
+
+
+def _warnings(raw: BinaryIO, found: Survey, examination: Examination, tally: Tally) -> Iterator[Notice]:
+    """Yield what the client should know although the file was imported."""
+    if not tally.rows:
+        yield Notice(code="file.no_users", detail="")
+    if found.fallback:
+        yield Notice(code="encoding.fallback", detail=_samples(examination, found.encoding))
+    if found.substitute:
+        yield Notice(code="file.substitute", detail="")
+    if not found.ends_line:
+        line = line_of(raw, found.start, found.end, found.encoding)
+        yield Notice(code="file.unterminated", detail="", rows=1, first_line=line)
+    for title in examination.table.header.secret:
+        yield Notice(code="column.secret", detail="", field=title)
+    yield from examination.notices()
+
+
+def _samples(examination: Examination, encoding: str) -> str:
+    """Return the first cells with letters beyond ASCII, so that a person sees whether they were read rightly."""
+    header = examination.table.header
+    shown = {index for name, columns in header.columns.items() if not ATTRIBUTES[name].is_personal for index in columns}
+    cells = (
+        f'line {row.line} "{cell[:40]}"'
+        for row in examination.table.rows()
+        for index, cell in enumerate(row.cells)
+        if index in shown and not cell.isascii()
+    )
+    sample = ", ".join(itertools.islice(cells, _FALLBACK_SAMPLES))
+    return f'it is not UTF-8 and was read as {encoding}. Check these: {sample}. Better, save it as "CSV UTF-8"'
