@@ -1,0 +1,248 @@
+"""config.toml: what it may hold, what is said when it holds something else, and that the shipped one is complete."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
+from watcher.config import Config, ConfigError, ServiceSettings, load, smtp_password
+from watcher.log import LogSettings
+from watcher.settle import IntakeSettings
+
+SHIPPED = Path(__file__).parents[1] / "config.toml"
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "service": ServiceSettings,
+    "intake": IntakeSettings,
+    "file": FileSettings,
+    "mail": MailSettings,
+    "log": LogSettings,
+    "reference": ReferenceSettings,
+    "client": ClientSettings,
+}
+CLIENT = '[[client]]\nname = "acme"\ninbox = "in/acme"\n'
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes config.toml, and drop-ins by name, and returns the path of the first."""
+
+    def write_files(main: str, **drop_ins: str) -> Path:
+        (tmp_path / "config.toml").write_text(main, encoding="utf-8")
+        for name, text in drop_ins.items():
+            (tmp_path / "clients.d").mkdir(exist_ok=True)
+            (tmp_path / "clients.d" / f"{name}.toml").write_text(text, encoding="utf-8")
+        return tmp_path / "config.toml"
+
+    return write_files
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.delenv("ROSTERD_SMTP_PASSWORD", raising=False)
+
+
+def problems(path: Path) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    return caught.value.problems
+
+
+def test_an_empty_file_is_all_defaults(write: Write, tmp_path: Path) -> None:
+    """A file without a word configures no client and leaves every default."""
+    config = load(write(""))
+    assert () == config.clients
+    assert IntakeSettings() == config.intake
+    assert str(tmp_path / "config.toml") != config.service.state_dir == "/var/lib/rosterd"
+
+
+def test_relative_paths_start_at_the_file(write: Write, tmp_path: Path) -> None:
+    """Every path in the Config is absolute; relative ones start at the folder of config.toml or at the state folder."""
+    config = load(write('[service]\nstate_dir = "state"\n[mail]\nca_file = "ca.pem"\n' + CLIENT))
+    assert str(tmp_path / "state") == config.service.state_dir
+    assert str(tmp_path / "state" / "rosterd.db") == config.service.database
+    assert str(tmp_path / "state" / "mail") == config.mail.maildir
+    assert str(tmp_path / "ca.pem") == config.mail.ca_file
+    assert [str(tmp_path / "in/acme")] == [client.inbox for client in config.clients]
+
+
+def test_drop_ins_add_clients(write: Write) -> None:
+    """Each file of clients.d adds its clients after those of config.toml, in the order of the file names."""
+    beta = CLIENT.replace("acme", "beta")
+    config = load(write(CLIENT, b=beta, a=CLIENT.replace("acme", "a1") + CLIENT.replace("acme", "a2")))
+    assert ["acme", "a1", "a2", "beta"] == [client.name for client in config.clients]
+
+
+def test_links_above_an_inbox_are_resolved(write: Write, tmp_path: Path) -> None:
+    """An operator's link above an inbox is followed at load, the inbox itself is taken as it stands."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "in").symlink_to("real")
+    [client] = load(write(CLIENT)).clients
+    assert str(tmp_path / "real" / "acme") == client.inbox
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[intake]\nquiet_s = -1\n", "config.toml intake.quiet_s: got -1; expected a number above 0"),
+        ("[intake]\nquiet_s = inf\n", "config.toml intake.quiet_s: got Infinity; expected a finite number"),
+        ('[intake]\npattern = "in/*.csv"\n', "config.toml intake.pattern: got"),
+        ('[intake]\npattern = ""\n', 'config.toml intake.pattern: got ""; expected a text that is not empty'),
+        ("[intake]\nquite_s = 1\n", 'config.toml intake.quite_s: unknown key; expected "quiet_s"?'),
+        ("[intakes]\n", 'config.toml intakes: unknown key; expected "intake"?'),
+        ("intake = 3\n", "config.toml intake: got 3; expected a table"),
+        ("[log]\nxyz = 3\n", "config.toml log.xyz: unknown key; expected one of level, format"),
+        ('[log]\nlevel = "loud"\n', 'config.toml log.level: got "loud"; expected one of "debug"'),
+        ("[mail]\nport = 0\n", "config.toml mail.port: got 0; expected a whole number at least 1 and at most 65535"),
+        ('[mail]\noperator = "a@b.example"\n', "expected a list, each item a text that is not empty"),
+        ('[mail]\noperator = ["ops"]\n', 'config.toml mail.operator: got "ops"; expected a full e-mail address'),
+        ('[mail]\nreply_to = "Ops <a@b.example>"\n', "expected a full e-mail address"),
+        ('[mail]\nhost = "mx.example"\nsecurity = "none"\n', "the host mx.example is not this machine"),
+        ('[mail]\nhost = "mx.example"\nuser = "a@b.example"\n', "a password in the credential smtp_password"),
+        ('[mail]\nuser = "relay"\n', 'mail.user: got "relay"; expected a full e-mail address'),
+        ('[mail]\npassword = "hunter2"\n', "config.toml mail.password: no password belongs in this file."),
+        ("[file]\nmax_rows = 1.5\n", "config.toml file.max_rows: got 1.5; expected a whole number above 0"),
+        ('[reference]\nuser_types = ["7a"]\n', 'config.toml reference.user_types: got "7a"; expected digits'),
+        ("[client]\n", "config.toml client: got a single table; expected [[client]] in double brackets"),
+        ('[[client]]\nname = "acme"\n', "config.toml client.acme.inbox: missing; expected a text that is not empty"),
+        ('[[client]]\ninbox = "x"\n', "config.toml client[1].name: missing; expected a text of the form [A-Za-z0-9]"),
+        ('[[client]]\nname = "a/b"\ninbox = "x"\n', 'config.toml client.a/b.name: got "a/b"; expected a text of'),
+        (CLIENT + "receipts = 1\n", "config.toml client.acme.receipts: got 1; expected true or false"),
+        (CLIENT + 'failed_import_email = ["x"]\n', "client.acme.failed_import_email: got"),
+        (CLIENT + 'fallback_encoding = "cp125"\n', "client.acme.fallback_encoding: got"),
+        (CLIENT + 'fallback_encoding = "utf-16"\n', "an encoding Python knows that contains ASCII"),
+        (CLIENT + 'fallback_encoding = "base64"\n', "an encoding Python knows that contains ASCII"),
+        (CLIENT + 'login_source = "LDAP"\n', "expected one of reference.login_sources: OPSCOM"),
+        (
+            CLIENT + 'columns = { "Student" = "studentno" }\n',
+            'columns.Student: got "studentno"; expected "student_no"?',
+        ),
+        (CLIENT + "limits = { emial = 5 }\n", 'config.toml client.acme.limits: got "emial"; expected "email"?'),
+        (CLIENT + "limits = { email = 0 }\n", "expected a table, each value a whole number above 0"),
+        (CLIENT + 'required = ["colour"]\n', "expected one of the attributes: unique_id, login_source"),
+        (CLIENT + CLIENT.replace("in/acme", "in/b"), "got the name of config.toml client.acme again"),
+        (CLIENT + CLIENT.replace('"acme"', '"b"'), "expected a folder apart from the inbox of config.toml client.acme"),
+        (CLIENT + '[[client]]\nname = "b"\ninbox = "in/acme/b"\n', "expected a folder apart from the inbox of"),
+        ('[service]\nstate_dir = "in/acme/s"\n' + CLIENT, "expected service.state_dir outside of it"),
+        ("[service\n", "config.toml: not TOML: "),
+    ],
+)
+def test_a_problem_is_named(write: Write, text: str, problem: str) -> None:
+    """A value that cannot be used is answered with file, key, what was found and what was expected, in one line."""
+    [found] = problems(write(text))
+    assert problem in found
+
+
+def test_all_problems_are_named_at_once(write: Write) -> None:
+    """One answer names the problems of all files."""
+    found = problems(write("[intake]\nquiet_s = 0\n[log]\nlevel = 3\n", a="[mail]\n", b='[[client]]\nname = "b"\n'))
+    assert [
+        "config.toml intake.quiet_s",
+        "config.toml log.level",
+        "clients.d/a.toml mail",
+        "clients.d/b.toml client.b.inbox",
+    ] == [problem.partition(":")[0] for problem in found]
+
+
+def test_a_password_is_not_repeated(write: Write) -> None:
+    """The answer to a password in the file says where it belongs and does not print it."""
+    [found] = problems(write('[mail]\nsmtp_password = "hunter2"\n'))
+    assert "hunter2" not in found
+    assert "ROSTERD_SMTP_PASSWORD" in found
+
+
+def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
+    """A file that is not there is named with its path."""
+    assert (f"{tmp_path}/none.toml: No such file or directory; expected a readable UTF-8 file",) == problems(
+        tmp_path / "none.toml"
+    )
+
+
+def test_a_file_in_another_encoding_is_a_problem(tmp_path: Path) -> None:
+    """A file that is not UTF-8 is named with the place of the first byte that is not."""
+    (tmp_path / "config.toml").write_bytes(b'# \xe9\n[log]\nlevel = "info"\n')
+    assert (f"{tmp_path}/config.toml: byte 2 is not UTF-8; expected a readable UTF-8 file",) == problems(
+        tmp_path / "config.toml"
+    )
+
+
+def test_clients_d_that_is_no_folder_is_a_problem(write: Write, tmp_path: Path) -> None:
+    """What stands in the place of clients.d is not passed over in silence."""
+    (tmp_path / "clients.d").write_text("")
+    [found] = problems(write(""))
+    assert "clients.d: Not a directory" in found
+
+
+def test_the_credential_comes_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The password is the systemd credential without its line end, else what the environment says, else nothing."""
+    assert smtp_password() == ""
+    monkeypatch.setenv("ROSTERD_SMTP_PASSWORD", "from-environment")
+    assert smtp_password() == "from-environment"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert smtp_password() == "from-environment"
+    (tmp_path / "smtp_password").write_text("from credential\n")
+    assert smtp_password() == "from credential"
+
+
+def test_an_unreadable_credential_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A credential that is there and cannot be read is not passed over in silence."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "smtp_password").mkdir()
+    with pytest.raises(ConfigError, match="Is a directory"):
+        smtp_password()
+
+
+# The shipped file
+
+
+def test_the_shipped_file_is_the_demo() -> None:
+    """The shipped config.toml has the client demo and keeps everything below var/ beside it."""
+    config = load(SHIPPED)
+    var = str(SHIPPED.parent / "var")
+    assert ["demo"] == [client.name for client in config.clients]
+    for path in (config.service.database, config.mail.maildir, config.clients[0].inbox):
+        assert path.startswith(var)
+
+
+def shipped_lines() -> Iterator[tuple[str, str, str, bool]]:
+    """Yield section, key, text of the value and whether it is commented out, for every setting in the file."""
+    section = ""
+    for line in SHIPPED.read_text().splitlines():
+        if header := re.fullmatch(r"\[\[?(\w+)\]\]?", line):
+            section = header[1]
+        elif setting := re.fullmatch(r"(# )?(\w+) = (.+)", line):
+            yield section, setting[2], setting[3], bool(setting[1])
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_setting_stands_in_the_shipped_file(section: str) -> None:
+    """The shipped config.toml shows each setting there is, once, and none that there is not."""
+    shown = [key for found, key, _, _ in shipped_lines() if found == section]
+    assert sorted(SECTIONS[section].__struct_fields__) == sorted(shown)
+
+
+@pytest.mark.parametrize(("section", "key", "text"), [line[:3] for line in shipped_lines() if line[3]])
+def test_a_commented_setting_shows_its_default(section: str, key: str, text: str) -> None:
+    """What is commented out in the shipped config.toml is what holds without it."""
+    value = tomllib.loads(f"{key} = {text}")[key]
+    if (section, key) in {("client", "columns"), ("client", "limits")}:  # an example says more than {}
+        required: dict[str, Any] = {"name": "x", "inbox": "x", key: value}
+        assert getattr(msgspec.convert(required, ClientSettings), key) == value
+    else:
+        [field] = [field for field in msgspec.structs.fields(SECTIONS[section]) if field.name == key]
+        default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+        assert default == msgspec.convert(value, field.type)
+
+
+def test_the_sections_are_those_of_the_config() -> None:
+    """Each part of Config is a section of the file."""
+    assert {*SECTIONS} - {"client"} | {"clients"} == {*Config.__struct_fields__}

@@ -1,0 +1,58 @@
+"""Who may import whom: the layers of the tree, and one module for each library."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+MODULES = {
+    f"{source.parent.name}.{source.stem}": source
+    for layer in ("watcher", "importer")
+    for source in sorted((REPOSITORY / layer).glob("*.py"))
+}
+# Each library's sharp edges are blunted in the modules named here and nowhere else.
+HOMES = {
+    "click": {"watcher.cli"},
+    "email_validator": {"importer.rules"},
+    "sqlite_utils": {"importer.store", "importer.ledger", "importer.record", "importer.outbox"},
+    "watchdog": {"watcher.notice"},
+    "yagmail": {"importer.transport"},
+}
+EVERYWHERE = {"msgspec", "structlog"}
+
+
+def imports(module: str) -> Iterator[str]:
+    """Yield the full names that a module imports from."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module or ""
+
+
+def tops(module: str) -> set[str]:
+    return {name.partition(".")[0] for name in imports(module)}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("importer.")])
+def test_importer_does_not_know_watcher(module: str) -> None:
+    """The importer takes a claimed file and gives a receipt, whoever claimed it."""
+    assert "watcher" not in tops(module)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_library_is_used_at_home_only(module: str) -> None:
+    """A library is imported by the modules that are its home; a new one needs a home first."""
+    libraries = tops(module) - {*sys.stdlib_module_names} - {"watcher", "importer"} - EVERYWHERE
+    assert {library for library in libraries if module in HOMES.get(library, set())} == libraries
+
+
+def test_only_log_configures_logging() -> None:
+    """No module but watcher.log sets up structlog or adds handlers to the root logger."""
+    assert {"watcher.log"} == {name for name, source in MODULES.items() if "structlog.configure" in source.read_text()}

@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
+
+from tests.lab import wait_until
+from watcher.notice import CANARY_INTERVAL_S, CANARY_PATIENCE_S, MAX_HINTS, Hint, Hints, Watch
+
+NOW = 1000.0  # the canary's clock is ours to turn
+
+
+@pytest.fixture
+def hints() -> Hints:
+    return Hints()
+
+
+@pytest.fixture
+def watch(hints: Hints, tmp_path: Path) -> Iterator[Watch]:
+    """Yield a watch of no inbox yet."""
+    watch = Watch(hints, lambda name: name.lower().endswith(b".csv"), str(tmp_path / "canary"))
+    watch.start(NOW)
+    yield watch
+    watch.close()
+
+
+@pytest.fixture
+def inbox(watch: Watch, tmp_path: Path) -> Path:
+    """Return the folder of the client acme, watched."""
+    return followed(watch, tmp_path / "acme")
+
+
+def followed(watch: Watch, folder: Path, client: str = "acme") -> Path:
+    folder.mkdir(exist_ok=True)
+    watch.follow(client, str(folder), folder_identity(folder))
+    return folder
+
+
+def folder_identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def heard(hints: Hints, name: bytes, *, closed: bool) -> bool:
+    """Wait until a name was heard of; `closed`: its close, too."""
+    names: dict[bytes, bool] = {}
+
+    def check() -> bool:
+        names.update({hint.name: names.get(hint.name, False) or hint.closed for hint in hints.take()})
+        return name in names and (names[name] or not closed)
+
+    return wait_until(check, f"a hint of {name!r}")
+
+
+def doubted(hints: Hints) -> tuple[bool, set[str]]:
+    """Wait for a doubt and return it."""
+    doubts = (False, set[str]())
+
+    def check() -> bool:
+        nonlocal doubts
+        doubts = hints.take_doubts()
+        return doubts != (False, set())
+
+    wait_until(check, "a doubt")
+    return doubts
+
+
+def beat(watch: Watch, now: float) -> float:
+    """Let one canary be sent and judged; return the time after it."""
+    watch.tend(watch.next_at)
+    sent_at = watch.next_at - CANARY_PATIENCE_S
+    assert sent_at >= now
+    wait_until(watch._canary.heard.is_set, "the canary")
+    watch.tend(watch.next_at)
+    return watch.next_at
+
+
+# Hearing
+
+
+def test_written_file_is_heard_of(hints: Hints, inbox: Path) -> None:
+    """A file that is written in place is heard of when it is closed."""
+    (inbox / "users.csv").write_text("a")
+    assert heard(hints, b"users.csv", closed=True)
+
+
+def test_file_moved_in_is_heard_of(hints: Hints, inbox: Path, tmp_path: Path) -> None:
+    """A file that is renamed into the inbox from outside is heard of."""
+    (tmp_path / "users.csv").touch()
+    (tmp_path / "users.csv").rename(inbox / "users.csv")
+    assert heard(hints, b"users.csv", closed=False)
+
+
+def test_file_renamed_inside_is_heard_of(hints: Hints, inbox: Path) -> None:
+    """A temporary name that becomes the final one is heard of, by rename as by link and unlink."""
+    (inbox / "a.filepart").touch()
+    (inbox / "a.filepart").rename(inbox / "a.csv")
+    assert heard(hints, b"a.csv", closed=False)
+    (inbox / "b.filepart").touch()
+    os.link(inbox / "b.filepart", inbox / "b.csv")
+    (inbox / "b.filepart").unlink()
+    assert heard(hints, b"b.csv", closed=False)
+
+
+def test_names_are_bytes(hints: Hints, inbox: Path) -> None:
+    """A name that is no UTF-8 arrives as it is."""
+    os.close(os.open(os.fsencode(inbox) + b"/\xff\n.csv", os.O_CREAT | os.O_WRONLY))
+    assert heard(hints, b"\xff\n.csv", closed=True)
+
+
+def test_what_is_no_upload_is_not_heard_of(hints: Hints, inbox: Path) -> None:
+    """Names that are no uploads give no hints, nor does reading."""
+    (inbox / "users.txt").touch()
+    (inbox / "users.csv").touch()
+    heard(hints, b"users.csv", closed=True)
+    (inbox / "users.csv").read_text()
+    (inbox / "last.csv").touch()
+    assert heard(hints, b"last.csv", closed=True)
+    assert hints.take() == []
+
+
+def test_claim_does_not_delay_the_next_upload(hints: Hints, inbox: Path, tmp_path: Path) -> None:
+    """A file moved out of the inbox holds up nothing behind it: less than the half second the library would wait."""
+    (inbox / "users.csv").touch()
+    heard(hints, b"users.csv", closed=True)
+    (inbox / "users.csv").rename(tmp_path / "claimed")
+
+    started = time.monotonic()
+    (inbox / "next.csv").touch()
+    heard(hints, b"next.csv", closed=True)
+
+    assert time.monotonic() - started < 0.4
+
+
+def test_churn_in_folders_of_a_client_blinds_nobody(hints: Hints, watch: Watch, inbox: Path, tmp_path: Path) -> None:
+    """Making, renaming and removing folders in one inbox leaves the hearing of another intact."""
+    beta = followed(watch, tmp_path / "beta", "beta")
+    for _ in range(300):
+        (inbox / "one").mkdir()
+        (inbox / "one").rename(inbox / "two")
+        (inbox / "two").rmdir()
+
+    (beta / "users.csv").touch()
+
+    assert heard(hints, b"users.csv", closed=True)
+
+
+# Hints
+
+
+def test_name_counts_once(hints: Hints) -> None:
+    """Many events of one name are one hint, in the order of the first, that knows of a close."""
+    hints.add("acme", b"1.csv", closed=False)
+    hints.add("acme", b"2.csv", closed=False)
+    hints.add("acme", b"1.csv", closed=True)
+    hints.add("acme", b"1.csv", closed=False)
+
+    assert hints.take() == [Hint("acme", b"1.csv", closed=True), Hint("acme", b"2.csv", closed=False)]
+    assert hints.take() == []
+
+
+def test_too_many_names_become_a_sweep(hints: Hints) -> None:
+    """A flood of names is bounded: the client that sends it is swept instead."""
+    for number in range(MAX_HINTS + 1):
+        hints.add("acme", b"%d.csv" % number, closed=False)
+
+    assert len(hints.take()) == MAX_HINTS
+    assert hints.take_doubts() == (False, {"acme"})
+
+
+def test_wait_ends_with_a_hint(hints: Hints) -> None:
+    """Whoever waits is woken by a hint, and not by one that was there before and taken."""
+    hints.add("acme", b"1.csv", closed=False)
+    hints.wait(60)
+    later = threading.Timer(0.05, hints.doubt)
+    later.start()
+    started = time.monotonic()
+    hints.wait(60)
+    later.join()
+
+    assert time.monotonic() - started < 30
+
+
+# Supervision
+
+
+def test_canary_is_heard(hints: Hints, watch: Watch) -> None:
+    """While events arrive, the canary is sent every 30 seconds and nothing else happens."""
+    first = beat(watch, NOW)
+    second = beat(watch, first)
+
+    assert second - first == CANARY_INTERVAL_S
+    assert hints.take_doubts() == (False, set())
+
+
+def test_dead_reader_is_replaced(hints: Hints, watch: Watch, inbox: Path) -> None:
+    """When the library's reader is dead the watching is rebuilt within one canary, and everything is swept."""
+    observer = watch._observer
+    assert observer is not None
+    observer._inotify_fd.stop()
+    observer._inotify_fd.join()
+
+    watch.tend(watch.next_at)
+    watch.tend(watch.next_at)
+
+    assert hints.take_doubts() == (True, set())
+    (inbox / "users.csv").touch()
+    assert heard(hints, b"users.csv", closed=True)
+    beat(watch, NOW)
+
+
+def test_overflow_asks_for_a_sweep(hints: Hints, watch: Watch) -> None:
+    """When the kernel's queue overflowed everything is swept."""
+    observer = watch._observer
+    assert observer is not None
+    observer._inotify_fd.handle_event(InotifyEvent(-1, InotifyConstants.IN_Q_OVERFLOW, 0, b""))  # type: ignore[arg-type]
+
+    assert hints.take_doubts() == (True, set())
+
+
+def test_removed_inbox_is_noticed(hints: Hints, inbox: Path) -> None:
+    """An inbox that is removed is doubted at once."""
+    inbox.rmdir()
+    assert doubted(hints) == (False, {"acme"})
+
+
+def test_recreated_inbox_is_watched_again(hints: Hints, watch: Watch, inbox: Path) -> None:
+    """An inbox that was removed and made again is doubted by the next check, and heard of once it is followed."""
+    inbox.rmdir()
+    doubted(hints)
+    watch.follow("acme", str(inbox), None)
+    inbox.mkdir()
+    watch.tend(watch.next_at)
+    assert hints.take_doubts() == (False, {"acme"})
+
+    followed(watch, inbox)
+
+    (inbox / "users.csv").touch()
+    assert heard(hints, b"users.csv", closed=True)
+    beat(watch, NOW)
+    assert hints.take_doubts() == (False, set())
+
+
+def test_replaced_inbox_is_watched(hints: Hints, watch: Watch, inbox: Path, tmp_path: Path) -> None:
+    """When another folder takes the place of an inbox, that one is heard of, and the old one no more."""
+    inbox.rename(tmp_path / "old")
+    inbox.mkdir()
+    watch.tend(watch.next_at)
+    assert hints.take_doubts() == (False, {"acme"})
+    followed(watch, inbox)
+
+    (tmp_path / "old" / "old.csv").touch()
+    (inbox / "users.csv").touch()
+
+    assert heard(hints, b"users.csv", closed=True)
+    assert hints.take() == []
+
+
+def test_refused_watch_is_tried_again(hints: Hints, watch: Watch, tmp_path: Path) -> None:
+    """An inbox that cannot be watched harms no other, and is watched with the first sweep that succeeds."""
+    folder = tmp_path / "acme"
+    watch.follow("acme", str(folder), (0, 0))
+    beta = followed(watch, tmp_path / "beta", "beta")
+    (beta / "1.csv").touch()
+    assert heard(hints, b"1.csv", closed=True)
+
+    followed(watch, folder)
+
+    (folder / "2.csv").touch()
+    assert heard(hints, b"2.csv", closed=True)
+
+
+def test_watching_that_cannot_start_is_tried_again(
+    hints: Hints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without inotify instances the start succeeds, inboxes are swept, and the watching starts once it can."""
+
+    def refuse() -> None:
+        raise OSError(24, "inotify instance limit reached")
+
+    monkeypatch.setattr("watcher.notice._Observer", refuse)
+    watch = Watch(hints, lambda _: True, str(tmp_path / "canary"))
+    watch.start(NOW)
+    inbox = followed(watch, tmp_path / "acme")
+    monkeypatch.undo()
+
+    watch.tend(watch.next_at)
+
+    assert hints.take_doubts() == (True, set())
+    (inbox / "users.csv").touch()
+    assert heard(hints, b"users.csv", closed=True)
+    watch.close()
+
+
+def test_canary_on_a_disk_that_refuses_proves_nothing(hints: Hints, watch: Watch, tmp_path: Path) -> None:
+    """A canary that cannot be written is no reason to rebuild."""
+    (tmp_path / "canary" / "canary").mkdir()
+    for _ in range(3):
+        watch.tend(watch.next_at)
+
+    assert hints.take_doubts() == (False, set())
+
+
+def test_close_leaves_nothing(hints: Hints, tmp_path: Path) -> None:
+    """After the end no handler of ours listens to the library's log."""
+    watch = Watch(hints, lambda _: True, str(tmp_path / "canary"))
+    watch.start(NOW)
+    watch.close()
+
+    logging.getLogger("watchdog.observers.inotify_c").warning("overflow")
+
+    assert hints.take_doubts() == (False, set())

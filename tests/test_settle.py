@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from importer.parse import Completeness
+from watcher.settle import Identity, IntakeSettings, Kind, Look, Names, Settling, Sighting, Verdict, Writer
+
+SETTINGS = IntakeSettings(quiet_s=3.0, unterminated_grace_s=30.0, resume_grace_s=900.0, unprobed_quiet_s=300.0)
+NAME = b"users.csv"
+
+
+def identity(size_bytes: int = 10, *, mtime_ns: int = 0, ctime_ns: int = 0) -> Identity:
+    return Identity(1, 2, size_bytes, mtime_ns, ctime_ns)
+
+
+def look(found: Identity | None = None, *, writer: Writer = Writer.NONE) -> Look:
+    return Look(identity=found or identity(), kind=Kind.FILE, writer=writer)
+
+
+def seen(name: bytes = NAME, client: str = "acme", found: Identity | None = None, *, closed: bool = False) -> Sighting:
+    return Sighting(client=client, name=name, identity=found or identity(), closed=closed)
+
+
+@pytest.fixture
+def settling() -> Settling:
+    return Settling(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "name", [b"users.csv", b"USERS.CSV", b"-rf.csv", b"a\nb.csv", b"\xff.csv", b"a b .csv", b"part.csv"]
+)
+def test_upload_names(name: bytes) -> None:
+    """A name that ends in .csv, in any case and with any bytes, is an upload."""
+    assert Names("*.csv").accept(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b".in.users.csv",
+        b"._users.csv",
+        b"~$users.csv",
+        b"#users.csv",
+        b"users.csv.filepart",
+        b"users.csv~",
+        b"users.txt",
+        b"csv",
+        b"users.csv\n",
+    ],
+)
+def test_names_that_are_no_uploads(name: bytes) -> None:
+    """Temporary names of clients and editors, and other endings, are no uploads."""
+    assert not Names("*.csv").accept(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"u.csv.filepart", b"u.csv.1a2b3c4d.partial", b"u.tmp", b"u.bak", b"u.csv-01234567-89ab-cdef-0123-456789abcdef"],
+)
+def test_temporary_names_under_a_wide_pattern(name: bytes) -> None:
+    """A pattern that matches everything still lets no temporary name in."""
+    assert Names("*").accept(b"users")
+    assert not Names("*").accept(name)
+
+
+def test_quiet_file_is_taken(settling: Settling) -> None:
+    """A file is taken one quiet period after the last that was heard of it."""
+    settling.note(seen(), 0.0)
+    settling.note(seen(closed=True), 1.0)
+
+    assert settling.next_due(3.9) is None
+    assert settling.next_due_at() == 4.0
+    assert settling.next_due(4.0) == ("acme", NAME)
+    assert settling.judge("acme", NAME, look(), 4.0) is Verdict.TAKE
+    assert settling.judge_ending("acme", NAME, Completeness.WHOLE, 4.0) is Verdict.TAKE
+
+
+def test_change_without_event_begins_a_new_quiet_period(settling: Settling) -> None:
+    """A file that changed since it was first seen waits for a whole quiet period more."""
+    settling.note(seen(), 0.0)
+
+    assert settling.judge("acme", NAME, look(identity(ctime_ns=1)), 3.0) is Verdict.WAIT
+    assert settling.next_due_at() == 6.0
+    assert settling.judge("acme", NAME, look(identity(ctime_ns=1)), 6.0) is Verdict.TAKE
+
+
+def test_sweep_that_sees_nothing_new_does_not_delay(settling: Settling) -> None:
+    """Sweeping does not count as a sign of life, a changed file in the listing does."""
+    settling.note_listing("acme", {NAME: identity()}, 0.0, whole=True)
+    settling.note_listing("acme", {NAME: identity()}, 2.0, whole=True)
+    assert settling.next_due_at() == 3.0
+
+    settling.note_listing("acme", {NAME: identity(11)}, 2.5, whole=True)
+    assert settling.next_due_at() == 5.5
+
+
+def test_open_file_is_looked_at_ever_more_rarely(settling: Settling) -> None:
+    """While a process has the file open the looks are 1, 2, 4 ... and at most 30 seconds apart."""
+    settling.note(seen(), 0.0)
+    now, pauses = 3.0, []
+    for size_bytes in range(7):
+        settling.judge("acme", NAME, look(identity(size_bytes), writer=Writer.OPEN), now)
+        pauses.append(settling.next_due_at() - now)
+        now = settling.next_due_at()
+
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert settling.next_due_at(in_writing=False) == math.inf
+
+
+def test_close_event_ends_the_back_off(settling: Settling) -> None:
+    """A close event makes a file due one quiet period later, however long the back-off had become."""
+    settling.note(seen(), 0.0)
+    for now in (3.0, 4.0, 6.0, 10.0, 18.0):
+        settling.judge("acme", NAME, look(writer=Writer.OPEN), now)
+    settling.note(seen(closed=True), 20.0)
+
+    assert settling.next_due_at() == 23.0
+    assert settling.judge("acme", NAME, look(), 23.0) is Verdict.TAKE
+
+
+def test_file_closed_without_event_still_gets_its_quiet_period(settling: Settling) -> None:
+    """A file that changed while it was open and whose close was missed is not taken before it was quiet."""
+    settling.note(seen(), 0.0)
+    settling.judge("acme", NAME, look(identity(11), writer=Writer.OPEN), 3.0)
+
+    assert settling.judge("acme", NAME, look(identity(11)), 4.0) is Verdict.TAKE
+    assert settling.judge_ending("acme", NAME, Completeness.WHOLE, 4.0) is Verdict.WAIT
+    assert settling.next_due_at() == 6.0
+
+
+def test_unknown_writer(settling: Settling) -> None:
+    """Where the system does not tell who writes, a close event is believed, and otherwise only a long silence."""
+    settling.note(seen(b"heard.csv", closed=True), 0.0)
+    settling.note(seen(b"swept.csv"), 0.0)
+    unknown = look(writer=Writer.UNKNOWN)
+
+    assert settling.judge("acme", b"heard.csv", unknown, 3.0) is Verdict.TAKE
+    assert settling.judge("acme", b"swept.csv", unknown, 3.0) is Verdict.WAIT
+    assert settling.judge("acme", b"swept.csv", unknown, 299.0) is Verdict.WAIT
+    assert settling.judge("acme", b"swept.csv", unknown, 300.0) is Verdict.TAKE
+
+
+@pytest.mark.parametrize("ending", [Completeness.CUT_OFF, Completeness.OPEN_QUOTE, Completeness.EMPTY])
+def test_hold(settling: Settling, ending: Completeness) -> None:
+    """A file that looks cut off is held once, for the resume grace, and then taken to be refused."""
+    settling.note(seen(), 0.0)
+
+    assert settling.judge_ending("acme", NAME, ending, 3.0) is Verdict.HOLD
+    assert settling.judge_ending("acme", NAME, ending, 4.0) is Verdict.WAIT
+    assert settling.next_due_at() == 903.0
+    assert settling.judge_ending("acme", NAME, ending, 903.0) is Verdict.TAKE
+
+
+def test_resumed_file_is_held_anew(settling: Settling) -> None:
+    """A held file that goes on growing is judged afresh, with its whole grace."""
+    settling.note(seen(), 0.0)
+    settling.judge_ending("acme", NAME, Completeness.CUT_OFF, 3.0)
+    settling.note(seen(found=identity(20), closed=True), 800.0)
+
+    assert settling.next_due_at() == 803.0
+    assert settling.judge_ending("acme", NAME, Completeness.CUT_OFF, 803.0) is Verdict.HOLD
+    assert settling.next_due_at() == 1703.0
+
+
+def test_unterminated_file_waits_a_little_longer(settling: Settling) -> None:
+    """A file whose last line does not end is taken after its own, shorter grace, and never called held."""
+    settling.note(seen(), 0.0)
+
+    assert settling.judge_ending("acme", NAME, Completeness.UNTERMINATED, 3.0) is Verdict.WAIT
+    assert settling.next_due_at() == 33.0
+    assert settling.judge_ending("acme", NAME, Completeness.UNTERMINATED, 33.0) is Verdict.TAKE
+
+
+def test_age_counts_towards_the_hold(settling: Settling) -> None:
+    """A single pass lets the hold count from the last change of the file, but never skips the quiet period."""
+    settling.note_listing("acme", {NAME: identity()}, 0.0, whole=True, at_ns=1000 * 10**9)
+
+    assert settling.next_due_at() == 3.0
+    assert settling.judge_ending("acme", NAME, Completeness.CUT_OFF, 3.0) is Verdict.TAKE
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Look(identity=identity(), kind=Kind.LINK),
+        Look(identity=identity(), kind=Kind.FIFO),
+        Look(identity=identity(), kind=Kind.FILE, links=2),
+        Look(identity=identity(), kind=Kind.FILE, foreign=True),
+    ],
+    ids=["link", "fifo", "hard link", "foreign"],
+)
+def test_what_is_never_imported_is_reported_once(settling: Settling, entry: Look) -> None:
+    """Links, FIFOs, hard links that stay and foreign files are ignored, and told of once as long as they stay."""
+    settling.note(seen(), 0.0)
+    assert settling.judge("acme", NAME, entry, 3.0) is Verdict.IGNORE
+    settling.note_listing("acme", {NAME: identity()}, 10.0, whole=True)
+    assert settling.next_due_at() == math.inf
+
+    settling.note(seen(), 20.0)
+    assert settling.judge("acme", NAME, entry, 23.0) is Verdict.WAIT
+    settling.note_listing("acme", {NAME: identity(ctime_ns=1)}, 30.0, whole=True)
+    assert settling.judge("acme", NAME, look(identity(ctime_ns=1)), 33.0) is Verdict.TAKE
+
+
+def test_clients_take_turns(settling: Settling) -> None:
+    """Names of one client come in the order of their appearance, and clients one after the other."""
+    for name in (b"1.csv", b"2.csv", b"3.csv"):
+        settling.note(seen(name, "acme"), 0.0)
+    settling.note(seen(b"4.csv", "beta"), 0.0)
+    order = []
+    while due := settling.next_due(3.0):
+        settling.forget(*due)
+        order.append(due[1])
+
+    assert order == [b"1.csv", b"4.csv", b"2.csv", b"3.csv"]
+
+
+def test_blocked_client_is_passed_over(settling: Settling) -> None:
+    """A client whose older claim waits gets no turn, the others do."""
+    settling.note(seen(client="acme"), 0.0)
+    settling.note(seen(client="beta"), 1.0)
+
+    assert settling.next_due(5.0, without={"acme"}) == ("beta", NAME)
+    assert settling.next_due_at(without={"acme"}) == 4.0
+
+
+def test_listing_comes_in_the_order_of_modification(settling: Settling) -> None:
+    """After a restart files are taken in the order of mtime, then name."""
+    files = {b"c.csv": identity(mtime_ns=1), b"b.csv": identity(mtime_ns=2), b"a.csv": identity(mtime_ns=2)}
+    settling.note_listing("acme", files, 0.0, whole=True)
+    order = []
+    while due := settling.next_due(3.0):
+        settling.forget(*due)
+        order.append(due[1])
+
+    assert order == [b"c.csv", b"a.csv", b"b.csv"]
+
+
+def test_name_that_is_gone_is_forgotten(settling: Settling) -> None:
+    """A name that a whole listing does not show is dropped, one that a cut listing does not show is kept."""
+    settling.note(seen(), 0.0)
+    settling.note_listing("acme", {}, 1.0, whole=False)
+    assert settling.next_due_at() == 3.0
+    settling.note_listing("acme", {}, 1.0, whole=True)
+    assert settling.next_due_at() == math.inf
+
+
+def test_names_in_mind_are_bounded() -> None:
+    """A client with more names than fit keeps those it has, and is told to be swept again."""
+    settling = Settling(IntakeSettings(max_waiting=1))
+
+    assert settling.note(seen(b"1.csv"), 0.0)
+    assert not settling.note(seen(b"2.csv"), 0.0)
+    assert settling.note(seen(b"1.csv"), 1.0)
+    assert settling.note(seen(b"2.csv", "beta"), 0.0)
+
+
+def test_unreadable_name_is_put_off(settling: Settling) -> None:
+    """A name that could not be looked at is tried again with back-off."""
+    settling.note(seen(), 0.0)
+    settling.retry_later("acme", NAME, 3.0)
+    assert settling.next_due_at() == 4.0
+    settling.retry_later("acme", NAME, 4.0)
+    assert settling.next_due_at() == 6.0

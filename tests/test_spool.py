@@ -1,0 +1,539 @@
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from importer.model import Claim
+from tests.conftest import Needs
+from watcher import spool
+from watcher.settle import Identity, Kind, Writer
+from watcher.spool import Inbox, InboxUnusable
+
+AT = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
+STAMP = "20261122T074205Z"
+NOBODY = 65534
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return the folder of an inbox."""
+    made = tmp_path / "upload"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def inbox(folder: Path) -> Iterator[Inbox]:
+    """Yield the open inbox."""
+    with spool.opened("acme", str(folder)) as opened:
+        yield opened
+
+
+def put(folder: Path, name: str = "users.csv", content: str = "a\n") -> Path:
+    path = folder / name
+    path.write_text(content)
+    return path
+
+
+def glanced(inbox: Inbox, name: bytes) -> Identity:
+    identity = inbox.glance(name)
+    assert identity is not None
+    return identity
+
+
+def claimed(inbox: Inbox, name: bytes = b"users.csv") -> str:
+    capture = inbox.claim(name, glanced(inbox, name), AT)
+    assert capture is not None
+    assert capture.settled
+    return capture.claim_id
+
+
+def draft(claim: Claim, name: str) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT, dir_fd=claim.folder_fd)
+    os.write(fd, name.encode())
+    os.close(fd)
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+# Opening
+
+
+def test_own_folders_are_made(folder: Path, inbox: Inbox) -> None:
+    """`.work` and `.bak` are made when missing, with their modes whatever the umask, and the inbox's group."""
+    del inbox
+    assert stat.S_IMODE((folder / ".work").stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / ".bak").stat().st_mode) == 0o750
+
+
+def test_own_folders_get_the_clients_group(folder: Path, needs: Needs) -> None:
+    """`.bak` belongs to the group of the inbox, so that the client can read it."""
+    needs(root=True)
+    os.chown(folder, 0, NOBODY)
+    with spool.opened("acme", str(folder)):
+        assert (folder / ".bak").stat().st_gid == NOBODY
+
+
+@pytest.mark.parametrize("name", [".work", ".bak"])
+@pytest.mark.parametrize("kind", ["link", "file", "open to others"])
+def test_own_folder_that_cannot_be_trusted(folder: Path, name: str, kind: str) -> None:
+    """A `.work` or `.bak` that is a link, a file or writable for others makes the inbox unusable, and says where."""
+    own = folder / name
+    match kind:
+        case "link":
+            (folder / "elsewhere").mkdir()
+            own.symlink_to("elsewhere")
+        case "file":
+            own.touch()
+        case _:
+            own.mkdir()
+            own.chmod(0o777)
+
+    with pytest.raises(InboxUnusable, match=str(own)), spool.opened("acme", str(folder)):
+        pass
+
+
+def test_own_folder_of_somebody_else(folder: Path, needs: Needs) -> None:
+    """A `.bak` that the client made is refused."""
+    needs(root=True)
+    (folder / ".bak").mkdir(mode=0o750)
+    os.chown(folder / ".bak", NOBODY, NOBODY)
+
+    with pytest.raises(InboxUnusable, match="owned by uid 65534"), spool.opened("acme", str(folder)):
+        pass
+
+
+def test_link_on_the_way_to_the_inbox(folder: Path, tmp_path: Path) -> None:
+    """A link in the path of an inbox is refused, wherever it stands."""
+    (tmp_path / "link").symlink_to(folder)
+    for path in (tmp_path / "link", tmp_path / "link" / "below"):
+        with pytest.raises(InboxUnusable), spool.opened("acme", str(path)):
+            pass
+
+
+def test_missing_inbox(tmp_path: Path) -> None:
+    """An inbox that is not there is trouble of the host."""
+    with pytest.raises(FileNotFoundError), spool.opened("acme", str(tmp_path / "upload")):
+        pass
+
+
+# Looking
+
+
+def test_look_at_a_file(folder: Path, inbox: Inbox) -> None:
+    """A file is described by its identity, its links and who writes it."""
+    path = put(folder)
+    found = path.stat()
+
+    look = inbox.look(b"users.csv")
+
+    assert look is not None
+    assert look.identity == Identity(found.st_dev, found.st_ino, 2, found.st_mtime_ns, found.st_ctime_ns)
+    assert (look.kind, look.links, look.writer, look.foreign) == (Kind.FILE, 1, Writer.NONE, False)
+
+
+def test_look_at_nothing(inbox: Inbox) -> None:
+    """A name that nothing has gives nothing."""
+    assert inbox.look(b"users.csv") is None
+    assert inbox.glance(b"users.csv") is None
+
+
+def test_writer_is_seen(folder: Path, inbox: Inbox) -> None:
+    """A file that any process has open for writing is seen to be, until it is closed."""
+    path = put(folder)
+    with written(path):
+        look = inbox.look(b"users.csv")
+        assert look is not None
+        assert look.writer is Writer.OPEN
+
+    look = inbox.look(b"users.csv")
+    assert look is not None
+    assert look.writer is Writer.NONE
+
+
+def test_writer_that_comes_during_the_probe_does_no_harm(folder: Path, inbox: Inbox) -> None:
+    """Neither the daemon nor the client suffers when a file is opened for writing in the moment it is probed."""
+    path = put(folder)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            with written(path):
+                pass
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for _ in range(500):
+        assert inbox.look(b"users.csv") is not None
+    stop.set()
+    writer.join()
+
+
+def test_writer_is_unknown_without_the_right_to_ask(folder: Path, inbox: Inbox, needs: Needs) -> None:
+    """Where leases are refused the writer is unknown, never absent."""
+    needs(root=True)
+    put(folder).chmod(0o644)
+    os.seteuid(NOBODY)
+    try:
+        look = inbox.look(b"users.csv")
+    finally:
+        os.seteuid(0)
+
+    assert look is not None
+    assert look.writer is Writer.UNKNOWN
+
+
+@pytest.mark.parametrize("kind", [Kind.LINK, Kind.FOLDER, Kind.FIFO])
+def test_other_entries_are_not_opened(folder: Path, inbox: Inbox, kind: Kind) -> None:
+    """Links, folders and FIFOs are told apart without opening or following them."""
+    path = folder / "users.csv"
+    match kind:
+        case Kind.LINK:
+            path.symlink_to("/etc/passwd")
+        case Kind.FOLDER:
+            path.mkdir()
+        case _:
+            os.mkfifo(path)
+
+    look = inbox.look(b"users.csv")
+
+    assert look is not None
+    assert look.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("inbox_owner", "file_owner", "foreign"),
+    [
+        ((1001, 2001), (3001, 2001), False),  # the service's inbox, a file of the client's group
+        ((1001, 2001), (3001, 3001), True),
+        ((1001, 2001), (1001, 1001), False),  # ours
+        ((3001, 3001), (3001, 9), False),  # the client's own inbox
+        ((3001, 3001), (3002, 3001), True),
+        ((3001, 3001), (0, 0), False),  # put there by the operator
+    ],
+)
+def test_foreign_files(
+    folder: Path, needs: Needs, inbox_owner: tuple[int, int], file_owner: tuple[int, int], *, foreign: bool
+) -> None:
+    """A file is foreign when its owner is neither the service, nor root, nor of the client that the inbox is for."""
+    needs(root=True)
+    with spool.opened("acme", str(folder)):
+        pass
+    os.chown(folder, *inbox_owner)
+    for own in (".work", ".bak"):
+        os.chown(folder / own, 1001, 1001)
+    folder.chmod(0o775)
+    for parent in (folder.parent, folder.parent.parent, folder.parent.parent.parent):
+        parent.chmod(0o755)
+    os.chown(put(folder), *file_owner)
+    os.seteuid(1001)
+    try:
+        with spool.opened("acme", str(folder)) as inbox:
+            look = inbox.look(b"users.csv")
+    finally:
+        os.seteuid(0)
+
+    assert look is not None
+    assert look.foreign is foreign
+
+
+def test_listing(folder: Path, inbox: Inbox) -> None:
+    """A listing holds what is accepted and no more than asked for; names are bytes."""
+    odd = os.fsencode(folder) + b"/\xff\n.csv"
+    os.close(os.open(odd, os.O_CREAT))
+    put(folder, "a.csv")
+    put(folder, "b.txt")
+
+    assert set(inbox.files(lambda name: name.endswith(b".csv"), 10)) == {b"a.csv", b"\xff\n.csv"}
+    assert len(inbox.files(lambda _: True, 1)) == 1
+
+
+# Claiming
+
+
+def test_claim_moves_the_file_into_a_folder_of_its_own(folder: Path, inbox: Inbox) -> None:
+    """A claimed file lies in `.work/<claim id>/` under its own name, and nothing is in the inbox."""
+    found = put(folder).stat()
+
+    claim_id = claimed(inbox)
+
+    assert claim_id.startswith(STAMP)
+    assert tree(folder) == [".bak", ".work", f".work/{claim_id}", f".work/{claim_id}/users.csv"]
+    with inbox.resume(claim_id) as claim:
+        assert (claim.claim_id, claim.client, claim.name) == (claim_id, "acme", b"users.csv")
+        assert (claim.device, claim.inode, claim.size_bytes, claim.mtime_ns) == (
+            found.st_dev,
+            found.st_ino,
+            2,
+            found.st_mtime_ns,
+        )
+        assert claim.claimed_at == AT
+        assert claim.archive == f"users.{STAMP}.csv".encode()
+        assert not inbox.is_in_writing(claim)
+
+
+def test_claim_of_a_name_that_is_gone(folder: Path, inbox: Inbox) -> None:
+    """Nothing is left of a claim whose file vanished before."""
+    path = put(folder)
+    identity = glanced(inbox, b"users.csv")
+    path.unlink()
+
+    assert inbox.claim(b"users.csv", identity, AT) is None
+    assert tree(folder) == [".bak", ".work"]
+
+
+def test_file_replaced_before_the_claim_is_put_back(folder: Path, inbox: Inbox) -> None:
+    """A file that took the name after the look is not ours yet: it lies in the inbox again."""
+    put(folder)
+    identity = glanced(inbox, b"users.csv")
+    put(folder, "other", "newer").rename(folder / "users.csv")
+
+    assert inbox.claim(b"users.csv", identity, AT) is None
+    assert tree(folder) == [".bak", ".work", "users.csv"]
+    assert (folder / "users.csv").read_text() == "newer"
+
+
+def test_file_opened_before_the_claim_is_put_back(folder: Path, inbox: Inbox) -> None:
+    """A file that a client opened for writing after the look goes back to its name."""
+    path = put(folder)
+    identity = glanced(inbox, b"users.csv")
+    with written(path):
+        assert inbox.claim(b"users.csv", identity, AT) is None
+
+    assert tree(folder) == [".bak", ".work", "users.csv"]
+
+
+def test_file_that_cannot_go_back_waits_in_its_claim(
+    folder: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file still in writing whose name was taken again stays claimed, unsettled, and both files are kept."""
+    path = put(folder)
+    identity = glanced(inbox, b"users.csv")
+    move = spool.move
+
+    def move_and_upload_again(from_fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:
+        move(from_fd, name, to_fd, new_name)
+        put(folder, "users.csv", "newer")
+
+    with written(path):
+        monkeypatch.setattr(spool, "move", move_and_upload_again)
+        capture = inbox.claim(b"users.csv", identity, AT)
+        assert capture is not None
+        assert not capture.settled
+        with inbox.resume(capture.claim_id) as claim:
+            assert inbox.is_in_writing(claim)
+
+    assert (folder / "users.csv").read_text() == "newer"
+    assert inbox.unfinished() == [capture.claim_id]
+
+
+def test_link_slipped_in_is_given_back(folder: Path, inbox: Inbox) -> None:
+    """What is no file and got into a claim goes back to the inbox, under a name that is free."""
+    work = folder / ".work" / f"{STAMP}-00000000"
+    work.mkdir()
+    (work / "users.csv").symlink_to("/etc/passwd")
+    put(folder)
+
+    assert inbox.unfinished() == []
+    assert tree(folder) == [".bak", ".work", "users.csv", f"users.csv.{STAMP}-00000000"]
+
+
+def test_unfinished_claims_never_share_a_stamp(folder: Path, inbox: Inbox) -> None:
+    """Claims of the same second get different stamps while they are unfinished, so that their archives differ."""
+    put(folder)
+    first = claimed(inbox)
+    put(folder)
+    second = claimed(inbox)
+
+    assert first.startswith(STAMP)
+    assert second.startswith("20261122T074206Z")
+    assert inbox.unfinished() == [first, second]
+
+
+# Going on
+
+
+def test_restart_removes_claim_folders_without_upload(folder: Path, inbox: Inbox) -> None:
+    """A claim folder that is empty, or holds only leftovers of an import, is removed."""
+    for number, leftovers in enumerate([[], [".result.txt", ".new-12"]]):
+        work = folder / ".work" / f"{STAMP}-{number:08x}"
+        work.mkdir()
+        for name in leftovers:
+            put(work, name)
+    (folder / ".work" / "of the operator").mkdir()
+
+    assert inbox.unfinished() == []
+    assert tree(folder) == [".bak", ".work", ".work/of the operator"]
+
+
+def test_resume_of_a_claim_that_is_gone(inbox: Inbox) -> None:
+    """A claim that is not there any more is not found."""
+    with pytest.raises(FileNotFoundError), inbox.resume(f"{STAMP}-00000000"):
+        pass
+
+
+def test_discarded_drafts(folder: Path, inbox: Inbox) -> None:
+    """What an import that was rolled back wrote is removed, the upload is kept."""
+    put(folder)
+    with inbox.resume(claimed(inbox)) as claim:
+        draft(claim, ".failed.csv")
+        inbox.discard_drafts(claim)
+        assert os.listdir(claim.folder_fd) == ["users.csv"]
+
+
+# Archiving
+
+
+def test_archive(folder: Path, inbox: Inbox) -> None:
+    """Upload, failed CSV and result text lie side by side in `.bak`, and `.work` is empty."""
+    put(folder)
+    with inbox.resume(claimed(inbox)) as claim:
+        draft(claim, ".failed.csv")
+        draft(claim, ".result.txt")
+        draft(claim, ".new-leftover")
+        inbox.archive(claim)
+        assert inbox.holds_archive(claim.archive)
+
+    assert tree(folder) == [
+        ".bak",
+        f".bak/users.{STAMP}.csv",
+        f".bak/users.{STAMP}.failed.csv",
+        f".bak/users.{STAMP}.result.txt",
+        ".work",
+    ]
+
+
+def test_archive_goes_on_where_it_was_cut_off(folder: Path, inbox: Inbox) -> None:
+    """An archive move that stopped half-way is completed under the name that was promised."""
+    put(folder)
+    claim_id = claimed(inbox)
+    promised = f"users.{STAMP}-7.csv".encode()
+    put(folder / ".bak", f"users.{STAMP}-7.failed.csv")
+    with inbox.resume(claim_id, archive=promised) as claim:
+        draft(claim, ".result.txt")
+        inbox.archive(claim)
+
+    assert tree(folder / ".bak") == [
+        f"users.{STAMP}-7.csv",
+        f"users.{STAMP}-7.failed.csv",
+        f"users.{STAMP}-7.result.txt",
+    ]
+
+
+@pytest.mark.parametrize("taken", [".csv", ".failed.csv", ".result.txt"])
+def test_archive_name_collides(folder: Path, inbox: Inbox, taken: str) -> None:
+    """A name is taken when any of the three beside each other is; the next gets `-2`."""
+    put(folder / ".bak", f"users.{STAMP}{taken}")
+    put(folder)
+    with inbox.resume(claimed(inbox)) as claim:
+        assert claim.archive == f"users.{STAMP}-2.csv".encode()
+
+
+def test_archive_never_overwrites(folder: Path, inbox: Inbox) -> None:
+    """A file that appears in `.bak` under the promised name stays, and the claim too."""
+    put(folder)
+    with inbox.resume(claimed(inbox)) as claim:
+        put(folder / ".bak", os.fsdecode(claim.archive), "older")
+        with pytest.raises(FileExistsError):
+            inbox.archive(claim)
+
+    assert (folder / ".bak" / f"users.{STAMP}.csv").read_text() == "older"
+    assert len(inbox.unfinished()) == 1
+
+
+def test_longest_name(folder: Path, inbox: Inbox) -> None:
+    """A name of 255 bytes is cut so that all three names in `.bak` fit."""
+    put(folder, "n" * 251 + ".csv")
+    with inbox.resume(claimed(inbox, b"n" * 251 + b".csv")) as claim:
+        draft(claim, ".failed.csv")
+        draft(claim, ".result.txt")
+        inbox.archive(claim)
+
+    assert max(len(name) for name in os.listdir(folder / ".bak")) == 255
+    assert len(os.listdir(folder / ".bak")) == 3
+
+
+def test_drafts_are_given_to_the_clients_group(folder: Path, inbox: Inbox, needs: Needs) -> None:
+    """What the service wrote for the client belongs to the client's group in `.bak`."""
+    del inbox
+    needs(root=True)
+    os.chown(folder, 0, NOBODY)
+    put(folder)
+    with spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
+        draft(claim, ".result.txt")
+        inbox.archive(claim)
+
+    assert (folder / ".bak" / f"users.{STAMP}.result.txt").stat().st_gid == NOBODY
+
+
+# Moving
+
+
+class _NoRenameat2:
+    """A C library on a file system that cannot rename without overwriting."""
+
+    @staticmethod
+    def renameat2(*_: object) -> int:
+        return -1
+
+
+@pytest.fixture
+def without_renameat2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the file system refuse to rename without overwriting, as some network file systems do."""
+    monkeypatch.setattr(spool, "_libc", _NoRenameat2)
+    monkeypatch.setattr("ctypes.get_errno", lambda: errno.EINVAL)
+
+
+@pytest.mark.usefixtures("without_renameat2")
+def test_link_and_unlink_where_rename_cannot(folder: Path, inbox: Inbox) -> None:
+    """Where the file system cannot rename without overwriting, a file goes all its way all the same."""
+    put(folder)
+    with inbox.resume(claimed(inbox)) as claim:
+        inbox.archive(claim)
+
+    assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", ".work"]
+
+
+def test_cut_off_between_link_and_unlink(folder: Path, inbox: Inbox) -> None:
+    """A claim and an archive move that were cut off between link and unlink are completed."""
+    put(folder)
+    claim_id = claimed(inbox)
+    work = folder / ".work" / claim_id / "users.csv"
+    os.link(work, folder / "users.csv")
+    with inbox.resume(claim_id) as claim:
+        assert not (folder / "users.csv").exists()
+        os.link(work, folder / ".bak" / os.fsdecode(claim.archive))
+        inbox.archive(claim)
+
+    assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", ".work"]
+
+
+def test_handles_are_closed(folder: Path) -> None:
+    """Working in an inbox leaves no handle open, and none is inherited by other programs."""
+    before = os.listdir("/proc/self/fd")
+    put(folder)
+    with spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
+        assert fcntl.fcntl(claim.folder_fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+        inbox.archive(claim)
+
+    assert len(os.listdir("/proc/self/fd")) == len(before)

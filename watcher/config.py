@@ -1,0 +1,408 @@
+"""
+config.toml and clients.d/*.toml, read once and whole into a frozen Config.
+
+Each part declares the settings it needs; here they are gathered, decoded and checked against each other. Every
+problem that can be found is in one ConfigError, a line each: file, key, what was found, what was expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import json
+import math
+import os
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from importer.attributes import ATTRIBUTES
+from importer.attributes import nearest as nearest_attribute
+from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings, Seconds, Text
+from watcher.log import LogSettings
+from watcher.settle import IntakeSettings
+
+_PASSWORD_CREDENTIAL: Final = "smtp_password"  # noqa: S105 - the name of a systemd credential
+_PASSWORD_VARIABLE: Final = "ROSTERD_SMTP_PASSWORD"  # noqa: S105 - the name of a variable
+_PASSWORD_SENTENCE: Final = (
+    "no password belongs in this file. Give it as the systemd credential "
+    f"{_PASSWORD_CREDENTIAL} (LoadCredential=) or in the environment as {_PASSWORD_VARIABLE}."
+)
+# Whether mail reaches an address only sending shows; here it must be a full, plain one, as the mail library
+# completes half ones with a domain of its own.
+_ADDRESS: Final = re.compile(r"[^\s@<>()\[\],;:\"\\]+@[^\s@<>()\[\],;:\"\\]+")
+_ALWAYS_ACCEPTED_SOURCE: Final = "OPSCOM"
+
+SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
+Complaint = tuple[str, object, str]  # key, what was found, what was expected
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[service]: where the service keeps what is its own, and how often it looks for itself."""
+
+    state_dir: Text = "/var/lib/rosterd"
+    database: Text = "rosterd.db"  # relative to state_dir
+    sweep_interval_s: Seconds = 300.0
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set. All paths are absolute; `mail.ca_file` may be empty."""
+
+    service: ServiceSettings = ServiceSettings()
+    intake: IntakeSettings = IntakeSettings()
+    file: FileSettings = FileSettings()
+    mail: MailSettings = MailSettings()
+    log: LogSettings = LogSettings()
+    reference: ReferenceSettings = ReferenceSettings()
+    clients: tuple[ClientSettings, ...] = ()
+
+
+_SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
+    "service": ServiceSettings,
+    "intake": IntakeSettings,
+    "file": FileSettings,
+    "mail": MailSettings,
+    "log": LogSettings,
+    "reference": ReferenceSettings,
+}
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `problems` are lines for the operator: file, key, found, expected."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class _Client(msgspec.Struct, frozen=True):
+    """A client and where it stands, for messages."""
+
+    where: str
+    settings: ClientSettings
+
+
+def load(path: Path, *, base: Path | None = None) -> Config:
+    """
+    Read `path` and every clients.d/*.toml beside it.
+
+    Relative paths, in both, are taken from `base`, by default the folder of `path`. Raises ConfigError with all
+    problems found; a file that is not TOML is one problem and its content is not judged.
+    """
+    problems: list[str] = []
+    data = _read_toml(path, path.name, problems)
+    sections = {name: _section(path.name, name, kind, data, problems) for name, kind in _SECTIONS.items()}
+    problems += _unknown_keys(path.name, "", data, [*_SECTIONS, "client"])
+    clients = _clients(path.name, data, problems)
+    for drop_in in _drop_ins(path.parent / "clients.d", problems):
+        where = f"clients.d/{drop_in.name}"
+        more = _read_toml(drop_in, where, problems)
+        problems += _unknown_keys(where, "", more, ["client"])
+        clients += _clients(where, more, problems)
+    config = msgspec.structs.replace(Config(clients=tuple(client.settings for client in clients)), **sections)
+    config = _with_absolute_paths(config, os.path.abspath(base or path.parent))
+    clients = [_Client(at.where, settings) for at, settings in zip(clients, config.clients, strict=True)]
+    problems += _contradictions(path.name, config, clients)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def smtp_password() -> str:
+    """
+    Return the password for `mail.user`, "" when there is none.
+
+    Source: the systemd credential `smtp_password`, else the environment. Raises ConfigError when the credential is
+    there and cannot be read.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder is None:
+        return os.environ.get(_PASSWORD_VARIABLE, "")
+    credential = Path(folder, _PASSWORD_CREDENTIAL)
+    try:
+        return credential.read_text(encoding="utf-8").rstrip("\r\n")
+    except FileNotFoundError:
+        return os.environ.get(_PASSWORD_VARIABLE, "")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{credential}: {_reason(error)}; expected a readable UTF-8 file"]) from None
+
+
+# Reading
+
+
+def _read_toml(path: Path, where: str, problems: list[str]) -> dict[str, object]:
+    """Return the tables of a TOML file, none of them when it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        problems.append(f"{where}: not TOML: {error}")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{path}: {_reason(error)}; expected a readable UTF-8 file")
+    return {}
+
+
+def _drop_ins(folder: Path, problems: list[str]) -> list[Path]:
+    """Return the files of clients.d in the order of their names; a missing folder holds none."""
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        problems.append(f"{folder}: {_reason(error)}; expected a readable folder")
+        return []
+    return [folder / name for name in names if name.endswith(".toml") and not name.startswith(".")]
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return f"byte {error.start} is not UTF-8"
+
+
+# Decoding, key by key, so that every problem is found
+
+
+def _section(file: str, name: str, kind: type[SettingsT], data: dict[str, object], problems: list[str]) -> SettingsT:
+    """Return one section, its defaults when it is absent or wrong."""
+    return _struct(f"{file} {name}", kind, data.get(name, {}), problems) or kind()
+
+
+def _clients(file: str, data: dict[str, object], problems: list[str]) -> list[_Client]:
+    """Return the usable [[client]] tables of a file."""
+    tables = data.get("client", [])
+    if not isinstance(tables, list):
+        problems.append(_complaint(f"{file} client", "a single table", "[[client]] in double brackets"))
+        return []
+    places = [(_client_place(file, number, table), table) for number, table in enumerate(tables, 1)]
+    decoded = [(where, _struct(where, ClientSettings, table, problems)) for where, table in places]
+    return [_Client(where, settings) for where, settings in decoded if settings is not None]
+
+
+def _client_place(file: str, number: int, table: object) -> str:
+    """Return how messages call a client: by its name, and by its place in the file while it has none."""
+    name = table.get("name") if isinstance(table, dict) else None
+    return f"{file} client.{name}" if isinstance(name, str) and name.isprintable() else f"{file} client[{number}]"
+
+
+def _struct(where: str, kind: type[SettingsT], table: object, problems: list[str]) -> SettingsT | None:
+    """Return `table` as `kind`, or None after its problems were added."""
+    if not isinstance(table, dict):
+        problems.append(_complaint(where, _toml(table), "a table"))
+        return None
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    found = _unknown_keys(where, ".", table, fields)
+    for name, field in fields.items():
+        if name in table:
+            found += _value_problems(f"{where}.{name}", table[name], field.type)
+        elif field.required:
+            found.append(f"{where}.{name}: missing; expected {_expected(inspect.type_info(field.type))}")
+    problems += found
+    return None if found else msgspec.convert(table, kind)
+
+
+def _unknown_keys(where: str, separator: str, table: dict[str, object], known: Collection[str]) -> list[str]:
+    return [_unknown_key(f"{where}{separator or ' '}{key}", key, known) for key in table if key not in known]
+
+
+def _unknown_key(where: str, key: str, known: Collection[str]) -> str:
+    if "password" in key.lower():
+        return f"{where}: {_PASSWORD_SENTENCE}"
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f'expected "{near[0]}"?' if near else "expected one of " + ", ".join(known)
+    return f"{where}: unknown key; {hint}"
+
+
+def _value_problems(where: str, value: object, kind: object) -> list[str]:
+    """Return what is wrong with one value, at most one line."""
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return [_complaint(where, _toml(value), _expected(inspect.type_info(kind)))]
+    if isinstance(value, float) and not math.isfinite(value):
+        return [_complaint(where, _toml(value), "a finite number")]
+    return []
+
+
+def _expected(info: inspect.Type) -> str:
+    """Return a type of a setting in an operator's words."""
+    match info:
+        case inspect.LiteralType(values):
+            return "one of " + ", ".join(_toml(value) for value in values)
+        case inspect.VarTupleType(item):
+            return f"a list, each item {_expected(item)}"
+        case inspect.DictType(_, item):
+            return f"a table, each value {_expected(item)}"
+        case inspect.StrType():
+            return _expected_text(info)
+        case inspect.IntType() | inspect.FloatType():
+            return _expected_number(info)
+        case _:
+            return "true or false"
+
+
+def _expected_text(info: inspect.StrType) -> str:
+    if info.pattern:
+        return "a text of the form " + info.pattern.removeprefix(r"\A").removesuffix(r"\Z")
+    return "a text that is not empty" if info.min_length else "a text"
+
+
+def _expected_number(info: inspect.IntType | inspect.FloatType) -> str:
+    """Return what a number must be, "a number above 0"."""
+    words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+    given = [f" {word} {getattr(info, name):g}" for name, word in words.items() if getattr(info, name) is not None]
+    return ("a whole number" if isinstance(info, inspect.IntType) else "a number") + " and".join(given)
+
+
+def _toml(value: object) -> str:
+    """Return a value as it might stand in the file, cut to one short line."""
+    text = json.dumps(value, ensure_ascii=True, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - a message fits one line
+
+
+def _complaint(where: str, got: str, expected: str) -> str:
+    return f"{where}: got {got}; expected {expected}"
+
+
+# Paths
+
+
+def _with_absolute_paths(config: Config, base: str) -> Config:
+    service, mail = config.service, config.mail
+    state_dir = os.path.abspath(os.path.join(base, service.state_dir))
+    replace = msgspec.structs.replace
+    return replace(
+        config,
+        service=replace(service, state_dir=state_dir, database=os.path.join(state_dir, service.database)),
+        mail=replace(
+            mail,
+            maildir=os.path.join(state_dir, mail.maildir),
+            ca_file=mail.ca_file and os.path.join(base, mail.ca_file),
+        ),
+        clients=tuple(replace(client, inbox=_inbox(base, client.inbox)) for client in config.clients),
+    )
+
+
+def _inbox(base: str, path: str) -> str:
+    """
+    Return an inbox path with links resolved in all but its last component.
+
+    Above the inbox links are the operator's and a watch through one sees nothing; the inbox itself must not be one.
+    """
+    parent, name = os.path.split(os.path.abspath(os.path.join(base, path)))
+    return os.path.join(os.path.realpath(parent), name)
+
+
+# Judging what only makes sense together
+
+
+def _contradictions(file: str, config: Config, clients: Sequence[_Client]) -> Iterator[str]:
+    sections: dict[str, Iterator[Complaint]] = {
+        "intake": _intake_complaints(config.intake),
+        "mail": _mail_complaints(config.mail),
+        "reference": _reference_complaints(config.reference),
+    }
+    for name, complaints in sections.items():
+        yield from _worded(f"{file} {name}", complaints)
+    for client in clients:
+        yield from _worded(client.where, _client_complaints(client.settings, config.reference))
+    yield from _quarrels(clients, config.service.state_dir)
+
+
+def _worded(where: str, complaints: Iterator[Complaint]) -> Iterator[str]:
+    for key, got, expected in complaints:
+        yield _complaint(f"{where}.{key}", _toml(got), expected)
+
+
+def _intake_complaints(intake: IntakeSettings) -> Iterator[Complaint]:
+    if "/" in intake.pattern:
+        yield "pattern", intake.pattern, "a pattern for names, without a folder"
+
+
+def _mail_complaints(mail: MailSettings) -> Iterator[Complaint]:
+    yield from _address_complaints("reply_to", (mail.reply_to,))
+    yield from _address_complaints("failed_import_email", mail.failed_import_email)
+    yield from _address_complaints("operator", mail.operator)
+    if mail.user:
+        yield from _address_complaints("user", (mail.user,))
+    if mail.host and mail.security == "none" and not _is_loopback(mail.host):
+        yield "security", mail.security, f'"starttls" or "tls": the host {mail.host} is not this machine'
+    if mail.host and mail.user and not smtp_password():
+        found = f"a password in the credential {_PASSWORD_CREDENTIAL} or in {_PASSWORD_VARIABLE}; found none"
+        yield "user", mail.user, found
+
+
+def _reference_complaints(reference: ReferenceSettings) -> Iterator[Complaint]:
+    for key, ids in (("user_types", reference.user_types), ("locker_types", reference.locker_types)):
+        yield from ((key, found, "digits") for found in ids if not (found.isascii() and found.isdigit()))
+
+
+def _client_complaints(client: ClientSettings, reference: ReferenceSettings) -> Iterator[Complaint]:
+    yield from _address_complaints("failed_import_email", client.failed_import_email)
+    for header, attribute in client.columns.items():
+        if attribute:
+            yield from _attribute_complaints(f"columns.{header}", attribute)
+    for key, names in (("limits", client.limits), ("required", client.required)):
+        for name in names:
+            yield from _attribute_complaints(key, name)
+    if client.fallback_encoding and not _extends_ascii(client.fallback_encoding):
+        yield "fallback_encoding", client.fallback_encoding, 'an encoding Python knows that contains ASCII, as "cp1252"'
+    sources = sorted({_ALWAYS_ACCEPTED_SOURCE, *reference.login_sources})
+    if client.login_source and client.login_source not in sources:
+        yield "login_source", client.login_source, "one of reference.login_sources: " + ", ".join(sources)
+
+
+def _address_complaints(key: str, addresses: Sequence[str]) -> Iterator[Complaint]:
+    return ((key, found, "a full e-mail address") for found in addresses if not _ADDRESS.fullmatch(found))
+
+
+def _attribute_complaints(key: str, name: str) -> Iterator[Complaint]:
+    if name not in ATTRIBUTES:
+        near = nearest_attribute(name)
+        yield key, name, f'"{near}"?' if near else "one of the attributes: " + ", ".join(ATTRIBUTES)
+
+
+def _extends_ascii(encoding: str) -> bool:
+    """Tell whether ASCII bytes mean ASCII letters in `encoding`; the header would be lost otherwise."""
+    letters = bytes(range(0x20, 0x7F))
+    try:
+        return letters.decode(encoding) == letters.decode("ascii")
+    except (LookupError, ValueError):
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _quarrels(clients: Sequence[_Client], state_dir: str) -> Iterator[str]:
+    """Yield what two clients may not share, and an inbox that would show the database to a client."""
+    for first, second in combinations(clients, 2):
+        if first.settings.name == second.settings.name:
+            yield f"{second.where}.name: got the name of {first.where} again; expected each name once"
+        if _overlap(first.settings.inbox, second.settings.inbox):
+            yield (
+                f"{second.where}.inbox: got {_toml(second.settings.inbox)}; expected a folder apart from the inbox of "
+                f"{first.where}, {_toml(first.settings.inbox)}"
+            )
+    for client in clients:
+        if _contains(client.settings.inbox, state_dir):
+            yield f"{client.where}.inbox: got {_toml(client.settings.inbox)}; expected service.state_dir outside of it"
+
+
+def _overlap(one: str, other: str) -> bool:
+    return _contains(one, other) or _contains(other, one)
+
+
+def _contains(folder: str, path: str) -> bool:
+    """Tell whether `path` is `folder` or lies below it, links resolved."""
+    folder, path = os.path.realpath(folder), os.path.realpath(path)
+    return os.path.commonpath([folder, path]) == folder

@@ -1,0 +1,576 @@
+"""
+The daemon: wires the parts, and the one work loop.
+
+The loop runs in the main thread, which owns the store; other threads hear events, deliver mail and write the log, and
+never touch folders or database. One file is dealt with at a time, clients take turns. What fails because of the host
+is put off and tried again, in the order of claims: no newer file of a client overtakes an older one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import math
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import structlog
+
+from importer import ledger
+from importer.model import Claim, Interrupted, Outcome, Receipt, printable
+from importer.outbox import OutboxPump, Sender
+from importer.parse import Completeness, completeness
+from importer.pipeline import Importer
+from importer.store import Store, StoreUnusable
+from importer.transport import MailUnusable, make_transport
+from watcher import spool
+from watcher.config import Config, smtp_password
+from watcher.notice import Hints, Watch
+from watcher.settle import Look, Settling, Sighting, Verdict, Writer
+
+log = structlog.get_logger()
+
+EXIT_IO_ERROR: Final = 74
+EXIT_RUNNING_ALREADY: Final = 75
+EXIT_CONFIG: Final = 78
+
+STOP_PATIENCE_S: Final = 8.0  # for the file in hand; the whole stop has 10
+MAIL_PATIENCE_S: Final = 5.0  # for the mail in hand
+SWEEP_PAUSE_S: Final = 10.0  # between sweeps that are asked for again and again, by doubts or by a crowded inbox
+FIRST_RETRY_S: Final = 1.0
+LAST_RETRY_S: Final = 60.0
+ALERT_INTERVAL_S: Final = 3600.0
+MAIL_INTERVAL_S: Final = 1.0
+MAIL_POLL_S: Final = 0.1
+
+_HOST_TROUBLE: Final = (OSError, sqlite3.OperationalError, spool.InboxUnusable)
+
+
+class RunningAlready(Exception):
+    """Another instance holds the state directory."""
+
+
+class Stop:
+    """The wish to stop: the first signal lets the file in hand finish, for a while; the second does not."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._asked_at = math.inf
+        self._at_once = False
+
+    @property
+    def asked(self) -> bool:
+        """Return whether to begin nothing new."""
+        return self._asked_at < math.inf
+
+    def overdue(self) -> bool:
+        """Return whether to give up the file in hand."""
+        return self._at_once or time.monotonic() >= self._asked_at + STOP_PATIENCE_S
+
+    def allows(self, seconds: float) -> bool:
+        """Return whether there is so much time left."""
+        return not self._at_once and time.monotonic() + seconds < self._asked_at + STOP_PATIENCE_S
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Listen to SIGTERM and SIGINT meanwhile."""
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        self._at_once = self.asked
+        self._asked_at = min(self._asked_at, time.monotonic())
+        self._wake()
+
+
+class _Deferred:
+    """A claim in `.work` that waits for another try; `blocks`: nothing newer of the client may overtake it."""
+
+    def __init__(self, client: str) -> None:
+        self.client = client
+        self.due_at = -math.inf
+        self.retry_s = FIRST_RETRY_S
+        self.blocks = True
+
+
+class Backlog:
+    """Claims to go on with, oldest first: just made, left behind, or put off. The folders say more than their ids."""
+
+    def __init__(self) -> None:
+        self._claims: dict[str, _Deferred] = {}
+
+    def add(self, client: str, claim_id: str) -> None:
+        """Add a claim to go on with now, unless it waits already; to be called in the order of claims."""
+        self._claims.setdefault(claim_id, _Deferred(client))
+
+    def defer(self, client: str, claim_id: str, now: float, *, blocks: bool = True) -> None:
+        """Put a claim off, each time for longer."""
+        claim = self._claims.setdefault(claim_id, _Deferred(client))
+        claim.blocks = blocks
+        claim.due_at = now + claim.retry_s
+        claim.retry_s = min(2 * claim.retry_s, LAST_RETRY_S)
+
+    def drop(self, claim_id: str) -> None:
+        """Forget a claim that is done."""
+        self._claims.pop(claim_id, None)
+
+    def next_due(self, now: float) -> tuple[str, str] | None:
+        """Return client and id of a claim that is due and has no older one of its client to wait for."""
+        waiting: set[str] = set()
+        for claim_id, claim in self._claims.items():
+            if claim.client in waiting:
+                continue
+            if claim.due_at <= now:
+                return claim.client, claim_id
+            if claim.blocks:
+                waiting.add(claim.client)
+        return None
+
+    def next_due_at(self) -> float:
+        """Return when the next claim is due, infinity for never."""
+        return min((claim.due_at for claim in self._claims.values()), default=math.inf)
+
+    def blocked(self) -> set[str]:
+        """Return the clients whose new files have to wait."""
+        return {claim.client for claim in self._claims.values() if claim.blocks}
+
+
+class Alerts:
+    """Tells the operator of a cause once an hour, and the debug log every time."""
+
+    def __init__(self) -> None:
+        self._told_at: dict[tuple[str, ...], float] = {}
+
+    def tell(self, event: str, now: float, *, exc_info: Exception | None = None, **about: str) -> None:
+        """Log an error, unless the very same was logged within the hour."""
+        cause = (event, *about.values())
+        if now >= self._told_at.get(cause, -math.inf) + ALERT_INTERVAL_S:
+            self._told_at[cause] = now
+            log.error(event, exc_info=exc_info, **about)
+        else:
+            log.debug(event, **about)
+
+    def clear(self, event: str, **about: str) -> None:
+        """Forget what was told about a trouble that is over; `about` may name the first of its traits only."""
+        over = (event, *about.values())
+        for cause in [cause for cause in self._told_at if cause[: len(over)] == over]:
+            del self._told_at[cause]
+
+
+class Daemon:
+    """The work loop and all it works with."""
+
+    def __init__(
+        self, config: Config, store: Store, pump: OutboxPump, hints: Hints, stop: Stop, *, watch: Watch | None = None
+    ) -> None:
+        self._config = config
+        self._clients = {client.name: client for client in config.clients}
+        self._store = store
+        self._importer = Importer(store, file=config.file, reference=config.reference, mail=config.mail)
+        self._pump = pump
+        self._hints = hints
+        self._stop = stop
+        self._watch = watch
+        self._settling = Settling(config.intake)
+        self._backlog = Backlog()
+        self._alerts = Alerts()
+        self._sweep_at = dict.fromkeys(self._clients, -math.inf)
+        self._swept_at = dict.fromkeys(self._clients, -math.inf)
+        self._mail_at = -math.inf
+
+    # The loop
+
+    def run(self) -> None:
+        """Work until told to stop. Raises StoreUnusable; OSError or sqlite3.Error when the database cannot be read."""
+        if self._watch is not None:
+            self._watch.start(time.monotonic())
+        self._sweep_due()
+        log.info("daemon.started", clients=len(self._clients), sqlite=sqlite3.sqlite_version)
+        while not self._stop.asked:
+            if not self._turn():
+                self._hints.wait(self._next_at() - time.monotonic())
+
+    def run_once(self) -> bool:
+        """
+        Work off what lies in the inboxes; return whether nothing was left because of the host.
+
+        A fresh file gets its quiet period, and its grace when only the end of its last line is missing; what is being
+        written or held for longer stays for another time.
+        """
+        self._sweep_due()
+        patience_s = 2 * self._config.intake.quiet_s + self._config.intake.unterminated_grace_s
+        until = time.monotonic() + patience_s
+        while not self._stop.asked:
+            if not self._work():
+                next_at = min(self._settling.next_due_at(in_writing=False), self._backlog.next_due_at())
+                if next_at > until:
+                    break
+                self._hints.wait(next_at - time.monotonic())
+        self._send_all()
+        return not self._backlog.blocked()
+
+    def _turn(self) -> bool:
+        """Take in what was heard, do what is due, then one piece of work; return whether there was one."""
+        self._take_hints()
+        self._sweep_due()
+        if self._watch is not None:
+            self._watch.tend(time.monotonic())
+        worked = self._work()
+        self._move_mail(at_once=worked)
+        return worked
+
+    def _next_at(self) -> float:
+        """Return when there is something to do if nothing is heard."""
+        return min(
+            self._settling.next_due_at(without=self._backlog.blocked()),
+            self._backlog.next_due_at(),
+            min(self._sweep_at.values(), default=math.inf),
+            self._mail_at,
+            self._watch.next_at if self._watch is not None else math.inf,
+        )
+
+    def _work(self) -> bool:
+        """Look at one name, then go on with one claim, as a rule that of this name."""
+        upload = self._settling.next_due(time.monotonic(), without=self._backlog.blocked())
+        if upload is not None:
+            self._consider(*upload)
+        claim = self._backlog.next_due(time.monotonic())
+        if claim is not None:
+            self._work_on(*claim)
+        return upload is not None or claim is not None
+
+    # Noticing
+
+    def _take_hints(self) -> None:
+        everywhere, doubtful = self._hints.take_doubts()
+        for client in self._clients if everywhere else doubtful:
+            self._sweep_soon(client, self._swept_at[client] + SWEEP_PAUSE_S)
+        names: dict[str, list[tuple[bytes, bool]]] = {}
+        for hint in self._hints.take():
+            names.setdefault(hint.client, []).append((hint.name, hint.closed))
+        for client, heard in names.items():
+            self._note(client, heard)
+
+    def _note(self, client: str, heard: list[tuple[bytes, bool]]) -> None:
+        """Give the names that were heard of to the settling, with what now has them."""
+        with self._telling(client), spool.opened(client, self._clients[client].inbox) as inbox:
+            for name, closed in heard:
+                identity = inbox.glance(name)
+                if identity is None:
+                    continue
+                sighting = Sighting(client=client, name=name, identity=identity, closed=closed)
+                if not self._settling.note(sighting, time.monotonic()):
+                    self._sweep_soon(client, time.monotonic() + SWEEP_PAUSE_S)
+
+    @contextlib.contextmanager
+    def _telling(self, client: str) -> Iterator[None]:
+        """End the block at trouble with an inbox, and tell it; events of an inbox that cannot be used are not heard."""
+        try:
+            yield
+        except (OSError, spool.InboxUnusable) as error:
+            self._alerts.tell("inbox.unusable", time.monotonic(), client=client, reason=_reason(error))
+            self._follow(client, None)
+
+    def _sweep_soon(self, client: str, at: float) -> None:
+        self._sweep_at[client] = min(self._sweep_at[client], at)
+
+    def _sweep_due(self) -> None:
+        for client, due_at in self._sweep_at.items():
+            if due_at <= time.monotonic() and not self._stop.asked:
+                self._sweep(client)
+
+    def _sweep(self, client: str) -> None:
+        """List an inbox, and find the claims that were left in it."""
+        now = time.monotonic()
+        self._swept_at[client] = now
+        self._sweep_at[client] = now + self._config.service.sweep_interval_s
+        with self._telling(client), spool.opened(client, self._clients[client].inbox) as inbox:
+            self._follow(client, inbox.identity)
+            limit = self._config.intake.max_waiting
+            files = inbox.files(self._settling.accepts, limit)
+            whole = len(files) < limit
+            at_ns = time.time_ns() if self._watch is None else None
+            if not self._settling.note_listing(client, files, now, whole=whole, at_ns=at_ns) or not whole:
+                self._sweep_soon(client, now + SWEEP_PAUSE_S)
+            self._find_unfinished(client, inbox)
+            self._alerts.clear("inbox.unusable", client=client)
+            log.debug("sweep.finished", client=client, files=len(files))
+
+    def _follow(self, client: str, identity: tuple[int, int] | None) -> None:
+        if self._watch is not None:
+            self._watch.follow(client, self._clients[client].inbox, identity)
+
+    def _find_unfinished(self, client: str, inbox: spool.Inbox) -> None:
+        """Queue the claims in `.work`, and mark those in the ledger that had been archived already."""
+        unfinished = inbox.unfinished()
+        for claim_id in unfinished:
+            self._backlog.add(client, claim_id)
+        try:
+            for entry in ledger.unarchived(self._store.db, client):
+                if entry.claim_id not in unfinished:
+                    self._complete(client, inbox, entry)
+        except sqlite3.Error as error:
+            _raise_if_fatal(error)
+            self._alerts.tell("store.refused", time.monotonic(), reason=_reason(error))
+
+    def _complete(self, client: str, inbox: spool.Inbox, entry: ledger.Entry) -> None:
+        if inbox.holds_archive(entry.archive):
+            self._mark_archived(entry.claim_id)
+        else:
+            self._alerts.tell("archive.missing", time.monotonic(), client=client, claim_id=entry.claim_id)
+
+    # Deciding
+
+    def _consider(self, client: str, name: bytes) -> None:
+        with structlog.contextvars.bound_contextvars(client=client, file=printable(name), claim_id=""):
+            try:
+                with spool.opened(client, self._clients[client].inbox) as inbox:
+                    self._consider_in(inbox, client, name)
+            except Exception as error:  # noqa: BLE001 - the loop must go on whatever one file does to us
+                self._put_off(client, name, error)
+
+    def _consider_in(self, inbox: spool.Inbox, client: str, name: bytes) -> None:
+        look = inbox.look(name)
+        if look is None:
+            self._settling.forget(client, name)
+            return
+        match self._judge(inbox, client, name, look):
+            case Verdict.TAKE:
+                self._take(inbox, client, name, look)
+            case Verdict.HOLD:
+                log.warning("file.held", size_bytes=look.identity.size_bytes)
+            case Verdict.IGNORE:
+                log.warning("file.ignored", reason=_ignored_as(look))
+            case Verdict.WAIT:
+                log.debug("file.waiting", writer=str(look.writer), size_bytes=look.identity.size_bytes)
+
+    def _judge(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> Verdict:
+        if look.writer is Writer.UNKNOWN:
+            self._alerts.tell("intake.unprobed", time.monotonic(), client=client)
+        verdict = self._settling.judge(client, name, look, time.monotonic())
+        if verdict is Verdict.TAKE:
+            ending = self._ending(inbox, client, name, look)
+            verdict = self._settling.judge_ending(client, name, ending, time.monotonic())
+        return verdict
+
+    def _ending(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> Completeness:
+        """Read how a file ends; one that is too large is not read at all, the import will refuse it."""
+        if look.identity.size_bytes > self._config.file.max_file_bytes:
+            return Completeness.WHOLE
+        with inbox.upload(name) as raw:
+            return completeness(raw, self._clients[client])
+
+    def _put_off(self, client: str, name: bytes, error: Exception) -> None:
+        now = time.monotonic()
+        self._tell(client, error)
+        self._settling.retry_later(client, name, now)
+        # What was claimed before the error is found there.
+        self._sweep_soon(client, now + LAST_RETRY_S)
+
+    def _tell(self, client: str, error: Exception) -> None:
+        """Tell the operator why a file has to wait; whatever is not the host's trouble is a fault of ours."""
+        event = "file.deferred" if isinstance(error, _HOST_TROUBLE) else "file.failed"
+        exc_info = None if isinstance(error, _HOST_TROUBLE) else error
+        self._alerts.tell(event, time.monotonic(), client=client, reason=_reason(error), exc_info=exc_info)
+
+    # Working
+
+    def _take(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> None:
+        capture = inbox.claim(name, look.identity, datetime.now(UTC))
+        self._settling.forget(client, name)
+        if capture is None:
+            log.debug("file.disturbed")
+            self._note(client, [(name, False)])
+            return
+        log.info("file.claimed", claim_id=capture.claim_id, size_bytes=look.identity.size_bytes)
+        if capture.settled:
+            self._backlog.add(client, capture.claim_id)
+        else:
+            self._wait_for_writer(client, capture.claim_id)
+
+    def _wait_for_writer(self, client: str, claim_id: str) -> None:
+        log.warning("file.deferred", claim_id=claim_id, reason="touched after it was claimed")
+        self._backlog.defer(client, claim_id, time.monotonic() + self._config.intake.quiet_s, blocks=False)
+
+    def _work_on(self, client: str, claim_id: str) -> None:
+        """Take a claim to its end, or put it off. Raises what no waiting cures."""
+        with structlog.contextvars.bound_contextvars(client=client, file="", claim_id=claim_id):
+            try:
+                with spool.opened(client, self._clients[client].inbox) as inbox:
+                    self._resume(inbox, client, claim_id)
+            except FileNotFoundError:  # the claim, or the inbox with it; a sweep finds it if it comes back
+                self._backlog.drop(claim_id)
+            except Interrupted:
+                log.info("file.interrupted")
+            except Exception as error:  # noqa: BLE001 - as in _consider
+                _raise_if_fatal(error)
+                self._tell(client, error)
+                self._backlog.defer(client, claim_id, time.monotonic(), blocks=isinstance(error, _HOST_TROUBLE))
+
+    def _resume(self, inbox: spool.Inbox, client: str, claim_id: str) -> None:
+        entry = ledger.find(self._store.db, claim_id)
+        with inbox.resume(claim_id, archive=None if entry is None else entry.archive) as claim:
+            structlog.contextvars.bind_contextvars(file=claim.file)
+            if entry is None and inbox.is_in_writing(claim):
+                self._wait_for_writer(client, claim_id)
+                return
+            if entry is None:
+                self._import(inbox, claim)
+            self._archive(inbox, claim)
+
+    def _import(self, inbox: spool.Inbox, claim: Claim) -> None:
+        inbox.discard_drafts(claim)
+        started = time.monotonic()
+        client = self._clients[claim.client]
+        receipt = self._importer.import_file(claim, client, stopping=self._stop.overdue)
+        _log_receipt(receipt, time.monotonic() - started)
+
+    def _archive(self, inbox: spool.Inbox, claim: Claim) -> None:
+        inbox.archive(claim)
+        self._mark_archived(claim.claim_id)
+        self._backlog.drop(claim.claim_id)
+        self._alerts.clear("file.deferred", client=claim.client)
+        log.info("file.archived", archive=printable(claim.archive))
+
+    def _mark_archived(self, claim_id: str) -> None:
+        ledger.mark_archived(self._store.db, claim_id, datetime.now(UTC))
+
+    # Mail
+
+    def _move_mail(self, *, at_once: bool = False) -> bool:
+        """Let mail go on its way; return whether one is under way."""
+        now = time.monotonic()
+        if now < self._mail_at and not at_once:
+            return False
+        under_way = False
+        try:
+            under_way = self._pump.pump(self._store.db, datetime.now(UTC))
+        except sqlite3.Error as error:
+            _raise_if_fatal(error)
+            self._alerts.tell("mail.stuck", now, reason=_reason(error))
+        self._mail_at = now + (MAIL_POLL_S if under_way else MAIL_INTERVAL_S)
+        return under_way
+
+    def _send_all(self) -> None:
+        """Send the mail that is due, before the end of a single pass."""
+        while not self._stop.asked and self._move_mail(at_once=True):
+            self._hints.wait(MAIL_POLL_S)
+
+    def close(self) -> None:
+        """End watching and sending."""
+        if self._watch is not None:
+            self._watch.close()
+        if self._stop.allows(MAIL_PATIENCE_S):
+            with contextlib.suppress(sqlite3.Error):  # the mail is sent again, with the same Message-ID
+                self._pump.close(self._store.db, datetime.now(UTC))
+
+
+def run_daemon(config: Config) -> int:
+    """
+    Watch the inboxes until told to stop; return the exit code.
+
+    Raises StoreUnusable; OSError or sqlite3.Error when the state directory or the database cannot be used.
+    """
+    return _run(config, watching=True)
+
+
+def sweep_once(config: Config) -> int:
+    """Work off what lies in the inboxes now; return the exit code. Raises as `run_daemon`."""
+    return _run(config, watching=False)
+
+
+def _run(config: Config, *, watching: bool) -> int:
+    try:
+        with contextlib.ExitStack() as running:
+            return _run_in(running, config, watching=watching)
+    except RunningAlready:
+        log.error("daemon.refused", reason="another instance runs", state_dir=config.service.state_dir)
+        return EXIT_RUNNING_ALREADY
+    except MailUnusable as error:
+        log.error("daemon.refused", reason=str(error))
+        return EXIT_CONFIG
+
+
+def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) -> int:
+    hints = Hints()
+    stop = Stop(hints.wake)
+    running.enter_context(stop.on_signals())
+    running.enter_context(_locked(config.service.state_dir))
+    transport = make_transport(config.mail, smtp_password())
+    store = running.enter_context(contextlib.closing(Store.open(Path(config.service.database))))
+    sender = Sender(transport)
+    sender.start()
+    canary = os.path.join(config.service.state_dir, "canary")
+    watch = Watch(hints, Settling(config.intake).accepts, canary) if watching else None
+    daemon = Daemon(config, store, OutboxPump(sender), hints, stop, watch=watch)
+    running.enter_context(contextlib.closing(daemon))
+    if not watching:
+        return 0 if daemon.run_once() else EXIT_IO_ERROR
+    daemon.run()
+    log.info("daemon.stopped")
+    return 0
+
+
+@contextlib.contextmanager
+def _locked(state_dir: str) -> Iterator[None]:
+    """Make the state directory ours alone; the lock ends with the process. Raises RunningAlready, OSError."""
+    os.makedirs(state_dir, mode=0o700, exist_ok=True)
+    fd = os.open(os.path.join(state_dir, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with open(fd, "rb"):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunningAlready from None
+        yield
+
+
+def _log_receipt(receipt: Receipt, took_s: float) -> None:
+    tally = receipt.tally
+    counts = {
+        "rows": tally.rows,
+        "created": tally.created,
+        "updated": tally.updated,
+        "unchanged": tally.unchanged,
+        "failed": tally.failed,
+    }
+    if receipt.outcome is Outcome.REFUSED:
+        code = receipt.refusal.code if receipt.refusal else ""
+        log.warning("file.refused", code=code, **counts, took_s=round(took_s, 3))
+    else:
+        log.info("file.imported", outcome=str(receipt.outcome), **counts, took_s=round(took_s, 3))
+
+
+def _ignored_as(look: Look) -> str:
+    if look.links > 1:
+        return "hard link"
+    return "foreign" if look.foreign else str(look.kind)
+
+
+def _reason(error: Exception) -> str:
+    """Return the cause without what is particular to one file, so that equal causes are equal."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{errno.errorcode.get(error.errno, error.errno)}: {error.strerror}"
+    return str(error)
+
+
+def _raise_if_fatal(error: Exception) -> None:
+    """Raise for a database that is damaged, or whose disk fails: to go on would only make it worse."""
+    if not isinstance(error, sqlite3.Error):
+        return
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        raise StoreUnusable(str(error)) from error
+    if code == sqlite3.SQLITE_IOERR:
+        raise error

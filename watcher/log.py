@@ -1,0 +1,226 @@
+"""
+Set-up of logging: structlog and the libraries' stdlib logging, one line per event on standard output.
+
+A log call renders its line and puts it on a bounded queue; one thread writes. A stalled reader, a full disk or a
+closed terminal therefore costs lines, which are counted and told, and never the service. No other module configures
+logging.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import sqlite3
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Literal
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, ExcInfo, WrappedLogger
+
+from importer.model import printable
+
+_STDOUT_FD: Final = 1
+_QUEUE_LINES: Final = 10_000  # a few MB: how far a reader can fall behind before lines are dropped
+_FLUSH_S: Final = 2.0  # how long the end waits for a reader that may never read
+_MAX_FRAMES: Final = 20
+# Their messages name files, tables and system calls; those of other exceptions may quote a cell.
+_TELLING_ERRORS: Final = (OSError, sqlite3.Error)
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[log]: how much to tell, and in which form."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"  # auto: readable lines on a terminal, else JSON
+
+
+@contextlib.contextmanager
+def configured(settings: LogSettings) -> Iterator[None]:
+    """Send every event of at least `settings.level`, and the libraries' warnings, to standard output meanwhile."""
+    writer = _Writer(_STDOUT_FD, _renderer(settings))
+    bridge = _Bridge(level=logging.WARNING)
+    thread_hook = threading.excepthook
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            _describe_exception,
+            writer.render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.level),
+        logger_factory=lambda *_: _LineLogger(writer.put),
+        cache_logger_on_first_use=False,
+    )
+    logging.getLogger().addHandler(bridge)
+    threading.excepthook = _log_dead_thread
+    writer.start()
+    try:
+        yield
+    finally:
+        threading.excepthook = thread_hook
+        logging.getLogger().removeHandler(bridge)
+        writer.close()
+        structlog.reset_defaults()
+
+
+class _Writer:
+    """The thread that writes lines, and the bounded queue in front of it."""
+
+    def __init__(self, fd: int, render: Callable[[EventDict], str]) -> None:
+        self._fd = fd
+        self._render = render
+        self._lines: queue.Queue[str | None] = queue.Queue(_QUEUE_LINES)
+        self._dropped = 0
+        self._counting = threading.Lock()
+        # A daemon thread: a reader that never reads must not keep the process from ending.
+        self._thread = threading.Thread(target=self._write_all, name="log-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what is queued, for at most `_FLUSH_S`."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=_FLUSH_S)
+        self._thread.join(_FLUSH_S)
+
+    def put(self, line: str) -> None:
+        """Queue one line; drop and count it when the queue is full. Never blocks, never raises."""
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._count_dropped(1)
+
+    def render(self, _logger: WrappedLogger, _method: str, event: EventDict) -> str:
+        """Return an event as the line to write: the last processor of the chain."""
+        return self._render(event)
+
+    def _write_all(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                self._tell_dropped()
+                _write_fully(self._fd, line)
+            except OSError:
+                self._count_dropped(1)
+
+    def _tell_dropped(self) -> None:
+        if count := self._dropped:
+            stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
+            event = stamp(None, "", {"event": "log.dropped", "level": "error", "lines": count})
+            _write_fully(self._fd, self._render(event))
+            self._count_dropped(-count)
+
+    def _count_dropped(self, lines: int) -> None:
+        with self._counting:
+            self._dropped += lines
+
+
+class _LineLogger:
+    """The end of structlog's chain: every level goes to the same queue."""
+
+    def __init__(self, put: Callable[[str], None]) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = put
+
+
+class _Bridge(logging.Handler):
+    """Turns records of libraries into our events."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record; a record whose arguments do not fit its format is told without them."""
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            message = str(record.msg)
+        log = structlog.get_logger()
+        log.log(record.levelno, "library.logged", library=record.name, message=message, exc_info=record.exc_info)
+
+
+def _log_dead_thread(args: threading.ExceptHookArgs) -> None:
+    name = args.thread.name if args.thread else ""
+    structlog.get_logger().critical("thread.died", thread=name, exc_info=args.exc_value)
+
+
+def _write_fully(fd: int, line: str) -> None:
+    rest = memoryview(line.encode("utf-8", "backslashreplace") + b"\n")
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+# Exceptions
+
+
+def _describe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Replace `exc_info` by `exception`: types and places, never local variables, messages only where harmless."""
+    error = _current(event.pop("exc_info", None))
+    if error is not None:
+        event["exception"] = [_described(link) for link in _chain(error)]
+    return event
+
+
+def _current(exc_info: ExcInfo | BaseException | bool | None) -> BaseException | None:  # noqa: FBT001 - structlog's own type
+    if isinstance(exc_info, BaseException):
+        return exc_info
+    if isinstance(exc_info, tuple):
+        return exc_info[1]
+    return sys.exc_info()[1] if exc_info else None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, what caused it, what caused that."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _described(error: BaseException) -> dict[str, Any]:
+    frames = traceback.extract_tb(error.__traceback__)[-_MAX_FRAMES:]
+    described: dict[str, Any] = {
+        "type": type(error).__name__,
+        "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+    if isinstance(error, _TELLING_ERRORS):
+        described["message"] = str(error)
+    return described
+
+
+# Lines
+
+
+def _renderer(settings: LogSettings) -> Callable[[EventDict], str]:
+    form = settings.format
+    if form == "auto":
+        form = "console" if os.isatty(_STDOUT_FD) else "json"
+    return _as_text if form == "console" else _as_json
+
+
+def _as_json(event: EventDict) -> str:
+    """Return an event as one ASCII line: nothing in a name can break the line or drive a terminal."""
+    ordered = {"at": event.pop("at"), "level": event.pop("level"), "event": event.pop("event"), **event}
+    return json.dumps(ordered, default=repr)
+
+
+def _as_text(event: EventDict) -> str:
+    """Return an event as a line for people, an exception below it."""
+    at, level, name = event.pop("at"), event.pop("level"), event.pop("event")
+    below = "".join(_exception_as_text(error) for error in event.pop("exception", ()))
+    pairs = " ".join(f"{key}={_value_as_text(value)}" for key, value in event.items())
+    return f"{at[11:19]} {level:<8} {name:<18} {pairs}".rstrip() + below
+
+
+def _exception_as_text(error: dict[str, Any]) -> str:
+    frames = "".join(f"\n    {frame}" for frame in error["frames"])
+    return f"\n  {error['type']}: {printable(error.get('message', '').encode('utf-8', 'backslashreplace'))}{frames}"
+
+
+def _value_as_text(value: object) -> str:
+    text = printable(str(value).encode("utf-8", "backslashreplace"))
+    return json.dumps(text, ensure_ascii=False) if " " in text or not text else text
