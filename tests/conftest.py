@@ -1,0 +1,79 @@
+"""What all tests share: nothing may leak, and what a test needs of the machine is missing loudly."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import wait_until
+from tests.lab.clients import Visit
+from tests.lab.daemon import Rosterd
+from tests.lab.sshd import Sshd, descendants
+
+Needs = Callable[..., None]
+
+SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # sshd's place is not on everybody's PATH
+
+
+def usable(name: str) -> bool:
+    if name.startswith("/dev/"):
+        return os.access(name, os.R_OK | os.W_OK)
+    return shutil.which(name, path=SEARCH_PATH) is not None
+
+
+@pytest.fixture
+def needs() -> Needs:
+    """Return the check for programs, devices and rights; what lacks them is skipped by hand, and fails in CI."""
+
+    def check(*names: str, root: bool = False) -> None:
+        missing = [name for name in names if not usable(name)]
+        if root and os.geteuid() != 0:
+            missing.append("root")
+        if missing:
+            give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+            give_up(f"needs {', '.join(missing)}")
+
+    return check
+
+
+@pytest.fixture
+def sshd(needs: Needs) -> Iterator[Sshd]:
+    """Yield a server with the logins acme and beta, set up as in production."""
+    needs("sshd", "sftp")
+    with Sshd(("acme", "beta"), deny_links=True) as server:
+        yield server
+
+
+@pytest.fixture
+def acme(sshd: Sshd, tmp_path: Path) -> Visit:
+    """Return the client acme at that server."""
+    return Visit(sshd, sshd.login("acme"), tmp_path)
+
+
+@pytest.fixture
+def installed(sshd: Sshd, tmp_path: Path) -> Iterator[Rosterd]:
+    """Yield an installation for both clients, not started."""
+    with Rosterd(tmp_path, {name: sshd.login(name).inbox for name in ("acme", "beta")}) as installation:
+        yield installation
+
+
+@pytest.fixture
+def rosterd(installed: Rosterd) -> Rosterd:
+    """Return the running daemon of both clients."""
+    installed.start()
+    return installed
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaks() -> Iterator[None]:
+    """Fail a test that leaves a thread or a process behind."""
+    threads = set(threading.enumerate())
+    processes = set(descendants(os.getpid()))
+    yield
+    wait_until(lambda: set(threading.enumerate()) <= threads, "the test's threads to end", patience_s=5)
+    wait_until(lambda: set(descendants(os.getpid())) <= processes, "the test's processes to end", patience_s=5)

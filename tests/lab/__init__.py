@@ -1,0 +1,22 @@
+"""The real things the tests run against: sshd, SFTP clients, an SMTP server, the daemon. Free of pytest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Found = TypeVar("Found")
+
+PATIENCE_S = 20.0  # far above what anything here takes on an idle machine; a busy one must not fail a test
+
+
+def wait_until(condition: Callable[[], Found], what: str, *, patience_s: float = PATIENCE_S) -> Found:
+    """Return the first true answer of `condition`; raises TimeoutError naming `what` after `patience_s`."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        if found := condition():
+            return found
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {patience_s:g} s in vain for {what}")
+        time.sleep(0.02)
