@@ -57,6 +57,8 @@ clean:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'rosterd needs Python 3.11 or newer as $(PYTHON); name another by: make PYTHON=python3.12'; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null && echo 'Debian keeps a part of Python in python3-venv:' && \
+			apt-get update -qq && apt-get install -y --no-install-recommends python3-venv; } || \
 		{ echo 'Python cannot make virtual environments here. On Debian and Ubuntu: apt-get install python3-venv'; exit 1; }
 	$(PYTHON) -m venv .venv
 

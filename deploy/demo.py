@@ -69,6 +69,8 @@ def _show(rosterd: Rosterd) -> None:
     _title("What the client finds in .bak")
     for name in rosterd.bak(CLIENT):
         print(f"  {name}")
+    _title("What the client reads about the file that was refused")
+    print(textwrap.indent(rosterd.read_bak("unusable-header.result.txt", CLIENT).decode(), "  "))
     for mail in rosterd.mails():
         _title(f"The mail to {mail['To']}: {mail['Subject']}")
         body = mail.get_body(("plain",))

@@ -546,8 +546,8 @@ def _log_receipt(receipt: Receipt, took_s: float) -> None:
         "failed": tally.failed,
     }
     if receipt.outcome is Outcome.REFUSED:
-        code = receipt.refusal.code if receipt.refusal else ""
-        log.warning("file.refused", code=code, **counts, took_s=round(took_s, 3))
+        codes = [receipt.refusal.code] if receipt.refusal else sorted({problem.code for problem in receipt.problems})
+        log.warning("file.refused", code=",".join(codes), **counts, took_s=round(took_s, 3))
     else:
         log.info("file.imported", outcome=str(receipt.outcome), **counts, took_s=round(took_s, 3))
 
