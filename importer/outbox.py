@@ -60,7 +60,7 @@ CREATE TABLE outbox (
     sender TEXT NOT NULL,
     recipients TEXT NOT NULL,
     subject TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'joined', 'sent', 'dead')),
+    state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'joined', 'sent', 'dead', 'dropped')),
     attempts INTEGER NOT NULL DEFAULT 0,
     permanent INTEGER NOT NULL DEFAULT 0,
     created_at TEXT NOT NULL,
@@ -346,7 +346,7 @@ def _record_refused(db: sqlite_utils.Database, delivery: Delivery, now: datetime
     dead = is_spent(mail, now)
     db.execute(
         "UPDATE outbox SET state = :state, recipients = :recipients, due_at = :due_at, last_error = :reason,"
-        " permanent = :permanent, sent_at = coalesce(:sent_at, sent_at) WHERE id = :id",
+        " permanent = :permanent, sent_at = coalesce(:sent_at, sent_at) WHERE id = :id AND state = 'waiting'",
         {
             "state": "dead" if dead else "waiting",
             "recipients": json.dumps(delivery.refused),
@@ -372,6 +372,32 @@ def forget(db: sqlite_utils.Database, now: datetime) -> None:
         "UPDATE outbox SET body = x'' WHERE state = 'sent' AND sent_at < ? AND length(body) > 0",
         (_stamp(now - KEEP_SENT_BODY),),
     )
+
+
+def retry(db: sqlite_utils.Database, id_: int, now: datetime) -> bool:
+    """
+    Let a waiting or dead mail be tried now, with hours of tries to come; return False when there is none such.
+
+    One that was tried stays so: it may have arrived, and is repeated as it is.
+    """
+    cursor = db.execute(
+        "UPDATE outbox SET state = 'waiting', due_at = :now, permanent = 0, attempts = min(attempts, 1)"
+        " WHERE id = :id AND state IN ('waiting', 'dead')",
+        {"id": id_, "now": _stamp(now)},
+    )
+    return cursor.rowcount == 1
+
+
+def drop(db: sqlite_utils.Database, id_: int) -> bool:
+    """
+    Give up a waiting or dead mail for good and empty its body; return False when there is none such.
+
+    One that is under way this very moment may still arrive, and then counts as sent.
+    """
+    cursor = db.execute(
+        "UPDATE outbox SET state = 'dropped', body = x'' WHERE id = ? AND state IN ('waiting', 'dead')", (id_,)
+    )
+    return cursor.rowcount == 1
 
 
 def _traits(mail: Mail) -> dict[str, str | int]:
@@ -413,6 +439,10 @@ class Sender:
     def start(self) -> None:
         """Begin to deliver."""
         self._thread.start()
+
+    def use(self, transport: Transport) -> None:
+        """Deliver another way from the next mail on."""
+        self._transport = transport
 
     def send(self, mail: Mail) -> None:
         """Hand over one mail; its Delivery comes out of `answer` later."""
@@ -469,6 +499,10 @@ class OutboxPump:
                 self._sender.send(mail)
                 self._under_way = True
         return self._under_way
+
+    def use(self, transport: Transport) -> None:
+        """Deliver another way from the next mail on."""
+        self._sender.use(transport)
 
     def close(self, db: sqlite_utils.Database, now: datetime) -> None:
         """Stop the sender, for which it may take a few seconds, and record its last answer."""

@@ -128,9 +128,10 @@ class Store:
             conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             db = Database(conn, recursive_triggers=False, execute_plugins=False)
             _refuse_foreign(db, path)
+            # Before the first table: killed in between, we would take our own tables for another program's.
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             _set_up(db)
             migrations.apply(db)
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         except sqlite3.OperationalError:
             conn.close()
             raise

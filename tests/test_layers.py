@@ -12,12 +12,12 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 MODULES = {
     f"{source.parent.name}.{source.stem}": source
-    for layer in ("watcher", "importer")
+    for layer in ("watcher", "importer", "operate")
     for source in sorted((REPOSITORY / layer).glob("*.py"))
 }
 # Each library's sharp edges are blunted in the modules named here and nowhere else.
 HOMES = {
-    "click": {"watcher.cli"},
+    "click": {"watcher.cli", "watcher.options", *(name for name in MODULES if name.startswith("operate."))},
     "email_validator": {"importer.rules"},
     "sqlite_utils": {"importer.store", "importer.ledger", "importer.record", "importer.outbox"},
     "watchdog": {"watcher.notice"},
@@ -43,13 +43,19 @@ def tops(module: str) -> set[str]:
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("importer.")])
 def test_importer_does_not_know_watcher(module: str) -> None:
     """The importer takes a claimed file and gives a receipt, whoever claimed it."""
-    assert "watcher" not in tops(module)
+    assert not {"watcher", "operate"} & tops(module)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("watcher.")])
+def test_watcher_does_not_know_operate(module: str) -> None:
+    """The service works without the operator's commands; the command line finds them by name when they are called."""
+    assert "operate" not in tops(module)
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_library_is_used_at_home_only(module: str) -> None:
     """A library is imported by the modules that are its home; a new one needs a home first."""
-    libraries = tops(module) - {*sys.stdlib_module_names} - {"watcher", "importer"} - EVERYWHERE
+    libraries = tops(module) - {*sys.stdlib_module_names} - {"watcher", "importer", "operate"} - EVERYWHERE
     assert {library for library in libraries if module in HOMES.get(library, set())} == libraries
 
 

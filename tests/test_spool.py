@@ -58,13 +58,19 @@ def claimed(inbox: Inbox, name: bytes = b"users.csv") -> str:
 
 
 def draft(claim: Claim, name: str) -> None:
-    fd = os.open(name, os.O_WRONLY | os.O_CREAT, dir_fd=claim.folder_fd)
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT, 0o640, dir_fd=claim.folder_fd)
     os.write(fd, name.encode())
     os.close(fd)
 
 
 def tree(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def open_parents(folder: Path) -> None:
+    """Let every user reach a folder of the test."""
+    for parent in (folder.parent, folder.parent.parent, folder.parent.parent.parent):
+        parent.chmod(0o755)
 
 
 @contextmanager
@@ -92,6 +98,29 @@ def test_own_folders_get_the_clients_group(folder: Path, needs: Needs) -> None:
     os.chown(folder, 0, NOBODY)
     with spool.opened("acme", str(folder)):
         assert (folder / ".bak").stat().st_gid == NOBODY
+
+
+@pytest.mark.parametrize(("inbox_mode", "bak_mode", "draft_mode"), [(0o1770, 0o755, 0o644), (0o1771, 0o750, 0o640)])
+def test_client_can_read_though_the_service_is_not_in_its_group(
+    folder: Path, needs: Needs, inbox_mode: int, bak_mode: int, draft_mode: int
+) -> None:
+    """A service that may not give files to the client's group lets others read, if nobody else gets into the inbox."""
+    needs(root=True)
+    os.chown(folder, 1001, NOBODY)
+    folder.chmod(inbox_mode)
+    open_parents(folder)
+    put(folder)
+    os.seteuid(1001)
+    try:
+        with spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
+            draft(claim, ".result.txt")
+            inbox.archive(claim)
+    finally:
+        os.seteuid(0)
+
+    assert stat.S_IMODE((folder / ".work").stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / ".bak").stat().st_mode) == bak_mode
+    assert stat.S_IMODE((folder / ".bak" / f"users.{STAMP}.result.txt").stat().st_mode) == draft_mode
 
 
 @pytest.mark.parametrize("name", [".work", ".bak"])
@@ -243,8 +272,7 @@ def test_foreign_files(
     for own in (".work", ".bak"):
         os.chown(folder / own, 1001, 1001)
     folder.chmod(0o775)
-    for parent in (folder.parent, folder.parent.parent, folder.parent.parent.parent):
-        parent.chmod(0o755)
+    open_parents(folder)
     os.chown(put(folder), *file_owner)
     os.seteuid(1001)
     try:

@@ -61,6 +61,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log: LogSettings = LogSettings()
     reference: ReferenceSettings = ReferenceSettings()
     clients: tuple[ClientSettings, ...] = ()
+    source: str = ""  # the file it was read from
+    base: str = ""  # where relative paths in it start
 
 
 _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
@@ -106,12 +108,19 @@ def load(path: Path, *, base: Path | None = None) -> Config:
         problems += _unknown_keys(where, "", more, ["client"])
         clients += _clients(where, more, problems)
     config = msgspec.structs.replace(Config(clients=tuple(client.settings for client in clients)), **sections)
-    config = _with_absolute_paths(config, os.path.abspath(base or path.parent))
+    base = (base or path.parent).absolute()
+    config = msgspec.structs.replace(config, source=str(path.absolute()), base=str(base))
+    config = _with_absolute_paths(config, str(base))
     clients = [_Client(at.where, settings) for at, settings in zip(clients, config.clients, strict=True)]
     problems += _contradictions(path.name, config, clients)
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def load_again(config: Config) -> Config:
+    """Read the same files as they are now. Raises ConfigError."""
+    return load(Path(config.source), base=Path(config.base))
 
 
 def smtp_password() -> str:

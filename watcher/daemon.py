@@ -8,187 +8,123 @@ is put off and tried again, in the order of claims: no newer file of a client ov
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import errno
-import fcntl
 import math
 import os
-import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import structlog
 
-from importer import ledger
+from importer import ledger, outbox
 from importer.model import Claim, Interrupted, Outcome, Receipt, printable
-from importer.outbox import OutboxPump, Sender
+from importer.outbox import Letter, OutboxPump, Sender
 from importer.parse import Completeness, completeness
 from importer.pipeline import Importer
 from importer.store import Store, StoreUnusable
 from importer.transport import MailUnusable, make_transport
-from watcher import spool
-from watcher.config import Config, smtp_password
+from watcher import notify, spool
+from watcher.alerts import Alerts
+from watcher.backlog import LAST_RETRY_S, Backlog
+from watcher.config import Config, ConfigError, load_again, smtp_password
+from watcher.control import ControlServer, Order, Refused
+from watcher.exits import EXIT_CONFIG, EXIT_IO_ERROR, EXIT_RUNNING_ALREADY
+from watcher.lock import RunningAlready, locked
 from watcher.notice import Hints, Watch
+from watcher.orders import store_orders
 from watcher.settle import Look, Settling, Sighting, Verdict, Writer
+from watcher.signals import Signals
+from watcher.status import MAX_FILES_TOLD, ClientStatus, Status, StatusFile, file_status
 
 log = structlog.get_logger()
 
-EXIT_IO_ERROR: Final = 74
-EXIT_RUNNING_ALREADY: Final = 75
-EXIT_CONFIG: Final = 78
-
-STOP_PATIENCE_S: Final = 8.0  # for the file in hand; the whole stop has 10
-MAIL_PATIENCE_S: Final = 5.0  # for the mail in hand
+MAIL_PATIENCE_S: Final = 5.0  # for the mail in hand, when told to stop
 SWEEP_PAUSE_S: Final = 10.0  # between sweeps that are asked for again and again, by doubts or by a crowded inbox
-FIRST_RETRY_S: Final = 1.0
-LAST_RETRY_S: Final = 60.0
-ALERT_INTERVAL_S: Final = 3600.0
 MAIL_INTERVAL_S: Final = 1.0
 MAIL_POLL_S: Final = 0.1
+# Below this, or below twice the size of a file, no work on it begins: the disk is left to what is under way.
+FREE_BYTES: Final = 64 << 20
 
 _HOST_TROUBLE: Final = (OSError, sqlite3.OperationalError, spool.InboxUnusable)
-
-
-class RunningAlready(Exception):
-    """Another instance holds the state directory."""
-
-
-class Stop:
-    """The wish to stop: the first signal lets the file in hand finish, for a while; the second does not."""
-
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._asked_at = math.inf
-        self._at_once = False
-
-    @property
-    def asked(self) -> bool:
-        """Return whether to begin nothing new."""
-        return self._asked_at < math.inf
-
-    def overdue(self) -> bool:
-        """Return whether to give up the file in hand."""
-        return self._at_once or time.monotonic() >= self._asked_at + STOP_PATIENCE_S
-
-    def allows(self, seconds: float) -> bool:
-        """Return whether there is so much time left."""
-        return not self._at_once and time.monotonic() + seconds < self._asked_at + STOP_PATIENCE_S
-
-    @contextlib.contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Listen to SIGTERM and SIGINT meanwhile."""
-        before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self._at_once = self.asked
-        self._asked_at = min(self._asked_at, time.monotonic())
-        self._wake()
-
-
-class _Deferred:
-    """A claim in `.work` that waits for another try; `blocks`: nothing newer of the client may overtake it."""
-
-    def __init__(self, client: str) -> None:
-        self.client = client
-        self.due_at = -math.inf
-        self.retry_s = FIRST_RETRY_S
-        self.blocks = True
-
-
-class Backlog:
-    """Claims to go on with, oldest first: just made, left behind, or put off. The folders say more than their ids."""
-
-    def __init__(self) -> None:
-        self._claims: dict[str, _Deferred] = {}
-
-    def add(self, client: str, claim_id: str) -> None:
-        """Add a claim to go on with now, unless it waits already; to be called in the order of claims."""
-        self._claims.setdefault(claim_id, _Deferred(client))
-
-    def defer(self, client: str, claim_id: str, now: float, *, blocks: bool = True) -> None:
-        """Put a claim off, each time for longer."""
-        claim = self._claims.setdefault(claim_id, _Deferred(client))
-        claim.blocks = blocks
-        claim.due_at = now + claim.retry_s
-        claim.retry_s = min(2 * claim.retry_s, LAST_RETRY_S)
-
-    def drop(self, claim_id: str) -> None:
-        """Forget a claim that is done."""
-        self._claims.pop(claim_id, None)
-
-    def next_due(self, now: float) -> tuple[str, str] | None:
-        """Return client and id of a claim that is due and has no older one of its client to wait for."""
-        waiting: set[str] = set()
-        for claim_id, claim in self._claims.items():
-            if claim.client in waiting:
-                continue
-            if claim.due_at <= now:
-                return claim.client, claim_id
-            if claim.blocks:
-                waiting.add(claim.client)
-        return None
-
-    def next_due_at(self) -> float:
-        """Return when the next claim is due, infinity for never."""
-        return min((claim.due_at for claim in self._claims.values()), default=math.inf)
-
-    def blocked(self) -> set[str]:
-        """Return the clients whose new files have to wait."""
-        return {claim.client for claim in self._claims.values() if claim.blocks}
-
-
-class Alerts:
-    """Tells the operator of a cause once an hour, and the debug log every time."""
-
-    def __init__(self) -> None:
-        self._told_at: dict[tuple[str, ...], float] = {}
-
-    def tell(self, event: str, now: float, *, exc_info: Exception | None = None, **about: str) -> None:
-        """Log an error, unless the very same was logged within the hour."""
-        cause = (event, *about.values())
-        if now >= self._told_at.get(cause, -math.inf) + ALERT_INTERVAL_S:
-            self._told_at[cause] = now
-            log.error(event, exc_info=exc_info, **about)
-        else:
-            log.debug(event, **about)
-
-    def clear(self, event: str, **about: str) -> None:
-        """Forget what was told about a trouble that is over; `about` may name the first of its traits only."""
-        over = (event, *about.values())
-        for cause in [cause for cause in self._told_at if cause[: len(over)] == over]:
-            del self._told_at[cause]
 
 
 class Daemon:
     """The work loop and all it works with."""
 
     def __init__(
-        self, config: Config, store: Store, pump: OutboxPump, hints: Hints, stop: Stop, *, watch: Watch | None = None
+        self,
+        config: Config,
+        store: Store,
+        pump: OutboxPump,
+        hints: Hints,
+        signals: Signals,
+        *,
+        watching: bool,
     ) -> None:
-        self._config = config
-        self._clients = {client.name: client for client in config.clients}
+        """`watching`: else it is a single pass, which neither hears of events nor takes orders."""
         self._store = store
-        self._importer = Importer(store, file=config.file, reference=config.reference, mail=config.mail)
         self._pump = pump
         self._hints = hints
-        self._stop = stop
-        self._watch = watch
-        self._settling = Settling(config.intake)
+        self._signals = signals
+        self._started_at = datetime.now(UTC)
         self._backlog = Backlog()
-        self._alerts = Alerts()
+        self._sweep_at: dict[str, float] = {}
+        self._swept_at: dict[str, float] = {}
+        self._sweep_s: dict[str, float] = {}
+        self._mail_at = -math.inf
+        self._adopt(config)
+        state_dir = config.service.state_dir
+        self._watch = Watch(hints, self._accepts, os.path.join(state_dir, "canary")) if watching else None
+        self._control = ControlServer(state_dir, hints.wake)
+        self._orders = {**store_orders(store), "reload": self._reload_ordered}
+        self._status_file = StatusFile(state_dir)
+
+    def _accepts(self, name: bytes) -> bool:
+        return self._settling.accepts(name)
+
+    def _adopt(self, config: Config) -> None:
+        """Work by this configuration from now on; every inbox is swept anew."""
+        self._config = config
+        self._clients = {client.name: client for client in config.clients}
+        self._importer = Importer(self._store, file=config.file, reference=config.reference, mail=config.mail)
+        self._settling = Settling(config.intake)
+        self._alerts = Alerts(config.mail, self._post)
+        self._backlog.keep(self._clients)
         self._sweep_at = dict.fromkeys(self._clients, -math.inf)
         self._swept_at = dict.fromkeys(self._clients, -math.inf)
-        self._mail_at = -math.inf
+
+    def _post(self, letter: Letter) -> None:
+        with self._store.transaction():
+            outbox.add(self._store.db, letter)
+
+    def _reload(self) -> str:
+        """Read the configuration again and adopt it whole; or keep the old one, and return why."""
+        try:
+            config = load_again(self._config)
+            transport = make_transport(config.mail, smtp_password())
+        except (ConfigError, MailUnusable) as error:
+            return str(error)
+        if (config.service, config.log) != (self._config.service, self._config.log):
+            return "[service] and [log] change with a restart only"
+        if self._watch is not None:
+            for client in self._clients.keys() - {client.name for client in config.clients}:
+                self._watch.forget(client)
+        self._pump.use(transport)
+        self._adopt(config)
+        return ""
+
+    def _reload_ordered(self, _order: Order | None = None) -> str:
+        if reason := self._reload():
+            log.error("config.refused", reason=reason)
+            raise Refused(f"the old configuration stays: {reason}")
+        log.info("config.reloaded", clients=len(self._clients))
+        return f"the configuration was read again; {len(self._clients)} clients"
 
     # The loop
 
@@ -196,9 +132,11 @@ class Daemon:
         """Work until told to stop. Raises StoreUnusable; OSError or sqlite3.Error when the database cannot be read."""
         if self._watch is not None:
             self._watch.start(time.monotonic())
+        self._control.start()
         self._sweep_due()
         log.info("daemon.started", clients=len(self._clients), sqlite=sqlite3.sqlite_version)
-        while not self._stop.asked:
+        notify.ready()
+        while not self._signals.stop_asked:
             if not self._turn():
                 self._hints.wait(self._next_at() - time.monotonic())
 
@@ -212,24 +150,58 @@ class Daemon:
         self._sweep_due()
         patience_s = 2 * self._config.intake.quiet_s + self._config.intake.unterminated_grace_s
         until = time.monotonic() + patience_s
-        while not self._stop.asked:
+        while not self._signals.stop_asked:
             if not self._work():
                 next_at = min(self._settling.next_due_at(in_writing=False), self._backlog.next_due_at())
                 if next_at > until:
                     break
                 self._hints.wait(next_at - time.monotonic())
         self._send_all()
-        return not self._backlog.blocked()
+        return self._signals.stop_asked or not self._backlog.blocked()
 
     def _turn(self) -> bool:
         """Take in what was heard, do what is due, then one piece of work; return whether there was one."""
+        notify.watchdog()
+        self._obey()
         self._take_hints()
         self._sweep_due()
         if self._watch is not None:
             self._watch.tend(time.monotonic())
         worked = self._work()
         self._move_mail(at_once=worked)
+        self._status_file.keep(self._status, time.monotonic(), worked=worked)
         return worked
+
+    def _obey(self) -> None:
+        """Do what was ordered by signal or by command."""
+        if self._signals.take_reload():
+            with contextlib.suppress(Refused):  # it is in the log
+                self._reload_ordered()
+        self._control.serve_pending(self._orders, check=_raise_if_fatal)
+
+    def _status(self) -> Status:
+        now, at = time.monotonic(), datetime.now(UTC)
+        return Status(
+            pid=os.getpid(),
+            started_at=self._started_at,
+            written_at=at,
+            clients=tuple(self._status_of(client, now, at) for client in self._clients),
+            watch_restarts=self._watch.restarts if self._watch is not None else 0,
+        )
+
+    def _status_of(self, client: str, now: float, at: datetime) -> ClientStatus:
+        files = [file_status(waiting, now, at) for waiting in self._settling.waiting(client)]
+        swept_s = now - self._swept_at[client]
+        return ClientStatus(
+            client=client,
+            is_watched=self._watch is not None and self._watch.hears(client),
+            swept_at=at - timedelta(seconds=swept_s) if math.isfinite(swept_s) else None,
+            sweep_s=self._sweep_s.get(client, 0.0),
+            trouble=self._alerts.about("inbox.unusable", client),
+            claims=self._backlog.count(client),
+            counts=collections.Counter(file.state for file in files),
+            files=tuple(sorted(files, key=lambda file: file.since)[:MAX_FILES_TOLD]),
+        )
 
     def _next_at(self) -> float:
         """Return when there is something to do if nothing is heard."""
@@ -238,6 +210,7 @@ class Daemon:
             self._backlog.next_due_at(),
             min(self._sweep_at.values(), default=math.inf),
             self._mail_at,
+            self._status_file.next_at,
             self._watch.next_at if self._watch is not None else math.inf,
         )
 
@@ -255,11 +228,12 @@ class Daemon:
 
     def _take_hints(self) -> None:
         everywhere, doubtful = self._hints.take_doubts()
-        for client in self._clients if everywhere else doubtful:
+        for client in self._clients if everywhere else doubtful & self._clients.keys():
             self._sweep_soon(client, self._swept_at[client] + SWEEP_PAUSE_S)
         names: dict[str, list[tuple[bytes, bool]]] = {}
         for hint in self._hints.take():
-            names.setdefault(hint.client, []).append((hint.name, hint.closed))
+            if hint.client in self._clients:
+                names.setdefault(hint.client, []).append((hint.name, hint.closed))
         for client, heard in names.items():
             self._note(client, heard)
 
@@ -288,7 +262,7 @@ class Daemon:
 
     def _sweep_due(self) -> None:
         for client, due_at in self._sweep_at.items():
-            if due_at <= time.monotonic() and not self._stop.asked:
+            if due_at <= time.monotonic() and not self._signals.stop_asked:
                 self._sweep(client)
 
     def _sweep(self, client: str) -> None:
@@ -306,6 +280,7 @@ class Daemon:
                 self._sweep_soon(client, now + SWEEP_PAUSE_S)
             self._find_unfinished(client, inbox)
             self._alerts.clear("inbox.unusable", client=client)
+            self._sweep_s[client] = time.monotonic() - now
             log.debug("sweep.finished", client=client, files=len(files))
 
     def _follow(self, client: str, identity: tuple[int, int] | None) -> None:
@@ -348,6 +323,7 @@ class Daemon:
             return
         match self._judge(inbox, client, name, look):
             case Verdict.TAKE:
+                self._check_room(inbox, look.identity.size_bytes)
                 self._take(inbox, client, name, look)
             case Verdict.HOLD:
                 log.warning("file.held", size_bytes=look.identity.size_bytes)
@@ -427,15 +403,28 @@ class Daemon:
                 self._wait_for_writer(client, claim_id)
                 return
             if entry is None:
+                self._check_room(inbox, claim.size_bytes)
                 self._import(inbox, claim)
             self._archive(inbox, claim)
+
+    def _check_room(self, inbox: spool.Inbox, size_bytes: int) -> None:
+        """Raise OSError ENOSPC when the disk of the inbox or of the database is nearly full."""
+        floor = max(FREE_BYTES, 2 * min(size_bytes, self._config.file.max_file_bytes))
+        for free in (inbox.free_bytes(), spool.free_bytes(self._config.service.state_dir)):
+            if free < floor:
+                raise OSError(errno.ENOSPC, f"less than {floor >> 20} MiB are free")
 
     def _import(self, inbox: spool.Inbox, claim: Claim) -> None:
         inbox.discard_drafts(claim)
         started = time.monotonic()
         client = self._clients[claim.client]
-        receipt = self._importer.import_file(claim, client, stopping=self._stop.overdue)
+        receipt = self._importer.import_file(claim, client, stopping=self._gives_up)
         _log_receipt(receipt, time.monotonic() - started)
+
+    def _gives_up(self) -> bool:
+        """Return whether to leave the file in hand for the next start; asked now and then while it is imported."""
+        notify.watchdog()
+        return self._signals.stop_overdue()
 
     def _archive(self, inbox: spool.Inbox, claim: Claim) -> None:
         inbox.archive(claim)
@@ -465,14 +454,16 @@ class Daemon:
 
     def _send_all(self) -> None:
         """Send the mail that is due, before the end of a single pass."""
-        while not self._stop.asked and self._move_mail(at_once=True):
+        while not self._signals.stop_asked and self._move_mail(at_once=True):
             self._hints.wait(MAIL_POLL_S)
 
     def close(self) -> None:
-        """End watching and sending."""
+        """End watching, listening and sending."""
+        notify.stopping()
+        self._control.close()
         if self._watch is not None:
             self._watch.close()
-        if self._stop.allows(MAIL_PATIENCE_S):
+        if self._signals.stop_allows(MAIL_PATIENCE_S):
             with contextlib.suppress(sqlite3.Error):  # the mail is sent again, with the same Message-ID
                 self._pump.close(self._store.db, datetime.now(UTC))
 
@@ -505,35 +496,20 @@ def _run(config: Config, *, watching: bool) -> int:
 
 def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) -> int:
     hints = Hints()
-    stop = Stop(hints.wake)
-    running.enter_context(stop.on_signals())
-    running.enter_context(_locked(config.service.state_dir))
+    signals = Signals(hints.wake)
+    running.enter_context(signals.heeded())
+    running.enter_context(locked(config.service.state_dir))
     transport = make_transport(config.mail, smtp_password())
     store = running.enter_context(contextlib.closing(Store.open(Path(config.service.database))))
     sender = Sender(transport)
     sender.start()
-    canary = os.path.join(config.service.state_dir, "canary")
-    watch = Watch(hints, Settling(config.intake).accepts, canary) if watching else None
-    daemon = Daemon(config, store, OutboxPump(sender), hints, stop, watch=watch)
+    daemon = Daemon(config, store, OutboxPump(sender), hints, signals, watching=watching)
     running.enter_context(contextlib.closing(daemon))
     if not watching:
         return 0 if daemon.run_once() else EXIT_IO_ERROR
     daemon.run()
     log.info("daemon.stopped")
     return 0
-
-
-@contextlib.contextmanager
-def _locked(state_dir: str) -> Iterator[None]:
-    """Make the state directory ours alone; the lock ends with the process. Raises RunningAlready, OSError."""
-    os.makedirs(state_dir, mode=0o700, exist_ok=True)
-    fd = os.open(os.path.join(state_dir, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with open(fd, "rb"):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunningAlready from None
-        yield
 
 
 def _log_receipt(receipt: Receipt, took_s: float) -> None:

@@ -227,6 +227,7 @@ class Watch:
         self._overflow = _OverflowHandler(hints)
         self._inboxes: dict[str, _Followed] = {}
         self._observer: _Observer | None = None
+        self.restarts = 0
 
     def start(self, now: float) -> None:
         """Begin to hear; inboxes are added by `follow`."""
@@ -239,6 +240,11 @@ class Watch:
         logging.getLogger(_OVERFLOW_LOGGER).removeHandler(self._overflow)
         self._abandon()
 
+    def hears(self, client: str) -> bool:
+        """Return whether events of this inbox are heard; else it is only swept."""
+        inbox = self._inboxes.get(client)
+        return inbox is not None and inbox.watch is not None
+
     @property
     def next_at(self) -> float:
         """Return when `tend` is to be called next."""
@@ -250,6 +256,7 @@ class Watch:
             return
         if self._canary.is_missed(now) or self._observer is None:
             log.error("watch.lost", reason="no events arrive")
+            self.restarts += 1
             self._build(now)
             self._hints.doubt()
             if self._observer is not None:
@@ -270,6 +277,12 @@ class Watch:
         self._drop(inbox)
         inbox.identity = identity
         self._watch(client, inbox)
+
+    def forget(self, client: str) -> None:
+        """Hear no more of a client that is not served any longer."""
+        inbox = self._inboxes.pop(client, None)
+        if inbox is not None:
+            self._drop(inbox)
 
     def _build(self, now: float) -> None:
         """Replace the observer and all its threads."""

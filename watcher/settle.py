@@ -83,6 +83,18 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     writer: Writer = Writer.NONE
 
 
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that is not claimed yet, for people who ask why."""
+
+    name: bytes
+    size_bytes: int
+    quiet_since: float  # by the monotonic clock
+    due_at: float  # infinity: not before something happens to it
+    in_writing: bool
+    held: bool
+    ignored: bool
+
+
 class Verdict(enum.StrEnum):
     """What to do with a name that was looked at."""
 
@@ -268,6 +280,19 @@ class Settling:
                 return self._settings.unterminated_grace_s
             case _:
                 return self._settings.resume_grace_s
+
+    def waiting(self, client: str) -> Iterator[Waiting]:
+        """Yield the names of a client that are not claimed yet."""
+        for name, record in self._records.get(client, {}).items():
+            yield Waiting(
+                name=name,
+                size_bytes=record.identity.size_bytes,
+                quiet_since=record.quiet_since,
+                due_at=record.due_at,
+                in_writing=record.in_writing,
+                held=record.held,
+                ignored=record.ignored == record.identity,
+            )
 
     def retry_later(self, client: str, name: bytes, now: float) -> None:
         """Put off a name that could not be looked at."""

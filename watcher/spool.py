@@ -32,7 +32,7 @@ import re
 import signal
 import stat
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import BinaryIO, Final
 
 import msgspec
@@ -49,6 +49,7 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_
 _NOT_A_FOLDER: Final = (errno.ELOOP, errno.ENOTDIR)
 _RENAME_NOREPLACE: Final = 1
 _MAX_NAME_BYTES: Final = 255
+_DRAFT_MODE: Final = 0o640
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _CLAIM_ID: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
@@ -112,7 +113,7 @@ def _open_own(path: str, inbox_fd: int, name: bytes, *, mode: int, forbidden: in
         raise
     try:
         if made:
-            _open_up(fd, os.fstat(inbox_fd).st_gid, mode)
+            _open_up(fd, os.fstat(inbox_fd), mode)
         _check_own(where, os.fstat(fd), os.fstat(inbox_fd), forbidden)
     except BaseException:
         os.close(fd)
@@ -128,11 +129,20 @@ def _make_folder(parent_fd: int, name: bytes, mode: int) -> bool:
     return True
 
 
-def _open_up(fd: int, gid: int, mode: int) -> None:
-    """Give a new folder its mode whatever the umask, and the client's group where we may."""
+def _open_up(fd: int, inbox: os.stat_result, mode: int) -> None:
+    """
+    Let the client's group have what the group bits of `mode` say, whatever the umask.
+
+    Only its members may give a file to a group. A service that is none lets others have it instead, provided that the
+    inbox above lets nobody in but the client.
+    """
     with contextlib.suppress(PermissionError):
-        os.fchown(fd, -1, gid)
-    os.fchmod(fd, mode | os.fstat(fd).st_mode & stat.S_ISGID)
+        os.fchown(fd, -1, inbox.st_gid)
+    found = os.fstat(fd)
+    if found.st_gid != inbox.st_gid and not inbox.st_mode & stat.S_IXOTH:
+        mode |= mode >> 3 & stat.S_IRWXO
+    if found.st_mode & 0o777 != mode:  # else a set-group-id bit, which hands the group down, is lost for nothing
+        os.fchmod(fd, mode)
 
 
 def _check_own(where: str, found: os.stat_result, inbox: os.stat_result, forbidden: int) -> None:
@@ -299,7 +309,7 @@ class Inbox:
                 inode=found.st_ino,
                 size_bytes=found.st_size,
                 mtime_ns=found.st_mtime_ns,
-                claimed_at=datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC),
+                claimed_at=datetime.fromisoformat(stamp),
             )
 
     def _finish_link(self, name: bytes, claimed: os.stat_result) -> None:
@@ -336,21 +346,27 @@ class Inbox:
         base = claim.archive.removesuffix(b".csv")
         for draft in (FAILED_DRAFT, RESULT_DRAFT):
             with contextlib.suppress(FileNotFoundError):
-                self._give_to_client(claim.folder_fd, draft)
+                with _open_file(claim.folder_fd, draft) as file:
+                    _open_up(file.fileno(), self._folder, _DRAFT_MODE)
                 move(claim.folder_fd, draft, self._bak_fd, base + draft)
         move(claim.folder_fd, claim.name, self._bak_fd, claim.archive)
         os.fsync(self._bak_fd)
         _discard_drafts(claim.folder_fd)
         self._remove_claim_folder(claim.claim_id)
 
-    def _give_to_client(self, folder_fd: int, draft: bytes) -> None:
-        """Let the client's group read a draft, where we may: the client's own uploads it can read anyway."""
-        with contextlib.suppress(PermissionError):
-            os.chown(draft, -1, self._folder.st_gid, dir_fd=folder_fd, follow_symlinks=False)
+    def free_bytes(self) -> int:
+        """Return how much the disk of the inbox can still take from us."""
+        return free_bytes(self._fd)
 
     def holds_archive(self, archive: bytes) -> bool:
         """Return whether `.bak` has a file of this name."""
         return _exists(self._bak_fd, archive)
+
+
+def free_bytes(folder: int | str) -> int:
+    """Return how much the disk of a folder can still take from us."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
 
 
 def move(from_fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:

@@ -8,6 +8,7 @@ import email.policy
 import json
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -100,6 +101,12 @@ class Rosterd:
             finally:
                 self.kill9()
             assert status == 0
+
+    def reload(self, change: Callable[[str], str]) -> None:
+        """Change the text of the configuration and tell the daemon by SIGHUP, as `systemctl reload` does."""
+        self._config.write_text(change(self._config.read_text()))
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
 
     def kill9(self) -> None:
         """End the daemon as a crash does."""

@@ -1,0 +1,202 @@
+"""What people ask of the database: read only, each answer bounded. Times are UTC, newest first."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from importer.attributes import ATTRIBUTES
+from importer.ledger import stamp
+from importer.model import ProblemGroup, printable
+from importer.store import read_only
+
+_RowT = TypeVar("_RowT", bound=msgspec.Struct)
+
+User = dict[str, str | int | None]
+
+_GROUPS: Final = 100
+_USER_COLUMNS: Final = ("client", *ATTRIBUTES, "created_at", "updated_at", "created_import", "import_id", "import_line")
+_SEARCHED: Final = ("unique_id", "email", "user_name", "first_name || ' ' || last_name", "employ_no", "student_no")
+# By client, so that each of the three finds its index.
+_IS_CALLED: Final = """
+    (SELECT DISTINCT client AS name FROM imports WHERE :client IS NULL OR client = :client) CROSS JOIN users
+    WHERE client = name AND (unique_id = :query OR email_key = :key OR user_name_key = :key)"""
+_HAS_PATTERN: Final = " OR ".join(rf"{column} LIKE :pattern ESCAPE '\'" for column in _SEARCHED)
+_CONTAINS: Final = f"users WHERE (:client IS NULL OR client = :client) AND ({_HAS_PATTERN})"
+
+
+class Import(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the ledger."""
+
+    id: int
+    claim_id: str
+    client: str
+    file: str
+    outcome: str
+    code: str  # why the whole file was refused, else ""
+    created: int
+    updated: int
+    unchanged: int
+    failed: int
+    repeated: int
+    size_bytes: int
+    sha256: str
+    archive: str  # its name in `.bak`, as text
+    claimed_at: datetime
+    finished_at: datetime
+    archived_at: datetime | None
+
+
+class Mail(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the outbox, without its body."""
+
+    id: int
+    message_id: str
+    client: str
+    claim_id: str
+    recipients: str  # JSON; of a waiting mail those who still lack it
+    subject: str
+    state: str  # waiting, joined, sent, dead, dropped
+    attempts: int
+    created_at: datetime
+    due_at: datetime
+    sent_at: datetime | None
+    last_error: str
+    joined_into: int | None
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database for reading, one moment for all questions. Raises sqlite3.Error when it cannot be read."""
+    with contextlib.closing(read_only(path)) as conn:
+        conn.isolation_level = None
+        conn.execute("BEGIN")
+        yield conn
+
+
+def imports(
+    conn: sqlite3.Connection, *, client: str | None, since: datetime | None, failed: bool, limit: int
+) -> list[Import]:
+    """Return the newest imports; `failed`: only those in which a row or the file failed."""
+    return _rows(
+        conn,
+        Import,
+        """FROM imports WHERE (:client IS NULL OR client = :client) AND (:since IS NULL OR finished_at >= :since)
+           AND (NOT :failed OR outcome <> 'imported') ORDER BY id DESC LIMIT :limit""",
+        {"client": client, "since": None if since is None else stamp(since), "failed": failed, "limit": limit},
+    )
+
+
+def find_import(conn: sqlite3.Connection, id_: str) -> Import | None:
+    """Return the import with this id, or of this claim."""
+    found = _rows(conn, Import, "FROM imports WHERE claim_id = :id OR CAST(id AS TEXT) = :id", {"id": id_})
+    return found[0] if found else None
+
+
+def archive_name(conn: sqlite3.Connection, import_id: int) -> bytes:
+    """Return the name in `.bak` as it is: `Import.archive` is it as text."""
+    return bytes(conn.execute("SELECT archive FROM imports WHERE id = ?", (import_id,)).fetchone()[0])
+
+
+def find_upload(conn: sqlite3.Connection, client: str, inode: int, mtime_ns: int) -> Import | None:
+    """Return the newest import of what was this file in the inbox."""
+    found = _rows(
+        conn,
+        Import,
+        "FROM imports WHERE client = :client AND inode = :inode AND mtime_ns = :mtime_ns ORDER BY id DESC LIMIT 1",
+        {"client": client, "inode": inode, "mtime_ns": mtime_ns},
+    )
+    return found[0] if found else None
+
+
+def last_import(conn: sqlite3.Connection, client: str) -> Import | None:
+    """Return the newest import of a client."""
+    found = imports(conn, client=client, since=None, failed=False, limit=1)
+    return found[0] if found else None
+
+
+def count_unarchived(conn: sqlite3.Connection) -> int:
+    """Return how many files are recorded and not known to lie in `.bak` yet."""
+    return _count(conn, "SELECT count(*) FROM imports WHERE archived_at IS NULL")
+
+
+def problems(conn: sqlite3.Connection, import_id: int) -> list[ProblemGroup]:
+    """Return what failed in an import, most rows first."""
+    rows = conn.execute(
+        """SELECT code, field, detail, count(DISTINCT line), min(line) FROM import_problems WHERE import_id = ?
+           GROUP BY code, field, detail ORDER BY count(DISTINCT line) DESC, min(line) LIMIT ?""",
+        (import_id, _GROUPS),
+    )
+    return [
+        ProblemGroup(code=code, field=field, detail=detail, rows=count, first_line=line)
+        for code, field, detail, count, line in rows
+    ]
+
+
+def users(conn: sqlite3.Connection, query: str, *, client: str | None, limit: int) -> list[User]:
+    """
+    Return the users that the text stands for, by column; None: empty.
+
+    Those whose unique id, address or user name it is; when there is none, those in whose ids and names it stands.
+    """
+    escaped = "".join(f"\\{char}" if char in "\\%_" else char for char in query)
+    named = {"client": client, "query": query, "key": query.casefold(), "pattern": f"%{escaped}%", "limit": limit}
+    return _users(conn, _IS_CALLED, named) or _users(conn, _CONTAINS, named)
+
+
+def mails(conn: sqlite3.Connection, *, client: str | None, states: Sequence[str], limit: int) -> list[Mail]:
+    """Return the newest mails in one of these states."""
+    return _rows(
+        conn,
+        Mail,
+        """FROM outbox WHERE (:client IS NULL OR client = :client)
+           AND state IN (SELECT value FROM json_each(:states)) ORDER BY id DESC LIMIT :limit""",
+        {"client": client, "states": json.dumps(states), "limit": limit},
+    )
+
+
+def find_mail(conn: sqlite3.Connection, id_: int) -> tuple[Mail, bytes] | None:
+    """Return a mail and its finished bytes, which are empty once they were joined, dropped or forgotten."""
+    found = _rows(conn, Mail, "FROM outbox WHERE id = :id", {"id": id_})
+    if not found:
+        return None
+    return found[0], bytes(conn.execute("SELECT body FROM outbox WHERE id = ?", (id_,)).fetchone()[0])
+
+
+def mails_of(conn: sqlite3.Connection, claim_id: str) -> list[Mail]:
+    """Return the mails about one file."""
+    return _rows(conn, Mail, "FROM outbox WHERE claim_id = :claim_id ORDER BY id", {"claim_id": claim_id})
+
+
+def count_mails(conn: sqlite3.Connection, state: str) -> int:
+    """Return how many mails are in a state."""
+    return _count(conn, "SELECT count(*) FROM outbox WHERE state = ?", state)
+
+
+def _users(conn: sqlite3.Connection, where: str, named: dict[str, str | int | None]) -> list[User]:
+    cursor = conn.execute(f"SELECT {', '.join(_USER_COLUMNS)} FROM {where} LIMIT :limit", named)
+    return [dict(zip(_USER_COLUMNS, row, strict=True)) for row in cursor]
+
+
+def _rows(
+    conn: sqlite3.Connection, kind: type[_RowT], source: str, named: Mapping[str, str | int | None]
+) -> list[_RowT]:
+    """Return rows as structs whose fields are called like the columns."""
+    cursor = conn.execute(f"SELECT {', '.join(kind.__struct_fields__)} {source}", named)
+    rows = (dict(zip(kind.__struct_fields__, map(_as_text, row), strict=True)) for row in cursor)
+    return [msgspec.convert(row, kind) for row in rows]
+
+
+def _as_text(value: bytes | str | int | None) -> str | int | None:
+    return printable(value) if isinstance(value, bytes) else value
+
+
+def _count(conn: sqlite3.Connection, query: str, *values: str) -> int:
+    return int(conn.execute(query, values).fetchone()[0])

@@ -1,0 +1,107 @@
+"""The logins of clients, as the host's user database has them, and the commands that change it."""
+
+from __future__ import annotations
+
+import enum
+import grp
+import os
+import pwd
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from operate.layout import LOGIN_GROUP, chroot
+
+# What Debian's useradd takes without --badname, and a client may be called.
+LOGIN_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+SHELL: Final = "/usr/sbin/nologin"
+_EXPIRED: Final = "1"  # a day long ago; to sshd and PAM alike a login that has ended
+_EXPIRY_FIELD: Final = 7
+
+
+class LoginState(enum.StrEnum):
+    """What a login is good for."""
+
+    MISSING = "missing"
+    FOREIGN = "not a client's"  # a person's, or another service's
+    DISABLED = "disabled"
+    OPEN = "open"
+
+
+def login_state(name: str) -> LoginState:
+    """Return the state of a login; without root a disabled one passes for open."""
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        return LoginState.MISSING
+    if not (user.pw_uid and is_member(name, LOGIN_GROUP)):
+        return LoginState.FOREIGN
+    return LoginState.DISABLED if _expiry(name) == _EXPIRED else LoginState.OPEN
+
+
+def _expiry(name: str) -> str:
+    """Return the last day of a login as /etc/shadow has it, "" for none, or where we may not look."""
+    try:
+        lines = Path("/etc/shadow").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    entries = (line.split(":") for line in lines if line.startswith(f"{name}:"))
+    return next((entry[_EXPIRY_FIELD] for entry in entries if len(entry) > _EXPIRY_FIELD), "")
+
+
+def user_exists(name: str) -> bool:
+    """Return whether the host has this user."""
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def group_exists(name: str) -> bool:
+    """Return whether the host has this group."""
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def is_member(user: str, group: str) -> bool:
+    """Return whether an existing user is in a group, as its own one or as one of several."""
+    gids = os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
+    return group_exists(group) and grp.getgrnam(group).gr_gid in gids
+
+
+def processes(name: str) -> Iterator[int]:
+    """Yield the processes of a user: its sessions. Sources: proc(5); the owner of /proc/PID is not always the user."""
+    uid = pwd.getpwnam(name).pw_uid
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            owner = re.search(r"^Uid:\s+(\d+)", status.read_text(), re.MULTILINE)
+        except OSError:
+            continue  # it has ended
+        if owner and int(owner[1]) == uid:
+            yield int(status.parent.name)
+
+
+def creation(name: str) -> tuple[str, ...]:
+    """Return the command that makes a login for SFTP only. "*": no password, and not locked, so that keys work."""
+    options = ["--user-group", "--groups", LOGIN_GROUP, "--home-dir", chroot(name), "--no-create-home"]
+    return ("useradd", *options, "--shell", SHELL, "--password", "*", "--comment", "SFTP client of rosterd", name)
+
+
+def disabling(name: str) -> tuple[str, ...]:
+    """Return the command after which nobody can log in, by key or by password."""
+    return ("usermod", "--expiredate", _EXPIRED, name)
+
+
+def enabling(name: str) -> tuple[str, ...]:
+    """Return the command that takes `disabling` back."""
+    return ("usermod", "--expiredate", "", name)
+
+
+def removal(name: str) -> tuple[str, ...]:
+    """Return the command that removes a login and its group."""
+    return ("userdel", name)

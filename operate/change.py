@@ -1,0 +1,55 @@
+"""Changing something: by the running daemon, or in its place with its lock held. There is never a second writer."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from importer.store import Store, StoreUnusable
+from operate.reading import cannot_answer
+from watcher.config import Config
+from watcher.control import Answer, NoAnswer, NotRunning, Order, ask, carry_out
+from watcher.exits import EXIT_RUNNING_ALREADY
+from watcher.lock import RunningAlready, locked
+from watcher.orders import store_orders
+
+EXIT_NOT_DONE: Final = 1
+
+
+def give(config: Config, *orders: Order) -> None:
+    """Have orders carried out one after the other, print what became of each, and end the program."""
+    answers = [_carried_out(config, order) for order in orders]
+    for answer in answers:
+        click.echo(answer.text, err=not answer.done)
+    sys.exit(0 if all(answer.done for answer in answers) else EXIT_NOT_DONE)
+
+
+def _carried_out(config: Config, order: Order) -> Answer:
+    state_dir = config.service.state_dir
+    try:
+        return ask(state_dir, order)
+    except NotRunning:
+        return _done_here(config, order)
+    except NoAnswer as error:
+        cannot_answer(f"no answer from the daemon ({error}): look whether it was done before you try again")
+    except PermissionError:
+        cannot_answer(f"{state_dir}: permission denied; do it as root or as the user of the service")
+
+
+def _done_here(config: Config, order: Order) -> Answer:
+    database = Path(config.service.database)
+    if not database.exists():
+        cannot_answer(f"{database}: there is none yet; the service makes it at its first start")
+    try:
+        with locked(config.service.state_dir), contextlib.closing(Store.open(database)) as store:
+            return carry_out(store_orders(store), order)
+    except RunningAlready:
+        click.echo("the service is at work and does not listen; try again in a moment", err=True)
+        sys.exit(EXIT_RUNNING_ALREADY)
+    except (OSError, sqlite3.Error, StoreUnusable) as error:
+        cannot_answer(f"{database}: {error}")

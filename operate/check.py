@@ -1,0 +1,40 @@
+"""`rosterd check`: the import of a file without its effect."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from pathlib import Path
+
+import click
+
+from importer.check import check_file
+from importer.store import StoreUnusable
+from watcher.config import Config
+from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_WOULD_FAIL
+from watcher.options import chosen_client, client_option, config_option, json_option, progress_bar
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path))
+@config_option
+@client_option
+@json_option
+def check(file: Path, config: Config, client_name: str | None, *, as_json: bool) -> None:
+    """
+    Say what would become of FILE, and change nothing.
+
+    Exits with 0 when every row would be applied, 1 when anything would fail, 2 when FILE cannot be checked.
+    """
+    client = chosen_client(config, client_name)
+    database = Path(config.service.database)
+    try:
+        with progress_bar(file) as progress:
+            answer = check_file(
+                file, client, file=config.file, reference=config.reference, database=database, progress=progress
+            )
+    except (OSError, sqlite3.Error, StoreUnusable) as error:
+        click.echo(f"{file}: cannot be checked: {error}", err=True)
+        sys.exit(EXIT_CANNOT_ANSWER)
+    click.echo(answer.as_json() if as_json else answer.text)
+    sys.exit(0 if answer.passes else EXIT_WOULD_FAIL)

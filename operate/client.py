@@ -1,0 +1,373 @@
+"""`rosterd client ...`: logins, folders and settings of client organisations, made and unmade together."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+import msgspec
+
+from importer.settings import ClientSettings
+from operate import accounts, layout, steps
+from operate.accounts import LoginState
+from operate.steps import Step
+from operate.tables import print_fields, print_json, print_table
+from watcher.config import Config, ConfigError, load
+from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_CONFIG
+from watcher.options import json_option
+
+_ENDING: Final = ".toml"
+_DISABLED_ENDING: Final = ".toml.disabled"  # read by nobody
+
+_Conflicts = Iterator[str]
+
+_config_option: Final = click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/rosterd/config.toml"),
+    show_default=True,
+    help="Configuration; clients stand in clients.d beside it.",
+)
+_apply_option: Final = click.option("--apply", is_flag=True, help="Do it, instead of showing what would be done.")
+_name_argument: Final = click.argument("name")
+
+
+class Client(msgspec.Struct, frozen=True):
+    """A client as the host has it."""
+
+    name: str
+    login: LoginState
+    settings: ClientSettings | None  # None: disabled, or not readable
+
+
+@click.group()
+def client() -> None:
+    """Add, show, disable or remove a client: its login, its folders and its settings."""
+
+
+@client.command()
+@_name_argument
+@click.option("--email", "emails", metavar="ADDRESS", multiple=True, help="Who hears of failed imports. Repeatable.")
+@click.option(
+    "--key",
+    "key_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The client's public keys, one a line.",
+)
+@_config_option
+@_apply_option
+def add(name: str, emails: Sequence[str], key_file: Path | None, config_file: Path, *, apply: bool) -> None:
+    """
+    Set up a client: login for SFTP only, folders, settings.
+
+    Shows each step; --apply does it. What is there already is left, or set right when it is the client's. Nothing is
+    begun when anything is in the way.
+    """
+    _refuse(_adding_conflicts(name, emails, config_file, apply=apply))
+    key = [steps.file(Path(layout.keys(name)), key_file.read_text(encoding="utf-8"))] if key_file else []
+    _play(
+        [
+            steps.command(accounts.creation(name), partial(accounts.user_exists, name)),
+            *key,
+            *(_folder_step(folder) for folder in layout.folders(name)),
+            *_settings_step(_drop_in(config_file, name), _settings(name, emails)),
+        ],
+        apply=apply,
+    )
+    if apply:
+        _print_handout(name)
+
+
+def _folder_step(folder: layout.Folder) -> Step:
+    return Step(str(folder), partial(layout.is_made, folder), partial(layout.make, folder))
+
+
+def _settings_step(drop_in: Path, settings: str) -> list[Step]:
+    """Return the writing of the drop-in, unless there is one: that may have been edited since."""
+    return [] if drop_in.exists() else [steps.file(drop_in, settings)]
+
+
+def _settings(name: str, emails: Sequence[str]) -> str:
+    """Return the drop-in of a client; strings and lists are written as JSON writes them."""
+    lines = ["[[client]]", f"name = {json.dumps(name)}", f"inbox = {json.dumps(layout.inbox(name))}"]
+    if emails:
+        lines.append(f"failed_import_email = {json.dumps(list(emails))}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _drop_in(config_file: Path, name: str, ending: str = _ENDING) -> Path:
+    return config_file.absolute().parent / "clients.d" / (name + ending)
+
+
+# What is in the way
+
+
+def _adding_conflicts(name: str, emails: Sequence[str], config_file: Path, *, apply: bool) -> _Conflicts:
+    if not accounts.LOGIN_NAME.fullmatch(name):
+        yield f'"{name}" cannot be a login: up to 31 of a-z, 0-9, "-" and "_", a letter first'
+        return
+    yield from _host_conflicts(apply=apply)
+    yield from _login_conflicts(name)
+    for folder in layout.folders(name):
+        yield from layout.obstacles(folder)
+    if _drop_in(config_file, name, _DISABLED_ENDING).exists():
+        yield f"{name} is disabled: rosterd client enable {name}"
+    else:
+        yield from _settings_conflicts(name, emails, config_file)
+
+
+def _host_conflicts(*, apply: bool) -> _Conflicts:
+    if apply and os.geteuid() != 0:
+        yield "only root may do this"
+    if not accounts.user_exists(layout.SERVICE_USER):
+        yield f"there is no user {layout.SERVICE_USER}: systemd-sysusers makes it from deploy/sysusers.d/rosterd.conf"
+    if not accounts.group_exists(layout.LOGIN_GROUP):
+        yield f"there is no group {layout.LOGIN_GROUP}: systemd-sysusers makes it from deploy/sysusers.d/rosterd.conf"
+    for folder in (layout.SFTP_ROOT, layout.KEYS):
+        if not os.path.isdir(folder):
+            yield f"{folder}: is missing: systemd-tmpfiles --create makes it from deploy/tmpfiles.d/rosterd.conf"
+
+
+def _login_conflicts(name: str) -> _Conflicts:
+    match accounts.login_state(name):
+        case LoginState.FOREIGN:
+            yield f"the user {name} exists and is not in {layout.LOGIN_GROUP}: choose another name"
+        case LoginState.DISABLED:
+            yield f"the login {name} is disabled: rosterd client enable {name}"
+        case LoginState.MISSING if accounts.group_exists(name):
+            yield f"a group {name} exists without a user of that name: choose another name, or groupdel {name}"
+        case _:
+            home = pwd.getpwnam(name).pw_dir if accounts.user_exists(name) else layout.chroot(name)
+            if home != layout.chroot(name):
+                yield f"the home of {name} is {home}; expected {layout.chroot(name)}"
+
+
+def _settings_conflicts(name: str, emails: Sequence[str], config_file: Path) -> _Conflicts:
+    """Yield what the configuration would say against the client, or against what there is of it."""
+    drop_in = _drop_in(config_file, name)
+    if not drop_in.exists():
+        yield from _problems_with(drop_in.name, _settings(name, emails), config_file)
+        return
+    try:
+        found = {each.name: each for each in load(config_file).clients}.get(name)
+    except ConfigError as error:
+        yield from error.problems
+        return
+    if found is None or found.inbox != layout.inbox(name):
+        yield f"{drop_in}: is not about a client {name} with inbox {layout.inbox(name)}"
+    elif emails and tuple(emails) != found.failed_import_email:
+        yield f"{drop_in}: names other addresses; to change them, edit that file"
+
+
+def _problems_with(drop_in_name: str, settings: str, config_file: Path) -> _Conflicts:
+    """Yield the problems of the configuration with one drop-in more, by loading a copy of it that has it."""
+    folder = config_file.absolute().parent
+    with tempfile.TemporaryDirectory() as copy:
+        try:
+            shutil.copy(config_file, copy)
+            drop_ins = Path(copy, "clients.d")
+            shutil.copytree(folder / "clients.d", drop_ins)
+            (drop_ins / drop_in_name).write_text(settings, encoding="utf-8")
+            load(Path(copy, config_file.name), base=folder)
+        except OSError as error:
+            yield f"{error.filename}: {error.strerror}"
+        except ConfigError as error:
+            yield from error.problems
+
+
+def _refuse(conflicts: _Conflicts) -> None:
+    """End when there is a conflict: nothing is begun that cannot be brought to its end."""
+    if found := list(conflicts):
+        _fail("Nothing was done:", *(f"  {conflict}" for conflict in found))
+
+
+def _fail(*lines: str) -> NoReturn:
+    click.echo("\n".join(lines), err=True)
+    sys.exit(EXIT_CANNOT_ANSWER)
+
+
+def _play(plan: Sequence[Step], *, apply: bool) -> None:
+    try:
+        steps.play(plan, apply=apply)
+    except steps.StepFailed as error:
+        _fail(str(error))
+
+
+# What to tell the client
+
+
+def _print_handout(name: str) -> None:
+    click.echo("\nTo give to the client:")
+    rows = [("host", socket.getfqdn()), ("login", name), ("folder", "/upload")]
+    print_fields([*rows, *(("host key", key) for key in host_keys())])
+    key_file = layout.keys(name)
+    if not os.path.exists(key_file):
+        click.echo(f"\nLeft to you: their public key into {key_file}, or a password by passwd {name}.")
+    click.echo(f"\nNext: rosterd doctor; rosterd guide --client {name} --html > {name}.html, a page to send them.")
+
+
+def host_keys() -> list[str]:
+    """Return the fingerprints by which a client knows this host, "SHA256:... (ED25519)"; none where it has no keys."""
+    found = sorted(Path("/etc/ssh").glob("ssh_host_*_key.pub"))
+    shown = (subprocess.run(["ssh-keygen", "-lf", key], capture_output=True, text=True, check=False) for key in found)  # noqa: S603, S607 - as the host's PATH has it
+    return [f"{words[1]} {words[-1]}" for done in shown if len(words := done.stdout.split()) > 2]  # noqa: PLR2004 - bits, fingerprint, comment, kind
+
+
+# Looking
+
+
+@client.command("list")
+@_config_option
+@json_option
+def list_clients(config_file: Path, *, as_json: bool) -> None:
+    """List all clients, those that are disabled, too."""
+    found = _clients(config_file)
+    if as_json:
+        print_json(found)
+        return
+    rows = [(each.name, each.login, *_shown(each.settings)) for each in found]
+    print_table(("client", "login", "inbox", "mail"), rows, empty="There is no client: rosterd client add NAME")
+
+
+def _shown(settings: ClientSettings | None) -> tuple[str, str]:
+    return ("", "") if settings is None else (settings.inbox, ", ".join(settings.failed_import_email))
+
+
+def _clients(config_file: Path) -> list[Client]:
+    configured = [Client(each.name, accounts.login_state(each.name), each) for each in _load(config_file).clients]
+    drop_ins = config_file.absolute().parent / "clients.d"
+    disabled = sorted(path.name.removesuffix(_DISABLED_ENDING) for path in drop_ins.glob(f"*{_DISABLED_ENDING}"))
+    return configured + [Client(name, accounts.login_state(name), None) for name in disabled]
+
+
+def _load(config_file: Path) -> Config:
+    try:
+        return load(config_file)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_CONFIG)
+
+
+@client.command()
+@_name_argument
+@_config_option
+@json_option
+def show(name: str, config_file: Path, *, as_json: bool) -> None:
+    """Show one client: login, folders, settings."""
+    found = next((each for each in _clients(config_file) if each.name == name), None)
+    if found is None:
+        _fail(f"There is no client {name}. rosterd client list shows all")
+    if as_json:
+        print_json(found)
+        return
+    wrong = [folder for folder in layout.folders(name) if not layout.is_made(folder)]
+    settings = msgspec.to_builtins(found.settings) if found.settings else {"settings": "disabled"}
+    key_file = layout.keys(name)
+    print_fields(
+        [
+            ("login", found.login),
+            ("keys", key_file if os.path.exists(key_file) else "none"),
+            *(("not as made by client add", str(folder)) for folder in wrong),
+            *((key, value) for key, value in settings.items() if key != "name"),
+        ]
+    )
+
+
+# Ending
+
+
+@client.command()
+@_name_argument
+@_config_option
+@_apply_option
+def disable(name: str, config_file: Path, *, apply: bool) -> None:
+    """Close a client's login and stop looking into its inbox. All it has stays where it is."""
+    drop_in, disabled = _drop_in(config_file, name), _drop_in(config_file, name, _DISABLED_ENDING)
+    _refuse(_ending_conflicts(name, config_file, apply=apply))
+    _play(
+        [_login_step(accounts.disabling(name), name, LoginState.DISABLED), steps.renaming(drop_in, disabled)],
+        apply=apply,
+    )
+    _tell_sessions(name)
+
+
+@client.command()
+@_name_argument
+@_config_option
+@_apply_option
+def enable(name: str, config_file: Path, *, apply: bool) -> None:
+    """Take back what `disable` did."""
+    drop_in, disabled = _drop_in(config_file, name), _drop_in(config_file, name, _DISABLED_ENDING)
+    _refuse(_ending_conflicts(name, config_file, apply=apply))
+    _play([_login_step(accounts.enabling(name), name, LoginState.OPEN), steps.renaming(disabled, drop_in)], apply=apply)
+
+
+@client.command()
+@_name_argument
+@click.option("--with-files", is_flag=True, help="Delete its folders, too: inbox, archive, results.")
+@_config_option
+@_apply_option
+def remove(name: str, config_file: Path, *, with_files: bool, apply: bool) -> None:
+    """Remove a client's login, keys and settings. Its folders stay, unless --with-files; so do its recorded users."""
+    _refuse(_removing_conflicts(name, config_file, with_files=with_files, apply=apply))
+    drop_ins = (_drop_in(config_file, name), _drop_in(config_file, name, _DISABLED_ENDING))
+    chroot = layout.chroot(name)
+    tree = Step(f"rm -r {chroot}", lambda: not os.path.lexists(chroot), lambda: shutil.rmtree(chroot))
+    _play(
+        [
+            *map(steps.deletion, drop_ins),
+            steps.command(accounts.removal(name), lambda: not accounts.user_exists(name)),
+            steps.deletion(Path(layout.keys(name))),
+            *([tree] if with_files else []),
+        ],
+        apply=apply,
+    )
+
+
+def _login_step(command: Sequence[str], name: str, wanted: LoginState) -> Step:
+    is_done: Callable[[], bool] = lambda: accounts.login_state(name) in (wanted, LoginState.MISSING)  # noqa: E731
+    return steps.command(command, is_done)
+
+
+def _ending_conflicts(name: str, config_file: Path, *, apply: bool) -> _Conflicts:
+    if apply and os.geteuid() != 0:
+        yield "only root may do this"
+    if accounts.login_state(name) is LoginState.FOREIGN:
+        yield f"the user {name} is not in {layout.LOGIN_GROUP}: not a client"
+    if not (_drop_in(config_file, name).exists() or _drop_in(config_file, name, _DISABLED_ENDING).exists()):
+        yield f"{_drop_in(config_file, name)}: is missing; a client in another file is changed there, by hand"
+
+
+def _removing_conflicts(name: str, config_file: Path, *, with_files: bool, apply: bool) -> _Conflicts:
+    """Yield what speaks against a removal; what an earlier one that was cut off has removed does not."""
+    yield from (each for each in _ending_conflicts(name, config_file, apply=apply) if "is missing" not in each)
+    if accounts.user_exists(name) and (sessions := list(accounts.processes(name))):
+        yield f"{name} is logged in: disable it, then end its sessions: kill {' '.join(map(str, sessions))}"
+    if not with_files:
+        yield from _unfinished(name)
+
+
+def _unfinished(name: str) -> _Conflicts:
+    """Yield that uploads would be left behind."""
+    for folder, ours in ((layout.inbox(name), {".work", ".bak"}), (f"{layout.inbox(name)}/.work", set[str]())):
+        if os.path.isdir(folder) and (left := set(os.listdir(folder)) - ours):
+            yield f"{folder}: holds {len(left)} uploads that are not imported. Wait for them, or use --with-files"
+
+
+def _tell_sessions(name: str) -> None:
+    if accounts.user_exists(name) and (sessions := list(accounts.processes(name))):
+        click.echo(f"{name} is logged in now. To end its sessions: kill {' '.join(map(str, sessions))}")

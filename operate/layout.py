@@ -1,0 +1,128 @@
+"""
+What a client has on the host: its folders, as sshd and the service need them, and the place of its key.
+
+    /srv/sftp/acme/               root:root     0755   sshd's chroot: root's alone
+    /srv/sftp/acme/upload/        rosterd:acme  1770   the inbox: owner and sticky bit keep `.bak` from being renamed
+    /srv/sftp/acme/upload/.work/  rosterd:acme  2700   what is made in it belongs to the client's group
+    /srv/sftp/acme/upload/.bak/   rosterd:acme  2750   the client reads, and cannot change
+
+The set-group-id bits stand in for a right to give files away, which the service does not have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+SFTP_ROOT: Final = "/srv/sftp"
+KEYS: Final = "/etc/ssh/sftpdrop"
+LOGIN_GROUP: Final = "sftpdrop"
+SERVICE_USER: Final = "rosterd"
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Folder(msgspec.Struct, frozen=True):
+    """One folder as it should be. Everything above it is root's, or a Folder made before it."""
+
+    path: str
+    owner: str
+    group: str
+    mode: int
+
+    def __str__(self) -> str:
+        """Return the command of which `make` is the equivalent that follows no link."""
+        return f"install -d -o {self.owner} -g {self.group} -m {self.mode:04o} {self.path}"
+
+
+def chroot(login: str) -> str:
+    """Return the folder that a login is shut into."""
+    return f"{SFTP_ROOT}/{login}"
+
+
+def inbox(login: str) -> str:
+    """Return the folder that a login uploads into."""
+    return f"{chroot(login)}/upload"
+
+
+def keys(login: str) -> str:
+    """Return the file with the public keys of a login."""
+    return f"{KEYS}/{login}"
+
+
+def folders(login: str) -> tuple[Folder, ...]:
+    """Return the folders of a login, each after the one it lies in."""
+    return (
+        Folder(chroot(login), "root", "root", 0o755),
+        Folder(inbox(login), SERVICE_USER, login, 0o1770),
+        Folder(f"{inbox(login)}/.work", SERVICE_USER, login, 0o2700),
+        Folder(f"{inbox(login)}/.bak", SERVICE_USER, login, 0o2750),
+    )
+
+
+def is_made(folder: Folder) -> bool:
+    """Return whether there is such a folder, its owner, group and mode as they should be."""
+    try:
+        found = os.lstat(folder.path)
+        ids = _ids(folder)
+    except (FileNotFoundError, NotADirectoryError, KeyError):
+        return False
+    return stat.S_ISDIR(found.st_mode) and (*ids, folder.mode) == (
+        found.st_uid,
+        found.st_gid,
+        stat.S_IMODE(found.st_mode),
+    )
+
+
+def make(folder: Folder) -> None:
+    """
+    Make a folder, or set right the one that is there.
+
+    Raises OSError, and KeyError when its owner or group does not exist. No link is followed: the folder that it lies
+    in may be a client's to write.
+    """
+    parent, name = os.path.split(folder.path)
+    with _opened(parent) as parent_fd:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=parent_fd)
+        with _opened(name, parent_fd) as fd:
+            os.fchown(fd, *_ids(folder))
+            os.fchmod(fd, folder.mode)
+
+
+@contextlib.contextmanager
+def _opened(path: str, parent_fd: int | None = None) -> Iterator[int]:
+    fd = os.open(path, _FOLDER, dir_fd=parent_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _ids(folder: Folder) -> tuple[int, int]:
+    return pwd.getpwnam(folder.owner).pw_uid, grp.getgrnam(folder.group).gr_gid
+
+
+def obstacles(folder: Folder) -> Iterator[str]:
+    """Yield why `make` must not touch what is there: it is not a folder, or somebody else's who may have filled it."""
+    try:
+        found = os.lstat(folder.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        yield f"{folder.path}: is not a folder. Move it away"
+    elif os.path.basename(folder.path).startswith(".") and found.st_uid not in _trusted():
+        yield f"{folder.path}: belongs to uid {found.st_uid}; expected {folder.owner}. Move it away"
+
+
+def _trusted() -> set[int]:
+    with contextlib.suppress(KeyError):
+        return {0, pwd.getpwnam(SERVICE_USER).pw_uid}
+    return {0}

@@ -1,0 +1,121 @@
+"""`rosterd mail`: the outbox as people see it, and the two things they can do to a mail."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+from email.message import EmailMessage
+from typing import Final
+
+import click
+
+from importer import views
+from importer.model import printable
+from importer.views import Mail
+from operate.change import give
+from operate.reading import cannot_answer, database
+from operate.tables import print_fields, print_json, print_table
+from watcher.config import Config
+from watcher.control import Order
+from watcher.options import config_option, json_option
+
+_PENDING: Final = ("waiting", "dead")
+_ALL: Final = (*_PENDING, "joined", "sent", "dropped")
+_MANY: Final = 1_000_000
+
+_ids_argument: Final = click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1))
+
+
+@click.group()
+def mail() -> None:
+    """Look after the mail that is still to be sent."""
+
+
+@mail.command(name="list")
+@click.option("--client", metavar="NAME", help="Only of this client.")
+@click.option("--all", "with_done", is_flag=True, help="Those sent, joined into another or dropped as well.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@config_option
+@json_option
+def list_(config: Config, client: str | None, limit: int, *, with_done: bool, as_json: bool) -> None:
+    """List the mail that waits or was given up, newest first."""
+    with database(config) as conn:
+        found = views.mails(conn, client=client, states=_ALL if with_done else _PENDING, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    header = ("id", "state", "client", "to", "subject", "tries", "written (UTC)", "next try (UTC)", "last error")
+    rows = [
+        (m.id, m.state, m.client, _addresses(m), m.subject, m.attempts, m.created_at, _next_try(m), m.last_error)
+        for m in found
+    ]
+    print_table(header, rows, empty="No mail." if with_done else "No mail is waiting, none was given up.")
+
+
+@mail.command()
+@click.argument("id_", metavar="ID", type=click.IntRange(min=1))
+@click.option("--raw", is_flag=True, help="Write the mail as it is sent, and nothing else.")
+@config_option
+@json_option
+def show(config: Config, id_: int, *, raw: bool, as_json: bool) -> None:
+    """Show one mail."""
+    with database(config) as conn:
+        found = views.find_mail(conn, id_)
+    if found is None:
+        cannot_answer(f"no mail {id_}; `rosterd mail list --all` lists them")
+    about, body = found
+    if raw:
+        click.echo(body, nl=False)
+    elif as_json:
+        print_json({"mail": about, "text": _text(body)})
+    else:
+        print_fields((name, getattr(about, name)) for name in about.__struct_fields__)
+        click.echo()
+        click.echo(_text(body) or "Its content is not kept any more.")
+
+
+@mail.command()
+@_ids_argument
+@click.option("--dead", is_flag=True, help="All that were given up.")
+@config_option
+def retry(config: Config, ids: tuple[int, ...], *, dead: bool) -> None:
+    """Try mail now, and for hours again should that fail."""
+    give(config, *_orders("mail.retry", config, ids, dead=dead))
+
+
+@mail.command()
+@_ids_argument
+@click.option("--dead", is_flag=True, help="All that were given up.")
+@config_option
+def drop(config: Config, ids: tuple[int, ...], *, dead: bool) -> None:
+    """Give up mail for good and delete its content."""
+    give(config, *_orders("mail.drop", config, ids, dead=dead))
+
+
+def _orders(do: str, config: Config, ids: tuple[int, ...], *, dead: bool) -> list[Order]:
+    if not ids and not dead:
+        raise click.UsageError("name the mails by their ids, or say --dead")
+    if dead:
+        with database(config) as conn:
+            ids += tuple(found.id for found in views.mails(conn, client=None, states=("dead",), limit=_MANY))
+    return [Order(do=do, id=str(id_)) for id_ in dict.fromkeys(ids)]
+
+
+def _addresses(about: Mail) -> str:
+    return ", ".join(json.loads(about.recipients))
+
+
+def _next_try(about: Mail) -> object:
+    return about.due_at if about.state == "waiting" else None
+
+
+def _text(body: bytes) -> str:
+    """Return what a reader of the mail sees, the names of attachments below."""
+    message = email.message_from_bytes(body, policy=email.policy.default)
+    part = message.get_body(("plain",))
+    if not isinstance(part, EmailMessage):
+        return ""
+    lines = [printable(line.encode()) for line in str(part.get_content()).splitlines()]
+    attached = [f"[attached: {printable(a.get_filename('').encode())}]" for a in message.iter_attachments()]
+    return "\n".join([*lines, *attached])

@@ -1,0 +1,34 @@
+"""The database as commands read it: never written, and a sentence instead of a traceback when it cannot be read."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from importer import views
+from watcher.config import Config
+from watcher.exits import EXIT_CANNOT_ANSWER
+
+
+@contextlib.contextmanager
+def database(config: Config) -> Iterator[sqlite3.Connection]:
+    """Open the database of the service; ends the program when that cannot be read."""
+    path = Path(config.service.database)
+    try:
+        with views.opened(path) as conn:
+            yield conn
+    except sqlite3.Error as error:
+        missing = "there is none yet; the service makes it at its first start" if not path.exists() else str(error)
+        cannot_answer(f"{path}: cannot be read: {missing}")
+
+
+def cannot_answer(reason: str) -> NoReturn:
+    """End the program because what was asked cannot be known."""
+    click.echo(reason, err=True)
+    sys.exit(EXIT_CANNOT_ANSWER)

@@ -1,0 +1,115 @@
+"""Changes of the host as steps that can be shown before they are made, and made again without harm."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from importer.durable import write_durably
+
+SERVICE: Final = "rosterd.service"
+
+
+class StepFailed(Exception):
+    """A step could not be made; the text says which, and why."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One change. `shows` is what a person would type, or says what is written where."""
+
+    shows: str
+    is_done: Callable[[], bool]
+    make: Callable[[], object]
+
+
+def play(steps: Iterable[Step], *, apply: bool) -> None:
+    """
+    Show the steps that are still to be made, and make them if `apply`; last the service's restart, if there are any.
+
+    Raises StepFailed; what was done before stays done.
+    """
+    open_steps = [step for step in steps if not step.is_done()]
+    if not open_steps:
+        click.echo("Nothing to do: all is as it should be.")
+        return
+    click.echo("Doing:" if apply else "This would be done; do it by --apply:")
+    for step in [*open_steps, *(step for step in [restart()] if not step.is_done())]:
+        click.echo("  " + step.shows.replace("\n", "\n      "))
+        if apply:
+            _make(step)
+
+
+def _make(step: Step) -> None:
+    try:
+        step.make()
+    except (OSError, KeyError) as error:
+        raise StepFailed(f"{step.shows.splitlines()[0]}: {error}. What was done before stays") from error
+
+
+def command(arguments: Sequence[str], is_done: Callable[[], bool]) -> Step:
+    """Return the step that runs a program of the system."""
+    return Step(shlex.join(arguments), is_done, lambda: run(arguments))
+
+
+def run(arguments: Sequence[str]) -> str:
+    """Run a program of the system and return what it says. Raises StepFailed."""
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # not on everybody's
+    try:
+        done = subprocess.run(  # noqa: S603 - programs of the system, by arguments that were checked
+            arguments,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"},
+        )
+    except OSError as error:
+        raise StepFailed(f"{arguments[0]}: {error.strerror}") from error
+    if done.returncode:
+        raise StepFailed(f"{shlex.join(arguments)}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def file(path: Path, content: str) -> Step:
+    """Return the step that writes a file that all may read."""
+    return Step(
+        f"write {path}:\n{content}".rstrip(),
+        lambda: path.is_file() and path.read_text(encoding="utf-8") == content,
+        lambda: _write(path, content),
+    )
+
+
+def _write(path: Path, content: str) -> None:
+    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        write_durably(fd, os.fsencode(path.name), [content.encode()], mode=0o644)
+    finally:
+        os.close(fd)
+
+
+def renaming(path: Path, new_path: Path) -> Step:
+    """Return the step that renames a file."""
+    return Step(shlex.join(["mv", str(path), str(new_path)]), lambda: not path.exists(), lambda: path.rename(new_path))
+
+
+def deletion(path: Path) -> Step:
+    """Return the step that deletes a file."""
+    return Step(shlex.join(["rm", str(path)]), lambda: not path.exists(), path.unlink)
+
+
+def restart() -> Step:
+    """Return the step that lets the service read its configuration anew; none is needed where systemd runs none."""
+    return command(("systemctl", "restart", SERVICE), lambda: not _is_served())
+
+
+def _is_served() -> bool:
+    units = (
+        f"{folder}/{SERVICE}" for folder in ("/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system")
+    )
+    return os.path.isdir("/run/systemd/system") and any(map(os.path.exists, units))

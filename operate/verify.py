@@ -1,0 +1,169 @@
+"""`rosterd verify`: what was promised, compared with the disk and the database. Changes nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+import msgspec
+
+from importer import audit
+from importer.audit import Finding, Record
+from importer.model import printable
+from importer.settings import ClientSettings
+from operate.folders import Folders, opened
+from operate.reading import cannot_answer, database
+from operate.tables import print_json
+from watcher.config import Config
+from watcher.lock import is_locked
+from watcher.options import config_option, json_option
+
+EXIT_WORTH_A_LOOK: Final = 1
+EXIT_BROKEN: Final = 2
+_MOTION_S: Final = 2.0  # what the daemon is just doing looks different after it
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What was looked at, and what is not as promised."""
+
+    imports: int
+    clients: int
+    is_running: bool
+    findings: list[Finding]
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0, or how grave the gravest finding is."""
+        if any(finding.is_grave for finding in self.findings):
+            return EXIT_BROKEN
+        return EXIT_WORTH_A_LOOK if self.findings else 0
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Compare sizes of archives, not contents; check the database lightly.")
+@config_option
+@json_option
+def verify(config: Config, *, quick: bool, as_json: bool) -> None:
+    """
+    Check that nothing was lost, doubled or damaged.
+
+    Compares ledger, users and outbox with each other and with the folders of each client; changes nothing. Exits with
+    0 when all is as promised, 1 when something is worth a look, 2 when a promise is broken or cannot be checked.
+    """
+    verdict = _verdict(config, quick=quick)
+    if as_json:
+        print_json(verdict)
+    else:
+        click.echo(_told(verdict, quick=quick))
+    sys.exit(verdict.exit_code)
+
+
+def _verdict(config: Config, *, quick: bool) -> Verdict:
+    try:
+        is_running = is_locked(config.service.state_dir)
+    except OSError as error:
+        cannot_answer(f"{config.service.state_dir}: {error.strerror}; ask as root or as the user of the service")
+    imports, findings = _look(config, is_running=is_running, quick=quick)
+    if findings and is_running:
+        time.sleep(_MOTION_S)
+        imports, later = _look(config, is_running=is_running, quick=quick)
+        findings = [finding for finding in findings if finding in later]
+    return Verdict(imports=imports, clients=len(config.clients), is_running=is_running, findings=findings)
+
+
+def _look(config: Config, *, is_running: bool, quick: bool) -> tuple[int, list[Finding]]:
+    """Return how many imports there are and what is wrong at this moment."""
+    with database(config) as conn:
+        findings = list(audit.database_findings(conn, quick=quick))
+        findings += audit.ledger_findings(conn)
+        findings += audit.outbox_findings(conn, datetime.now(UTC))
+        ledger = audit.records(conn)
+    for client in config.clients:
+        own = [record for record in ledger if record.client == client.name]
+        findings += _client_findings(client, own, is_running=is_running, quick=quick)
+    findings += _left_unchecked(ledger, {client.name for client in config.clients})
+    return len(ledger), findings
+
+
+def _client_findings(
+    client: ClientSettings, ledger: list[Record], *, is_running: bool, quick: bool
+) -> Iterator[Finding]:
+    try:
+        with opened(client.inbox) as folders:
+            yield from _folder_findings(client.name, ledger, folders, is_running=is_running, quick=quick)
+    except OSError as error:
+        text = f"The folders of {client.inbox} cannot be checked: {error.strerror}."
+        yield Finding(check="inbox.unusable", client=client.name, text=text)
+
+
+def _folder_findings(
+    client: str, ledger: list[Record], folders: Folders, *, is_running: bool, quick: bool
+) -> Iterator[Finding]:
+    archived, claims = folders.archived(), folders.claims()
+    for record in ledger:
+        yield from _record_findings(record, folders, archived, claims, quick=quick)
+    known = {name for record in ledger for name in (record.archive, *record.answers)}
+    for name in sorted(archived - known):
+        text = f"{printable(name)} lies in .bak, and no import knows it. Was it put there, or the database replaced?"
+        yield Finding(check="archive.unknown", client=client, text=text)
+    if not is_running:
+        for claim in sorted(claims - {record.claim_id.encode() for record in ledger}):
+            text = f"Claim {printable(claim)} waits in .work to be imported. Start the daemon."
+            yield Finding(check="claim.waiting", client=client, text=text, is_grave=False)
+
+
+def _record_findings(
+    record: Record, folders: Folders, archived: set[bytes], claims: set[bytes], *, quick: bool
+) -> Iterator[Finding]:
+    """Yield what is wrong with the files of one import."""
+    name = printable(record.archive)
+    if record.archive in archived:
+        yield from _archive_findings(record, folders, quick=quick)
+        for answer in record.answers:
+            if answer not in archived:
+                text = f"{record}: its answer {printable(answer)} is not in .bak."
+                yield Finding(check="answer.missing", client=record.client, text=text, is_grave=False)
+    elif record.claim_id.encode() in claims:
+        text = f"{record}: recorded, and its file is still in .work. The daemon moves it at its next start or sweep."
+        yield Finding(check="archive.pending", client=record.client, text=text, is_grave=False)
+    else:
+        text = f"{record}: its file is neither in .bak, as {name}, nor in .work. Restore it from a backup if you can."
+        yield Finding(check="archive.missing", client=record.client, text=text)
+
+
+def _archive_findings(record: Record, folders: Folders, *, quick: bool) -> Iterator[Finding]:
+    name = printable(record.archive)
+    size_bytes = folders.size(record.archive)
+    if size_bytes != record.size_bytes:
+        text = f"{record}: {name} in .bak has {size_bytes} bytes; uploaded were {record.size_bytes}."
+        yield Finding(check="archive.changed", client=record.client, text=text)
+    elif not quick and record.sha256 and folders.sha256(record.archive) != record.sha256:
+        text = f"{record}: {name} in .bak has another content than the upload."
+        yield Finding(check="archive.changed", client=record.client, text=text)
+    elif not record.is_archived:
+        text = f"{record}: {name} lies in .bak and is not marked so. The daemon marks it at its next start or sweep."
+        yield Finding(check="archive.unmarked", client=record.client, text=text, is_grave=False)
+
+
+def _left_unchecked(ledger: Iterable[Record], configured: set[str]) -> Iterator[Finding]:
+    for client in sorted({record.client for record in ledger} - configured):
+        text = f"The client {client} is not configured any more: its archives were not looked at."
+        yield Finding(check="client.unknown", client=client, text=text, is_grave=False)
+
+
+def _told(verdict: Verdict, *, quick: bool) -> str:
+    lines = [f"{_where(finding)}{finding.text}" for finding in verdict.findings]
+    depth = "sizes only" if quick else "contents compared"
+    checked = f"Checked {verdict.imports} imports of {verdict.clients} clients, {depth}: "
+    if not lines:
+        return checked + "nothing is lost, doubled or damaged."
+    grave = sum(finding.is_grave for finding in verdict.findings)
+    return "\n".join([*lines, f"{checked}{grave} promises broken, {len(lines) - grave} things worth a look."])
+
+
+def _where(finding: Finding) -> str:
+    return f"{'BROKEN' if finding.is_grave else 'look'}: {f'{finding.client}: ' if finding.client else ''}"

@@ -1,0 +1,335 @@
+"""Seeing in: `rosterd status`, `imports`, `show` and `users`. They only read, whether the daemon runs or not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from importer import views
+from importer.model import ProblemGroup, printable
+from importer.views import Import, Mail
+from operate.reading import cannot_answer, database
+from operate.tables import age, print_fields, print_json, print_table
+from watcher.config import Config
+from watcher.lock import is_locked
+from watcher.options import config_option, json_option
+from watcher.settle import Names
+from watcher.status import IDLE_INTERVAL_S, ClientStatus, State, Status, read_status
+
+EXIT_NEEDS_A_LOOK: Final = 1
+_SILENCE_S: Final = 10 * IDLE_INTERVAL_S  # a work loop that has written nothing for so long may be stuck
+_SPAN: Final = re.compile(r"(\d+)\s*(m|min|h|d|w)")
+_SPAN_UNITS: Final = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+_client_option: Final = click.option("--client", metavar="NAME", help="Only of this client.")
+
+
+class _Moment(click.ParamType[datetime]):
+    """A time in the past: "2h", "7d", or a date or time of ISO 8601, in UTC unless it says otherwise."""
+
+    name = "time"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if span := _SPAN.fullmatch(value):
+            return datetime.now(UTC) - timedelta(**{_SPAN_UNITS[span[2]]: int(span[1])})
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f'{value}: expected a span as "2h" or "7d", or a time as "2026-11-22T07:42"', param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+# The service as a whole
+
+
+class ClientPicture(msgspec.Struct, frozen=True, kw_only=True):
+    """All there is to say about one client at a glance."""
+
+    client: str
+    inbox: str
+    waiting: int | None  # names in the inbox that are uploads; None: it cannot be looked into
+    status: ClientStatus | None  # None: the daemon does not run, or has not told yet
+    last_import: Import | None
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """All there is to say about the service at a glance."""
+
+    is_running: bool
+    at: datetime
+    status: Status | None
+    clients: tuple[ClientPicture, ...]
+    mail_waiting: int
+    mail_dead: int
+    unarchived: int
+
+    @property
+    def concerns(self) -> list[str]:
+        """Return what somebody should look into, in sentences."""
+        told: list[str] = []
+        if not self.is_running:
+            told.append("The daemon does not run: nothing is imported.")
+        elif self.status is not None and (self.at - self.status.written_at).total_seconds() > _SILENCE_S:
+            told.append(f"The daemon has said nothing for {age(self.status.written_at, self.at)}: busy, or stuck.")
+        told += [concern for client in self.clients for concern in _concerns_of(client)]
+        if self.mail_dead:
+            told.append(f"{self.mail_dead} mails were given up: see `rosterd mail list`.")
+        return told
+
+
+def _concerns_of(client: ClientPicture) -> list[str]:
+    status = client.status
+    if client.waiting is None:
+        return [f"{client.client}: the inbox {client.inbox} cannot be looked into."]
+    if status is None:
+        return []
+    told = [f"{client.client}: {status.trouble}"] if status.trouble else []
+    if not status.is_watched and not status.trouble:
+        told.append(f"{client.client}: the inbox is not watched, only swept: uploads are found late.")
+    if held := status.counts.get(State.HELD, 0):
+        told.append(f"{client.client}: {held} files look cut off and are held.")
+    return told
+
+
+@click.command()
+@config_option
+@json_option
+def status(config: Config, *, as_json: bool) -> None:
+    """
+    Say how the service and each client are doing.
+
+    Exits with 0 when all is well, 1 when something needs a look, 2 when that cannot be known.
+    """
+    picture = _picture(config)
+    if as_json:
+        print_json({"concerns": picture.concerns, **msgspec.structs.asdict(picture)})
+    else:
+        _print_picture(picture)
+    sys.exit(EXIT_NEEDS_A_LOOK if picture.concerns else 0)
+
+
+def _picture(config: Config) -> Picture:
+    try:
+        is_running = is_locked(config.service.state_dir)
+        told = read_status(config.service.state_dir) if is_running else None
+    except OSError as error:
+        cannot_answer(f"{config.service.state_dir}: {error.strerror}; ask as root or as the user of the service")
+    known = {client.client: client for client in told.clients} if told else {}
+    accepts = Names(config.intake.pattern)
+    with database(config) as conn:
+        return Picture(
+            is_running=is_running,
+            at=datetime.now(UTC),
+            status=told,
+            clients=tuple(
+                ClientPicture(
+                    client=client.name,
+                    inbox=client.inbox,
+                    waiting=_count_uploads(client.inbox, accepts),
+                    status=known.get(client.name),
+                    last_import=views.last_import(conn, client.name),
+                )
+                for client in config.clients
+            ),
+            mail_waiting=views.count_mails(conn, "waiting"),
+            mail_dead=views.count_mails(conn, "dead"),
+            unarchived=views.count_unarchived(conn),
+        )
+
+
+def _count_uploads(inbox: str, names: Names) -> int | None:
+    try:
+        return sum(map(names.accept, os.listdir(os.fsencode(inbox))))
+    except OSError:
+        return None
+
+
+def _print_picture(picture: Picture) -> None:
+    click.echo("\n".join(picture.concerns) or "All is well.")
+    click.echo()
+    told = picture.status
+    print_fields(
+        [
+            ("daemon", "runs" if picture.is_running else "does not run"),
+            ("since", told and f"{age(told.started_at, picture.at)}, process {told.pid}"),
+            ("watching rebuilt", told and told.watch_restarts),
+            ("mail waiting", picture.mail_waiting),
+            ("mail given up", picture.mail_dead),
+            ("to be archived", picture.unarchived),
+        ]
+    )
+    click.echo()
+    header = ("client", "inbox", "swept", "waiting", "in work", "last import", "ago", "outcome")
+    rows = [_client_row(client, picture.at) for client in picture.clients]
+    print_table(header, rows, empty="No client is configured.")
+    files = [
+        (
+            client.client,
+            file.file,
+            file.state,
+            file.size_bytes,
+            age(file.since, picture.at),
+            _decided(file.until, picture),
+        )
+        for client in (told.clients if told else ())
+        for file in client.files
+    ]
+    if files:
+        click.echo()
+        print_table(("client", "waiting file", "state", "bytes", "unchanged for", "decided in"), files, empty="")
+
+
+def _client_row(client: ClientPicture, at: datetime) -> tuple[object, ...]:
+    status, last = client.status, client.last_import
+    if client.waiting is None or (status and status.trouble):
+        inbox = "unusable"
+    elif status is None:
+        inbox = "?"
+    else:
+        inbox = "watched" if status.is_watched else "swept"
+    return (
+        client.client,
+        inbox,
+        age(status.swept_at, at) if status and status.swept_at else "",
+        client.waiting,
+        status.claims if status else "",
+        last.file if last else "none yet",
+        age(last.finished_at, at) if last else "",
+        last.outcome if last else "",
+    )
+
+
+def _decided(until: datetime | None, picture: Picture) -> str:
+    return age(picture.at, until) if until else ""
+
+
+# Imports
+
+
+@click.command()
+@_client_option
+@click.option("--since", type=_Moment(), help='Only what ended after this: "2h", "7d", "2026-11-22".')
+@click.option("--failed", is_flag=True, help="Only where the file or a row failed.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@config_option
+@json_option
+def imports(
+    config: Config, client: str | None, since: datetime | None, limit: int, *, failed: bool, as_json: bool
+) -> None:
+    """List the files dealt with, newest first."""
+    with database(config) as conn:
+        found = views.imports(conn, client=client, since=since, failed=failed, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    header = ("id", "ended (UTC)", "client", "file", "outcome", "created", "updated", "same", "failed", "code")
+    rows = [
+        (i.id, i.finished_at, i.client, i.file, i.outcome, i.created, i.updated, i.unchanged, i.failed, i.code)
+        for i in found
+    ]
+    print_table(header, rows, empty="No import.")
+
+
+class ImportStory(msgspec.Struct, frozen=True, kw_only=True):
+    """One import with all that belongs to it."""
+
+    entry: Import
+    problems: list[ProblemGroup]
+    files: dict[str, str]  # name in `.bak` -> "there", "missing" or "unknown"
+    mails: list[Mail]
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@config_option
+@json_option
+def show(config: Config, id_: str, *, as_json: bool) -> None:
+    """
+    Tell all about one import.
+
+    ID is its number, as `rosterd imports` lists it, or the claim id, as the log has it.
+    """
+    with database(config) as conn:
+        story = _story(config, conn, id_)
+    if story is None:
+        cannot_answer(f"no import {id_}; `rosterd imports` lists them")
+    if as_json:
+        print_json(story)
+    else:
+        _print_story(story)
+
+
+def _story(config: Config, conn: sqlite3.Connection, id_: str) -> ImportStory | None:
+    entry = views.find_import(conn, id_)
+    if entry is None:
+        return None
+    return ImportStory(
+        entry=entry,
+        problems=views.problems(conn, entry.id),
+        files=_files_of(entry, _archived_names(config, entry.client)),
+        mails=views.mails_of(conn, entry.claim_id),
+    )
+
+
+def _archived_names(config: Config, client: str) -> set[str] | None:
+    """Return what lies in `.bak` of a client; None when that cannot be known, as of a client that is gone."""
+    for known in config.clients:
+        if known.name == client:
+            with contextlib.suppress(OSError):
+                return {printable(name) for name in os.listdir(os.fsencode(Path(known.inbox, ".bak")))}
+    return None
+
+
+def _files_of(entry: Import, present: set[str] | None) -> dict[str, str]:
+    base = entry.archive.removesuffix(".csv")
+    names = [entry.archive, f"{base}.result.txt", *([f"{base}.failed.csv"] if entry.failed else [])]
+    return {name: "unknown" if present is None else "there" if name in present else "missing" for name in names}
+
+
+def _print_story(story: ImportStory) -> None:
+    entry = story.entry
+    print_fields((name, getattr(entry, name)) for name in entry.__struct_fields__)
+    click.echo()
+    rows = [(group.rows, group.first_line, group.code, group.field, group.detail) for group in story.problems]
+    print_table(("rows", "first line", "code", "field", "problem"), rows, empty="No problem.")
+    click.echo()
+    print_table(("file in .bak", ""), story.files.items(), empty="")
+    if story.mails:
+        click.echo()
+        mails = [(mail.id, mail.state, mail.subject, mail.last_error) for mail in story.mails]
+        print_table(("mail", "state", "subject", "last error"), mails, empty="")
+
+
+# Users
+
+
+@click.command()
+@click.argument("query")
+@_client_option
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@config_option
+@json_option
+def users(config: Config, query: str, client: str | None, limit: int, *, as_json: bool) -> None:
+    """
+    Find recorded users.
+
+    QUERY is a unique id, an e-mail address or a user name; where nobody has it, a part of an id or a name.
+    """
+    with database(config) as conn:
+        found = views.users(conn, query, client=client, limit=limit)
+    if as_json:
+        print_json(found)
+    elif len(found) == 1:
+        print_fields(found[0].items())
+    else:
+        names = ("client", "unique_id", "first_name", "last_name", "email", "user_name", "updated_at")
+        print_table(names, [[user[name] for name in names] for user in found], empty="No such user.")

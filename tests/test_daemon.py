@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import wait_until
+from tests.lab.daemon import Rosterd
+from watcher.backlog import FIRST_RETRY_S, LAST_RETRY_S, Backlog
+from watcher.signals import Signals
+
+HEADER = "unique_id,login_source,first_name,last_name,email\n"
+ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"
+CUT = len("1,OPSCOM,An")
+BOB = "2,OPSCOM,Bob,Ray,bob@school.example\n"
+SETTINGS: dict[str, dict[str, float]] = {"intake": {"quiet_s": 0.2, "unterminated_grace_s": 0.5, "resume_grace_s": 1.5}}
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    """Return the inboxes of two clients."""
+    inboxes = {name: tmp_path / name for name in ("acme", "beta")}
+    for inbox in inboxes.values():
+        inbox.mkdir()
+    return inboxes
+
+
+@pytest.fixture
+def idle(tmp_path: Path, folders: dict[str, Path]) -> Iterator[Rosterd]:
+    """Yield an installation that is not started."""
+    with Rosterd(tmp_path, folders, settings=SETTINGS) as installation:
+        yield installation
+
+
+@pytest.fixture
+def rosterd(idle: Rosterd) -> Rosterd:
+    """Return the running daemon."""
+    idle.start()
+    return idle
+
+
+@pytest.fixture
+def acme(folders: dict[str, Path]) -> Path:
+    return folders["acme"]
+
+
+# From landing to archive
+
+
+def test_every_event_of_a_file_names_it(rosterd: Rosterd) -> None:
+    """All that happens to a file carries its client, its name and one claim id."""
+    rosterd.drop("users.csv", HEADER + ANN)
+    archived = rosterd.wait_for_event("file.archived")
+
+    about = {key: archived[key] for key in ("client", "file", "claim_id")}
+    for name in ("file.claimed", "file.imported", "file.archived"):
+        [event] = rosterd.events(name)
+        assert event.items() >= about.items()
+    [imported] = rosterd.events("file.imported")
+    assert imported.items() >= {"rows": 1, "created": 1, "updated": 0, "unchanged": 0, "failed": 0}.items()
+
+
+def test_refused_file(rosterd: Rosterd) -> None:
+    """A file that is refused is logged with its code, and archived."""
+    rosterd.drop("users.csv", "nonsense\n1\n")
+    rosterd.wait_for_event("file.archived")
+
+    [refused] = rosterd.events("file.refused")
+    assert str(refused["code"]).startswith("header.")
+    assert rosterd.archived() == ["users.csv", "users.result.txt"]
+
+
+def test_file_in_writing_is_not_taken(rosterd: Rosterd, acme: Path) -> None:
+    """A file is not taken while a process has it open, and is once it is closed."""
+    with (acme / "users.csv").open("w") as file:
+        file.write(HEADER + ANN)
+        file.flush()
+        rosterd.drop("other.csv", HEADER + BOB)
+        rosterd.wait_for_event("file.archived", file="other.csv")
+        assert rosterd.inbox() == ["users.csv"]
+
+    rosterd.wait_for_event("file.archived", file="users.csv")
+
+
+def test_upload_that_is_cut_off_and_resumed(rosterd: Rosterd, acme: Path) -> None:
+    """A file that breaks off is held where it is, and imported when the client goes on with it."""
+    rosterd.drop("users.csv", HEADER + ANN[:CUT])
+    held = rosterd.wait_for_event("file.held", client="acme", file="users.csv")
+    assert "claim_id" in held
+    with (acme / "users.csv").open("a") as file:
+        file.write(ANN[CUT:])
+
+    rosterd.wait_for_event("file.archived")
+
+    assert list(rosterd.users()) == ["1"]
+    assert len(rosterd.events("file.held")) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(HEADER + ANN[:CUT], "upload.incomplete"), (HEADER + '1,OPSCOM,"Ann,\n', "upload.incomplete"), ("", "file.empty")],
+    ids=["cut off", "open quote", "empty"],
+)
+def test_upload_that_is_cut_off_for_good(rosterd: Rosterd, content: str, code: str) -> None:
+    """A file that breaks off and is not resumed within the grace is refused."""
+    rosterd.drop("users.csv", content)
+    rosterd.wait_for_event("file.held")
+    rosterd.wait_for_event("file.archived")
+
+    assert [event["code"] for event in rosterd.events("file.refused")] == [code]
+
+
+def test_file_whose_last_line_does_not_end(rosterd: Rosterd) -> None:
+    """A whole file without a final line end is imported after its grace, and was never held."""
+    rosterd.drop("users.csv", HEADER + ANN.rstrip())
+    rosterd.wait_for_event("file.archived")
+
+    assert list(rosterd.users()) == ["1"]
+    assert rosterd.events("file.held") == []
+
+
+def test_entries_that_are_no_uploads(idle: Rosterd, acme: Path, tmp_path: Path) -> None:
+    """Links, FIFOs, folders and hard links stay where they are, are reported once, and hold up nothing."""
+    (tmp_path / "secret").write_text(HEADER + ANN)
+    (acme / "link.csv").symlink_to(tmp_path / "secret")
+    os.link(tmp_path / "secret", acme / "hard.csv")
+    os.mkfifo(acme / "fifo.csv")
+    (acme / "folder.csv").mkdir()
+    idle.start()
+    idle.drop("users.csv", HEADER + BOB)
+    idle.wait_for_event("file.archived")
+    wait_until(lambda: len(idle.events("file.ignored")) == 4, "four reports")
+
+    assert {event["file"]: event["reason"] for event in idle.events("file.ignored")} == {
+        "link.csv": "link",
+        "hard.csv": "hard link",
+        "fifo.csv": "fifo",
+        "folder.csv": "folder",
+    }
+    assert list(idle.users()) == ["2"]
+    assert idle.inbox() == ["fifo.csv", "folder.csv", "hard.csv", "link.csv"]
+
+
+def test_hard_link_that_goes_away(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """A file that had two names is imported when one of them is gone."""
+    settings: dict[str, dict[str, float]] = {**SETTINGS, "service": {"sweep_interval_s": 0.3}}
+    with Rosterd(tmp_path, folders, settings=settings) as rosterd:
+        (tmp_path / "other").write_text(HEADER + ANN)
+        os.link(tmp_path / "other", folders["acme"] / "users.csv")
+        rosterd.start()
+        rosterd.wait_for_event("file.ignored")
+        (tmp_path / "other").unlink()
+
+        rosterd.wait_for_event("file.archived")
+
+
+def test_file_too_large_is_refused_unread(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """A file above the limit is answered at once, whatever it would take to read it."""
+    settings: dict[str, dict[str, float]] = {**SETTINGS, "file": {"max_file_bytes": 1000}}
+    with Rosterd(tmp_path, folders, settings=settings) as rosterd:
+        rosterd.start()
+        with (folders["acme"] / "users.csv").open("w") as file:
+            file.truncate(1 << 40)
+        rosterd.wait_for_event("file.archived")
+
+        assert [event["code"] for event in rosterd.events("file.refused")] == ["limit.file"]
+
+
+# Trouble
+
+
+def test_broken_folders_of_one_client(idle: Rosterd, acme: Path) -> None:
+    """A client whose folders cannot be used keeps neither the daemon nor another client from working."""
+    (acme / ".bak").symlink_to("/tmp")
+    idle.drop("users.csv", HEADER + ANN)
+    idle.start()
+    idle.drop("users.csv", HEADER + BOB, client="beta")
+    idle.wait_for_event("file.archived", client="beta")
+
+    [unusable] = idle.events("inbox.unusable")
+    assert unusable["client"] == "acme"
+    assert ".bak" in str(unusable["reason"])
+    assert idle.users("acme") == {}
+
+
+def test_missing_inbox_that_appears(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """An inbox that is not there at start is used once it is."""
+    settings: dict[str, dict[str, float]] = {**SETTINGS, "service": {"sweep_interval_s": 0.3}}
+    folders["acme"].rmdir()
+    with Rosterd(tmp_path, folders, settings=settings) as rosterd:
+        rosterd.start()
+        rosterd.wait_for_event("inbox.unusable")
+        folders["acme"].mkdir()
+        rosterd.drop("users.csv", HEADER + ANN)
+
+        rosterd.wait_for_event("file.archived")
+        assert len(rosterd.events("inbox.unusable")) == 1
+
+
+def test_locked_database(rosterd: Rosterd, tmp_path: Path) -> None:
+    """While the database is locked claims wait; then they are imported in the order of their upload."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "rosterd.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        rosterd.drop("old.csv", HEADER + ANN)
+        rosterd.wait_for_event("file.claimed", file="old.csv")
+        rosterd.drop("new.csv", HEADER + ANN.replace("Ann", "Eve"))
+        rosterd.wait_for_event("file.deferred", file="old.csv")
+        assert rosterd.inbox() == ["new.csv"]
+        other.execute("ROLLBACK")
+    rosterd.wait_for_event("file.archived", file="new.csv")
+
+    assert [row["file"] for row in rosterd.imports()] == ["old.csv", "new.csv"]
+    assert [user["first_name"] for user in rosterd.users().values()] == ["Eve"]
+
+
+def test_database_that_is_none(idle: Rosterd, tmp_path: Path) -> None:
+    """A database that is damaged ends the daemon with 65 and leaves inboxes and database alone."""
+    (tmp_path / "state" / "rosterd.db").write_text("no database" * 100)
+    idle.drop("users.csv", HEADER + ANN)
+
+    assert idle.execute("run").returncode == 65
+    assert idle.inbox() == ["users.csv"]
+    assert (tmp_path / "state" / "rosterd.db").read_text() == "no database" * 100
+
+
+# What a restart finds
+
+
+def test_claim_without_ledger_row(idle: Rosterd, acme: Path) -> None:
+    """A claim that was not imported is imported under the same id, and what was half written is written again."""
+    work = acme / ".work" / "20261122T074205Z-0123abcd"
+    work.mkdir(parents=True)
+    (acme / ".work").chmod(0o700)
+    (work / "users.csv").write_text(HEADER + ANN)
+    (work / ".failed.csv").write_text("of an import that was rolled back")
+    idle.start()
+    idle.wait_for_event("file.archived", claim_id=work.name)
+
+    assert idle.bak() == ["users.20261122T074205Z.csv", "users.20261122T074205Z.result.txt"]
+    assert idle.in_work() == []
+
+
+def test_archived_file_whose_row_was_not_marked(rosterd: Rosterd) -> None:
+    """A row whose file lies in `.bak` is marked at the next start."""
+    rosterd.drop("users.csv", HEADER + ANN)
+    rosterd.wait_for_event("file.archived")
+    rosterd.stop()
+    rosterd.change("UPDATE imports SET archived_at = NULL")
+    rosterd.start()
+
+    assert [row["archived_at"] is None for row in rosterd.imports()] == [False]
+
+
+def test_archived_file_that_is_missing(rosterd: Rosterd, acme: Path) -> None:
+    """A row whose file is nowhere is told to the operator."""
+    rosterd.drop("users.csv", HEADER + ANN)
+    archived = rosterd.wait_for_event("file.archived")
+    rosterd.stop()
+    rosterd.change("UPDATE imports SET archived_at = NULL")
+    (acme / ".bak" / str(archived["archive"])).unlink()
+    rosterd.start()
+
+    [missing] = rosterd.events("archive.missing")
+    assert missing["claim_id"] == archived["claim_id"]
+
+
+# A single pass
+
+
+def test_single_pass_does_not_wait_for_writers_and_holds(idle: Rosterd, acme: Path) -> None:
+    """`rosterd sweep` imports what is ready and leaves what is being written."""
+    idle.drop("ready.csv", HEADER + ANN.rstrip())
+    with (acme / "open.csv").open("w") as file:
+        file.write(HEADER)
+        file.flush()
+        started = time.monotonic()
+        done = idle.execute("sweep")
+
+    assert done.returncode == 0, done.stdout
+    assert time.monotonic() - started < 10
+    assert list(idle.users()) == ["1"]
+    assert idle.inbox() == ["open.csv"]
+
+
+def test_passes_that_find_a_hold_over(idle: Rosterd, acme: Path) -> None:
+    """Passes that forget in between refuse a file that has been cut off for longer than the grace."""
+    idle.drop("users.csv", HEADER + ANN[:CUT])
+    wait_until(lambda: time.time() - (acme / "users.csv").stat().st_ctime > 2, "the grace to pass")
+
+    assert idle.execute("sweep").returncode == 0
+    assert [row["code"] for row in idle.imports()] == ["upload.incomplete"]
+
+
+# Stopping
+
+
+def test_second_signal_stops_at_once() -> None:
+    """The first signal lets the file in hand go on, the second does not."""
+    woken: list[None] = []
+    signals = Signals(lambda: woken.append(None))
+    with signals.heeded():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.stop_asked
+        assert signals.stop_allows(5)
+        assert not signals.stop_overdue()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signals.stop_overdue()
+        assert not signals.stop_allows(0)
+    assert len(woken) == 2
+
+
+def test_idle_daemon_stops_at_once(rosterd: Rosterd) -> None:
+    """A daemon with nothing in hand ends within a second or two."""
+    started = time.monotonic()
+    rosterd.stop()
+    assert time.monotonic() - started < 3
+    assert len(rosterd.events("daemon.stopped")) == 1
+
+
+# The backlog
+
+
+def test_backlog_keeps_the_order_of_a_client() -> None:
+    """A claim that waits because of the host keeps back the newer ones of its client, and no other's."""
+    backlog = Backlog()
+    for client, claim_id in (("acme", "1"), ("acme", "2"), ("beta", "3")):
+        backlog.add(client, claim_id)
+    backlog.defer("acme", "1", 0.0)
+
+    assert backlog.next_due(0.5) == ("beta", "3")
+    backlog.drop("3")
+    assert backlog.next_due(0.5) is None
+    assert backlog.next_due(FIRST_RETRY_S) == ("acme", "1")
+    assert backlog.blocked() == {"acme"}
+
+
+def test_backlog_does_not_wait_for_a_writer() -> None:
+    """A claim that only waits for its writer keeps nothing back."""
+    backlog = Backlog()
+    backlog.add("acme", "1")
+    backlog.add("acme", "2")
+    backlog.defer("acme", "1", 0.0, blocks=False)
+
+    assert backlog.next_due(0.5) == ("acme", "2")
+    backlog.drop("2")
+    assert backlog.blocked() == set()
+
+
+def test_backlog_tries_ever_more_rarely() -> None:
+    """Tries are 1, 2, 4 ... and at most 60 seconds apart."""
+    backlog = Backlog()
+    pauses = []
+    for _ in range(8):
+        backlog.defer("acme", "1", 0.0)
+        pauses.append(backlog.next_due_at())
+
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LAST_RETRY_S, LAST_RETRY_S]
+
+
+def test_lock_ends_with_the_process(rosterd: Rosterd) -> None:
+    """A daemon that was killed leaves nothing that keeps the next from starting."""
+    rosterd.kill9()
+    rosterd.start()

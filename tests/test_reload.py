@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Needs
+from tests.lab.daemon import Rosterd
+
+HEADER = "unique_id,login_source,first_name,last_name,email\n"
+ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"
+OPERATOR = "operator@school.example"
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    folder = tmp_path / "acme"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def rosterd(tmp_path: Path, inbox: Path) -> Iterator[Rosterd]:
+    """Yield the running daemon with one client."""
+    with Rosterd(tmp_path, {"acme": inbox}, settings={"mail": {"operator": [OPERATOR]}}) as installation:
+        installation.start()
+        yield installation
+
+
+def test_new_client_is_served_after_a_reload(rosterd: Rosterd, tmp_path: Path) -> None:
+    """A client that was added is watched and served without a restart."""
+    new = tmp_path / "beta"
+    new.mkdir()
+
+    rosterd.reload(lambda text: f'{text}\n[[client]]\nname = "beta"\ninbox = "{new}"\n')
+    rosterd.wait_for_event("config.reloaded")
+    (new / "users.csv").write_text(HEADER + ANN)
+    rosterd.wait_for_event("file.archived", client="beta")
+
+    assert list(rosterd.users("beta")) == ["1"]
+
+
+def test_removed_client_is_left_alone_after_a_reload(rosterd: Rosterd, inbox: Path, tmp_path: Path) -> None:
+    """A client that was taken out of the configuration is not served any more; its files stay where they are."""
+    new = tmp_path / "beta"
+    new.mkdir()
+
+    rosterd.reload(lambda text: text.replace('"acme"', '"beta"').replace(str(inbox), str(new)))
+    rosterd.wait_for_event("config.reloaded")
+    (inbox / "users.csv").write_text(HEADER + ANN)
+    (new / "users.csv").write_text(HEADER + ANN)
+    rosterd.wait_for_event("file.archived", client="beta")
+
+    assert (inbox / "users.csv").exists()
+    assert rosterd.events("file.claimed", client="acme") == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("\n[intake]\n", "rosterd.toml"),  # no TOML: the table is there already
+        ('\n[[client]]\nname = "acme"\ninbox = "/nowhere"\n', "acme"),
+        ("\nnonsense = 1\n", "nonsense"),
+    ],
+    ids=["syntax", "client twice", "unknown key"],
+)
+def test_bad_reload_keeps_the_old_configuration(rosterd: Rosterd, inbox: Path, fault: str, reason: str) -> None:
+    """A configuration with a fault changes nothing, and the log says what the fault is."""
+    rosterd.reload(lambda text: text + fault)
+    refused = rosterd.wait_for_event("config.refused")
+    (inbox / "users.csv").write_text(HEADER + ANN)
+    rosterd.wait_for_imports(1)
+
+    assert reason in str(refused["reason"])
+    assert list(rosterd.users()) == ["1"]
+
+
+def test_state_directory_cannot_change_while_running(rosterd: Rosterd, tmp_path: Path) -> None:
+    """What only a restart can change refuses the whole reload."""
+    rosterd.reload(lambda text: text.replace(str(tmp_path / "state"), str(tmp_path / "elsewhere")))
+    assert "restart" in str(rosterd.wait_for_event("config.refused")["reason"])
+
+
+def test_operator_is_mailed_of_trouble_with_the_host(rosterd: Rosterd, inbox: Path) -> None:
+    """Trouble that a client cannot end is told to the operator by mail, once."""
+    (inbox / ".bak").rmdir()
+    (inbox / ".bak").write_text("in the way")
+    (inbox / "users.csv").write_text(HEADER + ANN)
+    rosterd.wait_for_event("mail.sent")
+
+    [mail] = rosterd.mails()
+    assert mail["To"] == OPERATOR
+    assert "acme" in str(mail["Subject"])
+    (inbox / ".bak").unlink()
+    rosterd.reload(lambda text: text)  # sweeps at once
+    rosterd.wait_for_imports(1)
+
+
+def test_nothing_begins_on_a_disk_that_is_nearly_full(tmp_path: Path, inbox: Path, needs: Needs) -> None:
+    """Below the floor of free space a file stays where it is; it is imported when there is room again."""
+    needs("mount", root=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m,mode=755", "tmpfs", inbox], check=True)
+    try:
+        ballast = inbox / "ballast"
+        ballast.write_bytes(bytes(40 << 20))
+        with Rosterd(tmp_path, {"acme": inbox}) as rosterd:
+            rosterd.start()
+            (inbox / "users.csv").write_text(HEADER + ANN)
+            deferred = rosterd.wait_for_event("file.deferred")
+            assert str(deferred["reason"]).startswith("ENOSPC")
+            assert (inbox / "users.csv").exists()
+            ballast.unlink()
+            rosterd.wait_for_imports(1)
+    finally:
+        subprocess.run(["umount", inbox], check=True)

@@ -1,0 +1,77 @@
+"""Trouble that only the operator can end: told once an hour for each cause, in the log and by mail."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from importer.outbox import Letter
+from importer.settings import MailSettings
+
+log = structlog.get_logger()
+
+ALERT_INTERVAL_S: Final = 3600.0
+
+
+class Alerts:
+    """
+    Remembers what was told and when; `post` puts a letter into the outbox.
+
+    `post` may fail as it likes, most of all when the trouble is the database's own: the log is told in any case.
+    """
+
+    def __init__(self, settings: MailSettings, post: Callable[[Letter], None]) -> None:
+        self._settings = settings
+        self._post = post
+        self._told_at: dict[tuple[str, ...], float] = {}
+
+    def tell(self, event: str, now: float, *, exc_info: Exception | None = None, **about: str) -> None:
+        """Tell of trouble, unless the very same was told within the hour."""
+        cause = (event, *about.values())
+        if now < self._told_at.get(cause, -math.inf) + ALERT_INTERVAL_S:
+            log.debug(event, **about)
+            return
+        self._told_at[cause] = now
+        log.error(event, exc_info=exc_info, **about)
+        if self._settings.operator:
+            self._mail(event, about)
+
+    def about(self, event: str, client: str) -> str:
+        """Return the reason that was told last of this trouble of a client, "" when there is none."""
+        return next((cause[-1] for cause in reversed(self._told_at) if cause[:2] == (event, client)), "")
+
+    def clear(self, event: str, **about: str) -> None:
+        """Forget what was told about a trouble that is over; `about` may name the first of its traits only."""
+        over = (event, *about.values())
+        for cause in [cause for cause in self._told_at if cause[: len(over)] == over]:
+            del self._told_at[cause]
+
+    def _mail(self, event: str, about: dict[str, str]) -> None:
+        sender = self._settings.reply_to
+        letter = Letter(
+            message_id=f"<{uuid.uuid4()}@{sender.rpartition('@')[2]}>",
+            client="",
+            claim_id="",
+            sender=sender,
+            recipients=self._settings.operator,
+            subject=f"rosterd: {event} {about.get('client', '')}".rstrip(),
+            text=_text(event, about),
+            written_at=datetime.now(UTC),
+        )
+        try:
+            self._post(letter)
+        except Exception:  # noqa: BLE001 - see the class
+            log.debug("alert.unmailed", alert=event)
+
+
+def _text(event: str, about: dict[str, str]) -> str:
+    traits = "\n".join(f"  {name}: {value}" for name, value in about.items())
+    return (
+        f"{event}\n\n{traits}\n\nrosterd tries again by itself and goes on when the cause is gone. The log says more. "
+        "The same cause is told again after an hour at the earliest.\n"
+    )

@@ -1,0 +1,258 @@
+"""
+Orders of the operator to the running daemon: a Unix socket in the state directory, its permissions the guard.
+
+One connection, one line of JSON, one line of JSON back. A thread listens; the work loop, which owns the store, carries
+the orders out between two pieces of work. So there is never a second writer, and an order that nobody began in time
+is taken back and has not happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future
+from typing import Final
+
+import msgspec
+import structlog
+
+log = structlog.get_logger()
+
+SOCKET_NAME: Final = "control.sock"
+MAX_LINE_BYTES: Final = 64 << 10
+PEER_PATIENCE_S: Final = 5.0  # for the line of a caller
+LOOP_PATIENCE_S: Final = 60.0  # for the work loop, which may have a big file in hand
+ASK_PATIENCE_S: Final = LOOP_PATIENCE_S + 2 * PEER_PATIENCE_S  # somebody else's order may come first
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be done, `do`, and to what."""
+
+    do: str  # "mail.retry"
+    id: str = ""
+    client: str = ""
+    file: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an order, in a sentence for the operator."""
+
+    done: bool
+    text: str
+
+
+Handler = Callable[[Order], str]  # returns what was done; raises Refused
+
+
+class Refused(Exception):
+    """An order cannot be carried out, and has changed nothing. The message says why."""
+
+
+class NotRunning(Exception):
+    """No daemon listens."""
+
+
+class NoAnswer(Exception):
+    """The daemon has not answered in time, or its answer was lost."""
+
+
+def carry_out(handlers: Mapping[str, Handler], order: Order) -> Answer:
+    """Do what is ordered, here and now. Raises what the handlers raise, but for Refused."""
+    handler = handlers.get(order.do)
+    if handler is None:
+        return Answer(done=False, text=f"{order.do}: not an order; there is: {', '.join(sorted(handlers))}")
+    try:
+        return Answer(done=True, text=handler(order))
+    except Refused as refused:
+        return Answer(done=False, text=str(refused))
+
+
+class _Call:
+    """One order, and the answer that its caller waits for."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.answer: Future[Answer] = Future()
+
+
+class ControlServer:
+    """The daemon's end. Its thread only passes on; `serve_pending` belongs to the work loop."""
+
+    def __init__(self, state_dir: str, wake: Callable[[], None]) -> None:
+        self._state_dir = state_dir
+        self._wake = wake
+        self._calls: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._listener: socket.socket | None = None
+        self._thread = threading.Thread(target=self._listen, name="control", daemon=True)
+        self._is_closing = False
+
+    def start(self) -> None:
+        """Begin to listen; to be called with the lock of the state directory held. Raises OSError."""
+        self._listener = _listener(self._state_dir)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End listening; orders not begun are taken back."""
+        self._is_closing = True
+        if self._listener is None:
+            return
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._take_back()
+        self._thread.join(PEER_PATIENCE_S)
+        self._listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._state_dir, SOCKET_NAME))
+
+    def serve_pending(self, handlers: Mapping[str, Handler], *, check: Callable[[Exception], None]) -> bool:
+        """
+        Carry out what was ordered meanwhile; return whether there was anything.
+
+        `check` is given what a handler raised, after its caller was answered; it raises what must end the process.
+        """
+        served = False
+        while (call := self._next()) is not None:
+            served = True
+            if call.answer.set_running_or_notify_cancel():
+                self._serve(call, handlers, check)
+        return served
+
+    @staticmethod
+    def _serve(call: _Call, handlers: Mapping[str, Handler], check: Callable[[Exception], None]) -> None:
+        about = {"order": call.order.do, "id": call.order.id, "client": call.order.client}
+        try:
+            answer = carry_out(handlers, call.order)
+        except Exception as error:  # an order must not end the loop, `check` knows what must
+            call.answer.set_result(Answer(done=False, text=f"failed: {_name_of(error)}; the log says more"))
+            log.error("order.failed", **about, exc_info=error)
+            check(error)
+        else:
+            call.answer.set_result(answer)
+            log.info("order.answered", **about, done=answer.done)
+
+    def _next(self) -> _Call | None:
+        try:
+            return self._calls.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _take_back(self) -> None:
+        while (call := self._next()) is not None:
+            call.answer.cancel()
+
+    # The thread
+
+    def _listen(self) -> None:
+        if self._listener is None:
+            raise AssertionError
+        while not self._is_closing:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                if not self._is_closing:
+                    time.sleep(PEER_PATIENCE_S)  # out of descriptors; callers wait in the backlog
+                continue
+            with connection, contextlib.suppress(OSError):
+                _write_line(connection, msgspec.json.encode(self._answered(connection)))
+
+    def _answered(self, connection: socket.socket) -> Answer:
+        try:
+            order = msgspec.json.decode(_read_line(connection, PEER_PATIENCE_S), type=Order)
+        except (msgspec.DecodeError, TimeoutError):
+            return Answer(done=False, text="not an order: expected one line of JSON")
+        call = _Call(order)
+        self._calls.put(call)
+        self._wake()
+        return self._await(call)
+
+    def _await(self, call: _Call) -> Answer:
+        if self._is_closing:  # after `_take_back` nobody takes it back
+            call.answer.cancel()
+        try:
+            return call.answer.result(LOOP_PATIENCE_S)
+        except CancelledError:
+            return Answer(done=False, text="the daemon is stopping; nothing was changed")
+        except TimeoutError:
+            if call.answer.cancel():
+                return Answer(done=False, text="the daemon is busy with a file; nothing was changed. Try again later")
+            return call.answer.result()
+
+
+def ask(state_dir: str, order: Order) -> Answer:
+    """
+    Give an order to the running daemon and return its answer.
+
+    Raises NotRunning; NoAnswer when it is not known whether the order was carried out; PermissionError.
+    """
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection, _short(state_dir) as folder:
+        connection.settimeout(PEER_PATIENCE_S)
+        try:
+            connection.connect(os.path.join(folder, SOCKET_NAME))
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise NotRunning from None
+        try:
+            _write_line(connection, msgspec.json.encode(order))
+            return msgspec.json.decode(_read_line(connection, ASK_PATIENCE_S), type=Answer)
+        except (OSError, msgspec.DecodeError) as error:
+            raise NoAnswer(_name_of(error)) from None
+
+
+def _listener(state_dir: str) -> socket.socket:
+    """Return a socket that listens, put in place of what an earlier daemon left there."""
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        with _short(state_dir) as folder:
+            fresh = os.path.join(folder, f"{SOCKET_NAME}.new")
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(fresh)
+            listener.bind(fresh)
+            os.chmod(fresh, 0o600)
+            listener.listen()
+            os.replace(fresh, os.path.join(folder, SOCKET_NAME))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+@contextlib.contextmanager
+def _short(folder: str) -> Iterator[str]:
+    """Yield a short path to the folder: an address of a Unix socket has 108 bytes at most. Raises NotRunning."""
+    try:
+        fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotRunning from None
+    try:
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+def _read_line(connection: socket.socket, patience_s: float) -> bytes:
+    """Return what comes up to a line end, or the end. Raises TimeoutError after `patience_s` in all, or OSError."""
+    until = time.monotonic() + patience_s
+    line = b""
+    while b"\n" not in line and len(line) < MAX_LINE_BYTES:
+        connection.settimeout(max(until - time.monotonic(), 0.001))
+        piece = connection.recv(MAX_LINE_BYTES)
+        if not piece:
+            break
+        line += piece
+    return line
+
+
+def _write_line(connection: socket.socket, line: bytes) -> None:
+    connection.settimeout(PEER_PATIENCE_S)
+    connection.sendall(line + b"\n")
+
+
+def _name_of(error: Exception) -> str:
+    """Return what kind of error it was; the text only of those that quote no data."""
+    telling = isinstance(error, OSError | sqlite3.Error)
+    return f"{type(error).__name__}: {error}" if telling and str(error) else type(error).__name__

@@ -1,0 +1,55 @@
+"""The lock of the state directory: who holds it is the only one that writes to the database."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from typing import Final
+
+_NAME: Final = "lock"
+# A command that asks whether the lock is held, or changes something while the daemon is down, has it for a moment only.
+_PATIENCE_S: Final = 0.5
+_PAUSE_S: Final = 0.02
+
+
+class RunningAlready(Exception):
+    """Another process holds the state directory."""
+
+
+@contextlib.contextmanager
+def locked(state_dir: str) -> Iterator[None]:
+    """Make the state directory ours alone; the lock ends with the process. Raises RunningAlready, OSError."""
+    os.makedirs(state_dir, mode=0o700, exist_ok=True)
+    fd = os.open(os.path.join(state_dir, _NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with open(fd, "rb"):
+        _lock(fd)
+        yield
+
+
+def _lock(fd: int) -> None:
+    until = time.monotonic() + _PATIENCE_S
+    while not _try_to_lock(fd, fcntl.LOCK_EX):
+        if time.monotonic() >= until:
+            raise RunningAlready
+        time.sleep(_PAUSE_S)
+
+
+def is_locked(state_dir: str) -> bool:
+    """Return whether a daemon, or a command in its place, is at work. Raises PermissionError."""
+    try:
+        fd = os.open(os.path.join(state_dir, _NAME), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    with open(fd, "rb"):
+        return not _try_to_lock(fd, fcntl.LOCK_SH)
+
+
+def _try_to_lock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

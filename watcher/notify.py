@@ -1,0 +1,40 @@
+"""
+What the service manager is told, if there is one: ready, still at work, stopping. Source: sd_notify(3).
+
+Only tells: a manager that does not listen, or is gone, costs nothing and stops nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import Final
+
+_SOCKET_VARIABLE: Final = "NOTIFY_SOCKET"
+
+
+def ready() -> None:
+    """Tell that the start is over and the service does its work."""
+    _tell("READY=1")
+
+
+def watchdog() -> None:
+    """Tell that the work got on. About 15 us; without a manager 1 us."""
+    _tell("WATCHDOG=1")
+
+
+def stopping() -> None:
+    """Tell that the end has begun."""
+    _tell("STOPPING=1")
+
+
+def _tell(state: str) -> None:
+    address = os.environ.get(_SOCKET_VARIABLE, "")
+    if not address:
+        return
+    if address.startswith("@"):  # Linux's abstract names
+        address = f"\0{address[1:]}"
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.setblocking(False)  # noqa: FBT003 - the standard library takes it so
+        manager.sendto(state.encode(), address)

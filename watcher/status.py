@@ -1,0 +1,159 @@
+"""
+What only the running daemon knows, in a small file beside the database: for `rosterd status` and for metrics.
+
+The file is a hint, not a record: it is replaced as a whole, never synced, and counts only while the lock is held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import heapq
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from importer.model import printable
+from watcher.settle import Waiting
+
+STATUS_FILE: Final = "status.json"
+MAX_FILES_TOLD: Final = 20  # of each client, those that wait longest
+CHANGE_INTERVAL_S: Final = 1.0
+IDLE_INTERVAL_S: Final = 30.0
+
+
+class State(enum.StrEnum):
+    """Why a file in an inbox is not imported yet."""
+
+    SETTLING = "settling"  # its quiet period runs
+    WRITING = "writing"  # a process has it open
+    HELD = "held"  # looks cut off, may be resumed
+    IGNORED = "ignored"  # a link, a folder or the like: never imported
+
+
+class WaitingFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One name in an inbox that may become a claim."""
+
+    file: str
+    state: State
+    size_bytes: int
+    since: datetime  # of its last change
+    until: datetime | None = None  # when it is decided on; None: only when something happens to it
+
+
+class ClientStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How the service gets on with one inbox."""
+
+    client: str
+    is_watched: bool  # else it is only swept
+    swept_at: datetime | None  # None: not yet since the start
+    sweep_s: float  # how long that took
+    trouble: str = ""  # why the inbox cannot be used
+    claims: int = 0  # taken, not archived yet
+    counts: dict[State, int] = {}
+    files: tuple[WaitingFile, ...] = ()
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The running daemon at one moment."""
+
+    pid: int
+    started_at: datetime
+    written_at: datetime
+    clients: tuple[ClientStatus, ...] = ()
+    watch_restarts: int = 0
+
+
+def count_states(names: Iterable[Waiting]) -> dict[State, int]:
+    """Return how many names wait for which reason."""
+    return Counter(map(state_of, names))
+
+
+def told_files(names: Iterable[Waiting], now: float, at: datetime) -> tuple[WaitingFile, ...]:
+    """Return what is told of those names that wait longest."""
+    longest = heapq.nsmallest(MAX_FILES_TOLD, names, key=lambda waiting: waiting.quiet_since)
+    return tuple(file_status(waiting, now, at) for waiting in longest)
+
+
+def file_status(waiting: Waiting, now: float, at: datetime) -> WaitingFile:
+    """Return what is told of one name; `now` and `at` are the same moment by both clocks."""
+    return WaitingFile(
+        file=printable(waiting.name),
+        state=state_of(waiting),
+        size_bytes=waiting.size_bytes,
+        since=moment(waiting.quiet_since, now, at) or at,
+        until=moment(waiting.due_at, now, at),
+    )
+
+
+def state_of(waiting: Waiting) -> State:
+    """Return why a name waits."""
+    if waiting.ignored:
+        return State.IGNORED
+    if waiting.in_writing:
+        return State.WRITING
+    return State.HELD if waiting.held else State.SETTLING
+
+
+def moment(reading: float, now: float, at: datetime) -> datetime | None:
+    """Return when the monotonic clock shows `reading`, to the second so that looks agree; None for infinity."""
+    if not math.isfinite(reading):
+        return None
+    return (at + timedelta(seconds=reading - now)).replace(microsecond=0)
+
+
+def write_status(state_dir: str, status: Status) -> None:
+    """Replace the status file at once. Raises OSError."""
+    path = os.path.join(state_dir, STATUS_FILE)
+    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        file.write(msgspec.json.encode(status) + b"\n")
+    os.replace(f"{path}.new", path)
+
+
+def read_status(state_dir: str) -> Status | None:
+    """Return what the daemon wrote last; None when there is nothing, or nothing that this version understands."""
+    try:
+        with open(os.path.join(state_dir, STATUS_FILE), "rb") as file:
+            return msgspec.json.decode(file.read(), type=Status)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+class StatusFile:
+    """Keeps the file fresh: soon after a change, rarely without one. Trouble with the disk costs freshness only."""
+
+    def __init__(self, state_dir: str) -> None:
+        self._state_dir = state_dir
+        self._written: Status | None = None
+        self._looked_at = -math.inf
+        self._written_at = -math.inf
+        self._is_stale = True
+
+    @property
+    def next_at(self) -> float:
+        """Return when `keep` is to be called next, by the monotonic clock."""
+        if self._is_stale:
+            return self._looked_at + CHANGE_INTERVAL_S
+        return self._written_at + IDLE_INTERVAL_S
+
+    def keep(self, look: Callable[[], Status], now: float, *, worked: bool) -> None:
+        """Write what `look` returns, if it is time; `worked`: it may be something new."""
+        self._is_stale = self._is_stale or worked
+        if now < self.next_at:
+            return
+        self._looked_at, self._is_stale = now, False
+        status = look()
+        if now >= self._written_at + IDLE_INTERVAL_S or self._is_news(status):
+            with contextlib.suppress(OSError):
+                write_status(self._state_dir, status)
+                self._written, self._written_at = status, now
+
+    def _is_news(self, status: Status) -> bool:
+        known = self._written
+        return known is None or known != msgspec.structs.replace(status, written_at=known.written_at)
