@@ -22,6 +22,8 @@ _ELSEWHERE: Final = {
     "doctor": ("operate.doctor:doctor", "Find what keeps the service, or a client, from working."),
     "guide": ("operate.guide:guide", "Write the page that tells a client how to upload."),
     "check": ("operate.check:check", "Say what would become of FILE, and change nothing."),
+    "fields": ("operate.fields:fields", "List the possible columns of a file of users."),
+    "template": ("operate.fields:template", "Print a CSV file to begin with: the line of names and a sample user."),
     "status": ("operate.views:status", "Say how the service and each client are doing."),
     "imports": ("operate.views:imports", "List the files dealt with, newest first."),
     "show": ("operate.views:show", "Tell all about one import."),
