@@ -2,50 +2,74 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 import msgspec
 
+from importer.glance import User
 from importer.model import Notice, Problem
-from importer.parse import Row, Survey, Table
+from importer.parse import Row, Stretch, Survey, Table
 from importer.repeats import Repeats
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
-from importer.validate import Checker, Rejected, User
+from importer.validate import Checker, Rejected
 
 BATCH_ROWS: Final = 500
+_BATCH_CHARS: Final = 4 << 20  # of rows kept with their cells: one row can have 8 MiB
 _NAMED_LINES: Final = 10
 
 
-class Batch(msgspec.Struct, frozen=True):
+class Batch(msgspec.Struct):
     """What some rows of a file come to. `retracted` are ids whose row of an earlier batch must not count after all."""
 
     complete: list[User]  # could be created as they are
     partial: list[Rejected]  # fit to update a user, and lack something that a new one needs
     rejected: list[Rejected]
     retracted: list[str]
+    chars: int = 0  # in the cells of partial and rejected rows
 
     @classmethod
     def empty(cls) -> Batch:
         """Return a batch to fill."""
         return cls([], [], [], [])
 
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.complete) + len(self.partial) + len(self.rejected)
+    def is_full(self) -> bool:
+        """Tell whether the batch should be applied before it takes more memory."""
+        rows = len(self.complete) + len(self.partial) + len(self.rejected)
+        return rows >= BATCH_ROWS or self.chars >= _BATCH_CHARS
 
 
 class _Standing(msgspec.Struct):
-    """Where one id stands in the file, and how many different rows it has there."""
+    """The rows of one id of which some were held."""
 
-    lines: list[int]
-    contents: set[int]
-    applied: bool = False  # one of the rows went through before the repetition was seen
+    content: int  # hash of the first row
+    is_first_held: bool
+    lines: list[int]  # where they stand, the first few
+    rows: int = 0
+    differ: bool = False
+    applied: bool = False  # one of them went through before the repetition was seen
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """By what a file is judged."""
+
+    found: Survey
+    limits: FileSettings
+    client: ClientSettings
+    reference: ReferenceSettings
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """What there is to say about the rows of a file beside the batches."""
+
+    repeated: int  # rows that equal an earlier one
+    notices: list[Notice]
 
 
 class Examination:
     """
-    Reads and judges one file.
+    Reads and judges one file. `findings` are known once all batches were taken.
 
     Raises FileRejected from the constructor (header) and from `batches` (rows).
     """
@@ -58,100 +82,118 @@ class Examination:
         client: ClientSettings,
         reference: ReferenceSettings,
     ) -> None:
+        self.raw = raw
+        self.terms = Terms(found, limits, client, reference)
         self.table = Table(raw, found, limits, client)
         self.checker = Checker(self.table.header, client, reference)
         self._second_look = Checker(self.table.header, client, reference)  # its warnings were given at the first look
         self._repeats = Repeats()
         self._ids_in_two_cases: list[int] = []
-        self.repeated: list[int] = [0, 0]  # rows, first line
+        self._repeated = (0, 0)  # rows, first line
+        self.findings = Findings(0, [])
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows of the file; rows whose id stands in the file before come last."""
-        batch = Batch.empty()
-        for row in self.table.rows():
-            verdict = self.checker.check(row)
-            user = verdict.user if isinstance(verdict, Rejected) else verdict
-            if user and user[0] and self._repeats.must_wait(str(user[0]), row.line):
-                continue
-            self._sort(row, verdict, batch)
-            if len(batch) >= BATCH_ROWS:
-                yield batch
-                batch = Batch.empty()
-        yield batch
+        for stretch in self.table.stretches():
+            yield self._first_look(stretch)
         yield from self._late_batches()
+        self.findings = Findings(self._repeated[0], self._notices())
 
-    def notices(self) -> list[Notice]:
-        """Return the warnings about rows."""
+    def _notices(self) -> list[Notice]:
         found = self.checker.notices()
-        if self.repeated[0]:
-            rows, line = self.repeated
+        if self._repeated[0]:
+            rows, line = self._repeated
             found.append(Notice(code="row.repeated", detail="", rows=rows, first_line=line))
         if lines := self._ids_in_two_cases:
             found.append(Notice(code="id.case", detail="", field="unique_id", rows=len(lines), first_line=min(lines)))
         return found
+
+    def _first_look(self, stretch: Stretch) -> Batch:
+        """Judge the rows of a stretch; hold back those whose id may stand in the file before."""
+        judged = self.checker.judge(stretch)
+        users, others = judged.users, judged.others
+        ids = [str(user[0]) if user else _identity(others[position])[0] for position, user in enumerate(users)]
+        for position in self._repeats.held_back(ids, stretch.lines):
+            users[position] = None
+            others.pop(position, None)
+        batch = Batch.empty()
+        for position, user in enumerate(users):
+            if user and self.checker.is_complete(user):
+                batch.complete.append(user)
+            elif user:
+                others[position] = user
+        for position, verdict in others.items():
+            self._sort(stretch.row(position), verdict, batch)
+        return batch
 
     def _sort(self, row: Row, verdict: User | Rejected, batch: Batch) -> None:
         if isinstance(verdict, Rejected):
             batch.rejected.append(verdict)
         elif self.checker.is_complete(verdict):
             batch.complete.append(verdict)
+            return
         else:
             batch.partial.append(Rejected(row.line, row.cells, (), verdict, self.checker.lacks(verdict)))
+        batch.chars += len(row.cells) + sum(map(len, row.cells))
 
     def _late_batches(self) -> Iterator[Batch]:
-        for held in self._repeats.groups():
-            standings = self._standings(held)
+        for lines in self._repeats.groups():
+            standings = self._standings(lines)
             batch = Batch.empty()
-            let_in: set[int] = set()
-            clashing: dict[int, list[int]] = {}
             for unique_id, standing in standings.items():
-                first, *rest = standing.lines
-                if len(standing.contents) > 1:
-                    clashing |= dict.fromkeys(standing.lines, standing.lines)
-                    if standing.applied:
-                        batch.retracted.append(unique_id)
-                    continue
-                if rest:
-                    self.repeated = [self.repeated[0] + len(rest), min(rest[0], self.repeated[1] or rest[0])]
-                if held[first]:
-                    let_in.add(first)
+                if standing.differ and standing.applied:
+                    batch.retracted.append(unique_id)
+                if not standing.differ and standing.rows > 1:
+                    again = standing.lines[1]
+                    rows, line = self._repeated
+                    self._repeated = (rows + standing.rows - 1, min(again, line or again))
             yield batch
-            yield from self._reread(let_in, clashing)
+            yield from self._settled(lines, standings)
 
-    def _standings(self, held: dict[int, bool]) -> dict[str, _Standing]:
+    def _standings(self, lines: array[int]) -> dict[str, _Standing]:
         """Look at the rows in these lines again; return where each id stands."""
         standings: dict[str, _Standing] = {}
         spellings: dict[str, str] = {}
-        for row in self.table.reread(sorted(held)):
-            verdict = self._second_look.check(row)
-            user = (verdict.user if isinstance(verdict, Rejected) else verdict) or ()
-            unique_id = str(user[0])
+        for row, line in zip(self.table.reread(map(abs, lines)), lines, strict=True):
+            verdict = self._second_look.explain(row)
+            unique_id, content = _identity(verdict)
             if unique_id not in standings and spellings.setdefault(unique_id.casefold(), unique_id) != unique_id:
                 self._ids_in_two_cases.append(row.line)
-            standing = standings.setdefault(unique_id, _Standing([], set()))
-            standing.lines.append(row.line)
-            standing.contents.add(hash(user[:-1]))
-            standing.applied |= not held[row.line] and not isinstance(verdict, Rejected)
+            standing = standings.setdefault(unique_id, _Standing(content, line < 0, []))
+            standing.rows += 1
+            if standing.rows <= _NAMED_LINES + 1:
+                standing.lines.append(row.line)
+            standing.differ |= content != standing.content
+            standing.applied |= line > 0 and not isinstance(verdict, Rejected)
         return standings
 
-    def _reread(self, let_in: set[int], clashing: dict[int, list[int]]) -> Iterator[Batch]:
+    def _settled(self, lines: array[int], standings: dict[str, _Standing]) -> Iterator[Batch]:
+        """Yield the rows of these lines that fail because their id repeats, and those that were held in vain."""
         batch = Batch.empty()
-        for row in self.table.reread(sorted(let_in | clashing.keys())):
-            verdict = self._second_look.check(row)
-            if row.line in clashing:
-                verdict = _clash(row, verdict, clashing[row.line])
-            self._sort(row, verdict, batch)
-            if len(batch) >= BATCH_ROWS:
+        for row in self.table.reread(map(abs, lines)):
+            verdict = self._second_look.explain(row)
+            standing = standings[_identity(verdict)[0]]
+            if standing.differ:
+                self._sort(row, self._clash(row, verdict, standing.lines), batch)
+            elif standing.is_first_held and row.line == standing.lines[0]:
+                self._sort(row, verdict, batch)
+            if batch.is_full():
                 yield batch
                 batch = Batch.empty()
         yield batch
 
+    def _clash(self, row: Row, verdict: User | Rejected, lines: list[int]) -> Rejected:
+        """Return the row rejected as its id stands in `lines` with different content; its own problems come first."""
+        named = ", ".join(map(str, lines[:_NAMED_LINES])) + (", ..." if len(lines) > _NAMED_LINES else "")
+        detail = "stands in the file more than once with different content; keep one row for each unique id"
+        precise = f"stands in lines {named} with different content; keep one of them"
+        problem = Problem("9022", "unique_id", detail, precise)
+        if isinstance(verdict, Rejected):
+            return msgspec.structs.replace(verdict, problems=(*verdict.problems, problem))
+        return Rejected(row.line, row.cells, (problem,), verdict, self.checker.lacks(verdict))
 
-def _clash(row: Row, verdict: User | Rejected, lines: list[int]) -> Rejected:
-    """Return the row rejected because its id stands in `lines` with different content, with its own problems too."""
-    named = ", ".join(map(str, lines[:_NAMED_LINES])) + (", ..." if len(lines) > _NAMED_LINES else "")
-    detail = "stands in the file more than once with different content; keep one row for each unique id"
-    problem = Problem("9022", "unique_id", detail, f"stands in lines {named} with different content; keep one of them")
-    if isinstance(verdict, Rejected):
-        return msgspec.structs.replace(verdict, problems=(*verdict.problems, problem))
-    return Rejected(row.line, row.cells, (problem,), verdict)
+
+def _identity(verdict: User | Rejected) -> tuple[str, int]:
+    """Return the unique id of a row and a hash of all that it says."""
+    user = (verdict.user if isinstance(verdict, Rejected) else verdict) or ("",)
+    return str(user[0] or ""), hash(user[:-1])

@@ -19,15 +19,21 @@ from importer.attributes import (
     nearest,
     same_but_for_spelling,
 )
-from importer.model import FileRejected
+from importer.model import FileRejected, printable
+from importer.rules import EDGE
 from importer.settings import ClientSettings
 
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _DELIMITER_NAMES: Final = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a pipe (|)"}
-_SEP_LINE: Final = re.compile(r'"?sep=([^\r\n"])"?[ \t,;]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
+_SEP_LINE: Final = re.compile(r'"?sep=([^\r\n"])"?[ \t,;|]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
+_MARKS: Final = '",;|'  # what a file without content may hold beside blanks
 _LINES_TO_SEARCH: Final = 10
+OPEN_QUOTE: Final = (
+    "a quotation mark opens a cell here that is not closed before the file ends. Either the upload was cut off: upload "
+    "the whole file again; or the mark is a stray one: double it or remove it."
+)
 _GUARDED: Final = re.compile(r"'+[=+\-@\t\r]")
-_NOT_A_NAME: Final = re.compile(r"[@/:]|\d{3}|^\d+$")
+_DATA: Final = re.compile(r"\S@\S|\d{3}|^\d+$")
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,26 +84,57 @@ def read(head: str, client: ClientSettings, max_columns: int) -> Header:
     sep = _SEP_LINE.match(head)
     first_line = 2 if sep else 1
     text = head[sep.end() :] if sep else head
-    candidates = tuple(dict.fromkeys(((sep[1],) if sep else ()) + _DELIMITERS))
+    if not text.strip(EDGE + _MARKS):
+        raise FileRejected("file.empty", "the file has no line with content. Run the export again.")
+    candidates = sorted(_DELIMITERS, key=lambda each: not (sep and each == sep[1]))
     readings = [reading for each in candidates if (reading := _reading(text, each, first_line, client))]
     if not readings:
-        raise FileRejected("file.empty", "the file has no line with content. Run the export again.")
+        raise FileRejected(
+            "limit.cell",
+            f"line {first_line}: a name in the header is longer than any cell may be. If a quotation mark opens it and "
+            "is never closed, double it or remove it.",
+            line=first_line,
+        )
     best = max(readings, key=lambda reading: (reading.known, reading.near, len(reading.cells)))
-    titles = [unguarded(cell).strip() for cell in best.cells]
+    titles = [_title(cell) for cell in best.cells]
     while titles and not titles[-1]:
         titles.pop()
     if len(titles) > max_columns:
         raise FileRejected(
             "limit.columns", f"line {best.line}: {len(titles):,} columns; at most {max_columns} are taken."
         )
+    _refuse_broken_quotes(text, best, first_line)
     if not best.known:
         _help_without_header(text, best, first_line, client)
     header = _bind(best, tuple(titles), first_line, client)
     return msgspec.structs.replace(header, nameless=_nameless(titles, len(best.cells)))
 
 
+def _title(cell: str) -> str:
+    return unguarded(cell).strip(EDGE)
+
+
 def _nameless(titles: list[str], width: int) -> tuple[int, ...]:
     return (*(index for index, title in enumerate(titles) if not title), *range(len(titles), width))
+
+
+def _refuse_broken_quotes(text: str, best: _Reading, first_line: int) -> None:
+    """Raise what `parse` raises for the quotation marks of a row, should those of the header not match."""
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=best.delimiter, skipinitialspace=True, strict=True)
+    try:
+        while first_line + reader.line_num <= best.line:
+            next(reader)
+    except csv.Error as error:
+        where = f"line {best.line}, in the header: "
+        if "unexpected end" in str(error):
+            raise FileRejected("upload.incomplete", where + OPEN_QUOTE, line=best.line) from None
+        raise FileRejected(
+            "csv.quoting",
+            f"{where}after the closing quotation mark of a name stands something other than "
+            f"{delimiter_name(best.delimiter)} or the end of the line. Write each name alone between the marks.",
+            line=best.line,
+        ) from None
 
 
 def _records(text: str, delimiter: str, first_line: int) -> Iterator[tuple[int, list[str]]]:
@@ -118,7 +155,7 @@ def _reading(text: str, delimiter: str, first_line: int, client: ClientSettings)
     if found is None:
         return None
     line, cells = found
-    names = [unguarded(cell).strip() for cell in cells[:1024]]
+    names = [_title(cell) for cell in cells[:1024]]
     known = sum(name in POSSIBLE_NAMES or name in client.columns or name == TOKEN_NAME for name in names)
     near = sum(bool(nearest(name)) for name in names if name)
     return _Reading(delimiter, line, cells, known, near)
@@ -128,9 +165,10 @@ def _bind(reading: _Reading, titles: tuple[str, ...], first_line: int, client: C
     """Give each column its attribute; raise with every problem of the header."""
     columns: dict[str, list[int]] = {}
     unknown, repeated, secret, echoed = [], [], [], []
+    meant: set[str] = set()
     for index, title in enumerate(titles):
         if title and title in titles[:index]:
-            repeated.append(f'"{title}" stands twice: remove or rename one of the two columns')
+            repeated.append(f'"{printable(title[:80].encode())}" stands twice: remove or rename one of the two columns')
             continue
         name = client.columns.get(title, title)
         if title == TOKEN_NAME or (is_password(title) and _ignored(title, client)):
@@ -144,7 +182,8 @@ def _bind(reading: _Reading, titles: tuple[str, ...], first_line: int, client: C
             echoed.append(index)
         else:
             unknown.append(_unknown(title, client))
-    missing = _missing(columns, client)
+            meant.add(nearest(title))
+    missing = [f'"{name}" is missing' for name in _missing(columns, client) if name not in meant]
     if unknown or repeated or missing:
         raise _refusal(reading, unknown, repeated, missing)
     return Header(
@@ -172,7 +211,7 @@ def _ignored(title: str, client: ClientSettings) -> bool:
 
 
 def _unknown(title: str, client: ClientSettings) -> str:
-    shown = f'"{title[:80]}"'
+    shown = f'"{printable(title[:80].encode())}"'
     if is_password(title):
         return f"{shown} holds passwords, and passwords are never imported: remove the column"
     if exact := same_but_for_spelling(title):
@@ -185,14 +224,15 @@ def _unknown(title: str, client: ClientSettings) -> str:
 
 def _missing(columns: dict[str, list[int]], client: ClientSettings) -> list[str]:
     needed = ["unique_id"] if client.login_source else ["unique_id", "login_source"]
-    return [f'"{name}" is missing' for name in needed if name not in columns]
+    return [name for name in needed if name not in columns]
 
 
 def _refusal(reading: _Reading, unknown: list[str], repeated: list[str], missing: list[str]) -> FileRejected:
     code = "header.unknown" if unknown else "header.repeated" if repeated else "header.missing"
+    wrong = "; ".join((*unknown, *repeated, *missing))
     return FileRejected(
         code,
-        f"line {reading.line}, read with {_separation(reading)}: " + "; ".join((*unknown, *repeated, *missing)) + ". "
+        f"line {reading.line}, read with {_separation(reading)}: {wrong}{'' if wrong.endswith('?') else '.'} "
         "Correct the first line and upload the file again.",
         line=reading.line,
     )
@@ -219,7 +259,8 @@ def _help_without_header(text: str, best: _Reading, first_line: int, client: Cli
                     f"delete {above} and upload the file again.",
                     line=best.line,
                 )
-    if any(_NOT_A_NAME.search(cell) for cell in best.cells) and not best.near:
+    # A user may have a name, or live in a town, that is near a column's: a quarter of the cells is taken for chance.
+    if any(map(_DATA.search, best.cells)) and best.near * 4 <= len(best.cells):
         columns = ("unique_id", "login_source", "first_name", "last_name", "email")
         raise FileRejected(
             "header.missing",

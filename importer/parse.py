@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES: Final = 1 << 18
 _TAIL_BYTES: Final = 1 << 20  # as long as a line may be; the last record is in it
+STRETCH_ROWS: Final = 1000  # about as many as there are in a chunk
 HEAD_CHARS: Final = 1 << 16  # enough for a header and ten lines; Excel's 16,384 empty columns are 16 KiB
 
 _BOMS: Final = (
@@ -42,6 +43,7 @@ _BOMS: Final = (
 )
 _MULTIBYTE: Final = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _SUBSTITUTE: Final = b"\x1a"
+_CUT_OFF_LETTER: Final = ("unexpected end of data", "truncated data")  # what the codecs say
 
 _EXCEL_REMEDY: Final = "In Excel choose Save As, CSV UTF-8, and upload that file."
 _SIGNATURES: Final = (
@@ -98,6 +100,22 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     cells: list[str]
 
 
+class Stretch(msgspec.Struct, frozen=True):
+    """Some records that follow each other in the file, none of them blank, and the lines where they start."""
+
+    lines: list[int]
+    records: list[list[str]]
+
+    def row(self, position: int) -> Row:
+        """Return one of them."""
+        return Row(self.lines[position], self.records[position])
+
+    @property
+    def rows(self) -> Iterator[Row]:
+        """Return them one by one."""
+        return map(Row, self.lines, self.records)
+
+
 def survey(raw: BinaryIO, limits: FileSettings, fallback: str = "") -> Survey:
     """
     Read `raw` once from byte 0 to its end.
@@ -113,12 +131,15 @@ def survey(raw: BinaryIO, limits: FileSettings, fallback: str = "") -> Survey:
     head = raw.read(1 << 13)
     start, encoding = _byte_order_mark(head)
     _refuse_other_kinds(head[start:], encoding)
+    if encoding == "utf-8":
+        _refuse_utf16_without_mark(head)
     digest = hashlib.sha256(head[:start])
     raw.seek(start)
     try:
         end = _scan(raw, encoding, start, digest, limits)
     except UnicodeDecodeError as error:
-        return _resort(raw, limits, fallback, encoding, start + error.start)
+        is_at_end = start + error.end == size_bytes and error.reason in _CUT_OFF_LETTER
+        return _resort(raw, limits, fallback, encoding, start + error.start, is_at_end=is_at_end)
     return Survey(
         sha256=digest.hexdigest(),
         size_bytes=size_bytes,
@@ -170,14 +191,13 @@ def _scan(raw: BinaryIO, encoding: str, start: int, digest: hashlib._Hash, limit
             text = ""
         else:
             text = _decode(decoder, chunk, offset - pending)
-        if encoding == "utf-8":
-            lines.feed(chunk)
-            nul = b"\0" in chunk
-        else:
-            lines.feed(text.encode("utf-8", "surrogatepass"))
-            nul = "\0" in text
-        if nul:
-            raise _nul(raw, encoding, start, start + offset + max(chunk.find(b"\0"), 0), chunk)
+        is_utf8 = encoding == "utf-8"
+        is_over = lines.feed(chunk if is_utf8 else text.encode())
+        if b"\0" in chunk if is_utf8 else "\0" in text:
+            before = chunk.index(0) if is_utf8 else len(text.partition("\0")[0].encode(encoding)) - pending
+            raise _nul(raw, encoding, start, start + offset + before)
+        if is_over:
+            raise _long_line(line_of(raw, start, start + offset, encoding), limits.max_line_bytes)
         blank = blank and not (text.strip() if text else chunk.strip(b" \t\r\n\x0b\x0c\x1a"))
         offset, last = offset + len(chunk), chunk[-2:]
     _decode(decoder, b"", offset - len(decoder.getstate()[0]), final=True)
@@ -192,6 +212,7 @@ def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, offset: int, *, fi
         return decoder.decode(chunk, final)
     except UnicodeDecodeError as error:
         error.start += offset
+        error.end += offset
         raise
 
 
@@ -201,18 +222,14 @@ class _LineLimit:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._open_bytes = 0  # of the line that has not ended yet
-        self._line = 1
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes) -> bool:
+        """Tell whether the line that was open before this chunk is over the limit now."""
         first = _first_line_end(chunk)
-        if self._open_bytes + (len(chunk) if first < 0 else first) > self._limit:
-            raise FileRejected(
-                "limit.line",
-                f"line {self._line}: it has more than {self._limit:,} bytes. Is the file CSV with one user a line?",
-            )
+        is_over = self._open_bytes + (len(chunk) if first < 0 else first) > self._limit
         last = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
         self._open_bytes = self._open_bytes + len(chunk) if last < 0 else len(chunk) - last - 1
-        self._line += chunk.count(b"\n")
+        return is_over
 
 
 def _first_line_end(chunk: bytes) -> int:
@@ -221,12 +238,24 @@ def _first_line_end(chunk: bytes) -> int:
     return back if back >= 0 else feed
 
 
-def _nul(raw: BinaryIO, encoding: str, start: int, position: int, chunk: bytes) -> FileRejected:
-    # Text in UTF-16 has a NUL beside nearly every letter.
-    if encoding == "utf-8" and chunk.count(b"\0") * 3 > len(chunk.replace(b"\0\0", b"")):
-        return FileRejected(
+def _long_line(line: int, limit_bytes: int) -> FileRejected:
+    return FileRejected(
+        "limit.line",
+        f"line {line}: it has more than {limit_bytes:,} bytes. Is the file CSV with one user a line?",
+        line=line,
+    )
+
+
+def _refuse_utf16_without_mark(head: bytes) -> None:
+    """Raise encoding.invalid when about every second byte is NUL, as in the UTF-16 of most languages."""
+    first, second = head[::2].count(0), head[1::2].count(0)
+    if max(first, second) * 4 > len(head) > min(first, second) * 16:
+        raise FileRejected(
             "encoding.invalid", 'the file looks like UTF-16 without its mark; expected UTF-8. Save it as "CSV UTF-8".'
         )
+
+
+def _nul(raw: BinaryIO, encoding: str, start: int, position: int) -> FileRejected:
     line = line_of(raw, start, position, encoding)
     return FileRejected("encoding.nul", f"line {line}: NUL at byte {position}. Export the file again.", line=line)
 
@@ -243,13 +272,23 @@ def line_of(raw: BinaryIO, start: int, position: int, encoding: str) -> int:
     return ends + 1
 
 
-def _resort(raw: BinaryIO, limits: FileSettings, fallback: str, encoding: str, position: int) -> Survey:
+def _resort(
+    raw: BinaryIO, limits: FileSettings, fallback: str, encoding: str, position: int, *, is_at_end: bool
+) -> Survey:
     """Take the fallback encoding for a file that is not UTF-8 anywhere, or raise encoding.invalid."""
     line = line_of(raw, 0, position, encoding)
     raw.seek(position)
     where = f"line {line}, byte {position} (0x{raw.read(1).hex()})"
     remedy = 'Save the file as "CSV UTF-8", or ask us to set a fallback encoding for you.'
-    if encoding != "utf-8" or not fallback or _holds_utf8(raw):
+    holds_utf8 = encoding != "utf-8" or _holds_utf8(raw)
+    if holds_utf8 and is_at_end:
+        raise FileRejected(
+            "upload.incomplete",
+            f"{where}: the file ends in the middle of a letter. The upload was probably cut off. "
+            "Upload the whole file again.",
+            line=line,
+        )
+    if holds_utf8 or not fallback:
         expected = "UTF-16, as its mark says" if encoding != "utf-8" else "UTF-8"
         raise FileRejected("encoding.invalid", f"{where}: not a letter in {expected}. {remedy}", line=line)
     raw.seek(0)
@@ -285,8 +324,12 @@ def _holds_utf8(raw: BinaryIO) -> bool:
     return False
 
 
-def text_chunks(raw: BinaryIO, found: Survey) -> Iterator[str]:
-    """Yield the text in chunks that end where a line ends; only the last one may not."""
+def text_chunks(raw: BinaryIO, found: Survey, limits: FileSettings) -> Iterator[str]:
+    """
+    Yield the text in chunks that end where a line ends; only the last one may not.
+
+    Raises FileRejected limit.line: `completeness` reads files that were not surveyed yet.
+    """
     raw.seek(found.start)
     decode = codecs.getincrementaldecoder(found.encoding)("strict").decode
     left, carry = found.end - found.start, ""
@@ -298,6 +341,8 @@ def text_chunks(raw: BinaryIO, found: Survey) -> Iterator[str]:
         carry = text[cut:]
         if cut:
             yield text[:cut]
+        if len(carry) > limits.max_line_bytes:
+            raise FileRejected("limit.line", f"a line has more than {limits.max_line_bytes:,} bytes")
     if carry:
         yield carry
 
@@ -319,8 +364,9 @@ class Table:
         self._raw = raw
         self._found = found
         self._limits = limits
+        csv.field_size_limit(limits.max_cell_chars)
         head = ""
-        for chunk in text_chunks(raw, found):
+        for chunk in text_chunks(raw, found, limits):
             head += chunk
             if len(head) >= HEAD_CHARS:
                 break
@@ -328,13 +374,22 @@ class Table:
 
     def rows(self) -> Iterator[Row]:
         """Yield every record below the header that has content, in file order."""
-        for line, cells in self._records():
-            if line > self.header.line and any(map(str.strip, cells)):
-                yield Row(line, cells)
+        return itertools.chain.from_iterable(stretch.rows for stretch in self.stretches())
+
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield the same in stretches of at most STRETCH_ROWS rows."""
+        left = self._limits.max_rows
+        for parsed in self._parsed():
+            if len(parsed.lines) > left:
+                raise self._too_many_rows(parsed.lines[left])
+            left -= len(parsed.lines)
+            for start in range(0, len(parsed.lines), STRETCH_ROWS):
+                end = start + STRETCH_ROWS
+                yield Stretch(parsed.lines[start:end], parsed.records[start:end])
 
     def reread(self, wanted: Iterable[int]) -> Iterator[Row]:
         """Yield again the rows that start in the lines `wanted`, which ascend."""
-        lines = text_lines(text_chunks(self._raw, self._found))
+        lines = text_lines(text_chunks(self._raw, self._found, self._limits))
         passed = 0
         for line in wanted:
             first = next(itertools.islice(lines, line - passed - 1, None))
@@ -344,41 +399,57 @@ class Table:
             passed = line + reader.line_num - 1
 
     def _reader(self, lines: Iterator[str]) -> _csv.Reader:
-        csv.field_size_limit(self._limits.max_cell_chars)
         return csv.reader(lines, delimiter=self.header.delimiter, strict=True, skipinitialspace=True)
 
-    def _records(self) -> Iterator[tuple[int, list[str]]]:
-        skip = self.header.first_line - 1  # the "sep=" line is no record
-        lines = itertools.islice(text_lines(self._bounded_chunks()), skip, None)
-        reader = self._reader(lines)
-        self._line, count = skip + 1, 0
+    def _parsed(self) -> Iterator[Stretch]:
+        """Yield the records of one chunk of text at a time."""
+        self._line, text, enough = 1, "", 0
+        for chunk in text_chunks(self._raw, self._found, self._limits):
+            text += chunk
+            if len(text) < enough:
+                continue
+            parsed, text = self._parse(text, is_all=False)
+            yield parsed
+            # What is left is a record that goes on. Twice as much is read before the next try, or it would cost n * n.
+            enough = 2 * len(text)
+            if len(text) > 8 * self._limits.max_line_bytes:
+                raise self._endless_record()
+        yield self._parse(text, is_all=True)[0]
+
+    def _parse(self, text: str, *, is_all: bool) -> tuple[Stretch, str]:
+        """Return the records that end in the text, which begins in `self._line`, and the rest of it."""
+        physical = list(io.StringIO(text, newline=""))
+        if self._line < self.header.first_line:  # the "sep=" line is no record
+            del physical[0]
+            self._line += 1
+        first, done = self._line, 0
+        lines: list[int] = []
+        records: list[list[str]] = []
+        reader = self._reader(iter(physical))
         try:
             for cells in reader:
-                yield self._line, cells
-                self._line = skip + reader.line_num + 1
-                self._chunks_since_record = 0
-                count += 1
-                if count > self._limits.max_rows + self.header.line:
-                    raise self._too_many_rows()
+                if cells and (cells[0].strip() or any(map(str.strip, cells))) and first + done > self.header.line:
+                    lines.append(first + done)
+                    records.append(cells)
+                done = reader.line_num
         except csv.Error as error:
-            raise self._explained(error, skip + reader.line_num) from None
+            self._line = first + done
+            if is_all or "unexpected end" not in str(error):
+                raise self._explained(error, first + reader.line_num - 1) from None
+        self._line = first + done
+        return Stretch(lines, records), "".join(physical[done:])
 
-    def _bounded_chunks(self) -> Iterator[str]:
-        """Yield the chunks; refuse a record that spans more of them than any user's row can."""
-        self._chunks_since_record = 0
-        for chunk in text_chunks(self._raw, self._found):
-            self._chunks_since_record += 1
-            if self._chunks_since_record > 2 + 8 * self._limits.max_line_bytes // CHUNK_BYTES:
-                raise FileRejected(
-                    "limit.line",
-                    f"the row that begins in line {self._line} goes on for over {8 * self._limits.max_line_bytes:,} "
-                    "bytes: a quotation mark is probably opened there and never closed. Double it or remove it.",
-                    line=self._line,
-                )
-            yield chunk
+    def _endless_record(self) -> FileRejected:
+        return FileRejected(
+            "limit.line",
+            f"the row that begins in line {self._line} goes on for over {8 * self._limits.max_line_bytes:,} "
+            "bytes: a quotation mark is probably opened there and never closed. Double it or remove it.",
+            line=self._line,
+        )
 
-    def _too_many_rows(self) -> FileRejected:
-        return FileRejected("limit.rows", f"the file has more than {self._limits.max_rows:,} rows. Split it.")
+    def _too_many_rows(self, line: int) -> FileRejected:
+        limit = f"{self._limits.max_rows:,}"
+        return FileRejected("limit.rows", f"line {line}: the file has more than {limit} rows. Split it.", line=line)
 
     def _explained(self, error: csv.Error, broke_in: int) -> FileRejected:
         """Say where the broken cell began, where it broke, and why that may be."""
@@ -392,7 +463,7 @@ class Table:
                 line=began_in,
             )
         if "unexpected end" in str(error):
-            return FileRejected("upload.incomplete", f"{place}: {OPEN_QUOTE_TEXT}", line=began_in)
+            return FileRejected("upload.incomplete", f"{place}: {headers.OPEN_QUOTE}", line=began_in)
         return FileRejected(
             "csv.quoting",
             f"{place}: the cell that begins here is broken in line {broke_in}: after its closing quotation mark "
@@ -403,7 +474,8 @@ class Table:
 
     def _open_cell(self, broke_in: int) -> tuple[int, int]:
         """Return line and number of the column of the cell that is open, or broken, at the end of line `broke_in`."""
-        lines = itertools.islice(text_lines(text_chunks(self._raw, self._found)), self._line - 1, broke_in)
+        chunks = text_chunks(self._raw, self._found, self._limits)
+        lines = itertools.islice(text_lines(chunks), self._line - 1, broke_in)
         line, column, quoted, at_start, was_quote = self._line, 1, False, True, False
         began = (line, column)
         for number, text in enumerate(lines, self._line):
@@ -418,17 +490,12 @@ class Table:
                         continue
                 if char == self.header.delimiter:
                     column, at_start = column + 1, True
+                    began = (number, column)
                 elif char == '"' and at_start:
                     quoted, at_start, began, was_quote = True, False, (number, column), False
                 elif char != " ":
                     at_start = False
         return began
-
-
-OPEN_QUOTE_TEXT: Final = (
-    "a quotation mark opens a cell here that is not closed before the file ends. Either the upload was cut off: upload "
-    "the whole file again; or the mark is a stray one: double it or remove it."
-)
 
 
 def completeness(raw: BinaryIO, client: ClientSettings) -> Completeness:
@@ -450,24 +517,26 @@ def completeness(raw: BinaryIO, client: ClientSettings) -> Completeness:
 
 def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings) -> Completeness:
     quotes, blank, last = 0, True, ""
+    raw.seek(found.start)
     _refuse_other_kinds(raw.read(1 << 13), found.encoding)
-    for chunk in text_chunks(raw, found):
+    limits = FileSettings()
+    for chunk in text_chunks(raw, found, limits):
         quotes += chunk.count('"')
         blank = blank and not chunk.strip()
         last = chunk
     if blank:
         return Completeness.EMPTY
-    table = Table(raw, found, FileSettings(), client)
-    if quotes % 2 and _ends_in_quotes(table):
+    if quotes % 2 and _ends_in_quotes(raw, found, limits, client):
         return Completeness.OPEN_QUOTE
+    table = Table(raw, found, limits, client)
     if last.endswith(("\n", "\r", "\x1a")):
         return Completeness.WHOLE
     return Completeness.CUT_OFF if is_cut_off(raw, found, table.header, client) else Completeness.UNTERMINATED
 
 
-def _ends_in_quotes(table: Table) -> bool:
+def _ends_in_quotes(raw: BinaryIO, found: Survey, limits: FileSettings, client: ClientSettings) -> bool:
     try:
-        for _ in table.rows():
+        for _ in Table(raw, found, limits, client).rows():
             pass
     except FileRejected as rejected:
         return rejected.code == "upload.incomplete"
@@ -480,15 +549,19 @@ def is_cut_off(raw: BinaryIO, found: Survey, header: Header, client: ClientSetti
     raw.seek(start - (start - found.start) % 2)
     text = raw.read(found.end - raw.tell()).decode(found.encoding, "replace")
     record = io.StringIO(text[_last_record(text) :], newline="")
-    cells = next(csv.reader(record, delimiter=header.delimiter), [])
+    try:
+        cells = next(csv.reader(record, delimiter=header.delimiter, skipinitialspace=True), [])
+    except csv.Error:  # a cell over the limit: the import will name it
+        return False
     return len(cells) < header.width and client.short_rows == "refuse"
 
 
 def _last_record(text: str) -> int:
     """Return where the last record begins: after the last line end with an even number of quotes behind it."""
-    position = len(text)
-    while position := max(text.rfind("\n", 0, position), text.rfind("\r", 0, position)) + 1:
-        if text.count('"', position) % 2 == 0:
-            return position
-        position -= 1
+    end, quotes = len(text), 0
+    while begin := max(text.rfind("\n", 0, end), text.rfind("\r", 0, end)) + 1:
+        quotes += text.count('"', begin, end)
+        if quotes % 2 == 0:
+            return begin
+        end = begin - 1
     return 0

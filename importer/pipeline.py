@@ -20,7 +20,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from importer import ledger, outbox, receipt
+from importer import beside, ledger, outbox, receipt
 from importer.attributes import ATTRIBUTES
 from importer.durable import write_durably
 from importer.examine import Examination
@@ -67,6 +67,8 @@ class Importer:
         committed then, and the claim can be imported again.
         """
         with _opened(claim) as raw:
+            # sshd syncs nothing: without this a power cut after our commit leaves an empty archive (measured on ext4).
+            os.fsync(raw.fileno())
             return self.import_from(raw, claim, client, stopping=stopping)
 
     def import_from(
@@ -115,10 +117,10 @@ class Importer:
             at=ledger.stamp(datetime.now(UTC)),
             size_bytes=found.size_bytes,
         )
-        for batch in examination.batches():
+        for batch in beside.batches(examination):
             recorder.apply(batch)
         recorder.settle(examination.table)
-        tally = recorder.tally(examination.repeated[0])
+        tally = recorder.tally(examination.findings.repeated)
         answer = Receipt(
             claim=claim,
             sha256=found.sha256,
@@ -247,7 +249,7 @@ def _warnings(raw: BinaryIO, found: Survey, examination: Examination, tally: Tal
         yield Notice(code="file.unterminated", detail="", rows=1, first_line=line)
     for title in examination.table.header.secret:
         yield Notice(code="column.secret", detail="", field=title)
-    yield from examination.notices()
+    yield from examination.findings.notices
 
 
 def _samples(examination: Examination, encoding: str) -> str:

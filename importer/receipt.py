@@ -67,7 +67,7 @@ def subject(receipt: Receipt) -> str:
     tally = receipt.tally
     if tally.failed:
         return f"rosterd: {tally.failed} of {tally.rows} users of {receipt.claim.client} not imported"
-    return f"rosterd: {tally.applied} users of {receipt.claim.client} imported"
+    return f"rosterd: {_number(tally.applied, 'user')} of {receipt.claim.client} imported"
 
 
 def result_text(receipt: Receipt) -> str:

@@ -19,11 +19,12 @@ import msgspec
 from importer import rules
 from importer.attributes import ATTRIBUTES
 from importer.examine import BATCH_ROWS, Batch
+from importer.glance import User
 from importer.model import Problem, ProblemGroup, Tally
 from importer.parse import Table
 from importer.settings import ClientSettings
 from importer.store import USER_INDEXES
-from importer.validate import CLEARED, KEYS, Checker, Rejected, User
+from importer.validate import CLEARED, KEYS, Checker, Rejected
 
 # Up to this many changed rows their keys are looked up one by one; above, one pass over the index is quicker.
 _PROBE_ROWS: Final = 5_000
@@ -49,7 +50,7 @@ _HAS_OTHER_USER: Final = """
             AND theirs.rowid <> mine.rowid)"""
 _SHARED_BY_PROBE: Final = f"""
     SELECT {{key}} AS value FROM users AS mine
-    WHERE (rowid > :top OR rowid IN (SELECT id FROM temp.before)) AND {_HAS_OTHER_USER}"""
+    WHERE (rowid > :top OR rowid IN (SELECT id FROM temp.before WHERE is_rekeyed)) AND {_HAS_OTHER_USER}"""
 _SHARED_AFTER_UNDO: Final = f"""
     SELECT {{key}} AS value FROM users AS mine WHERE rowid IN (SELECT id FROM temp.undone) AND {_HAS_OTHER_USER}"""
 # The users to whom this file gave a shared value: new ones, and those that had another value before.
@@ -91,12 +92,13 @@ class Recorder:
         self._columns = checker.columns
         self._id_at = self._columns.index("unique_id")
         self._created = self._updated = self._unchanged = 0
+        self._rekeyed = 0  # updated with a new address or user name
         for name, columns in _TEMPORARY_TABLES.items():
             conn.execute(f"DROP TABLE IF EXISTS temp.{name}")
             conn.execute(f"CREATE TEMP TABLE {name} ({columns})")
         conn.execute("DROP TABLE IF EXISTS temp.before")
-        conn.execute("CREATE TEMP TABLE before AS SELECT rowid AS id, * FROM users LIMIT 0")
-        conn.execute("CREATE UNIQUE INDEX temp.before_by_id ON before (id)")
+        users = ", ".join(name for (name,) in conn.execute("SELECT name FROM pragma_table_info('users')"))
+        conn.execute(f"CREATE TEMP TABLE before (id INTEGER PRIMARY KEY, is_rekeyed INTEGER, {users})")
         top = conn.execute("SELECT coalesce(max(rowid), 0) FROM users").fetchone()[0]
         known = conn.execute("SELECT EXISTS (SELECT 1 FROM users WHERE client = ?)", (client.name,)).fetchone()[0]
         self._is_first = not known
@@ -106,7 +108,7 @@ class Recorder:
                 conn.execute(f"DROP INDEX {name}")
         self._names = {"client": client.name, "import_id": import_id, "top": top}
         self._insert = self._insert_statement(import_id, at)
-        self._update = self._update_statement(import_id, at)
+        self._changed_by = f"import_id = {import_id}, updated_at = {_quoted(at)}"
 
     def apply(self, batch: Batch) -> None:
         """Apply the rows of a batch, keep the rejected ones for the report."""
@@ -173,11 +175,6 @@ class Recorder:
         values |= {"created_import": str(import_id), "import_id": str(import_id)}
         return f"INSERT INTO users ({', '.join(values)}) VALUES ({', '.join(values.values())})"
 
-    def _update_statement(self, import_id: int, at: str) -> str:
-        values = [f"{column} = nullif(?, {_CLEARED_SQL})" for column in self._columns]
-        values += ["import_line = ?", f"import_id = {import_id}", f"updated_at = {_quoted(at)}"]
-        return f"UPDATE users SET {', '.join(values)} WHERE rowid = ?"
-
     def _create(self, users: list[User]) -> None:
         self._conn.executemany(self._insert, users)
         self._created += len(users)
@@ -188,25 +185,37 @@ class Recorder:
         users = [*batch.complete, *(row.user for row in batch.partial if row.user)]
         known = self._known([user[self._id_at] for user in users])
         new: list[User] = []
-        changed: list[User] = []
+        # By the columns that change: SQLite writes to each index of which a column is set, whatever to.
+        changed: dict[tuple[str, ...], list[User]] = {}
         for user in users:
             standing = known.get(user[self._id_at])
             if standing is None:
                 new.append(user)
                 continue
             rowid, old = standing
-            merged = tuple([was if now is None else now for now, was in zip(user, old, strict=False)])
-            if merged == old or tuple([None if value == CLEARED else value for value in merged]) == old:
-                self._unchanged += 1
+            differs = [now is not None and now != was for now, was in zip(user, old, strict=False)]
+            values = [None if now == CLEARED else now for now in itertools.compress(user, differs)]
+            if any(differs) and values != list(itertools.compress(old, differs)):
+                columns = tuple(itertools.compress(self._columns, differs))
+                changed.setdefault(columns, []).append((*values, user[-1], rowid))
             else:
-                changed.append((*merged, user[-1], rowid))
-        self._conn.executemany(
-            "INSERT INTO temp.before SELECT rowid, * FROM users WHERE rowid = ?", [(each[-1],) for each in changed]
-        )
-        self._conn.executemany(self._update, changed)
-        self._updated += len(changed)
+                self._unchanged += 1
+        for columns, rows in changed.items():
+            self._change(columns, rows)
         self._create([user for user in new if user[-1] not in partial])
         self._keep(partial[line] for user in new if isinstance(line := user[-1], int) and line in partial)
+
+    def _change(self, columns: tuple[str, ...], rows: list[User]) -> None:
+        """Give users, named by the rowid at the end of each row, new values in these columns."""
+        is_rekeyed = not _TAKEN.keys().isdisjoint(columns)
+        self._conn.executemany(
+            f"INSERT INTO temp.before SELECT rowid, {is_rekeyed:d}, * FROM users WHERE rowid = ?",
+            [(row[-1],) for row in rows],
+        )
+        values = ", ".join(f"{column} = ?" for column in columns)
+        self._conn.executemany(f"UPDATE users SET {values}, import_line = ?, {self._changed_by} WHERE rowid = ?", rows)
+        self._updated += len(rows)
+        self._rekeyed += is_rekeyed * len(rows)
 
     def _known(self, unique_ids: list[str | int | None]) -> dict[str | int | None, tuple[int, User]]:
         """Return rowid and the values in the file's columns of those users that exist."""
@@ -256,9 +265,12 @@ class Recorder:
     def _complete_problems(self) -> None:
         """Add to the rejected rows what only the table tells: what a new user lacks, what another user has."""
         for name in self._client.required:
+            is_absent = self._checker.is_absent(name)
+            # Without an id nobody knows whether the user is new: then only a blank cell is worth a word.
             self._add_problem(
-                rules.required(name, absent=self._checker.is_absent(name)),
-                f"""EXISTS (SELECT 1 FROM json_each(lacks) WHERE value = {_quoted(name)}) AND NOT EXISTS (
+                rules.required(name, absent=is_absent),
+                f"""EXISTS (SELECT 1 FROM json_each(lacks) WHERE value = {_quoted(name)})
+                    AND (unique_id IS NOT NULL OR NOT {is_absent}) AND NOT EXISTS (
                       SELECT 1 FROM users WHERE users.client = :client AND users.unique_id = failed.unique_id)""",
             )
         for key, problem in _TAKEN.items():
@@ -286,7 +298,7 @@ class Recorder:
 
         To a fixed point: a row undone has its old address again, which another row may have taken meanwhile.
         """
-        many = self._created + self._updated > _PROBE_ROWS
+        many = self._created + self._rekeyed > _PROBE_ROWS
         query = _SHARED_BY_SCAN if many else _SHARED_BY_PROBE
         while self._find_shared(query):
             self._conn.execute("DELETE FROM temp.undone")

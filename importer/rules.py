@@ -19,12 +19,12 @@ from importer.settings import ClientSettings, ReferenceSettings
 Judge = Callable[[str], str | Problem]  # a cleaned, non-blank value -> the value to store, or what is wrong with it
 
 # All Unicode blanks that str.strip() knows, and three that it does not: zero width space, BOM, word joiner.
-INVISIBLE: Final = "\u200b\ufeff\u2060"
-_EDGE: Final = "".join(char for char in map(chr, range(0x3001)) if char.isspace()) + INVISIBLE
+EDGE: Final = "".join(char for char in map(chr, range(0x3001)) if char.isspace()) + "\u200b\ufeff\u2060"
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LINE_BREAK: Final = re.compile(r"[\r\n\t]")
-_ERROR_VALUE: Final = re.compile(r"#(?:N/A|[A-ZÀ-Ý/0]{2,12}[!?])\Z|#{2,}\Z")
+# In the words of English, French, German, Spanish and Italian spreadsheets.
+_ERROR_VALUE: Final = re.compile(r"#(?:N/A|N/D|NV|[¡¿]?[A-ZÀ-Ý/0]{2,12}[!?])\Z|#{2,}\Z")
 _FORMULA_TEXT: Final = re.compile(r'="')
 _EXPONENT: Final = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+\d+\Z")
 _PLACEHOLDER: Final = re.compile(r"(?:null|\(null\)|none|nil|n/a|\\n|-+)\Z", re.IGNORECASE)
@@ -38,7 +38,7 @@ _DATE: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})\Z", re.ASCII)
 _DAY_NUMBER: Final = re.compile(r"\d{4,6}(?:[.,]\d+)?\Z", re.ASCII)
 _FIRST_YEAR: Final = 1900
 _LISTED_IDS: Final = 20
-_MEMO_ENTRIES: Final = 10_000
+_MEMO_ENTRIES: Final = 40_000  # above the number of days on which living people were born
 
 
 class Memo(dict[str, str | Problem]):
@@ -69,7 +69,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 def clean(attribute: Attribute, raw: str) -> Cell:
     """Trim and normalise one cell and judge its characters; the rule of the attribute is not asked here."""
-    value = unicodedata.normalize("NFC", raw.strip(_EDGE))
+    value = unicodedata.normalize("NFC", raw.strip(EDGE))
     if not value:
         return Cell("")
     problems = tuple(_bad_characters(attribute, value))
@@ -98,17 +98,17 @@ def _bad_characters(attribute: Attribute, value: str) -> list[Problem]:  # noqa:
                 "9033",
                 name,
                 "is an error value of a spreadsheet; write the value itself",
-                f'"{value}" is an error value of a spreadsheet; write the value itself',
+                f'"{value[:80]}" is an error value of a spreadsheet; write the value itself',
             )
         ]
     if _FORMULA_TEXT.match(value):
         return [Problem("9033", name, 'is written as a formula (="..."); write the value without =" and "')]
     if attribute.rule is Rule.KEY and _EXPONENT.match(value):
         detail = "was damaged by a spreadsheet, which turned a long number into one like 1.2E+05; write all digits"
-        return [Problem("9033", name, detail, f'"{value}" {detail}')]
+        return [Problem("9033", name, detail, f'"{value[:80]}" {detail}')]
     if attribute.rule is Rule.KEY and _PLACEHOLDER.match(value):
         detail = "is a word that means nothing; write the user's unique id"
-        return [Problem("9033", name, detail, f'"{value}" {detail}')]
+        return [Problem("9033", name, detail, f'"{value[:80]}" {detail}')]
     if attribute.rule in (Rule.KEY, Rule.USER_NAME, Rule.EMAIL) and (hidden := _hidden(value)):
         return [Problem("9033", name, f"has the invisible character {_named(hidden)}; remove it")]
     return []

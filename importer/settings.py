@@ -9,6 +9,8 @@ from msgspec import Meta
 
 Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+_SPAN_UNITS_S = {"min": 60, "h": 3600, "d": 86400}
+
 Count = Annotated[int, Meta(gt=0)]
 
 
@@ -35,8 +37,12 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     name: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")]
     inbox: Text
+    companion: Literal["", "done", "sha256", "md5"] = ""  # users.csv waits for users.csv.done or the like
+    shrink_guard: Annotated[int, Meta(ge=0, le=100)] = 0  # percent of the last file's rows; less is held. 0: off
+    log_socket: str = ""  # where internal-sftp logs, relative to the folder above the inbox; "": not listened to
     failed_import_email: tuple[Text, ...] = ()
     receipts: bool = False  # mail clean runs too
+    expect_every: Annotated[str, Meta(pattern=r"\A([1-9][0-9]*(min|h|d))?\Z")] = ""  # "26h": late when none came
     columns: dict[str, str] = {}  # their header name -> attribute, or "" to ignore the column
     unknown_columns: Literal["refuse", "ignore"] = "refuse"
     fallback_encoding: str = ""  # "": none, a file that is not UTF-8 is refused
@@ -45,6 +51,12 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     short_rows: Literal["refuse", "pad"] = "refuse"
     limits: dict[str, Count] = {}  # attribute -> characters, in place of the table's
     required: tuple[str, ...] = ("first_name", "last_name", "email")  # on create
+
+    @property
+    def expected_s(self) -> float | None:
+        """Return `expect_every` in seconds, None when nothing is expected."""
+        digits = self.expect_every.rstrip("minhd")
+        return float(digits) * _SPAN_UNITS_S[self.expect_every[len(digits) :]] if digits else None
 
 
 class MailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

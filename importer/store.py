@@ -145,11 +145,13 @@ class Store:
 
     def copy_users(self, database: Path, client: str) -> None:
         """Take over the users of one client from another database, which is only read."""
-        with contextlib.closing(read_only(database)) as source:
-            rows = source.execute("SELECT * FROM users WHERE client = ?", (client,))
-            marks = ", ".join("?" * len(rows.description))
-            with self.transaction():
-                self.conn.executemany(f"INSERT INTO users VALUES ({marks})", rows)
+        columns = self.db.table("users").columns_dict
+        # The imports of that database are none of this one's: an equal id would be taken for the same import.
+        values = ", ".join("0" if name == "import_id" else name for name in columns)
+        marks = ", ".join("?" * len(columns))
+        with contextlib.closing(read_only(database)) as source, self.transaction():
+            rows = source.execute(f"SELECT {values} FROM users WHERE client = ?", (client,))
+            self.conn.executemany(f"INSERT INTO users ({', '.join(columns)}) VALUES ({marks})", rows)
 
     def close(self) -> None:
         """Close the connection; the last one out folds the write-ahead log into the database."""

@@ -1,42 +1,26 @@
 """
 A row to a user or to problems; pure.
 
-`Checker.check` has one answer for a row and two ways to it. The short way takes a row of which a few cheap tests show
-that nothing can be said against it; the long way, `_explain`, goes cell by cell and finds all there is to say.
-A property test holds the two together.
+There is one answer for a row and two ways to it. The short way, `Glance`, looks at many rows at once and passes those
+against which nothing can be said; the long way, `Checker.explain`, goes cell by cell and finds all there is to say.
 """
 
 from __future__ import annotations
 
-import operator
-import re
-from typing import Annotated, Any, Final
+import unicodedata
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 
 from importer import rules
 from importer.attributes import ATTRIBUTES, Attribute, Rule
+from importer.glance import Glance, User
 from importer.header import Header, unguarded
 from importer.model import FileRejected, Notice, Problem
-from importer.parse import Row
+from importer.parse import Row, Stretch
 from importer.settings import ClientSettings, ReferenceSettings
 
-# A user as it crosses to the database: the values of Checker.columns, None for "leave as it is", then the line.
-User = tuple[str | int | None, ...]
 CLEARED: Final = "\0"  # in place of a value: the attribute is emptied. NUL never stands in a file that was let in.
-
-# What must be looked at closely, found in the cells of a row joined by \x1e. Each alternative hangs on one leading
-# character, so that the search runs at about 2 ns a character.
-_UNTIDY: Final = re.compile(
-    r"""[\x00-\x1f\x7f#\ +](?:
-        (?<=[\x00-\x1d\x1f\x7f#])                                     # a control character, or "#REF!"
-      | (?<=\ )\x1e                                                   # a blank at the end of a cell
-      | (?<=\x1e)(?:\ |'+[=+\-@]|="|-+\x1e|(?:null|\(null\)|none|nil|n/a|\\n)\x1e)   # blank, guard, placeholder
-      | (?<=[eE]\+)\d                                                 # 1.2E+05
-    )""",
-    re.VERBOSE | re.IGNORECASE,
-)
 
 KEYS: Final = {"email": "email_key", "user_name": "user_name_key"}  # attribute -> column that makes it unique
 
@@ -51,6 +35,13 @@ class Rejected(msgspec.Struct, frozen=True):
     lacks: tuple[str, ...] = ()  # attributes that a new user would need
 
 
+class Judged(msgspec.Struct, frozen=True):
+    """What the rows of a stretch come to, by their positions in it."""
+
+    users: list[User | None]  # None: see `others`
+    others: dict[int, User | Rejected]  # rows that had to be looked at closely, in their order
+
+
 class Checker:
     """Judges the rows of one file."""
 
@@ -58,57 +49,32 @@ class Checker:
         self._header = header
         self._client = client
         self._width = header.width
+        self._clear_token = unicodedata.normalize("NFC", client.clear_token)
         self._attributes = tuple(ATTRIBUTES[name] for name in ATTRIBUTES if name in header.columns)
         names = tuple(attribute.name for attribute in self._attributes)
         self._keyed = tuple(name for name in KEYS if name in names)
         self.columns: tuple[str, ...] = (*names, *(KEYS[name] for name in self._keyed))
         judges = rules.judges(reference)
         self._judges = {attribute.name: judges.get(attribute.rule, str) for attribute in self._attributes}
+        self._always = ("unique_id",) if client.login_source else ("unique_id", "login_source")
         self._needed = tuple(name for name in client.required if name in names)
         self._absent = tuple(name for name in client.required if name not in names)
         self._notices: dict[tuple[str, str], tuple[int, int]] = {}
-        self._prepare_short_way()
+        self._needed_positions = tuple(names.index(name) for name in self._needed)
+        self._glance = Glance(header, client, self._judges, always=self._always, keyed=self._keyed)
 
-    def _prepare_short_way(self) -> None:
-        first = {attribute.name: self._header.columns[attribute.name][0] for attribute in self._attributes}
-        self._direct = all(len(columns) == 1 for columns in self._header.columns.values())
-        self._must_be_blank = tuple(index for index in self._header.nameless if index < self._width)
-        self._pick = operator.itemgetter(*first.values()) if len(first) > 1 else lambda cells: (cells[0],)
-        self._attribute_at = {first[attribute.name]: attribute for attribute in self._attributes}
-        self._memos = tuple(
-            (first[attribute.name], rules.Memo(self._judges[attribute.name]))
-            for attribute in self._attributes
-            if attribute.rule in (Rule.LOGIN_SOURCE, Rule.PROVINCE, Rule.USER_TYPE, Rule.LOCKER_TYPE, Rule.DATE)
-        )
-        self._email_at = first.get("email", -1)
-        self._key_positions = tuple(list(first).index(name) for name in self._keyed)
-        self._needed_positions = tuple(list(first).index(name) for name in self._needed)
-        always = ["unique_id"] if self._client.login_source else ["unique_id", "login_source"]
-        self._always_positions = tuple(list(first).index(name) for name in always if name in first)
-        self._shape = self._struct_of_lengths()
-
-    def _struct_of_lengths(self) -> Any:  # noqa: ANN401 - a struct type made at run time
-        """Return a struct type, one field a column, that msgspec converts a row of fitting lengths into."""
-        fields: list[tuple[str, Any]] = []
-        for index in range(self._width):
-            attribute = self._attribute_at.get(index)
-            limit = rules.limit_of(attribute, self._client) if attribute else 0
-            kind: Any = Annotated[str, Meta(max_length=limit)] if attribute else str
-            fields.append((f"c{index}", kind))
-        return msgspec.defstruct("Lengths", fields, array_like=True, gc=False)
-
-    def check(self, row: Row) -> User | Rejected:
+    def judge(self, stretch: Stretch) -> Judged:
         """
-        Return the user a row describes, or all that is wrong with it.
+        Say what each row comes to.
 
         Raises FileRejected header.unknown when a column without a name has content.
         """
-        user = self._short_way(row.cells)
-        return (*user, row.line) if user is not None else self._explain(row)
+        users, suspects = self._glance.users(stretch.lines, stretch.records)
+        return Judged(users, {position: self.explain(stretch.row(position)) for position in sorted(suspects)})
 
     def is_complete(self, user: User) -> bool:
         """Tell whether the user has all that is required to create it."""
-        return not self._absent and all(user[position] for position in self._needed_positions)
+        return not self._absent and all(map(user.__getitem__, self._needed_positions))
 
     def lacks(self, user: User) -> tuple[str, ...]:
         """Return the required attributes that keep the user from being created."""
@@ -126,75 +92,29 @@ class Checker:
             for (code, field), (rows, line) in sorted(self._notices.items(), key=lambda item: item[1][1])
         ]
 
-    # One straight line of tests, each 0.05 to 0.6 us: a function for each would cost more than the test.
-    def _short_way(self, cells: list[str]) -> User | None:  # noqa: C901, PLR0911, PLR0912
-        """Return the user of a row that a few tests show to be right; None when it needs a closer look."""
-        if len(cells) != self._width or not self._direct:
-            return None
-        joined = "\x1e".join(("", *cells, ""))
-        if _UNTIDY.search(joined) or (self._client.clear_token and self._client.clear_token in cells):
-            return None
-        if not joined.isascii():
-            cells = self._with_clean_letters(cells)
-        try:
-            msgspec.convert(cells, self._shape)
-        except msgspec.ValidationError:
-            return None
-        for index in self._must_be_blank:
-            if cells[index]:
-                return None
-        for index, memo in self._memos:
-            if text := cells[index]:
-                verdict = memo[text]
-                if not isinstance(verdict, str):
-                    return None
-                if verdict is not text:
-                    cells = [*cells[:index], verdict, *cells[index + 1 :]]
-        email = cells[self._email_at] if self._email_at >= 0 else ""
-        if email and not isinstance(self._judges["email"](email), str):
-            return None
-        values: list[str | None] = [cell or None for cell in self._pick(cells)]
-        for position in self._always_positions:
-            if not values[position]:
-                return None
-        for position in self._key_positions:
-            key = values[position]
-            values.append(key.casefold() if key else None)
-        return tuple(values)
-
-    def _with_clean_letters(self, cells: list[str]) -> list[str]:
-        """Return the cells with letters beyond ASCII normalised; [] when one of them needs a closer look."""
-        out = list(cells)
-        for index, cell in enumerate(cells):
-            if cell.isascii():
-                continue
-            attribute = self._attribute_at.get(index)
-            if attribute is None:
-                continue
-            cleaned = rules.clean(attribute, cell)
-            if cleaned.problems or cleaned.warnings:
-                return []
-            out[index] = cleaned.value
-        return out
-
-    def _explain(self, row: Row) -> User | Rejected:
-        """Go over the row cell by cell."""
+    def explain(self, row: Row) -> User | Rejected:
+        """Go over a row cell by cell; return the user it describes, or all that is wrong with it."""
         cells = self._fitted(row)
         if isinstance(cells, Rejected):
             return cells
         values: list[str | None] = []
         problems: list[Problem] = []
+        warnings: list[tuple[str, str]] = []
         for attribute in self._attributes:
-            value, wrong = self._value(attribute, cells, row.line)
+            value, wrong, doubtful = self._value(attribute, cells)
             values.append(value or None)
             problems += wrong
+            warnings += [(code, attribute.name) for code in doubtful]
         for name in self._keyed:
             key = values[self.columns.index(name)]
             values.append(key.casefold() if key else None)
         user = (*values, row.line)
         problems += self._blank_where_required(user)
         if problems:
-            return Rejected(row.line, row.cells, tuple(problems), user, self.lacks(user))
+            return Rejected(row.line, cells, tuple(problems), user, self.lacks(user))
+        for warning in warnings:
+            rows, first = self._notices.get(warning, (0, row.line))
+            self._notices[warning] = (rows + 1, first)
         return user
 
     def _fitted(self, row: Row) -> list[str] | Rejected:
@@ -214,28 +134,26 @@ class Checker:
             precise = f"the row has {len(cells)} fields, the header {width}; too many: " + ", ".join(
                 f'"{cell[:80]}"' for cell in surplus[:5]
             )
-            return Rejected(row.line, cells, (Problem("9003", "", detail, precise),))
+            return Rejected(row.line, cells[:width], (Problem("9003", "", detail, precise),))
         if len(cells) < width and self._client.short_rows == "refuse":
             detail = f"the row has fewer fields than the header's {width}; add the missing ones, blank if need be"
             precise = f"the row has {len(cells)} fields, the header {width}; add the missing ones, blank if need be"
             return Rejected(row.line, cells, (Problem("9003", "", detail, precise),))
         return (cells + [""] * (width - len(cells)))[:width]
 
-    def _value(self, attribute: Attribute, cells: list[str], line: int) -> tuple[str, list[Problem]]:
-        """Return the value of one attribute and all that is wrong with it."""
+    def _value(self, attribute: Attribute, cells: list[str]) -> tuple[str, list[Problem], list[str]]:
+        """Return the value of one attribute, all that is wrong with it, and the codes of what is doubtful."""
         name = attribute.name
-        if self._client.clear_token and cells[self._header.columns[name][0]].strip() == self._client.clear_token:
-            return self._cleared(attribute)
         found = [rules.clean(attribute, unguarded(cells[index])) for index in self._header.columns[name]]
         cell = next((each for each in found if each.value), found[0])
-        value, problems = cell.value, list(cell.problems)
+        value, problems, warnings = cell.value, list(cell.problems), list(cell.warnings)
         if not value:
-            return "", []
-        for code in cell.warnings:
-            self._note(code, name, line)
+            return "", [], []
+        if value == self._clear_token:
+            return (*self._cleared(attribute), [])
         limit = rules.limit_of(attribute, self._client)
-        # A province has one problem, not two: the remedy names the code to write.
-        if attribute.rule is not Rule.PROVINCE and (problem := rules.too_long(attribute, value, limit)):
+        # A province or a date has one problem, not two: the remedy says how to write it.
+        if attribute.rule not in (Rule.PROVINCE, Rule.DATE) and (problem := rules.too_long(attribute, value, limit)):
             problems.append(problem)
         if not problems:
             verdict = self._judges[name](value)
@@ -244,21 +162,17 @@ class Checker:
             else:
                 value = verdict
         if any(each.value and each.value.upper() != value.upper() for each in found):
-            self._note("columns.disagree", name, line)
-        return value, problems
+            warnings.append("columns.disagree")
+        return value, problems, warnings
 
     def _cleared(self, attribute: Attribute) -> tuple[str, list[Problem]]:
-        if attribute.name in ("unique_id", "login_source", *self._client.required):
-            return "", [rules.required(attribute.name)]
-        return CLEARED, []
+        if attribute.rule is Rule.KEY:
+            return "", []  # as if it were blank
+        is_required = attribute.name in ("login_source", *self._client.required)
+        return CLEARED, [rules.required(attribute.name)] if is_required else []
 
     def _blank_where_required(self, user: User) -> list[Problem]:
-        always = ["unique_id"] if self._client.login_source else ["unique_id", "login_source"]
-        return [rules.required(name) for name in always if not user[self.columns.index(name)]]
-
-    def _note(self, code: str, field: str, line: int) -> None:
-        rows, first = self._notices.get((code, field), (0, line))
-        self._notices[code, field] = (rows + 1, min(first, line))
+        return [rules.required(name) for name in self._always if not user[self.columns.index(name)]]
 
 
 def _letters(index: int) -> str:

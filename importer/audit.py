@@ -1,0 +1,157 @@
+"""Is what the database says sound in itself? Reads only; the answers are findings, sentences for the operator."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from importer.ledger import stamp
+
+_MAX_LINES: Final = 20  # of a damaged database; the first ones tell
+# A mail is tried at least every hour, and only so many leave in an hour.
+_OVERDUE: Final = timedelta(hours=6)
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is not as promised. Not `is_grave`: it mends itself, or is only worth knowing."""
+
+    check: str  # "archive.missing": what was looked at, and how it was
+    text: str
+    client: str = ""
+    is_grave: bool = True
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What the ledger says about the files of one import."""
+
+    id: int
+    claim_id: str
+    client: str
+    file: str
+    archive: bytes  # name in `.bak`
+    sha256: str  # "" for a file too large to be read
+    size_bytes: int
+    failed: int
+    is_archived: bool
+
+    @property
+    def answers(self) -> tuple[bytes, ...]:
+        """Return the names of what lies beside the archive."""
+        stem = self.archive.removesuffix(b".csv")
+        return (stem + b".result.txt", *([stem + b".failed.csv"] if self.failed else []))
+
+    def __str__(self) -> str:
+        return f"import {self.id} ({self.file})"
+
+
+def records(conn: sqlite3.Connection) -> list[Record]:
+    """Return the whole ledger, oldest first."""
+    rows = conn.execute(
+        """SELECT id, claim_id, client, file, archive, sha256, size_bytes, failed, archived_at IS NOT NULL
+           FROM imports ORDER BY id"""
+    )
+    return [
+        Record(
+            id=row[0],
+            claim_id=row[1],
+            client=row[2],
+            file=row[3],
+            archive=row[4],
+            sha256=row[5],
+            size_bytes=row[6],
+            failed=row[7],
+            is_archived=bool(row[8]),
+        )
+        for row in rows
+    ]
+
+
+def database_findings(conn: sqlite3.Connection, *, quick: bool) -> Iterator[Finding]:
+    """Yield damage of the database file; `quick`: without comparing each index with its table."""
+    pragma = "quick_check" if quick else "integrity_check"
+    for (line,) in conn.execute(f"PRAGMA {pragma}({_MAX_LINES})"):
+        if line != "ok":
+            yield Finding(check="database.damaged", text=f"The database is damaged: {line}. Restore it from a backup.")
+    for table, rowid, parent, _ in conn.execute("PRAGMA foreign_key_check").fetchmany(_MAX_LINES):
+        yield Finding(
+            check="database.dangling", text=f"Row {rowid} of {table} points to a row of {parent} that is not there."
+        )
+
+
+# What each query finds should not be; its columns fill the sentence.
+_LEDGER_CHECKS: Final = {
+    "ledger.doubled": (
+        "SELECT client, group_concat(id, ' and ') FROM imports GROUP BY client, archive HAVING count(*) > 1",
+        "Imports {1} say that the same file in .bak is theirs.",
+    ),
+    "ledger.silent": (
+        """SELECT client, id, file FROM imports WHERE (failed > 0 OR outcome = 'refused')
+           AND NOT EXISTS (SELECT 1 FROM import_problems WHERE import_id = imports.id)""",
+        "Import {1} ({2}) failed, and no problem of it is recorded.",
+    ),
+    "users.unexplained": (
+        """SELECT client, count(*) FROM users WHERE import_id NOT IN (SELECT id FROM imports)
+           OR created_import NOT IN (SELECT id FROM imports) GROUP BY client""",
+        "{1} users were written by an import that the ledger does not have.",
+    ),
+    "users.doubled_email": (
+        """SELECT client, count(*) FROM (SELECT client FROM users WHERE email_key IS NOT NULL
+           GROUP BY client, email_key HAVING count(*) > 1) GROUP BY client""",
+        "{1} e-mail addresses belong to more than one user.",
+    ),
+    "users.doubled_user_name": (
+        """SELECT client, count(*) FROM (SELECT client FROM users WHERE user_name_key IS NOT NULL
+           GROUP BY client, user_name_key HAVING count(*) > 1) GROUP BY client""",
+        "{1} user names belong to more than one user.",
+    ),
+}
+_OUTBOX_CHECKS: Final = {
+    "mail.empty": (
+        """SELECT client, id FROM outbox
+           WHERE state IN ('waiting', 'dead') AND (length(body) = 0 OR json_array_length(recipients) = 0)""",
+        "Mail {1} is to be sent and has no content or no recipient. `rosterd mail drop {1}` removes it.",
+    ),
+    "mail.unexplained": (
+        """SELECT client, id FROM outbox
+           WHERE claim_id <> '' AND NOT EXISTS (SELECT 1 FROM imports WHERE imports.claim_id = outbox.claim_id)""",
+        "Mail {1} tells of an import that the ledger does not have.",
+    ),
+    "mail.lost": (
+        """SELECT client, id FROM outbox AS part WHERE state = 'joined' AND NOT EXISTS (
+             SELECT 1 FROM outbox AS whole WHERE whole.id = part.joined_into AND whole.state <> 'joined')""",
+        "Mail {1} was joined into another, which is not there.",
+    ),
+    "mail.undated": (
+        "SELECT client, id FROM outbox WHERE state = 'sent' AND sent_at IS NULL",
+        "Mail {1} was sent, and nobody knows when.",
+    ),
+}
+
+
+def ledger_findings(conn: sqlite3.Connection) -> Iterator[Finding]:
+    """Yield where ledger, problems and users contradict each other."""
+    yield from _contradictions(conn, _LEDGER_CHECKS)
+
+
+def outbox_findings(conn: sqlite3.Connection, now: datetime) -> Iterator[Finding]:
+    """Yield mail that cannot be sent as it is, and mail that was not."""
+    yield from _contradictions(conn, _OUTBOX_CHECKS)
+    for client, id_, reason in conn.execute("SELECT client, id, last_error FROM outbox WHERE state = 'dead'"):
+        text = f"Mail {id_} was given up ({reason}). `rosterd mail retry {id_}` tries it again, `drop` removes it."
+        yield Finding(check="mail.dead", client=client, text=text)
+    overdue = conn.execute(
+        "SELECT client, id, last_error FROM outbox WHERE state = 'waiting' AND due_at < ?", (stamp(now - _OVERDUE),)
+    )
+    for client, id_, reason in overdue:
+        text = f"Mail {id_} should have been tried long ago{f' ({reason})' if reason else ''}. Does the daemon run?"
+        yield Finding(check="mail.overdue", client=client, text=text, is_grave=False)
+
+
+def _contradictions(conn: sqlite3.Connection, checks: dict[str, tuple[str, str]]) -> Iterator[Finding]:
+    for check, (query, sentence) in checks.items():
+        for row in conn.execute(query):
+            yield Finding(check=check, client=row[0], text=sentence.format(*row))

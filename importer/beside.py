@@ -1,0 +1,157 @@
+"""
+The examination of a large file in a process beside ours: while one reads and judges, the other records.
+
+The two meet at a pipe. The process is started, never forked, because the daemon has threads; it is handed the open
+file and the terms, and answers in frames: batches, then the findings, or why the file is refused. It ends with its
+work, or when nobody reads the pipe any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import marshal
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import msgspec
+
+from importer.examine import Batch, Examination, Findings, Terms
+from importer.model import FileRejected, Problem
+from importer.validate import Rejected
+
+# Below, starting a process (0.1 s) takes longer than it saves.
+_MIN_BYTES: Final = 4 << 20
+# Room for several batches: with the usual 64 KiB the two would wait for each other at every one.
+_PIPE_BYTES: Final = 1 << 20
+_LENGTH_BYTES: Final = 8
+_MARSHAL_VERSION: Final = 2  # the newer ones look for equal values, which costs more than it saves
+
+Frame = dict[str, Any]
+
+
+def batches(examination: Examination) -> Generator[Batch, None, None]:
+    """
+    Yield the batches of an examination, examined here or, if the file is large, in a process beside.
+
+    Raises FileRejected as `Examination.batches` does; ChildProcessError when the process ends before its work.
+    """
+    if examination.terms.found.size_bytes < _MIN_BYTES:
+        yield from examination.batches()
+        return
+    with _started(examination.raw, examination.terms) as frames:
+        for frame in frames:
+            if refusal := frame.get("refusal"):
+                raise FileRejected(*refusal[:2], line=refusal[2])
+            if findings := frame.get("findings"):
+                examination.findings = msgspec.json.decode(findings, type=Findings)
+                return
+            yield _unpacked(frame)
+    raise ChildProcessError("the process that examines the file ended before its work")
+
+
+@contextlib.contextmanager
+def _started(raw: BinaryIO, terms: Terms) -> Iterator[Iterator[Frame]]:
+    """Start the process, yield what it answers; it is gone afterwards, whatever happened."""
+    # Its standard error is closed: the values of a traceback could be those of a user.
+    with subprocess.Popen(  # noqa: S603 - this very module
+        [sys.executable, "-m", __name__, str(raw.fileno())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(raw.fileno(),),
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+    ) as process:
+        assert process.stdin is not None  # noqa: S101 - both are pipes
+        assert process.stdout is not None  # noqa: S101
+        try:
+            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
+                stdin.write(msgspec.json.encode(terms))
+            yield _frames(process.stdout.fileno())
+        finally:
+            process.kill()
+
+
+def _frames(fd: int) -> Iterator[Frame]:
+    while len(head := _read(fd, _LENGTH_BYTES)) == _LENGTH_BYTES:
+        length = int.from_bytes(head)
+        if len(body := _read(fd, length)) < length:
+            return
+        yield marshal.loads(body)  # noqa: S302 - written by this module, in a process that we started
+
+
+def _read(fd: int, length: int) -> bytes:
+    """Read that many bytes in pieces as large as there are; nothing, or less, when the other side has ended."""
+    pieces = []
+    while length and (piece := os.read(fd, length)):
+        pieces.append(piece)
+        length -= len(piece)
+    return b"".join(pieces)
+
+
+def _packed(batch: Batch) -> Frame:
+    """Return the batch in plain values, as marshal takes them."""
+    return {
+        "complete": batch.complete,
+        "partial": [_plain(row) for row in batch.partial],
+        "rejected": [_plain(row) for row in batch.rejected],
+        "retracted": batch.retracted,
+    }
+
+
+def _plain(row: Rejected) -> tuple[Any, ...]:
+    problems = [msgspec.structs.astuple(problem) for problem in row.problems]
+    return (row.line, row.cells, problems, row.user, row.lacks)
+
+
+def _unpacked(frame: Frame) -> Batch:
+    partial, rejected = (
+        [
+            Rejected(line, cells, tuple(Problem(*each) for each in problems), *rest)
+            for line, cells, problems, *rest in rows
+        ]
+        for rows in (frame["partial"], frame["rejected"])
+    )
+    return Batch(frame["complete"], partial, rejected, frame["retracted"])
+
+
+def _answer(raw: BinaryIO, terms: Terms) -> Iterator[Frame]:
+    """Yield all that is to be said about a file."""
+    try:
+        examination = Examination(raw, terms.found, terms.limits, terms.client, terms.reference)
+        for batch in examination.batches():
+            yield _packed(batch)
+    except FileRejected as rejected:
+        yield {"refusal": (rejected.code, rejected.detail, rejected.line)}
+    else:
+        yield {"findings": msgspec.json.encode(examination.findings)}
+
+
+def _main() -> None:
+    """Examine the file whose handle the command line names, on the terms that come in."""
+    # Signals of a terminal or of a stop reach both processes; what becomes of the work is for the other to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    terms = msgspec.json.decode(sys.stdin.buffer.read(), type=Terms)
+    with open(int(sys.argv[1]), "rb", buffering=0) as raw, open(sys.stdout.fileno(), "wb", buffering=0) as out:
+        for frame in _answer(raw, terms):
+            body = marshal.dumps(frame, _MARSHAL_VERSION)
+            for part in (len(body).to_bytes(_LENGTH_BYTES), body):
+                _write(out.fileno(), part)
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+if __name__ == "__main__":
+    _main()

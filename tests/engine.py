@@ -1,0 +1,230 @@
+"""Drives the importer without a daemon: bytes in, everything a client and an operator would see out."""
+
+from __future__ import annotations
+
+import csv
+import email
+import email.policy
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from importer.attributes import ATTRIBUTES, REPORT_NAMES
+from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim, Notice, Receipt, Tally
+from importer.pipeline import Importer
+from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
+from importer.store import Store
+
+CLIENT = "acme"
+MAILBOX = "registrar@acme.example.org"
+ARCHIVE = b"users.20261122T074205Z.csv"
+HEADER = "unique_id,login_source,first_name,last_name,email,user_name"
+
+User = dict[str, str]
+
+
+class Mail(msgspec.Struct, frozen=True):
+    """One mail as its reader has it."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    subject: str
+    text: str
+    attachments: dict[str, bytes]
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What one file led to."""
+
+    receipt: Receipt
+    text: str
+    failed: bytes
+    mail: Mail | None
+
+    @property
+    def tally(self) -> Tally:
+        """Return the counts."""
+        return self.receipt.tally
+
+    @property
+    def code(self) -> str:
+        """Return the code of the refusal, "" when there is none."""
+        return self.receipt.refusal.code if self.receipt.refusal else ""
+
+    @property
+    def detail(self) -> str:
+        """Return what the refusal says."""
+        return self.receipt.refusal.detail if self.receipt.refusal else ""
+
+    @property
+    def warnings(self) -> dict[str, Notice]:
+        """Return the warnings by their codes."""
+        return {notice.code: notice for notice in self.receipt.warnings}
+
+    @property
+    def failed_rows(self) -> list[dict[str, str]]:
+        """Return the failed CSV as a spreadsheet reads it."""
+        if not self.failed:
+            return []
+        first, _, _ = self.failed.decode("utf-8-sig").partition("\n")
+        delimiter = next(each for each in ",;\t|" if f'"{each}"' in first)
+        text = io.StringIO(self.failed.decode("utf-8-sig"), newline="")
+        return list(csv.DictReader(text, delimiter=delimiter, strict=True))
+
+    @property
+    def codes(self) -> dict[int, str]:
+        """Return the codes of each failed row by its line, as the failed CSV has them."""
+        return {int(row["import_line"]): row["import_code"] for row in self.failed_rows}
+
+    @property
+    def reasons(self) -> dict[int, str]:
+        """Return the reasons of each failed row by its line."""
+        return {int(row["import_line"]): row["import_reason"] for row in self.failed_rows}
+
+
+class Engine:
+    """One installation's importer on a real database; `client` and `reference` are the settings of this test."""
+
+    def __init__(self, folder: Path, **client: Any) -> None:  # noqa: ANN401 - the fields of ClientSettings
+        self.folder = folder
+        self.store = Store.open(folder / "rosterd.db")
+        self.client = ClientSettings(name=CLIENT, inbox="/srv/sftp/acme", failed_import_email=(MAILBOX,), **client)
+        self.reference = ReferenceSettings()
+        self.limits = FileSettings()
+        self.mail_settings = MailSettings(reply_to="rosterd@host.example.org")
+        self._files = 0
+
+    def close(self) -> None:
+        """Close the database."""
+        self.store.close()
+
+    def settings(self, **changed: Any) -> Engine:  # noqa: ANN401 - likewise
+        """Change settings of the client from now on."""
+        self.client = msgspec.structs.replace(self.client, **changed)
+        return self
+
+    def emptied(self) -> Engine:
+        """Forget all users."""
+        self.store.conn.execute("DELETE FROM users")
+        return self
+
+    def importer(self) -> Importer:
+        """Return what imports files here."""
+        return Importer(self.store, file=self.limits, reference=self.reference, mail=self.mail_settings)
+
+    def file(self, *lines: str, name: str = "users.csv") -> Result:
+        """Import a file of these lines, each ended by a line feed."""
+        return self.upload("".join(f"{line}\n" for line in lines).encode(), name=name)
+
+    def rows(self, *lines: str, header: str = HEADER) -> Result:
+        """Import a file of these rows below a header."""
+        return self.file(header, *lines)
+
+    def upload(self, content: bytes | Path, *, name: str = "users.csv") -> Result:
+        """Import a file of these bytes, or this file, which is moved."""
+        with self.claimed(content, name=name) as claim:
+            receipt = self.importer().import_file(claim, self.client)
+            return self._result(receipt)
+
+    @contextmanager
+    def claimed(self, content: bytes | Path, *, name: str = "users.csv") -> Iterator[Claim]:
+        """Yield a claim of a file with this content, as the intake hands it over."""
+        self._files += 1
+        claim_id = f"20261122T074205Z-{self._files:08x}"
+        folder = self.folder / claim_id
+        folder.mkdir()
+        if isinstance(content, Path):
+            content.rename(folder / name)
+        else:
+            (folder / name).write_bytes(content)
+        found = (folder / name).stat()
+        folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield Claim(
+                claim_id=claim_id,
+                client=self.client.name,
+                name=os.fsencode(name),
+                folder_fd=folder_fd,
+                archive=ARCHIVE,
+                device=found.st_dev,
+                inode=found.st_ino,
+                size_bytes=found.st_size,
+                mtime_ns=found.st_mtime_ns,
+                claimed_at=datetime.now(UTC),
+            )
+        finally:
+            os.close(folder_fd)
+
+    def _result(self, receipt: Receipt) -> Result:
+        folder = self.folder / receipt.claim.claim_id
+        failed = folder / os.fsdecode(FAILED_DRAFT)
+        return Result(
+            receipt=receipt,
+            text=unwrapped((folder / os.fsdecode(RESULT_DRAFT)).read_text()),
+            failed=failed.read_bytes() if failed.exists() else b"",
+            mail=self.mail(receipt.claim.claim_id),
+        )
+
+    def mail(self, claim_id: str) -> Mail | None:
+        """Return the mail about a claim, None when there is none."""
+        row = self.store.conn.execute(
+            "SELECT recipients, subject, body FROM outbox WHERE claim_id = ?", (claim_id,)
+        ).fetchone()
+        if row is None:
+            return None
+        message = email.message_from_bytes(row[2], policy=email.policy.default)
+        body = message.get_body(("plain",))
+        return Mail(
+            sender=str(message["From"]),
+            recipients=tuple(msgspec.json.decode(row[0], type=list[str])),
+            subject=row[1],
+            text=unwrapped(body.get_content() if body else ""),
+            attachments={
+                part.get_filename(""): cast("bytes", part.get_payload(decode=True))
+                for part in message.iter_attachments()
+            },
+        )
+
+    def users(self, *names: str) -> dict[str, User]:
+        """Return the users of the client by unique id: these attributes, or all that are not empty."""
+        rows = self.store.db.query("SELECT * FROM users WHERE client = ?", (self.client.name,))
+        return {
+            row["unique_id"]: {name: row[name] for name in names or ATTRIBUTES if row[name] is not None} for row in rows
+        }
+
+    def column(self, name: str) -> dict[str, str | None]:
+        """Return one attribute of every user by unique id."""
+        return {unique_id: user.get(name) for unique_id, user in self.users(name).items()}
+
+
+def corrected(result: Result, **cells: str) -> bytes:
+    """Return the failed CSV as its author uploads it again, with these cells of every row put right."""
+    rows = [row | cells for row in result.failed_rows]
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().encode("utf-8-sig")
+
+
+def without_report(row: dict[str, str]) -> list[str]:
+    """Return the cells of a row of the failed CSV that came from the upload."""
+    return [cell for name, cell in row.items() if name not in REPORT_NAMES]
+
+
+def unwrapped(text: str) -> str:
+    """Return a text with its line breaks as blanks, so that a test can look for a sentence."""
+    return " ".join(text.split())
+
+
+def table(rows: Sequence[Sequence[str]], *, delimiter: str = ",", line_end: str = "\r\n") -> str:
+    """Return the rows as the csv module writes them."""
+    out = io.StringIO(newline="")
+    csv.writer(out, delimiter=delimiter, lineterminator=line_end).writerows(rows)
+    return out.getvalue()

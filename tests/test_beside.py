@@ -1,0 +1,109 @@
+"""Tests of importer/beside.py: the process beside, as the pipeline uses it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from importer import beside
+from importer.examine import Batch, Examination
+from importer.model import FileRejected
+from importer.parse import survey
+from importer.settings import ClientSettings, FileSettings, ReferenceSettings
+
+HEADER = "unique_id,login_source,first_name,last_name,email\n"
+
+
+@pytest.fixture(autouse=True)
+def _any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "_MIN_BYTES", 0)
+
+
+@contextlib.contextmanager
+def examination(folder: Path, text: str) -> Iterator[Examination]:
+    (folder / "users.csv").write_text(HEADER + text, newline="")
+    with (folder / "users.csv").open("rb", buffering=0) as raw:
+        limits = FileSettings()
+        client = ClientSettings(name="acme", inbox="/")
+        yield Examination(raw, survey(raw, limits), limits, client, ReferenceSettings())
+
+
+def everything(batches: Iterator[Batch]) -> tuple[object, ...]:
+    """Return what all batches hold, in the order of the file: in which order rows come differs from run to run."""
+    taken = list(batches)
+    return (
+        sorted((user for batch in taken for user in batch.complete), key=lambda user: int(user[-1] or 0)),
+        sorted((row for batch in taken for row in batch.partial), key=lambda row: row.line),
+        sorted((row for batch in taken for row in batch.rejected), key=lambda row: row.line),
+        {unique_id for batch in taken for unique_id in batch.retracted},
+    )
+
+
+def users(count: int) -> str:
+    return "".join(f"S{n},OPSCOM,Zoé,Lee,zoe{n}@example.org\n" for n in range(count))
+
+
+def children() -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()]
+
+
+def test_the_process_beside_answers_as_we_do(tmp_path: Path) -> None:
+    """Users, rejected rows, retracted ids, counts and warnings are those of an examination at home."""
+    text = (
+        users(2500)
+        + 'S7,OPSCOM,Bob,"Le\ne",b\nS8,X\n,,\nS9,OPSCOM,Zoé,Lee,zoe9@example.org\nS1,OPSCOM,,,\nT,OPSCOM,N/A,,\n'
+    )
+    with examination(tmp_path, text) as here, examination(tmp_path, text) as there:
+        assert everything(here.batches()) == everything(beside.batches(there))
+        assert here.findings == there.findings
+        assert there.findings.repeated
+        assert there.findings.notices
+        assert not children()
+
+
+def test_a_refusal_comes_across(tmp_path: Path) -> None:
+    """A file that breaks in the middle is refused with code, place and remedy as at home."""
+    text = users(2500) + 'S9999,OPSCOM,"Ann"x,Lee,a@example.org\n'
+    with examination(tmp_path, text) as here, pytest.raises(FileRejected) as expected:
+        list(here.batches())
+    with examination(tmp_path, text) as there, pytest.raises(FileRejected) as refused:
+        list(beside.batches(there))
+    assert vars(expected.value) == vars(refused.value)
+    assert refused.value.code == "csv.quoting"
+
+
+def test_a_killed_process_is_trouble_of_the_host(tmp_path: Path) -> None:
+    """When the process is killed half-way the import fails as for a broken disk, and is tried again later."""
+    with examination(tmp_path, users(50_000)) as there:
+        batches = beside.batches(there)
+        next(batches)
+        [pid] = children()
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(ChildProcessError):
+            list(batches)
+
+
+def test_an_import_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
+    """Whoever stops taking batches ends the process."""
+    with examination(tmp_path, users(50_000)) as there:
+        batches = beside.batches(there)
+        next(batches)
+        assert children()
+        batches.close()
+        assert not children()
+
+
+def test_a_stop_signal_does_not_end_the_process(tmp_path: Path) -> None:
+    """A signal to the whole process group leaves the decision to the importer."""
+    with examination(tmp_path, users(50_000)) as there:
+        batches = beside.batches(there)
+        first = next(batches)
+        [pid] = children()
+        os.kill(pid, signal.SIGTERM)
+        assert 50_000 == len(first.complete) + sum(len(batch.complete) for batch in batches)

@@ -1,0 +1,109 @@
+"""Memory: whatever is uploaded, it ends in an answer before memory is spent."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from importer.parse import Completeness
+
+REPOSITORY = Path(__file__).parents[1]
+HEADER = b"unique_id,login_source,first_name,last_name,email\n"
+ROW = b"%07d,OPSCOM,Ann,Lee,a%d@example.org\n"
+MIB = 1 << 20
+MAX_RESIDENT = 256 * MIB
+
+# A process of its own for each file: what it held at most is what the system counted of it.
+IMPORT = """
+import contextlib, json, resource, sys
+from pathlib import Path
+from importer.parse import completeness
+from importer.settings import ClientSettings
+from tests.engine import Engine
+file, folder = map(Path, sys.argv[1:])
+with file.open("rb", buffering=0) as raw:
+    ending = completeness(raw, ClientSettings(name="acme", inbox="/srv"))
+with contextlib.closing(Engine(folder)) as engine:
+    with engine.claimed(file) as claim:
+        receipt = engine.importer().import_file(claim, engine.client)
+resident = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+refusal = receipt.refusal
+print(json.dumps([ending, refusal and refusal.code, refusal and refusal.detail, resident * 1024]))
+"""
+
+
+def long_line(file: Path) -> None:
+    """Write a line of 400 MB, of which only the beginning is ever looked at."""
+    file.write_bytes(HEADER + b"1,OPSCOM," + b"x" * (3 * MIB))
+    os.truncate(file, 400 * MIB)
+
+
+def many_columns(file: Path) -> None:
+    """Write 50 million columns likewise."""
+    file.write_bytes(b"unique_id" + b"," * (3 * MIB))
+    os.truncate(file, 50_000_000)
+
+
+def columns_within_a_line(file: Path) -> None:
+    """Write as many columns as fit a line, each with a name."""
+    file.write_bytes(HEADER.strip() + b",x" * 500_000 + b"\n" + b"1,2" * 300_000 + b"\n")
+
+
+def open_quote(file: Path) -> None:
+    """Write a quotation mark that is never closed, and rows after it."""
+    with file.open("wb") as out:
+        out.write(HEADER + b'1,OPSCOM,"Ann,Lee,a@example.org\n')
+        out.writelines(ROW % (n, n) for n in range(500_000))
+
+
+def open_quote_in_the_header(file: Path) -> None:
+    """Write the same with the mark in the very first place."""
+    with file.open("wb") as out:
+        out.write(b'"' + HEADER)
+        out.writelines(ROW % (n, n) for n in range(100_000))
+
+
+def huge(file: Path) -> None:
+    """Make a file of 1 TiB that takes no space."""
+    file.write_bytes(HEADER)
+    os.truncate(file, 1 << 40)
+
+
+def zeros(file: Path) -> None:
+    """Make a file of 512 MiB of which the content was lost."""
+    file.write_bytes(HEADER)
+    os.truncate(file, 512 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("write", "code", "told"),
+    [
+        (long_line, "limit.line", "line 2: it has more than 1,048,576 bytes"),
+        (many_columns, "limit.line", "line 1: it has more than 1,048,576 bytes"),
+        (columns_within_a_line, "limit.columns", "500,005 columns; at most 256 are taken"),
+        (open_quote, "limit.cell", "line 2, column 3: the cell that begins here"),
+        (open_quote_in_the_header, "limit.cell", "line 1"),
+        (huge, "limit.file", "1,099,511,627,776 bytes; at most 1,073,741,824 are taken"),
+        (zeros, "encoding.nul", "line 2: NUL at byte 50"),
+    ],
+)
+def test_memory_stays_bounded(tmp_path: Path, write: Callable[[Path], None], code: str, told: str) -> None:
+    """A file far beyond a limit is answered by that limit, with less than 256 MiB resident in all processes."""
+    file = tmp_path / "upload"
+    write(file)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT, file, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        check=True,
+    )
+    found_ending, found_code, detail, resident = json.loads(done.stdout)
+    assert (Completeness.WHOLE, code) == (found_ending, found_code)
+    assert told in detail
+    assert resident < MAX_RESIDENT

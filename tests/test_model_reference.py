@@ -1,0 +1,147 @@
+"""The engine against a model of what it promises: users and counts over any sequence of files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from importer import record
+from importer.model import Tally
+from tests.engine import Engine, User, table
+
+CLEAR = "CLEAR"
+REQUIRED = {"email": "9016", "first_name": "9017"}
+UNIQUE = {"email": "9019", "user_name": "9020"}
+CELLS = {
+    "unique_id": st.sampled_from(["1", "2", "3", "4", "5", "a", "A", ""]),
+    "email": st.sampled_from(["a@example.org", "A@example.org", "b@example.org", "c@example.org", "bad", "", CLEAR]),
+    "user_name": st.sampled_from(["u", "U", "v", "w", "", CLEAR]),
+    "first_name": st.sampled_from(["Ann", "Bob", "Ann", "Bob", "", CLEAR]),
+    "city": st.sampled_from(["Hull", "", CLEAR]),
+}
+File = tuple[Sequence[str], Sequence[Sequence[str]]]  # names of columns, rows
+Failures = dict[int, set[str]]  # line -> codes
+
+
+class Model:
+    """Users by id, and what a file does to them."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, User] = {}
+
+    def apply(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Tally, Failures]:
+        """Import a file; return its counts and the codes of its failed rows."""
+        said = {line: dict(zip(columns, row, strict=True)) for line, row in enumerate(rows, 2) if any(row)}
+        ids = {line: row["unique_id"] for line, row in said.items()}
+        contents = {line: tuple(sorted(row.items())) for line, row in said.items()}
+        repeated = {line for line in said if ids[line] and contents[line] in [contents[n] for n in said if n < line]}
+        clashing = {line for line in said if ids[line] and len({contents[n] for n in said if ids[n] == ids[line]}) > 1}
+        failures = {line: self._own_problems(row) for line, row in said.items() if line not in repeated - clashing}
+        for line in clashing:
+            failures[line].add("9022")
+        for line, codes in failures.items():
+            if not codes and ids[line] not in self.users:
+                codes |= _lacks(columns, said[line])  # noqa: PLW2901 - the set in the dict
+        before, at = self.users, {ids[line]: line for line in failures if not failures[line]}
+        self.users = before | {each: _merged(before.get(each, {}), said[line]) for each, line in at.items()}
+        while claims := self._claims(before, at):
+            for each, codes in claims.items():
+                failures[at.pop(each)] |= codes
+            self.users = before | {each: self.users[each] for each in at}
+        failed = {line: codes for line, codes in failures.items() if codes}
+        for line, codes in failed.items():
+            codes |= self._more_problems(columns, said[line])  # noqa: PLW2901 - the set in the dict
+        changed = Counter("new" if each not in before else before[each] != self.users[each] for each in at)
+        tally = Tally(
+            created=changed["new"],
+            updated=changed[True],
+            unchanged=changed[False],
+            failed=len(failed),
+            repeated=len(repeated - clashing),
+        )
+        return tally, failed
+
+    def _own_problems(self, row: User) -> set[str]:
+        cleared = {code for name, code in REQUIRED.items() if row.get(name) == CLEAR}
+        return (
+            cleared | ({"9013"} if not row["unique_id"] else set()) | ({"9033"} if row.get("email") == "bad" else set())
+        )
+
+    def _claims(self, before: dict[str, User], applied: dict[str, int]) -> dict[str, set[str]]:
+        """Return the users of this file that took what another user has as well."""
+        claims: dict[str, set[str]] = {}
+        for name, code in UNIQUE.items():
+            holders = Counter(_key(user, name) for user in self.users.values())
+            for each in applied:
+                value = _key(self.users[each], name)
+                if value and holders[value] > 1 and value != _key(before.get(each, {}), name):
+                    claims.setdefault(each, set()).add(code)
+        return claims
+
+    def _more_problems(self, columns: Sequence[str], row: User) -> set[str]:
+        """Return what the state after the file says against a row that failed."""
+        others = [user for each, user in self.users.items() if each != row["unique_id"]]
+        taken = {
+            code for n, code in UNIQUE.items() if _key(row, n) and _key(row, n) in [_key(each, n) for each in others]
+        }
+        return taken if row["unique_id"] in self.users else taken | _lacks(columns, row)
+
+
+def _lacks(columns: Sequence[str], row: User) -> set[str]:
+    known = set(columns) if not row["unique_id"] else set(REQUIRED)
+    return {code for name, code in REQUIRED.items() if name in known and row.get(name, "") in ("", CLEAR)}
+
+
+def _merged(old: User, row: User) -> User:
+    merged = old | {name: value for name, value in row.items() if value}
+    return {name: value for name, value in merged.items() if value != CLEAR}
+
+
+def _key(user: User, name: str) -> str:
+    return user.get(name, "").casefold()
+
+
+@st.composite
+def files(draw: st.DrawFn) -> File:
+    """Draw a file: some columns in some order, some rows."""
+    columns = ["unique_id", *draw(st.lists(st.sampled_from(["email", "user_name", "first_name", "city"]), unique=True))]
+    return columns, draw(st.lists(st.tuples(*(CELLS[name] for name in columns)), max_size=7))
+
+
+@pytest.fixture(params=[(5000, 4 << 20), (0, 0)], ids=["as small files", "as large files"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """Yield an engine for all examples, which treats small files in both of the ways it has."""
+    probe_rows, load_bytes = request.param
+    monkeypatch.setattr(record, "_PROBE_ROWS", probe_rows)
+    monkeypatch.setattr(record, "_LOAD_MIN_BYTES", load_bytes)
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # two thousand files, and none has to outlive this test
+    with contextlib.closing(
+        Engine(tmp_path, login_source="OPSCOM", required=tuple(REQUIRED), clear_token=CLEAR)
+    ) as engine:
+        engine.store.conn.execute("PRAGMA synchronous = OFF")
+        yield engine.settings(failed_import_email=())
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(sequence=st.lists(files(), min_size=1, max_size=4))
+def test_any_sequence_of_files(shared: Engine, sequence: list[File]) -> None:
+    """Counts, codes of failed rows and the users that result are those of the model, file after file."""
+    engine, model = shared.emptied(), Model()
+    for columns, rows in sequence:
+        result = engine.upload(table([columns, *rows], line_end="\n").encode())
+        tally, failures = model.apply(columns, rows)
+        assert tally == result.tally
+        assert failures == {line: set(codes.split("; ")) for line, codes in result.codes.items()}
+        assert model.users == {
+            unique_id: {name: value for name, value in user.items() if name != "login_source"}
+            for unique_id, user in engine.users().items()
+        }

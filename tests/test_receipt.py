@@ -1,0 +1,294 @@
+"""What the client gets back: failed CSV, result text, mail."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from importer.attributes import ATTRIBUTES, REPORT_NAMES
+from importer.codes import CODES, Level
+from importer.header import unguarded
+from importer.receipt import guarded
+from importer.settings import MailSettings
+from tests.engine import HEADER, MAILBOX, Engine, corrected, table, without_report
+
+GOOD = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"
+
+
+# -- the failed CSV ------------------------------------------------------------------------------------------------
+
+
+def test_the_failed_csv_to_the_byte(engine: Engine) -> None:
+    """UTF-8 with its mark, CRLF, all quoted, the upload's columns and cells in order, then what is wrong."""
+    result = engine.file(
+        "unique_id;email;last_name;first_name;login_source", "S1;ann(at)example.org;Lee; Zoé;OPSCOM", "S2;;;;"
+    )
+    expected = (
+        '"unique_id";"email";"last_name";"first_name";"login_source";'
+        '"import_line";"import_code";"import_field";"import_reason"\r\n'
+        '"S1";"ann(at)example.org";"Lee";"Zoé";"OPSCOM";'
+        '"2";"9033";"email";"email has no @; write it like name@example.org"\r\n'
+        '"S2";"";"";"";"";"3";"9014; 9017; 9018; 9016";"login_source; first_name; last_name; email";'
+        '"login_source is blank; fill it in; first_name is blank; fill it in; last_name is blank; fill it in; '
+        'email is blank; fill it in"\r\n'
+    )
+    assert expected.encode("utf-8-sig") == result.failed
+
+
+def test_a_clean_run_has_no_failed_csv(engine: Engine) -> None:
+    """Where every row was applied there is nothing to correct, and no mail."""
+    result = engine.rows(GOOD)
+    assert (b"", None, "imported") == (result.failed, result.mail, result.receipt.outcome)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_failed_csv_has_the_delimiter_of_the_upload(engine: Engine, delimiter: str) -> None:
+    """A spreadsheet that wrote semicolons reads semicolons."""
+    result = engine.file(*(line.replace(",", delimiter) for line in (HEADER, "S1,OPSCOM,A,B,bad,")))
+    header = delimiter.join(f'"{name}"' for name in (*HEADER.split(","), *REPORT_NAMES))
+    assert header == result.failed.decode("utf-8-sig").splitlines()[0]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+def test_the_failed_csv_can_be_corrected_and_uploaded_as_it_is(engine: Engine, delimiter: str, encoding: str) -> None:
+    """Saved by a spreadsheet in any way it has, with its report columns, the corrected file imports only those rows."""
+    result = engine.rows(GOOD, "S2,OPSCOM,Bob,Roy,bob@example,bob", "S3,OPSCOM,Cas,Roy,cas@example,cas")
+    rows = list(csv.reader(io.StringIO(result.failed.decode("utf-8-sig"))))
+    rows[1][4], rows[2][4] = "bob@example.org", "still@wrong"
+    again = engine.upload(table(rows, delimiter=delimiter).encode(encoding))
+    assert (1, 1, {}) == (again.tally.created, again.tally.failed, again.warnings)
+    assert list(REPORT_NAMES) == list(again.failed_rows[0])[-4:]
+    assert 1 == again.failed.decode().count("import_line")
+    assert 1 == engine.upload(corrected(again, email="cas@example.org")).tally.created
+    assert ["S1", "S2", "S3"] == sorted(engine.users())
+
+
+def test_a_file_that_fails_whole_is_refused_with_its_failed_csv(engine: Engine) -> None:
+    """When every row fails nothing was applied: refused, with row codes and a failed CSV, not a file failure."""
+    result = engine.rows("S1,CAS,A,B,a@example.org,", "S2,CAS,A,B,b@example.org,")
+    assert ("refused", "", 2) == (result.receipt.outcome, result.code, len(result.failed_rows))
+    assert "all 2 rows: login_source is not configured here; write one of: OPSCOM" in result.text
+
+
+def test_rows_found_unchanged_count_as_applied(engine: Engine) -> None:
+    """A file of known users with one bad row is partly imported."""
+    engine.rows(GOOD)
+    assert "partly" == engine.rows(GOOD, "S2,CAS,A,B,b@example.org,").receipt.outcome
+
+
+@given(cell=st.text())
+def test_the_guard_is_undone(cell: str) -> None:
+    """What the guard makes of any cell no spreadsheet runs, and taking the guard off gives the cell back."""
+    assert not guarded(cell).startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert cell == unguarded(guarded(cell))
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("=1+1", "'=1+1"),
+        ("'=1+1", "''=1+1"),
+        ("+1", "'+1"),
+        ("@a", "'@a"),
+        ("'s-Gravenhage", "'s-Gravenhage"),
+        ("a=1", "a=1"),
+    ],
+)
+def test_the_guard(cell: str, shown: str) -> None:
+    """Only cells a spreadsheet would run, and those that look guarded, get one apostrophe more."""
+    assert shown == guarded(cell)
+
+
+def test_cells_a_spreadsheet_would_run_are_guarded_in_every_column(engine: Engine) -> None:
+    """Ignored columns and names of columns are guarded like all else."""
+    result = engine.settings(unknown_columns="ignore").file(
+        f"{HEADER},=cmd|x,Notes", 'S1,CAS,"=HYPERLINK(""http://x"")",+B,a@example.org,,@SUM(1),-1'
+    )
+    assert [] == [
+        cell
+        for row in csv.reader(io.StringIO(result.failed.decode("utf-8-sig")))
+        for cell in row
+        if cell[:1] in set("=+-@")
+    ]
+
+
+words = st.text(
+    st.characters(exclude_categories=["Cc", "Cs", "Cf", "Zl", "Zp", "Co", "Cn"]), max_size=12
+) | st.sampled_from(
+    ["=1+1", "'=1+1", "''-x", "'s-Gravenhage", '"', '""', ";", ",", "\t", " x ", "-", "NULL", "éà", "1.2E+05"]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cells=st.lists(words, min_size=4, max_size=4), dialect=st.sampled_from([",", ";", "\t", "|"]))
+def test_any_row_comes_back_as_it_was(engine: Engine, cells: list[str], dialect: str) -> None:
+    """A row that fails, corrected in the failed CSV alone, is stored as one that was right at once."""
+    header = ["unique_id", "login_source", "email", "first_name", "last_name", "street", "city"]
+    assume(all(cell.strip() for cell in cells[:2]))
+    right = engine.emptied().upload(
+        table([header, ["S1", "OPSCOM", "a@example.org", *cells]], delimiter=dialect).encode()
+    )
+    stored = engine.users(*header[3:])
+    assume(right.tally.created == 1)  # what has a fault of its own is not corrected by its address
+    failed = engine.emptied().upload(
+        table([header, ["S1", "OPSCOM", "a(at)example.org", *cells]], delimiter=dialect).encode()
+    )
+    assert {} == engine.users()
+    assert 1 == engine.upload(corrected(failed, email="a@example.org")).tally.created
+    assert stored == engine.users(*header[3:])
+
+
+def test_cells_with_line_breaks_come_back_whole(engine: Engine) -> None:
+    """A cell over two lines fails its row alone, and stands in the failed CSV as it was."""
+    result = engine.rows('S1,OPSCOM,"Ann\r\nMarie",Lee,a@example.org,a', "S2,OPSCOM,B,C,b@example.org,b")
+    assert ({2: "9033"}, 1) == (result.codes, result.tally.created)
+    assert "Ann\r\nMarie" == result.failed_rows[0]["first_name"]
+
+
+# -- result text and mail ------------------------------------------------------------------------------------------
+
+
+def test_the_result_in_sentences(engine: Engine) -> None:
+    """The result says what happened, counts, what is wrong and where first, and what to do."""
+    engine.rows(GOOD)
+    bad = [f"B{n},OPSCOM,A,B,b{n}@example.org,,03/04/200{n}" for n in range(3)]
+    result = engine.file(
+        f"{HEADER},date_of_birth", *(f"{row}," for row in (GOOD,)), *bad, "S5,OPSCOM,A,B,s5@example.org,,"
+    )
+    assert (
+        "PARTLY IMPORTED: users.csv "
+        f"Client acme, {result.receipt.finished_at:%Y-%m-%d %H:%M:%S} UTC, import {result.receipt.claim.claim_id}. "
+        "5 rows below the header: 1 created 0 updated 1 unchanged 3 not imported "
+        "What is wrong "
+        "- 3 rows: date_of_birth is not written YYYY-MM-DD, such as 2001-05-23 (first in line 3, code 9033) "
+        "What to do: open users.20261122T074205Z.failed.csv, which lies in the folder .bak and comes with the mail. "
+        "It holds just the rows that were not imported; its last columns say what is wrong with each. Correct the "
+        "cells, save it as CSV UTF-8, and upload that file: its rows are imported, all others stay as they are. "
+        "The last four columns may stay in it. "
+        "The uploaded file is kept as users.20261122T074205Z.csv in the folder .bak."
+    ) == result.text
+
+
+def test_a_whole_column_that_is_wrong_is_one_line(engine: Engine) -> None:
+    """A problem that all rows have is told of all rows."""
+    rows = [f"B{n},OPSCOM,A,B,b{n}@example.org,,03/04/2001" for n in range(412)]
+    result = engine.file(f"{HEADER},date_of_birth", *rows)
+    assert (
+        "- all 412 rows: date_of_birth is not written YYYY-MM-DD, such as 2001-05-23 (first in line 2," in result.text
+    )
+
+
+def test_values_stand_in_the_failed_csv_alone(engine: Engine) -> None:
+    """Result and mail body tell line, field and reason of a row, and none of its values."""
+    header = ["unique_id", "login_source", "first_name", "last_name", "email", *list(ATTRIBUTES)[6:]]
+    row = ["Q-id" * 20, "Q-source", "Q\tfirst", "Q-last", "Q(at)mail", *(f"Q-{name}" * 30 for name in header[5:])]
+    result = engine.upload(table([header, row]).encode())
+    assert result.mail is not None
+    assert "Q-" in result.failed.decode()
+    assert "Q-" not in result.text + result.mail.text + result.mail.subject
+    assert "Q-" not in "".join(line for line in engine.store.conn.iterdump() if "outbox" not in line)
+
+
+def test_many_kinds_of_problems_are_cut_short(engine: Engine) -> None:
+    """The result tells the twenty most frequent problems and points to the failed CSV for the rest."""
+    header = ["unique_id", "login_source", "first_name", "last_name", "email", *list(ATTRIBUTES)[6:]]
+    result = engine.upload(table([header, ["x\ty"] * len(header)]).encode())
+    assert (20, True) == (
+        result.text.count("has a line break or a tab inside"),
+        "and more; see the failed CSV" in result.text,
+    )
+
+
+def test_lines_of_the_result_are_short(engine: Engine) -> None:
+    """The text can be read in any window: no line is longer than a mail's, but for one long word."""
+    result = engine.file("UserUUID,First Name,Last Name,Email Address,password", "1,2,3,4,5")
+    folder = engine.folder / result.receipt.claim.claim_id
+    assert 97 > max(map(len, (folder / ".result.txt").read_text().splitlines()))
+
+
+def test_a_file_failure_names_cause_place_and_remedy(engine: Engine) -> None:
+    """Result and mail of a refused file say that nothing was applied, why, where, and what to do."""
+    result = engine.rows(GOOD, 'S2,OPSCOM,"Bob"by,Roy,b@example.org,b')
+    assert result.mail is not None
+    for text in (result.text, result.mail.text):
+        assert "NOT IMPORTED: users.csv" in text
+        assert "Nothing of the file was applied: quotation marks do not match (csv.quoting)." in text
+        assert "line 3, column 3" in text
+        assert "Write a quotation mark inside a quoted cell twice, or remove it." in text
+        assert "The uploaded file is kept as users.20261122T074205Z.csv" in text
+    assert {} == result.mail.attachments
+    assert "rosterd: file of acme not imported (csv.quoting)" == result.mail.subject
+
+
+def test_a_row_failure_is_mailed_with_the_failed_csv(engine: Engine) -> None:
+    """The mail goes to the client's address, counts in its subject, with the failed CSV under its name in .bak."""
+    result = engine.rows(GOOD, "S2,OPSCOM,Bob,Roy,bob@example,b")
+    assert result.mail is not None
+    assert ((MAILBOX,), "rosterd: 1 of 2 users of acme not imported") == (result.mail.recipients, result.mail.subject)
+    assert {"users.20261122T074205Z.failed.csv": result.failed} == result.mail.attachments
+
+
+def test_several_recipients_and_those_for_all(engine: Engine) -> None:
+    """A client may name several addresses; else those named for all are mailed; else nobody."""
+    both = engine.settings(failed_import_email=("a@example.org", "b@example.org")).rows("S1,X,,,,").mail
+    assert ("a@example.org", "b@example.org") == (both.recipients if both else ())
+    assert None is engine.settings(failed_import_email=()).rows("S1,X,,,,").mail
+    engine.mail_settings = MailSettings(reply_to="admin@example.org", failed_import_email=("all@example.org",))
+    default = engine.rows("S1,X,,,,").mail
+    assert default is not None
+    assert ("all@example.org",) == default.recipients
+    assert "admin@example.org" in default.sender
+
+
+def test_receipts_mail_clean_runs_too(engine: Engine) -> None:
+    """With receipts = true every run is mailed."""
+    result = engine.settings(receipts=True).rows(GOOD)
+    assert "rosterd: 1 user of acme imported" == (result.mail.subject if result.mail else "")
+
+
+@pytest.mark.parametrize("cell", ["x", "y" * 9000], ids=["many rows", "large rows"])
+def test_a_large_failed_csv_is_attached_in_part(engine: Engine, cell: str) -> None:
+    """At most 1000 rows and 5 MiB are attached, whole rows only; then the mail says where the whole lies."""
+    result = engine.settings(unknown_columns="ignore").rows(
+        *(f'S{n},X,A,B,s{n}@example.org,,"{cell}\n{n}"' for n in range(1200)), header=f"{HEADER},Notes"
+    )
+    assert result.mail is not None
+    ((name, attached),) = result.mail.attachments.items()
+    rows = list(csv.reader(io.StringIO(attached.decode("utf-8-sig"), newline=""), strict=True))
+    assert 5 << 20 >= len(attached)
+    assert (1000 if cell == "x" else 550) <= len(rows) - 1 <= 1000
+    assert {11} == set(map(len, rows))
+    assert (
+        f"attached are its first {len(rows) - 1:,} rows; the whole lies in the folder .bak as {name}"
+        in result.mail.text
+    )
+    assert 1200 == len(result.failed_rows)
+
+
+def test_names_of_files_are_shown_printable(engine: Engine) -> None:
+    """A file name of any bytes is shown escaped, and never reaches a subject."""
+    result = engine.file(HEADER, "S1,X,,,,", name="a\x1b[31m\nb\udcff\u202e.csv")
+    assert r"a\x1b[31m\nb\xff\u202e.csv" in result.text
+    assert result.mail is not None
+    assert "31m" not in result.mail.subject
+
+
+def test_every_code_has_cause_and_remedy() -> None:
+    """The table of codes says of each what it is, why it happens, what to do."""
+    assert [] == [
+        code for code in CODES.values() if not (code.title and code.cause.endswith(".") and code.remedy.endswith("."))
+    ]
+    assert {"9003", "9013", "9014", "9015", "9016", "9017", "9018", "9019", "9020", "9022", "9030", "9033"} == {
+        code.code for code in CODES.values() if code.level is Level.ROW
+    }
+
+
+def test_echoed_rows_hold_only_what_was_uploaded(engine: Engine) -> None:
+    """Corrections made by the import, such as normalised letters, do not appear in the cells sent back."""
+    result = engine.rows("S1,OPSCOM,Zoe\u0301,Lee\xa0,bad,ann")
+    assert ["S1", "OPSCOM", "Zoe\u0301", "Lee\xa0", "bad", "ann"] == without_report(result.failed_rows[0])

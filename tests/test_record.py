@@ -1,0 +1,249 @@
+"""Users: created, updated, left alone; and who keeps an address that two of them want."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from importer import record
+from importer.store import read_only
+from tests.engine import CLIENT, HEADER, Engine, Result
+
+BOTH_WAYS = pytest.mark.parametrize("probe_rows", [5000, 0], ids=["looked up", "scanned for"])
+
+
+def people(engine: Engine, *users: str) -> Result:
+    """Import users written "<id> <address> <user name>", "." for blank."""
+    rows = []
+    for user in users:
+        unique_id, address, user_name = ("" if part == "." else part for part in user.split())
+        rows.append(f"{unique_id},OPSCOM,Ann,Lee,{address and address + '@example.org'},{user_name}")
+    return engine.rows(*rows)
+
+
+def test_created_updated_unchanged(engine: Engine) -> None:
+    """A user that is not there is created, one that says something new is updated, any other is left alone."""
+    assert (2, 0, 0) == counts(people(engine, "S1 ann ann", "S2 bob bob"))
+    assert (0, 0, 2) == counts(people(engine, "S1 ann ann", "S2 bob bob"))
+    assert (1, 1, 1) == counts(people(engine, "S1 ann ann", "S2 rob bob", "S3 cas cas"))
+
+
+def counts(result: Result) -> tuple[int, int, int]:
+    """Return how many were created, updated, unchanged."""
+    return result.tally.created, result.tally.updated, result.tally.unchanged
+
+
+def test_unchanged_rows_write_nothing(engine: Engine) -> None:
+    """A user that a file only repeats keeps its row to the letter, times and import included."""
+    people(engine, "S1 ann ann", "S2 bob bob")
+    before = engine.store.conn.execute("SELECT rowid, * FROM users ORDER BY unique_id").fetchall()
+    people(engine, "S1 ann ann", "S2 rob bob")
+    after = engine.store.conn.execute("SELECT rowid, * FROM users ORDER BY unique_id").fetchall()
+    assert before[0] == after[0]
+    assert before[1] != after[1]
+
+
+def test_each_user_names_the_imports_that_made_it(engine: Engine) -> None:
+    """A user row tells which import created it, which changed it last, and the line it stood in."""
+    people(engine, "S1 ann ann", "S2 bob bob")
+    people(engine, ". x x", "S2 rob bob")
+    rows = engine.store.conn.execute(
+        "SELECT unique_id, created_import, import_id, import_line, created_at <= updated_at FROM users ORDER BY 1"
+    )
+    assert [("S1", 1, 1, 2, 1), ("S2", 1, 2, 3, 1)] == rows.fetchall()
+
+
+def test_absent_columns_and_blank_cells_change_nothing(engine: Engine) -> None:
+    """What a file does not say of a user stays as it was."""
+    engine.file(f"{HEADER},city,phone_cell", "S1,OPSCOM,Ann,Lee,a@example.org,ann,Hull,555")
+    assert (0, 1, 0) == counts(engine.file("unique_id,login_source,city,phone_cell", "S1,OPSCOM,,556"))
+    assert {"S1": "Hull"} == engine.column("city")
+    assert {"S1": "556"} == engine.column("phone_cell")
+    assert (0, 0, 1) == counts(engine.file("unique_id,login_source", "S1,"[:-1] + ",OPSCOM"))
+
+
+def test_a_b_a_ends_as_a(engine: Engine) -> None:
+    """The same file again after another is a new intent, not a repetition."""
+    people(engine, "S1 ann ann")
+    people(engine, "S1 bob bob")
+    assert (0, 1, 0) == counts(people(engine, "S1 ann ann"))
+    assert {"S1": "ann@example.org"} == engine.column("email")
+
+
+def test_users_belong_to_their_client(engine: Engine) -> None:
+    """Another client may have the same ids, addresses and user names; no file reaches across."""
+    people(engine, "S1 ann ann", "S2 bob bob")
+    engine.settings(name="beta")
+    assert (1, 0, 0) == counts(people(engine, "S1 ann bob"))
+    engine.settings(name=CLIENT)
+    assert (0, 0, 2) == counts(people(engine, "S1 ann ann", "S2 bob bob"))
+
+
+def test_case_of_an_address_is_changed_and_counts_as_an_update(engine: Engine) -> None:
+    """An address is stored as written; written otherwise it is updated, and stays the same address."""
+    people(engine, "S1 ann ann")
+    assert (0, 1, 0) == counts(people(engine, "S1 Ann ANN"))
+    assert {"S1": "ANN"} == engine.column("user_name")
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"), [("ann ann", "ANN ."), ("zoé x", "ZOÉ ."), ("x ann", "y Ann"), ("x straße", "y STRASSE")]
+)
+@BOTH_WAYS
+def test_addresses_and_user_names_are_unique_whatever_the_case(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, probe_rows: int, mine: str, theirs: str
+) -> None:
+    """An address or a user name that another user has, in any case, fails the row that takes it; its holder stays."""
+    monkeypatch.setattr(record, "_PROBE_ROWS", probe_rows)
+    people(engine, f"S1 {mine}")
+    result = people(engine, f"S1 {mine}", f"S2 {theirs}")
+    assert {3: "9020" if {"x", "y"} & {mine[0], theirs[0]} else "9019"} == result.codes
+    assert "belongs to another user" in result.reasons[3]
+    assert (0, 0, 1) == counts(result)
+
+
+@BOTH_WAYS
+def test_two_new_users_who_want_the_same_both_fail(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, probe_rows: int
+) -> None:
+    """Two rows that claim one new address both fail, and those that claim one new user name; nobody wins by order."""
+    monkeypatch.setattr(record, "_PROBE_ROWS", probe_rows)
+    result = people(engine, "S1 new a", "S2 new b", "S3 c same", "S4 d same", "S5 e e")
+    assert {2: "9019", 3: "9019", 4: "9020", 5: "9020"} == result.codes
+    assert ["S5"] == list(engine.users())
+
+
+@BOTH_WAYS
+def test_what_counts_is_the_state_after_the_file(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, probe_rows: int
+) -> None:
+    """Users may swap addresses in one file, or hand them on, in any order of rows."""
+    monkeypatch.setattr(record, "_PROBE_ROWS", probe_rows)
+    people(engine, "S1 ann ann", "S2 bob bob", "S3 cas cas")
+    assert (1, 3, 0) == counts(people(engine, "S1 bob bob", "S2 ann cas", "S3 dan ann", "S4 cas dan"))
+    assert {"S1": "bob", "S2": "cas", "S3": "ann", "S4": "dan"} == engine.column("user_name")
+
+
+@BOTH_WAYS
+def test_a_row_that_fails_frees_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch, probe_rows: int) -> None:
+    """Whoever takes what a failed row would have left fails too, to the end of the chain; all are put back."""
+    monkeypatch.setattr(record, "_PROBE_ROWS", probe_rows)
+    people(engine, *(f"S{n} a{n} u{n}" for n in range(1, 7)))
+    before = engine.users()
+    result = engine.rows(
+        "S1,OPSCOM,Changed,Lee,bad address,u1",
+        "S2,OPSCOM,Changed,Lee,a1@example.org,",
+        "S3,OPSCOM,Changed,Lee,a2@example.org,new",
+        "S4,OPSCOM,Changed,Lee,new@example.org,u3",
+        "S5,OPSCOM,Changed,Lee,a4@example.org,",
+        "S6,OPSCOM,Changed,Lee,a6@example.org,u6",
+    )
+    assert {2: "9033", 3: "9019", 4: "9019", 5: "9020", 6: "9019"} == result.codes
+    assert before | {"S6": before["S6"] | {"first_name": "Changed"}} == engine.users()
+
+
+def test_a_failed_row_tells_what_others_have_as_well(engine: Engine) -> None:
+    """A row that fails for a reason of its own is told too when its address belongs to another user."""
+    people(engine, "S1 ann ann")
+    result = engine.rows("S2,CAS,Bob,Roy,ANN@example.org,ann")
+    assert {2: "9015; 9019; 9020"} == result.codes
+
+
+def test_a_row_told_twice_is_told_once(engine: Engine) -> None:
+    """A row that two others contend with has each code once."""
+    people(engine, "S1 ann ann")
+    assert {2: "9019; 9020", 3: "9019; 9020"} == people(engine, "S2 ann ann", "S3 ann ann").codes
+
+
+@BOTH_WAYS
+def test_an_undone_row_is_put_back_to_the_letter(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, probe_rows: int
+) -> None:
+    """A row that is undone leaves its user exactly as it was, times and import included, and no new user at all."""
+    monkeypatch.setattr(record, "_PROBE_ROWS", probe_rows)
+    people(engine, "S1 ann ann", "S2 bob bob")
+    before = list(engine.store.db.query("SELECT * FROM users ORDER BY unique_id"))
+    result = engine.file(
+        f"{HEADER},city", "S2,OPSCOM,Rob,Roy,ann@example.org,new,Hull", "S3,OPSCOM,A,B,c@example.org,ann,"
+    )
+    assert {2: "9019", 3: "9020"} == result.codes
+    assert before == list(engine.store.db.query("SELECT * FROM users ORDER BY unique_id"))
+
+
+def test_an_undone_row_stands_whole_in_the_failed_csv(engine: Engine) -> None:
+    """A row that only the end of the file proves wrong is in the failed CSV as uploaded, over several lines too."""
+    people(engine, "S1 ann ann")
+    result = engine.settings(unknown_columns="ignore").file(
+        f"Notes,{HEADER}",
+        '"two',
+        'lines",S9,OPSCOM,Eve,Roy,eve@example.org,eve',
+        '"a',
+        'b",S2,OPSCOM,Bob,Roy,ANN@example.org,',
+    )
+    (row,) = result.failed_rows
+    assert ("a\nb", "S2", "ANN@example.org", "4") == (row["Notes"], row["unique_id"], row["email"], row["import_line"])
+
+
+def test_a_large_first_file_is_loaded_and_settled_all_the_same(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client's first file, loaded without indexes, is checked like any other; its indexes are there afterwards."""
+    monkeypatch.setattr(record, "_LOAD_MIN_BYTES", 0)
+    indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'users' ORDER BY name"
+    before = engine.store.conn.execute(indexes).fetchall()
+    many = [f"U{n},OPSCOM,Ann,Lee,u{n}@example.org,u{n}" for n in range(3000)]
+    result = engine.rows(
+        *many[:2000],
+        "U5,OPSCOM,Other,Lee,u5@example.org,u5",
+        "V1,OPSCOM,Ann,Lee,U77@example.org,v1",
+        *many[2000:],
+        many[9],
+        "V2,OPSCOM,Ann,Lee,v2@example.org,U2500",
+    )
+    assert {7: "9022", 79: "9019", 2002: "9022", 2003: "9019", 2504: "9020", 3005: "9020"} == result.codes
+    assert (2997, 1) == (result.tally.created, result.tally.repeated)
+    assert before == engine.store.conn.execute(indexes).fetchall()
+
+
+def test_a_failed_load_leaves_the_indexes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first file that is refused in its middle leaves the table empty and its indexes in place."""
+    monkeypatch.setattr(record, "_LOAD_MIN_BYTES", 0)
+    indexes = "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'users'"
+    before = engine.store.conn.execute(indexes).fetchone()
+    many = [f"U{n},OPSCOM,Ann,Lee,u{n}@example.org,u{n}" for n in range(3000)]
+    assert "csv.quoting" == engine.rows(*many, 'S1,OPSCOM,"Ann"x,Lee,a@example.org,a').code
+    assert ({}, before) == (engine.users(), engine.store.conn.execute(indexes).fetchone())
+
+
+def test_other_readers_see_all_or_nothing(engine: Engine) -> None:
+    """While a file is imported another reader sees what was there before it."""
+    people(engine, "S1 ann ann")
+    reader = read_only(engine.folder / "rosterd.db")
+    seen: list[int] = []
+
+    def look() -> bool:
+        seen.append(reader.execute("SELECT count(*) FROM users").fetchone()[0])
+        return False
+
+    content = "\n".join((HEADER, *(f"U{n},OPSCOM,Ann,Lee,u{n}@example.org,u{n}" for n in range(20_000)))) + "\n"
+    with engine.claimed(content.encode()) as claim:
+        engine.importer().import_file(claim, engine.client, stopping=look)
+    assert ({1}, 20_001) == (set(seen), reader.execute("SELECT count(*) FROM users").fetchone()[0])
+    reader.close()
+
+
+def test_problems_are_recorded_line_by_line(engine: Engine) -> None:
+    """import_problems has a row for each problem, without any cell value."""
+    engine.rows("S1,CAS,Ann,Lee,secret@value,ann", "S2,OPSCOM,,Roy,b@example.org,b")
+    rows = engine.store.conn.execute("SELECT import_id, line, code, field, detail FROM import_problems").fetchall()
+    assert [(1, 2, "9015", "login_source"), (1, 2, "9033", "email"), (1, 3, "9017", "first_name")] == [
+        r[:4] for r in rows
+    ]
+    assert not [row for row in rows if "secret" in row[4]]
+
+
+def test_the_table_of_users_is_strict(engine: Engine) -> None:
+    """Nothing but text goes into an attribute: an id is never a number."""
+    with pytest.raises(sqlite3.IntegrityError):
+        engine.store.conn.execute(
+            "INSERT INTO users (client, unique_id, login_source) VALUES ('acme', x'00', 'OPSCOM')"
+        )

@@ -1,0 +1,151 @@
+"""The database: made, opened again, recognised, left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from importer.attributes import ATTRIBUTES
+from importer.store import APPLICATION_ID, Store, StoreUnusable, read_only
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "rosterd.db"
+
+
+def test_a_new_database_has_what_other_programs_drive(path: Path) -> None:
+    """Tables, views and columns that other programs rely on are there, and every table of people is strict."""
+    with contextlib.closing(Store.open(path)) as store:
+        assert {"users", "imports", "import_problems", "outbox"} <= set(store.db.table_names())
+        assert {"recent_imports", "failing_clients"} <= set(store.db.view_names())
+        assert {"client", *ATTRIBUTES} <= set(store.db.table("users").columns_dict)
+        assert {"client", "file", "sha256", "outcome", "created", "updated", "unchanged", "failed"} <= set(
+            store.db.table("imports").columns_dict
+        )
+        strict = {row[0] for row in store.conn.execute("SELECT name FROM pragma_table_list WHERE strict")}
+        assert {"users", "imports", "import_problems", "outbox"} <= strict
+
+
+def test_an_import_survives_power_cuts_by_its_settings(path: Path) -> None:
+    """WAL with full synchronisation, foreign keys on; and they are set anew at every opening."""
+    for _ in range(2):
+        with contextlib.closing(Store.open(path)) as store:
+            found = {
+                name: store.conn.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "application_id")
+            }
+            assert {
+                "journal_mode": "wal",
+                "synchronous": 2,
+                "foreign_keys": 1,
+                "busy_timeout": 5000,
+                "application_id": APPLICATION_ID,
+            } == found
+
+
+def test_a_transaction_is_all_or_nothing(path: Path) -> None:
+    """What a block wrote before it raised is gone, and the connection is fit for the next."""
+    with contextlib.closing(Store.open(path)) as store:
+        store.conn.execute("CREATE TABLE seen (n INTEGER PRIMARY KEY) STRICT")
+        with pytest.raises(sqlite3.IntegrityError), store.transaction():
+            store.conn.executemany("INSERT INTO seen VALUES (?)", [(1,), (1,)])
+        with store.transaction():
+            store.conn.execute("INSERT INTO seen VALUES (2)")
+        assert [(2,)] == store.conn.execute("SELECT n FROM seen").fetchall()
+
+
+def test_a_transaction_takes_the_write_lock_at_once(path: Path) -> None:
+    """Nobody else can begin to write in the middle, so that nothing fails half-way for want of a lock."""
+    with contextlib.closing(Store.open(path)) as store, contextlib.closing(sqlite3.connect(path, timeout=0)) as other:
+        with store.transaction(), pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.execute("BEGIN IMMEDIATE")
+        other.rollback()
+
+
+def test_readers_can_not_write(path: Path) -> None:
+    """A connection for reading refuses to write, and to make a database where there is none."""
+    with pytest.raises(sqlite3.OperationalError):
+        read_only(path).execute("SELECT 1")
+    Store.open(path).close()
+    with contextlib.closing(read_only(path)) as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("DELETE FROM users")
+
+
+@pytest.mark.parametrize("name", ["with blank.db", "50%.db", "q?a#b.db"])
+def test_readers_find_a_database_of_any_name(tmp_path: Path, name: str) -> None:
+    """The name of the database may hold what means something in an address."""
+    Store.open(tmp_path / name).close()
+    with contextlib.closing(read_only(tmp_path / name)) as reader:
+        assert [] == reader.execute("SELECT * FROM users").fetchall()
+
+
+def test_a_corrupt_database_is_left_alone(path: Path) -> None:
+    """A file that is no database is never recreated: opening says so and leaves every byte."""
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StoreUnusable, match="restore it from a backup"):
+        Store.open(path)
+    assert b"not a database at all" * 100 == path.read_bytes()
+
+
+def test_a_database_whose_pages_are_damaged_is_unusable(path: Path) -> None:
+    """Damage inside the file is told at opening, not taken for an empty database."""
+    Store.open(path).close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    with pytest.raises((StoreUnusable, sqlite3.DatabaseError)):
+        Store.open(path).conn.execute("SELECT * FROM users").fetchall()
+    assert whole[:100] == path.read_bytes()[:100]
+
+
+def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
+    """A database with tables of its own, or another program's mark, is refused and stays as it was."""
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE bookmarks (url TEXT)")
+        other.commit()
+    before = path.read_bytes()
+    with pytest.raises(StoreUnusable, match="another program"):
+        Store.open(path)
+    assert before == path.read_bytes()
+
+
+def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
+    """A database with migrations this version does not know is refused, naming them."""
+    with contextlib.closing(Store.open(path)) as store:
+        store.conn.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('rosterd', 'm999_later', '2027')"
+        )
+    with pytest.raises(StoreUnusable, match=r"newer rosterd \(m999_later\)"):
+        Store.open(path)
+
+
+def test_a_locked_database_is_the_hosts_trouble(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that another program holds is not unusable: the error says it is locked."""
+    monkeypatch.setattr("importer.store.BUSY_TIMEOUT_MS", 20)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            Store.open(path)
+    Store.open(path).close()
+
+
+def test_a_store_belongs_to_its_thread(path: Path) -> None:
+    """Another thread that reaches for the connection is refused."""
+    with contextlib.closing(Store.open(path)) as store:
+        refused: list[BaseException] = []
+
+        def reach() -> None:
+            try:
+                store.conn.execute("SELECT 1")
+            except sqlite3.ProgrammingError as error:
+                refused.append(error)
+
+        thread = threading.Thread(target=reach)
+        thread.start()
+        thread.join()
+        assert 1 == len(refused)

@@ -1,0 +1,288 @@
+"""Rows: how they fit the header, what is reported of them, and that both ways to judge one agree."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from importer import header as headers
+from importer.attributes import POSSIBLE_NAMES
+from importer.glance import User
+from importer.model import FileRejected, Notice
+from importer.parse import Row, Stretch
+from importer.settings import ClientSettings, ReferenceSettings
+from importer.validate import Checker, Rejected
+from tests.engine import HEADER, Engine, corrected, table, without_report
+
+CLIENT = ClientSettings(name="acme", inbox="/srv/sftp/acme", unknown_columns="ignore")
+
+
+def test_all_problems_of_a_row_are_reported(engine: Engine) -> None:
+    """A row lists everything wrong with it, each code beside its field and its reason."""
+    result = engine.file(
+        f"{HEADER},province,date_of_birth,phone_cell",
+        f"S1,CAS,,Lee,ann(at)example.org,ann,Ontario,03/04/2001,{'5' * 21}",
+    )
+    (row,) = result.failed_rows
+    assert "9015; 9033; 9033; 9030; 9033; 9017" == row["import_code"]
+    assert "login_source; email; province; phone_cell; date_of_birth; first_name" == row["import_field"]
+    for reason in (
+        "write one of: OPSCOM",
+        "has no @",
+        '"Ontario": write ON',
+        "has 21 characters",
+        "is blank; fill it in",
+    ):
+        assert reason in row["import_reason"]
+    assert "2" == row["import_line"]
+
+
+def test_a_row_applies_wholly_or_not_at_all(engine: Engine) -> None:
+    """One wrong value keeps every other value of its row out, and no value of another row."""
+    engine.rows("S1,OPSCOM,Ann,Lee,ann@example.org,ann", "S2,OPSCOM,Bob,Roy,bob@example.org,bob")
+    result = engine.rows("S1,OPSCOM,Anna,Li,anna@example,anna", "S2,OPSCOM,Rob,Roy,bob@example.org,rob")
+    assert ("partly", 1, 1) == (result.receipt.outcome, result.tally.failed, result.tally.updated)
+    assert ("Ann", "Lee", "ann@example.org", "ann") == tuple(
+        engine.users("first_name", "last_name", "email", "user_name")["S1"].values()
+    )
+    assert "Rob" == engine.column("first_name")["S2"]
+
+
+def test_too_many_or_too_few_fields(engine: Engine) -> None:
+    """A row with other than the header's number of fields fails by that alone: nothing else of it is judged."""
+    result = engine.rows(
+        "S1,CAS,Lee, Ann,Lee,bad,ann,5",
+        "S2,CAS,Ann,Lee",
+        "S1,OPSCOM,Ann,Lee,ann@example.org,ann",
+    )
+    assert {2: "9003", 3: "9003"} == result.codes
+    assert 'the row has 8 fields, the header 6; too many: "ann", "5"' in result.reasons[2]
+    assert "the row has 4 fields, the header 6; add the missing ones, blank if need be" == result.reasons[3]
+    assert ["S1"] == list(engine.users())  # its id in line 2 took part in nothing
+
+
+def test_a_row_with_too_many_fields_is_cut_in_the_failed_csv(engine: Engine) -> None:
+    """The failed CSV has as many fields as the header in every row; what was too much stands in the reason."""
+    result = engine.rows("S1,OPSCOM,Lee, Ann,a@example.org,ann,surplus")
+    assert ["S1", "OPSCOM", "Lee", "Ann", "a@example.org", "ann"] == without_report(result.failed_rows[0])
+    assert '"surplus"' in result.reasons[2]
+
+
+def test_surplus_blank_cells_are_dropped(engine: Engine) -> None:
+    """Blank cells beyond the header are no fields."""
+    assert 1 == engine.rows('S1,OPSCOM,Ann,Lee,a@example.org,ann,, ,"",').tally.created
+
+
+def test_short_rows_are_padded_where_that_is_set(engine: Engine) -> None:
+    """Excel drops empty cells at the end of a row: a client may be set to have them added."""
+    engine.settings(short_rows="pad")
+    assert 1 == engine.rows("S1,OPSCOM,Ann,Lee,a@example.org").tally.created
+    assert {2: "9016"} == engine.rows("S2,OPSCOM,Ann,Lee").codes
+
+
+def test_required_values(engine: Engine) -> None:
+    """Each required value has a code of its own, and all that are missing are told."""
+    result = engine.rows(",,,,,ann")
+    assert {2: "9013; 9014; 9017; 9018; 9016"} == result.codes
+
+
+def test_a_required_column_that_is_absent_fails_new_users_only(engine: Engine) -> None:
+    """Without the column of a required attribute old users are updated, new ones fail, and the answer says so once."""
+    engine.rows("S1,OPSCOM,Ann,Lee,a@example.org,ann")
+    result = engine.file("unique_id,login_source,phone_cell", "S1,OPSCOM,555", "S2,OPSCOM,556", "S3,OPSCOM,557")
+    assert {3: "9017; 9018; 9016", 4: "9017; 9018; 9016"} == result.codes
+    assert "555" == engine.column("phone_cell")["S1"]
+    told = "2 rows: email has no column in the file, and this user is new; add the column"
+    assert 1 == result.text.count(told)
+
+
+def test_a_row_without_id_is_not_called_new(engine: Engine) -> None:
+    """Nobody knows whether a user without an id is new: absent columns are not held against it."""
+    assert {2: "9013"} == engine.file("unique_id,login_source,phone_cell", ",OPSCOM,555").codes
+
+
+def test_what_is_required_can_be_set(engine: Engine) -> None:
+    """A client may require other attributes of new users, or none."""
+    engine.settings(required=("city",))
+    result = engine.file("unique_id,login_source,city", "S1,OPSCOM,Hull", "S2,OPSCOM,")
+    assert (1, {3: "9033"}) == (result.tally.created, result.codes)
+    assert "city is blank; fill it in" == result.reasons[3]
+
+
+def test_default_login_source(engine: Engine) -> None:
+    """A default stands in for a blank login source, and for an absent column, when a user is created; never later."""
+    engine.reference = ReferenceSettings(login_sources=("LDAP", "SAML"))
+    engine.settings(login_source="LDAP", required=())
+    engine.file("unique_id,login_source", "S1,", "S2,SAML")
+    engine.file("unique_id", "S3")
+    assert {"S1": "LDAP", "S2": "SAML", "S3": "LDAP"} == engine.column("login_source")
+    engine.settings(login_source="OPSCOM")
+    result = engine.file("unique_id,login_source,city", "S2,,Hull", "S3,,")
+    assert (1, 1) == (result.tally.updated, result.tally.unchanged)
+    assert {"S1": "LDAP", "S2": "SAML", "S3": "LDAP"} == engine.column("login_source")
+
+
+def test_two_names_of_one_attribute(engine: Engine) -> None:
+    """Of two names the first that is not blank counts, in the order of the table, whatever the order of the columns."""
+    header = f"{HEADER},state,province,zip,postal_code"
+    rows = ("on,,x,y", ",qc,x,", "on,ON,,y", "on,qc,x,x")
+    result = engine.file(header, *(f"S{n},OPSCOM,A,B,s{n}@example.org,s{n},{row}" for n, row in enumerate(rows, 1)))
+    assert {"S1": "ON", "S2": "QC", "S3": "ON", "S4": "QC"} == engine.column("province")
+    assert {"S1": "y", "S2": "x", "S3": "y", "S4": "x"} == engine.column("postal_code")
+    assert [
+        Notice(code="columns.disagree", detail="", field="postal_code", rows=1, first_line=2),
+        Notice(code="columns.disagree", detail="", field="province", rows=1, first_line=5),
+    ] == list(result.receipt.warnings)
+
+
+def test_the_first_of_two_names_is_judged_alone(engine: Engine) -> None:
+    """When the first name's value is wrong, the second's is not taken in its place."""
+    result = engine.file(f"{HEADER},province,state", "S1,OPSCOM,A,B,a@example.org,a,Ontario,ON")
+    assert {2: "9033"} == result.codes
+
+
+@pytest.mark.parametrize("token", ["CLEAR", "-", "*", "=0", "é"])
+def test_a_clear_token_empties(engine: Engine, token: str) -> None:
+    """A cell equal to the clear token empties its attribute, blanks around it or not; on create it leaves it empty."""
+    header = f"{HEADER},city,zip,postal_code"
+    engine.file(header, "S1,OPSCOM,Ann,Lee,a@example.org,ann,Hull,,K1A")
+    engine.settings(clear_token=token)
+    result = engine.file(
+        header,
+        f"S1,OPSCOM,Ann,Lee,a@example.org, {token} ,{token}\xa0,{token},",
+        f"S2,OPSCOM,Bob,Roy,b@example.org,{token},x{token},,",
+    )
+    assert ({}, 1, 1) == (result.codes, result.tally.updated, result.tally.created)
+    users = engine.users("user_name", "city", "postal_code")
+    assert {"S1": {}, "S2": {"city": f"x{token}"}} == users
+    again = engine.file(header, f"S1,OPSCOM,Ann,Lee,a@example.org,{token},{token},,{token}")
+    assert 1 == again.tally.unchanged
+
+
+def test_a_cleared_user_name_is_free(engine: Engine) -> None:
+    """Two users may both have none, and a third may take the name that was cleared."""
+    engine.settings(clear_token="CLEAR").rows("S1,OPSCOM,A,B,a@example.org,ann", "S2,OPSCOM,A,B,b@example.org,bob")
+    result = engine.rows("S1,OPSCOM,,,,CLEAR", "S2,OPSCOM,,,,CLEAR", "S3,OPSCOM,A,B,c@example.org,ANN")
+    assert (2, 1) == (result.tally.updated, result.tally.created)
+
+
+def test_a_clear_token_cannot_empty_what_is_required(engine: Engine) -> None:
+    """What is required is told to be, once, when the clear token stands in its place."""
+    engine.settings(clear_token="CLEAR").rows("S1,OPSCOM,Ann,Lee,a@example.org,ann")
+    result = engine.rows("CLEAR,CLEAR,CLEAR,CLEAR,CLEAR,CLEAR", "S1,OPSCOM,Ann,CLEAR,,")
+    assert ["9013", "9014", "9016", "9017", "9018"] == sorted(result.codes[2].split("; "))
+    assert "9018" == result.codes[3]
+
+
+def test_a_token_is_text_where_it_is_off(engine: Engine) -> None:
+    """Nothing empties an attribute unless a clear token is set; a blank cell never does."""
+    engine.rows("S1,OPSCOM,Ann,Lee,a@example.org,CLEAR")
+    engine.rows("S1,OPSCOM,,,,")
+    assert {"S1": "CLEAR"} == engine.column("user_name")
+
+
+# -- the guard against spreadsheets --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value", ["=1+1", "+1 613 555", "-5", "@home", "'=x", "''=x", "'s-Gravenhage", "'", "''x", "x=1"]
+)
+def test_what_a_corrected_failed_csv_stores(engine: Engine, value: str) -> None:
+    """A row corrected in the failed CSV ends as the row would have that was right at once, guarded cells included."""
+    header = ["unique_id", "login_source", "first_name", "last_name", "email", "street"]
+    engine.upload(table([header, ["S1", "OPSCOM", "Ann", "Lee", "a@example.org", value]]).encode())
+    failed = engine.upload(table([header, ["S2", "OPSCOM", "Bob", "Roy", "b@example", value]]).encode())
+    cell = failed.failed_rows[0]["street"]
+    assert not cell.startswith(("=", "+", "-", "@"))
+    assert 1 == engine.upload(corrected(failed, email="b@example.org")).tally.created
+    streets = engine.column("street")
+    assert streets["S1"] == streets["S2"]
+
+
+# -- two ways, one answer ------------------------------------------------------------------------------------------
+
+NAMES = st.lists(st.sampled_from(sorted({*POSSIBLE_NAMES, "apiToken", "Grade", ""})), max_size=8, unique=True).map(
+    lambda names: ["unique_id", *(name for name in names if name != "unique_id")]
+)
+CELLS = st.one_of(
+    st.sampled_from(
+        [
+            "", " ", "a", "A1", "é", "e\u0301", "OPSCOM", "CAS", "on", "QC", "Ontario", "2001-05-23", "2001-5-3", "12",
+            "ann@example.org", "Ann@example.org", "zoé@example.org", "a@b", "a b@c.org", "CLEAR", " CLEAR", "CLEAR\xa0",
+            "=1", "'=1", "''-", "'s", "#REF!", "##", "#1", '="1"', "1.2E+05", "NULL", "n/a", "-", "--", "none", r"\N",
+            "RenÃ©", "a\nb", "a\tb", "\tb", "a\x1eb", "\x1f", "a\x85b", "a\u200bb", "\u200ba", "a\xa0b", "\u2028",
+            "x" * 51, "x" * 256, "\ufffd", "\u0131", "ﬀ", "\ud7ff", "😀", "\uff21",
+        ]
+    ),
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6),
+)  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(
+    names=NAMES,
+    rows=st.lists(st.lists(CELLS, min_size=1, max_size=10), min_size=1, max_size=6),
+    clear=st.sampled_from(["", "CLEAR", "-", "é"]),
+    source=st.sampled_from(["", "OPSCOM"]),
+    short_rows=st.sampled_from(["refuse", "pad"]),
+    city_chars=st.sampled_from([0, 1, 300]),
+)
+@example(["unique_id", "city"], [["S1", "a\x1eb"]], "", "OPSCOM", "refuse", 0)
+@example(["unique_id", "city"], [["S1", "e\u0301"]], "é", "OPSCOM", "refuse", 0)
+@example(["unique_id", "email"], [["1", "x" * 65 + "@example.org"]], "", "OPSCOM", "refuse", 0)
+def test_the_first_look_agrees_with_the_close_one(
+    names: list[str], rows: list[list[str]], clear: str, source: str, short_rows: str, city_chars: int
+) -> None:
+    """A row that passes the first look is what the close look makes of it, whatever its cells and the settings."""
+    client = msgspec.convert(
+        {
+            **msgspec.structs.asdict(CLIENT),
+            "clear_token": clear,
+            "login_source": source,
+            "short_rows": short_rows,
+            "limits": {"city": city_chars} if city_chars else {},
+        },
+        ClientSettings,
+    )
+    try:
+        header = headers.read(table([names]), client, 256)
+    except FileRejected:
+        return
+    # As many cells as the header has, most of the time.
+    records = [(row * 10)[: header.width] if len(row) % 3 else row for row in rows]
+    records = [row for row in records if any(map(str.strip, row))]
+    stretch = Stretch(list(range(2, 2 + len(records))), records)
+    assert _closely(Checker(header, client, ReferenceSettings()), stretch) == _at_once(
+        Checker(header, client, ReferenceSettings()), stretch
+    )
+
+
+def test_the_first_look_is_enough_for_the_usual_row() -> None:
+    """Rows of which nothing can be said, letters beyond ASCII included, need no close look."""
+    header = headers.read(f"{HEADER},province,date_of_birth\n", CLIENT, 256)
+    records = [
+        ["S1", "OPSCOM", "Zoé", "Müller-Lüdenscheidt", "zoe@example.org", "zoe", "ON", "2001-05-23"],
+        ["S2", "OPSCOM", "Jean-Luc", "O'Neil", "J.L@Example.org", "", "qc", ""],
+    ]
+    judged = Checker(header, CLIENT, ReferenceSettings()).judge(Stretch([2, 3], records))
+    assert {} == judged.others
+    assert ["QC", "ON"] == [user[6] for user in reversed(judged.users) if user]
+
+
+def _closely(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected], list[Notice]] | str:
+    try:
+        found = [checker.explain(Row(line, cells)) for line, cells in zip(stretch.lines, stretch.records, strict=True)]
+    except FileRejected as rejected:
+        return rejected.detail
+    return found, checker.notices()
+
+
+def _at_once(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected], list[Notice]] | str:
+    try:
+        judged = checker.judge(Stretch(stretch.lines, [list(cells) for cells in stretch.records]))
+    except FileRejected as rejected:
+        return rejected.detail
+    found = [judged.others[at] if user is None else user for at, user in enumerate(judged.users)]
+    return found, checker.notices()
