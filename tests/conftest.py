@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine import Engine
 from tests.lab import wait_until
 from tests.lab.clients import Visit
 from tests.lab.daemon import Rosterd
@@ -39,6 +41,13 @@ def needs() -> Needs:
             give_up(f"needs {', '.join(missing)}")
 
     return check
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """Yield an importer on a new database, for the client acme."""
+    with contextlib.closing(Engine(tmp_path)) as importer:
+        yield importer
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -170,6 +172,131 @@ def test_file_too_large_is_refused_unread(tmp_path: Path, folders: dict[str, Pat
         rosterd.wait_for_event("file.archived")
 
         assert [event["code"] for event in rosterd.events("file.refused")] == ["limit.file"]
+
+
+# What else may speak for or against a file
+
+
+def installed_with(tmp_path: Path, folders: dict[str, Path], **client: str | float) -> Rosterd:
+    return Rosterd(tmp_path, folders, settings=SETTINGS, client_settings=client)
+
+
+@pytest.mark.parametrize("is_first", [False, True], ids=["companion last", "companion first"])
+def test_upload_waits_for_its_companion(tmp_path: Path, folders: dict[str, Path], *, is_first: bool) -> None:
+    """A file is imported when its companion has come, before or after it, and both are archived side by side."""
+    content = HEADER + ANN
+    parts = {"users.csv": content, "users.csv.sha256": hashlib.sha256(content.encode()).hexdigest()}
+    first, last = sorted(parts, reverse=is_first)
+    with installed_with(tmp_path, folders, companion="sha256") as rosterd:
+        rosterd.start()
+        rosterd.drop(first, parts[first])
+        if not is_first:
+            assert rosterd.wait_for_event("file.held")["reason"] == "unaccompanied"
+        rosterd.drop(last, parts[last])
+        rosterd.wait_for_event("file.archived")
+
+        assert list(rosterd.users()) == ["1"]
+        assert rosterd.archived() == ["users.csv", "users.csv.sha256", "users.result.txt"]
+        assert rosterd.inbox() == []
+
+
+@pytest.mark.parametrize(("digest", "reason"), [("", "unaccompanied"), ("ab" * 32, "mismatched")])
+def test_upload_without_its_companion_is_refused(
+    tmp_path: Path, folders: dict[str, Path], digest: str, reason: str
+) -> None:
+    """Without the right companion a file is held, then refused with the name of what is missing."""
+    with installed_with(tmp_path, folders, companion="sha256") as rosterd:
+        rosterd.start()
+        rosterd.drop("users.csv", HEADER + ANN)
+        if digest:
+            rosterd.drop("users.csv.sha256", digest)
+        rosterd.wait_for_event("file.held", reason=reason)
+        rosterd.wait_for_event("file.archived")
+
+        assert [row["code"] for row in rosterd.imports()] == ["upload.incomplete"]
+        assert "users.csv.sha256" in rosterd.read_bak("users.result.txt").decode()
+        assert rosterd.inbox() == []
+
+
+def test_refusal_outlives_a_crash(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """A claim that was to be refused is refused by the next start, too."""
+    work = folders["acme"] / ".work" / "20261122T074205Z-0123abcd"
+    work.mkdir(parents=True)
+    (folders["acme"] / ".work").chmod(0o700)
+    (work / "users.csv").write_text(HEADER + ANN)
+    (work / ".refusal").write_text("no companion came")
+    with installed_with(tmp_path, folders) as rosterd:
+        rosterd.start()
+        rosterd.wait_for_event("file.archived")
+
+        assert [row["code"] for row in rosterd.imports()] == ["upload.incomplete"]
+        assert rosterd.users() == {}
+
+
+def test_shrunk_file_waits_for_another(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """A file with far fewer rows is held and told to the operator; a whole one in its place is imported."""
+    people = [ANN.replace("1,", f"{number},", 1).replace("ann@", f"ann{number}@") for number in range(10)]
+    with installed_with(tmp_path, folders, shrink_guard=50) as rosterd:
+        rosterd.start()
+        rosterd.drop("users.csv", HEADER + "".join(people))
+        rosterd.wait_for_imports(1)
+        rosterd.drop("users.csv", HEADER + ANN)
+        rosterd.wait_for_event("file.shrunk", client="acme", file="users.csv")
+        rosterd.drop("other.csv", HEADER + ANN, client="beta")
+        rosterd.wait_for_event("file.archived", file="other.csv")
+        assert rosterd.inbox() == ["users.csv"]
+
+        rosterd.drop("users.csv", HEADER + "".join(people[:6]))
+        rosterd.wait_for_event("file.claimed", file="users.csv", client="acme")
+        wait_until(lambda: len(rosterd.events("file.archived", client="acme")) == 2, "the whole file")
+
+        assert [row["unchanged"] for row in rosterd.imports() if row["client"] == "acme"] == [0, 6]
+
+
+@pytest.mark.parametrize(("order", "outcome"), [("release", "imported"), ("refuse", "refused")])
+def test_operator_decides_on_a_shrunk_file(tmp_path: Path, folders: dict[str, Path], order: str, outcome: str) -> None:
+    """The operator lets a file that has shrunk through, or refuses it."""
+    with installed_with(tmp_path, folders, shrink_guard=50) as rosterd:
+        rosterd.start()
+        rosterd.drop("users.csv", HEADER + ANN + BOB + ANN.replace("1,", "3,").replace("ann@", "eve@"))
+        rosterd.wait_for_imports(1)
+        rosterd.drop("users.csv", HEADER + ANN)
+        rosterd.wait_for_event("file.shrunk")
+
+        done = rosterd.execute(order, "users.csv", "--client", "acme")
+        assert done.returncode == 0, done.stderr
+        rosterd.wait_for_imports(2)
+
+        assert rosterd.imports()[1]["outcome"] == outcome
+
+
+def test_broken_connection_holds_a_file_that_ends_well(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """Where the sessions log to us, a file whose connection broke is held however it ends, and refused in the end."""
+    with installed_with(tmp_path, folders, log_socket="session.log") as rosterd:
+        rosterd.start()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as session:
+            session.connect(str(tmp_path / "session.log"))
+            rosterd.drop("users.csv", HEADER + ANN, client="beta")
+            session.send(b'internal-sftp[1]: forced close "/beta/users.csv" bytes read 0 written 9')
+            rosterd.wait_for_event("file.held", reason="broken_off")
+        rosterd.wait_for_event("file.archived")
+
+        assert [row["code"] for row in rosterd.imports()] == ["upload.incomplete"]
+
+
+def test_folders_and_old_temporary_names_are_told_of(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """Files in folders that a client makes are reported once, not imported."""
+    with installed_with(tmp_path, folders) as rosterd:
+        (folders["acme"] / "more").mkdir()
+        (folders["acme"] / "more" / "users.csv").write_text(HEADER + ANN)
+        rosterd.start()
+        rosterd.wait_for_event("file.ignored", client="acme", file="more/users.csv", reason="in a folder")
+        (folders["acme"] / "again").mkdir()
+        rosterd.drop("users.csv", HEADER + BOB)
+        rosterd.wait_for_imports(1)
+
+        assert list(rosterd.users()) == ["2"]
+        assert len(rosterd.events("file.ignored")) == 1
 
 
 # Trouble

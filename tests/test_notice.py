@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -10,10 +9,18 @@ from pathlib import Path
 import pytest
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
 
+from tests.conftest import Needs
 from tests.lab import wait_until
 from watcher.notice import CANARY_INTERVAL_S, CANARY_PATIENCE_S, MAX_HINTS, Hint, Hints, Watch
 
+NOBODY = 65534
 NOW = 1000.0  # the canary's clock is ours to turn
+
+
+def about(name: bytes) -> bytes | None:
+    """Return the upload that a name is, or that a companion speaks of."""
+    upload = name.removesuffix(b".done")
+    return upload if upload.endswith(b".csv") else None
 
 
 @pytest.fixture
@@ -24,7 +31,7 @@ def hints() -> Hints:
 @pytest.fixture
 def watch(hints: Hints, tmp_path: Path) -> Iterator[Watch]:
     """Yield a watch of no inbox yet."""
-    watch = Watch(hints, lambda name: name.lower().endswith(b".csv"), str(tmp_path / "canary"))
+    watch = Watch(hints, about, str(tmp_path / "canary"))
     watch.start(NOW)
     yield watch
     watch.close()
@@ -201,15 +208,15 @@ def test_canary_is_heard(hints: Hints, watch: Watch) -> None:
 
 def test_dead_reader_is_replaced(hints: Hints, watch: Watch, inbox: Path) -> None:
     """When the library's reader is dead the watching is rebuilt within one canary, and everything is swept."""
-    observer = watch._observer
-    assert observer is not None
-    observer._inotify_fd.stop()
-    observer._inotify_fd.join()
+    reader = watch._reader
+    assert reader is not None
+    reader.stop()
+    reader.join()
 
     watch.tend(watch.next_at)
     watch.tend(watch.next_at)
 
-    assert hints.take_doubts() == (True, set())
+    assert hints.take_doubts()[0]
     (inbox / "users.csv").touch()
     assert heard(hints, b"users.csv", closed=True)
     beat(watch, NOW)
@@ -217,9 +224,9 @@ def test_dead_reader_is_replaced(hints: Hints, watch: Watch, inbox: Path) -> Non
 
 def test_overflow_asks_for_a_sweep(hints: Hints, watch: Watch) -> None:
     """When the kernel's queue overflowed everything is swept."""
-    observer = watch._observer
-    assert observer is not None
-    observer._inotify_fd.handle_event(InotifyEvent(-1, InotifyConstants.IN_Q_OVERFLOW, 0, b""))  # type: ignore[arg-type]
+    reader = watch._reader
+    assert reader is not None
+    reader.handle_event(InotifyEvent(-1, InotifyConstants.IN_Q_OVERFLOW, 0, b""))  # type: ignore[arg-type]
 
     assert hints.take_doubts() == (True, set())
 
@@ -284,8 +291,8 @@ def test_watching_that_cannot_start_is_tried_again(
     def refuse() -> None:
         raise OSError(24, "inotify instance limit reached")
 
-    monkeypatch.setattr("watcher.notice._Observer", refuse)
-    watch = Watch(hints, lambda _: True, str(tmp_path / "canary"))
+    monkeypatch.setattr("watcher.notice.InotifyFD", refuse)
+    watch = Watch(hints, about, str(tmp_path / "canary"))
     watch.start(NOW)
     inbox = followed(watch, tmp_path / "acme")
     monkeypatch.undo()
@@ -308,11 +315,69 @@ def test_canary_on_a_disk_that_refuses_proves_nothing(hints: Hints, watch: Watch
 
 
 def test_close_leaves_nothing(hints: Hints, tmp_path: Path) -> None:
-    """After the end no handler of ours listens to the library's log."""
-    watch = Watch(hints, lambda _: True, str(tmp_path / "canary"))
+    """After the end nothing is heard, and no handle is left open."""
+    handles = len(os.listdir("/proc/self/fd"))
+    watch = Watch(hints, about, str(tmp_path / "canary"))
     watch.start(NOW)
+    inbox = followed(watch, tmp_path / "acme")
     watch.close()
 
-    logging.getLogger("watchdog.observers.inotify_c").warning("overflow")
+    (inbox / "users.csv").touch()
 
-    assert hints.take_doubts() == (False, set())
+    assert hints.take() == []
+    assert len(os.listdir("/proc/self/fd")) == handles
+
+
+def test_one_thread_whatever_the_number_of_inboxes(watch: Watch, hints: Hints, tmp_path: Path) -> None:
+    """A hundred inboxes cost no thread more than one."""
+    before = threading.active_count()
+    inboxes = [followed(watch, tmp_path / f"client{number}", f"client{number}") for number in range(100)]
+    assert threading.active_count() == before
+
+    for number, inbox in enumerate(inboxes):
+        (inbox / f"{number}.csv").touch()
+
+    assert heard(hints, b"99.csv", closed=True)
+    assert watch.hears("client0")
+
+
+def test_folder_that_may_not_be_read(watch: Watch, tmp_path: Path, needs: Needs) -> None:
+    """An inbox that the service may not read is known as not watched; the library would take it for watched."""
+    needs(root=True)
+    folder = tmp_path / "acme"
+    folder.mkdir(mode=0o700)
+    os.seteuid(NOBODY)
+    try:
+        watch.follow("acme", str(folder), (0, 0))
+    finally:
+        os.seteuid(0)
+    assert not watch.hears("acme")
+
+    followed(watch, folder)
+    assert watch.hears("acme")
+
+
+def test_inbox_made_anew_with_the_same_inode(hints: Hints, watch: Watch, inbox: Path) -> None:
+    """An inbox that is removed and made again is watched again though the file system gives it the old inode."""
+    identity = folder_identity(inbox)
+    inbox.rmdir()
+    wait_until(lambda: not watch.hears("acme"), "the loss to be noticed")
+    inbox.mkdir()
+
+    watch.follow("acme", str(inbox), identity)
+
+    assert watch.hears("acme")
+    (inbox / "users.csv").touch()
+    assert heard(hints, b"users.csv", closed=True)
+
+
+def test_companion_speaks_of_its_upload(hints: Hints, inbox: Path) -> None:
+    """A companion file is a hint of the upload it belongs to, but its close is not the upload's."""
+    (inbox / "users.csv.done").touch()
+    wait_until(lambda: (hint := hints.take()) and hint == [Hint("acme", b"users.csv", closed=False)], "the hint")
+
+
+def test_folder_made_in_the_inbox_asks_for_a_sweep(hints: Hints, inbox: Path) -> None:
+    """A folder that a client makes is looked into by a sweep."""
+    (inbox / "more").mkdir()
+    assert doubted(hints) == (False, {"acme"})

@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from importer.parse import Completeness
-from watcher.settle import Identity, IntakeSettings, Kind, Look, Names, Settling, Sighting, Verdict, Writer
+from watcher.settle import Doubt, Identity, IntakeSettings, Kind, Look, Names, Settling, Sighting, Verdict, Writer
 
 SETTINGS = IntakeSettings(quiet_s=3.0, unterminated_grace_s=30.0, resume_grace_s=900.0, unprobed_quiet_s=300.0)
 NAME = b"users.csv"
@@ -74,7 +73,7 @@ def test_quiet_file_is_taken(settling: Settling) -> None:
     assert settling.next_due_at() == 4.0
     assert settling.next_due(4.0) == ("acme", NAME)
     assert settling.judge("acme", NAME, look(), 4.0) is Verdict.TAKE
-    assert settling.judge_ending("acme", NAME, Completeness.WHOLE, 4.0) is Verdict.TAKE
+    assert settling.judge_doubt("acme", NAME, Doubt.NONE, 4.0) is Verdict.TAKE
 
 
 def test_change_without_event_begins_a_new_quiet_period(settling: Settling) -> None:
@@ -126,7 +125,7 @@ def test_file_closed_without_event_still_gets_its_quiet_period(settling: Settlin
     settling.judge("acme", NAME, look(identity(11), writer=Writer.OPEN), 3.0)
 
     assert settling.judge("acme", NAME, look(identity(11)), 4.0) is Verdict.TAKE
-    assert settling.judge_ending("acme", NAME, Completeness.WHOLE, 4.0) is Verdict.WAIT
+    assert settling.judge_doubt("acme", NAME, Doubt.NONE, 4.0) is Verdict.WAIT
     assert settling.next_due_at() == 6.0
 
 
@@ -142,25 +141,25 @@ def test_unknown_writer(settling: Settling) -> None:
     assert settling.judge("acme", b"swept.csv", unknown, 300.0) is Verdict.TAKE
 
 
-@pytest.mark.parametrize("ending", [Completeness.CUT_OFF, Completeness.OPEN_QUOTE, Completeness.EMPTY])
-def test_hold(settling: Settling, ending: Completeness) -> None:
+@pytest.mark.parametrize("doubt", [Doubt.CUT_OFF, Doubt.OPEN_QUOTE, Doubt.EMPTY])
+def test_hold(settling: Settling, doubt: Doubt) -> None:
     """A file that looks cut off is held once, for the resume grace, and then taken to be refused."""
     settling.note(seen(), 0.0)
 
-    assert settling.judge_ending("acme", NAME, ending, 3.0) is Verdict.HOLD
-    assert settling.judge_ending("acme", NAME, ending, 4.0) is Verdict.WAIT
+    assert settling.judge_doubt("acme", NAME, doubt, 3.0) is Verdict.HOLD
+    assert settling.judge_doubt("acme", NAME, doubt, 4.0) is Verdict.WAIT
     assert settling.next_due_at() == 903.0
-    assert settling.judge_ending("acme", NAME, ending, 903.0) is Verdict.TAKE
+    assert settling.judge_doubt("acme", NAME, doubt, 903.0) is Verdict.TAKE
 
 
 def test_resumed_file_is_held_anew(settling: Settling) -> None:
     """A held file that goes on growing is judged afresh, with its whole grace."""
     settling.note(seen(), 0.0)
-    settling.judge_ending("acme", NAME, Completeness.CUT_OFF, 3.0)
+    settling.judge_doubt("acme", NAME, Doubt.CUT_OFF, 3.0)
     settling.note(seen(found=identity(20), closed=True), 800.0)
 
     assert settling.next_due_at() == 803.0
-    assert settling.judge_ending("acme", NAME, Completeness.CUT_OFF, 803.0) is Verdict.HOLD
+    assert settling.judge_doubt("acme", NAME, Doubt.CUT_OFF, 803.0) is Verdict.HOLD
     assert settling.next_due_at() == 1703.0
 
 
@@ -168,9 +167,9 @@ def test_unterminated_file_waits_a_little_longer(settling: Settling) -> None:
     """A file whose last line does not end is taken after its own, shorter grace, and never called held."""
     settling.note(seen(), 0.0)
 
-    assert settling.judge_ending("acme", NAME, Completeness.UNTERMINATED, 3.0) is Verdict.WAIT
+    assert settling.judge_doubt("acme", NAME, Doubt.UNTERMINATED, 3.0) is Verdict.WAIT
     assert settling.next_due_at() == 33.0
-    assert settling.judge_ending("acme", NAME, Completeness.UNTERMINATED, 33.0) is Verdict.TAKE
+    assert settling.judge_doubt("acme", NAME, Doubt.UNTERMINATED, 33.0) is Verdict.TAKE
 
 
 def test_age_counts_towards_the_hold(settling: Settling) -> None:
@@ -178,7 +177,7 @@ def test_age_counts_towards_the_hold(settling: Settling) -> None:
     settling.note_listing("acme", {NAME: identity()}, 0.0, whole=True, at_ns=1000 * 10**9)
 
     assert settling.next_due_at() == 3.0
-    assert settling.judge_ending("acme", NAME, Completeness.CUT_OFF, 3.0) is Verdict.TAKE
+    assert settling.judge_doubt("acme", NAME, Doubt.CUT_OFF, 3.0) is Verdict.TAKE
 
 
 @pytest.mark.parametrize(
@@ -264,3 +263,93 @@ def test_unreadable_name_is_put_off(settling: Settling) -> None:
     assert settling.next_due_at() == 4.0
     settling.retry_later("acme", NAME, 4.0)
     assert settling.next_due_at() == 6.0
+
+
+# Doubts
+
+
+@pytest.mark.parametrize("doubt", [Doubt.BROKEN_OFF, Doubt.UNACCOMPANIED, Doubt.MISMATCHED])
+def test_what_the_importer_cannot_see_is_refused_after_the_grace(settling: Settling, doubt: Doubt) -> None:
+    """A file that only its surroundings call incomplete is held for the resume grace, then refused."""
+    settling.note(seen(), 0.0)
+
+    assert settling.judge_doubt("acme", NAME, doubt, 3.0) is Verdict.HOLD
+    assert settling.judge_doubt("acme", NAME, doubt, 902.0) is Verdict.WAIT
+    assert settling.judge_doubt("acme", NAME, doubt, 903.0) is Verdict.REFUSE
+
+
+def test_missing_companion_is_looked_for_now_and_then(settling: Settling) -> None:
+    """Should the event of a companion be lost, it is found by a look half a minute later."""
+    settling.note(seen(), 0.0)
+    settling.judge_doubt("acme", NAME, Doubt.UNACCOMPANIED, 3.0)
+
+    assert settling.next_due_at() == 33.0
+
+
+def test_companion_that_changes_is_a_change(settling: Settling) -> None:
+    """A companion found by a look only gets a quiet period of its own, as the upload did."""
+    settling.note(seen(), 0.0)
+    accompanied = Identity(1, 2, 10, 0, 0, companion=(3, 64, 0))
+
+    assert settling.judge("acme", NAME, look(accompanied), 3.0) is Verdict.WAIT
+    assert settling.judge("acme", NAME, look(accompanied), 6.0) is Verdict.TAKE
+
+
+def test_file_that_has_shrunk_waits_for_the_operator(settling: Settling) -> None:
+    """A file that has shrunk is held until it is released, refused or replaced."""
+    settling.note(seen(), 0.0)
+    assert settling.judge_doubt("acme", NAME, Doubt.SHRUNK, 3.0) is Verdict.HOLD
+    assert settling.next_due_at() == math.inf
+
+    settling.note(seen(found=identity(20)), 10_000.0)
+    assert settling.judge_doubt("acme", NAME, Doubt.SHRUNK, 10_003.0) is Verdict.HOLD
+
+
+@pytest.mark.parametrize("verdict", [Verdict.TAKE, Verdict.REFUSE])
+def test_operator_decides_on_a_held_file(settling: Settling, verdict: Verdict) -> None:
+    """What the operator says of a held file holds at once, until the file changes."""
+    decide = settling.release if verdict is Verdict.TAKE else settling.refuse
+    settling.note(seen(), 0.0)
+    assert not decide("acme", NAME, 1.0)
+    settling.judge_doubt("acme", NAME, Doubt.SHRUNK, 3.0)
+
+    assert decide("acme", NAME, 5.0)
+    assert settling.next_due(5.0) == ("acme", NAME)
+    assert settling.judge_doubt("acme", NAME, Doubt.SHRUNK, 5.0) is verdict
+
+    settling.note(seen(found=identity(20)), 6.0)
+    assert settling.judge_doubt("acme", NAME, Doubt.SHRUNK, 9.0) is Verdict.HOLD
+    assert not decide("acme", b"other.csv", 10.0)
+
+
+def test_broken_connection_is_remembered_until_the_upload_goes_on(settling: Settling) -> None:
+    """What the session log told of a file holds until it is opened again, or another file takes its place."""
+    told = Sighting(client="acme", name=NAME, identity=identity(), broken_off=True)
+    settling.note(told, 0.0)
+    settling.note(seen(closed=True), 0.1)
+    assert settling.is_broken_off("acme", NAME)
+    settling.note(Sighting(client="acme", name=NAME, identity=identity(), broken_off=False), 1.0)
+    assert not settling.is_broken_off("acme", NAME)
+
+    settling.note(told, 2.0)
+    settling.note(seen(found=Identity(1, 77, 10, 0, 0)), 3.0)
+    assert not settling.is_broken_off("acme", NAME)
+
+
+@pytest.mark.parametrize("pattern", ["*.csv", "*"])
+def test_companions_are_no_uploads(pattern: str) -> None:
+    """A companion is about its upload, whatever the pattern, and never an upload itself."""
+    names = Names(pattern)
+    for ending in (b".done", b".sha256", b".md5"):
+        assert names.about(b"users.csv" + ending) == b"users.csv"
+        assert not names.accept(b"users.csv" + ending)
+    assert names.about(b"users.csv") == b"users.csv"
+    assert names.about(b".users.csv.done") is None
+
+
+def test_strays_are_told_of_once(settling: Settling) -> None:
+    """What nobody will import is told of once, and again only after it was gone."""
+    assert settling.note_strays("acme", [b"a/1.csv", b"x.part"]) == [b"a/1.csv", b"x.part"]
+    assert settling.note_strays("acme", [b"a/1.csv", b"a/2.csv"]) == [b"a/2.csv"]
+    assert settling.note_strays("acme", [b"x.part"]) == [b"x.part"]
+    assert settling.note_strays("beta", [b"x.part"]) == [b"x.part"]

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -565,3 +566,264 @@ def test_handles_are_closed(folder: Path) -> None:
         inbox.archive(claim)
 
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+# The archive is ours
+
+
+@contextmanager
+def as_service(folder: Path) -> Iterator[None]:
+    """Run as a service that is not root, in the recommended arrangement: uid 1001, client NOBODY."""
+    os.chown(folder, 1001, NOBODY)
+    folder.chmod(0o1770)
+    open_parents(folder)
+    os.seteuid(1001)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def put_as_client(folder: Path, name: str = "users.csv", content: str = "a\n") -> Path:
+    path = put(folder, name, content)
+    os.chown(path, NOBODY, NOBODY)
+    path.chmod(0o644)
+    return path
+
+
+@pytest.mark.parametrize("root", [False, True])
+def test_archived_upload_is_no_longer_the_clients(folder: Path, needs: Needs, *, root: bool) -> None:
+    """What lies in `.bak` is the service's own file, with the client's bytes and time of change."""
+    needs(root=True)
+    upload = put_as_client(folder)
+    os.utime(upload, ns=(0, 1_600_000_000_123_456_789))
+    with (
+        contextlib.nullcontext() if root else as_service(folder),
+        spool.opened("acme", str(folder)) as inbox,
+        inbox.resume(claimed(inbox)) as claim,
+    ):
+        inbox.archive(claim)
+
+    archived = folder / ".bak" / f"users.{STAMP}.csv"
+    assert archived.read_text() == "a\n"
+    assert archived.stat().st_uid == (0 if root else 1001)
+    assert archived.stat().st_mtime_ns == 1_600_000_000_123_456_789
+    assert not archived.stat().st_mode & 0o022
+    assert tree(folder / ".work") == []
+
+
+def test_copy_survives_a_crash_before_the_original_goes(folder: Path, needs: Needs) -> None:
+    """Cut off with copy and original both there, the archive keeps the copy, and the original is removed."""
+    needs(root=True)
+    put_as_client(folder)
+    with as_service(folder), spool.opened("acme", str(folder)) as inbox:
+        claim_id = claimed(inbox)
+        with inbox.resume(claim_id) as claim, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "unlink", _crash_at(b"users.csv"))
+            with pytest.raises(KeyboardInterrupt):
+                inbox.archive(claim)
+        assert sorted(path.name for path in folder.rglob("users*")) == ["users.20261122T074205Z.csv", "users.csv"]
+        with inbox.resume(claim_id, archive=f"users.{STAMP}.csv".encode()) as claim:
+            inbox.archive(claim)
+
+    assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", ".work"]
+
+
+def _crash_at(name: bytes) -> Callable[..., None]:
+    unlink = os.unlink
+
+    def crash(path: bytes | str, *, dir_fd: int | None = None) -> None:
+        if path == name:
+            raise KeyboardInterrupt
+        unlink(path, dir_fd=dir_fd)
+
+    return crash
+
+
+def test_half_a_copy_is_made_again(folder: Path, needs: Needs) -> None:
+    """What is left of a copy that was cut off is no obstacle."""
+    needs(root=True)
+    put_as_client(folder)
+    with as_service(folder), spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
+        draft(claim, ".copy")
+        inbox.archive(claim)
+
+    assert (folder / ".bak" / f"users.{STAMP}.csv").read_text() == "a\n"
+
+
+def test_copy_keeps_holes(folder: Path, needs: Needs) -> None:
+    """A file that is mostly holes takes no more room in the archive than it did in the inbox."""
+    needs(root=True)
+    upload = put_as_client(folder)
+    with upload.open("r+b") as file:
+        file.seek(1 << 30)
+        file.write(b"end")
+        file.truncate(2 << 30)
+    blocks = upload.stat().st_blocks
+    with as_service(folder), spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
+        inbox.archive(claim)
+
+    archived = folder / ".bak" / f"users.{STAMP}.csv"
+    assert (archived.stat().st_size, archived.stat().st_blocks <= blocks) == (2 << 30, True)
+    with archived.open("rb") as file:
+        file.seek(1 << 30)
+        assert file.read(3) == b"end"
+
+
+def test_what_was_refused_unread_is_not_copied(folder: Path, needs: Needs) -> None:
+    """A file above the limit is moved as it is, rather than the disk be filled with it once more."""
+    needs(root=True)
+    inode = put_as_client(folder).stat().st_ino
+    with as_service(folder), spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
+        inbox.archive(claim, copied_up_to_bytes=1)
+
+    assert (folder / ".bak" / f"users.{STAMP}.csv").stat().st_ino == inode
+
+
+# Companions
+
+
+@pytest.fixture
+def vouched(folder: Path) -> Iterator[Inbox]:
+    """Yield an inbox whose uploads have companions."""
+    with spool.opened("acme", str(folder), "sha256") as opened:
+        yield opened
+
+
+def test_companion_goes_with_its_upload(folder: Path, vouched: Inbox) -> None:
+    """The companion is claimed and archived with the upload, and lies beside it under its name."""
+    put(folder)
+    put(folder, "users.csv.sha256", "digest")
+    assert vouched.companion(b"users.csv") == b"digest"
+    with vouched.resume(claimed(vouched)) as claim:
+        assert tree(folder) == [
+            ".bak",
+            ".work",
+            f".work/{claim.claim_id}",
+            *_in(claim, ".companion.sha256", "users.csv"),
+        ]
+        vouched.discard_drafts(claim)
+        vouched.archive(claim)
+
+    assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", f".bak/users.{STAMP}.csv.sha256", ".work"]
+
+
+def _in(claim: Claim, *names: str) -> list[str]:
+    return [f".work/{claim.claim_id}/{name}" for name in names]
+
+
+def test_companion_left_behind_is_fetched(folder: Path, vouched: Inbox) -> None:
+    """A crash between upload and companion is made good, unless a newer upload needs the companion itself."""
+    put(folder)
+    claim_id = claimed(vouched)
+    put(folder, "users.csv.sha256")
+    newer = put(folder)
+    with vouched.resume(claim_id):
+        assert (folder / "users.csv.sha256").exists()
+    newer.unlink()
+    with vouched.resume(claim_id):
+        assert not (folder / "users.csv.sha256").exists()
+
+
+@pytest.mark.parametrize("kind", ["nothing", "link", "folder", "fifo", "hard link", "large"])
+def test_companion_that_vouches_for_nothing(folder: Path, vouched: Inbox, kind: str, tmp_path: Path) -> None:
+    """Only a small plain file is read as a companion; anything else is none, and stays where it is."""
+    put(folder)
+    beside = folder / "users.csv.sha256"
+    match kind:
+        case "link":
+            beside.symlink_to(put(tmp_path, "secret"))
+        case "folder":
+            beside.mkdir()
+        case "fifo":
+            os.mkfifo(beside)
+        case "hard link":
+            os.link(put(tmp_path, "secret"), beside)
+        case "large":
+            beside.write_text("x" * 5000)
+
+    assert vouched.companion(b"users.csv") is None
+    with vouched.resume(claimed(vouched)) as claim:
+        vouched.archive(claim)
+    assert tree(folder / ".work") == []
+    if kind in ("link", "folder", "fifo"):
+        assert os.path.lexists(beside)
+
+
+def test_companion_is_part_of_the_identity(folder: Path, vouched: Inbox) -> None:
+    """A companion that comes or changes makes the upload another, for whoever compares."""
+    put(folder)
+    alone = glanced(vouched, b"users.csv")
+    put(folder, "users.csv.sha256", "digest")
+    accompanied = glanced(vouched, b"users.csv")
+    look = vouched.look(b"users.csv")
+
+    assert alone != accompanied
+    assert look is not None
+    assert look.identity == accompanied
+
+
+def test_longest_name_has_a_companion(folder: Path, vouched: Inbox) -> None:
+    """A name too long to have a companion has none; the longest that has one fits into `.bak` with it."""
+    for name in ("n" * 251 + ".csv", "n" * 244 + ".csv"):
+        put(folder, name)
+    put(folder, "n" * 244 + ".csv.sha256")
+
+    assert vouched.companion(b"n" * 251 + b".csv") is None
+    with vouched.resume(claimed(vouched, b"n" * 244 + b".csv")) as claim:
+        vouched.archive(claim)
+    assert max(len(name) for name in os.listdir(folder / ".bak")) == 255
+
+
+# Refusals and strays
+
+
+def test_reason_to_refuse_goes_with_the_claim(folder: Path, inbox: Inbox) -> None:
+    """Why a file is not to be imported outlives a crash, and leaves nothing in the archive."""
+    put(folder)
+    capture = inbox.claim(b"users.csv", glanced(inbox, b"users.csv"), AT, refusal="no companion came")
+    assert capture is not None
+    with inbox.resume(capture.claim_id) as claim:
+        inbox.discard_drafts(claim)
+        assert inbox.refusal(claim) == "no companion came"
+        inbox.archive(claim)
+    assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", ".work"]
+
+    put(folder)
+    with inbox.resume(claimed(inbox)) as claim:
+        assert inbox.refusal(claim) == ""
+
+
+def test_claim_to_refuse_of_a_name_that_is_gone(folder: Path, inbox: Inbox) -> None:
+    """A file that vanishes in the last moment leaves no claim folder behind."""
+    identity = Identity(1, 2, 3, 4, 5)
+    assert inbox.claim(b"users.csv", identity, AT, refusal="no companion came") is None
+    assert tree(folder) == [".bak", ".work"]
+
+
+def test_strays(folder: Path, inbox: Inbox) -> None:
+    """Uploads in folders of the client's and temporary names of old are found; other things are nobody's business."""
+    (folder / "more").mkdir()
+    put(folder, "more/users.csv")
+    put(folder, "more/readme.txt")
+    put(folder, "users.csv.part")
+    put(folder, "notes.txt")
+    (folder / "elsewhere").symlink_to("more")
+    today = (folder / "users.csv.part").stat().st_ctime
+
+    def accepts(name: bytes) -> bool:
+        return name.endswith(b".csv")
+
+    def is_temporary(name: bytes) -> bool:
+        return name.endswith(b".part")
+
+    assert inbox.strays(accepts, is_temporary, today) == [b"more/users.csv"]
+    assert inbox.strays(accepts, is_temporary, today + 86_500) == [b"more/users.csv", b"users.csv.part"]
+
+
+def test_strays_are_bounded(folder: Path, inbox: Inbox) -> None:
+    """A client with any number of them costs a bounded number of reports."""
+    (folder / "more").mkdir()
+    for number in range(150):
+        put(folder, f"more/{number}.csv")
+    assert len(inbox.strays(lambda _: True, lambda _: False, 0)) == 100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Final
 
 FIRST_RETRY_S: Final = 1.0
@@ -47,19 +47,20 @@ class Backlog:
 
     def next_due(self, now: float) -> tuple[str, str] | None:
         """Return client and id of a claim that is due and has no older one of its client to wait for."""
-        waiting: set[str] = set()
-        for claim_id, claim in self._claims.items():
-            if claim.client in waiting:
-                continue
-            if claim.due_at <= now:
-                return claim.client, claim_id
-            if claim.blocks:
-                waiting.add(claim.client)
-        return None
+        return next(((claim.client, claim_id) for claim_id, claim in self._first_ones() if claim.due_at <= now), None)
 
     def next_due_at(self) -> float:
         """Return when the next claim is due, infinity for never."""
-        return min((claim.due_at for claim in self._claims.values()), default=math.inf)
+        return min((claim.due_at for _, claim in self._first_ones()), default=math.inf)
+
+    def _first_ones(self) -> Iterator[tuple[str, _Deferred]]:
+        """Yield the claims that have no older one of their client to wait for."""
+        waiting: set[str] = set()
+        for claim_id, claim in self._claims.items():
+            if claim.client not in waiting:
+                yield claim_id, claim
+            if claim.blocks:
+                waiting.add(claim.client)
 
     def count(self, client: str) -> int:
         """Return how many claims of a client are not done."""

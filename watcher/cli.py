@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sqlite3
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -18,7 +17,10 @@ if TYPE_CHECKING:
 
 # Name, where the command is, its first sentence: as the command itself has it, but known without importing it.
 _ELSEWHERE: Final = {
-    "client": ("operate.client:client", "Add, show, disable or remove a client: login, folders and settings."),
+    "client": (
+        "operate.client:client",
+        "Add, show, disable or remove a client: its login, its folders and its settings.",
+    ),
     "doctor": ("operate.doctor:doctor", "Find what keeps the service, or a client, from working."),
     "guide": ("operate.guide:guide", "Write the page that tells a client how to upload."),
     "check": ("operate.check:check", "Say what would become of FILE, and change nothing."),
@@ -29,7 +31,13 @@ _ELSEWHERE: Final = {
     "show": ("operate.views:show", "Tell all about one import."),
     "users": ("operate.views:users", "Find recorded users."),
     "import": ("operate.deliver:import_", "Import FILE by hand."),
+    "replay": ("operate.deliver:replay", "Import a file again from its archive."),
+    "release": ("operate.hold:release", "Import a held FILE as it is."),
+    "refuse": ("operate.hold:refuse", "Refuse a held FILE now."),
     "mail": ("operate.mail:mail", "Look after the mail that is still to be sent."),
+    "export": ("operate.person:export", "Print all that is kept about one person, as JSON."),
+    "erase": ("operate.person:erase", "Remove one person for good, and name the archives that still hold them."),
+    "metrics": ("operate.metrics:metrics", "Print the figures for Prometheus."),
     "verify": ("operate.verify:verify", "Check that nothing was lost, doubled or damaged."),
 }
 
@@ -89,6 +97,8 @@ def _exit_with(config: Config, act: Callable[[Config], int]) -> NoReturn:
 
 
 def _code_of(config: Config, act: Callable[[Config], int]) -> int:
+    import sqlite3
+
     import structlog
 
     from importer.store import StoreUnusable

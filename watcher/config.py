@@ -17,10 +17,10 @@ import tomllib
 from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
-from msgspec import inspect
+from msgspec import Meta, inspect
 
 from importer.attributes import ATTRIBUTES
 from importer.attributes import nearest as nearest_attribute
@@ -51,6 +51,13 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     sweep_interval_s: Seconds = 300.0
 
 
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[metrics]: figures for Prometheus; off unless one of the two is set."""
+
+    listen: Annotated[str, Meta(pattern=r"\A(\S+:[0-9]{1,5})?\Z")] = ""  # "127.0.0.1:9188"
+    textfile: Annotated[str, Meta(pattern=r"\A(.+\.prom)?\Z")] = ""  # for the textfile collector of the node exporter
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set. All paths are absolute; `mail.ca_file` may be empty."""
 
@@ -59,6 +66,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     file: FileSettings = FileSettings()
     mail: MailSettings = MailSettings()
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     reference: ReferenceSettings = ReferenceSettings()
     clients: tuple[ClientSettings, ...] = ()
     source: str = ""  # the file it was read from
@@ -71,6 +79,7 @@ _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "file": FileSettings,
     "mail": MailSettings,
     "log": LogSettings,
+    "metrics": MetricsSettings,
     "reference": ReferenceSettings,
 }
 
@@ -292,6 +301,9 @@ def _with_absolute_paths(config: Config, base: str) -> Config:
             mail,
             maildir=os.path.join(state_dir, mail.maildir),
             ca_file=mail.ca_file and os.path.join(base, mail.ca_file),
+        ),
+        metrics=replace(
+            config.metrics, textfile=config.metrics.textfile and os.path.join(base, config.metrics.textfile)
         ),
         clients=tuple(replace(client, inbox=_inbox(base, client.inbox)) for client in config.clients),
     )

@@ -38,6 +38,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     id: str = ""
     client: str = ""
     file: str = ""
+    unique_id: str = ""  # of a person: never logged
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

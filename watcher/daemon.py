@@ -22,11 +22,11 @@ from typing import Final
 
 import structlog
 
-from importer import ledger, outbox
-from importer.model import Claim, Interrupted, Outcome, Receipt, printable
+from importer import history, ledger, outbox
+from importer.model import Claim, FileRejected, Interrupted, Outcome, Receipt, printable
 from importer.outbox import Letter, OutboxPump, Sender
-from importer.parse import Completeness, completeness
 from importer.pipeline import Importer
+from importer.refuser import Refuser
 from importer.store import Store, StoreUnusable
 from importer.transport import MailUnusable, make_transport
 from watcher import notify, spool
@@ -34,11 +34,13 @@ from watcher.alerts import Alerts
 from watcher.backlog import LAST_RETRY_S, Backlog
 from watcher.config import Config, ConfigError, load_again, smtp_password
 from watcher.control import ControlServer, Order, Refused
+from watcher.doubt import doubt_of, refusal
 from watcher.exits import EXIT_CONFIG, EXIT_IO_ERROR, EXIT_RUNNING_ALREADY
 from watcher.lock import RunningAlready, locked
-from watcher.notice import Hints, Watch
-from watcher.orders import store_orders
-from watcher.settle import Look, Settling, Sighting, Verdict, Writer
+from watcher.notice import Hint, Hints, Watch
+from watcher.orders import held_orders, store_orders
+from watcher.sessions import SessionLogs
+from watcher.settle import Doubt, Look, Settling, Sighting, Verdict, Writer
 from watcher.signals import Signals
 from watcher.status import MAX_FILES_TOLD, ClientStatus, Status, StatusFile, file_status
 
@@ -80,13 +82,15 @@ class Daemon:
         self._mail_at = -math.inf
         self._adopt(config)
         state_dir = config.service.state_dir
-        self._watch = Watch(hints, self._accepts, os.path.join(state_dir, "canary")) if watching else None
+        self._watch = Watch(hints, self._about, os.path.join(state_dir, "canary")) if watching else None
+        self._session_logs = SessionLogs(hints, self._about)
         self._control = ControlServer(state_dir, hints.wake)
-        self._orders = {**store_orders(store), "reload": self._reload_ordered}
+        held = held_orders(lambda: self._settling, time.monotonic)
+        self._orders = {**store_orders(store), **held, "reload": self._reload_ordered}
         self._status_file = StatusFile(state_dir)
 
-    def _accepts(self, name: bytes) -> bool:
-        return self._settling.accepts(name)
+    def _about(self, name: bytes) -> bytes | None:
+        return self._settling.about(name)
 
     def _adopt(self, config: Config) -> None:
         """Work by this configuration from now on; every inbox is swept anew."""
@@ -115,6 +119,7 @@ class Daemon:
         if self._watch is not None:
             for client in self._clients.keys() - {client.name for client in config.clients}:
                 self._watch.forget(client)
+                self._session_logs.forget(client)
         self._pump.use(transport)
         self._adopt(config)
         return ""
@@ -152,7 +157,9 @@ class Daemon:
         until = time.monotonic() + patience_s
         while not self._signals.stop_asked:
             if not self._work():
-                next_at = min(self._settling.next_due_at(in_writing=False), self._backlog.next_due_at())
+                blocked = self._backlog.blocked()
+                names_at = self._settling.next_due_at(without=blocked, in_writing=False)
+                next_at = min(names_at, self._backlog.next_due_at())
                 if next_at > until:
                     break
                 self._hints.wait(next_at - time.monotonic())
@@ -230,21 +237,22 @@ class Daemon:
         everywhere, doubtful = self._hints.take_doubts()
         for client in self._clients if everywhere else doubtful & self._clients.keys():
             self._sweep_soon(client, self._swept_at[client] + SWEEP_PAUSE_S)
-        names: dict[str, list[tuple[bytes, bool]]] = {}
+        hints: dict[str, list[Hint]] = {}
         for hint in self._hints.take():
-            if hint.client in self._clients:
-                names.setdefault(hint.client, []).append((hint.name, hint.closed))
-        for client, heard in names.items():
+            hints.setdefault(hint.client, []).append(hint)
+        for client, heard in hints.items():
             self._note(client, heard)
 
-    def _note(self, client: str, heard: list[tuple[bytes, bool]]) -> None:
+    def _note(self, client: str, heard: list[Hint]) -> None:
         """Give the names that were heard of to the settling, with what now has them."""
-        with self._telling(client), spool.opened(client, self._clients[client].inbox) as inbox:
-            for name, closed in heard:
-                identity = inbox.glance(name)
+        with self._telling(client), self._opened(client) as inbox:
+            for hint in heard:
+                identity = inbox.glance(hint.name)
                 if identity is None:
                     continue
-                sighting = Sighting(client=client, name=name, identity=identity, closed=closed)
+                sighting = Sighting(
+                    client=client, name=hint.name, identity=identity, closed=hint.closed, broken_off=hint.broken_off
+                )
                 if not self._settling.note(sighting, time.monotonic()):
                     self._sweep_soon(client, time.monotonic() + SWEEP_PAUSE_S)
 
@@ -256,6 +264,10 @@ class Daemon:
         except (OSError, spool.InboxUnusable) as error:
             self._alerts.tell("inbox.unusable", time.monotonic(), client=client, reason=_reason(error))
             self._follow(client, None)
+
+    def _opened(self, client: str) -> contextlib.AbstractContextManager[spool.Inbox]:
+        settings = self._clients[client]
+        return spool.opened(client, settings.inbox, settings.companion)
 
     def _sweep_soon(self, client: str, at: float) -> None:
         self._sweep_at[client] = min(self._sweep_at[client], at)
@@ -270,7 +282,7 @@ class Daemon:
         now = time.monotonic()
         self._swept_at[client] = now
         self._sweep_at[client] = now + self._config.service.sweep_interval_s
-        with self._telling(client), spool.opened(client, self._clients[client].inbox) as inbox:
+        with self._telling(client), self._opened(client) as inbox:
             self._follow(client, inbox.identity)
             limit = self._config.intake.max_waiting
             files = inbox.files(self._settling.accepts, limit)
@@ -279,13 +291,34 @@ class Daemon:
             if not self._settling.note_listing(client, files, now, whole=whole, at_ns=at_ns) or not whole:
                 self._sweep_soon(client, now + SWEEP_PAUSE_S)
             self._find_unfinished(client, inbox)
+            self._tell_of_strays(client, inbox)
             self._alerts.clear("inbox.unusable", client=client)
             self._sweep_s[client] = time.monotonic() - now
             log.debug("sweep.finished", client=client, files=len(files))
 
+    def _tell_of_strays(self, client: str, inbox: spool.Inbox) -> None:
+        strays = inbox.strays(self._settling.accepts, self._settling.is_stray, time.time())
+        for path in self._settling.note_strays(client, strays):
+            reason = "in a folder" if b"/" in path else "temporary name"
+            log.warning("file.ignored", client=client, file=printable(path), claim_id="", reason=reason)
+
     def _follow(self, client: str, identity: tuple[int, int] | None) -> None:
         if self._watch is not None:
             self._watch.follow(client, self._clients[client].inbox, identity)
+            self._follow_sessions(client)
+
+    def _follow_sessions(self, client: str) -> None:
+        settings = self._clients[client]
+        if not settings.log_socket:
+            self._session_logs.forget(client)
+            return
+        chroot, folder = os.path.split(settings.inbox)
+        try:
+            self._session_logs.follow(client, os.path.join(chroot, settings.log_socket), os.fsencode(folder))
+        except OSError as error:
+            self._alerts.tell("sessions.unheard", time.monotonic(), client=client, reason=_reason(error))
+        else:
+            self._alerts.clear("sessions.unheard", client=client)
 
     def _find_unfinished(self, client: str, inbox: spool.Inbox) -> None:
         """Queue the claims in `.work`, and mark those in the ledger that had been archived already."""
@@ -311,7 +344,7 @@ class Daemon:
     def _consider(self, client: str, name: bytes) -> None:
         with structlog.contextvars.bound_contextvars(client=client, file=printable(name), claim_id=""):
             try:
-                with spool.opened(client, self._clients[client].inbox) as inbox:
+                with self._opened(client) as inbox:
                     self._consider_in(inbox, client, name)
             except Exception as error:  # noqa: BLE001 - the loop must go on whatever one file does to us
                 self._put_off(client, name, error)
@@ -321,32 +354,47 @@ class Daemon:
         if look is None:
             self._settling.forget(client, name)
             return
-        match self._judge(inbox, client, name, look):
+        verdict, doubt = self._judge(inbox, client, name, look)
+        match verdict:
             case Verdict.TAKE:
                 self._check_room(inbox, look.identity.size_bytes)
                 self._take(inbox, client, name, look)
+            case Verdict.REFUSE:
+                self._take(inbox, client, name, look, refusal=refusal(doubt, name, self._clients[client]))
             case Verdict.HOLD:
-                log.warning("file.held", size_bytes=look.identity.size_bytes)
+                self._tell_of_hold(client, name, look, doubt)
             case Verdict.IGNORE:
                 log.warning("file.ignored", reason=_ignored_as(look))
             case Verdict.WAIT:
                 log.debug("file.waiting", writer=str(look.writer), size_bytes=look.identity.size_bytes)
 
-    def _judge(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> Verdict:
+    def _judge(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> tuple[Verdict, Doubt]:
         if look.writer is Writer.UNKNOWN:
             self._alerts.tell("intake.unprobed", time.monotonic(), client=client)
         verdict = self._settling.judge(client, name, look, time.monotonic())
-        if verdict is Verdict.TAKE:
-            ending = self._ending(inbox, client, name, look)
-            verdict = self._settling.judge_ending(client, name, ending, time.monotonic())
-        return verdict
+        if verdict is not Verdict.TAKE:
+            return verdict, Doubt.NONE
+        doubt = self._doubt(inbox, client, name, look)
+        return self._settling.judge_doubt(client, name, doubt, time.monotonic()), doubt
 
-    def _ending(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> Completeness:
-        """Read how a file ends; one that is too large is not read at all, the import will refuse it."""
+    def _doubt(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> Doubt:
+        """Read what speaks against a file; one that is too large is not read at all, the import will refuse it."""
         if look.identity.size_bytes > self._config.file.max_file_bytes:
-            return Completeness.WHOLE
+            return Doubt.NONE
+        settings = self._clients[client]
         with inbox.upload(name) as raw:
-            return completeness(raw, self._clients[client])
+            return doubt_of(
+                raw,
+                settings,
+                companion=inbox.companion(name) if settings.companion else None,
+                is_broken_off=self._settling.is_broken_off(client, name),
+                last_rows=lambda: history.last_rows(self._store.conn, client),
+            )
+
+    def _tell_of_hold(self, client: str, name: bytes, look: Look, doubt: Doubt) -> None:
+        log.warning("file.held", reason=str(doubt), size_bytes=look.identity.size_bytes)
+        if doubt is Doubt.SHRUNK:
+            self._alerts.tell("file.shrunk", time.monotonic(), client=client, file=printable(name))
 
     def _put_off(self, client: str, name: bytes, error: Exception) -> None:
         now = time.monotonic()
@@ -363,12 +411,12 @@ class Daemon:
 
     # Working
 
-    def _take(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> None:
-        capture = inbox.claim(name, look.identity, datetime.now(UTC))
+    def _take(self, inbox: spool.Inbox, client: str, name: bytes, look: Look, *, refusal: str = "") -> None:
+        capture = inbox.claim(name, look.identity, datetime.now(UTC), refusal=refusal)
         self._settling.forget(client, name)
         if capture is None:
             log.debug("file.disturbed")
-            self._note(client, [(name, False)])
+            self._note(client, [Hint(client, name, closed=False)])
             return
         log.info("file.claimed", claim_id=capture.claim_id, size_bytes=look.identity.size_bytes)
         if capture.settled:
@@ -384,7 +432,7 @@ class Daemon:
         """Take a claim to its end, or put it off. Raises what no waiting cures."""
         with structlog.contextvars.bound_contextvars(client=client, file="", claim_id=claim_id):
             try:
-                with spool.opened(client, self._clients[client].inbox) as inbox:
+                with self._opened(client) as inbox:
                     self._resume(inbox, client, claim_id)
             except FileNotFoundError:  # the claim, or the inbox with it; a sweep finds it if it comes back
                 self._backlog.drop(claim_id)
@@ -418,8 +466,16 @@ class Daemon:
         inbox.discard_drafts(claim)
         started = time.monotonic()
         client = self._clients[claim.client]
-        receipt = self._importer.import_file(claim, client, stopping=self._gives_up)
+        receipt = self._importer_of(inbox.refusal(claim)).import_file(claim, client, stopping=self._gives_up)
         _log_receipt(receipt, time.monotonic() - started)
+
+    def _importer_of(self, refusal: str) -> Importer:
+        """Return who imports a claim, or answers that it is incomplete."""
+        if not refusal:
+            return self._importer
+        config = self._config
+        rejected = FileRejected("upload.incomplete", refusal)
+        return Refuser(rejected, self._store, file=config.file, reference=config.reference, mail=config.mail)
 
     def _gives_up(self) -> bool:
         """Return whether to leave the file in hand for the next start; asked now and then while it is imported."""
@@ -427,7 +483,7 @@ class Daemon:
         return self._signals.stop_overdue()
 
     def _archive(self, inbox: spool.Inbox, claim: Claim) -> None:
-        inbox.archive(claim)
+        inbox.archive(claim, copied_up_to_bytes=self._config.file.max_file_bytes)
         self._mark_archived(claim.claim_id)
         self._backlog.drop(claim.claim_id)
         self._alerts.clear("file.deferred", client=claim.client)
@@ -463,6 +519,7 @@ class Daemon:
         self._control.close()
         if self._watch is not None:
             self._watch.close()
+        self._session_logs.close()
         if self._signals.stop_allows(MAIL_PATIENCE_S):
             with contextlib.suppress(sqlite3.Error):  # the mail is sent again, with the same Message-ID
                 self._pump.close(self._store.db, datetime.now(UTC))

@@ -1,15 +1,19 @@
 """
 Watching the inboxes: events become hints, and whatever makes hearing doubtful becomes a hint to sweep.
 
-The only user of watchdog. Its threads say nothing when they die, its queue overflows in silence, and a watch stays
-with a folder that was renamed, replaced or unmounted (7.1.0). So nothing here is trusted: a canary file proves every
-CANARY_INTERVAL_S that events still arrive, and each inbox is compared with the folder that is watched for it.
+The only user of watchdog, and of its reader alone: one thread and one inotify instance whatever the number of inboxes,
+each with a watch and a callback. The library's Observer has a thread for each folder instead (1,000 inboxes took 4.2 s
+to start and 1,003 threads), and holds back what follows a move by 0.5 s, that is, what follows each claim.
+
+A reader says nothing when it dies, and a watch stays with a folder that was renamed, replaced or unmounted (7.1.0). So
+nothing here is trusted: a canary file proves every CANARY_INTERVAL_S that events still arrive, and each inbox is
+compared with the folder that is watched for it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import errno
 import math
 import os
 import queue
@@ -19,16 +23,15 @@ from typing import Final
 
 import msgspec
 import structlog
-from watchdog.events import (
-    DirDeletedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchCallback,
+    WatchDescriptor,
 )
-from watchdog.observers.api import ObservedWatch
-from watchdog.observers.inotify import InotifyEmitter, InotifyObserver
-from watchdog.observers.inotify_c import InotifyConstants, Mask
 
 log = structlog.get_logger()
 
@@ -36,20 +39,29 @@ CANARY_INTERVAL_S: Final = 30.0
 CANARY_PATIENCE_S: Final = 10.0
 MAX_HINTS: Final = 50_000  # names; beyond them a sweep is cheaper
 
-# Created, because a rename by SFTP is link and unlink on the server and shows as nothing else. Unfiltered, a burst of
-# 10,000 files overflows the kernel's queue; with these it does not (measured on tmpfs).
-_EVENTS: Final[list[type[FileSystemEvent]]] = [FileCreatedEvent, FileClosedEvent, DirDeletedEvent]
-_OVERFLOW_LOGGER: Final = "watchdog.observers.inotify_c"
+# Created, because a rename by SFTP is link and unlink on the server and shows as nothing else. With modified and the
+# rest, a burst of 10,000 files overflows the kernel's queue; with these it does not (measured on tmpfs).
+_HEARD: Final = Mask(
+    InotifyConstants.IN_CREATE
+    | InotifyConstants.IN_MOVED_TO
+    | InotifyConstants.IN_CLOSE_WRITE
+    | InotifyConstants.IN_DELETE_SELF
+    | InotifyConstants.IN_MOVE_SELF
+    | InotifyConstants.IN_DONT_FOLLOW
+    | InotifyConstants.IN_ONLYDIR
+)
 
+About = Callable[[bytes], bytes | None]  # the upload that a name is or speaks of; None: of no upload
 FolderIdentity = tuple[int, int]  # device, inode
 
 
 class Hint(msgspec.Struct, frozen=True):
-    """Something happened to a name; `closed`: a writer has closed it."""
+    """Something happened to a name; `closed`: a writer has closed it; `broken_off`: its connection ended before."""
 
     client: str
     name: bytes
     closed: bool
+    broken_off: bool | None = None  # None: no news of that
 
 
 class Hints:
@@ -61,19 +73,23 @@ class Hints:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._names: dict[tuple[str, bytes], bool] = {}
+        self._names: dict[tuple[str, bytes], Hint] = {}
         self._doubtful: set[str] = set()
         self._all_doubtful = False
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def add(self, client: str, name: bytes, *, closed: bool) -> None:
+    def add(self, client: str, name: bytes, *, closed: bool, broken_off: bool | None = None) -> None:
         """Note an event."""
         with self._lock:
             key = (client, name)
             if len(self._names) >= MAX_HINTS and key not in self._names:
                 self._doubtful.add(client)
             else:
-                self._names[key] = self._names.get(key, False) or closed
+                known = self._names.get(key)
+                if known is not None:
+                    closed = closed or known.closed
+                    broken_off = known.broken_off if broken_off is None else broken_off
+                self._names[key] = Hint(client, name, closed, broken_off)
         self.wake()
 
     def doubt(self, client: str | None = None) -> None:
@@ -100,7 +116,7 @@ class Hints:
         """Return and forget the names, in the order in which they were first heard of."""
         with self._lock:
             names, self._names = self._names, {}
-        return [Hint(client, name, closed) for (client, name), closed in names.items()]
+        return list(names.values())
 
     def take_doubts(self) -> tuple[bool, set[str]]:
         """Return and forget whether to sweep all, and which inboxes to sweep."""
@@ -110,60 +126,49 @@ class Hints:
         return doubts
 
 
-class _Emitter(InotifyEmitter):
-    """
-    Asks for no moved-from events.
-
-    watchdog keeps one back for 0.5 s, and everything behind it, to see whether its other half comes. Each claim is
-    one: the next upload was heard of 500 ms late, without them 0.7 ms (medians of 12). Moved-to comes as created.
-    """
-
-    def get_event_mask_from_filter(self) -> Mask:
-        return Mask(super().get_event_mask_from_filter() & ~InotifyConstants.IN_MOVED_FROM)
-
-
-class _Observer(InotifyObserver):
-    def __init__(self) -> None:
-        super().__init__()
-        self._emitter_class = _Emitter
-
-
-class _InboxHandler(FileSystemEventHandler):
+class _InboxEar(WatchCallback):
     """Only passes on: an exception here would end all hearing, and time spent here delays every other inbox."""
 
-    def __init__(self, client: str, hints: Hints, accepts: Callable[[bytes], bool]) -> None:
+    def __init__(self, client: str, hints: Hints, about: About) -> None:
         self._client = client
         self._hints = hints
-        self._accepts = accepts
+        self._about = about
+        self.is_deaf = False  # the folder is gone; one made anew may well have the same inode
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
+    def on_event(self, event: InotifyEvent) -> None:
         try:
-            if isinstance(event, DirDeletedEvent):
+            if upload := self._about(event.name):
+                self._hints.add(self._client, upload, closed=event.is_close_write and upload == event.name)
+            elif event.is_directory:  # the inbox itself, or a folder in it, which is no inbox: a sweep will tell
                 self._hints.doubt(self._client)
-                return
-            name = os.path.basename(os.fsencode(event.src_path))
-            if self._accepts(name):
-                self._hints.add(self._client, name, closed=isinstance(event, FileClosedEvent))
         except Exception:  # noqa: BLE001 - see the class
             self._hints.doubt(self._client)
 
+    def on_watch_deleted(self, _wd: WatchDescriptor) -> None:
+        self.is_deaf = True
+        self._hints.doubt(self._client)
 
-class _CanaryHandler(FileSystemEventHandler):
-    def __init__(self, heard: threading.Event) -> None:
+    def on_queue_overflow(self) -> None:
+        """Leave it to the canary's, which speaks for all."""
+
+
+class _CanaryEar(WatchCallback):
+    """Hears the canary, and of events that the kernel had no room for."""
+
+    def __init__(self, heard: threading.Event, hints: Hints) -> None:
         self._heard = heard
-
-    def on_closed(self, _event: FileSystemEvent) -> None:
-        self._heard.set()
-
-
-class _OverflowHandler(logging.Handler):
-    """The library logs that the kernel's queue overflowed, and tells nobody else."""
-
-    def __init__(self, hints: Hints) -> None:
-        super().__init__(logging.WARNING)
         self._hints = hints
+        self.is_deaf = False
 
-    def emit(self, _record: logging.LogRecord) -> None:
+    def on_event(self, event: InotifyEvent) -> None:
+        if event.is_close_write:
+            self._heard.set()
+
+    def on_watch_deleted(self, _wd: WatchDescriptor) -> None:
+        self.is_deaf = True  # the canary will not be heard
+
+    def on_queue_overflow(self) -> None:
+        log.warning("watch.overflowed")
         self._hints.doubt()
 
 
@@ -209,41 +214,49 @@ class _Followed:
     def __init__(self, path: str) -> None:
         self.path = path
         self.identity: FolderIdentity | None = None
-        self.watch: ObservedWatch | None = None
+        self.watch: _Listening | None = None
         self.refused = False
+
+    @property
+    def is_heard(self) -> bool:
+        return self.watch is not None and not self.watch.ear.is_deaf
+
+
+class _Listening(msgspec.Struct, frozen=True):
+    """A watch of the kernel's, and whom it calls."""
+
+    wd: WatchDescriptor
+    ear: _InboxEar | _CanaryEar
 
 
 class Watch:
     """
     Hears what happens in the inboxes. Every failure costs hearing only: it is logged, made good by sweeps, and mended.
 
-    One thread uses it; the library's own threads only add hints.
+    One thread uses it; the library's reader only adds hints.
     """
 
-    def __init__(self, hints: Hints, accepts: Callable[[bytes], bool], canary_folder: str) -> None:
+    def __init__(self, hints: Hints, about: About, canary_folder: str) -> None:
         self._hints = hints
-        self._accepts = accepts
+        self._about = about
         self._canary = _Canary(canary_folder)
-        self._overflow = _OverflowHandler(hints)
         self._inboxes: dict[str, _Followed] = {}
-        self._observer: _Observer | None = None
+        self._reader: InotifyFD | None = None
         self.restarts = 0
 
     def start(self, now: float) -> None:
         """Begin to hear; inboxes are added by `follow`."""
-        logging.getLogger(_OVERFLOW_LOGGER).addHandler(self._overflow)
         os.makedirs(self._canary.folder, mode=0o700, exist_ok=True)
         self._build(now)
 
     def close(self) -> None:
-        """End all threads."""
-        logging.getLogger(_OVERFLOW_LOGGER).removeHandler(self._overflow)
+        """End the reader."""
         self._abandon()
 
     def hears(self, client: str) -> bool:
         """Return whether events of this inbox are heard; else it is only swept."""
         inbox = self._inboxes.get(client)
-        return inbox is not None and inbox.watch is not None
+        return inbox is not None and inbox.is_heard
 
     @property
     def next_at(self) -> float:
@@ -254,12 +267,12 @@ class Watch:
         """Prove that events arrive, and rebuild the watching when they do not; look for inboxes that were replaced."""
         if now < self._canary.next_at:
             return
-        if self._canary.is_missed(now) or self._observer is None:
+        if self._canary.is_missed(now) or self._reader is None:
             log.error("watch.lost", reason="no events arrive")
             self.restarts += 1
             self._build(now)
             self._hints.doubt()
-            if self._observer is not None:
+            if self._reader is not None:
                 log.info("watch.restored")
         for client, inbox in self._inboxes.items():
             if _folder_identity(inbox.path) != inbox.identity:
@@ -272,7 +285,7 @@ class Watch:
         To be called with every sweep, before the folder is listed.
         """
         inbox = self._inboxes.setdefault(client, _Followed(path))
-        if inbox.identity == identity and (inbox.watch is not None or identity is None):
+        if inbox.identity == identity and (inbox.is_heard or identity is None):
             return
         self._drop(inbox)
         inbox.identity = identity
@@ -285,13 +298,13 @@ class Watch:
             self._drop(inbox)
 
     def _build(self, now: float) -> None:
-        """Replace the observer and all its threads."""
+        """Replace the reader and all watches."""
         self._abandon()
         self._canary.reset(now)
         try:
-            self._observer = _Observer()
-            self._observer.start()
-            self._schedule(self._canary.folder, _CanaryHandler(self._canary.heard))
+            self._reader = InotifyFD()
+            self._reader.start()
+            self._listen(self._canary.folder, _CanaryEar(self._canary.heard, self._hints))
         except (OSError, RuntimeError) as error:  # out of inotify instances, watches or threads
             log.warning("watch.refused", reason=str(error))
             self._abandon()
@@ -301,37 +314,46 @@ class Watch:
     def _abandon(self) -> None:
         for inbox in self._inboxes.values():
             inbox.watch = None
-        observer, self._observer = self._observer, None
-        if observer is not None:
-            # A reader thread that has died makes the library raise what it likes while it stops.
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            # One that has died makes the library raise what it likes while it stops.
             with contextlib.suppress(Exception):
-                observer.stop()
+                reader.stop()
             with contextlib.suppress(RuntimeError):
-                observer.join(CANARY_PATIENCE_S)
+                reader.join(CANARY_PATIENCE_S)
 
     def _watch(self, client: str, inbox: _Followed) -> None:
-        if self._observer is None or inbox.identity is None:
+        if self._reader is None or inbox.identity is None:
             return
         try:
-            inbox.watch = self._schedule(inbox.path, _InboxHandler(client, self._hints, self._accepts))
-        except (OSError, RuntimeError) as error:
+            inbox.watch = self._listen(inbox.path, _InboxEar(client, self._hints, self._about))
+        except OSError as error:
             if not inbox.refused:
                 log.warning("watch.refused", client=client, reason=str(error))
             inbox.refused = True
         else:
             inbox.refused = False
 
-    def _schedule(self, path: str, handler: FileSystemEventHandler) -> ObservedWatch:
-        """Watch a folder, not what is below it: churn in sub-folders can end the library's reader thread."""
-        if self._observer is None:
+    def _listen(self, path: str, ear: _InboxEar | _CanaryEar) -> _Listening:
+        """Watch a folder, not what is below it: churn in sub-folders can end the library's reader. Raises OSError."""
+        if self._reader is None:
             raise AssertionError
-        return self._observer.schedule(handler, path, event_filter=_EVENTS)
+        wd = self._reader.add_callback(os.fsencode(path), _HEARD, ear, CallbackId(id(ear)))
+        listening = _Listening(wd, ear)
+        if wd < 0:  # what the library makes of a folder that we may not read (7.1.0)
+            self._unlisten(listening)
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return listening
+
+    def _unlisten(self, listening: _Listening) -> None:
+        if self._reader is not None:
+            self._reader.remove_callbacks([(listening.wd, CallbackId(id(listening.ear)))])
 
     def _drop(self, inbox: _Followed) -> None:
         watch, inbox.watch = inbox.watch, None
-        if watch is not None and self._observer is not None:
+        if watch is not None:
             try:
-                self._observer.unschedule(watch)
+                self._unlisten(watch)
             except Exception:  # noqa: BLE001 - as in _abandon
                 self._canary.condemn()
 

@@ -1,13 +1,17 @@
-"""What an operator may order of the store; the daemon adds the orders that only it can carry out."""
+"""What an operator may order: of the store alone, or of the running daemon."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from importer import outbox
+from importer import outbox, person
+from importer.model import printable
 from importer.store import Store
 from watcher.control import Handler, Order, Refused
+from watcher.settle import Settling
+
+EndHold = Callable[[str, bytes, float], bool]
 
 
 def store_orders(store: Store) -> dict[str, Handler]:
@@ -21,7 +25,27 @@ def store_orders(store: Store) -> dict[str, Handler]:
         _change_mail(order, lambda id_: outbox.drop(store.db, id_))
         return f"mail {order.id} will not be sent"
 
-    return {"mail.retry": retry, "mail.drop": drop}
+    def erase(order: Order) -> str:
+        erased = person.erase(store, order.client, order.unique_id)
+        if erased == person.Erased(users=0, mails=0):
+            raise Refused(f"{order.client}: nobody with this unique id is recorded, and no mail names them")
+        return f"removed: users {erased.users}, mails {erased.mails}"
+
+    return {"mail.retry": retry, "mail.drop": drop, "person.erase": erase}
+
+
+def held_orders(settling: Callable[[], Settling], now: Callable[[], float]) -> dict[str, Handler]:
+    """Return the orders about held files, of which only the running daemon knows."""
+
+    def release(order: Order) -> str:
+        _end_hold(settling(), settling().release, order, now())
+        return f"{order.file} is imported as it is"
+
+    def refuse(order: Order) -> str:
+        _end_hold(settling(), settling().refuse, order, now())
+        return f"{order.file} is refused, and the client told"
+
+    return {"file.release": release, "file.refuse": refuse}
 
 
 def _change_mail(order: Order, change: Callable[[int], bool]) -> None:
@@ -29,3 +53,11 @@ def _change_mail(order: Order, change: Callable[[int], bool]) -> None:
         raise Refused("a mail is named by its number; `rosterd mail list` tells it")
     if not change(int(order.id)):
         raise Refused(f"no mail {order.id} is waiting or dead; `rosterd mail list --all` has those sent, too")
+
+
+def _end_hold(settling: Settling, end: EndHold, order: Order, now: float) -> None:
+    """End the hold of the file that is called so, as text."""
+    names = [waiting.name for waiting in settling.waiting(order.client) if waiting.held]
+    name = next((name for name in names if printable(name) == order.file), None)
+    if name is None or not end(order.client, name, now):
+        raise Refused(f"no file {order.file} of {order.client} is held; `rosterd status` lists those that are")

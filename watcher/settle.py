@@ -16,11 +16,13 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from importer.parse import Completeness
 from importer.settings import Count, Seconds, Text
 
 FIRST_RETRY_S = 1.0
 LAST_RETRY_S = 30.0
+
+_COMPANIONS = (b"done", b"sha256", b"md5")  # endings of files that say of another that it is complete
+_MAX_STRAYS = 1_000  # of each client, to be told of only once
 
 
 class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +62,21 @@ class Identity(msgspec.Struct, frozen=True):
     size_bytes: int
     mtime_ns: int
     ctime_ns: int
+    companion: tuple[int, int, int] | None = None  # inode, size and mtime_ns of the file that vouches for it, if any
+
+
+class Doubt(enum.StrEnum):
+    """What speaks against a file that is quiet and closed."""
+
+    NONE = "none"
+    UNTERMINATED = "unterminated"  # the last line does not end, but has all its fields
+    CUT_OFF = "cut_off"  # the last line does not end and is short
+    OPEN_QUOTE = "open_quote"
+    EMPTY = "empty"
+    BROKEN_OFF = "broken_off"  # its connection ended before it was closed
+    UNACCOMPANIED = "unaccompanied"  # its companion has not come
+    MISMATCHED = "mismatched"  # its companion speaks of other content
+    SHRUNK = "shrunk"  # it has far fewer rows than the file before it
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +86,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     name: bytes
     identity: Identity
     closed: bool = False  # a writer has just closed it
+    broken_off: bool | None = None  # its connection ended before it was closed; None: no news of that
     swept: bool = False  # seen in a listing: by itself no sign of life
     age_s: float = 0.0  # how long it was as it is before we saw it, where that is believed
 
@@ -93,6 +111,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     in_writing: bool
     held: bool
     ignored: bool
+    doubt: Doubt  # why it is held
 
 
 class Verdict(enum.StrEnum):
@@ -100,8 +119,12 @@ class Verdict(enum.StrEnum):
 
     WAIT = "wait"
     TAKE = "take"
+    REFUSE = "refuse"  # take it and answer that it is incomplete
     HOLD = "hold"  # looks cut off: wait, and say so once
     IGNORE = "ignore"  # never imported: say so once
+
+
+_NOT_IN_THE_FILE = (Doubt.BROKEN_OFF, Doubt.UNACCOMPANIED, Doubt.MISMATCHED)
 
 
 class Names:
@@ -120,7 +143,20 @@ class Names:
 
     def accept(self, name: bytes) -> bool:
         """Return whether a file of this name is an upload."""
-        return self._pattern.match(name) is not None and self._TEMPORARY.fullmatch(name) is None
+        if self._TEMPORARY.fullmatch(name) or name.rpartition(b".")[2] in _COMPANIONS:
+            return False
+        return self._pattern.match(name) is not None
+
+    def about(self, name: bytes) -> bytes | None:
+        """Return the upload that a file of this name is, or that it speaks of as its companion."""
+        if self.accept(name):
+            return name
+        upload, _, ending = name.rpartition(b".")
+        return upload if ending in _COMPANIONS and self.accept(upload) else None
+
+    def is_temporary(self, name: bytes) -> bool:
+        """Return whether a file of this name is an upload not finished, or a lock or backup beside it."""
+        return self._TEMPORARY.fullmatch(name) is not None
 
 
 class _Record:
@@ -128,10 +164,13 @@ class _Record:
 
     def __init__(self, identity: Identity, now: float, quiet_s: float) -> None:
         self.ignored: Identity | None = None
+        self.broken_off = False
+        self.identity = identity
         self.restart(identity, now, quiet_s)
 
     def restart(self, identity: Identity, now: float, quiet_s: float) -> None:
         """Begin a new quiet period: something happened to the file."""
+        self.broken_off = self.broken_off and identity.inode == self.identity.inode
         self.identity = identity
         self.quiet_since = now
         self.due_at = now + quiet_s
@@ -139,6 +178,8 @@ class _Record:
         self.in_writing = False  # a process had it open: waiting says nothing about when it will be ready
         self.closed = False
         self.held = False
+        self.doubt = Doubt.NONE
+        self.verdict: Verdict | None = None  # the operator's
 
     def retry_later(self, now: float) -> None:
         self.due_at = now + self.retry_s
@@ -157,10 +198,15 @@ class Settling:
         self._settings = settings
         self._names = Names(settings.pattern)
         self._records: dict[str, dict[bytes, _Record]] = {}  # the next client to serve stands first
+        self._strays: dict[str, set[bytes]] = {}
 
     def accepts(self, name: bytes) -> bool:
         """Return whether a file of this name is an upload."""
         return self._names.accept(name)
+
+    def about(self, name: bytes) -> bytes | None:
+        """Return the upload that something with this name is about, None when about none."""
+        return self._names.about(name)
 
     def note(self, sighting: Sighting, now: float) -> bool:
         """Take in what was seen; return False when the client has too many names waiting for one more."""
@@ -174,6 +220,8 @@ class Settling:
         elif not sighting.swept or sighting.identity != record.identity:
             record.restart(sighting.identity, now, self._settings.quiet_s)
         record.closed = record.closed or sighting.closed
+        if sighting.broken_off is not None:
+            record.broken_off = sighting.broken_off
         return True
 
     def note_listing(
@@ -195,6 +243,17 @@ class Settling:
         )
         noted = [self.note(sighting, now) for sighting in sightings]
         return all(noted)
+
+    def is_stray(self, name: bytes) -> bool:
+        """Return whether a file of this name, an old one, should be told of: nobody will ever finish it."""
+        return self._names.is_temporary(name)
+
+    def note_strays(self, client: str, strays: Collection[bytes]) -> list[bytes]:
+        """Take in what a sweep found and nobody will import; return what was not told of yet."""
+        told = self._strays.get(client, set())
+        kept = list(strays)[:_MAX_STRAYS]
+        self._strays[client] = set(kept)
+        return [path for path in kept if path not in told]
 
     def forget(self, client: str, name: bytes) -> None:
         """Drop a name: it was taken, or is gone."""
@@ -225,7 +284,7 @@ class Settling:
         """
         Decide on a name that was due, but for its ending.
 
-        TAKE means: quiet, unchanged, closed and a file of its own; `judge_ending` comes next.
+        TAKE means: quiet, unchanged, closed and a file of its own; `judge_doubt` comes next.
         """
         record = self._records[client][name]
         record.in_writing = look.writer is Writer.OPEN
@@ -250,7 +309,7 @@ class Settling:
     def _follow(record: _Record, identity: Identity, now: float) -> None:
         """Note a change without ending the back-off: a file in writing changes all the time."""
         if identity != record.identity:
-            record.identity, record.quiet_since, record.held = identity, now, False
+            record.identity, record.quiet_since, record.held, record.verdict = identity, now, False, None
 
     def _judge_unprobed(self, record: _Record, now: float) -> Verdict:
         """Trust a close event; without one only long silence tells that nobody writes any more."""
@@ -260,26 +319,56 @@ class Settling:
         record.due_at = ready_at
         return Verdict.WAIT
 
-    def judge_ending(self, client: str, name: bytes, ending: Completeness, now: float) -> Verdict:
-        """Decide on a name that is ready but for what its last bytes look like. HOLD is returned once per change."""
+    def is_broken_off(self, client: str, name: bytes) -> bool:
+        """Return whether the server told that the connection ended before the file was closed."""
+        return self._records[client][name].broken_off
+
+    def judge_doubt(self, client: str, name: bytes, doubt: Doubt, now: float) -> Verdict:
+        """
+        Decide on a name that is ready but for what speaks against it. HOLD is returned once per change.
+
+        After the grace the importer gets the file: what it cannot see for itself is REFUSE. A file that has shrunk may
+        well be meant so: only the operator can tell, or another upload.
+        """
         record = self._records[client][name]
-        ready_at = record.quiet_since + self._settings.quiet_s + self._grace_s(ending)
+        if record.verdict is not None:
+            return record.verdict
+        record.doubt = doubt
+        ready_at = record.quiet_since + self._settings.quiet_s + self._grace_s(doubt)
         if now >= ready_at:
-            return Verdict.TAKE
-        record.due_at = ready_at
-        if record.held or ending in (Completeness.WHOLE, Completeness.UNTERMINATED):
+            return Verdict.REFUSE if doubt in _NOT_IN_THE_FILE else Verdict.TAKE
+        # Should the event of the companion be lost, a look now and then makes up for it.
+        record.due_at = min(ready_at, now + LAST_RETRY_S) if doubt is Doubt.UNACCOMPANIED else ready_at
+        if record.held or doubt in (Doubt.NONE, Doubt.UNTERMINATED):
             return Verdict.WAIT
         record.held = True
         return Verdict.HOLD
 
-    def _grace_s(self, ending: Completeness) -> float:
-        match ending:
-            case Completeness.WHOLE:
+    def _grace_s(self, doubt: Doubt) -> float:
+        match doubt:
+            case Doubt.NONE:
                 return 0.0
-            case Completeness.UNTERMINATED:
+            case Doubt.UNTERMINATED:
                 return self._settings.unterminated_grace_s
+            case Doubt.SHRUNK:
+                return math.inf
             case _:
                 return self._settings.resume_grace_s
+
+    def release(self, client: str, name: bytes, now: float) -> bool:
+        """Let a held file through as it is; return False when none of that name is held."""
+        return self._decide(client, name, Verdict.TAKE, now)
+
+    def refuse(self, client: str, name: bytes, now: float) -> bool:
+        """Give a held file up before its time; return False when none of that name is held."""
+        return self._decide(client, name, Verdict.REFUSE, now)
+
+    def _decide(self, client: str, name: bytes, verdict: Verdict, now: float) -> bool:
+        record = self._records.get(client, {}).get(name)
+        if record is None or not record.held:
+            return False
+        record.verdict, record.due_at = verdict, now
+        return True
 
     def waiting(self, client: str) -> Iterator[Waiting]:
         """Yield the names of a client that are not claimed yet."""
@@ -292,6 +381,7 @@ class Settling:
                 in_writing=record.in_writing,
                 held=record.held,
                 ignored=record.ignored == record.identity,
+                doubt=record.doubt,
             )
 
     def retry_later(self, client: str, name: bytes, now: float) -> None:

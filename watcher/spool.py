@@ -2,8 +2,9 @@
 The folders of an inbox, and every open and rename in them.
 
     inbox/                        what the client sees and writes
-    inbox/.work/<claim id>/       one claim: the upload under its own name, `.failed.csv` and `.result.txt` as drafts
-    inbox/.bak/                   `<stem>.<stamp>.csv`, `.failed.csv`, `.result.txt`
+    inbox/.work/<claim id>/       one claim: the upload under its own name; beside it, with names that begin with a dot,
+                                  its companion, the reason to refuse it, and the drafts of failed CSV and result
+    inbox/.bak/                   `<stem>.<stamp>.csv`, `.failed.csv`, `.result.txt`, and a companion as `.csv.sha256`
 
 All work is relative to folder handles that are opened anew for each piece of it, so that a folder that was replaced,
 remounted or made again is simply the one we find next time, and none is kept busy. Below the handle of the inbox no
@@ -11,12 +12,18 @@ path is used, no link followed, nothing waited for.
 
 Durable steps of one file, and what a restart finds after each:
 
-1. claim folder made: it is empty, and removed.
+1. claim folder made, with the reason if the file is to be refused: it holds no upload, and is removed.
 2. upload renamed into it, folders synced: a claim without ledger row; it is imported under the same id.
-3. drafts written, by the importer: the same; they are written again.
-4. ledger row committed, by the importer: a claim with a row; what is left of it is moved to `.bak`.
-5. drafts renamed into `.bak`, then the upload, folder synced: an empty claim folder, and a row to be marked.
-6. claim folder removed, row marked, by the daemon: nothing to do.
+3. companion renamed into it: the same. Left in the inbox, it is fetched unless a newer upload of that name is there.
+4. drafts written, by the importer: the same; they are written again.
+5. ledger row committed, by the importer: a claim with a row; what is left of it is moved to `.bak`.
+6. drafts and companion renamed into `.bak`, then the upload, folder synced: an empty claim folder, and a row to be
+   marked.
+7. claim folder removed, row marked, by the daemon: nothing to do.
+
+The upload still belongs to the client, who could change it through the path in `.bak`. So it becomes ours on the way:
+by a change of owner where we have the right (root), else by a copy that is durable before the original goes. Should a
+crash leave both, the copy in `.bak` is the file and the original in the claim folder is removed.
 """
 
 from __future__ import annotations
@@ -31,12 +38,14 @@ import pwd
 import re
 import signal
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import BinaryIO, Final
 
 import msgspec
 
+from importer.durable import write_durably
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim
 from watcher.settle import Identity, Kind, Look, Writer
 
@@ -47,8 +56,16 @@ _PASSAGE: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NOT_A_FOLDER: Final = (errno.ELOOP, errno.ENOTDIR)
+_CLOSED: Final = 0o700
 _RENAME_NOREPLACE: Final = 1
 _MAX_NAME_BYTES: Final = 255
+_MAX_COMPANION_BYTES: Final = 4096
+_COMPANION: Final = b".companion."  # then its ending
+_REFUSAL: Final = b".refusal"
+_COPY: Final = b".copy"
+_COPIED_AT_ONCE_BYTES: Final = 64 << 20
+_STRAY_AGE_S: Final = 86_400
+_MAX_STRAYS: Final = 100  # of one sweep
 _DRAFT_MODE: Final = 0o640
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _CLAIM_ID: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
@@ -68,17 +85,18 @@ class InboxUnusable(Exception):
 
 
 @contextlib.contextmanager
-def opened(client: str, path: str) -> Iterator[Inbox]:
+def opened(client: str, path: str, companion: str = "") -> Iterator[Inbox]:
     """
     Open the inbox at the absolute `path`, make what it lacks, check that it is safe to work in.
 
-    Raises InboxUnusable, or OSError for host trouble.
+    `companion` is the ending of the files that vouch for others, if there are any. Raises InboxUnusable, or OSError for
+    host trouble.
     """
     with contextlib.ExitStack() as handles:
         inbox_fd = _kept(handles, _open_inbox(path))
         work_fd = _kept(handles, _open_own(path, inbox_fd, WORK, mode=0o700, forbidden=0o077))
         bak_fd = _kept(handles, _open_own(path, inbox_fd, BAK, mode=0o750, forbidden=0o022))
-        yield Inbox(client, inbox_fd, work_fd, bak_fd)
+        yield Inbox(client, inbox_fd, work_fd, bak_fd, f".{companion}".encode() if companion else b"")
 
 
 def _kept(handles: contextlib.ExitStack, fd: int) -> int:
@@ -103,7 +121,7 @@ def _open_inbox(path: str) -> int:
 
 def _open_own(path: str, inbox_fd: int, name: bytes, *, mode: int, forbidden: int) -> int:
     """Open `.work` or `.bak`; raises InboxUnusable when it is not ours alone to write."""
-    made = _make_folder(inbox_fd, name, mode)
+    made = _make_folder(inbox_fd, name)
     where = f"{path}/{name.decode()}"
     try:
         fd = os.open(name, _FOLDER, dir_fd=inbox_fd)
@@ -112,7 +130,7 @@ def _open_own(path: str, inbox_fd: int, name: bytes, *, mode: int, forbidden: in
             raise InboxUnusable(f"{where}: not a folder; remove it, it will be made") from None
         raise
     try:
-        if made:
+        if made or _is_half_made(os.fstat(fd), mode):
             _open_up(fd, os.fstat(inbox_fd), mode)
         _check_own(where, os.fstat(fd), os.fstat(inbox_fd), forbidden)
     except BaseException:
@@ -121,12 +139,17 @@ def _open_own(path: str, inbox_fd: int, name: bytes, *, mode: int, forbidden: in
     return fd
 
 
-def _make_folder(parent_fd: int, name: bytes, mode: int) -> bool:
+def _make_folder(parent_fd: int, name: bytes) -> bool:
     try:
-        os.mkdir(name, mode, dir_fd=parent_fd)
+        os.mkdir(name, _CLOSED, dir_fd=parent_fd)
     except FileExistsError:
         return False
     return True
+
+
+def _is_half_made(found: os.stat_result, mode: int) -> bool:
+    """Return whether we were killed before a folder had its group; it gets its mode last."""
+    return found.st_uid == os.geteuid() and found.st_mode & 0o777 == _CLOSED != mode
 
 
 def _open_up(fd: int, inbox: os.stat_result, mode: int) -> None:
@@ -158,8 +181,9 @@ def _check_own(where: str, found: os.stat_result, inbox: os.stat_result, forbidd
 class Inbox:
     """The open folders of one client."""
 
-    def __init__(self, client: str, inbox_fd: int, work_fd: int, bak_fd: int) -> None:
+    def __init__(self, client: str, inbox_fd: int, work_fd: int, bak_fd: int, companion: bytes) -> None:
         self._client = client
+        self._companion = companion  # ending, with its dot
         self._fd = inbox_fd
         self._work_fd = work_fd
         self._bak_fd = bak_fd
@@ -178,10 +202,13 @@ class Inbox:
 
     def glance(self, name: bytes) -> Identity | None:
         """Return what has this name, None when nothing has."""
-        try:
-            return _identity(os.stat(name, dir_fd=self._fd, follow_symlinks=False))
-        except FileNotFoundError:
-            return None
+        found = _stat(self._fd, name)
+        return None if found is None else self._identity(name, found)
+
+    def _identity(self, name: bytes, found: os.stat_result) -> Identity:
+        beside = _stat(self._fd, name + self._companion) if self._companion else None
+        companion = None if beside is None else (beside.st_ino, beside.st_size, beside.st_mtime_ns)
+        return msgspec.structs.replace(_identity(found), companion=companion)
 
     def look(self, name: bytes) -> Look | None:
         """
@@ -192,11 +219,12 @@ class Inbox:
         try:
             entry = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
             if not stat.S_ISREG(entry.st_mode):
-                return Look(identity=_identity(entry), kind=_kind(entry.st_mode))
+                return Look(identity=self._identity(name, entry), kind=_kind(entry.st_mode))
             if _is_foreign(entry, self._folder):
-                return Look(identity=_identity(entry), kind=Kind.FILE, foreign=True)
+                return Look(identity=self._identity(name, entry), kind=Kind.FILE, foreign=True)
             with _open_file(self._fd, name) as file:
-                return _look(file.fileno())
+                look = _look(file.fileno())
+                return msgspec.structs.replace(look, identity=self._identity(name, os.fstat(file.fileno())))
         except FileNotFoundError:
             return None
 
@@ -206,28 +234,71 @@ class Inbox:
         with _open_file(self._fd, name) as file:
             yield file
 
+    def companion(self, name: bytes) -> bytes | None:
+        """Return what the file that vouches for this one says; None when there is none, or no plain and small one."""
+        beside = name + self._companion
+        try:
+            found = os.stat(beside, dir_fd=self._fd, follow_symlinks=False)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or _is_foreign(found, self._folder):
+                return None
+            with _open_file(self._fd, beside) as file:
+                content = file.read(_MAX_COMPANION_BYTES + 1)
+        except OSError:
+            return None
+        return content if len(content) <= _MAX_COMPANION_BYTES else None
+
+    def strays(
+        self, accepts: Callable[[bytes], bool], is_temporary: Callable[[bytes], bool], now_s: float
+    ) -> list[bytes]:
+        """
+        Return what looks like an upload and will not be one: in folders of the client's, and temporary names of old.
+
+        Paths relative to the inbox, a bounded number. `now_s` is the time of day.
+        """
+        with os.scandir(self._fd) as entries:
+            names = sorted(os.fsencode(entry.name) for entry in entries if os.fsencode(entry.name) not in (WORK, BAK))
+        return list(itertools.islice(self._strays(names, accepts, is_temporary, now_s), _MAX_STRAYS))
+
+    def _strays(
+        self, names: list[bytes], accepts: Callable[[bytes], bool], is_temporary: Callable[[bytes], bool], now_s: float
+    ) -> Iterator[bytes]:
+        for name in names:
+            found = _stat(self._fd, name)
+            if found is None:
+                continue
+            if stat.S_ISDIR(found.st_mode):
+                yield from (name + b"/" + inner for inner in _names_in(self._fd, name) if accepts(inner))
+            elif is_temporary(name) and now_s - found.st_ctime > _STRAY_AGE_S:
+                yield name
+
     # Claiming
 
-    def claim(self, name: bytes, identity: Identity, at: datetime) -> Capture | None:
+    def claim(self, name: bytes, identity: Identity, at: datetime, *, refusal: str = "") -> Capture | None:
         """
-        Move a file out of the client's reach into a claim folder of its own.
+        Move a file, and its companion, out of the client's reach into a claim folder of its own.
+
+        `refusal` is the reason, if it is not to be imported; it goes with the claim.
 
         Returns None when it is gone, or was touched in the last moment and lies in the inbox again. Raises OSError;
         what was moved until then is among the `unfinished`.
         """
         claim_id = self._make_claim_folder(at)
         with self._claim_folder(claim_id) as folder_fd:
+            if refusal:
+                write_durably(folder_fd, _REFUSAL, [refusal.encode()])
             try:
                 move(self._fd, name, folder_fd, name)
             except OSError as error:
-                self._remove_claim_folder(claim_id)
+                self._clear_claim_folder(claim_id, folder_fd)
                 if error.errno != errno.ENOENT:
                     raise
                 return None
             for fd in (folder_fd, self._work_fd, self._fd):
                 os.fsync(fd)
             settled = _is_settled(folder_fd, name, identity)
-            if not settled and self._put_back(claim_id, folder_fd, name):
+            if settled:
+                self._fetch_companion(folder_fd, name)
+            elif self._put_back(claim_id, folder_fd, name):
                 return None
         return Capture(claim_id, settled=settled)
 
@@ -252,7 +323,23 @@ class Inbox:
         finally:
             os.close(fd)
 
-    def _remove_claim_folder(self, claim_id: str) -> None:
+    def _fetch_companion(self, folder_fd: int, name: bytes) -> None:
+        """Let the companion go with its upload. What is no file is left where it is, or given up if slipped in."""
+        beside, kept = name + self._companion, _COMPANION + self._companion[1:]
+        found = _stat(self._fd, beside) if self._companion else None
+        if found is None or not stat.S_ISREG(found.st_mode):
+            return
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            move(self._fd, beside, folder_fd, kept)
+            if not _is_file(folder_fd, kept):
+                os.unlink(kept, dir_fd=folder_fd)
+            os.fsync(folder_fd)
+
+    def _clear_claim_folder(self, claim_id: str, folder_fd: int) -> None:
+        """Remove a claim folder with all but an upload in it."""
+        for name in os.listdir(folder_fd):
+            if name.startswith("."):
+                os.unlink(name, dir_fd=folder_fd)
         os.rmdir(claim_id, dir_fd=self._work_fd)
 
     def _put_back(self, claim_id: str, folder_fd: int, name: bytes, *other_names: bytes) -> bool:
@@ -260,7 +347,7 @@ class Inbox:
         for free_name in (name, *other_names):
             with contextlib.suppress(FileExistsError):
                 move(folder_fd, name, self._fd, free_name)
-                self._remove_claim_folder(claim_id)
+                self._clear_claim_folder(claim_id, folder_fd)
                 os.fsync(self._fd)
                 return True
         return False
@@ -281,8 +368,7 @@ class Inbox:
                 # A link or the like, slipped in as we claimed. It goes back, if need be under a name that is free.
                 self._put_back(claim_id, folder_fd, name, name[: _MAX_NAME_BYTES - 25] + f".{claim_id}".encode())
                 return False
-            _discard_drafts(folder_fd)
-        self._remove_claim_folder(claim_id)
+            self._clear_claim_folder(claim_id, folder_fd)
         return False
 
     @contextlib.contextmanager
@@ -298,6 +384,8 @@ class Inbox:
                 raise FileNotFoundError(errno.ENOENT, "the claim holds no upload", claim_id)
             found = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
             self._finish_link(name, found)
+            if self.glance(name) is None:
+                self._fetch_companion(folder_fd, name)
             stamp = claim_id.partition("-")[0]
             yield Claim(
                 claim_id=claim_id,
@@ -325,9 +413,20 @@ class Inbox:
             return _writer(file.fileno()) is Writer.OPEN
 
     @staticmethod
+    def refusal(claim: Claim) -> str:
+        """Return why the claim is not to be imported; "" when it is."""
+        try:
+            with _open_file(claim.folder_fd, _REFUSAL) as file:
+                return file.read().decode()
+        except FileNotFoundError:
+            return ""
+
+    @staticmethod
     def discard_drafts(claim: Claim) -> None:
         """Remove what an import that was rolled back has written."""
-        _discard_drafts(claim.folder_fd)
+        for name in map(os.fsencode, os.listdir(claim.folder_fd)):
+            if name.startswith(b".") and name != _REFUSAL and not name.startswith(_COMPANION):
+                os.unlink(name, dir_fd=claim.folder_fd)
 
     # Archiving
 
@@ -337,22 +436,48 @@ class Inbox:
         for number in itertools.count(1):
             tail = f".{stamp}-{number}".encode() if number > 1 else f".{stamp}".encode()
             base = stem[: _MAX_NAME_BYTES - len(tail) - len(RESULT_DRAFT)] + tail
-            if not any(_exists(self._bak_fd, base + ending) for ending in (b".csv", FAILED_DRAFT, RESULT_DRAFT)):
+            endings = (b".csv", FAILED_DRAFT, RESULT_DRAFT, b".csv" + self._companion)
+            if not any(_exists(self._bak_fd, base + ending) for ending in endings):
                 return base + b".csv"
         raise AssertionError
 
-    def archive(self, claim: Claim) -> None:
-        """Move the drafts, and last the upload, to `.bak`; what was moved before is left out. Raises OSError."""
+    def archive(self, claim: Claim, *, copied_up_to_bytes: int = sys.maxsize) -> None:
+        """
+        Move drafts and companion, and last the upload, to `.bak`; what was moved before is left out.
+
+        A file above `copied_up_to_bytes`, which was refused unread, stays the client's own rather than be copied.
+        Raises OSError.
+        """
         base = claim.archive.removesuffix(b".csv")
         for draft in (FAILED_DRAFT, RESULT_DRAFT):
             with contextlib.suppress(FileNotFoundError):
                 with _open_file(claim.folder_fd, draft) as file:
                     _open_up(file.fileno(), self._folder, _DRAFT_MODE)
                 move(claim.folder_fd, draft, self._bak_fd, base + draft)
-        move(claim.folder_fd, claim.name, self._bak_fd, claim.archive)
-        os.fsync(self._bak_fd)
-        _discard_drafts(claim.folder_fd)
-        self._remove_claim_folder(claim.claim_id)
+        for name in map(os.fsencode, os.listdir(claim.folder_fd)):
+            if name.startswith(_COMPANION):
+                move(claim.folder_fd, name, self._bak_fd, claim.archive + b"." + name.removeprefix(_COMPANION))
+        with _open_file(claim.folder_fd, claim.name) as file:
+            if _make_ours(file.fileno(), self._folder) or claim.size_bytes > copied_up_to_bytes:
+                move(claim.folder_fd, claim.name, self._bak_fd, claim.archive)
+                os.fsync(self._bak_fd)
+            else:
+                self._archive_copy(claim, file.fileno())
+        self._clear_claim_folder(claim.claim_id, claim.folder_fd)
+
+    def _archive_copy(self, claim: Claim, fd: int) -> None:
+        """Put a durable copy into `.bak`, then remove the original; a copy that is there already is not made again."""
+        if not self._holds_copy(claim, os.fstat(fd)):
+            _copy_durably(fd, claim.folder_fd, self._folder)
+            move(claim.folder_fd, _COPY, self._bak_fd, claim.archive)
+            os.fsync(self._bak_fd)
+        os.unlink(claim.name, dir_fd=claim.folder_fd)
+
+    def _holds_copy(self, claim: Claim, original: os.stat_result) -> bool:
+        found = _stat(self._bak_fd, claim.archive)
+        if found is None or found.st_uid != os.geteuid():
+            return False
+        return (found.st_size, found.st_mtime_ns) == (original.st_size, original.st_mtime_ns)
 
     def free_bytes(self) -> int:
         """Return how much the disk of the inbox can still take from us."""
@@ -391,6 +516,71 @@ def _same_file(from_fd: int, name: bytes, to_fd: int, new_name: bytes) -> bool:
     return os.path.samestat(one, os.stat(new_name, dir_fd=to_fd, follow_symlinks=False))
 
 
+def _make_ours(fd: int, inbox: os.stat_result) -> bool:
+    """Take a file from its owner, who could change it, and let the client read it; return whether that was allowed."""
+    if os.fstat(fd).st_uid != os.geteuid():
+        try:
+            os.fchown(fd, os.geteuid(), -1)
+        except PermissionError:
+            return False
+    _open_up(fd, inbox, _DRAFT_MODE)
+    return True
+
+
+def _copy_durably(fd: int, folder_fd: int, inbox: os.stat_result) -> None:
+    """
+    Copy an open file to `.copy` in the folder, with its time of change; holes stay holes.
+
+    The kernel copies by itself, and where blocks can be shared (XFS, btrfs) next to nothing is written. On ext4 240 MB
+    took 0.2 to 0.4 s, until the disk had them. Raises OSError.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_COPY, dir_fd=folder_fd)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(_COPY, flags, _DRAFT_MODE, dir_fd=folder_fd), "wb") as copy:
+        found = os.fstat(fd)
+        os.ftruncate(copy.fileno(), found.st_size)
+        for start, end in _filled(fd, found.st_size):
+            _copy_range(fd, copy.fileno(), start, end)
+        _open_up(copy.fileno(), inbox, _DRAFT_MODE)
+        os.utime(copy.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
+        os.fsync(copy.fileno())
+
+
+def _filled(fd: int, size_bytes: int) -> Iterator[tuple[int, int]]:
+    """Yield where in a file there is data: from, to."""
+    end = 0
+    while end < size_bytes:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole is left
+                return
+            raise
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+        yield start, end
+
+
+def _copy_range(from_fd: int, to_fd: int, start: int, end: int) -> None:
+    while start < end:
+        copied = os.copy_file_range(from_fd, to_fd, min(end - start, _COPIED_AT_ONCE_BYTES), start, start)
+        if not copied:  # somebody has shortened it
+            return
+        start += copied
+
+
+def _names_in(parent_fd: int, name: bytes) -> list[bytes]:
+    """Return the names in a folder, none when it cannot be opened."""
+    try:
+        fd = os.open(name, _FOLDER, dir_fd=parent_fd)
+    except OSError:
+        return []
+    try:
+        return [os.fsencode(inner) for inner in sorted(os.listdir(fd))]
+    finally:
+        os.close(fd)
+
+
 def _open_file(folder_fd: int, name: bytes) -> BinaryIO:
     return open(os.open(name, _FILE, dir_fd=folder_fd), "rb")
 
@@ -408,7 +598,8 @@ def _is_settled(folder_fd: int, name: bytes, looked_at: Identity) -> bool:
         return False
     with _open_file(folder_fd, name) as file:
         look = _look(file.fileno())
-    expected = msgspec.structs.replace(looked_at, ctime_ns=look.identity.ctime_ns)  # a rename changes it
+    # A rename changes the ctime, and leaves the companion behind.
+    expected = msgspec.structs.replace(looked_at, ctime_ns=look.identity.ctime_ns, companion=None)
     return look.identity == expected and look.links == 1 and look.writer is not Writer.OPEN
 
 
@@ -463,20 +654,20 @@ def _kind(mode: int) -> Kind:
     return kinds.get(stat.S_IFMT(mode), Kind.OTHER)
 
 
-def _exists(folder_fd: int, name: bytes) -> bool:
+def _stat(folder_fd: int, name: bytes) -> os.stat_result | None:
+    """Return what has this name, no link followed; None when nothing has, or could have: the name is too long."""
     try:
-        os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
+        return os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
+            return None
+        raise
+
+
+def _exists(folder_fd: int, name: bytes) -> bool:
+    return _stat(folder_fd, name) is not None
 
 
 def _upload_name(folder_fd: int) -> bytes | None:
     """Return the one name in a claim folder that is not a draft's."""
     return next((os.fsencode(name) for name in os.listdir(folder_fd) if not name.startswith(".")), None)
-
-
-def _discard_drafts(folder_fd: int) -> None:
-    for name in os.listdir(folder_fd):
-        if name.startswith("."):
-            os.unlink(name, dir_fd=folder_fd)

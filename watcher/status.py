@@ -32,7 +32,7 @@ class State(enum.StrEnum):
 
     SETTLING = "settling"  # its quiet period runs
     WRITING = "writing"  # a process has it open
-    HELD = "held"  # looks cut off, may be resumed
+    HELD = "held"  # something speaks against it: may be resumed, or released by the operator
     IGNORED = "ignored"  # a link, a folder or the like: never imported
 
 
@@ -44,6 +44,7 @@ class WaitingFile(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     since: datetime  # of its last change
     until: datetime | None = None  # when it is decided on; None: only when something happens to it
+    reason: str = ""  # why it is held
 
 
 class ClientStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +89,7 @@ def file_status(waiting: Waiting, now: float, at: datetime) -> WaitingFile:
         size_bytes=waiting.size_bytes,
         since=moment(waiting.quiet_since, now, at) or at,
         until=moment(waiting.due_at, now, at),
+        reason=str(waiting.doubt) if waiting.held else "",
     )
 
 

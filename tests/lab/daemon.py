@@ -35,7 +35,8 @@ class Rosterd:
     One installation: config, state and log below `folder`, one client per inbox.
 
     A context manager that stops the daemon at the end; one that does not stop cleanly fails the test. In between it is
-    started, and can be stopped, killed and started again. `settings` are by section, on top of what suits a test.
+    started, and can be stopped, killed and started again. `settings` are by section, on top of what suits a test,
+    `client_settings` are for every client.
     `service_uid` runs it as that user, with the two capabilities only. `environment` is added to ours.
     """
 
@@ -45,11 +46,13 @@ class Rosterd:
         inboxes: Mapping[str, Path],
         *,
         settings: Mapping[str, Mapping[str, Setting]] | None = None,
+        client_settings: Mapping[str, Setting] | None = None,
         service_uid: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._folder = folder
         self._inboxes = inboxes
+        self._client_settings = client_settings or {}
         self._service_uid = service_uid
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
@@ -115,10 +118,10 @@ class Rosterd:
             self._process.wait()
             self._process = None
 
-    def execute(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run `rosterd COMMAND --config ...` to its end."""
+    def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run `rosterd COMMAND... --config ...` to its end."""
         return subprocess.run(
-            self._command(command),
+            self._command(*command),
             capture_output=True,
             text=True,
             cwd=REPOSITORY,
@@ -213,8 +216,8 @@ class Rosterd:
 
         return wait_until(check, what)
 
-    def _command(self, name: str) -> list[str]:
-        return [*self._identity(), sys.executable, "-m", "watcher.cli", name, "--config", str(self._config)]
+    def _command(self, *command: str) -> list[str]:
+        return [*self._identity(), sys.executable, "-m", "watcher.cli", *command, "--config", str(self._config)]
 
     def _identity(self) -> list[str]:
         if self._service_uid is None:
@@ -245,6 +248,7 @@ class Rosterd:
                 "name": client,
                 "inbox": str(inbox),
                 "failed_import_email": [f"admin@{client}.example"],
+                **self._client_settings,
             }
             lines += ["[[client]]", *_assignments(client_settings)]
         return "\n".join([*lines, ""])

@@ -62,6 +62,8 @@ class Host:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.path("/run/rosterd.log").exists():
+            sys.stderr.write(self.path("/run/rosterd.log").read_text())  # pytest shows it with a test that failed
         for process in self._started:
             self.end(process)
         self._holder.communicate(b"\n")

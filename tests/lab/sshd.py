@@ -4,7 +4,7 @@ A throw-away OpenSSH server on 127.0.0.1, with its own port, keys and logins.
 As root every login has a uid of its own and is shut into its chroot, as in production, yet the host is not touched:
 sshd runs in a private mount namespace whose /etc is a small folder of ours. All of /etc is covered, because a bind
 mount on /etc/passwd alone is detached by the kernel as soon as anybody on the host runs useradd (it renames a new file
-over the mount point).
+over the mount point). What clients may do there is said by deploy/sshd_config.d/rosterd.conf, the very file for hosts.
 
 Without root sshd serves the current user only: every login is that user, told apart by its key, with no chroot.
 """
@@ -30,7 +30,10 @@ from tests.lab import wait_until
 
 HOST = "127.0.0.1"
 FIRST_UID = 61001  # above what useradd hands out, below systemd's dynamic users
-CHROOT_PARENTS = ("/srv", "/var/lib", "/opt", "/root")
+PARENTS = ("/var/lib", "/opt", "/root")  # of all that is made; not /srv, which is covered where sshd runs
+CLIENTS_CONFIG = Path(__file__).parents[2] / "deploy" / "sshd_config.d" / "rosterd.conf"
+CLIENTS_GROUP = "sftpdrop"
+DENIED_LINKS = " -P symlink,hardlink"
 COPIED_FROM_ETC = ("ld.so.cache", "localtime")
 
 SSHD_CONFIG = """\
@@ -44,28 +47,20 @@ KbdInteractiveAuthentication no
 UsePAM no
 UseDNS no
 MaxStartups 50:30:100
-ClientAliveInterval 15
-ClientAliveCountMax 3
-AllowTcpForwarding no
-X11Forwarding no
-PermitTunnel no
-PermitTTY no
 LogLevel VERBOSE
 Subsystem sftp internal-sftp
 """
 
-CHROOT_CONFIG = """\
-Match all
-    ChrootDirectory {chroots}/%u
-    ForceCommand internal-sftp -d /upload {options}
-"""
-
-# $0 is the folder that becomes /etc; sshd insists on /run/sshd, which the host may lack.
+# $0 is the folder that becomes /etc, $1 the one that becomes /srv/sftp; sshd insists on /run/sshd.
 ENTER_NAMESPACE = """\
 set -e
 mount --bind "$0" /etc
 mount -t tmpfs -o mode=0755 tmpfs /run
 mkdir -m 0755 /run/sshd
+mount -t tmpfs -o mode=0755 tmpfs /srv
+mkdir -m 0755 /srv/sftp
+mount --bind "$1" /srv/sftp
+shift
 exec "$@"
 """
 
@@ -105,11 +100,11 @@ class Sshd:
         deny_links: bool = False,
     ) -> None:
         self.port = free_port()
-        self._base = Path(tempfile.mkdtemp(prefix="rosterd-lab-", dir=_chroot_parent() if _is_root() else None))
+        self._base = Path(tempfile.mkdtemp(prefix="rosterd-lab-", dir=_parent() if _is_root() else None))
         self._server = self._base / "server"
         self._owner = owner
         self._service_uid = os.geteuid() if service_uid is None else service_uid
-        self._options = "-P symlink,hardlink" if deny_links else ""
+        self._deny_links = deny_links
         self._logins = {name: self._login(name, FIRST_UID + number) for number, name in enumerate(logins)}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -212,14 +207,17 @@ class Sshd:
             os.chown(login.inbox, login.uid, login.uid)
 
     def _authorize(self, login: Login) -> None:
-        forced = "" if _is_root() else f'command="internal-sftp -d {login.folder} {self._options}" '
+        options = DENIED_LINKS if self._deny_links else ""
+        forced = "" if _is_root() else f'command="internal-sftp -d {login.folder}{options}" '
         with (self._server / f"authorized_keys.{login.user}").open("a") as file:
             file.write(forced + login.key.with_suffix(".pub").read_text())
 
     def _write_config(self) -> None:
         config = SSHD_CONFIG.format(host=HOST, port=self.port, server=self._server)
         if _is_root():
-            config += CHROOT_CONFIG.format(chroots=self._base / "chroots", options=self._options)
+            config += (
+                CLIENTS_CONFIG.read_text() if self._deny_links else CLIENTS_CONFIG.read_text().replace(DENIED_LINKS, "")
+            )
             _write_etc(self._server / "etc", self._logins.values())
         (self._server / "sshd_config").write_text(config)
 
@@ -230,7 +228,7 @@ class Sshd:
         command = [sshd, "-D", "-f", str(self._server / "sshd_config"), "-E", str(self._server / "sshd.log")]
         if _is_root():
             enter = ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER_NAMESPACE]
-            command = [*enter, str(self._server / "etc"), *command]
+            command = [*enter, str(self._server / "etc"), str(self._base / "chroots"), *command]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         wait_until(self._answers, "sshd to answer")
 
@@ -246,14 +244,12 @@ def _is_root() -> bool:
     return os.geteuid() == 0
 
 
-def _chroot_parent() -> str:
-    """Return a folder that sshd accepts above a chroot: root's, and writable to nobody else, all the way up."""
-    for folder in CHROOT_PARENTS:
+def _parent() -> str:
+    """Return a folder that nobody but root can write to, all the way up."""
+    for folder in PARENTS:
         if all(_is_roots_alone(path) for path in (Path(folder), *Path(folder).parents)):
             return folder
-    raise PermissionError(
-        f"none of {', '.join(CHROOT_PARENTS)} can hold a chroot: each must be root's and writable to root only"
-    )
+    raise PermissionError(f"none of {', '.join(PARENTS)} will do: each must be root's and writable to root only")
 
 
 def _is_roots_alone(path: Path) -> bool:
@@ -282,10 +278,14 @@ def _write_etc(etc: Path, logins: Collection[Login]) -> None:
     passwd += [f"{login.user}:x:{login.uid}:{login.uid}::/:/usr/sbin/nologin" for login in logins]
     names = [line.split(":", 1)[0] for line in passwd]
     group = ["root:x:0:", "nogroup:x:65534:", *(f"{login.user}:x:{login.uid}:" for login in logins)]
+    group.append(f"{CLIENTS_GROUP}:x:{FIRST_UID - 1}:" + ",".join(login.user for login in logins))
     _write_lines(etc / "passwd", passwd)
     _write_lines(etc / "group", group)
     _write_lines(etc / "shadow", [f"{name}:*:19000:0:99999:7:::" for name in names])  # "*": no password, not locked
     _write_lines(etc / "nsswitch.conf", ["passwd: files", "group: files", "shadow: files"])
+    (etc / "ssh" / CLIENTS_GROUP).mkdir(mode=0o755, parents=True)
+    for login in logins:
+        shutil.copy(login.key.with_suffix(".pub"), etc / "ssh" / CLIENTS_GROUP / login.user)
     for name in COPIED_FROM_ETC:
         if (Path("/etc") / name).is_file():
             shutil.copy(Path("/etc") / name, etc / name)

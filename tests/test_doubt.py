@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import hashlib
+from io import BytesIO
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from importer.settings import ClientSettings
+from watcher.doubt import count_rows, doubt_of, refusal
+from watcher.settle import Doubt
+
+HEADER = b"unique_id,login_source,first_name,last_name,email\n"
+ANN = b"1,OPSCOM,Ann,Lee,ann@school.example\n"
+ACME = ClientSettings(name="acme", inbox="upload")
+
+
+def judged(
+    folder: Path,
+    content: bytes,
+    client: ClientSettings = ACME,
+    *,
+    companion: bytes | None = None,
+    is_broken_off: bool = False,
+    last_rows: int = 0,
+) -> Doubt:
+    (folder / "users.csv").write_bytes(content)
+    with (folder / "users.csv").open("rb") as raw:
+        return doubt_of(raw, client, companion=companion, is_broken_off=is_broken_off, last_rows=lambda: last_rows)
+
+
+def with_companion(kind: str) -> ClientSettings:
+    return msgspec.convert({"name": "acme", "inbox": "upload", "companion": kind}, ClientSettings)
+
+
+@pytest.mark.parametrize(
+    ("content", "doubt"),
+    [
+        (HEADER + ANN, Doubt.NONE),
+        (HEADER + ANN[:-1], Doubt.UNTERMINATED),
+        (HEADER + ANN[:9], Doubt.CUT_OFF),
+        (HEADER + b'1,OPSCOM,"Ann,\n', Doubt.OPEN_QUOTE),
+        (b"", Doubt.EMPTY),
+    ],
+)
+def test_the_end_of_a_file_tells(tmp_path: Path, content: bytes, doubt: Doubt) -> None:
+    """Without a companion the end of the file says whether it may be cut off."""
+    assert judged(tmp_path, content) is doubt
+
+
+def test_broken_connection_outweighs_a_good_end(tmp_path: Path) -> None:
+    """A file that ends well is doubted all the same when its connection broke."""
+    assert judged(tmp_path, HEADER + ANN, is_broken_off=True) is Doubt.BROKEN_OFF
+
+
+@pytest.mark.parametrize("kind", ["sha256", "md5"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{digest}",
+        "{digest}  users.csv\n",
+        "{digest} *users.csv\r\n",
+        "SHA (users.csv) = {digest}\n",
+        "{other}  other.csv\n{digest}  users.csv\n",
+    ],
+)
+def test_companion_with_the_digest(tmp_path: Path, kind: str, written: str) -> None:
+    """A digest in any of the usual spellings vouches for the file, however its end looks."""
+    content = HEADER + ANN[:9]
+    said = written.format(digest=hashlib.new(kind, content).hexdigest(), other=hashlib.new(kind, b"").hexdigest())
+
+    for companion in (said.encode(), said.upper().encode(), b"\xff\xfe" + said.encode("utf-16-le")):
+        assert judged(tmp_path, content, with_companion(kind), companion=companion) is Doubt.NONE
+
+
+@pytest.mark.parametrize("companion", [b"", b"no digest", hashlib.sha256(b"other").hexdigest().encode(), b"ab" * 31])
+def test_companion_of_something_else(tmp_path: Path, companion: bytes) -> None:
+    """A companion without the digest of the file speaks against it."""
+    assert judged(tmp_path, HEADER + ANN, with_companion("sha256"), companion=companion) is Doubt.MISMATCHED
+
+
+def test_companion_that_only_has_to_be_there(tmp_path: Path) -> None:
+    """With `done` nothing counts but that the companion is there."""
+    assert judged(tmp_path, HEADER + ANN, with_companion("done"), companion=b"") is Doubt.NONE
+    assert judged(tmp_path, HEADER + ANN, with_companion("done")) is Doubt.UNACCOMPANIED
+
+
+def test_shrink_guard(tmp_path: Path) -> None:
+    """A file with fewer rows than the guard lets is doubted; without a last file, or a guard, none is."""
+    guarded = msgspec.structs.replace(ACME, shrink_guard=50)
+    content = HEADER + 4 * ANN
+
+    assert judged(tmp_path, content, guarded, last_rows=9) is Doubt.SHRUNK
+    assert judged(tmp_path, content[:-1], guarded, last_rows=9) is Doubt.SHRUNK
+    assert judged(tmp_path, content, guarded, last_rows=8) is Doubt.NONE
+    assert judged(tmp_path, content, guarded, last_rows=0) is Doubt.NONE
+    assert judged(tmp_path, content, last_rows=1000) is Doubt.NONE
+
+
+def test_corrected_rows_are_no_shrinking(tmp_path: Path) -> None:
+    """The failed rows that come back corrected pass the guard."""
+    guarded = msgspec.structs.replace(ACME, shrink_guard=50)
+    header = HEADER.strip() + b",import_line,import_code,import_field,import_reason\n"
+
+    assert judged(tmp_path, header + ANN.strip() + b",1,2,3,4\n", guarded, last_rows=1000) is Doubt.NONE
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        (b"", 0),
+        (b"h", 0),
+        (b"h\n", 0),
+        (b"h\n1\n2\n", 2),
+        (b"h\r1\r2", 2),
+        (b"h\r\n1\r\n2", 2),
+        (b'h\n"a\nb\n"\n2\n', 2),
+        ("h\n1\n2\n".encode("utf-16"), 2),
+    ],
+)
+def test_rows_are_counted(content: bytes, rows: int) -> None:
+    """Rows are counted by line ends outside of quotes."""
+    assert count_rows(BytesIO(content)) == rows
+
+
+@pytest.mark.parametrize("doubt", list(Doubt))
+def test_refusal_says_what_to_do(doubt: Doubt) -> None:
+    """Whatever a file is refused for, its client is told what to do."""
+    text = refusal(doubt, b"us\xffers.csv", with_companion("md5"))
+
+    assert "pload" in text
+    assert "{" not in text

@@ -1,0 +1,122 @@
+"""
+What speaks against an upload that is quiet and closed: its end, its companion, its connection, its size.
+
+A file can be all that and still be half of what was to come: a client that is killed closes like one that is done.
+Nothing here moves or changes a file; `settle` decides what a doubt is worth, and for how long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import BinaryIO, Final
+
+from importer.model import printable
+from importer.parse import completeness
+from importer.settings import ClientSettings
+from watcher.settle import Doubt
+
+_CHUNK_BYTES: Final = 1 << 18
+_HEAD_BYTES: Final = 1 << 16
+_REPORT_COLUMN: Final = b"import_line"
+_DIGEST_CHARS: Final = {"sha256": 64, "md5": 32}
+
+_REMEDIES: Final = {
+    Doubt.BROKEN_OFF: "the connection ended before the upload was finished, and it was not resumed. Upload the whole "
+    "file again.",
+    Doubt.UNACCOMPANIED: 'no "{companion}" came, which has to say that the upload is complete. Upload the whole file '
+    "again, and then that one.",
+    Doubt.MISMATCHED: '"{companion}" does not hold the digest of this file: one of the two was cut off, or belongs to '
+    "another file. Upload both again.",
+    Doubt.SHRUNK: "it has far fewer rows than the file before it, and the operator has refused it. Upload a file of "
+    "all users, or ask the operator to let this one through.",
+}
+_REMEDY: Final = "it looks cut off, and the operator has refused it. Upload the whole file again."
+
+
+def doubt_of(
+    raw: BinaryIO,
+    client: ClientSettings,
+    *,
+    companion: bytes | None,
+    is_broken_off: bool,
+    last_rows: Callable[[], int],
+) -> Doubt:
+    """
+    Return what speaks against the open file, the gravest first.
+
+    `companion` is the content of the file that vouches for this one, None when there is none; `last_rows` tells how
+    many rows the client's last import had.
+    """
+    if client.companion:
+        doubt = _doubt_by_companion(raw, client.companion, companion)
+    elif is_broken_off:
+        doubt = Doubt.BROKEN_OFF
+    else:
+        ending = completeness(raw, client)
+        doubt = Doubt.NONE if ending == "whole" else Doubt(ending.value)
+    if doubt in (Doubt.NONE, Doubt.UNTERMINATED) and _has_shrunk(raw, client.shrink_guard, last_rows):
+        return Doubt.SHRUNK
+    return doubt
+
+
+def refusal(doubt: Doubt, name: bytes, client: ClientSettings) -> str:
+    """Return what to tell a client whose file is given up: cause and remedy."""
+    return _REMEDIES.get(doubt, _REMEDY).format(companion=f"{printable(name)}.{client.companion}")
+
+
+def _doubt_by_companion(raw: BinaryIO, kind: str, companion: bytes | None) -> Doubt:
+    if companion is None:
+        return Doubt.UNACCOMPANIED
+    return Doubt.NONE if kind == "done" or _vouches(companion, kind, raw) else Doubt.MISMATCHED
+
+
+def _vouches(companion: bytes, kind: str, raw: BinaryIO) -> bool:
+    """
+    Return whether one of the digests in the companion is that of the file.
+
+    Taken as they come: alone, from sha256sum with the name behind it, from BSD with it before, from PowerShell in
+    UTF-16 and capitals.
+    """
+    words = re.findall(rb"[0-9a-f]+", companion.replace(b"\0", b"").lower())
+    digests = [word.decode() for word in words if len(word) == _DIGEST_CHARS[kind]]
+    return bool(digests) and _digest(raw, kind) in digests
+
+
+def _digest(raw: BinaryIO, kind: str) -> str:
+    digest = hashlib.new(kind, usedforsecurity=False)
+    raw.seek(0)
+    while chunk := raw.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _has_shrunk(raw: BinaryIO, guard: int, last_rows: Callable[[], int]) -> bool:
+    """
+    Return whether the file has less than `guard` percent of the rows of the last one.
+
+    A failed CSV that comes back corrected holds only a few of them, and is meant to.
+    """
+    if not guard or _is_failed_csv(raw):
+        return False
+    return count_rows(raw) * 100 < last_rows() * guard
+
+
+def _is_failed_csv(raw: BinaryIO) -> bool:
+    raw.seek(0)
+    return _REPORT_COLUMN in raw.read(_HEAD_BYTES).partition(b"\n")[0].replace(b"\0", b"")
+
+
+def count_rows(raw: BinaryIO) -> int:
+    """Return about how many rows a file has: line ends outside of quotes, but for the header's."""
+    raw.seek(0)
+    line_feeds, returns, is_quoted, last = 0, 0, False, b""
+    while chunk := raw.read(_CHUNK_BYTES):
+        pieces = chunk.split(b'"')
+        line_feeds += sum(piece.count(b"\n") for piece in pieces[is_quoted::2])
+        returns += sum(piece.count(b"\r") for piece in pieces[is_quoted::2])
+        is_quoted ^= len(pieces) % 2 == 0
+        last = chunk
+    ends = line_feeds or returns
+    return max(ends - 1 + (not last.rstrip(b"\0").endswith((b"\n", b"\r"))), 0)

@@ -1,0 +1,227 @@
+"""
+Figures for monitoring, in the text format of Prometheus. The only user of its library.
+
+Nothing is counted on the way: every figure is read, when somebody asks, from the ledger and from the status file. So
+figures survive restarts, and asking cannot disturb the work loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from wsgiref.simple_server import WSGIServer
+
+import msgspec
+import structlog
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from importer import views
+from watcher.config import Config, MetricsSettings
+from watcher.lock import is_locked
+from watcher.status import ClientStatus, State, Status, read_status
+
+log = structlog.get_logger()
+
+_TEXTFILE_INTERVAL_S: Final = 30.0
+_ROW_OUTCOMES: Final = ("created", "updated", "unchanged", "failed", "repeated")
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the figures come from."""
+
+    state_dir: str
+    database: Path
+    expected_s: Mapping[str, float]  # client -> how often it should upload; those that are not held to it are left out
+
+
+def source_of(config: Config) -> Source:
+    """Return where the figures of this service come from."""
+    return Source(
+        state_dir=config.service.state_dir,
+        database=Path(config.service.database),
+        expected_s={client.name: client.expected_s for client in config.clients if client.expected_s is not None},
+    )
+
+
+class Figures(Collector):
+    """Reads all figures anew at each collection."""
+
+    def __init__(self, source: Callable[[], Source]) -> None:
+        self._source_now = source
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every figure. What cannot be read is left out, so that an alert on its absence fires."""
+        source = self._source_now()
+        with contextlib.suppress(OSError):
+            is_running = is_locked(source.state_dir)
+            yield _gauge("daemon_running", "1 while a daemon holds the state directory", [((), is_running)])
+            status = read_status(source.state_dir) if is_running else None
+            if status is not None:
+                yield from _status_figures(status)
+        with contextlib.suppress(sqlite3.Error), views.opened(source.database) as conn:
+            yield from _ledger_figures(conn)
+            yield from _mail_figures(conn)
+        expected = [((client,), seconds) for client, seconds in source.expected_s.items()]
+        yield _gauge("upload_expected_seconds", "A client should upload at least this often", expected, "client")
+
+
+def as_text(source: Source) -> bytes:
+    """Return all figures in the text format."""
+    return generate_latest(_registry(lambda: source))
+
+
+def _registry(source: Callable[[], Source]) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(Figures(source))
+    return registry
+
+
+class Exporter:
+    """
+    Offers the figures by HTTP and keeps the textfile fresh, on threads of its own.
+
+    `source` is asked at each collection: a reload may change what is expected of clients.
+    """
+
+    def __init__(self, settings: MetricsSettings, source: Callable[[], Source]) -> None:
+        self._settings = settings
+        self._registry = _registry(source)
+        self._over = threading.Event()
+        self._writer = threading.Thread(target=self._write, name="metrics-textfile", daemon=True)
+        self._server: tuple[WSGIServer, threading.Thread] | None = None
+
+    def start(self) -> None:
+        """Begin. Raises OSError when the address cannot be listened on."""
+        if self._settings.listen:
+            host, _, port = self._settings.listen.rpartition(":")
+            self._server = start_http_server(int(port), addr=host.strip("[]"), registry=self._registry)
+        if self._settings.textfile:
+            self._writer.start()
+
+    @property
+    def port(self) -> int:
+        """Return where it listens, 0 for nowhere."""
+        return self._server[0].server_port if self._server is not None else 0
+
+    def close(self) -> None:
+        """End."""
+        self._over.set()
+        if self._server is not None:
+            server, thread = self._server
+            server.shutdown()
+            server.server_close()
+            thread.join()
+        if self._writer.is_alive():
+            self._writer.join()
+
+    def _write(self) -> None:
+        is_refused = False
+        while True:
+            try:
+                _replace(self._settings.textfile, generate_latest(self._registry))
+                is_refused = False
+            except OSError as error:
+                if not is_refused:
+                    log.warning("metrics.refused", reason=str(error))
+                is_refused = True
+            if self._over.wait(_TEXTFILE_INTERVAL_S):
+                return
+
+
+def _replace(path: str, content: bytes) -> None:
+    """Put a new file in place, readable by the node exporter whatever our umask. Raises OSError."""
+    with open(f"{path}.new", "wb") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(content)
+    os.replace(f"{path}.new", path)
+
+
+# The figures
+
+_Samples = Iterable[tuple[tuple[str, ...], float]]  # values of the labels, figure
+
+
+def _gauge(name: str, told: str, samples: _Samples, *labels: str) -> Metric:
+    family = GaugeMetricFamily(f"rosterd_{name}", told, labels=labels)
+    for values, figure in samples:
+        family.add_metric(values, figure)
+    return family
+
+
+def _counter(name: str, told: str, samples: _Samples, *labels: str) -> Metric:
+    family = CounterMetricFamily(f"rosterd_{name}", told, labels=labels)
+    for values, figure in samples:
+        family.add_metric(values, figure)
+    return family
+
+
+def _at(moment: datetime) -> float:
+    return moment.timestamp()
+
+
+def _ledger_figures(conn: sqlite3.Connection) -> Iterator[Metric]:
+    totals = views.totals(conn)
+    uploads = [((t.client, t.outcome), t.uploads) for t in totals]
+    yield _counter("uploads", "Files dealt with", uploads, "client", "outcome")
+    sizes = [((t.client, t.outcome), t.size_bytes) for t in totals]
+    yield _counter("uploaded_bytes", "Bytes of files dealt with", sizes, "client", "outcome")
+    # One sample for each client and outcome of rows, whatever became of the files they stood in.
+    rows = {
+        (client, outcome): sum(getattr(t, outcome) for t in totals if t.client == client)
+        for client in sorted({t.client for t in totals})
+        for outcome in _ROW_OUTCOMES
+    }
+    yield _counter("rows", "Rows of files dealt with", rows.items(), "client", "outcome")
+    last = [((t.client, t.outcome), _at(t.last_finished_at)) for t in totals]
+    yield _gauge("last_upload_timestamp_seconds", "When a file was last dealt with", last, "client", "outcome")
+    unarchived = [((), views.count_unarchived(conn))]
+    yield _gauge("unarchived_files", "Files recorded that are not known to lie in .bak yet", unarchived)
+
+
+def _mail_figures(conn: sqlite3.Connection) -> Iterator[Metric]:
+    mails = [((state,), views.count_mails(conn, state)) for state in ("waiting", "dead")]
+    yield _gauge("mails", "Mails not sent", mails, "state")
+    oldest = views.oldest_waiting_mail(conn)
+    if oldest is not None:
+        told = "When the mail that waits longest was written"
+        yield _gauge("mail_waiting_since_timestamp_seconds", told, [((), _at(oldest))])
+
+
+def _status_figures(status: Status) -> Iterator[Metric]:
+    yield _gauge("started_timestamp_seconds", "When the daemon started", [((), _at(status.started_at))])
+    yield _gauge("status_timestamp_seconds", "When the work loop last told of itself", [((), _at(status.written_at))])
+    yield _counter("watch_restarts", "Times that events had stopped arriving", [((), status.watch_restarts)])
+    for client_figures in (_inbox_figures, _waiting_figures):
+        yield from client_figures(status.clients)
+
+
+def _inbox_figures(clients: Iterable[ClientStatus]) -> Iterator[Metric]:
+    watched = [((c.client,), c.is_watched) for c in clients]
+    yield _gauge("inbox_watched", "1 while events of the inbox are heard", watched, "client")
+    usable = [((c.client,), not c.trouble) for c in clients]
+    yield _gauge("inbox_usable", "1 while the inbox can be used", usable, "client")
+    swept = [((c.client,), _at(c.swept_at)) for c in clients if c.swept_at is not None]
+    yield _gauge("last_sweep_timestamp_seconds", "When the inbox was last listed", swept, "client")
+    took = [((c.client,), c.sweep_s) for c in clients]
+    yield _gauge("sweep_duration_seconds", "How long the last sweep took", took, "client")
+
+
+def _waiting_figures(clients: Iterable[ClientStatus]) -> Iterator[Metric]:
+    waiting = [((c.client, state), c.counts.get(state, 0)) for c in clients for state in State]
+    yield _gauge("files_waiting", "Names in the inbox that are not taken yet", waiting, "client", "state")
+    since = [
+        ((c.client,), _at(min(moments)))
+        for c in clients
+        if (moments := [file.since for file in c.files if file.state is not State.IGNORED])
+    ]
+    yield _gauge("file_waiting_since_timestamp_seconds", "Last change of the file that waits longest", since, "client")
+    claims = [((c.client,), c.claims) for c in clients]
+    yield _gauge("claims", "Files taken and not archived yet", claims, "client")

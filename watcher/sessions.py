@@ -1,0 +1,143 @@
+"""
+The log of internal-sftp as a hint: it knows which uploads ended with their connection.
+
+Optional, per client. In its chroot a session logs to /dev/log; bound there, a socket of ours hears `forced close` for
+a file that was open when the connection ended. That is proof of an interruption; a plain `close` proves nothing
+(OpenSSH 9.2: an interrupted sftp in batch mode closes like one that is done), so no upload ever waits for the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import socket
+import stat
+import threading
+from typing import Final
+
+from watcher.notice import About, Hints
+
+# Names come as vis(3) writes them, in octal; quotation marks in them stay as they are.
+_BROKEN_OFF: Final = re.compile(rb'forced close "(.*)" bytes read \d+ written [1-9]', re.DOTALL)
+_OPENED: Final = re.compile(rb'open "(.*)" flags [A-Z,]*WRITE', re.DOTALL)
+_ESCAPED: Final = re.compile(rb"\\([0-7]{3}|[abfnrstv0\\])")
+_LETTERS: Final = dict(zip(b"abfnrstv0\\", b"\a\b\f\n\r \t\v\0\\", strict=True))
+_MAX_LINE_BYTES: Final = 8192
+_PATIENCE_S: Final = 5.0
+
+
+class _Log:
+    """The socket of one client, the folder its inbox is in the chroot, and which socket the path should lead to."""
+
+    def __init__(self, client: str, path: str, folder: bytes) -> None:
+        self.client = client
+        self.folder = folder
+        self.socket = _bound(path)
+        self.identity = _identity(path)
+
+
+class SessionLogs:
+    """
+    Listens to the sockets of all clients that have one, in a thread of its own.
+
+    A session whose line nobody takes would stand still as soon as ten wait (net.unix.max_dgram_qlen): so not in the
+    work loop. One thread uses the methods; the other only adds hints.
+    """
+
+    def __init__(self, hints: Hints, about: About) -> None:
+        self._hints = hints
+        self._about = about
+        self._logs: dict[str, _Log] = {}
+        self._selector = selectors.DefaultSelector()
+        self._waker, self._woken = socket.socketpair()
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._thread: threading.Thread | None = None
+
+    def follow(self, client: str, path: str, folder: bytes) -> None:
+        """
+        Listen at `path` for sessions whose inbox is called `folder`; a socket that is no longer there is made again.
+
+        Raises OSError.
+        """
+        known = self._logs.get(client)
+        if known is not None and known.identity == _identity(path):
+            return
+        self.forget(client)
+        log = self._logs[client] = _Log(client, path, folder)
+        self._selector.register(log.socket, selectors.EVENT_READ, log)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._listen, name="sessions", daemon=True)
+            self._thread.start()
+
+    def forget(self, client: str) -> None:
+        """Listen to a client no more. Its socket stays: a session that finds it dead does without."""
+        log = self._logs.pop(client, None)
+        if log is not None:
+            self._selector.unregister(log.socket)
+            log.socket.close()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._waker.close()
+        if self._thread is not None:
+            self._thread.join(_PATIENCE_S)
+        for client in list(self._logs):
+            self.forget(client)
+        self._selector.close()
+        self._woken.close()
+
+    def _listen(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.data is None:
+                    return
+                with contextlib.suppress(OSError):  # closed a moment ago
+                    self._hear(key.data, key.data.socket.recv(_MAX_LINE_BYTES))
+
+    def _hear(self, log: _Log, line: bytes) -> None:
+        for pattern, is_broken_off in ((_BROKEN_OFF, True), (_OPENED, False)):
+            if (found := pattern.search(line)) and (name := _name_in(log.folder, found[1])):
+                if upload := self._about(name):
+                    self._hints.add(
+                        log.client, upload, closed=False, broken_off=is_broken_off if upload == name else None
+                    )
+                return
+
+
+def _name_in(folder: bytes, logged: bytes) -> bytes | None:
+    """Return the name of a logged path, None when it lies elsewhere. A client may name it relative to where it is."""
+    path = _ESCAPED.sub(_unescaped, logged)
+    parent, name = os.path.split(path)
+    return name if os.path.basename(parent) in (b"", folder) else None
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    code = found[1]
+    return bytes([int(code, 8) & 0xFF if len(code) > 1 else _LETTERS[code[0]]])
+
+
+def _bound(path: str) -> socket.socket:
+    """Return a socket at `path`, in place of an old one, that every session may write to. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        bound.bind(path)
+        bound.settimeout(0)
+        # Sessions have the clients' own ids, and the chroot lets nobody else in.
+        os.chmod(path, 0o666)  # noqa: S103
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
