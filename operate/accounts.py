@@ -17,6 +17,7 @@ from operate.layout import LOGIN_GROUP, chroot
 LOGIN_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 SHELL: Final = "/usr/sbin/nologin"
 _EXPIRED: Final = "1"  # a day long ago; to sshd and PAM alike a login that has ended
+_PASSWORD_FIELD: Final = 1
 _EXPIRY_FIELD: Final = 7
 
 
@@ -37,17 +38,22 @@ def login_state(name: str) -> LoginState:
         return LoginState.MISSING
     if not (user.pw_uid and is_member(name, LOGIN_GROUP)):
         return LoginState.FOREIGN
-    return LoginState.DISABLED if _expiry(name) == _EXPIRED else LoginState.OPEN
+    return LoginState.DISABLED if _shadow(name, _EXPIRY_FIELD) == _EXPIRED else LoginState.OPEN
 
 
-def _expiry(name: str) -> str:
-    """Return the last day of a login as /etc/shadow has it, "" for none, or where we may not look."""
+def has_password(name: str) -> bool:
+    """Return whether a login has a password; without root the answer is no."""
+    return _shadow(name, _PASSWORD_FIELD) not in ("", "*") and not _shadow(name, _PASSWORD_FIELD).startswith("!")
+
+
+def _shadow(name: str, field: int) -> str:
+    """Return a field of /etc/shadow, "" for none, or where we may not look. Source: shadow(5)."""
     try:
         lines = Path("/etc/shadow").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
     entries = (line.split(":") for line in lines if line.startswith(f"{name}:"))
-    return next((entry[_EXPIRY_FIELD] for entry in entries if len(entry) > _EXPIRY_FIELD), "")
+    return next((entry[field] for entry in entries if len(entry) > field), "")
 
 
 def user_exists(name: str) -> bool:

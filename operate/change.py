@@ -23,13 +23,14 @@ EXIT_NOT_DONE: Final = 1
 
 def give(config: Config, *orders: Order) -> None:
     """Have orders carried out one after the other, print what became of each, and end the program."""
-    answers = [_carried_out(config, order) for order in orders]
+    answers = [carried_out(config, order) for order in orders]
     for answer in answers:
         click.echo(answer.text, err=not answer.done)
     sys.exit(0 if all(answer.done for answer in answers) else EXIT_NOT_DONE)
 
 
-def _carried_out(config: Config, order: Order) -> Answer:
+def carried_out(config: Config, order: Order) -> Answer:
+    """Have one order carried out; ends the program when that cannot be asked for."""
     state_dir = config.service.state_dir
     try:
         return ask(state_dir, order)
@@ -47,7 +48,10 @@ def _done_here(config: Config, order: Order) -> Answer:
         cannot_answer(f"{database}: there is none yet; the service makes it at its first start")
     try:
         with locked(config.service.state_dir), contextlib.closing(Store.open(database)) as store:
-            return carry_out(store_orders(store), order)
+            handlers = store_orders(store)
+            if order.do not in handlers:
+                return Answer(done=False, text="the service does not run, and only it knows which files are held")
+            return carry_out(handlers, order)
     except RunningAlready:
         click.echo("the service is at work and does not listen; try again in a moment", err=True)
         sys.exit(EXIT_RUNNING_ALREADY)

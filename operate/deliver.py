@@ -1,9 +1,10 @@
-"""`rosterd import`: a file put into the inbox of a client by hand, and what became of it."""
+"""A file put into the inbox of a client by hand, and what became of it: `rosterd import` and `rosterd replay`."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ import click
 
 from importer import views
 from importer.durable import write_durably
+from importer.model import printable
+from importer.settings import ClientSettings
 from importer.views import Import
 from operate.reading import cannot_answer, database
 from watcher.config import Config
@@ -21,12 +24,14 @@ from watcher.exits import EXIT_WOULD_FAIL
 from watcher.lock import is_locked
 from watcher.options import chosen_client, client_option, config_option, progress_bar
 from watcher.settle import Names
-from watcher.spool import move
+from watcher.spool import BAK, move
 from watcher.status import State, read_status
 
 _CHUNK_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.2
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_STAMP: Final = re.compile(rb"\.\d{8}T\d{6}Z(-\d+)?\.csv\Z")
 
 
 @click.command(name="import")
@@ -43,42 +48,70 @@ def import_(config: Config, file: Path, client_name: str | None) -> None:
     client = chosen_client(config, client_name)
     if not Names(config.intake.pattern).accept(os.fsencode(file.name)):
         raise click.UsageError(f"{file.name}: by its name no upload; expected {config.intake.pattern}")
-    try:
-        is_running = is_locked(config.service.state_dir)
-        delivered = _deliver(file, client.inbox)
-    except FileExistsError:
-        cannot_answer(f"{client.inbox}: holds a file of that name already; wait until it is imported")
-    except OSError as error:
-        cannot_answer(f"{file}: cannot be delivered to {client.inbox}: {error}")
-    if not is_running:
-        click.echo(f"{file.name} lies in the inbox. The service does not run; it is imported at its next start.")
-        return
-    click.echo("Delivered. Waiting for its end; Ctrl-C does not take it back.")
-    _tell(_wait(config, client.name, file.name, delivered))
+    with file.open("rb") as source, progress_bar(file) as progress:
+        delivered = _delivered(source, client, os.fsencode(file.name), progress)
+    _follow(config, client.name, file.name, delivered)
 
 
-def _deliver(file: Path, inbox: str) -> os.stat_result:
-    """Let a copy of the file appear in the inbox, whole; return what it is there. Raises FileExistsError, OSError."""
-    hidden = b".by-hand-" + os.urandom(8).hex().encode()  # no name that begins with a dot is an upload
-    with _folder(inbox) as inbox_fd:
-        with file.open("rb") as source, progress_bar(file) as progress:
-            write_durably(inbox_fd, hidden, _chunks(source, progress))
-        found = os.stat(hidden, dir_fd=inbox_fd, follow_symlinks=False)
-        try:
-            move(inbox_fd, hidden, inbox_fd, os.fsencode(file.name))
-        except BaseException:
-            os.unlink(hidden, dir_fd=inbox_fd)
-            raise
-    return found
+@click.command()
+@click.argument("id_", metavar="ID")
+@config_option
+def replay(config: Config, id_: str) -> None:
+    """
+    Import a file again from its archive.
+
+    ID is the number or the claim id of an import. A copy is put into the inbox, as if it was uploaded again, and its
+    end is waited for. Exits like `rosterd import`.
+    """
+    with database(config) as conn:
+        entry = views.find_import(conn, id_)
+        if entry is None:
+            cannot_answer(f"no import {id_}; `rosterd imports` lists them")
+        archive = views.archive_name(conn, entry.id)
+    client = chosen_client(config, entry.client)
+    name = _STAMP.sub(b".csv", archive)
+    with _opened_archive(client, archive) as source:
+        delivered = _delivered(source, client, name, lambda _: None)
+    _follow(config, client.name, printable(name), delivered)
 
 
 @contextlib.contextmanager
-def _folder(path: str) -> Iterator[int]:
-    fd = os.open(path, _FOLDER)
+def _opened_archive(client: ClientSettings, archive: bytes) -> Iterator[BinaryIO]:
+    """Open a file in `.bak`; ends the program when that cannot be done."""
     try:
-        yield fd
-    finally:
-        os.close(fd)
+        with (
+            _folder(client.inbox) as inbox_fd,
+            _folder(BAK, inbox_fd) as bak_fd,
+            open(os.open(archive, _FILE, dir_fd=bak_fd), "rb") as source,
+        ):
+            yield source
+    except OSError as error:
+        cannot_answer(f"{printable(archive)}: cannot be read from .bak of {client.inbox}: {error.strerror}")
+
+
+def _delivered(
+    source: BinaryIO, client: ClientSettings, name: bytes, progress: Callable[[int], None]
+) -> os.stat_result:
+    """Let a copy appear in the inbox, whole; return what it is there. Ends the program when that cannot be done."""
+    try:
+        with _folder(client.inbox) as inbox_fd:
+            return _deliver(source, inbox_fd, name, progress)
+    except FileExistsError:
+        cannot_answer(f"{client.inbox}: holds a file {printable(name)} already; wait until it is imported")
+    except OSError as error:
+        cannot_answer(f"{printable(name)}: cannot be delivered to {client.inbox}: {error.strerror}")
+
+
+def _deliver(source: BinaryIO, inbox_fd: int, name: bytes, progress: Callable[[int], None]) -> os.stat_result:
+    hidden = b".by-hand-" + os.urandom(8).hex().encode()  # no name that begins with a dot is an upload
+    write_durably(inbox_fd, hidden, _chunks(source, progress))
+    found = os.stat(hidden, dir_fd=inbox_fd, follow_symlinks=False)
+    try:
+        move(inbox_fd, hidden, inbox_fd, name)
+    except BaseException:
+        os.unlink(hidden, dir_fd=inbox_fd)
+        raise
+    return found
 
 
 def _chunks(source: BinaryIO, progress: Callable[[int], None]) -> Iterator[bytes]:
@@ -87,33 +120,50 @@ def _chunks(source: BinaryIO, progress: Callable[[int], None]) -> Iterator[bytes
         progress(source.tell())
 
 
-def _wait(config: Config, client: str, name: str, delivered: os.stat_result) -> Import:
+@contextlib.contextmanager
+def _folder(path: str | bytes, parent_fd: int | None = None) -> Iterator[int]:
+    fd = os.open(path, _FOLDER, dir_fd=parent_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _follow(config: Config, client: str, file: str, delivered: os.stat_result) -> None:
+    """Wait for the end of a delivered file, tell it, and end the program accordingly."""
+    if not is_locked(config.service.state_dir):
+        click.echo(f"{file} lies in the inbox. The service does not run; it is imported at its next start.")
+        return
+    click.echo("Delivered. Waiting for its end; Ctrl-C does not take it back.")
+    entry = _wait(config, client, file, delivered)
+    counts = f"{entry.created} created, {entry.updated} updated, {entry.unchanged} unchanged, {entry.failed} failed"
+    why = f" ({entry.code})" if entry.code else ""
+    click.echo(f"{entry.file}: {entry.outcome}{why}: {counts}. `rosterd show {entry.id}` says more.")
+    sys.exit(0 if entry.outcome == "imported" else EXIT_WOULD_FAIL)
+
+
+def _wait(config: Config, client: str, file: str, delivered: os.stat_result) -> Import:
     """Return the import of the file once it is archived; ends the program when the file is held."""
     while True:
         with database(config) as conn:
             found = views.find_upload(conn, client, delivered.st_ino, delivered.st_mtime_ns)
         if found is not None and found.archived_at is not None:
             return found
-        if _is_held(config, client, name):
-            hint = f"`rosterd release {name} --client {client}` imports it as it is"
-            click.echo(f"{name} looks cut off and is held; {hint}", err=True)
+        if (reason := _held_because(config, client, file)) is not None:
+            hint = f"`rosterd release {file} --client {client}` imports it as it is"
+            click.echo(f"{file} is held ({reason}); {hint}", err=True)
             sys.exit(EXIT_WOULD_FAIL)
         time.sleep(_POLL_S)
 
 
-def _is_held(config: Config, client: str, name: str) -> bool:
+def _held_because(config: Config, client: str, file: str) -> str | None:
+    """Return why the daemon holds a file, None when it does not, or has not said so."""
     status = read_status(config.service.state_dir)
-    held = [
-        file.file
+    reasons = (
+        waiting.reason.replace("_", " ")
         for known in (status.clients if status else ())
-        for file in known.files
-        if known.client == client and file.state is State.HELD
-    ]
-    return name in held
-
-
-def _tell(entry: Import) -> None:
-    counts = f"{entry.created} created, {entry.updated} updated, {entry.unchanged} unchanged, {entry.failed} failed"
-    why = f" ({entry.code})" if entry.code else ""
-    click.echo(f"{entry.file}: {entry.outcome}{why}: {counts}. `rosterd show {entry.id}` says more.")
-    sys.exit(0 if entry.outcome == "imported" else EXIT_WOULD_FAIL)
+        if known.client == client
+        for waiting in known.files
+        if waiting.file == file and waiting.state is State.HELD
+    )
+    return next(reasons, None)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 import os
+import re
 import stat
 from collections.abc import Iterator
 from typing import Final
@@ -35,6 +37,14 @@ class Folders:
         """Return the size of a file in `.bak`; None when it is no file."""
         found = os.stat(name, dir_fd=self._bak_fd, follow_symlinks=False)
         return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def contains(self, name: bytes, pattern: re.Pattern[bytes]) -> bool:
+        """Return whether the pattern is found in a file in `.bak`. Raises OSError."""
+        if not self.size(name):
+            return False
+        fd = os.open(name, _FILE, dir_fd=self._bak_fd)
+        with open(fd, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return pattern.search(content) is not None
 
     def sha256(self, name: bytes) -> str:
         """Return the hash of a file in `.bak`. Raises OSError."""

@@ -31,7 +31,7 @@ class Step(msgspec.Struct, frozen=True):
 
 def play(steps: Iterable[Step], *, apply: bool) -> None:
     """
-    Show the steps that are still to be made, and make them if `apply`; last the service's restart, if there are any.
+    Show the steps that are still to be made, and make them if `apply`; last the service reads its configuration.
 
     Raises StepFailed; what was done before stays done.
     """
@@ -40,7 +40,7 @@ def play(steps: Iterable[Step], *, apply: bool) -> None:
         click.echo("Nothing to do: all is as it should be.")
         return
     click.echo("Doing:" if apply else "This would be done; do it by --apply:")
-    for step in [*open_steps, *(step for step in [restart()] if not step.is_done())]:
+    for step in [*open_steps, *(step for step in [reload()] if not step.is_done())]:
         click.echo("  " + step.shows.replace("\n", "\n      "))
         if apply:
             _make(step)
@@ -103,9 +103,9 @@ def deletion(path: Path) -> Step:
     return Step(shlex.join(["rm", str(path)]), lambda: not path.exists(), path.unlink)
 
 
-def restart() -> Step:
-    """Return the step that lets the service read its configuration anew; none is needed where systemd runs none."""
-    return command(("systemctl", "restart", SERVICE), lambda: not _is_served())
+def reload() -> Step:
+    """Return the step that lets the service read its configuration anew, or start; none where systemd runs none."""
+    return command(("systemctl", "reload-or-restart", SERVICE), lambda: not _is_served())
 
 
 def _is_served() -> bool:

@@ -58,6 +58,11 @@ def shown(value: object, *, limit: int | None = _MAX_CELL_CHARS) -> str:
     return text if limit is None or len(text) <= limit else text[: limit - 3] + "..."
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """Return a number with its noun: "1 file", "2 files"."""
+    return f"{number} {one if number == 1 else many}"
+
+
 def age(since: datetime, now: datetime) -> str:
     """Return how long ago something was, in its two largest units: "2 h 5 min"."""
     seconds = max(int((now - since).total_seconds()), 0)

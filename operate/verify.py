@@ -17,7 +17,7 @@ from importer.model import printable
 from importer.settings import ClientSettings
 from operate.folders import Folders, opened
 from operate.reading import cannot_answer, database
-from operate.tables import print_json
+from operate.tables import counted, print_json
 from watcher.config import Config
 from watcher.lock import is_locked
 from watcher.options import config_option, json_option
@@ -107,7 +107,9 @@ def _folder_findings(
     for record in ledger:
         yield from _record_findings(record, folders, archived, claims, quick=quick)
     known = {name for record in ledger for name in (record.archive, *record.answers)}
-    for name in sorted(archived - known):
+    unknown = archived - known
+    # Beside an archive may lie what vouched for it, "users.20261122T074205Z.csv.sha256".
+    for name in sorted(name for name in unknown if name.rpartition(b".")[0] not in known):
         text = f"{printable(name)} lies in .bak, and no import knows it. Was it put there, or the database replaced?"
         yield Finding(check="archive.unknown", client=client, text=text)
     if not is_running:
@@ -158,11 +160,14 @@ def _left_unchecked(ledger: Iterable[Record], configured: set[str]) -> Iterator[
 def _told(verdict: Verdict, *, quick: bool) -> str:
     lines = [f"{_where(finding)}{finding.text}" for finding in verdict.findings]
     depth = "sizes only" if quick else "contents compared"
-    checked = f"Checked {verdict.imports} imports of {verdict.clients} clients, {depth}: "
+    imports, clients = counted(verdict.imports, "import", "imports"), counted(verdict.clients, "client", "clients")
+    checked = f"Checked {imports} of {clients}, {depth}: "
     if not lines:
         return checked + "nothing is lost, doubled or damaged."
     grave = sum(finding.is_grave for finding in verdict.findings)
-    return "\n".join([*lines, f"{checked}{grave} promises broken, {len(lines) - grave} things worth a look."])
+    return "\n".join(
+        [*lines, f"{checked}{counted(grave, 'promise', 'promises')} broken, {len(lines) - grave} worth a look."]
+    )
 
 
 def _where(finding: Finding) -> str:

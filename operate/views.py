@@ -18,7 +18,7 @@ from importer import views
 from importer.model import ProblemGroup, printable
 from importer.views import Import, Mail
 from operate.reading import cannot_answer, database
-from operate.tables import age, print_fields, print_json, print_table
+from operate.tables import age, counted, print_fields, print_json, print_table
 from watcher.config import Config
 from watcher.lock import is_locked
 from watcher.options import config_option, json_option
@@ -59,6 +59,17 @@ class ClientPicture(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int | None  # names in the inbox that are uploads; None: it cannot be looked into
     status: ClientStatus | None  # None: the daemon does not run, or has not told yet
     last_import: Import | None
+    expected_s: float | None  # how often it should upload; None: whenever it likes
+
+    def lateness(self, at: datetime) -> str:
+        """Return in a sentence that an upload is missing, "" when none is."""
+        if self.expected_s is None:
+            return ""
+        if self.last_import is None:
+            return f"{self.client}: no file has come yet."
+        if (at - self.last_import.finished_at).total_seconds() <= self.expected_s:
+            return ""
+        return f"{self.client}: no file has come for {age(self.last_import.finished_at, at)}."
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,8 +92,9 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         elif self.status is not None and (self.at - self.status.written_at).total_seconds() > _SILENCE_S:
             told.append(f"The daemon has said nothing for {age(self.status.written_at, self.at)}: busy, or stuck.")
         told += [concern for client in self.clients for concern in _concerns_of(client)]
+        told += [late for client in self.clients if (late := client.lateness(self.at))]
         if self.mail_dead:
-            told.append(f"{self.mail_dead} mails were given up: see `rosterd mail list`.")
+            told.append(f"{counted(self.mail_dead, 'mail was', 'mails were')} given up: see `rosterd mail list`.")
         return told
 
 
@@ -96,7 +108,7 @@ def _concerns_of(client: ClientPicture) -> list[str]:
     if not status.is_watched and not status.trouble:
         told.append(f"{client.client}: the inbox is not watched, only swept: uploads are found late.")
     if held := status.counts.get(State.HELD, 0):
-        told.append(f"{client.client}: {held} files look cut off and are held.")
+        told.append(f"{client.client}: {counted(held, 'file is held', 'files are held')}.")
     return told
 
 
@@ -137,6 +149,7 @@ def _picture(config: Config) -> Picture:
                     waiting=_count_uploads(client.inbox, accepts),
                     status=known.get(client.name),
                     last_import=views.last_import(conn, client.name),
+                    expected_s=client.expected_s,
                 )
                 for client in config.clients
             ),
@@ -179,13 +192,16 @@ def _print_picture(picture: Picture) -> None:
             file.size_bytes,
             age(file.since, picture.at),
             _decided(file.until, picture),
+            file.reason.replace("_", " "),
         )
         for client in (told.clients if told else ())
         for file in client.files
     ]
     if files:
         click.echo()
-        print_table(("client", "waiting file", "state", "bytes", "unchanged for", "decided in"), files, empty="")
+        print_table(
+            ("client", "waiting file", "state", "bytes", "unchanged for", "decided in", "because"), files, empty=""
+        )
 
 
 def _client_row(client: ClientPicture, at: datetime) -> tuple[object, ...]:

@@ -1,0 +1,79 @@
+"""`rosterd doctor`: everything that has to be right on a host, looked at, with the remedy for what is not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from operate.findings import Findings, Level, Topic
+from operate.host import host_findings
+from operate.inboxes import client_findings
+from operate.service import service_findings
+from operate.tables import print_json
+from watcher.config import ConfigError, load
+from watcher.options import json_option
+
+_WORDS: Final = {Level.OK: "OK", Level.WARNING: "warning", Level.FAULT: "fault"}
+_COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/rosterd/config.toml"),
+    show_default=True,
+    help="Configuration to look at.",
+)
+@json_option
+def doctor(config_file: Path, *, as_json: bool) -> None:
+    """
+    Find what keeps the service, or a client, from working.
+
+    Changes nothing and sends no mail. As root it sees all. Exits with 0 when all is well, 1 for warnings, 2 for faults.
+    """
+    findings = list(_findings(config_file))
+    worst = max(finding.level for finding in findings)
+    if as_json:
+        listed = [{**msgspec.structs.asdict(each), "level": _WORDS[each.level].lower()} for each in findings]
+        print_json({"worst": _WORDS[worst].lower(), "findings": listed})
+        sys.exit(worst)
+    for finding in findings:
+        word = click.style(f"{_WORDS[finding.level]:<8}", fg=_COLOURS[finding.level])
+        click.echo(f"{word} {finding.topic}: {finding.what}")
+        if finding.remedy:
+            click.echo(f"         -> {finding.remedy}")
+    counts = Counter(finding.level for finding in findings)
+    click.echo(", ".join(f"{counts[level]} {word}" for level, word in _WORDS.items()))
+    sys.exit(worst)
+
+
+def _findings(config_file: Path) -> Findings:
+    topic = Topic("configuration")
+    _find_credentials(config_file)
+    try:
+        config = load(config_file)
+    except ConfigError as error:
+        for problem in error.problems:
+            yield topic.fault(problem, f"edit it; the comments of {config_file} explain every setting")
+        return
+    clients = ", ".join(client.name for client in config.clients) or "none"
+    yield topic.ok(f"{config_file}; clients: {clients}")
+    yield from host_findings(config)
+    yield from service_findings(config)
+    yield from client_findings(config)
+
+
+def _find_credentials(config_file: Path) -> None:
+    """Let the password be found where the unit loads it from; only the service is handed it as a credential."""
+    folder = str(config_file.absolute().parent)
+    if os.access(os.path.join(folder, "smtp_password"), os.R_OK):
+        os.environ.setdefault("CREDENTIALS_DIRECTORY", folder)

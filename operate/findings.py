@@ -1,0 +1,47 @@
+"""What `rosterd doctor` finds, one line each: what was looked at, how it is, what to do about it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+
+import msgspec
+
+
+class Level(enum.IntEnum):
+    """How bad it is; also the exit status of the worst."""
+
+    OK = 0
+    WARNING = 1  # works, but not as well as it could, or not for all
+    FAULT = 2  # something does not work, or is not safe
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at."""
+
+    level: Level
+    topic: str  # "database", "client acme"
+    what: str
+    remedy: str = ""
+
+
+Findings = Iterator[Finding]
+
+
+class Topic:
+    """Makes findings about one topic."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def ok(self, what: str) -> Finding:
+        """Return that something is as it should be."""
+        return Finding(level=Level.OK, topic=self._name, what=what)
+
+    def warning(self, what: str, remedy: str = "") -> Finding:
+        """Return something that the operator should know."""
+        return Finding(level=Level.WARNING, topic=self._name, what=what, remedy=remedy)
+
+    def fault(self, what: str, remedy: str = "") -> Finding:
+        """Return something that the operator has to set right."""
+        return Finding(level=Level.FAULT, topic=self._name, what=what, remedy=remedy)

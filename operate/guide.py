@@ -1,0 +1,174 @@
+"""`rosterd guide`: the page that tells a client how to upload, with its own login, columns and addresses filled in."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+
+import click
+import msgspec
+
+from importer.attributes import ATTRIBUTES
+from importer.documents import attribute_rows
+from importer.settings import ClientSettings, ReferenceSettings
+from operate.client import host_keys
+from operate.page import Block, Code, Heading, Items, Table, Text, as_html, as_markdown
+from watcher.config import Config
+from watcher.options import chosen_client, config_option
+
+ALWAYS_ACCEPTED = "OPSCOM"  # listed or not
+_SAMPLE_COLUMNS = ("unique_id", "login_source", "first_name", "last_name", "email", "province")
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """How a client reaches its inbox."""
+
+    host: str
+    port: int
+    login: str
+    folder: str = "/upload"
+    host_keys: tuple[str, ...] = ()
+
+
+@click.command()
+@click.option("--client", "client_name", metavar="NAME", help="Whose guide; needed if there are several.")
+@click.option("--html", "as_page", is_flag=True, help="Write an HTML file, instead of Markdown.")
+@click.option("--host", default=socket.getfqdn, help="How clients call this machine.  [default: its own name]")
+@click.option("--port", default=22, show_default=True, help="Where sshd listens.")
+@config_option
+def guide(client_name: str | None, host: str, port: int, config: Config, *, as_page: bool) -> None:
+    """
+    Write the page that tells a client how to upload.
+
+    It has the host, the login, the columns, a sample and what comes back, and no secrets.
+    """
+    client = chosen_client(config, client_name)
+    access = Access(host=host, port=port, login=client.name, host_keys=tuple(host_keys()))
+    blocks = list(guide_blocks(client, access, config))
+    click.echo(as_html(blocks) if as_page else as_markdown(blocks), nl=False)
+
+
+def guide_blocks(client: ClientSettings, access: Access, config: Config) -> Iterator[Block]:
+    """Yield the guide of one client."""
+    yield Heading("How to send us your users", 1)
+    yield Text(
+        "You upload a CSV file of your users by SFTP. Within seconds they are recorded, and you find next to your "
+        "upload what became of it. What could not be recorded comes back as a CSV that says why."
+    )
+    yield from _connecting(access)
+    yield from _file(client)
+    yield from _columns(client, config.reference)
+    yield from _uploading(access)
+    yield from _answers(client, config)
+    yield from _waiting(config)
+
+
+def _connecting(access: Access) -> Iterator[Block]:
+    rows = [
+        ("host", f"`{access.host}`"),
+        ("port", str(access.port)),
+        ("login", f"`{access.login}`"),
+        ("folder", f"`{access.folder}`"),
+    ]
+    yield Heading("Where")
+    yield Table(("what", "value"), (*rows, *(("host key", f"`{key}`") for key in access.host_keys)))
+    yield Text(
+        "You log in with the key whose public half you gave us, or with the password we gave you. When your program "
+        "asks whether it may trust the host, compare the host key."
+    )
+
+
+def _file(client: ClientSettings) -> Iterator[Block]:
+    columns = [name for name in _SAMPLE_COLUMNS if name in client.required or name in _SAMPLE_COLUMNS[:2]]
+    own = {attribute: header for header, attribute in client.columns.items() if attribute}
+    yield Heading("The file")
+    yield Code(
+        ",".join(own.get(name, name) for name in columns) + "\n" + ",".join(ATTRIBUTES[name].sample for name in columns)
+    )
+    yield Items(
+        (
+            "Its name ends in `.csv`. The same name may be used again and again.",
+            "The first line names the columns, exactly as below, in any order.",
+            'Saved as UTF-8; in Excel: "CSV UTF-8". Comma, semicolon, tab or `|` between the columns.',
+            "A column that you leave out, and a blank cell, leave what we have as it is.",
+            "Nobody is deleted for not being in the file.",
+            "`unique_id` is how we know a user again. It never changes, and leading zeros count.",
+        )
+    )
+
+
+def _columns(client: ClientSettings, reference: ReferenceSettings) -> Iterator[Block]:
+    yield Heading("Columns")
+    if client.columns:
+        own = ((f"`{header}`", f"`{name}`" if name else "not used") for header, name in client.columns.items())
+        yield Text("Of your own names we know:")
+        yield Table(("your column", "is our"), tuple(own))
+    yield Table(
+        ("column", "characters at most", "required", "what it holds"),
+        tuple(
+            (f"`{name}`" + (f" or `{also}`" if also else ""), str(limit), required, rule)
+            for name, also, limit, required, rule in attribute_rows(client)
+        ),
+    )
+
+    yield Items(tuple(_accepted(reference)))
+
+
+def _accepted(reference: ReferenceSettings) -> Iterator[str]:
+    """Yield which values we know, where they are a list."""
+    lists = {
+        "login_source": tuple(sorted({ALWAYS_ACCEPTED, *reference.login_sources})),
+        "user_type_id": reference.user_types,
+        "locker_user_type_id": reference.locker_types,
+    }
+    return (f"`{name}`: {', '.join(values)}" for name, values in lists.items() if values)
+
+
+def _uploading(access: Access) -> Iterator[Block]:
+    target = f"{access.login}@{access.host}"
+    url = f"sftp://{access.host}:{access.port}{access.folder}/"
+    yield Heading("Uploading")
+    yield Text("With any SFTP program: WinSCP, FileZilla, Cyberduck, or by a line in a script, such as one of these:")
+    yield Code(
+        f'echo "put users.csv" | sftp -b - -P {access.port} {target}:{access.folder}\n'
+        f"scp -P {access.port} users.csv {target}:{access.folder}/\n"
+        f"curl --user {access.login}: --key ~/.ssh/id_ed25519 -T users.csv {url}"
+    )
+    yield Text(
+        "An upload that broke off may be resumed, or made again. The file vanishes from the folder once we have taken "
+        "it; that is how you know."
+    )
+
+
+def _answers(client: ClientSettings, config: Config) -> Iterator[Block]:
+    addresses = client.failed_import_email or config.mail.failed_import_email
+    yield Heading("What comes back")
+    yield Text("In the folder `.bak`, which some programs show only when told to show hidden files:")
+    yield Items(
+        (
+            "`users.20261122T074205Z.csv`: your file, as you uploaded it; the time is UTC.",
+            "`users.20261122T074205Z.result.txt`: what became of it, in sentences.",
+            "`users.20261122T074205Z.failed.csv`, if any rows could not be recorded: these, with the reasons added.",
+        )
+    )
+    yield Text("Correct the cells of the failed CSV and upload it as it is: only its rows are dealt with.")
+    yield Text(_mail_sentence(addresses, client, config.mail.reply_to))
+
+
+def _mail_sentence(addresses: Sequence[str], client: ClientSettings, reply_to: str) -> str:
+    if not addresses:
+        return f"There is no mail about it. Questions: {reply_to}."
+    when = "each time, well or not" if client.receipts else "when anything could not be recorded"
+    return f"Mail goes to {', '.join(addresses)} {when}. Answers to it, and questions, reach {reply_to}."
+
+
+def _waiting(config: Config) -> Iterator[Block]:
+    minutes = max(1, round(config.intake.resume_grace_s / 60))
+    yield Heading("If the file stays where it is")
+    yield Items(
+        (
+            "It takes some seconds after the last byte, and as long as your program keeps the file open.",
+            f"A file that looks cut off, or is empty, is kept for {minutes} minutes, to be resumed, and then refused.",
+            f"Only names like `{config.intake.pattern}` are taken, and none that begin with a dot or look temporary.",
+        )
+    )

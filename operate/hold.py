@@ -1,0 +1,36 @@
+"""The end of a hold, by hand: `rosterd release` and `rosterd refuse`."""
+
+from __future__ import annotations
+
+import click
+
+from operate.change import give
+from watcher.config import Config
+from watcher.control import Order
+from watcher.options import chosen_client, client_option, config_option
+
+
+@click.command()
+@click.argument("file")
+@client_option
+@config_option
+def release(config: Config, file: str, client_name: str | None) -> None:
+    """
+    Import a held FILE as it is.
+
+    FILE is a name as `rosterd status` shows it. Its last row is judged like any other.
+    """
+    give(config, Order(do="file.release", file=file, client=chosen_client(config, client_name).name))
+
+
+@click.command()
+@click.argument("file")
+@client_option
+@config_option
+def refuse(config: Config, file: str, client_name: str | None) -> None:
+    """
+    Refuse a held FILE now.
+
+    FILE is a name as `rosterd status` shows it. The client is told, as at the end of the wait.
+    """
+    give(config, Order(do="file.refuse", file=file, client=chosen_client(config, client_name).name))

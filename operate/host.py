@@ -1,0 +1,97 @@
+"""What `rosterd doctor` looks at on the host: kernel settings, clock, disk space, journal."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from operate.findings import Finding, Findings, Topic
+from watcher.config import Config
+
+_MIB: Final = 1 << 20
+_LEAST_FREE_BYTES: Final = 64 * _MIB  # below this nothing is imported
+_LITTLE_FREE_BYTES: Final = 1024 * _MIB
+_LEAST_FREE_INODES: Final = 1000
+_LITTLE_FREE_SHARE: Final = 0.05
+_QUEUED_EVENTS: Final = 16384  # of the kernel's default; a burst of 4000 files fills it
+_CLOCK_UNSYNCHRONISED: Final = 5  # TIME_ERROR of adjtimex(2)
+_TIMEX_BYTES: Final = 208
+_JOURNAL: Final = "/run/systemd/journal/stdout"
+
+
+def host_findings(config: Config) -> Findings:
+    """Yield what is found about the host."""
+    yield from _kernel(len(config.clients))
+    yield _clock()
+    yield from _space([config.service.state_dir, *(client.inbox for client in config.clients)])
+    yield _journal()
+
+
+def _kernel(clients: int) -> Findings:
+    topic = Topic("kernel")
+    limits = {
+        "fs.protected_hardlinks": (1, "a client could link to files of others"),
+        "fs.inotify.max_user_instances": (8, "watching may fail to start"),
+        "fs.inotify.max_user_watches": (clients + 64, "not every inbox can be watched"),
+        "fs.inotify.max_queued_events": (_QUEUED_EVENTS, "bursts of uploads are found by the sweep only"),
+    }
+    for name, (least, otherwise) in limits.items():
+        found = _sysctl(name)
+        if found is None:
+            yield topic.warning(f"{name} cannot be read: {otherwise}, unless it is at least {least}")
+        elif found < least:
+            finding = topic.fault if name == "fs.protected_hardlinks" else topic.warning
+            yield finding(
+                f"{name} is {found}: {otherwise}",
+                f"echo {name}={least} > /etc/sysctl.d/60-rosterd.conf; sysctl --system",
+            )
+        else:
+            yield topic.ok(f"{name} is {found}")
+
+
+def _sysctl(name: str) -> int | None:
+    try:
+        return int(Path("/proc/sys", *name.split(".")).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _clock() -> Finding:
+    """Return whether the clock is kept right by anything. It plays a part in time stamps only."""
+    topic = Topic("clock")
+    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    if state == _CLOCK_UNSYNCHRONISED:
+        return topic.warning("not synchronised", "apt-get install systemd-timesyncd; timedatectl set-ntp true")
+    # A container may not ask, nor set the clock: it has its host's.
+    return topic.ok("synchronised" if state >= 0 else "is kept by the host that this system runs on")
+
+
+def _space(folders: Iterable[str]) -> Findings:
+    """Yield one finding for each file system."""
+    seen: set[int] = set()
+    for folder in folders:
+        if os.path.isdir(folder) and (device := os.stat(folder).st_dev) not in seen:
+            seen.add(device)
+            yield _space_of(folder, os.statvfs(folder))
+
+
+def _space_of(folder: str, found: os.statvfs_result) -> Finding:
+    topic = Topic("disk")
+    free_bytes = found.f_bavail * found.f_frsize
+    told = f"{folder}: {free_bytes // _MIB} MiB free"
+    inodes = f", {found.f_favail} inodes" if found.f_files else ""  # some file systems do not count them
+    remedy = "make room; what clients upload is limited by a quota of the file system"
+    if free_bytes < _LEAST_FREE_BYTES or (inodes and found.f_favail < _LEAST_FREE_INODES):
+        return topic.fault(told + inodes, remedy)
+    is_little = free_bytes < _LITTLE_FREE_BYTES or found.f_favail < _LITTLE_FREE_SHARE * found.f_files
+    return topic.warning(told + inodes, remedy) if is_little else topic.ok(told + inodes)
+
+
+def _journal() -> Finding:
+    topic = Topic("log")
+    if os.path.exists(_JOURNAL):
+        return topic.ok("the journal listens: journalctl -u rosterd")
+    return topic.warning(f"no journal at {_JOURNAL}: the log goes to standard output and has to be kept by other means")

@@ -1,0 +1,253 @@
+"""What `rosterd doctor` looks at of each client: its login, its folders, and what sshd makes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import pwd
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from importer.settings import ClientSettings
+from operate import accounts, layout, steps
+from operate.accounts import LoginState
+from operate.findings import Finding, Findings, Topic
+from watcher.config import Config
+
+_WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
+_FORWARDING: Final = ("allowtcpforwarding", "allowagentforwarding", "x11forwarding", "permittunnel", "permittty")
+_PASSED_WORDS: Final = 9  # of a ForceCommand with internal-sftp, the program's name included (measured on 9.2p1)
+_SNIPPET: Final = "see sshd_config.d/rosterd.conf, then: sshd -t && systemctl reload ssh"
+
+
+def client_findings(config: Config) -> Findings:
+    """Yield what is found about each client."""
+    if not config.clients:
+        yield Topic("clients").warning("there is none", "rosterd client add NAME --email ADDRESS")
+    for client in config.clients:
+        topic = Topic(f"client {client.name}")
+        if not (client.failed_import_email or config.mail.failed_import_email):
+            yield topic.warning("nobody hears of failed imports", "set failed_import_email")
+        yield from _inbox(topic, client, _service_uid(config.service.state_dir))
+        yield from _login(topic, client, config.intake.resume_grace_s)
+
+
+def _service_uid(state_dir: str) -> int:
+    """Return whom the service runs as: the owner of its state directory."""
+    try:
+        return os.stat(state_dir).st_uid
+    except OSError:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(layout.SERVICE_USER).pw_uid
+        return os.geteuid()
+
+
+# Folders
+
+
+def _inbox(topic: Topic, client: ClientSettings, service_uid: int) -> Findings:
+    set_up = f"rosterd client add {client.name} --apply"
+    try:
+        found = os.lstat(client.inbox)
+    except PermissionError:
+        yield topic.warning(f"{client.inbox} cannot be looked at", "run rosterd doctor as root")
+        return
+    except OSError as error:
+        yield topic.fault(f"{client.inbox}: {error.strerror}", set_up)
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        yield topic.fault(f"{client.inbox}: is not a folder", f"move it away, then {set_up}")
+        return
+    problems = [*_inbox_problems(topic, client.inbox, found, service_uid, set_up)]
+    for name, forbidden in ((".work", stat.S_IRWXG | stat.S_IRWXO), (".bak", _WRITABLE)):
+        problems += _own_problems(topic, f"{client.inbox}/{name}", service_uid, forbidden, set_up)
+    problems += _readability(topic, client.inbox, found, set_up)
+    yield from problems or [topic.ok(f"{client.inbox} and what lies in it belong to whom they should")]
+    yield from _lease(topic, client.inbox)
+
+
+def _inbox_problems(topic: Topic, path: str, found: os.stat_result, service_uid: int, set_up: str) -> Findings:
+    if found.st_mode & stat.S_IWOTH:
+        yield topic.fault(f"{path}: everybody may write to it, mode {stat.S_IMODE(found.st_mode):04o}", set_up)
+    if found.st_uid not in (service_uid, 0):
+        yield topic.warning(f"{path}: belongs to {_user(found.st_uid)}, who can rename or remove .bak", set_up)
+    elif found.st_mode & _WRITABLE and not found.st_mode & stat.S_ISVTX:
+        yield topic.warning(f"{path}: has no sticky bit, the client can rename or remove .bak", set_up)
+    elif found.st_uid == 0 != service_uid:
+        yield topic.fault(f"{path}: belongs to root, the service cannot take uploads out of it", set_up)
+
+
+def _own_problems(topic: Topic, path: str, service_uid: int, forbidden: int, set_up: str) -> Findings:
+    """Yield why a folder is not the service's alone to write; one that is missing will be made."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (service_uid, 0):
+        yield topic.fault(f"{path}: is not a folder of the service", f"move it away, then {set_up}")
+    elif mode & forbidden:
+        yield topic.fault(f"{path}: mode {mode:04o} lets others in", f"chmod {mode & ~forbidden:04o} {path}")
+
+
+def _readability(topic: Topic, inbox: str, found: os.stat_result, set_up: str) -> Findings:
+    """Yield that the client cannot look into `.bak`, where its answers are."""
+    with contextlib.suppress(FileNotFoundError):
+        bak = os.lstat(f"{inbox}/.bak")
+        is_groups = bak.st_gid == found.st_gid and bak.st_mode & stat.S_IXGRP
+        if not is_groups and not bak.st_mode & stat.S_IXOTH and bak.st_uid != found.st_uid:
+            yield topic.warning(f"{inbox}/.bak: the client cannot read it", set_up)
+        elif not is_groups and not bak.st_mode & stat.S_IXOTH and found.st_mode & stat.S_IWGRP:
+            yield topic.warning(f"{inbox}/.bak: the client's group cannot read it", set_up)
+
+
+def _lease(topic: Topic, inbox: str) -> Findings:
+    """Yield whether the file system tells of open files, by a nameless file in `.work`. Source: fcntl(2)."""
+    work = f"{inbox}/.work"
+    if os.geteuid() != 0 or not os.path.isdir(work):
+        return
+    try:
+        writer = os.open(work, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            reader = os.open(f"/proc/self/fd/{writer}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(writer)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            yield topic.fault(f"{work}: cannot be written to: {error.strerror}")
+        return
+    try:
+        fcntl.fcntl(reader, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        yield topic.ok("its file system tells which files are open for writing")
+    except OSError as error:
+        yield topic.warning(f"its file system does not tell which files are open for writing: {error.strerror}")
+    finally:
+        os.close(reader)
+
+
+# Login
+
+
+def _login(topic: Topic, client: ClientSettings, resume_grace_s: float) -> Findings:
+    name = _login_name(client)
+    match accounts.login_state(name):
+        case LoginState.MISSING:
+            yield topic.warning(f"has no login {name}", f"rosterd client add {client.name} --apply")
+        case LoginState.DISABLED:
+            yield topic.warning(f"its login {name} is disabled", f"rosterd client enable {client.name} --apply")
+        case LoginState.FOREIGN if not os.path.isdir(layout.chroot(name)):
+            yield topic.warning(f"its login {name} is not in {layout.LOGIN_GROUP}: what it may do is for you to check")
+        case _:
+            yield from _way_in(topic, name)
+            yield from _sshd(topic, name, client.inbox, resume_grace_s)
+
+
+def _login_name(client: ClientSettings) -> str:
+    """Return who uploads: the user called like the client, else the one whose own group the inbox is given to."""
+    if accounts.user_exists(client.name):
+        return client.name
+    with contextlib.suppress(OSError):
+        gid = os.stat(client.inbox).st_gid
+        return next((user.pw_name for user in pwd.getpwall() if user.pw_gid == gid), client.name)
+    return client.name
+
+
+def _way_in(topic: Topic, name: str) -> Findings:
+    if os.geteuid() == 0 and not os.path.exists(layout.keys(name)) and not accounts.has_password(name):
+        yield topic.warning(f"{name} cannot log in yet", f"put the key into {layout.keys(name)}, or passwd {name}")
+
+
+def _sshd(topic: Topic, name: str, inbox: str, resume_grace_s: float) -> Findings:
+    """Yield how sshd, asked for what holds for this login, will treat it."""
+    if os.geteuid() != 0:
+        yield topic.warning("sshd answers root only", "run rosterd doctor as root")
+        return
+    try:
+        told = steps.run(("sshd", "-T", "-C", f"user={name},host=localhost,addr=127.0.0.1"))
+    except steps.StepFailed as error:
+        yield topic.fault(f"sshd's configuration cannot be read: {error}", "sshd -t says what is wrong")
+        return
+    effective = dict(line.partition(" ")[::2] for line in told.splitlines())
+    problems = [*_sshd_problems(topic, effective, name, inbox, resume_grace_s)]
+    yield from problems or [topic.ok(f"sshd lets {name} into its folder, by SFTP only")]
+
+
+def _sshd_problems(
+    topic: Topic, effective: Mapping[str, str], name: str, inbox: str, resume_grace_s: float
+) -> Iterator[Finding]:
+    chroot = _expanded(effective.get("chrootdirectory", "none"), name)
+    if chroot == "none" or not f"{inbox}/".startswith(f"{chroot}/"):
+        yield topic.fault(f"sshd shuts {name} into {chroot}, which does not hold {inbox}", _SNIPPET)
+    else:
+        yield from _chroot_problems(topic, chroot)
+    yield from _command_problems(topic, effective.get("forcecommand", "none"), name)
+    if allowed := [key for key in _FORWARDING if effective.get(key, "no") != "no"]:
+        yield topic.fault(f"sshd allows {name} more than SFTP: {', '.join(allowed)}", _SNIPPET)
+    yield from _time_out_problems(topic, effective, resume_grace_s)
+
+
+def _expanded(pattern: str, name: str) -> str:
+    """Return a path of sshd's with its tokens put in. Source: sshd_config(5), TOKENS."""
+    tokens = {"%u": name, "%h": pwd.getpwnam(name).pw_dir, "%U": str(pwd.getpwnam(name).pw_uid), "%%": "%"}
+    return re.sub("%[uhU%]", lambda token: tokens[token[0]], pattern)
+
+
+def _chroot_problems(topic: Topic, chroot: str) -> Findings:
+    """Yield the folder for which sshd would end each session, "bad ownership or modes for chroot directory"."""
+    for path in _upwards(chroot):
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            yield topic.fault(f"{path}: {error.strerror}")
+            return
+        if found.st_uid != 0 or found.st_mode & _WRITABLE:
+            yield topic.fault(
+                f"{path}: sshd refuses the login, as the folder is not root's alone",
+                f"chown root:root {path}; chmod go-w {path}",
+            )
+
+
+def _upwards(path: str) -> Iterator[str]:
+    yield path
+    while path != "/":
+        path = os.path.dirname(path)
+        yield path
+
+
+def _command_problems(topic: Topic, command: str, name: str) -> Findings:
+    program, *words = command.split()
+    if program != "internal-sftp":
+        yield topic.fault(f"sshd runs {program} for {name}; expected internal-sftp", _SNIPPET)
+        return
+    passed, dropped = words[: _PASSED_WORDS - 1], words[_PASSED_WORDS - 1 :]
+    if dropped:
+        yield topic.fault(
+            f"sshd drops words of ForceCommand beyond the ninth: {' '.join(dropped)}",
+            "write options and values together: -d/upload -u0027",
+        )
+    refused = {request for word in passed for request in word.removeprefix("-P").split(",")}
+    if not {"symlink", "hardlink"} <= refused:
+        yield topic.warning(f"{name} may make links, which are never imported", _SNIPPET)
+
+
+def _time_out_problems(topic: Topic, effective: Mapping[str, str], resume_grace_s: float) -> Findings:
+    """Yield that a dead connection outlives the time in which its upload may be resumed."""
+    interval, count = (int(effective.get(key, "0")) for key in ("clientaliveinterval", "clientalivecountmax"))
+    if not interval or not count:
+        yield topic.warning("sshd keeps dead connections for hours, and their files are open meanwhile", _SNIPPET)
+    elif (closed_after_s := 2 * interval * (count + 1)) > resume_grace_s:  # the formula is measured, on 9.2p1
+        yield topic.warning(
+            f"sshd closes dead connections after {closed_after_s} s only",
+            f"set ClientAliveInterval lower, or [intake] resume_grace_s above {closed_after_s}",
+        )
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

@@ -1,0 +1,81 @@
+"""The reference of all settings, as a document: what config.toml says about each, with the default the code has."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from importer.settings import ClientSettings
+from operate.page import Block, Heading, Table, Text, as_markdown
+from watcher.config import Config
+
+_SETTING: Final = re.compile(r"(?:# )?([a-z_]+) = .*")
+_DEFAULT: Final = re.compile(r"\s*Default: .*$")
+
+
+def configuration_markdown(reference: Path) -> str:
+    """Return the document. `reference` is the config.toml whose comments explain the settings."""
+    return as_markdown(list(_blocks(comments(reference.read_text(encoding="utf-8")))))
+
+
+def comments(text: str) -> dict[str, dict[str, str]]:
+    """
+    Return what a config.toml says of its settings, by section and key.
+
+    The comment above a setting is about it, and about those that follow without a comment of their own.
+    """
+    found: dict[str, dict[str, str]] = {}
+    section: dict[str, str] = {}
+    lines: list[str] = []
+    explanation = ""
+    for line in text.splitlines():
+        if title := re.fullmatch(r"\[\[?([a-z]+)\]?\]", line):
+            section = found.setdefault(title[1], {})
+        elif setting := _SETTING.fullmatch(line):
+            explanation = " ".join(lines) or explanation
+            section[setting[1]] = explanation
+        if line.startswith("# ") and not _SETTING.fullmatch(line):
+            lines.append(line.removeprefix("# "))
+        else:
+            lines = []
+    return found
+
+
+def _blocks(explained: dict[str, dict[str, str]]) -> Iterator[Block]:
+    yield Heading("Configuration", 1)
+    yield Text(
+        "`/etc/rosterd/config.toml`, and one file for each client in `clients.d` beside it. Times are in seconds, "
+        "sizes in bytes. Unknown keys and bad values stop the start, with the key, what was found and what was "
+        "expected; `rosterd doctor` says the same beforehand. `systemctl reload rosterd` takes changes over; a bad "
+        "configuration is told in the log, and the old one stays."
+    )
+    for section in msgspec.structs.fields(Config):
+        if section.name == "clients":
+            yield Heading("`[[client]]`")
+            yield from _section(ClientSettings, explained["client"])
+        elif isinstance(section.default, msgspec.Struct):
+            yield Heading(f"`[{section.name}]`")
+            yield from _section(type(section.default), explained[section.name])
+
+
+def _section(kind: type[msgspec.Struct], explained: dict[str, str]) -> Iterator[Block]:
+    rows = [
+        (f"`{field.name}`", _default(field), _sentence(explained[field.name])) for field in msgspec.structs.fields(kind)
+    ]
+    yield Table(("key", "default", "meaning"), tuple(rows))
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    return f"`{json.dumps(msgspec.to_builtins(value))}`"
+
+
+def _sentence(comment: str) -> str:
+    return _DEFAULT.sub("", comment)

@@ -1,0 +1,195 @@
+"""What `rosterd doctor` looks at of the service: the process and its rights, state directory, database, mail."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import re
+import socket
+import sqlite3
+import stat
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from importer.settings import MailSettings
+from importer.store import APPLICATION_ID, read_only
+from importer.transport import MailUnusable, SmtpTransport, is_loopback, make_transport
+from operate import steps
+from operate.findings import Finding, Findings, Topic
+from watcher.config import Config, ConfigError, smtp_password
+from watcher.lock import is_locked
+from watcher.status import read_status
+
+_CAPABILITIES: Final = {
+    2: ("CAP_DAC_READ_SEARCH", "uploads that only the client may read cannot be imported"),
+    28: ("CAP_LEASE", "whether a file is still being written is told by long silence only"),
+}
+_OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
+_CLOCK_SLACK_S: Final = 300
+_UNIT_REMEDY: Final = "run it by the systemd unit that comes with rosterd"
+
+
+def service_findings(config: Config) -> Findings:
+    """Yield what is found about the service, running or not."""
+    yield from _process(config.service.state_dir)
+    yield from _state_dir(config.service.state_dir)
+    yield from _database(Path(config.service.database))
+    yield from _mail(config.mail)
+
+
+# The process
+
+
+def _process(state_dir: str) -> Findings:
+    topic = Topic("service")
+    try:
+        runs = is_locked(state_dir)
+        status = read_status(state_dir) if runs else None
+    except PermissionError:
+        yield topic.warning(f"{state_dir} cannot be looked into", "run rosterd doctor as root")
+        return
+    if not runs:
+        yield topic.fault("does not run", "systemctl start rosterd; why it ended: journalctl -u rosterd")
+    elif status is None:
+        yield topic.warning("runs, and does not say how it is", "systemctl restart rosterd")
+    else:
+        yield topic.ok(f"runs as process {status.pid} since {status.started_at:%Y-%m-%d %H:%M:%S} UTC")
+        yield from _rights(topic, status.pid)
+        unwatched = [client.client for client in status.clients if not client.is_watched]
+        if unwatched:
+            yield topic.warning(f"not watched, only swept: {', '.join(unwatched)}", "see watch.refused in the log")
+        for client in status.clients:
+            if client.trouble:
+                yield Topic(f"client {client.client}").fault(f"its inbox cannot be used: {client.trouble}")
+
+
+def _rights(topic: Topic, pid: int) -> Findings:
+    """Yield what the process may do beyond others, or lacks. Source: /proc/PID/status."""
+    try:
+        told = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        yield topic.warning(f"process {pid} cannot be looked at")
+        return
+    effective = int(_field(told, "CapEff"), 16)
+    if _field(told, "Uid").split()[1] == "0":
+        yield topic.warning("runs as root", _UNIT_REMEDY)
+        return
+    missing = [(name, otherwise) for bit, (name, otherwise) in _CAPABILITIES.items() if not effective >> bit & 1]
+    for name, otherwise in missing:
+        yield topic.warning(f"lacks {name}: {otherwise}", _UNIT_REMEDY)
+    if effective & ~sum(1 << bit for bit in _CAPABILITIES):
+        yield topic.warning(f"has more rights than it needs: capabilities {effective:#x}", _UNIT_REMEDY)
+    elif not missing:
+        yield topic.ok("has the capabilities it needs, and no others")
+
+
+def _field(status: str, name: str) -> str:
+    found = re.search(rf"^{name}:\s*(.*)$", status, re.MULTILINE)
+    return found[1] if found else "0"
+
+
+def _state_dir(state_dir: str) -> Findings:
+    topic = Topic("state")
+    try:
+        found = os.stat(state_dir)
+    except OSError as error:
+        yield topic.fault(f"{state_dir}: {error.strerror}", "systemd-tmpfiles --create; systemctl start rosterd")
+        return
+    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        mode = stat.S_IMODE(found.st_mode)
+        yield topic.fault(f"{state_dir}: others may look into it, mode {mode:04o}", f"chmod 0700 {state_dir}")
+    else:
+        yield topic.ok(f"{state_dir} is the service's alone")
+
+
+# The database
+
+
+def _database(path: Path) -> Findings:
+    topic = Topic("database")
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        yield topic.fault(f"SQLite is {sqlite3.sqlite_version}; expected 3.37 or newer", "upgrade libsqlite3-0")
+    if not path.exists():
+        yield topic.ok(f"{path}: will be made by the first start")
+        return
+    try:
+        with contextlib.closing(read_only(path)) as database:
+            yield from _damages(topic, path, database)
+            yield from _future(database)
+    except sqlite3.DatabaseError as error:
+        yield topic.fault(f"{path}: {error}", "rosterd verify says more; a damaged one is restored from a backup")
+
+
+def _damages(topic: Topic, path: Path, database: sqlite3.Connection) -> Findings:
+    if database.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+        yield topic.fault(f"{path}: is not a database of rosterd", "name another file in [service] database")
+        return
+    damages = [str(row[0]) for row in database.execute("PRAGMA quick_check(5)") if row != ("ok",)]
+    for damage in damages:
+        yield topic.fault(f"{path}: {damage}", "stop the service and restore the database from a backup")
+    if not damages:
+        yield topic.ok(f"{path}: sound, SQLite {sqlite3.sqlite_version}")
+
+
+def _future(database: sqlite3.Connection) -> Findings:
+    """Yield that the clock was put back: an import is recorded for a time to come."""
+    last = database.execute("SELECT max(finished_at) FROM imports").fetchone()[0]
+    if last and (datetime.fromisoformat(last) - datetime.now(UTC)).total_seconds() > _CLOCK_SLACK_S:
+        yield Topic("clock").warning(f"is behind: the last import is recorded at {last}", "timedatectl")
+
+
+# Mail
+
+
+def _mail(settings: MailSettings) -> Findings:
+    topic = Topic("mail")
+    if not settings.host:
+        yield topic.ok(f"no SMTP server is set: mail is delivered into {settings.maildir}")
+        return
+    try:
+        yield _greeting(topic, settings)
+    except (MailUnusable, ConfigError) as error:
+        yield topic.fault(str(error))
+    if not is_loopback(settings.host):
+        yield from _firewall(topic, settings.host)
+
+
+def _greeting(topic: Topic, settings: MailSettings) -> Finding:
+    """Return how connecting and logging in went; no mail is sent."""
+    where = f"{settings.host} port {settings.port}, {settings.security}"
+    transport = make_transport(settings, smtp_password())
+    assert isinstance(transport, SmtpTransport)  # noqa: S101 - the settings name a host
+    connection = transport._client(settings.reply_to)  # noqa: SLF001 - the very set-up that mail is sent with
+    try:
+        connection.login()
+        connection.close()
+    except OSError as error:
+        return topic.fault(f"{where}: {error}", "see host, port, security, user and ca_file in [mail]")
+    login = f", logged in as {settings.user}" if settings.user else ""
+    return topic.ok(f"{where}: answers{login}")
+
+
+def _firewall(topic: Topic, host: str) -> Findings:
+    """Yield that the unit keeps the service from the server, which this command, outside of it, would not feel."""
+    try:
+        told = steps.run(("systemctl", "show", steps.SERVICE, "--property=IPAddressAllow,IPAddressDeny"))
+        addresses = {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
+    except (steps.StepFailed, OSError):
+        return  # no systemd, or no such host: said by the greeting
+    properties = dict(line.partition("=")[::2] for line in told.splitlines())
+    denied = _covered(addresses, properties.get("IPAddressDeny", ""))
+    if blocked := sorted(denied - _covered(addresses, properties.get("IPAddressAllow", ""))):
+        yield topic.fault(
+            f"the unit does not let the service reach {host}",
+            f"systemctl edit rosterd, and add there below [Service]: IPAddressAllow={' '.join(blocked)}, "
+            "with the address of the name server if it is not this machine's own",
+        )
+
+
+def _covered(addresses: Iterable[str], networks: str) -> set[str]:
+    """Return those addresses that lie in one of the networks, "127.0.0.0/8 ::1/128"."""
+    parsed = [ipaddress.ip_network(network) for network in networks.split()]
+    return {address for address in addresses if any(ipaddress.ip_address(address) in network for network in parsed)}

@@ -1,0 +1,184 @@
+"""Clients on a real host: logins, folders and settings, and what the client can do with them by SFTP."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import wait_until
+from tests.lab.host import Host, SftpUser
+
+UPLOAD = "/srv/sftp/acme/upload"
+GOOD = "unique_id,login_source,first_name,last_name,email\nS1,OPSCOM,Zoe,Roy,zoe@example.org\n"
+BAD = "unique_id,login_source,first_name,last_name,email\nS2,OPSCOM,Max,Roy,not an address\n"
+
+Needs = Callable[..., None]
+
+
+@pytest.fixture
+def host(needs: Needs) -> Iterator[Host]:
+    """Yield a host with rosterd's files in place, and no client."""
+    needs("sshd", "sftp", "unshare", "nsenter", "setpriv", "useradd", "systemd-sysusers", "systemd-tmpfiles", root=True)
+    with Host() as machine:
+        yield machine
+
+
+@pytest.fixture
+def acme(host: Host, tmp_path: Path) -> SftpUser:
+    """Return the client acme, added as an operator does."""
+    user = SftpUser(host, "acme", tmp_path)
+    host.rosterd("client", "add", "acme", "--email", "it@acme.example", "--key", user.public_key, "--apply")
+    return user
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def names(host: Host, folder: str) -> list[str]:
+    return sorted(path.name for path in host.path(folder).iterdir())
+
+
+def remove(host: Host, *options: str) -> None:
+    """Remove acme, once sshd has ended its last session."""
+
+    def is_removed() -> bool:
+        done = host.rosterd("client", "remove", "acme", "--apply", *options, check=False)
+        assert done.returncode == 0 or "is logged in" in done.stderr, done.stderr
+        return done.returncode == 0
+
+    wait_until(is_removed, "acme's sessions to end")
+
+
+def test_without_apply_nothing_is_done(host: Host) -> None:
+    """`client add` shows each step, and the host stays as it was."""
+    shown = host.rosterd("client", "add", "acme", "--email", "it@acme.example").stdout
+    assert "useradd" in shown
+    assert f"install -d -o rosterd -g acme -m 1770 {UPLOAD}" in shown
+    assert 'failed_import_email = ["it@acme.example"]' in shown
+    assert [] == names(host, "/srv/sftp")
+    assert [] == names(host, "/etc/rosterd/clients.d")
+    assert "acme" not in host.path("/etc/passwd").read_text()
+
+
+def test_an_added_client_has_all_it_needs(host: Host, acme: SftpUser) -> None:
+    """`client add --apply` makes login, folders with their modes, and settings that load; the client can look."""
+    modes = {name: mode(host.path(UPLOAD) / name) for name in ("..", ".", ".work", ".bak")}
+    assert {"..": 0o755, ".": 0o1770, ".work": 0o2700, ".bak": 0o2750} == modes
+    listed = json.loads(host.rosterd("client", "list", "--json").stdout)
+    assert [("acme", "open", UPLOAD)] == [(each["name"], each["login"], each["settings"]["inbox"]) for each in listed]
+    assert 0 == acme.batch("cd /upload", "ls -la", "ls .bak").returncode
+
+
+def test_adding_again_changes_nothing(host: Host, acme: SftpUser) -> None:
+    """`client add` of a client that is there says that nothing is to be done, and keeps what was edited since."""
+    drop_in = host.path("/etc/rosterd/clients.d/acme.toml")
+    drop_in.write_text(drop_in.read_text() + "receipts = true\n")
+    assert "Nothing to do" in host.rosterd("client", "add", "acme", "--key", acme.public_key, "--apply").stdout
+    assert "receipts = true" in drop_in.read_text()
+
+
+def test_adding_again_sets_folders_right(host: Host, acme: SftpUser) -> None:
+    """`client add` of a client whose folders were changed makes them as they should be, and nothing else."""
+    host.path(UPLOAD).chmod(0o777)
+    host.run("rm", "-r", f"{UPLOAD}/.bak")
+    shown = host.rosterd("client", "add", "acme", "--key", acme.public_key, "--apply").stdout
+    assert 2 == shown.count("install -d")
+    assert "useradd" not in shown
+    assert (0o1770, 0o2750) == (mode(host.path(UPLOAD)), mode(host.path(f"{UPLOAD}/.bak")))
+
+
+def test_the_client_gets_its_answers(host: Host, acme: SftpUser, tmp_path: Path) -> None:
+    """With the service's own user and rights, an upload is imported and the client reads what failed, by SFTP."""
+    host.start_service()
+    for name, content in (("good.csv", GOOD), ("bad.csv", BAD)):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o600)  # sftp -p hands the mode over: nobody but the client may read it
+        assert 0 == acme.batch(f"put -p {tmp_path / name}").returncode
+    wait_until(lambda: len(names(host, f"{UPLOAD}/.bak")) == 5, "two archives, two results, one failed CSV")
+    fetched = acme.batch(f"lcd {tmp_path}", "get .bak/bad.*.failed.csv", "get .bak/*.result.txt")
+    assert (0, "") == (fetched.returncode, fetched.stderr)
+    [failed] = tmp_path.glob("bad.*.failed.csv")
+    assert b"9033" in failed.read_bytes()
+
+
+@pytest.mark.parametrize("line", ["rename .bak stolen", "rmdir .bak", "put /etc/hostname .bak/x", "chmod 777 .bak"])
+def test_the_client_cannot_touch_its_archive(host: Host, acme: SftpUser, line: str) -> None:
+    """Whatever the client tries on `.bak`, sshd refuses."""
+    assert 0 != acme.batch(line).returncode
+    assert [] == names(host, f"{UPLOAD}/.bak")
+
+
+@pytest.mark.parametrize("line", ["ln -s /etc/passwd users.csv", "put /etc/hostname ../x", "get /etc/passwd"])
+def test_the_client_stays_inside(acme: SftpUser, line: str) -> None:
+    """The client makes no links, writes nowhere but in its inbox, and sees nothing of the host."""
+    assert 0 != acme.batch(line).returncode
+
+
+def test_a_disabled_client_cannot_log_in(host: Host, acme: SftpUser) -> None:
+    """`client disable` closes the login and takes the inbox from the service; `client enable` takes that back."""
+    assert 0 == acme.batch("ls").returncode
+    host.rosterd("client", "disable", "acme", "--apply")
+    assert 0 != acme.batch("ls").returncode
+    assert [("acme", "disabled")] == [
+        (each["name"], each["login"]) for each in json.loads(host.rosterd("client", "list", "--json").stdout)
+    ]
+    host.rosterd("client", "enable", "acme", "--apply")
+    assert 0 == acme.batch("ls").returncode
+
+
+def test_a_removed_client_leaves_its_files(host: Host, acme: SftpUser) -> None:
+    """`client remove` takes login, key and settings away; the archive stays, unless --with-files."""
+    host.path(f"{UPLOAD}/.bak/old.csv").touch()
+    remove(host)
+    assert 0 != acme.batch("ls").returncode
+    assert ([], []) == (names(host, "/etc/rosterd/clients.d"), names(host, "/etc/ssh/sftpdrop"))
+    assert "acme" not in host.path("/etc/passwd").read_text()
+    assert ["old.csv"] == names(host, f"{UPLOAD}/.bak")
+
+
+def test_a_removal_keeps_uploads_that_wait(host: Host, acme: SftpUser, tmp_path: Path) -> None:
+    """`client remove` refuses while uploads wait to be imported; with --with-files they go with the rest."""
+    (tmp_path / "users.csv").write_text(GOOD)
+    acme.batch(f"put {tmp_path / 'users.csv'}")
+    refused = host.rosterd("client", "remove", "acme", "--apply", check=False)
+    assert 2 == refused.returncode
+    assert "1 uploads that are not imported" in refused.stderr
+    remove(host, "--with-files")
+    assert [] == names(host, "/srv/sftp")
+
+
+CONFLICTS = {
+    "a name that is no login": ("true", "Acme Inc", "cannot be a login"),
+    "another user": ("useradd acme", "acme", "is not in sftpdrop"),
+    "root": ("true", "root", "is not in sftpdrop"),
+    "another group": ("groupadd acme", "acme", "a group acme exists"),
+    "a bad address": ("true", "acme", "a full e-mail address"),
+    "a link in the way": ("ln -s /etc /srv/sftp/acme", "acme", "is not a folder"),
+    "a foreign archive": (f"install -d -o daemon {UPLOAD}/.bak", "acme", "Move it away"),
+    "an inbox taken": (
+        f"""printf '[[client]]\\nname = "beta"\\ninbox = "{UPLOAD}"\\n' > /etc/rosterd/clients.d/beta.toml""",
+        "acme",
+        "expected a folder apart from",
+    ),
+    "a broken configuration": ("echo '[intake' > /etc/rosterd/config.toml", "acme", "not TOML"),
+    "no service": ("userdel rosterd", "acme", "no user rosterd"),
+    "no group for logins": ("groupdel sftpdrop", "acme", "no group sftpdrop"),
+}
+
+
+@pytest.mark.parametrize(("before", "name", "said"), CONFLICTS.values(), ids=CONFLICTS)
+def test_a_conflict_stops_before_the_start(host: Host, before: str, name: str, said: str) -> None:
+    """What is in the way is named, and nothing is begun."""
+    host.run("sh", "-c", before)
+    users = host.path("/etc/passwd").read_text()
+    address = "nobody" if "address" in said else "it@acme.example"
+    refused = host.rosterd("client", "add", name, "--email", address, "--apply", check=False)
+    assert 2 == refused.returncode
+    assert said in refused.stderr
+    assert users == host.path("/etc/passwd").read_text()
+    assert not host.path(f"/etc/rosterd/clients.d/{name}.toml").exists()

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from watcher import cli
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
+    return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("name", cli._ELSEWHERE)
+def test_the_table_of_commands_says_what_the_commands_say(name: str) -> None:
+    """A command is where the table says, and its first sentence is the table's."""
+    command = cli.main.get_command(click.Context(cli.main), name)
+    assert command is not None
+    assert cli._ELSEWHERE[name][1] == inspect.cleandoc(command.help or "").split("\n\n")[0]
+
+
+def test_help_lists_every_command() -> None:
+    """`rosterd --help` names every command with its first sentence."""
+    told = " ".join(run(sys.executable, "-m", "watcher.cli", "--help").stdout.split())
+    for name, (_, summary) in cli._ELSEWHERE.items():
+        assert f" {name} {summary}" in told
+
+
+def test_help_loads_nothing_that_is_slow() -> None:
+    """`rosterd --help` imports no library but click, so that it comes at once."""
+    told = run(sys.executable, "-X", "importtime", "-m", "watcher.cli", "--help").stderr
+    loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
+    assert "click" in loaded
+    assert set() == loaded & {"msgspec", "structlog", "sqlite_utils", "watchdog", "sqlite3", "operate.views"}
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    """A command that is none ends with 2 and a sentence."""
+    result = run(sys.executable, "-m", "watcher.cli", "impots")
+    assert 2 == result.returncode
+    assert "No such command" in result.stderr

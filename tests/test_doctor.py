@@ -1,0 +1,196 @@
+"""`rosterd doctor` on a real host: all is well, then one thing is broken after the other, and it is named."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from operate.service import _covered
+from tests.lab.host import Host, SftpUser
+from tests.lab.sshd import free_port
+
+UPLOAD = "/srv/sftp/acme/upload"
+SSHD = "/etc/ssh/sshd_config.d/rosterd.conf"
+CONFIG = "/etc/rosterd/config.toml"
+# What this machine, and not the host made of it, decides.
+FOREIGN = {"clock", "disk", "log", "kernel"}
+
+Needs = Callable[..., None]
+Lines = list[tuple[str, str, str]]  # level, topic, what
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """Yield a host with the client acme, and the service running."""
+    with Host() as machine:
+        user = SftpUser(machine, "acme", tmp_path_factory.mktemp("keys"))
+        machine.rosterd("client", "add", "acme", "--email", "it@acme.example", "--key", user.public_key, "--apply")
+        machine.start_service()
+        machine.path("/srv/damaged.db").write_bytes(b"no database at all" * 500)
+        foreign = "import sqlite3; sqlite3.connect('/srv/foreign.db').execute('CREATE TABLE things (name)')"
+        machine.run(sys.executable, "-c", foreign)
+        yield machine
+
+
+@pytest.fixture(autouse=True)
+def _needed(needs: Needs) -> None:
+    needs("sshd", "sftp", "unshare", "nsenter", "setpriv", "useradd", "systemd-sysusers", "systemd-tmpfiles", root=True)
+
+
+def examine(host: Host) -> tuple[int, Lines]:
+    """Return the exit status and the findings that are about the host as it was made."""
+    done = host.rosterd("doctor", "--json", check=False)
+    assert "" == done.stderr
+    told = json.loads(done.stdout)
+    lines = [(each["level"], each["topic"], each["what"]) for each in told["findings"]]
+    assert done.returncode == {"ok": 0, "warning": 1, "fault": 2}[told["worst"]]
+    return done.returncode, [line for line in lines if line[1] not in FOREIGN]
+
+
+def test_a_host_as_it_should_be_has_no_findings(host: Host) -> None:
+    """After `client add`, with the service running as its user and with its rights, everything is OK."""
+    _, lines = examine(host)
+    assert [] == [line for line in lines if line[0] != "ok"]
+    assert {"configuration", "service", "state", "database", "mail", "client acme"} == {line[1] for line in lines}
+
+
+def test_it_reads_well(host: Host) -> None:
+    """Each line says how it is, about what; what is not well has its remedy below; the last line counts."""
+    lines = host.rosterd("doctor", check=False).stdout.splitlines()
+    assert f"OK       configuration: {CONFIG}; clients: acme" == lines[0]
+    assert lines[-1].endswith(" fault")
+
+
+class Fault(NamedTuple):
+    """One thing to break, by a shell command, how to mend it, and what has to be said of it."""
+
+    breaks: str
+    mends: str
+    level: str
+    topic: str
+    said: str
+
+
+def edited(path: str, edit: str) -> tuple[str, str]:
+    """Return commands that edit a file by sed, and that bring it back."""
+    return f"cp {path} {path}.kept; sed -i '{edit}' {path}", f"mv {path}.kept {path}"
+
+
+def owned(path: str, change: str, back: str) -> tuple[str, str]:
+    return f"{change} {path}", f"{back} {path}"
+
+
+def appended(section: str, **settings: str | int) -> tuple[str, str]:
+    """Return commands that add a section to the configuration, and that bring it back."""
+    lines = [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in settings.items())]
+    return f"cp {CONFIG} {CONFIG}.kept; printf '%s\\n' {shlex.join(lines)} >> {CONFIG}", f"mv {CONFIG}.kept {CONFIG}"
+
+
+FAULTS = {
+    "inbox removed": Fault(f"mv {UPLOAD} /srv/x", f"mv /srv/x {UPLOAD}", "fault", "client acme", "No such file"),
+    "inbox a link": Fault(
+        f"mv {UPLOAD} /srv/x; ln -s /srv/x {UPLOAD}",
+        f"rm {UPLOAD}; mv /srv/x {UPLOAD}",
+        "fault",
+        "client acme",
+        "is not a folder",
+    ),
+    "inbox the client's": Fault(
+        *owned(UPLOAD, "chown acme", "chown rosterd"), "warning", "client acme", "who can rename or remove .bak"
+    ),
+    "inbox root's": Fault(
+        *owned(UPLOAD, "chown root", "chown rosterd"), "fault", "client acme", "cannot take uploads out of it"
+    ),
+    "inbox not sticky": Fault(
+        *owned(UPLOAD, "chmod 0770", "chmod 1770"), "warning", "client acme", "has no sticky bit"
+    ),
+    "inbox open": Fault(*owned(UPLOAD, "chmod 1777", "chmod 1770"), "fault", "client acme", "everybody may write"),
+    "archive the client's": Fault(
+        *owned(f"{UPLOAD}/.bak", "chown acme", "chown rosterd"),
+        "fault",
+        "client acme",
+        "is not a folder of the service",
+    ),
+    "archive writable": Fault(
+        *owned(f"{UPLOAD}/.bak", "chmod 2770", "chmod 2750"), "fault", "client acme", "mode 2770 lets others in"
+    ),
+    "archive unreadable": Fault(
+        *owned(f"{UPLOAD}/.bak", "chgrp rosterd", "chgrp acme"), "warning", "client acme", "cannot read it"
+    ),
+    "chroot not root's": Fault(
+        *owned("/srv/sftp/acme", "chmod g+w", "chmod g-w"), "fault", "client acme", "sshd refuses the login"
+    ),
+    "login disabled": Fault("usermod -e 1 acme", "usermod -e '' acme", "warning", "client acme", "is disabled"),
+    "no key": Fault(
+        "mv /etc/ssh/sftpdrop/acme /srv/x",
+        "mv /srv/x /etc/ssh/sftpdrop/acme",
+        "warning",
+        "client acme",
+        "cannot log in",
+    ),
+    "no snippet": Fault(f"mv {SSHD} /srv/x", f"mv /srv/x {SSHD}", "fault", "client acme", "shuts acme into none"),
+    "sshd broken": Fault(*edited(SSHD, "s/PermitTTY/PermitTea/"), "fault", "client acme", "cannot be read"),
+    "a shell": Fault(*edited(SSHD, "s/internal-sftp/bash/"), "fault", "client acme", "expected internal-sftp"),
+    "words lost": Fault(*edited(SSHD, "s/-P/-l INFO -l INFO -P /"), "fault", "client acme", "beyond the ninth"),
+    "links allowed": Fault(*edited(SSHD, "s/-P.*//"), "warning", "client acme", "may make links"),
+    "forwarding": Fault(*edited(SSHD, "s/PermitTTY no/PermitTTY yes/"), "fault", "client acme", "more than SFTP"),
+    "dead connections": Fault(
+        *edited(SSHD, "s/ClientAliveInterval 15/ClientAliveInterval 0/"), "warning", "client acme", "dead connections"
+    ),
+    "resume grace": Fault(
+        *edited(CONFIG, "s/quiet_s.*/resume_grace_s = 60.0/"), "warning", "client acme", "after 120 s only"
+    ),
+    "bad configuration": Fault(*edited(CONFIG, "s/0.3/-1/"), "fault", "configuration", "expected a number above 0"),
+    "no address": Fault(
+        *edited("/etc/rosterd/clients.d/acme.toml", "/email/d"), "warning", "client acme", "nobody hears"
+    ),
+    "SMTP down": Fault(
+        *appended("mail", host="127.0.0.1", port=free_port(), security="none"), "fault", "mail", "Connection refused"
+    ),
+    "state directory open": Fault(
+        *owned("/var/lib/rosterd", "chmod 0755", "chmod 0700"), "fault", "state", "others may look into it"
+    ),
+    "database damaged": Fault(
+        *appended("service", database="/srv/damaged.db"), "fault", "database", "file is not a database"
+    ),
+    "database foreign": Fault(
+        *appended("service", database="/srv/foreign.db"), "fault", "database", "is not a database of rosterd"
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_what_is_broken_is_named(host: Host, fault: Fault) -> None:
+    """What is wrong is told with its level, and the exit status is that of the worst; mended, all is OK again."""
+    host.run("sh", "-c", fault.breaks)
+    try:
+        status, lines = examine(host)
+    finally:
+        host.run("sh", "-c", fault.mends)
+    found = [(level, topic) for level, topic, what in lines if fault.said in what]
+    assert (fault.level, fault.topic) in found, lines
+    assert status >= {"warning": 1, "fault": 2}[fault.level]
+    assert [] == [line for line in examine(host)[1] if line[0] != "ok"]
+
+
+def test_a_service_that_does_not_run_is_a_fault(tmp_path: Path) -> None:
+    """The service's end is told; the rest is examined all the same."""
+    with Host() as host:
+        user = SftpUser(host, "acme", tmp_path)
+        host.rosterd("client", "add", "acme", "--email", "it@acme.example", "--key", user.public_key, "--apply")
+        assert [("fault", "service", "does not run")] == [line for line in examine(host)[1] if line[0] != "ok"]
+
+
+def test_a_relay_that_the_unit_shuts_out_is_noticed() -> None:
+    """An address counts as let through when any network of the unit's list has it."""
+    addresses = {"192.0.2.25", "127.0.0.1", "2001:db8::25"}
+    assert addresses == _covered(addresses, "0.0.0.0/0 ::/0")
+    assert {"127.0.0.1"} == _covered(addresses, "127.0.0.0/8 ::1/128")
+    assert {"192.0.2.25"} == _covered(addresses, "192.0.2.25/32")
+    assert set() == _covered(addresses, "")

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import stat
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from importer.settings import ClientSettings
+from tests.lab import wait_until
+from tests.lab.daemon import Rosterd
+from watcher.config import Config, MetricsSettings, load
+from watcher.lock import locked
+from watcher.metrics import Exporter, Source, as_text, source_of
+from watcher.status import ClientStatus, State, Status, WaitingFile, write_status
+
+REPOSITORY = Path(__file__).parents[1]
+AT = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
+HEADER = "unique_id,login_source,first_name,last_name,email\n"
+ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"
+BAD = "2,OPSCOM,Bob,,bob\n"
+Labels = frozenset[tuple[str, str]]
+
+STATUS = Status(
+    pid=1,
+    started_at=AT,
+    written_at=AT,
+    watch_restarts=2,
+    clients=(
+        ClientStatus(
+            client="acme",
+            is_watched=True,
+            swept_at=AT,
+            sweep_s=0.25,
+            claims=1,
+            counts={State.HELD: 1},
+            files=(WaitingFile(file="cut.csv", state=State.HELD, size_bytes=9, since=AT),),
+        ),
+        ClientStatus(client="beta", is_watched=False, swept_at=None, sweep_s=0.0, trouble="ENOENT"),
+    ),
+)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[Source]:
+    """Yield where the figures of an installation come from that has imported and refused, and waits to send."""
+    (tmp_path / "acme").mkdir()
+    with Rosterd(tmp_path, {"acme": tmp_path / "acme"}) as installation:
+        installation.drop("users.csv", HEADER + ANN + BAD)
+        installation.drop("useless.csv", "nonsense\n1\n")
+        assert installation.execute("sweep").returncode == 0
+        installation.change("UPDATE outbox SET state = 'waiting', sent_at = NULL")
+        state_dir = str(tmp_path / "state")
+        write_status(state_dir, STATUS)
+        yield Source(state_dir=state_dir, database=Path(state_dir, "rosterd.db"), expected_s={"acme": 3600.0})
+
+
+def figures(text: bytes) -> dict[tuple[str, Labels], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def figure(found: dict[tuple[str, Labels], float], name: str, **labels: str) -> float:
+    return found[f"rosterd_{name}", frozenset(labels.items())]
+
+
+def names(text: bytes) -> set[str]:
+    return {name for name, _ in figures(text)}
+
+
+def test_figures_of_a_running_daemon(source: Source) -> None:
+    """The figures are those of ledger, outbox and status."""
+    with locked(source.state_dir):
+        found = figures(as_text(source))
+    assert 1 == figure(found, "daemon_running")
+    assert 1 == figure(found, "uploads_total", client="acme", outcome="partly")
+    assert 1 == figure(found, "uploads_total", client="acme", outcome="refused")
+    assert 1 == figure(found, "rows_total", client="acme", outcome="created")
+    assert 1 == figure(found, "rows_total", client="acme", outcome="failed")
+    assert 0 < figure(found, "mails", state="waiting")
+    assert 0 == figure(found, "unarchived_files")
+    assert 3600 == figure(found, "upload_expected_seconds", client="acme")
+    assert 2 == figure(found, "watch_restarts_total")
+    assert (1, 0) == (figure(found, "inbox_usable", client="acme"), figure(found, "inbox_usable", client="beta"))
+    assert (1, 0) == (figure(found, "inbox_watched", client="acme"), figure(found, "inbox_watched", client="beta"))
+    assert 1 == figure(found, "files_waiting", client="acme", state="held")
+    assert AT.timestamp() == figure(found, "file_waiting_since_timestamp_seconds", client="acme")
+    assert 0.25 == figure(found, "sweep_duration_seconds", client="acme")
+
+
+def test_figures_without_a_daemon(source: Source) -> None:
+    """What an ended daemon said of itself counts no more; what is recorded does."""
+    found = figures(as_text(source))
+    assert 0 == figure(found, "daemon_running")
+    assert "rosterd_status_timestamp_seconds" not in {name for name, _ in found}
+    assert 1 == figure(found, "uploads_total", client="acme", outcome="partly")
+
+
+def test_figures_without_a_database(tmp_path: Path) -> None:
+    """Before the first start there are figures, too."""
+    source = Source(state_dir=str(tmp_path), database=tmp_path / "rosterd.db", expected_s={})
+    assert {"rosterd_daemon_running"} == names(as_text(source))
+
+
+def test_figures_by_http_and_textfile(source: Source, tmp_path: Path) -> None:
+    """Both ways offer the same, and end with the exporter."""
+    textfile = tmp_path / "rosterd.prom"
+    exporter = Exporter(MetricsSettings(listen="127.0.0.1:0", textfile=str(textfile)), lambda: source)
+    exporter.start()
+    with contextlib.closing(exporter):
+        wait_until(textfile.exists, "the textfile")
+        with urllib.request.urlopen(f"http://127.0.0.1:{exporter.port}/metrics", timeout=5) as answer:
+            by_http = answer.read()
+    assert 0o644 == stat.S_IMODE(textfile.stat().st_mode)
+    assert names(as_text(source)) == names(by_http) == names(textfile.read_bytes())
+
+
+def test_a_textfile_that_is_refused_is_told_once(source: Source, tmp_path: Path) -> None:
+    """A folder that is missing is no reason to end."""
+    exporter = Exporter(MetricsSettings(textfile=str(tmp_path / "gone" / "rosterd.prom")), lambda: source)
+    exporter.start()
+    exporter.close()
+    assert not (tmp_path / "gone").exists()
+
+
+def test_the_command_prints_the_figures(source: Source, tmp_path: Path) -> None:
+    """`rosterd metrics` prints what would be offered."""
+    _ = source
+    config = load(tmp_path / "rosterd.toml")
+    assert names(as_text(source_of(config))) >= {"rosterd_daemon_running", "rosterd_uploads_total"}
+
+
+@pytest.mark.parametrize(("span", "seconds"), [("90min", 5400), ("26h", 93600), ("8d", 691200)])
+def test_spans(span: str, seconds: float) -> None:
+    """How often a client should upload is written as people say it."""
+    assert seconds == ClientSettings(name="acme", inbox="/in", expect_every=span).expected_s
+    assert ClientSettings(name="acme", inbox="/in").expected_s is None
+
+
+def test_settings_that_make_no_sense(tmp_path: Path) -> None:
+    """An address without a port and a textfile that nobody would read stop the start."""
+    path = tmp_path / "config.toml"
+    path.write_text('[metrics]\nlisten = "9188"\ntextfile = "rosterd.txt"\n')
+    with pytest.raises(Exception, match=r"listen.*\n.*textfile"):
+        load(path)
+    path.write_text('[metrics]\ntextfile = "rosterd.prom"\n')
+    config: Config = load(path)
+    assert str(tmp_path / "rosterd.prom") == config.metrics.textfile
+
+
+@pytest.mark.parametrize("document", ["prometheus/alerts.yml", "grafana/rosterd.json"])
+def test_what_is_watched_exists(source: Source, document: str) -> None:
+    """Every figure that an alert or the dashboard names is one that is offered."""
+    with locked(source.state_dir):
+        offered = names(as_text(source))
+    text = (REPOSITORY / "deploy" / document).read_text()
+    assert set() == set(re.findall(r"\brosterd_[a-z_]+", text)) - offered
+
+
+def test_every_figure_is_watched(source: Source) -> None:
+    """Every figure that is offered stands in an alert or on the dashboard, or says how long something took."""
+    with locked(source.state_dir):
+        offered = names(as_text(source))
+    deploy = REPOSITORY / "deploy"
+    text = (deploy / "prometheus/alerts.yml").read_text() + (deploy / "grafana/rosterd.json").read_text()
+    unwatched = offered - set(re.findall(r"\brosterd_[a-z_]+", text))
+    assert {"rosterd_started_timestamp_seconds", "rosterd_uploaded_bytes_total"} == unwatched
+
+
+def test_the_dashboard_is_one() -> None:
+    """The dashboard is JSON, and each panel has its place and its question."""
+    board = json.loads((REPOSITORY / "deploy/grafana/rosterd.json").read_text())
+    assert len(board["panels"]) == len({panel["id"] for panel in board["panels"]})
+    assert all(target["expr"] for panel in board["panels"] for target in panel["targets"])

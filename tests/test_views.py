@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from importer import views
+from tests.lab import wait_until
+from tests.lab.daemon import Rosterd
+
+HEADER = "unique_id,login_source,first_name,last_name,email,user_name\n"
+ANN = "1,OPSCOM,Ann,Lee,Ann@school.example,AnnLee\n"
+ZOE = "S%1,OPSCOM,Zo\u00e9,Lee,zoe@school.example,\n"
+BAD = "2,OPSCOM,Bob,,bob\n"
+HOSTILE = "evil\x1b[31m.csv"
+
+
+@pytest.fixture(scope="module")
+def rosterd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rosterd]:
+    """Yield an installation that has imported four files; it does not run."""
+    folder = tmp_path_factory.mktemp("views")
+    inboxes = {name: folder / name for name in ("acme", "beta")}
+    for inbox in inboxes.values():
+        inbox.mkdir()
+    with Rosterd(folder, inboxes) as installation:
+        for name, content, client in (
+            ("good.csv", HEADER + ANN + ZOE, "acme"),
+            ("bad.csv", HEADER + BAD, "acme"),
+            ("useless.csv", "nonsense\n1\n", "acme"),
+            (HOSTILE, HEADER + ANN.replace("1,", "9,", 1), "beta"),
+        ):
+            installation.drop(name, content, client)
+            assert installation.execute("sweep").returncode == 0
+        yield installation
+
+
+def database(rosterd: Rosterd) -> Path:
+    return rosterd._state / "rosterd.db"
+
+
+def answer(rosterd: Rosterd, *command: str) -> Any:  # noqa: ANN401 - whatever JSON it is
+    result = rosterd.execute(*command, "--json")
+    assert "" == result.stderr
+    return json.loads(result.stdout)
+
+
+def told(result: subprocess.CompletedProcess[str]) -> str:
+    """Return what a person reads, which never drives the terminal."""
+    assert "\x1b" not in result.stdout
+    assert "" == result.stderr
+    return result.stdout
+
+
+def test_imports_are_listed_newest_first(rosterd: Rosterd) -> None:
+    """`imports` has each file with its outcome and counts."""
+    found = answer(rosterd, "imports")
+    assert [
+        ("beta", "evil\\x1b[31m.csv", "imported", 1, 0),
+        ("acme", "useless.csv", "refused", 0, 0),
+        ("acme", "bad.csv", "refused", 0, 1),
+        ("acme", "good.csv", "imported", 2, 0),
+    ] == [(each["client"], each["file"], each["outcome"], each["created"], each["failed"]) for each in found]
+
+
+def test_imports_can_be_chosen(rosterd: Rosterd) -> None:
+    """`imports` narrows to a client, to failures, to a time, to a number."""
+    assert 3 == len(answer(rosterd, "imports", "--client", "acme"))
+    assert ["useless.csv", "bad.csv"] == [each["file"] for each in answer(rosterd, "imports", "--failed")]
+    assert 4 == len(answer(rosterd, "imports", "--since", "2h"))
+    assert [] == answer(rosterd, "imports", "--since", "2999-01-01")
+    assert 1 == len(answer(rosterd, "imports", "--limit", "1"))
+    assert 2 == rosterd.execute("imports", "--since", "yesterday").returncode
+
+
+def test_imports_as_a_table(rosterd: Rosterd) -> None:
+    """`imports` is a table with a line for each file, whatever its name."""
+    lines = told(rosterd.execute("imports")).splitlines()
+    assert 5 == len(lines)
+    assert "evil\\x1b[31m.csv" in lines[1]
+    assert "header.unknown" in lines[2]
+    assert "No import.\n" == told(rosterd.execute("imports", "--client", "nobody"))
+
+
+@pytest.mark.parametrize("by", ["id", "claim_id"])
+def test_one_import_is_told_whole(rosterd: Rosterd, by: str) -> None:
+    """`show` has the problems, the files and the mail of an import, by its number or its claim id."""
+    [bad] = [row for row in rosterd.imports() if row["file"] == "bad.csv"]
+    story = answer(rosterd, "show", str(bad[by]))
+    assert "bad.csv" == story["entry"]["file"]
+    assert [("9003", 1, 2)] == [(each["code"], each["rows"], each["first_line"]) for each in story["problems"]]
+    assert {"there"} == set(story["files"].values())
+    assert 3 == len(story["files"])
+    assert ["acme"] == [mail["client"] for mail in story["mails"]]
+
+    text = told(rosterd.execute("show", str(bad[by])))
+    assert "9003" in text
+    assert "failed.csv  there" in text
+
+
+def test_an_import_that_is_not(rosterd: Rosterd) -> None:
+    """`show` of an unknown id ends with 2 and says where to look."""
+    result = rosterd.execute("show", "99")
+    assert (2, "no import 99; `rosterd imports` lists them\n") == (result.returncode, result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("1", [("acme", "1")]),
+        ("9", [("beta", "9")]),
+        ("ANN@SCHOOL.EXAMPLE", [("acme", "1"), ("beta", "9")]),
+        ("annlee", [("acme", "1"), ("beta", "9")]),
+        ("ann le", [("acme", "1"), ("beta", "9")]),
+        ("Zo\u00e9", [("acme", "S%1")]),
+        ("%", [("acme", "S%1")]),
+        ("_", []),
+    ],
+)
+def test_users_are_found(rosterd: Rosterd, query: str, expected: list[tuple[str, str]]) -> None:
+    """`users` takes a unique id, an address, a user name; else a part of an id or a name, taken literally."""
+    found = answer(rosterd, "users", query)
+    assert expected == [(user["client"], user["unique_id"]) for user in found]
+
+
+def test_users_as_text(rosterd: Rosterd) -> None:
+    """`users` shows several users as a table, one with all that is recorded, and says when there is none."""
+    assert 3 == len(told(rosterd.execute("users", "annlee")).splitlines())
+    assert "login_source    OPSCOM" in told(rosterd.execute("users", "annlee", "--client", "beta"))
+    assert "No such user.\n" == told(rosterd.execute("users", "nobody"))
+
+
+def test_users_are_found_by_index(rosterd: Rosterd) -> None:
+    """A search for an id, an address or a user name reads no table from end to end."""
+    query = f"EXPLAIN QUERY PLAN SELECT unique_id FROM {views._IS_CALLED}"  # noqa: S608 - a constant of ours
+    with views.opened(database(rosterd)) as conn:
+        plan = conn.execute(query, {"client": None, "query": "1", "key": "1"}).fetchall()
+    searches = [step for *_, step in plan if " users" in step]
+    assert 4 == len(searches)
+    assert all("client=? AND " in step or "rowid=?" in step for step in searches), searches
+
+
+def test_status_of_a_daemon_that_is_down(rosterd: Rosterd) -> None:
+    """`status` says that the daemon does not run, counts what lies in the inboxes, and ends with 1."""
+    rosterd.drop("late.csv", HEADER)
+    try:
+        result = rosterd.execute("status")
+        assert 1 == result.returncode
+        assert "The daemon does not run: nothing is imported." in told(result)
+        picture = answer(rosterd, "status")
+        assert [("acme", 1), ("beta", 0)] == [(each["client"], each["waiting"]) for each in picture["clients"]]
+        assert "useless.csv" == picture["clients"][0]["last_import"]["file"]
+    finally:
+        (rosterd._folder / "acme" / "late.csv").unlink()
+
+
+def test_nothing_is_changed_by_looking(rosterd: Rosterd) -> None:
+    """The commands that look leave the database as it is, byte for byte."""
+    before = hashlib.sha256(database(rosterd).read_bytes()).digest()
+    for command in (("imports",), ("show", "1"), ("users", "1"), ("status",), ("mail", "list"), ("verify",)):
+        rosterd.execute(*command)
+    assert before == hashlib.sha256(database(rosterd).read_bytes()).digest()
+
+
+# With the daemon running
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Rosterd]:
+    """Yield a running daemon of two clients; the inbox of beta is missing."""
+    (tmp_path / "acme").mkdir()
+    with Rosterd(tmp_path, {name: tmp_path / name for name in ("acme", "beta")}) as installation:
+        installation.start()
+        yield installation
+
+
+def test_status_of_a_running_daemon(running: Rosterd) -> None:
+    """`status` has what only the daemon knows: what is watched, what is held and why, what cannot be used."""
+    running.drop("cut.csv", HEADER + ANN[:9])
+    running.wait_for_event("file.held")
+    picture = wait_until(lambda: _picture_with_files(running), "the status to be written")
+
+    acme, beta = (client["status"] for client in picture["clients"])
+    assert (True, False) == (acme["is_watched"], beta["is_watched"])
+    assert [("cut.csv", "held")] == [(file["file"], file["state"]) for file in acme["files"]]
+    assert {"held": 1} == acme["counts"]
+    assert picture["is_running"]
+    assert ["acme: 1 file is held.", "beta: the inbox"] == [
+        concern[: 15 if concern.startswith("beta") else None] for concern in picture["concerns"]
+    ]
+    result = running.execute("status")
+    assert 1 == result.returncode
+    assert "cut.csv" in result.stdout
+
+
+def _picture_with_files(rosterd: Rosterd) -> Any:  # noqa: ANN401 - whatever JSON it is
+    picture = answer(rosterd, "status")
+    return picture if picture["status"] and picture["status"]["clients"][0]["files"] else None
+
+
+def test_a_file_imported_by_hand(running: Rosterd, tmp_path: Path) -> None:
+    """`import` delivers a file, waits for its end, says what became of it, and ends as it ended."""
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text(HEADER + ANN)
+    bad.write_text(HEADER + BAD)
+
+    result = running.execute("import", str(good), "--client", "acme")
+    assert (0, "") == (result.returncode, result.stderr)
+    assert "good.csv: imported: 1 created, 0 updated, 0 unchanged, 0 failed." in result.stdout
+    assert 1 == running.execute("import", str(bad), "--client", "acme").returncode
+    assert ["bad.csv", "bad.failed.csv", "bad.result.txt", "good.csv", "good.result.txt"] == running.archived()
+
+
+def test_a_file_by_hand_that_cannot_be_delivered(running: Rosterd, tmp_path: Path) -> None:
+    """`import` needs an inbox, a free name there, and a name that is an upload's."""
+    (tmp_path / "acme" / "cut.csv").write_text(HEADER + ANN[:9])
+    for name in ("cut.csv", "good.txt"):
+        (tmp_path / name).write_text(HEADER + ANN)
+
+    taken = running.execute("import", str(tmp_path / "cut.csv"), "--client", "acme")
+    assert (2, True) == (taken.returncode, "holds a file cut.csv already" in taken.stderr)
+    assert 2 == running.execute("import", str(tmp_path / "cut.csv"), "--client", "beta").returncode
+    assert 2 == running.execute("import", str(tmp_path / "good.txt"), "--client", "acme").returncode
+    assert ["cut.csv"] == running.inbox()
+
+
+def test_a_file_by_hand_while_the_daemon_is_down(running: Rosterd, tmp_path: Path) -> None:
+    """`import` leaves the file in the inbox for the next start, and says so."""
+    running.stop()
+    (tmp_path / "good.csv").write_text(HEADER + ANN)
+    result = running.execute("import", str(tmp_path / "good.csv"), "--client", "acme")
+    assert 0 == result.returncode
+    assert "does not run" in result.stdout
+    assert ["good.csv"] == running.inbox()
+
+
+def test_a_file_replayed(running: Rosterd, tmp_path: Path) -> None:
+    """`replay` imports what lies in the archive once more, under its name, and leaves the archive as it was."""
+    running.drop("users.csv", HEADER + ANN)
+    running.wait_for_imports(1)
+    running.wait_for_event("file.archived")
+
+    result = running.execute("replay", "1")
+    assert (0, "") == (result.returncode, result.stderr)
+    assert "users.csv: imported: 0 created, 0 updated, 1 unchanged, 0 failed." in result.stdout
+    assert ["users.csv", "users.csv", "users.result.txt", "users.result.txt"] == running.archived()
+    assert 2 == running.execute("replay", "99").returncode
+
+    for archive in (tmp_path / "acme" / ".bak").glob("*Z*.csv"):
+        archive.unlink()
+    assert "cannot be read from .bak" in running.execute("replay", "1").stderr
+
+
+@pytest.mark.parametrize("command", ["release", "refuse"])
+def test_the_end_of_a_hold(running: Rosterd, command: str) -> None:
+    """`release` and `refuse` end the hold of a file at once, and of no other."""
+    running.drop("cut.csv", HEADER + ANN + ANN[:9])
+    running.wait_for_event("file.held")
+    assert 1 == running.execute(command, "other.csv", "--client", "acme").returncode
+    assert ["cut.csv"] == running.inbox()
+    assert 0 == running.execute(command, "cut.csv", "--client", "acme").returncode
+    assert ["cut.csv"] == [row["file"] for row in running.wait_for_imports(1)]
+
+
+def test_a_hold_while_the_daemon_is_down(running: Rosterd) -> None:
+    """Without the daemon nobody knows what is held."""
+    running.stop()
+    result = running.execute("release", "cut.csv", "--client", "acme")
+    assert (1, True) == (result.returncode, "does not run" in result.stderr)
+
+
+def test_a_held_file_by_hand(running: Rosterd, tmp_path: Path) -> None:
+    """`import` does not wait for a file that is held."""
+    (tmp_path / "cut.csv").write_text(HEADER + ANN[:9])
+    result = running.execute("import", str(tmp_path / "cut.csv"), "--client", "acme")
+    assert 1 == result.returncode
+    assert "cut.csv is held (cut off)" in result.stderr
+
+
+def test_before_the_first_start(tmp_path: Path) -> None:
+    """Without a database the commands that look end with 2 and a sentence."""
+    with Rosterd(tmp_path, {"acme": tmp_path / "acme"}) as installation:
+        for command in (("status",), ("imports",), ("verify",), ("mail", "list"), ("mail", "drop", "1")):
+            result = installation.execute(*command)
+            assert 2 == result.returncode, command
+            assert "there is none yet" in result.stderr
+            assert "Traceback" not in result.stderr
+
+
+def test_a_database_that_is_none(tmp_path: Path) -> None:
+    """A database that cannot be read ends the commands with 2 and a sentence."""
+    with Rosterd(tmp_path, {"acme": tmp_path / "acme"}) as installation:
+        database(installation).write_bytes(b"not a database" * 100)
+        for command in (("status",), ("imports",), ("verify",), ("mail", "list"), ("mail", "drop", "1")):
+            result = installation.execute(*command)
+            assert 2 == result.returncode, command
+            assert "not a database" in result.stderr
+            assert "Traceback" not in result.stderr
