@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Builds dist/rosterd_VERSION_ARCH.deb: a virtual environment of its own in /opt/rosterd, made of what requirements.lock
+# names; nothing is fetched when it is installed. Needs dpkg-deb, the Python of the Debian it is for (PYTHON=), and
+# .venv, which make provides.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+python=${PYTHON:-/usr/bin/python3}
+pip=(.venv/bin/python -m pip --quiet --disable-pip-version-check)
+version=$(.venv/bin/python -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
+minor=$("$python" -c 'import sys; print(sys.version_info.minor)')
+architecture=$(dpkg --print-architecture)
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+root=$work/root
+opt=$root/opt/rosterd
+umask 022
+
+environment() {
+    "$python" -m venv --without-pip "$opt"
+    "${pip[@]}" wheel --no-deps --no-build-isolation --wheel-dir "$work" .
+    .venv/bin/python deploy/deb/runtime_lock.py > "$work/lock"
+    "${pip[@]}" --python "$opt/bin/python" install --no-compile --no-deps --require-hashes --requirement "$work/lock"
+    "${pip[@]}" --python "$opt/bin/python" install --no-compile --no-deps "$work"/rosterd-*.whl
+    find "$opt/bin" -mindepth 1 ! -name 'python*' ! -name rosterd -delete
+    rm -rf "$opt"/include "$opt"/share "$opt"/lib64
+    rm -f "$opt"/lib/python3.*/site-packages/rosterd-*.dist-info/direct_url.json
+    sed -i "1s|.*|#!/opt/rosterd/bin/python3 -I|" "$opt/bin/rosterd"
+    printf 'home = /usr/bin\ninclude-system-site-packages = false\n' > "$opt/pyvenv.cfg"
+    # Checked by hash, not by time: the files are root's, and nobody could write newer ones beside them.
+    "$python" -m compileall -q --invalidation-mode unchecked-hash -s "$root" "$opt/lib"
+}
+
+settings() {
+    install -d "$root/etc/rosterd/clients.d" "$root/etc/ssh/sshd_config.d"
+    bash deploy/deb/config.sh < config.toml > "$root/etc/rosterd/config.toml"
+    install -m 0644 deploy/sshd_config.d/rosterd.conf "$root/etc/ssh/sshd_config.d/"
+    install -D -m 0644 deploy/rosterd.service "$root/lib/systemd/system/rosterd.service"
+    install -D -m 0644 deploy/sysusers.d/rosterd.conf "$root/usr/lib/sysusers.d/rosterd.conf"
+    install -D -m 0644 deploy/tmpfiles.d/rosterd.conf "$root/usr/lib/tmpfiles.d/rosterd.conf"
+}
+
+command_line() {
+    install -d "$root/usr/bin" "$root/usr/share/man/man1" "$root/usr/share/bash-completion/completions"
+    ln -s /opt/rosterd/bin/rosterd "$root/usr/bin/rosterd"
+    gzip -9n < docs/rosterd.1 > "$root/usr/share/man/man1/rosterd.1.gz"
+    _ROSTERD_COMPLETE=bash_source "$opt/bin/python" -c 'from watcher.cli import main; main(prog_name="rosterd")' \
+        > "$root/usr/share/bash-completion/completions/rosterd"
+}
+
+documents() {
+    local folder=$root/usr/share/doc/rosterd
+    install -d "$folder"
+    install -m 0644 README.md docs/*.md "$folder"
+    install -m 0644 LICENSE "$folder/copyright"
+    gzip -9n < CHANGELOG.md > "$folder/changelog.gz"
+    cp -r deploy/log "$folder/log"
+}
+
+control() {
+    install -d "$root/DEBIAN"
+    install -m 0755 deploy/deb/{postinst,prerm,postrm} "$root/DEBIAN/"
+    printf '%s\n' /etc/rosterd/config.toml /etc/ssh/sshd_config.d/rosterd.conf > "$root/DEBIAN/conffiles"
+    cat > "$root/DEBIAN/control" <<CONTROL
+Package: rosterd
+Version: $version
+Architecture: $architecture
+Maintainer: The rosterd authors <rosterd@localhost>
+Section: admin
+Priority: optional
+Depends: python3 (>= 3.$minor~), python3 (<< 3.$((minor + 1))~), openssh-server, passwd, systemd (>= 247)
+Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f1)
+Description: imports of user lists that clients upload by SFTP
+ A daemon beside OpenSSH. A client organisation uploads a CSV file of its
+ users; within seconds they are recorded in SQLite, and whatever could not be
+ imported is back with the client as a CSV that says why.
+CONTROL
+}
+
+environment
+settings
+command_line
+documents
+control
+find "$root" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+mkdir -p dist
+dpkg-deb --root-owner-group --build "$root" "dist/rosterd_${version}_$architecture.deb"

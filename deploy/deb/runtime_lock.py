@@ -1,0 +1,39 @@
+"""Print those entries of requirements.lock that rosterd needs to run: the lock has what building it needs, too."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from importlib.metadata import requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def entries() -> dict[str, str]:
+    """Return the entries of the lock, each with its hashes, by the name of the package."""
+    found = re.findall(
+        r"^([A-Za-z0-9._-]+)(==.*?)(?=^\S|\Z)", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE | re.DOTALL
+    )
+    return {canonicalize_name(name): name + rest for name, rest in found}
+
+
+def needed(requirements: Iterable[str], seen: set[str]) -> Iterator[str]:
+    """Yield the packages that are required, and all that these need in turn, each once. They are installed here."""
+    for requirement in map(Requirement, requirements):
+        name = canonicalize_name(requirement.name)
+        if name not in seen and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            seen.add(name)
+            yield name
+            yield from needed(requires(name) or [], seen)
+
+
+if __name__ == "__main__":
+    locked = entries()
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    sys.stdout.write("".join(locked[name] for name in sorted(needed(project["dependencies"], set()))))

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Installs, uses, upgrades, removes and purges the newest package of dist/ in a Debian 12 of its own, made by debootstrap
+# in a temporary folder: in a chroot, and, where systemd-nspawn can boot it, as a running system with real sshd, sftp
+# and the unit. Needs root, debootstrap and Debian's packages. About 2 minutes; ROOTFS names a ready one to copy.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+package=$(find dist -name 'rosterd_*.deb' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)
+[ -n "$package" ] || { echo "no package in dist: make deb"; exit 1; }
+work=$(mktemp -d -p /var/tmp rosterd-deb-XXXXXX)
+root=$work/root
+trap 'rm -rf --one-file-system "$work"' EXIT
+passed=0
+
+is() { # what it is, command ...
+    local what=$1
+    shift
+    if ! "$@" > "$work/output" 2>&1; then
+        echo "FAILED: $what"
+        cat "$work/output"
+        exit 1
+    fi
+    echo "ok: $what"
+    passed=$((passed + 1))
+}
+
+inside() {
+    unshare --mount sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$root" \
+        env -i PATH=/usr/bin:/usr/sbin:/bin:/sbin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
+}
+
+lacks() {
+    local path
+    for path in "$@"; do
+        [ ! -e "$root$path" ] || { echo "$path is there"; return 1; }
+    done
+}
+
+has() {
+    local path
+    for path in "$@"; do
+        [ -e "$root$path" ] || [ -L "$root$path" ] || { echo "$path is missing"; return 1; }
+    done
+}
+
+if [ -n "${ROOTFS:-}" ]; then
+    cp -a "$ROOTFS" "$root"
+else
+    debootstrap --variant=minbase --include=dbus,openssh-client,openssh-server,python3,systemd,systemd-sysv \
+        bookworm "$root" > "$work/debootstrap.log" || { tail "$work/debootstrap.log"; exit 1; }
+fi
+cp "$package" "$root/rosterd.deb"
+
+# Not running: what the package puts where
+
+is "installs without network" inside dpkg -i /rosterd.deb
+is "has user, group and folders" inside sh -c 'id rosterd && getent group sftpdrop && test -d /srv/sftp -a -d /var/lib/rosterd'
+is "is enabled" has /etc/systemd/system/multi-user.target.wants/rosterd.service
+is "answers" inside rosterd --version
+is "has settings that load" inside sh -c 'rosterd doctor --json | grep -A3 configuration | grep -q "clients: none"'
+is "lets sshd start" inside sh -c 'mkdir -p /run/sshd && ssh-keygen -A && sshd -t'
+is "has its manual page and completion" has /usr/share/man/man1/rosterd.1.gz /usr/share/bash-completion/completions/rosterd
+
+# Running: as a new operator would
+
+boots() {
+    command -v systemd-nspawn > /dev/null && [ -d /sys/fs/cgroup ]
+}
+
+if boots; then
+    cp deploy/deb/use.sh "$root/use.sh"
+    cat > "$root/etc/systemd/system/use.service" <<'UNIT'
+[Unit]
+After=multi-user.target ssh.service
+[Service]
+Type=oneshot
+ExecStart=/bin/bash /use.sh
+ExecStopPost=/bin/systemctl --no-block poweroff
+StandardOutput=file:/use.log
+StandardError=file:/use.log
+TimeoutStartSec=120
+[Install]
+WantedBy=default.target
+UNIT
+    ln -s /etc/systemd/system/use.service "$root/etc/systemd/system/multi-user.target.wants/"
+    timeout --kill-after=10 180 systemd-nspawn --quiet --register=no --keep-unit --private-network --console=pipe \
+        --directory="$root" --boot < /dev/null > "$work/boot.log" 2>&1 || true
+    cat "$root/use.log" || cat "$work/boot.log"
+    is "is used as a new operator would" grep -qx 'all was well' "$root/use.log"
+    rm "$root/etc/systemd/system/multi-user.target.wants/use.service"
+else
+    echo "not run: no systemd-nspawn to boot it with"
+    inside rosterd client add demo --email it@demo.example --apply > /dev/null
+fi
+
+# Upgrade, remove, purge
+
+echo '# edited' >> "$root/etc/rosterd/config.toml"
+dpkg-deb --raw-extract "$package" "$work/next"
+sed -i 's/^Version: .*/&+next/' "$work/next/DEBIAN/control"
+dpkg-deb --root-owner-group --build "$work/next" "$root/next.deb" > /dev/null
+
+is "upgrades" inside dpkg -i /next.deb
+is "keeps what was edited" grep -qx '# edited' "$root/etc/rosterd/config.toml"
+is "keeps clients" has /etc/rosterd/clients.d/demo.toml /srv/sftp/demo/upload/.bak
+is "is removed" inside dpkg --remove rosterd
+is "leaves no program" lacks /opt/rosterd /usr/bin/rosterd /lib/systemd/system/rosterd.service
+is "leaves settings and data" has /etc/rosterd/config.toml /etc/rosterd/clients.d/demo.toml /var/lib/rosterd
+is "is purged" inside dpkg --purge rosterd
+is "leaves no settings" lacks /etc/rosterd /etc/ssh/sftpdrop /etc/ssh/sshd_config.d/rosterd.conf /var/lib/rosterd
+is "leaves what clients uploaded" has /srv/sftp/demo/upload/.bak
+echo "$passed passed, 0 failed"

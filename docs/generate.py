@@ -1,0 +1,32 @@
+# noqa: INP001 - a script beside what it writes, not a package
+"""Write the documents that are made from the code: `python -m docs.generate`. A test compares them with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from importer.documents import attributes_markdown, codes_markdown
+from importer.settings import ClientSettings
+from operate.guide import Access, guide_blocks
+from operate.page import as_markdown
+from operate.reference import configuration_markdown
+from watcher.config import Config
+
+DOCS = Path(__file__).parent
+
+
+def documents() -> dict[str, str]:
+    """Return the text of each document by its name."""
+    acme = ClientSettings(name="acme", inbox="/srv/sftp/acme/upload", failed_import_email=("it@acme.example",))
+    access = Access(host="sftp.example.org", port=22, login="acme")
+    return {
+        "attributes.md": attributes_markdown(),
+        "clients-guide.md": as_markdown(guide_blocks(acme, access, Config())),
+        "codes.md": codes_markdown(),
+        "configuration.md": configuration_markdown(DOCS.parent / "config.toml"),
+    }
+
+
+if __name__ == "__main__":
+    for name, text in documents().items():
+        (DOCS / name).write_text(text)

@@ -1,0 +1,84 @@
+"""The files for the host: each is accepted by the program that reads it, and says what the code needs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from watcher import exits
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+UNIT = DEPLOY / "rosterd.service"
+MAX_EXPOSURE = 1.6
+
+Needs = Callable[..., None]
+
+
+def output(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert 0 == done.returncode, done.stderr
+    return done.stdout + done.stderr
+
+
+def directive(name: str) -> list[str]:
+    """Return the words of a directive of the unit."""
+    return [word for value in re.findall(rf"^{name}=(.*)", UNIT.read_text(), re.MULTILINE) for word in value.split()]
+
+
+def test_the_unit_exposes_little(needs: Needs) -> None:
+    """The unit's exposure, as systemd counts it, is at most 1.6, against 9.6 for a service without a sandbox."""
+    needs("systemd-analyze")
+    told = output("systemd-analyze", "security", "--offline=true", "--no-pager", UNIT)
+    exposure = re.search(r"exposure level for rosterd.service: ([\d.]+)", told)
+    assert exposure is not None, told
+    assert float(exposure[1]) <= MAX_EXPOSURE
+
+
+def test_the_unit_is_understood(needs: Needs) -> None:
+    """No line of the unit is wrong to systemd; the program and its manual are not installed here."""
+    needs("systemd-analyze")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", UNIT], capture_output=True, text=True, timeout=60, check=False
+    )
+    complaints = [line for line in done.stderr.splitlines() if "rosterd" in line and "not executable" not in line]
+    assert [] == complaints
+
+
+def test_the_unit_asks_for_two_capabilities_only() -> None:
+    """The service may read what clients made unreadable, and ask for leases; it cannot get more."""
+    expected = {"CAP_DAC_READ_SEARCH", "CAP_LEASE"}
+    assert expected == {*directive("AmbientCapabilities")} == {*directive("CapabilityBoundingSet")}
+
+
+def test_what_a_person_has_to_see_is_not_restarted() -> None:
+    """A damaged database, a second instance and a bad configuration do not get better by starting again."""
+    codes = {exits.EXIT_UNUSABLE_DATABASE, exits.EXIT_RUNNING_ALREADY, exits.EXIT_CONFIG}
+    assert {*map(str, codes)} == {*directive("RestartPreventExitStatus")}
+
+
+def test_the_user_and_the_group_can_be_made(needs: Needs, tmp_path: Path) -> None:
+    """systemd-sysusers makes the service's user and the group of the clients' logins."""
+    needs("systemd-sysusers", root=True)
+    (tmp_path / "etc").mkdir()
+    output("systemd-sysusers", f"--root={tmp_path}", DEPLOY / "sysusers.d" / "rosterd.conf")
+    name, *_, home, shell = _entry(tmp_path, "passwd", "rosterd")
+    assert ("rosterd", "/var/lib/rosterd", "/usr/sbin/nologin") == (name, home, shell)
+    assert _entry(tmp_path, "group", "sftpdrop")
+
+
+def test_the_folders_can_be_made(needs: Needs, tmp_path: Path) -> None:
+    """systemd-tmpfiles makes what sshd and the service need, and leaves it when it is there."""
+    needs("systemd-tmpfiles", "systemd-sysusers", root=True)
+    (tmp_path / "etc").mkdir()
+    output("systemd-sysusers", f"--root={tmp_path}", DEPLOY / "sysusers.d" / "rosterd.conf")
+    for _ in range(2):
+        output("systemd-tmpfiles", f"--root={tmp_path}", "--create", DEPLOY / "tmpfiles.d" / "rosterd.conf")
+    modes = {name: (tmp_path / name).stat().st_mode & 0o7777 for name in ("srv/sftp", "var/lib/rosterd")}
+    assert {"srv/sftp": 0o755, "var/lib/rosterd": 0o700} == modes
+
+
+def _entry(root: Path, table: str, name: str) -> list[str]:
+    lines = (root / "etc" / table).read_text().splitlines()
+    return next((line.split(":") for line in lines if line.startswith(f"{name}:")), [])
