@@ -1,0 +1,126 @@
+"""Runs rosterd as an operator does, and reads what came of it from its database and its log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+import msgspec
+from generate import write_file
+from measure import Measured, measure
+
+_ROOT: Final = Path(__file__).resolve().parent.parent
+_CONFIG: Final = """
+[service]
+state_dir = "state"
+[intake]
+quiet_s = 0.01
+[[client]]
+name = "bench"
+inbox = "inbox"
+failed_import_email = ["bench@example.org"]
+"""
+_SMALL_ROWS: Final = 100
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How the rows of one import ended."""
+
+    created: int
+    updated: int
+    unchanged: int
+    failed: int
+    repeated: int
+
+
+class SmallFiles(msgspec.Struct, frozen=True):
+    """How many files of 100 rows go through."""
+
+    p50_ms: float  # claimed to archived
+    p99_ms: float
+    files_per_s: float
+
+
+class Product:
+    """One installation in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._inbox = folder / "inbox"
+        self._inbox.mkdir(parents=True)
+        (folder / "config.toml").write_text(_CONFIG)
+
+    def take(self, file: Path) -> tuple[Measured, Counts]:
+        """Upload a file and import it by a sweep; return what the whole process took, and how the rows ended."""
+        shutil.copyfile(file, self._inbox / "users.csv")
+        measured = measure(self._command("sweep"), **_environment())
+        for archived in (self._inbox / ".bak").iterdir():
+            archived.unlink()
+        return measured, self._last_counts()
+
+    def take_small_files(self, files: int) -> SmallFiles:
+        """Upload files of 100 users each and import them by one sweep; the log tells how long each took."""
+        for number in range(files):
+            write_file(self._inbox / f"users{number}.csv", _SMALL_ROWS, first=number * _SMALL_ROWS)
+        log = subprocess.run(self._command("sweep"), env=_environment_of_all(), capture_output=True, check=True).stdout
+        events = [msgspec.json.decode(line, type=dict[str, object]) for line in log.splitlines()]
+        claimed_at, archived_at = _times(events, "file.claimed"), _times(events, "file.archived")
+        took_ms = [1000 * (at - claimed_at[claim]).total_seconds() for claim, at in archived_at.items()]
+        percentiles = statistics.quantiles(took_ms, n=100)
+        whole_s = (max(archived_at.values()) - min(claimed_at.values())).total_seconds()
+        return SmallFiles(percentiles[49], percentiles[98], len(archived_at) / whole_s)
+
+    def start(self) -> float:
+        """Start the daemon, stop it again; return the seconds until it was ready."""
+        began = perf_counter()
+        with subprocess.Popen(
+            self._command("run"), env=_environment_of_all(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as daemon:
+            assert daemon.stdout is not None  # noqa: S101 - asked for just above
+            for line in daemon.stdout:
+                if b'"daemon.started"' in line:
+                    break
+            took_s = perf_counter() - began
+            daemon.send_signal(signal.SIGTERM)
+        return took_s
+
+    def _command(self, name: str) -> list[str]:
+        return [sys.executable, "-m", "watcher.cli", name, "--config", str(self._folder / "config.toml")]
+
+    def _last_counts(self) -> Counts:
+        with contextlib.closing(sqlite3.connect(self._folder / "state" / "rosterd.db")) as conn:
+            names = ", ".join(Counts.__struct_fields__)
+            row = conn.execute(f"SELECT {names} FROM imports ORDER BY id DESC LIMIT 1").fetchone()  # noqa: S608
+        return Counts(*row)
+
+
+def _environment() -> dict[str, str]:
+    return {"PYTHONPATH": str(_ROOT)}
+
+
+def _environment_of_all() -> dict[str, str]:
+    return {**os.environ, **_environment()}
+
+
+def _times(events: list[dict[str, object]], name: str) -> dict[object, datetime]:
+    return {event["claim_id"]: datetime.fromisoformat(str(event["at"])) for event in events if event["event"] == name}
+
+
+@contextlib.contextmanager
+def installed(folder: Path) -> Iterator[Product]:
+    """Make an installation, and remove it afterwards."""
+    try:
+        yield Product(folder)
+    finally:
+        shutil.rmtree(folder)

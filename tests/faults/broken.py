@@ -1,0 +1,121 @@
+"""
+Mistakes that would break the promises, made on purpose in a process of their own: the judge must find each.
+
+Each function of `MISTAKES` changes the product for the rest of the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import sqlite_utils
+import structlog
+
+from importer import ledger, outbox, pipeline, store
+from importer.model import Claim, FileRejected, Receipt
+from importer.outbox import Letter, Mail
+from importer.settings import ClientSettings
+from importer.transport import MaildirTransport
+from watcher import daemon, spool
+
+
+def archive_before_commit() -> None:
+    """Move the upload to `.bak` first and import it from there."""
+
+    def resume(self: daemon.Daemon, inbox: spool.Inbox, client: str, claim_id: str) -> None:
+        entry = ledger.find(self._store.db, claim_id)
+        with inbox.resume(claim_id, archive=None if entry is None else entry.archive) as claim:
+            structlog.contextvars.bind_contextvars(file=claim.file)
+            with opened(claim) as raw:
+                spool.move(claim.folder_fd, claim.name, inbox._bak_fd, claim.archive)
+                if entry is None:
+                    self._importer.import_from(raw, claim, self._clients[client])
+            spool.move(inbox._bak_fd, claim.archive, claim.folder_fd, claim.name)
+            self._archive(inbox, claim)
+
+    daemon.Daemon._resume = resume  # type: ignore[method-assign]
+
+
+def opened(claim: Claim) -> BinaryIO:
+    """Open the file of a claim."""
+    return open(os.open(claim.name, os.O_RDONLY, dir_fd=claim.folder_fd), "rb")
+
+
+def commit_without_sync() -> None:
+    """Let the database take its commits as done before they are on disk."""
+    set_up = store._set_up
+
+    def lazily(db: sqlite_utils.Database) -> None:
+        set_up(db)
+        db.execute("PRAGMA synchronous = NORMAL")
+
+    store._set_up = lazily
+
+
+def mail_before_commit() -> None:
+    """Send the mail as soon as it is written."""
+    add = outbox.add
+
+    def add_and_send(db: sqlite_utils.Database, letter: Letter) -> int:
+        number = add(db, letter)
+        (row,) = db.query("SELECT * FROM outbox WHERE id = ?", (number,))
+        _, _, database = db.execute("PRAGMA database_list").fetchone()
+        mail = Mail(
+            id=number,
+            message_id=letter.message_id,
+            client=letter.client,
+            claim_id=letter.claim_id,
+            sender=letter.sender,
+            recipients=letter.recipients,
+            subject=letter.subject,
+            attempts=0,
+            created_at=letter.written_at,
+            body=row["body"],
+        )
+        MaildirTransport(os.path.join(os.path.dirname(database), "mail"))(mail)
+        return number
+
+    outbox.add = add_and_send
+
+
+def commit_piecemeal() -> None:
+    """Use the connection as a context manager, which commits but does not begin."""
+
+    @contextlib.contextmanager
+    def transaction(self: store.Store) -> Iterator[None]:
+        with self.conn:
+            yield
+
+    def import_rows(
+        self: pipeline.Importer, raw: BinaryIO, claim: Claim, client: ClientSettings
+    ) -> Receipt:  # without the savepoint, which would begin a transaction of its own
+        try:
+            return self._import_rows(raw, claim, client)
+        except FileRejected as rejected:
+            return self._refuse(raw, claim, client, rejected)
+
+    store.Store.transaction = transaction  # type: ignore[method-assign]
+    pipeline.Importer._import = import_rows  # type: ignore[method-assign]
+
+
+def import_without_sync() -> None:
+    """Take the bytes of an upload as durable, though nobody has synced them."""
+    import_from = pipeline.Importer.import_from
+
+    def import_file(self: pipeline.Importer, claim: Claim, client: ClientSettings, **more: Any) -> Receipt:  # noqa: ANN401 - passed on
+        with opened(claim) as raw:
+            return import_from(self, raw, claim, client, **more)
+
+    pipeline.Importer.import_file = import_file  # type: ignore[method-assign]
+
+
+MISTAKES: dict[str, Callable[[], None]] = {
+    "archive before commit": archive_before_commit,
+    "commit without sync": commit_without_sync,
+    "mail before commit": mail_before_commit,
+    "commit piecemeal": commit_piecemeal,
+    "import without sync": import_without_sync,
+}

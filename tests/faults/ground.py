@@ -1,0 +1,224 @@
+"""An installation in a folder that can be copied, and the uploads of its clients, each of content of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import itertools
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+HEADER = "unique_id,login_source,first_name,last_name,email"
+CLIENT_GID = 61001  # nobody's
+NOT_UPLOADS = (".failed.csv", ".result.txt")
+
+CONFIG = """\
+[service]
+state_dir = "state"
+[intake]
+quiet_s = 0.02
+unterminated_grace_s = 0.02
+resume_grace_s = {resume_grace_s}
+[mail]
+reply_to = "imports@rosterd.example"
+{mail}
+"""
+CLIENT = """\
+[[client]]
+name = "{name}"
+inbox = "{inbox}"
+failed_import_email = ["admin@{name}.example"]
+"""
+
+
+class Kind(enum.Enum):
+    """What an upload is like, and so how it must end."""
+
+    GOOD = "imported"
+    PARTLY = "partly"
+    REFUSED = "refused"
+    CUT_OFF = "refused once it was held long enough"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Upload:
+    """One file that a client uploaded. `number` is its place among all, and makes its content its own."""
+
+    client: str
+    kind: Kind
+    number: int
+    repeats: int  # the number of the upload whose content it has: its own, as a rule
+    volatile: bool = False  # never synced by its writer: a power cut before the commit may take it
+
+    @property
+    def content(self) -> bytes:
+        """Return the bytes of the file."""
+        number = self.repeats
+        header = HEADER.replace("_", " ") if self.kind is Kind.REFUSED else HEADER
+        lines = [header, *(f"{user},OPSCOM,Ann,{name},{user}@{self.client}.example" for user, name in self._rows())]
+        if self.kind is Kind.PARTLY:
+            lines.append(f"without-email-{number},OPSCOM,Ann,Lee,")
+        if self.kind is Kind.CUT_OFF:
+            return "\n".join([*lines, f"cut-off-{number},OPS"]).encode()
+        return "".join(f"{line}\n" for line in lines).encode()
+
+    def _rows(self) -> list[tuple[str, str]]:
+        # "newest" is in every file, so that its name tells which file came last.
+        return [("newest", f"Name{self.repeats}"), (f"user-{self.repeats}", f"Name{self.repeats}")]
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of the content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def users(self) -> dict[str, str]:
+        """Return the last names by unique id that an import of the file sets."""
+        return dict(self._rows()) if self.kind in (Kind.GOOD, Kind.PARTLY) else {}
+
+    @property
+    def fails(self) -> bool:
+        """Return whether the client is to be told."""
+        return self.kind is not Kind.GOOD
+
+
+class Ground:
+    """
+    One installation below `folder`.
+
+    Its paths are relative: a copy of the folder is an installation as well, unless `inboxes` lie elsewhere.
+    `uploads` are those the service answers for: no client has removed or replaced them in its inbox.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clients: Sequence[str] = ("acme",),
+        mail: Mapping[str, str | float] | None = None,
+        resume_grace_s: float = 0.02,
+        inboxes: Mapping[str, Path] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.clients = tuple(inboxes or clients)
+        self._inboxes = inboxes or {client: folder / "inboxes" / client for client in clients}
+        self.log = folder / "log"  # what all runs have written on standard output and error
+        self.uploads: list[Upload] = []
+        self._number = itertools.count(1)
+        folder.mkdir(exist_ok=True)
+        self.state.mkdir(mode=0o700)
+        for client in () if inboxes else clients:
+            self._make_inbox(client)
+        settings = "".join(f"{key} = {value!r}\n" for key, value in (mail or {}).items())
+        sections = [CONFIG.format(mail=settings, resume_grace_s=resume_grace_s)]
+        self.config.write_text(
+            "".join([*sections, *(CLIENT.format(name=name, inbox=self._inbox_setting(name)) for name in self.clients)])
+        )
+
+    def _inbox_setting(self, client: str) -> Path:
+        inbox = self.inbox(client)
+        return inbox.relative_to(self.folder) if inbox.is_relative_to(self.folder) else inbox
+
+    def _make_inbox(self, client: str) -> None:
+        """Make an inbox as in production: the service's, writable for the client's group, where we may."""
+        self.inbox(client).mkdir(parents=True)
+        if os.geteuid() == 0:
+            os.chown(self.inbox(client), -1, CLIENT_GID)
+            self.inbox(client).chmod(0o1770)
+
+    def copy(self, folder: Path) -> Self:
+        """Return a second installation that is just like this one."""
+        subprocess.run(["cp", "-a", self.folder, folder], check=True)
+        copied = object.__new__(type(self))
+        copied.folder, copied.clients, copied.uploads = folder, self.clients, list(self.uploads)
+        copied.log = folder / "log"
+        copied._inboxes = {client: folder / "inboxes" / client for client in self.clients}
+        copied._number = itertools.count(1 + max((upload.number for upload in self.uploads), default=0))
+        return copied
+
+    @property
+    def config(self) -> Path:
+        """Return the configuration file."""
+        return self.folder / "config.toml"
+
+    @property
+    def state(self) -> Path:
+        """Return the state directory."""
+        return self.folder / "state"
+
+    @property
+    def database(self) -> Path:
+        """Return the database file."""
+        return self.state / "rosterd.db"
+
+    def inbox(self, client: str = "acme") -> Path:
+        """Return a client's inbox."""
+        return self._inboxes[client]
+
+    def waiting(self, client: str = "acme") -> list[str]:
+        """Return the names in an inbox, oldest file first; the service's own folders aside."""
+        found = [path for path in self.inbox(client).iterdir() if not path.name.startswith(".")]
+        return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
+
+    def upload(
+        self,
+        name: str,
+        kind: Kind = Kind.GOOD,
+        *,
+        client: str = "acme",
+        repeats: Upload | None = None,
+        sync: bool = True,
+    ) -> Upload:
+        """Let a file appear at once, over an older one of its name if there is one; `sync`: durably."""
+        upload = self.next_upload(kind, client=client, repeats=repeats, sync=sync)
+        fresh = self.inbox(client) / ".upload"
+        fresh.write_bytes(upload.content)
+        if sync:
+            _sync(fresh)
+        self.remove(name, client=client)
+        fresh.rename(self.inbox(client) / name)
+        if sync:
+            _sync(self.inbox(client))
+        self.uploads.append(upload)
+        return upload
+
+    def next_upload(
+        self, kind: Kind, *, client: str = "acme", repeats: Upload | None = None, sync: bool = True
+    ) -> Upload:
+        """Return a new file for whoever uploads it; once that is done it belongs into `uploads`."""
+        number = next(self._number)
+        return Upload(
+            client=client,
+            kind=repeats.kind if repeats else kind,
+            number=number,
+            repeats=repeats.repeats if repeats else number,
+            volatile=not sync,
+        )
+
+    def remove(self, name: str, *, client: str = "acme") -> None:
+        """Let a client remove what has this name, if anything has: the service no longer answers for it."""
+        path = self.inbox(client) / name
+        if path.exists():
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            newest_first = reversed(self.uploads)
+            self.uploads.remove(next(each for each in newest_first if (each.client, each.sha256) == (client, sha256)))
+            path.unlink()
+
+    def rename(self, name: str, new_name: str, *, client: str = "acme") -> None:
+        """Let a client rename a file, over another if there is one."""
+        path = self.inbox(client) / name
+        if path.exists() and name != new_name:
+            self.remove(new_name, client=client)
+            path.rename(self.inbox(client) / new_name)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

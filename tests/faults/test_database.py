@@ -1,0 +1,132 @@
+"""A database that is locked, torn or gone, many starts at once, and a standard output that takes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import tracing
+from tests.faults.checker import violations
+from tests.faults.ground import Ground, Kind
+from tests.faults.nursery import REPOSITORY, Nursery
+from tests.faults.trials import FULL
+
+pytestmark = pytest.mark.faults
+
+STARTS = 100 if FULL else 20
+EXIT_UNUSABLE_DATABASE = 65
+EXIT_RUNNING_ALREADY = 75
+
+
+@pytest.fixture
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as running:
+        yield running
+
+
+@pytest.fixture
+def ground(tmp_path: Path, nursery: Nursery) -> Ground:
+    """Return an installation that has imported a file, with another waiting."""
+    ground = Ground(tmp_path / "ground")
+    ground.upload("first.csv")
+    assert tracing.sweep(nursery, ground) == 0
+    ground.upload("second.csv", Kind.GOOD)
+    return ground
+
+
+def test_locked_database_is_waited_for(ground: Ground, nursery: Nursery) -> None:
+    """While another program holds the database nothing is lost and nothing half done; afterwards all goes on."""
+    with contextlib.closing(sqlite3.connect(ground.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert tracing.sweep(nursery, ground) != 0
+        other.execute("ROLLBACK")
+    assert violations(ground, finished=False) == []
+
+    assert tracing.sweep(nursery, ground) == 0
+
+    assert violations(ground, finished=True) == []
+
+
+def garble_header(database: Path) -> None:
+    with database.open("r+b") as file:
+        file.write(b"not a database at all")
+
+
+def tear_pages(database: Path) -> None:
+    """Write over all but the first page, as when half of a write reached the disk."""
+    with database.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (database.stat().st_size - 4096))
+
+
+def cut_short(database: Path) -> None:
+    os.truncate(database, 4096 + 100)
+
+
+@pytest.mark.parametrize("damage", [garble_header, tear_pages, cut_short])
+def test_damaged_database_is_left_alone(damage: Callable[[Path], None], ground: Ground, nursery: Nursery) -> None:
+    """A damaged database ends the run with its own status; it and the inbox stay as they are."""
+    damage(ground.database)
+    damaged = ground.database.read_bytes()
+
+    assert tracing.sweep(nursery, ground) == EXIT_UNUSABLE_DATABASE
+
+    assert ground.waiting() == ["second.csv"]
+    assert ground.database.read_bytes() == damaged
+    assert '"event": "daemon.failed"' in ground.log.read_text()
+
+
+def test_empty_write_ahead_log_is_no_trouble(ground: Ground, nursery: Nursery) -> None:
+    """A run goes on from a database whose write-ahead log was removed after it was folded in."""
+    for ending in ("-wal", "-shm"):
+        ground.database.with_name(f"rosterd.db{ending}").unlink(missing_ok=True)
+
+    assert tracing.sweep(nursery, ground) == 0
+
+    assert violations(ground, finished=True) == []
+
+
+def test_many_starts_at_once(ground: Ground) -> None:
+    """Of many runs that start at once each does its work alone or ends with the status for that; nothing is doubled."""
+    command = [sys.executable, "-m", "watcher.cli", "sweep", "--config", str(ground.config)]
+    started = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=REPOSITORY)
+        for _ in range(STARTS)
+    ]
+    statuses = {process.wait(120) for process in started}
+
+    assert statuses <= {0, EXIT_RUNNING_ALREADY}
+    assert 0 in statuses
+    assert violations(ground, finished=True) == []
+
+
+@pytest.mark.parametrize("output", ["/dev/full", "closed", "nobody reads"])
+def test_output_that_takes_nothing(output: str, ground: Ground) -> None:
+    """A run whose log has nowhere to go does its work all the same."""
+    command = [sys.executable, "-m", "watcher.cli", "sweep", "--config", str(ground.config)]
+    reading, writing = os.pipe()
+    try:
+        if output == "closed":
+            command = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command]
+        elif output == "nobody reads":
+            os.set_blocking(writing, False)
+            with contextlib.suppress(BlockingIOError):
+                while os.write(writing, b"x" * 65536):
+                    pass
+            os.set_blocking(writing, True)
+        with open("/dev/full", "wb") as full:
+            stdout = full.fileno() if output == "/dev/full" else writing
+            done = subprocess.run(command, stdout=stdout, stderr=stdout, cwd=REPOSITORY, check=False, timeout=60)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+    assert done.returncode == 0
+    assert violations(ground, finished=True) == []

@@ -1,0 +1,138 @@
+"""A mail server that misbehaves at every step, a sender killed at every call: no mail lost, no import late."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Needs
+from tests.faults import tracing
+from tests.faults.checker import violations
+from tests.faults.ground import Ground, Kind
+from tests.faults.nursery import Nursery
+from tests.faults.relay import STEPS, Fault, Relay
+from tests.faults.trials import Run, Trials, sample, told
+from tests.lab import wait_until
+
+pytestmark = pytest.mark.faults
+
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
+TIMEOUT_S = 0.4
+GIVEN_UP_S = 5.0  # a server that never comes to an end of its answers must be left by then
+
+FAULTS = [Fault(step, answer) for step in STEPS for answer in ("451 later", "550 never", "drop")]
+FAULTS += [Fault(step, "hang") for step in ("greeting", "content")]
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    with Relay() as running:
+        yield running
+
+
+@pytest.fixture
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as running:
+        yield running
+
+
+def mailing(folder: Path, relay: Relay) -> Ground:
+    """Return an installation that mails by `relay`, and has something to tell."""
+    mail: dict[str, str | float] = {"host": "127.0.0.1", "port": relay.port, "security": "none", "timeout_s": TIMEOUT_S}
+    ground = Ground(folder, mail=mail)
+    ground.upload("users.csv", Kind.PARTLY)
+    return ground
+
+
+def sweep(nursery: Nursery, ground: Ground, *, hours: float = 0.0) -> None:
+    command = ("sweep", "--config", ground.config)
+    assert nursery.run(*command, log=ground.log, shift_clock=hours * HOUR_S) == 0, ground.log.read_text()
+
+
+@pytest.mark.parametrize("fault", sample(FAULTS, 7), ids=str)
+def test_misbehaving_server(fault: Fault, relay: Relay, nursery: Nursery, tmp_path: Path) -> None:
+    """Whatever the server does at whatever step: the file is imported, and its mail arrives when the server is well."""
+    relay.fault = fault
+    ground = mailing(tmp_path / "ground", relay)
+    sweep(nursery, ground)
+    assert violations(ground, finished=False, mails=relay.mails) == []
+    assert ground.waiting() == []
+
+    relay.fault = None
+    sweep(nursery, ground, hours=2)
+
+    assert violations(ground, finished=True, mails=relay.mails) == []
+    lost_reply = fault.step == "content" and fault.answer in ("drop", "hang")
+    assert len(relay.mails) == (2 if lost_reply else 1)
+
+
+def test_server_that_is_down_for_days(relay: Relay, nursery: Nursery, tmp_path: Path) -> None:
+    """A mail that could not leave for three days arrives once the server is back, and once only."""
+    relay.fault = Fault("greeting", "drop")
+    ground = mailing(tmp_path / "ground", relay)
+    for hours in (0, 1, 3, 12, 24, 48):
+        sweep(nursery, ground, hours=hours)
+    assert relay.mails == []
+
+    relay.fault = None
+    sweep(nursery, ground, hours=72)
+
+    assert len(relay.mails) == 1
+    assert violations(ground, finished=True, mails=relay.mails) == []
+
+
+NEVER_LEFT = pytest.mark.xfail(reason="the time-out is for each byte, not for the attempt", strict=True)
+
+
+@pytest.mark.parametrize("answer", ["hang", pytest.param("drip", marks=NEVER_LEFT)])
+def test_server_that_never_ends_its_answer(answer: str, relay: Relay, nursery: Nursery, tmp_path: Path) -> None:
+    """While a server keeps the sender waiting, files are imported as ever; and it is given up in time."""
+    relay.fault = Fault("greeting", answer)
+    ground = mailing(tmp_path / "ground", relay)
+    pid = nursery.start("run", "--config", ground.config, log=ground.log)
+    os.kill(pid, signal.SIGCONT)
+    try:
+        wait_until(lambda: imports(ground) == 1, "the first import")
+        ground.upload("more.csv")
+        started = time.monotonic()
+        wait_until(lambda: imports(ground) == 2, "the second import")
+        assert time.monotonic() - started < 2.0
+        wait_until(lambda: '"event": "mail.deferred"' in ground.log.read_text(), "the end", patience_s=GIVEN_UP_S)
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        assert nursery.wait(pid) == 0
+
+    relay.fault = None
+    sweep(nursery, ground, hours=2)
+    assert violations(ground, finished=True, mails=relay.mails) == []
+
+
+def imports(ground: Ground) -> int:
+    return ground.log.read_text().count('"event": "file.archived"')
+
+
+def test_killed_at_every_call_to_the_server(relay: Relay, tmp_path: Path, needs: Needs) -> None:
+    """A sender killed before any of its words to the server repeats the mail, the same bytes, at a later run."""
+    needs("strace")
+    start = mailing(tmp_path / "start", relay)
+    with Trials(tmp_path) as trials:
+        with trials.nursery() as nursery:
+            points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
+
+        def trial(run: Run, point: tracing.Point) -> list[str]:
+            relay.mails.clear()
+            tracing.sweep_killed_at(run.nursery, run.ground, point)
+            found = trials.recovered(run)
+            return found + violations(run.ground, finished=True, mails=relay.mails)
+
+        words = [point for point in points if point.call == "sendto"]
+        found = [failure for point in words for failure in trials.failures(start, [point], trial)]
+
+    assert len(words) >= len(STEPS)
+    assert not found, told(found)

@@ -1,0 +1,96 @@
+"""System calls of one `rosterd sweep` that are counted, killed or refused, by strace."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.faults.ground import Ground
+from tests.faults.nursery import Nursery
+from tests.lab import wait_until
+
+# All that leave a trace on disk or on the network, by the kernel's names.
+CALLS = (
+    *("openat", "write", "pwrite64", "fsync", "fdatasync", "ftruncate", "sendto"),
+    *("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat"),
+    *("mkdir", "mkdirat", "rmdir", "fchmod", "fchown", "fchownat"),
+)
+
+PATIENCE_S = 15.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """The `number`th `call` of a thread. strace counts each thread by itself; the main one comes first to a number."""
+
+    call: str
+    number: int
+
+
+def points(nursery: Nursery, ground: Ground) -> list[Point]:
+    """Return all calls of a sweep of `ground` in their order, and what only its other threads do; it takes place."""
+    trace = ground.folder / "trace"
+    pid = nursery.start("sweep", "--config", ground.config, log=ground.log)
+    with _traced(pid, "-o", trace, "-e", f"trace={','.join(CALLS)}"):
+        assert nursery.wait(pid) == 0, ground.log.read_text()
+    counts: collections.Counter[tuple[str, str]] = collections.Counter()
+    found: dict[Point, None] = {}
+    for thread, call in re.findall(r"^(\d+) +(\w+)\(", trace.read_text(), re.MULTILINE):
+        counts[thread, call] += 1
+        found[Point(call, counts[thread, call])] = None
+    trace.unlink()
+    return list(found)
+
+
+def sweep(nursery: Nursery, ground: Ground) -> int:
+    """Run a sweep that nobody disturbs; return its exit status."""
+    return nursery.run("sweep", "--config", ground.config, log=ground.log)
+
+
+def sweep_killed_at(nursery: Nursery, ground: Ground, point: Point) -> int:
+    """Run a sweep that is killed before that call; return its exit status, 0 when it never came there."""
+    return _sweep_with(nursery, ground, f"{point.call}:signal=KILL:when={point.number}", point.call)
+
+
+def sweep_refused_at(nursery: Nursery, ground: Ground, point: Point, error: str, *, for_good: bool) -> int:
+    """Run a sweep in which that call fails, once or from then on; return its exit status."""
+    when = f"{point.number}{'+' if for_good else ''}"
+    return _sweep_with(nursery, ground, f"{point.call}:error={error}:when={when}", point.call)
+
+
+def _sweep_with(nursery: Nursery, ground: Ground, inject: str, call: str) -> int:
+    pid = nursery.start("sweep", "--config", ground.config, log=ground.log)
+    # Should it hang, its stacks go to its log.
+    alarm = threading.Timer(PATIENCE_S, os.kill, (pid, signal.SIGABRT))
+    with _traced(pid, "-o", os.devnull, "-e", f"trace={call}", "-e", f"inject={inject}"):
+        alarm.start()
+        status = nursery.wait(pid)
+    alarm.cancel()
+    alarm.join()
+    return status
+
+
+@contextlib.contextmanager
+def _traced(pid: int, *options: str | Path) -> Iterator[None]:
+    """Let strace follow a stopped process, and let that go on; at the end both are gone."""
+    strace = subprocess.Popen(["strace", "-f", "-qq", *options, "-p", str(pid)], stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: _tracer(pid) or strace.poll() is not None, "strace")
+        os.kill(pid, signal.SIGCONT)
+        yield
+    finally:
+        _, complaint = strace.communicate(timeout=60)
+        assert strace.returncode <= 0, complaint
+
+
+def _tracer(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("TracerPid:")[2].split()[0])
