@@ -2,8 +2,11 @@
 # make run    the daemon in the foreground on config.toml: client "demo", everything under var/
 # make test   all tests with branch coverage
 # make check  format, lint, types
+# make faults killed, refused and cut off from power at every step, an hour; make test takes a sample
 # make demo   a real sshd and the daemon on loopback, three uploads, everything they lead to; ends by itself
+# make bench  our speed beside that of others, half an hour; QUICK=1 for two minutes
 # make lock   pin the newest versions of all dependencies, with hashes
+# make deb    a Debian package in dist/, see docs/install.md
 # make clean  remove what make has made; var/ stays
 #
 # Needs Python 3.11 or newer with its venv module, PYTHON=python3.12 to choose one. All else comes into .venv.
@@ -17,7 +20,7 @@ COMPILE := env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/nul
 	--upgrade --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-options --no-emit-trusted-host
 
-.PHONY: all run test check demo lock clean
+.PHONY: all run test faults check demo bench lock clean
 .DELETE_ON_ERROR:
 
 all: check test
@@ -32,6 +35,9 @@ run: .venv/.can-run
 test: .venv/.can-test
 	$(BIN)/python -m pytest --cov --cov-report=term
 
+faults: .venv/.can-test
+	ROSTERD_FAULTS=full $(BIN)/python -m pytest tests/faults
+
 check: .venv/.can-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -39,6 +45,12 @@ check: .venv/.can-test
 
 demo: .venv/.can-run
 	@$(BIN)/python -m deploy.demo
+
+bench: .venv/.can-test
+	PYTHONPATH=. $(BIN)/python bench/run.py $(if $(QUICK),--quick)
+
+deb: .venv/.can-run
+	bash deploy/deb/build.sh
 
 clean:
 	rm -rf .venv .venv-lock dist .coverage htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -13,6 +13,7 @@ import pytest
 
 from operate.service import _covered
 from tests.lab.host import Host, SftpUser
+from tests.lab.smtpd import PASSWORD, USER, MailServer
 from tests.lab.sshd import free_port
 
 UPLOAD = "/srv/sftp/acme/upload"
@@ -185,6 +186,48 @@ def test_a_service_that_does_not_run_is_a_fault(tmp_path: Path) -> None:
         user = SftpUser(host, "acme", tmp_path)
         host.rosterd("client", "add", "acme", "--email", "it@acme.example", "--key", user.public_key, "--apply")
         assert [("fault", "service", "does not run")] == [line for line in examine(host)[1] if line[0] != "ok"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "password", "level", "said"),
+    [
+        ({}, PASSWORD, "ok", f"answers, logged in as {USER}"),
+        ({}, "wrong", "fault", "535"),
+        ({"ca_file": ""}, PASSWORD, "fault", "certificate"),
+        ({"security": "tls"}, PASSWORD, "fault", "SSL"),
+    ],
+    ids=["all well", "wrong password", "unknown authority", "wrong security"],
+)
+def test_the_mail_server_is_tried(
+    host: Host, tmp_path: Path, settings: dict[str, str], password: str, level: str, said: str
+) -> None:
+    """Connecting, TLS and login are tried with the password that the unit hands over, and no mail is sent."""
+    secret = host.path("/etc/rosterd/smtp_password")
+    with MailServer(tmp_path) as server:
+        usual: dict[str, str | int] = {"host": "127.0.0.1", "port": server.port, "user": USER}
+        breaks, mends = appended("mail", **(usual | {"ca_file": str(server.ca_file)} | settings))
+        host.run("sh", "-c", breaks)
+        secret.write_text(f"{password}\n")
+        try:
+            _, lines = examine(host)
+        finally:
+            host.run("sh", "-c", mends)
+            secret.unlink()
+    [(found, _, what)] = [line for line in lines if line[1] == "mail"]
+    assert (level, True) == (found, said in what), what
+    assert (0, False) == (server.attempts, password in str(lines))
+
+
+def test_a_login_without_a_password_is_a_fault(host: Host) -> None:
+    """A mail login whose password is nowhere is told as the configuration's fault, with where it belongs."""
+    breaks, mends = appended("mail", host="127.0.0.1", port=25, user=USER)
+    host.run("sh", "-c", breaks)
+    try:
+        _, [(level, topic, what)] = examine(host)
+    finally:
+        host.run("sh", "-c", mends)
+    assert ("fault", "configuration") == (level, topic)
+    assert "smtp_password" in what
 
 
 def test_a_relay_that_the_unit_shuts_out_is_noticed() -> None:

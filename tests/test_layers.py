@@ -18,6 +18,7 @@ MODULES = {
 # Each library's sharp edges are blunted in the modules named here and nowhere else.
 HOMES = {
     "click": {"watcher.cli", "watcher.options", *(name for name in MODULES if name.startswith("operate."))},
+    "prometheus_client": {"watcher.metrics"},
     "email_validator": {"importer.rules"},
     "sqlite_utils": {"importer.store", "importer.ledger", "importer.record", "importer.outbox"},
     "watchdog": {"watcher.notice"},

@@ -65,6 +65,11 @@ mail_by ''
 systemctl stop rosterd && doctor_says 'does not run' && systemctl start rosterd
 
 
+echo "== the password"
+install -m 0600 /dev/stdin /etc/rosterd/smtp_password <<< secret
+systemctl restart rosterd || fail "restart with a password"
+[ "$(cat /run/credentials/rosterd.service/smtp_password)" = secret ] || fail "the password is not handed over"
+
 echo "== the end"
 systemctl stop rosterd || fail "stop"
 systemctl show -P Result rosterd
