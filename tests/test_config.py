@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
-from watcher.config import Config, ConfigError, load, MetricsSettings, ServiceSettings, smtp_password
+from watcher.config import Config, ConfigError, MetricsSettings, ServiceSettings, load, smtp_password
 from watcher.log import LogSettings
 from watcher.settle import IntakeSettings
 

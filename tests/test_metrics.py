@@ -181,3 +181,14 @@ def test_the_dashboard_is_one() -> None:
     board = json.loads((REPOSITORY / "deploy/grafana/rosterd.json").read_text())
     assert len(board["panels"]) == len({panel["id"] for panel in board["panels"]})
     assert all(target["expr"] for panel in board["panels"] for target in panel["targets"])
+
+
+def test_the_daemon_keeps_the_textfile(tmp_path: Path) -> None:
+    """A running daemon with a textfile configured writes it."""
+    (tmp_path / "acme").mkdir()
+    textfile = tmp_path / "rosterd.prom"
+    settings = {"metrics": {"textfile": str(textfile)}}
+    with Rosterd(tmp_path, {"acme": tmp_path / "acme"}, settings=settings) as installation:
+        installation.start()
+        wait_until(textfile.exists, "the textfile")
+        assert 1 == figure(figures(textfile.read_bytes()), "daemon_running")

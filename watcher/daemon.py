@@ -8,7 +8,6 @@ is put off and tried again, in the order of claims: no newer file of a client ov
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import errno
 import math
@@ -16,7 +15,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -37,12 +36,13 @@ from watcher.control import ControlServer, Order, Refused
 from watcher.doubt import doubt_of, refusal
 from watcher.exits import EXIT_CONFIG, EXIT_IO_ERROR, EXIT_RUNNING_ALREADY
 from watcher.lock import RunningAlready, locked
+from watcher.metrics import Exporter, Source, source_of
 from watcher.notice import Hint, Hints, Watch
 from watcher.orders import held_orders, store_orders
 from watcher.sessions import SessionLogs
 from watcher.settle import Doubt, Look, Settling, Sighting, Verdict, Writer
 from watcher.signals import Signals
-from watcher.status import MAX_FILES_TOLD, ClientStatus, Status, StatusFile, file_status
+from watcher.status import ClientStatus, Status, StatusFile, count_states, moment, told_files
 
 log = structlog.get_logger()
 
@@ -114,8 +114,9 @@ class Daemon:
             transport = make_transport(config.mail, smtp_password())
         except (ConfigError, MailUnusable) as error:
             return str(error)
-        if (config.service, config.log) != (self._config.service, self._config.log):
-            return "[service] and [log] change with a restart only"
+        before = self._config
+        if (config.service, config.log, config.metrics) != (before.service, before.log, before.metrics):
+            return "[service], [log] and [metrics] change with a restart only"
         if self._watch is not None:
             for client in self._clients.keys() - {client.name for client in config.clients}:
                 self._watch.forget(client)
@@ -130,6 +131,10 @@ class Daemon:
             raise Refused(f"the old configuration stays: {reason}")
         log.info("config.reloaded", clients=len(self._clients))
         return f"the configuration was read again; {len(self._clients)} clients"
+
+    def source(self) -> Source:
+        """Return where the figures come from, by the configuration of now."""
+        return source_of(self._config)
 
     # The loop
 
@@ -197,17 +202,16 @@ class Daemon:
         )
 
     def _status_of(self, client: str, now: float, at: datetime) -> ClientStatus:
-        files = [file_status(waiting, now, at) for waiting in self._settling.waiting(client)]
-        swept_s = now - self._swept_at[client]
+        waiting = list(self._settling.waiting(client))
         return ClientStatus(
             client=client,
             is_watched=self._watch is not None and self._watch.hears(client),
-            swept_at=at - timedelta(seconds=swept_s) if math.isfinite(swept_s) else None,
+            swept_at=moment(self._swept_at[client], now, at),
             sweep_s=self._sweep_s.get(client, 0.0),
             trouble=self._alerts.about("inbox.unusable", client),
             claims=self._backlog.count(client),
-            counts=collections.Counter(file.state for file in files),
-            files=tuple(sorted(files, key=lambda file: file.since)[:MAX_FILES_TOLD]),
+            counts=count_states(waiting),
+            files=told_files(waiting, now, at),
         )
 
     def _next_at(self) -> float:
@@ -564,6 +568,9 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     running.enter_context(contextlib.closing(daemon))
     if not watching:
         return 0 if daemon.run_once() else EXIT_IO_ERROR
+    exporter = Exporter(config.metrics, daemon.source)
+    exporter.start()
+    running.enter_context(contextlib.closing(exporter))
     daemon.run()
     log.info("daemon.stopped")
     return 0

@@ -1,0 +1,227 @@
+"""Clients that mean harm: what they make in their inbox, and what they do to the service of others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Needs
+from tests.lab import wait_until
+from tests.lab.clients import Visit
+from tests.lab.daemon import Rosterd
+from tests.lab.sshd import InboxOwner, Sshd
+
+FULL = os.environ.get("ROSTERD_HOSTILE") == "full"
+CLIENT_UID = 61001
+SERVICE_UID = 61900
+SWAPPER = Path(__file__).parent / "lab" / "swapper.py"
+HEADER = "unique_id,login_source,first_name,last_name,email\n"
+ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"
+MARK = "9,OPSCOM,Secret,Marker,secret@host.example\n"
+SWAP_S = 60.0 if FULL else 8.0
+CHURN_S = 60.0 if FULL else 8.0
+FLOOD = 24_000 if FULL else 2_000
+SETTINGS: dict[str, dict[str, float]] = {
+    "intake": {"quiet_s": 0.2, "unterminated_grace_s": 0.3, "resume_grace_s": 0.5},
+    "service": {"sweep_interval_s": 0.5},
+}
+
+
+@pytest.fixture
+def inboxes(tmp_path: Path, needs: Needs) -> dict[str, Path]:
+    """Return the inboxes of a hostile and of an honest client, that of the hostile its own."""
+    needs(root=True)
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    folders = {name: tmp_path / name for name in ("hostile", "honest")}
+    for folder in folders.values():
+        folder.mkdir()
+    os.chown(folders["hostile"], CLIENT_UID, CLIENT_UID)
+    return folders
+
+
+@contextlib.contextmanager
+def swapping(inbox: Path, outside: Path, *, own_folders: bool) -> Iterator[None]:
+    """Let the client flip what its names lead to, as fast as it can."""
+    arguments = [sys.executable, SWAPPER, inbox, outside, *(["own_folders"] if own_folders else [])]
+    process = subprocess.Popen(arguments, user=CLIENT_UID, group=CLIENT_UID, extra_groups=[])
+    try:
+        yield
+        assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.parametrize("own_folders", [False, True], ids=["at the name", "at .bak and .work, too"])
+def test_swapper(tmp_path: Path, inboxes: dict[str, Path], *, own_folders: bool) -> None:
+    """
+    Whatever flips between file, link, FIFO and folder, nothing outside is read or written, and nobody waits.
+
+    The inbox is the client's own and the service is root: the arrangement that gives the client the most to do.
+    """
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "users.csv").write_text(HEADER + MARK)
+    os.chown(outside, CLIENT_UID, CLIENT_UID)
+    before = snapshot(outside)
+    with Rosterd(tmp_path, inboxes, settings=SETTINGS) as rosterd:
+        rosterd.start()
+        with swapping(inboxes["hostile"], outside, own_folders=own_folders):
+            pauses = imported_one_after_the_other(rosterd, SWAP_S)
+        rosterd.stop()
+
+        assert snapshot(outside) == before
+        assert "9" not in rosterd.users("hostile")
+        assert "Secret" not in rosterd.log()
+        assert rosterd.events("file.failed") == []
+        assert max(pauses) < 1.0 + 0.2 + 0.5
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Return what reading (by time of access, for who looks), writing or moving would change."""
+    found = {path.name: path.stat() for path in (folder, *folder.iterdir())}
+    return {name: (status.st_mtime_ns, status.st_ctime_ns, status.st_size) for name, status in found.items()}
+
+
+def imported_one_after_the_other(rosterd: Rosterd, duration_s: float) -> list[float]:
+    """Upload for the honest client, each as the one before is imported; return how long each took."""
+    pauses: list[float] = []
+    until = time.monotonic() + duration_s
+    while time.monotonic() < until:
+        started = time.monotonic()
+        name = f"users{len(pauses)}.csv"
+        rosterd.drop(name, HEADER + ANN, client="honest")
+        rosterd.wait_for_event("file.archived", client="honest", file=name)
+        pauses.append(time.monotonic() - started)
+    return pauses
+
+
+ENTRIES = [
+    b"-rf.csv", b"a\nb.csv", b"a\x1b[2J.csv", b'"q".csv', b"'; rm.csv", b"\xe2\x80\xaegpj.csv", b"\xff\xfe.csv",
+    b"n" * 251 + b".csv", b" .csv", b"%s{}.csv", b"..csv2.csv",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("owner", InboxOwner)
+def test_every_name_a_client_can_make(owner: InboxOwner, tmp_path: Path, needs: Needs) -> None:
+    """Names of any bytes are imported in both arrangements, and logged in a form that harms no terminal."""
+    needs("sshd", root=True)
+    with Sshd(owner=owner) as sshd, Rosterd(tmp_path, {"acme": sshd.login().inbox}, settings=SETTINGS) as rosterd:
+        rosterd.start()
+        for number, name in enumerate(ENTRIES):
+            as_client(sshd.login().inbox, name, (HEADER + ANN.replace("1,", f"{number},", 1)).encode())
+        rosterd.wait_for_imports(len(ENTRIES) - 1)  # the last is hidden
+        rosterd.stop()
+
+        assert rosterd.log().isascii()
+        assert not any(control in rosterd.log() for control in "\x1b\r\t")
+        assert rosterd.inbox() == ["..csv2.csv"]
+
+
+def as_client(inbox: Path, name: bytes, content: bytes, mode: int = 0o600) -> None:
+    """Write a file as internal-sftp does, as the client."""
+    path = os.fsencode(inbox) + b"/" + name
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    os.fchown(fd, CLIENT_UID, CLIENT_UID)
+    os.write(fd, content)
+    os.close(fd)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o600])
+def test_modes_that_shut_us_out(mode: int, tmp_path: Path, needs: Needs) -> None:
+    """A service with the two capabilities only reads what the client let nobody read, and keeps it from change."""
+    needs("sshd", "setpriv", root=True)
+    with (
+        service_folder() as folder,
+        Sshd(service_uid=SERVICE_UID, deny_links=True) as sshd,
+        Rosterd(folder, {"acme": sshd.login().inbox}, settings=SETTINGS, service_uid=SERVICE_UID) as rosterd,
+    ):
+        acme = Visit(sshd, sshd.login(), tmp_path)
+        rosterd.start()
+        as_client(sshd.login().inbox, b"users.csv", (HEADER + ANN).encode(), mode)
+        rosterd.wait_for_imports(1)
+        [archived] = [name for name in rosterd.bak() if not name.endswith(".result.txt")]
+
+        changes = [f'put "{acme.write("forged.csv", MARK)}" ".bak/{archived}"', f'chmod 666 ".bak/{archived}"']
+        assert [acme.batch(change).run().returncode for change in changes] == [1, 1]
+        acme.execute(f'get ".bak/{archived}" "{tmp_path}/fetched.csv"')
+        assert (tmp_path / "fetched.csv").read_text() == HEADER + ANN
+
+
+@contextlib.contextmanager
+def service_folder() -> Iterator[Path]:
+    """Yield a folder of the service's own, which it can reach, unlike those below pytest's."""
+    folder = Path("/var/lib/rosterd-lab-state")
+    folder.mkdir(mode=0o700)
+    os.chown(folder, SERVICE_UID, SERVICE_UID)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_churn_by_one_client_delays_no_other(sshd: Sshd, acme: Visit, tmp_path: Path, rosterd: Rosterd) -> None:
+    """While a client makes, renames and removes folders as fast as SFTP lets it, another is served as ever."""
+    beta = Visit(sshd, sshd.login("beta"), tmp_path)
+    rounds = [command for _ in range(200) for command in ("mkdir one", "rename one two", "rmdir two")]
+    until = time.monotonic() + CHURN_S
+    delays = []
+    churn = acme.batch(*(200 * rounds)).start()
+    assert churn.stdin is not None
+    churn.stdin.close()
+    churn.stdin = None
+    try:
+        while time.monotonic() < until:
+            assert churn.poll() is None
+            started = time.monotonic()
+            beta.upload("users.csv", *(HEADER + ANN).splitlines())
+            rosterd.wait_for_imports(len(delays) + 1)
+            delays.append(time.monotonic() - started)
+    finally:
+        churn.kill()
+        churn.communicate()
+
+    assert rosterd.events("watch.lost") == []
+    assert max(delays) < 3.0
+
+
+@pytest.fixture
+def short_queue(needs: Needs) -> Iterator[None]:
+    """Let the kernel keep 64 events instead of 16,384."""
+    needs(root=True)
+    setting = Path("/proc/sys/fs/inotify/max_queued_events")
+    before = setting.read_text()
+    try:
+        setting.write_text("64")
+    except OSError as error:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"the queue cannot be shortened: {error}")
+    try:
+        yield
+    finally:
+        setting.write_text(before)
+
+
+@pytest.mark.usefixtures("short_queue")
+def test_flood_beyond_the_kernels_queue(tmp_path: Path, inboxes: dict[str, Path]) -> None:
+    """Of more files than events are kept for, all are imported within one sweep that the loss itself asks for."""
+    settings = {"intake": {"quiet_s": 0.5}, "service": {"sweep_interval_s": 100_000.0}}
+    with Rosterd(tmp_path, inboxes, settings=settings) as rosterd:
+        rosterd.start()
+        for number in range(FLOOD):
+            (inboxes["honest"] / f"{number}.csv").write_text(HEADER + ANN)
+        rosterd.wait_for_event("watch.overflowed")
+        wait_until(lambda: rosterd.inbox("honest") == [], "all to be taken", patience_s=60 + FLOOD / 20)
+        wait_until(lambda: len(rosterd.imports()) == FLOOD, "all to be imported")
+        rosterd.stop()
+
+        assert len({row["file"] for row in rosterd.imports()}) == FLOOD
