@@ -126,8 +126,7 @@ def test_rsyslog_takes_the_log_apart(needs: Needs, tmp_path: Path) -> None:
     listen = f'module(load="imuxsock" SysSock.Use="off")\ninput(type="imuxsock" Socket="{tmp_path}/log")\n'
     (tmp_path / "rsyslog.conf").write_text(f'global(workDirectory="{tmp_path}")\n{listen}{recipe}')
     events = [{"event": "file.imported", "level": "info", "rows": 3}, {"event": "mail.dead", "level": "error"}]
-    arguments = ["-n", "-f", tmp_path / "rsyslog.conf", "-i", tmp_path / "pid"]
-    with subprocess.Popen(["rsyslogd", *arguments]) as shipper:
+    with subprocess.Popen(["rsyslogd", "-n", "-f", tmp_path / "rsyslog.conf", "-i", tmp_path / "pid"]) as shipper:
         try:
             wait_until((tmp_path / "log").exists, "rsyslogd to listen")
             for event in events:

@@ -242,6 +242,12 @@ def test_a_mapped_name_and_the_possible_name_count_as_two_names_of_one_attribute
     assert {"S1": "ann@example.org", "S2": "c@example.org"} == engine.column("email")
 
 
+def test_a_mapping_to_no_attribute_is_told(engine: Engine) -> None:
+    """A mapping that leads nowhere is for the operator to correct, and the answer says so."""
+    result = engine.settings(columns={"Grade": "grade"}).file("unique_id,login_source,Grade", "S1,OPSCOM,x")
+    assert '"Grade" is mapped to "grade", which is no attribute: ask us to correct the mapping' in result.detail
+
+
 def test_unknown_columns_are_ignored_where_that_is_set(engine: Engine) -> None:
     """With unknown_columns = "ignore" foreign columns are left out, and stand in the failed CSV all the same."""
     result = engine.settings(unknown_columns="ignore").file(

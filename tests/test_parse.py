@@ -455,6 +455,18 @@ def test_an_unterminated_last_row_that_is_whole_is_imported_with_a_warning(engin
     assert (1, 2) == (result.tally.created, result.warnings["file.unterminated"].first_line)
 
 
+def test_an_unterminated_last_cell_over_the_limit_is_told_by_the_limit(engine: Engine) -> None:
+    """A last row that is too large to be looked at for its end is refused for what it is."""
+    content = f"{HEADER}\nS1,OPSCOM,{'x' * 200_000}".encode()
+    assert Completeness.UNTERMINATED is ending(content)
+    assert "limit.cell" == engine.upload(content).code
+
+
+def test_completeness_reads_no_endless_line() -> None:
+    """A line over the limit is left to the import, which names it."""
+    assert Completeness.WHOLE is ending(b"unique_id\n" + b"x" * 3_000_000)
+
+
 def test_an_unterminated_file_is_mailed_only_when_it_is_news(engine: Engine) -> None:
     """Some exporters never end the last line: the warning is mailed when the client's file before did end it."""
     mailed = [

@@ -353,9 +353,6 @@ def _mail_complaints(mail: MailSettings) -> Iterator[Complaint]:
         yield from _address_complaints("user", (mail.user,))
     if mail.host and mail.security == "none" and not _is_loopback(mail.host):
         yield "security", mail.security, f'"starttls" or "tls": the host {mail.host} is not this machine'
-    if mail.host and mail.user and not smtp_password():
-        found = f"a password in the credential {_PASSWORD_CREDENTIAL} or in {_PASSWORD_VARIABLE}; found none"
-        yield "user", mail.user, found
 
 
 def _reference_complaints(reference: ReferenceSettings) -> Iterator[Complaint]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tests.faults.checker import violations
 from tests.faults.ground import Ground, Kind
 from tests.faults.nursery import REPOSITORY, Nursery
 from tests.faults.trials import FULL
+from tests.lab import wait_until
 
 pytestmark = pytest.mark.faults
 
@@ -83,14 +85,24 @@ def test_damaged_database_is_left_alone(damage: Callable[[Path], None], ground: 
     assert '"event": "daemon.failed"' in ground.log.read_text()
 
 
-def test_empty_write_ahead_log_is_no_trouble(ground: Ground, nursery: Nursery) -> None:
-    """A run goes on from a database whose write-ahead log was removed after it was folded in."""
+def test_lost_write_ahead_log_is_told_of(ground: Ground, nursery: Nursery) -> None:
+    """When somebody removed the log with the last commits, the next run goes on, and `verify` tells what is missing."""
+    command = ("sweep", "--config", ground.config)
+    assert nursery.run(*command, log=ground.log) == 0
+    pid = nursery.start("run", "--config", ground.config, log=ground.log)
+    os.kill(pid, signal.SIGCONT)
+    ground.upload("third.csv")
+    wait_until(lambda: ground.log.read_text().count('"file.archived"') == 3, "the import")
+    os.kill(pid, signal.SIGKILL)
+    nursery.wait(pid)
     for ending in ("-wal", "-shm"):
-        ground.database.with_name(f"rosterd.db{ending}").unlink(missing_ok=True)
+        ground.database.with_name(f"rosterd.db{ending}").unlink()
+    ground.upload("fourth.csv")
 
     assert tracing.sweep(nursery, ground) == 0
 
-    assert violations(ground, finished=True) == []
+    assert nursery.run("verify", "--config", ground.config, log=ground.log) != 0
+    assert [failure for failure in violations(ground, finished=True) if "is in .bak and not in the ledger" in failure]
 
 
 def test_many_starts_at_once(ground: Ground) -> None:

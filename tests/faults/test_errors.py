@@ -78,5 +78,5 @@ def test_every_call_can_be_refused(tmp_path: Path, trials: Trials) -> None:
         found += trials.recovered(run)
         return found + violations(run.ground, finished=True)
 
-    found = trials.failures(start, sample(refusals(points), 60), trial)
+    found = trials.failures(start, sample(refusals(points), 40), trial)
     assert not found, told(found)

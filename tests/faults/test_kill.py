@@ -42,7 +42,7 @@ def test_killed_at_every_call_of_the_first_run(tmp_path: Path, trials: Trials) -
         tracing.sweep_killed_at(run.nursery, run.ground, point)
         return judged(trials, run)
 
-    found = trials.failures(start, sample(points, 50), trial)
+    found = trials.failures(start, sample(points, 40), trial)
     assert not found, told(found)
 
 
@@ -56,7 +56,7 @@ def test_killed_at_every_call_of_a_later_run(tmp_path: Path, trials: Trials) -> 
         tracing.sweep_killed_at(run.nursery, run.ground, point)
         return judged(trials, run)
 
-    found = trials.failures(start, sample(points, 50), trial)
+    found = trials.failures(start, sample(points, 40), trial)
     assert not found, told(found)
 
 
@@ -91,7 +91,7 @@ def test_killed_again_in_the_recovery(tmp_path: Path, trials: Trials) -> None:
             tracing.sweep_killed_at(run.nursery, run.ground, second)
             return judged(trials, run)
 
-        cases = _spread(recovery, 12 if FULL else 4)
+        cases = _spread(recovery, 12 if FULL else 3)
         found += [f"{first}, then {failure}" for failure in trials.failures(killed, cases, trial)]
     assert not found, told(found)
 

@@ -19,7 +19,7 @@ from tests.faults.trials import FULL, MAIL_ROUNDS
 
 pytestmark = pytest.mark.faults
 
-SEQUENCES = 2000 if FULL else 80
+SEQUENCES = 2000 if FULL else 60
 STEPS = 12
 HOLD_S = 900.0
 DAY_S = 86_400
