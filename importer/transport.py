@@ -13,7 +13,11 @@ import hashlib
 import ipaddress
 import os
 import smtplib
+import socket
 import ssl
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import yagmail
 
@@ -86,6 +90,42 @@ def _sync_folder(path: str) -> None:
 
 # --- SMTP
 
+# A time-out counts from byte to byte: a server that drips one at a time would hold up all mail for ever.
+ATTEMPT_TIME_OUTS = 10
+
+
+class _Client(yagmail.SMTP):  # type: ignore[misc]  # ships no types
+    """A client whose connection can be cut from outside, even while it is made."""
+
+    @property
+    def connection(self) -> Callable[..., smtplib.SMTP]:
+        """Return what yagmail calls to connect."""
+        return self._connect
+
+    def _connect(self, host: str, port: int, **options: Any) -> smtplib.SMTP:  # noqa: ANN401 - yagmail's
+        kind: type[smtplib.SMTP] = super().connection
+        self.smtp = kind(**options)
+        # The name to verify; smtplib sets it only where it connects at once.
+        setattr(self.smtp, "_host", host)  # noqa: B010 - as it is private
+        self.smtp.connect(host, port)
+        return self.smtp
+
+    @contextlib.contextmanager
+    def given_up_after(self, seconds: float) -> Iterator[None]:
+        """Cut the connection when the block takes longer; what reads from it then raises an OSError."""
+        timer = threading.Timer(seconds, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        with contextlib.suppress(OSError):  # it ends by itself
+            if connection := self.smtp.sock:
+                connection.shutdown(socket.SHUT_RDWR)
+
 
 class SmtpTransport:
     """Delivers to one SMTP server, with the server's certificate verified; unencrypted only to this host itself."""
@@ -109,8 +149,9 @@ class SmtpTransport:
         """Deliver one mail. Raises OSError, of which smtplib.SMTPException is one."""
         client = self._client(mail.sender)
         try:
-            client.login()
-            refused = client.smtp.sendmail(mail.sender, mail.recipients, mail.body)
+            with client.given_up_after(ATTEMPT_TIME_OUTS * self._settings.timeout_s):
+                client.login()
+                refused = client.smtp.sendmail(mail.sender, mail.recipients, mail.body)
         except smtplib.SMTPRecipientsRefused as error:
             return _partly_refused(mail, error.recipients)
         except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
@@ -123,12 +164,12 @@ class SmtpTransport:
                 client.close()
         return _partly_refused(mail, refused)
 
-    def _client(self, sender: str) -> yagmail.SMTP:
+    def _client(self, sender: str) -> _Client:
         """Return a client not yet connected."""
         settings, tls = self._settings, self._tls
         user = settings.user or sender
         options = {"context": tls} if settings.security == "tls" else {}
-        return yagmail.SMTP(
+        return _Client(
             user={user: user},  # given as text, a name without @ would get "@gmail.com"
             password=self._password,  # never None, which would ask a keyring or the terminal
             host=settings.host,

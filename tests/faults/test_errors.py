@@ -73,7 +73,8 @@ def test_every_call_can_be_refused(tmp_path: Path, trials: Trials) -> None:
             run.nursery, run.ground, refusal.point, refusal.error, for_good=refusal.for_good
         )
         found = [f"at once: {failure}" for failure in violations(run.ground, finished=False)]
-        found += wrong_alerts(run.ground, status)
+        if refusal.point.call != "write":  # which the log needs, too
+            found += wrong_alerts(run.ground, status)
         run.ground.upload("again.csv", Kind.PARTLY)
         found += trials.recovered(run)
         return found + violations(run.ground, finished=True)

@@ -87,10 +87,7 @@ def test_server_that_is_down_for_days(relay: Relay, nursery: Nursery, tmp_path: 
     assert violations(ground, finished=True, mails=relay.mails) == []
 
 
-NEVER_LEFT = pytest.mark.xfail(reason="the time-out is for each byte, not for the attempt", strict=True)
-
-
-@pytest.mark.parametrize("answer", ["hang", pytest.param("drip", marks=NEVER_LEFT)])
+@pytest.mark.parametrize("answer", ["hang", "drip"])
 def test_server_that_never_ends_its_answer(answer: str, relay: Relay, nursery: Nursery, tmp_path: Path) -> None:
     """While a server keeps the sender waiting, files are imported as ever; and it is given up in time."""
     relay.fault = Fault("greeting", answer)
