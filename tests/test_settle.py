@@ -353,3 +353,22 @@ def test_strays_are_told_of_once(settling: Settling) -> None:
     assert settling.note_strays("acme", [b"a/1.csv", b"a/2.csv"]) == [b"a/2.csv"]
     assert settling.note_strays("acme", [b"x.part"]) == [b"x.part"]
     assert settling.note_strays("beta", [b"x.part"]) == [b"x.part"]
+
+
+def test_nothing_overtakes_a_name_that_could_not_be_taken() -> None:
+    """A newer file of the client waits until the older one, which is finished, could be taken; others do not."""
+    settling = Settling(IntakeSettings(quiet_s=1.0))
+    for at, (client, name) in enumerate((("acme", b"old.csv"), ("acme", b"new.csv"), ("beta", b"b.csv"))):
+        settling.note(Sighting(client=client, name=name, identity=Identity(1, at, 1, 1, 1)), 0.0)
+    assert settling.next_due(1.0) == ("acme", b"old.csv")
+
+    settling.come_first("acme", b"old.csv")
+    settling.retry_later("acme", b"old.csv", 1.0)
+
+    assert settling.next_due(1.0) == ("beta", b"b.csv")
+    settling.forget("beta", b"b.csv")
+    assert settling.next_due(1.5) is None
+    assert settling.next_due_at() == 2.0
+    assert settling.next_due(2.0) == ("acme", b"old.csv")
+    settling.forget("acme", b"old.csv")
+    assert settling.next_due(2.0) == ("acme", b"new.csv")

@@ -359,6 +359,8 @@ class Daemon:
             self._settling.forget(client, name)
             return
         verdict, doubt = self._judge(inbox, client, name, look)
+        if verdict in (Verdict.TAKE, Verdict.REFUSE):
+            self._settling.come_first(client, name)
         match verdict:
             case Verdict.TAKE:
                 self._check_room(inbox, look.identity.size_bytes)

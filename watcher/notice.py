@@ -2,8 +2,8 @@
 Watching the inboxes: events become hints, and whatever makes hearing doubtful becomes a hint to sweep.
 
 The only user of watchdog, and of its reader alone: one thread and one inotify instance whatever the number of inboxes,
-each with a watch and a callback. The library's Observer has a thread for each folder instead (1,000 inboxes took 4.2 s
-to start and 1,003 threads), and holds back what follows a move by 0.5 s, that is, what follows each claim.
+each with a watch and a callback. The library's Observer has a thread for each folder instead (1,003 for 1,000 inboxes),
+and holds back what follows a move by 0.5 s, that is, what follows each claim.
 
 A reader says nothing when it dies, and a watch stays with a folder that was renamed, replaced or unmounted (7.1.0). So
 nothing here is trusted: a canary file proves every CANARY_INTERVAL_S that events still arrive, and each inbox is

@@ -180,6 +180,7 @@ class _Record:
         self.held = False
         self.doubt = Doubt.NONE
         self.verdict: Verdict | None = None  # the operator's
+        self.is_first = False  # its turn has come: nothing that appeared later may overtake it
 
     def retry_later(self, now: float) -> None:
         self.due_at = now + self.retry_s
@@ -261,10 +262,10 @@ class Settling:
 
     def next_due(self, now: float, *, without: Collection[str] = ()) -> tuple[str, bytes] | None:
         """Return the name to look at now, of the client whose turn it is; None when nothing is due."""
-        for client, records in self._records.items():
+        for client in self._records:
             if client in without:
                 continue
-            for name, record in records.items():
+            for name, record in self._in_turn(client):
                 if record.due_at <= now:
                     self._records[client] = self._records.pop(client)  # to the end of the round
                     return client, name
@@ -272,13 +273,20 @@ class Settling:
 
     def next_due_at(self, *, without: Collection[str] = (), in_writing: bool = True) -> float:
         """Return when the next name is due, infinity for never; `in_writing`: count those that a process writes."""
-        records = self._all(without)
+        clients = [client for client in self._records if client not in without]
+        records = (record for client in clients for _, record in self._in_turn(client))
         return min((record.due_at for record in records if in_writing or not record.in_writing), default=math.inf)
 
-    def _all(self, without: Collection[str]) -> Iterator[_Record]:
-        for client, records in self._records.items():
-            if client not in without:
-                yield from records.values()
+    def _in_turn(self, client: str) -> Iterator[tuple[bytes, _Record]]:
+        """Yield the names of a client in their order, up to one whose turn has come and that could not be taken."""
+        for name, record in self._records[client].items():
+            yield name, record
+            if record.is_first:
+                return
+
+    def come_first(self, client: str, name: bytes) -> None:
+        """Let nothing newer of the client overtake this name: it is finished, and about to be taken."""
+        self._records[client][name].is_first = True
 
     def judge(self, client: str, name: bytes, look: Look, now: float) -> Verdict:
         """
