@@ -3,6 +3,7 @@
 # make test   all tests with branch coverage
 # make check  format, lint, types
 # make faults killed, refused and cut off from power at every step, an hour; make test takes a sample
+# make matrix every SFTP client in every situation, and hostile ones, half an hour; make test takes a sample
 # make demo   a real sshd and the daemon on loopback, three uploads, everything they lead to; ends by itself
 # make bench  our speed beside that of others, half an hour; QUICK=1 for two minutes
 # make lock   pin the newest versions of all dependencies, with hashes
@@ -20,7 +21,7 @@ COMPILE := env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/nul
 	--upgrade --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-options --no-emit-trusted-host
 
-.PHONY: all run test faults check demo bench lock clean
+.PHONY: all run test faults matrix check demo bench lock clean
 .DELETE_ON_ERROR:
 
 all: check test
@@ -37,6 +38,9 @@ test: .venv/.can-test
 
 faults: .venv/.can-test
 	ROSTERD_FAULTS=full $(BIN)/python -m pytest tests/faults
+
+matrix: .venv/.can-test
+	ROSTERD_MATRIX=full ROSTERD_HOSTILE=full $(BIN)/python -m pytest tests/test_matrix.py tests/test_hostile.py
 
 check: .venv/.can-test
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ must come out of `explain` just the same; a property test holds the two together
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -25,6 +26,7 @@ User = tuple[str | int | None, ...]
 # The cells of a column are searched as one text in which each stands between two line feeds.
 # In order wherever they stand: printable ASCII, and letters that are one code point each.
 _ODD: Final = re.compile("[^\n -~\xc0-\u024f\u0391-\u03a1\u03a3-\u03c9\u0410-\u044f\u1e00-\u1eff\u4e00-\u9fff]+")
+_TIDY_ASCII: Final = b"\n" + bytes(range(0x20, 0x7F))
 _GARBLED: Final = re.compile("[ÂÃâ](?=[\u0152-\u0178])")
 _BLANK_END: Final = re.compile(r" (?=\n)")
 _UNTIDY: Final = re.compile(
@@ -56,7 +58,7 @@ class Glance:
     ) -> None:
         names = tuple(judges)
         self._width = header.width
-        self._clear_token = client.clear_token
+        self._clear_token = unicodedata.normalize("NFC", client.clear_token)  # as the cells are
         # Two columns of one attribute may disagree: all rows of such a file are looked at closely.
         self._is_direct = all(len(columns) == 1 for columns in header.columns.values())
         self._nameless = tuple(index for index in header.nameless if index < header.width)
@@ -185,14 +187,15 @@ def _joined(cells: Cells) -> str:
 
 def _untidy(joined: str) -> Iterator[int]:
     """Yield the positions of cells that need a closer look."""
-    yield from _found(_ODD, joined)
+    # Most columns are ASCII, and leaving out the bytes that are in order is four times as fast as looking for others.
+    if not joined.isascii() or joined.encode().translate(None, _TIDY_ASCII):
+        yield from _found(_ODD, joined)
+        yield from _found(_GARBLED, joined)
     yield from _found(_UNTIDY, joined)
     if " \n" in joined:
         yield from _found(_BLANK_END, joined)
     if "+" in joined:
         yield from _found(_EXPONENT, joined)
-    if not joined.isascii():
-        yield from _found(_GARBLED, joined)
 
 
 def _found(pattern: re.Pattern[str], joined: str) -> Iterator[int]:

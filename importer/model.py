@@ -26,6 +26,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     mtime_ns: int
     claimed_at: datetime
+    refusal: str = ""  # why it is not to be imported, if it is given up for a reason that does not stand in it
+    is_released: bool = False  # the operator says that it is whole, whatever its end looks like
 
     @property
     def failed_csv(self) -> bytes:

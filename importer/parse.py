@@ -352,6 +352,18 @@ def text_lines(chunks: Iterator[str]) -> Iterator[str]:
     return itertools.chain.from_iterable(io.StringIO(chunk, newline="") for chunk in chunks)
 
 
+class _Broken(msgspec.Struct, frozen=True):
+    """Why no more records could be read."""
+
+    reason: str  # as the csv module says it
+    line: int
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether all that is wrong is that a quoted cell does not end in the text."""
+        return "unexpected end" in self.reason
+
+
 class Table:
     """
     The records of one file: the header at once, then the rows.
@@ -403,29 +415,38 @@ class Table:
 
     def _parsed(self) -> Iterator[Stretch]:
         """Yield the records of one chunk of text at a time."""
-        self._line, text, enough = 1, "", 0
+        self._line, text, enough, broken = 1, "", 0, None
         for chunk in text_chunks(self._raw, self._found, self._limits):
             text += chunk
             if len(text) < enough:
                 continue
-            parsed, text = self._parse(text, is_all=False)
+            parsed, text, broken = self._parse(text)
             yield parsed
-            # What is left is a record that goes on. Twice as much is read before the next try, or it would cost n * n.
-            enough = 2 * len(text)
-            if len(text) > 8 * self._limits.max_line_bytes:
+            if broken and not broken.goes_on:
+                break
+            most = 8 * self._limits.max_line_bytes
+            if len(text) > most:
                 raise self._endless_record()
-        yield self._parse(text, is_all=True)[0]
+            # What is left is a record that goes on. Twice as much is read before the next try, or it would cost n * n.
+            enough = min(2 * len(text), most)
+        else:
+            parsed, text, broken = self._parse(text)
+            yield parsed
+        # Only now, so that of two things wrong with a file the first one is told.
+        if broken:
+            raise self._explained(broken)
 
-    def _parse(self, text: str, *, is_all: bool) -> tuple[Stretch, str]:
-        """Return the records that end in the text, which begins in `self._line`, and the rest of it."""
-        physical = list(io.StringIO(text, newline=""))
+    def _parse(self, text: str) -> tuple[Stretch, str, _Broken | None]:
+        """Return the records that end in the text, which begins in `self._line`, the rest of it, and what broke it."""
+        physical = io.StringIO(text, newline="")
         if self._line < self.header.first_line:  # the "sep=" line is no record
-            del physical[0]
+            next(physical)
             self._line += 1
-        first, done = self._line, 0
+        begin, first, done, rest = physical.tell(), self._line, 0, ""
         lines: list[int] = []
         records: list[list[str]] = []
-        reader = self._reader(iter(physical))
+        broken = None
+        reader = self._reader(physical)
         try:
             for cells in reader:
                 if cells and (cells[0].strip() or any(map(str.strip, cells))) and first + done > self.header.line:
@@ -433,11 +454,12 @@ class Table:
                     records.append(cells)
                 done = reader.line_num
         except csv.Error as error:
-            self._line = first + done
-            if is_all or "unexpected end" not in str(error):
-                raise self._explained(error, first + reader.line_num - 1) from None
+            broken = _Broken(str(error), first + reader.line_num - 1)
+            physical.seek(begin)
+            next(itertools.islice(physical, done, done), None)
+            rest = physical.read()
         self._line = first + done
-        return Stretch(lines, records), "".join(physical[done:])
+        return Stretch(lines, records), rest, broken
 
     def _endless_record(self) -> FileRejected:
         return FileRejected(
@@ -451,22 +473,22 @@ class Table:
         limit = f"{self._limits.max_rows:,}"
         return FileRejected("limit.rows", f"line {line}: the file has more than {limit} rows. Split it.", line=line)
 
-    def _explained(self, error: csv.Error, broke_in: int) -> FileRejected:
+    def _explained(self, broken: _Broken) -> FileRejected:
         """Say where the broken cell began, where it broke, and why that may be."""
-        began_in, column = self._open_cell(broke_in)
+        began_in, column = self._open_cell(broken.line)
         place = f"line {began_in}, column {column}"
-        if "field larger" in str(error):
+        if "field larger" in broken.reason:
             return FileRejected(
                 "limit.cell",
                 f"{place}: the cell that begins here has more than {self._limits.max_cell_chars:,} characters. "
                 "If a quotation mark opens it and is never closed, double it or remove it.",
                 line=began_in,
             )
-        if "unexpected end" in str(error):
+        if broken.goes_on:
             return FileRejected("upload.incomplete", f"{place}: {headers.OPEN_QUOTE}", line=began_in)
         return FileRejected(
             "csv.quoting",
-            f"{place}: the cell that begins here is broken in line {broke_in}: after its closing quotation mark "
+            f"{place}: the cell that begins here is broken in line {broken.line}: after its closing quotation mark "
             f"stands something other than {headers.delimiter_name(self.header.delimiter)} or the end of the line. "
             "Write a quotation mark inside a quoted cell twice, or remove it.",
             line=began_in,

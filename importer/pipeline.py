@@ -103,10 +103,12 @@ class Importer:
         return answer
 
     def _import_rows(self, raw: BinaryIO, claim: Claim, client: ClientSettings) -> Receipt:
+        if claim.refusal:
+            raise FileRejected("upload.incomplete", claim.refusal)
         found = survey(raw, self._file, client.fallback_encoding)
         examination = Examination(raw, found, self._file, client, self._reference)
         header = examination.table.header
-        if not found.ends_line and is_cut_off(raw, found, header, client):
+        if not (found.ends_line or claim.is_released) and is_cut_off(raw, found, header, client):
             raise _cut_off(raw, found, header)
         import_id = ledger.next_id(self._store.db)
         recorder = Recorder(

@@ -7,6 +7,7 @@ against which nothing can be said; the long way, `Checker.explain`, goes cell by
 
 from __future__ import annotations
 
+import operator
 import unicodedata
 from typing import Final
 
@@ -60,7 +61,8 @@ class Checker:
         self._needed = tuple(name for name in client.required if name in names)
         self._absent = tuple(name for name in client.required if name not in names)
         self._notices: dict[tuple[str, str], tuple[int, int]] = {}
-        self._needed_positions = tuple(names.index(name) for name in self._needed)
+        # The id, which is never blank, twice: of fewer than two positions itemgetter makes no tuple.
+        self._needed_values = operator.itemgetter(0, 0, *(names.index(name) for name in self._needed))
         self._glance = Glance(header, client, self._judges, always=self._always, keyed=self._keyed)
 
     def judge(self, stretch: Stretch) -> Judged:
@@ -74,7 +76,7 @@ class Checker:
 
     def is_complete(self, user: User) -> bool:
         """Tell whether the user has all that is required to create it."""
-        return not self._absent and all(map(user.__getitem__, self._needed_positions))
+        return not self._absent and None not in self._needed_values(user)
 
     def lacks(self, user: User) -> tuple[str, ...]:
         """Return the required attributes that keep the user from being created."""

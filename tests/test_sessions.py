@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Needs
 from tests.lab import wait_until
+from tests.lab.clients import StalledUpload, Visit
+from tests.lab.daemon import Rosterd
+from tests.lab.sshd import Sshd
 from watcher.notice import Hint, Hints
 from watcher.sessions import SessionLogs
 
@@ -108,3 +112,25 @@ def test_socket_that_cannot_be_made(logs: SessionLogs, tmp_path: Path) -> None:
         logs.follow("acme", str(tmp_path / "log"), b"upload")
     assert (tmp_path / "log").read_text() == "precious"
     logs.forget("acme")
+
+
+def test_real_session_tells_of_its_end(tmp_path: Path, needs: Needs) -> None:
+    """A session of OpenSSH logs to the socket in its chroot, and an upload that it did not end is held for that."""
+    needs("sshd", "sftp", root=True)
+    with (
+        Sshd(deny_links=True) as sshd,
+        Rosterd(tmp_path, {"acme": sshd.login().inbox}, client_settings={"log_socket": "dev/log"}) as rosterd,
+    ):
+        (sshd.login().inbox.parent / "dev").mkdir()
+        rosterd.start()
+        acme = Visit(sshd, sshd.login(), tmp_path)
+        whole = acme.write("whole.csv", "unique_id,login_source,first_name,last_name,email", "1,OPSCOM,A,B,a@b.example")
+
+        with StalledUpload(acme, whole, "users.csv"):
+            pass
+        rosterd.wait_for_event("file.held", file="users.csv", reason="broken_off")
+        acme.execute(f'reput "{whole}" users.csv')
+        rosterd.wait_for_imports(1)
+
+        assert [row["outcome"] for row in rosterd.imports()] == ["imported"]
+        assert rosterd.events("sessions.unheard") == []

@@ -305,10 +305,10 @@ def test_file_that_has_shrunk_waits_for_the_operator(settling: Settling) -> None
     assert settling.judge_doubt("acme", NAME, Doubt.SHRUNK, 10_003.0) is Verdict.HOLD
 
 
-@pytest.mark.parametrize("verdict", [Verdict.TAKE, Verdict.REFUSE])
+@pytest.mark.parametrize("verdict", [Verdict.RELEASE, Verdict.REFUSE])
 def test_operator_decides_on_a_held_file(settling: Settling, verdict: Verdict) -> None:
     """What the operator says of a held file holds at once, until the file changes."""
-    decide = settling.release if verdict is Verdict.TAKE else settling.refuse
+    decide = settling.release if verdict is Verdict.RELEASE else settling.refuse
     settling.note(seen(), 0.0)
     assert not decide("acme", NAME, 1.0)
     settling.judge_doubt("acme", NAME, Doubt.SHRUNK, 3.0)

@@ -785,13 +785,14 @@ def test_reason_to_refuse_goes_with_the_claim(folder: Path, inbox: Inbox) -> Non
     assert capture is not None
     with inbox.resume(capture.claim_id) as claim:
         inbox.discard_drafts(claim)
-        assert inbox.refusal(claim) == "no companion came"
+    with inbox.resume(capture.claim_id) as claim:
+        assert claim.refusal == "no companion came"
         inbox.archive(claim)
     assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", ".work"]
 
     put(folder)
     with inbox.resume(claimed(inbox)) as claim:
-        assert inbox.refusal(claim) == ""
+        assert claim.refusal == ""
 
 
 def test_claim_to_refuse_of_a_name_that_is_gone(folder: Path, inbox: Inbox) -> None:

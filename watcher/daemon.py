@@ -22,10 +22,9 @@ from typing import Final
 import structlog
 
 from importer import history, ledger, outbox
-from importer.model import Claim, FileRejected, Interrupted, Outcome, Receipt, printable
+from importer.model import Claim, Interrupted, Outcome, Receipt, printable
 from importer.outbox import Letter, OutboxPump, Sender
 from importer.pipeline import Importer
-from importer.refuser import Refuser
 from importer.store import Store, StoreUnusable
 from importer.transport import MailUnusable, make_transport
 from watcher import notify, spool
@@ -359,12 +358,12 @@ class Daemon:
             self._settling.forget(client, name)
             return
         verdict, doubt = self._judge(inbox, client, name, look)
-        if verdict in (Verdict.TAKE, Verdict.REFUSE):
+        if verdict in (Verdict.TAKE, Verdict.RELEASE, Verdict.REFUSE):
             self._settling.come_first(client, name)
         match verdict:
-            case Verdict.TAKE:
+            case Verdict.TAKE | Verdict.RELEASE:
                 self._check_room(inbox, look.identity.size_bytes)
-                self._take(inbox, client, name, look)
+                self._take(inbox, client, name, look, is_released=verdict is Verdict.RELEASE)
             case Verdict.REFUSE:
                 self._take(inbox, client, name, look, refusal=refusal(doubt, name, self._clients[client]))
             case Verdict.HOLD:
@@ -417,8 +416,17 @@ class Daemon:
 
     # Working
 
-    def _take(self, inbox: spool.Inbox, client: str, name: bytes, look: Look, *, refusal: str = "") -> None:
-        capture = inbox.claim(name, look.identity, datetime.now(UTC), refusal=refusal)
+    def _take(
+        self,
+        inbox: spool.Inbox,
+        client: str,
+        name: bytes,
+        look: Look,
+        *,
+        refusal: str = "",
+        is_released: bool = False,
+    ) -> None:
+        capture = inbox.claim(name, look.identity, datetime.now(UTC), refusal=refusal, is_released=is_released)
         self._settling.forget(client, name)
         if capture is None:
             log.debug("file.disturbed")
@@ -472,16 +480,8 @@ class Daemon:
         inbox.discard_drafts(claim)
         started = time.monotonic()
         client = self._clients[claim.client]
-        receipt = self._importer_of(inbox.refusal(claim)).import_file(claim, client, stopping=self._gives_up)
+        receipt = self._importer.import_file(claim, client, stopping=self._gives_up)
         _log_receipt(receipt, time.monotonic() - started)
-
-    def _importer_of(self, refusal: str) -> Importer:
-        """Return who imports a claim, or answers that it is incomplete."""
-        if not refusal:
-            return self._importer
-        config = self._config
-        rejected = FileRejected("upload.incomplete", refusal)
-        return Refuser(rejected, self._store, file=config.file, reference=config.reference, mail=config.mail)
 
     def _gives_up(self) -> bool:
         """Return whether to leave the file in hand for the next start; asked now and then while it is imported."""

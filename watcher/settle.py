@@ -119,6 +119,7 @@ class Verdict(enum.StrEnum):
 
     WAIT = "wait"
     TAKE = "take"
+    RELEASE = "release"  # take, the operator says that it is whole
     REFUSE = "refuse"  # take it and answer that it is incomplete
     HOLD = "hold"  # looks cut off: wait, and say so once
     IGNORE = "ignore"  # never imported: say so once
@@ -365,7 +366,7 @@ class Settling:
 
     def release(self, client: str, name: bytes, now: float) -> bool:
         """Let a held file through as it is; return False when none of that name is held."""
-        return self._decide(client, name, Verdict.TAKE, now)
+        return self._decide(client, name, Verdict.RELEASE, now)
 
     def refuse(self, client: str, name: bytes, now: float) -> bool:
         """Give a held file up before its time; return False when none of that name is held."""

@@ -62,6 +62,7 @@ _MAX_NAME_BYTES: Final = 255
 _MAX_COMPANION_BYTES: Final = 4096
 _COMPANION: Final = b".companion."  # then its ending
 _REFUSAL: Final = b".refusal"
+_RELEASED: Final = b".released"
 _COPY: Final = b".copy"
 _COPIED_AT_ONCE_BYTES: Final = 64 << 20
 _STRAY_AGE_S: Final = 86_400
@@ -273,11 +274,14 @@ class Inbox:
 
     # Claiming
 
-    def claim(self, name: bytes, identity: Identity, at: datetime, *, refusal: str = "") -> Capture | None:
+    def claim(
+        self, name: bytes, identity: Identity, at: datetime, *, refusal: str = "", is_released: bool = False
+    ) -> Capture | None:
         """
         Move a file, and its companion, out of the client's reach into a claim folder of its own.
 
-        `refusal` is the reason, if it is not to be imported; it goes with the claim.
+        `refusal` is the reason, if it is not to be imported; `is_released` means that it is whole whatever it looks
+        like. Either goes with the claim.
 
         Returns None when it is gone, or was touched in the last moment and lies in the inbox again. Raises OSError;
         what was moved until then is among the `unfinished`.
@@ -286,6 +290,8 @@ class Inbox:
         with self._claim_folder(claim_id) as folder_fd:
             if refusal:
                 write_durably(folder_fd, _REFUSAL, [refusal.encode()])
+            if is_released:
+                write_durably(folder_fd, _RELEASED, [])
             try:
                 move(self._fd, name, folder_fd, name)
             except OSError as error:
@@ -398,6 +404,8 @@ class Inbox:
                 size_bytes=found.st_size,
                 mtime_ns=found.st_mtime_ns,
                 claimed_at=datetime.fromisoformat(stamp),
+                refusal=_refusal(folder_fd),
+                is_released=_exists(folder_fd, _RELEASED),
             )
 
     def _finish_link(self, name: bytes, claimed: os.stat_result) -> None:
@@ -413,19 +421,10 @@ class Inbox:
             return _writer(file.fileno()) is Writer.OPEN
 
     @staticmethod
-    def refusal(claim: Claim) -> str:
-        """Return why the claim is not to be imported; "" when it is."""
-        try:
-            with _open_file(claim.folder_fd, _REFUSAL) as file:
-                return file.read().decode()
-        except FileNotFoundError:
-            return ""
-
-    @staticmethod
     def discard_drafts(claim: Claim) -> None:
         """Remove what an import that was rolled back has written."""
         for name in map(os.fsencode, os.listdir(claim.folder_fd)):
-            if name.startswith(b".") and name != _REFUSAL and not name.startswith(_COMPANION):
+            if name.startswith(b".") and not name.startswith((_REFUSAL, _RELEASED, _COMPANION)):
                 os.unlink(name, dir_fd=claim.folder_fd)
 
     # Archiving
@@ -662,6 +661,15 @@ def _stat(folder_fd: int, name: bytes) -> os.stat_result | None:
         if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
             return None
         raise
+
+
+def _refusal(folder_fd: int) -> str:
+    """Return why the claim is not to be imported; "" when it is."""
+    try:
+        with _open_file(folder_fd, _REFUSAL) as file:
+            return file.read().decode()
+    except FileNotFoundError:
+        return ""
 
 
 def _exists(folder_fd: int, name: bytes) -> bool:

@@ -77,6 +77,8 @@ class Line:
                 return
             server = socket.create_connection((HOST, self._server_port))
             self._ends += [client, server]
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else small writes wait for one another
             for sender, receiver, is_upward in ((client, server, True), (server, client, False)):
                 thread = threading.Thread(target=self._pass_on, args=(sender, receiver, is_upward), name="line")
                 self._threads.append(thread)

@@ -1,7 +1,7 @@
 """
 A client that flips what its names lead to, as fast as it can, until it is killed.
 
-    swapper.py INBOX OUTSIDE [own_folders]
+    swapper.py UID INBOX OUTSIDE [own_folders]
 
 OUTSIDE is a folder that nobody must read or write: links lead there, or to the file `users.csv` in it.
 """
@@ -67,7 +67,10 @@ def remove(path: Path) -> None:
 
 
 def main() -> None:
-    inbox, outside, *more = sys.argv[1:]
+    uid, inbox, outside, *more = sys.argv[1:]
+    os.setgroups([])
+    os.setgid(int(uid))
+    os.setuid(int(uid))
     names = [Path(inbox, f"swapped{number}.csv") for number in range(4)]
     for step in itertools.count():
         flip(names[step % 4], AT_NAMES[step // 4 % 4], Path(outside))

@@ -1,0 +1,127 @@
+"""
+How long files wait, and what many clients cost: the daemon as it runs, on inboxes it owns.
+
+    python bench/intake.py latency     from close to committed, a 100-row file, p50 and p99 beside quiet_s
+    python bench/intake.py fairness    the same while another client has 50,000 files waiting
+    python bench/intake.py clients     1,000 clients: time to start, share of a core when idle, memory, threads
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.lab import wait_until
+from tests.lab.daemon import Rosterd
+
+_HEADER: Final = "unique_id,login_source,first_name,last_name,email\n"
+_QUIET_S: Final = 0.5
+_SETTINGS: Final[dict[str, dict[str, float]]] = {"intake": {"quiet_s": _QUIET_S}}
+_FILES: Final = 100
+_CROWD: Final = 50_000
+_CLIENTS: Final = 1_000
+_IDLE_S: Final = 60.0
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parts: dict[str, Callable[[Path], None]] = {"latency": latency, "fairness": fairness, "clients": clients}
+    for name in sys.argv[1:] or parts:
+        # The lab shows the daemon's log on standard error, for tests.
+        with (
+            tempfile.TemporaryDirectory(prefix="rosterd-bench-", dir="/var/lib") as folder,
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            parts[name](Path(folder))
+
+
+def latency(folder: Path) -> None:
+    """Tell how long files of a client alone on the service wait."""
+    with _installed(folder, ["acme"]) as rosterd:
+        rosterd.start()
+        _print("alone", _delays(rosterd, folder, "acme"))
+
+
+def fairness(folder: Path) -> None:
+    """Tell the same of one that shares the service with a client that has 50,000 files waiting."""
+    with _installed(folder, ["acme", "crowd"]) as rosterd:
+        rosterd.start()
+        _print("before", _delays(rosterd, folder, "acme"))
+        for number in range(_CROWD):
+            (folder / "crowd" / f"{number}.csv").write_text(_users(1))
+        wait_until(lambda: rosterd.events("file.imported", client="crowd"), "the crowd to begin")
+        _print(f"beside {_CROWD:,} files", _delays(rosterd, folder, "acme"))
+
+
+def clients(folder: Path) -> None:
+    """Tell what 1,000 idle clients cost. The second start finds the folders made."""
+    with _installed(folder, [f"client{number}" for number in range(_CLIENTS)]) as rosterd:
+        for start in ("first", "second"):
+            started = time.monotonic()
+            rosterd.start()
+            print(f"{start} start {time.monotonic() - started:.2f} s")
+            if start == "first":
+                rosterd.stop()
+        process = rosterd._process  # noqa: SLF001 - the lab's own
+        if process is None:
+            raise AssertionError
+        before = _cpu_s(process.pid)
+        time.sleep(_IDLE_S)
+        share = (_cpu_s(process.pid) - before) / _IDLE_S
+        status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        facts = {line.split(":")[0]: line.split(":")[1].strip() for line in status}
+        print(f"idle {share:.2%} of a core, {facts['VmRSS']} resident, {facts['Threads']} threads")
+
+
+def _installed(folder: Path, names: list[str]) -> Rosterd:
+    inboxes = {name: folder / name for name in names}
+    for inbox in inboxes.values():
+        inbox.mkdir()
+    return Rosterd(folder, inboxes, settings=_SETTINGS)
+
+
+def _delays(rosterd: Rosterd, folder: Path, client: str) -> list[float]:
+    """Drop files, a new one as the one before is committed, and return how long each took from its close."""
+    delays = []
+    for number in range(_FILES):
+        name = f"users{time.monotonic_ns()}.csv"
+        (folder / client / name).write_text(_users(100 + number % 2))
+        closed = time.monotonic()
+        wait_until(lambda name=name: _is_committed(rosterd, name), name)  # type: ignore[misc]
+        delays.append(time.monotonic() - closed)
+    return delays
+
+
+def _is_committed(rosterd: Rosterd, name: str) -> bool:
+    return bool(rosterd.query("SELECT 1 FROM imports WHERE file = ?", name))
+
+
+def _users(count: int) -> str:
+    rows = (f"{number},OPSCOM,Ann,Lee,ann{number}@school.example\n" for number in range(count))
+    return _HEADER + "".join(rows)
+
+
+def _print(what: str, delays: list[float]) -> None:
+    beyond = sorted(delay - _QUIET_S for delay in delays)
+    p99 = beyond[len(beyond) * 99 // 100 - 1]
+    print(f"{what}: quiet_s + {statistics.median(beyond):.3f} s (p50), + {p99:.3f} s (p99), of {len(beyond)} files")
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+if __name__ == "__main__":
+    main()
