@@ -15,7 +15,6 @@ import os
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -403,21 +402,25 @@ def _is_loopback(host: str) -> bool:
 
 def _quarrels(clients: Sequence[_Client], state_dir: str) -> Iterator[str]:
     """Yield what two clients may not share, and an inbox that would show the database to a client."""
-    for first, second in combinations(clients, 2):
-        if first.settings.name == second.settings.name:
-            yield f"{second.where}.name: got the name of {first.where} again; expected each name once"
-        if _overlap(first.settings.inbox, second.settings.inbox):
-            yield (
-                f"{second.where}.inbox: got {_toml(second.settings.inbox)}; expected a folder apart from the inbox of "
-                f"{first.where}, {_toml(first.settings.inbox)}"
-            )
+    names: dict[str, _Client] = {}
+    inboxes: dict[Path, _Client] = {}  # links resolved
     for client in clients:
-        if _contains(client.settings.inbox, state_dir):
+        if (first := names.setdefault(client.settings.name, client)) is not client:
+            yield f"{client.where}.name: got the name of {first.where} again; expected each name once"
+    for client in clients:
+        if (first := inboxes.setdefault(Path(os.path.realpath(client.settings.inbox)), client)) is not client:
+            yield _too_near(first, client)
+    for inbox, client in inboxes.items():
+        yield from (_too_near(inboxes[outer], client) for outer in inbox.parents if outer in inboxes)
+        if _contains(str(inbox), state_dir):
             yield f"{client.where}.inbox: got {_toml(client.settings.inbox)}; expected service.state_dir outside of it"
 
 
-def _overlap(one: str, other: str) -> bool:
-    return _contains(one, other) or _contains(other, one)
+def _too_near(first: _Client, second: _Client) -> str:
+    return (
+        f"{second.where}.inbox: got {_toml(second.settings.inbox)}; expected a folder apart from the inbox of "
+        f"{first.where}, {_toml(first.settings.inbox)}"
+    )
 
 
 def _contains(folder: str, path: str) -> bool:
