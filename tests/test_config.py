@@ -104,7 +104,7 @@ def test_links_above_an_inbox_are_resolved(write: Write, tmp_path: Path) -> None
         ("[log]\nxyz = 3\n", "config.toml log.xyz: unknown key; expected one of level, format"),
         ('[log]\nlevel = "loud"\n', 'config.toml log.level: got "loud"; expected one of "debug"'),
         ("[mail]\nport = 0\n", "config.toml mail.port: got 0; expected a whole number at least 1 and at most 65535"),
-        ('[mail]\noperator = "a@b.example"\n', "expected a list, each item a text that is not empty"),
+        ("[mail]\noperator = 3\n", "expected a list, each item a text that is not empty"),
         ('[mail]\noperator = ["ops"]\n', 'config.toml mail.operator: got "ops"; expected a full e-mail address'),
         ('[mail]\nreply_to = "Ops <a@b.example>"\n', "expected a full e-mail address"),
         ('[mail]\nhost = "mx.example"\nsecurity = "none"\n', "the host mx.example is not this machine"),
@@ -246,3 +246,9 @@ def test_a_commented_setting_shows_its_default(section: str, key: str, text: str
 def test_the_sections_are_those_of_the_config() -> None:
     """Each part of Config is a section of the file."""
     assert {*SECTIONS} - {"client"} | {"clients", "source", "base"} == {*Config.__struct_fields__}
+
+
+def test_one_text_is_a_list_of_one(write: Write) -> None:
+    """A setting that takes several texts takes one without brackets, too."""
+    [client] = load(write('[[client]]\nname = "a"\ninbox = "a"\nfailed_import_email = "it@school.example"\n')).clients
+    assert client.failed_import_email == ("it@school.example",)

@@ -16,7 +16,7 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, TypeVar, get_origin
 
 import msgspec
 from msgspec import Meta, inspect
@@ -214,6 +214,9 @@ def _struct(where: str, kind: type[SettingsT], table: object, problems: list[str
         return None
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     found = _unknown_keys(where, ".", table, fields)
+    # Where a list is expected, one text is a list of one: `failed_import_email = "it@school.example"`.
+    lists = {name for name, field in fields.items() if get_origin(field.type) is tuple}
+    table = {key: [value] if key in lists and isinstance(value, str) else value for key, value in table.items()}
     for name, field in fields.items():
         if name in table:
             found += _value_problems(f"{where}.{name}", table[name], field.type)
