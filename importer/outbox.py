@@ -32,6 +32,8 @@ import msgspec
 import sqlite_utils
 import structlog
 
+from importer.ledger import stamp
+
 log = structlog.get_logger()
 
 FIRST_RETRY_S = 60
@@ -251,7 +253,7 @@ def add(db: sqlite_utils.Database, letter: Letter) -> int:
             "sender": letter.sender,
             "recipients": json.dumps(letter.recipients),
             "subject": safe_subject(letter.subject),
-            "at": _stamp(letter.written_at),
+            "at": stamp(letter.written_at),
             "body": compose(letter),
         },
     )
@@ -263,10 +265,10 @@ def add(db: sqlite_utils.Database, letter: Letter) -> int:
 def due(db: sqlite_utils.Database, now: datetime) -> Mail | None:
     """Return the mail that may be tried now, under all limits; None when it is nobody's turn."""
     moments = {
-        "now": _stamp(now),
-        "latest": _stamp(now + timedelta(seconds=2 * LAST_RETRY_S)),
-        "window_start": _stamp(now - CLIENT_WINDOW),
-        "hour_start": _stamp(now - timedelta(hours=1)),
+        "now": stamp(now),
+        "latest": stamp(now + timedelta(seconds=2 * LAST_RETRY_S)),
+        "window_start": stamp(now - CLIENT_WINDOW),
+        "hour_start": stamp(now - timedelta(hours=1)),
     }
     found = [_mail(row) for row in db.query(_DUE, moments)]
     return found[0] if found else None
@@ -318,7 +320,7 @@ def _join(db: sqlite_utils.Database, mails: Sequence[Mail], now: datetime) -> Ma
 def _count_attempt(db: sqlite_utils.Database, mail: Mail, now: datetime) -> Mail:
     attempts = mail.attempts + 1
     due_at = now + retry_delay(attempts, permanent=False)
-    db.execute("UPDATE outbox SET attempts = ?, due_at = ? WHERE id = ?", (attempts, _stamp(due_at), mail.id))
+    db.execute("UPDATE outbox SET attempts = ?, due_at = ? WHERE id = ?", (attempts, stamp(due_at), mail.id))
     return msgspec.structs.replace(mail, attempts=attempts)
 
 
@@ -334,7 +336,7 @@ def _record_sent(db: sqlite_utils.Database, delivery: Delivery, now: datetime) -
     with db.atomic():
         db.execute(
             "UPDATE outbox SET state = 'sent', sent_at = ?, last_error = '' WHERE id = ?",
-            (_stamp(now), delivery.mail.id),
+            (stamp(now), delivery.mail.id),
         )
         forget(db, now)
     log.info("mail.sent", **_traits(delivery.mail))
@@ -350,10 +352,10 @@ def _record_refused(db: sqlite_utils.Database, delivery: Delivery, now: datetime
         {
             "state": "dead" if dead else "waiting",
             "recipients": json.dumps(delivery.refused),
-            "due_at": _stamp(now + retry_delay(mail.attempts, permanent=delivery.permanent)),
+            "due_at": stamp(now + retry_delay(mail.attempts, permanent=delivery.permanent)),
             "reason": delivery.reason,
             "permanent": delivery.permanent,
-            "sent_at": _stamp(now) if delivered else None,
+            "sent_at": stamp(now) if delivered else None,
             "id": mail.id,
         },
     )
@@ -370,7 +372,7 @@ def forget(db: sqlite_utils.Database, now: datetime) -> None:
     """Empty the bodies of mail sent long ago: they name people, and the failed CSV lies with the client."""
     db.execute(
         "UPDATE outbox SET body = x'' WHERE state = 'sent' AND sent_at < ? AND length(body) > 0",
-        (_stamp(now - KEEP_SENT_BODY),),
+        (stamp(now - KEEP_SENT_BODY),),
     )
 
 
@@ -383,7 +385,7 @@ def retry(db: sqlite_utils.Database, id_: int, now: datetime) -> bool:
     cursor = db.execute(
         "UPDATE outbox SET state = 'waiting', due_at = :now, permanent = 0, attempts = min(attempts, 1)"
         " WHERE id = :id AND state IN ('waiting', 'dead')",
-        {"id": id_, "now": _stamp(now)},
+        {"id": id_, "now": stamp(now)},
     )
     return cursor.rowcount == 1
 
@@ -412,11 +414,6 @@ def _traits(mail: Mail) -> dict[str, str | int]:
 def _mail(row: dict[str, Any]) -> Mail:
     """Return a row as a Mail; every column has the type that its STRICT table gave it."""
     return msgspec.convert({**row, "recipients": json.loads(row["recipients"])}, Mail)
-
-
-def _stamp(at: datetime) -> str:
-    """Return a UTC time as text of fixed width, so that the order of texts is the order of times."""
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 # --- how it leaves
