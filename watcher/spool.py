@@ -447,12 +447,11 @@ class Inbox:
         A file above `copied_up_to_bytes`, which was refused unread, stays the client's own rather than be copied.
         Raises OSError.
         """
-        base = claim.archive.removesuffix(b".csv")
-        for draft in (FAILED_DRAFT, RESULT_DRAFT):
+        for draft, name in ((FAILED_DRAFT, claim.failed_csv), (RESULT_DRAFT, claim.result_txt)):
             with contextlib.suppress(FileNotFoundError):
                 with _open_file(claim.folder_fd, draft) as file:
                     _open_up(file.fileno(), self._folder, _DRAFT_MODE)
-                move(claim.folder_fd, draft, self._bak_fd, base + draft)
+                move(claim.folder_fd, draft, self._bak_fd, name)
         for name in map(os.fsencode, os.listdir(claim.folder_fd)):
             if name.startswith(_COMPANION):
                 move(claim.folder_fd, name, self._bak_fd, claim.archive + b"." + name.removeprefix(_COMPANION))
