@@ -61,7 +61,11 @@ class _Reading(msgspec.Struct, frozen=True):
     line: int
     cells: list[str]
     known: int
-    near: int
+
+    @property
+    def near(self) -> int:
+        """Return how many names are known or nearly so; a comparison with all possible names for each unknown one."""
+        return sum(bool(nearest(name)) for name in _titles(self.cells) if name)
 
 
 def unguarded(cell: str) -> str:
@@ -95,7 +99,9 @@ def read(head: str, client: ClientSettings, max_columns: int) -> Header:
             "is never closed, double it or remove it.",
             line=first_line,
         )
-    best = max(readings, key=lambda reading: (reading.known, reading.near, len(reading.cells)))
+    most_known = max(reading.known for reading in readings)
+    tied = [reading for reading in readings if reading.known == most_known]
+    best = max(tied, key=lambda reading: (reading.near, len(reading.cells))) if len(tied) > 1 else tied[0]
     titles = [_title(cell) for cell in best.cells]
     while titles and not titles[-1]:
         titles.pop()
@@ -155,10 +161,14 @@ def _reading(text: str, delimiter: str, first_line: int, client: ClientSettings)
     if found is None:
         return None
     line, cells = found
-    names = [_title(cell) for cell in cells[:1024]]
+    names = _titles(cells)
     known = sum(name in POSSIBLE_NAMES or name in client.columns or name == TOKEN_NAME for name in names)
-    near = sum(bool(nearest(name)) for name in names if name)
-    return _Reading(delimiter, line, cells, known, near)
+    return _Reading(delimiter, line, cells, known)
+
+
+def _titles(cells: list[str]) -> list[str]:
+    """Return the names to count; Excel writes up to 16,384, of which the first are enough to tell."""
+    return [_title(cell) for cell in cells[:1024]]
 
 
 def _bind(reading: _Reading, titles: tuple[str, ...], first_line: int, client: ClientSettings) -> Header:
