@@ -76,7 +76,9 @@ _TABLE: Final = (
     Attribute(name="province2", limit=2, rule=Rule.PROVINCE, also="state2", near=("prov2",)),
     Attribute(name="postal_code2", limit=20, also="zip2", near=("postcode2", "code_postal2")),
     Attribute(
-        name="phone_cell", limit=20, near=("cell_phone", "mobile", "cell", "cellphone", "mobile_phone", "cellulaire")
+        name="phone_cell",
+        limit=20,
+        near=("cell_phone", "mobile", "cell", "cellphone", "mobile_phone", "cellulaire", "telephone_cellulaire"),
     ),
     Attribute(name="user_type_id", limit=20, rule=Rule.USER_TYPE, near=("UserTypeID", "user_type")),
     Attribute(name="employ_no", limit=50, near=("employee_no", "employee_number", "emp_no", "no_employe")),
@@ -135,7 +137,7 @@ _FOLDED: Final[dict[str, str]] = {
     **{folded(name): name for name in POSSIBLE_NAMES},
 }
 _FOLDED_EXACT: Final[dict[str, str]] = {folded(name): name for name in (*POSSIBLE_NAMES, TOKEN_NAME)}
-_SECRET_WORDS: Final = ("password", "passwd", "passwort", "motdepasse", "pwd", "passphrase")
+_SECRET_WORDS: Final = ("password", "passwd", "passwort", "motdepasse", "contrasena", "kennwort", "pwd", "passphrase")
 
 
 def same_but_for_spelling(name: str) -> str:

@@ -87,8 +87,9 @@ _TABLE: Final = (
         "header.missing",
         Level.FILE,
         "a required column is missing",
-        "The first line has no column unique_id, or no login_source and no default is set.",
-        "Add the column.",
+        "The line of names has no column unique_id, or no login_source and no default is set; or it is not the first "
+        "line, or not there at all.",
+        "Add the column, or make the line of names the first.",
     ),
     Code(
         "limit.file",

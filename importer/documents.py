@@ -11,7 +11,6 @@ from importer.attributes import ATTRIBUTES, TOKEN_NAME, Attribute, Rule
 from importer.codes import CODES, Level
 from importer.settings import ClientSettings
 
-_ALWAYS_REQUIRED: Final = ("unique_id", "login_source")
 _LEVEL_TITLES: Final = {
     Level.FILE: "The file is refused",
     Level.ROW: "The row fails",
@@ -21,23 +20,23 @@ _LEVEL_TITLES: Final = {
 
 def attribute_rows(client: ClientSettings | None = None) -> Iterator[tuple[str, str, int, str, str]]:
     """Yield for each attribute: name, other possible name, characters, when it is required, rule."""
-    required_on_create = client.required if client else ("first_name", "last_name", "email")
     limits = client.limits if client else {}
     for attribute in ATTRIBUTES.values():
         yield (
             attribute.name,
             attribute.also,
             limits.get(attribute.name, attribute.limit),
-            _required(attribute, required_on_create),
+            _required(attribute, client),
             attribute.rule.value,
         )
 
 
-def _required(attribute: Attribute, required_on_create: Sequence[str]) -> str:
+def _required(attribute: Attribute, client: ClientSettings | None) -> str:
     if attribute.rule is Rule.KEY:
         return "always"
-    if attribute.name in _ALWAYS_REQUIRED:
-        return "unless there is a default"
+    if attribute.rule is Rule.LOGIN_SOURCE:
+        return ("" if client.login_source else "always") if client else "unless there is a default"
+    required_on_create = client.required if client else ("first_name", "last_name", "email")
     return "for new users" if attribute.name in required_on_create else ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,6 +16,7 @@ from importer.attributes import (
     POSSIBLE_NAMES,
     REPORT_NAMES,
     TOKEN_NAME,
+    folded,
     is_password,
     nearest,
     same_but_for_spelling,
@@ -23,7 +25,7 @@ from importer.model import FileRejected, printable
 from importer.rules import EDGE
 from importer.settings import ClientSettings
 
-_DELIMITERS: Final = (",", ";", "\t", "|")
+DELIMITERS: Final = (",", ";", "\t", "|")
 _DELIMITER_NAMES: Final = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a pipe (|)"}
 _SEP_LINE: Final = re.compile(r'"?sep=([^\r\n"])"?[ \t,;|]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
 _MARKS: Final = '",;|'  # what a file without content may hold beside blanks
@@ -90,7 +92,7 @@ def read(head: str, client: ClientSettings, max_columns: int) -> Header:
     text = head[sep.end() :] if sep else head
     if not text.strip(EDGE + _MARKS):
         raise FileRejected("file.empty", "the file has no line with content. Run the export again.")
-    candidates = sorted(_DELIMITERS, key=lambda each: not (sep and each == sep[1]))
+    candidates = sorted(DELIMITERS, key=lambda each: not (sep and each == sep[1]))
     readings = [reading for each in candidates if (reading := _reading(text, each, first_line, client))]
     if not readings:
         raise FileRejected(
@@ -107,11 +109,16 @@ def read(head: str, client: ClientSettings, max_columns: int) -> Header:
         titles.pop()
     if len(titles) > max_columns:
         raise FileRejected(
-            "limit.columns", f"line {best.line}: {len(titles):,} columns; at most {max_columns} are taken."
+            "limit.columns",
+            f"line {best.line}: {len(titles):,} columns; at most {max_columns} are taken. "
+            "Remove those that are not needed.",
+            line=best.line,
         )
     _refuse_broken_quotes(text, best, first_line)
+    if not any(_means_the_id(cell, client) for cell in best.cells):
+        _refuse_for_header_below(text, best, first_line, client)
     if not best.known:
-        _help_without_header(text, best, first_line, client)
+        _refuse_for_user(best)
     header = _bind(best, tuple(titles), first_line, client)
     return msgspec.structs.replace(header, nameless=_nameless(titles, len(best.cells)))
 
@@ -137,7 +144,7 @@ def _refuse_broken_quotes(text: str, best: _Reading, first_line: int) -> None:
             raise FileRejected("upload.incomplete", where + OPEN_QUOTE, line=best.line) from None
         raise FileRejected(
             "csv.quoting",
-            f"{where}after the closing quotation mark of a name stands something other than "
+            f"{where}after the closing quotation mark of a name stands something, if only a blank, other than "
             f"{delimiter_name(best.delimiter)} or the end of the line. Write each name alone between the marks.",
             line=best.line,
         ) from None
@@ -174,11 +181,10 @@ def _titles(cells: list[str]) -> list[str]:
 def _bind(reading: _Reading, titles: tuple[str, ...], first_line: int, client: ClientSettings) -> Header:
     """Give each column its attribute; raise with every problem of the header."""
     columns: dict[str, list[int]] = {}
-    unknown, repeated, secret, echoed = [], [], [], []
+    unknown, secret, echoed = [], [], []
     meant: set[str] = set()
     for index, title in enumerate(titles):
         if title and title in titles[:index]:
-            repeated.append(f'"{printable(title[:80].encode())}" stands twice: remove or rename one of the two columns')
             continue
         name = client.columns.get(title, title)
         if title == TOKEN_NAME or (is_password(title) and _ignored(title, client)):
@@ -193,6 +199,7 @@ def _bind(reading: _Reading, titles: tuple[str, ...], first_line: int, client: C
         else:
             unknown.append(_unknown(title, client))
             meant.add(nearest(title))
+    repeated = [_repeated(title, times) for title, times in Counter(filter(None, titles)).items() if times > 1]
     missing = [f'"{name}" is missing' for name in _missing(columns, client) if name not in meant]
     if unknown or repeated or missing:
         raise _refusal(reading, unknown, repeated, missing)
@@ -217,19 +224,34 @@ def _ignored(title: str, client: ClientSettings) -> bool:
     if not title or client.columns.get(title) == "":
         return True
     # A name that is right but for its spelling is never ignored: its data would vanish silently.
-    return client.unknown_columns == "ignore" and title not in client.columns and not same_but_for_spelling(title)
+    return client.unknown_columns == "ignore" and title not in client.columns and not _spelling(title, client)
+
+
+def _spelling(title: str, client: ClientSettings) -> str:
+    """Return the name, possible or the client's own, that the title equals but for its spelling; "" if none."""
+    own = {folded(name): name for name in client.columns}
+    return same_but_for_spelling(title) or own.get(folded(title), "")
 
 
 def _unknown(title: str, client: ClientSettings) -> str:
-    shown = f'"{printable(title[:80].encode())}"'
+    shown = _shown(title)
     if is_password(title):
         return f"{shown} holds passwords, and passwords are never imported: remove the column"
-    if exact := same_but_for_spelling(title):
-        return f'{shown} must be written "{exact}"'
     if title in client.columns:
         return f'{shown} is mapped to "{client.columns[title]}", which is no attribute: ask us to correct the mapping'
+    if exact := _spelling(title, client):
+        return f'{shown} must be written "{exact}"'
     proposal = nearest(title)
-    return f'{shown} is not known; did you mean "{proposal}"?' if proposal else f"{shown} is not known"
+    return f'{shown} is not known (did you mean "{proposal}"?)' if proposal else f"{shown} is not known"
+
+
+def _repeated(title: str, times: int) -> str:
+    often, others = ("twice", "one of the two") if times == 2 else (f"{times} times", "all but one")  # noqa: PLR2004 - as the language has it
+    return f"{_shown(title)} stands {often}: remove or rename {others}"
+
+
+def _shown(title: str) -> str:
+    return f'"{printable(title[:80].encode())}"'
 
 
 def _missing(columns: dict[str, list[int]], client: ClientSettings) -> list[str]:
@@ -242,8 +264,7 @@ def _refusal(reading: _Reading, unknown: list[str], repeated: list[str], missing
     wrong = "; ".join((*unknown, *repeated, *missing))
     return FileRejected(
         code,
-        f"line {reading.line}, read with {_separation(reading)}: {wrong}{'' if wrong.endswith('?') else '.'} "
-        "Correct the first line and upload the file again.",
+        f"line {reading.line}, read with {_separation(reading)}: {wrong}. Correct this line and upload the file again.",
         line=reading.line,
     )
 
@@ -251,17 +272,23 @@ def _refusal(reading: _Reading, unknown: list[str], repeated: list[str], missing
 def _separation(reading: _Reading) -> str:
     if len(reading.cells) > 1:
         return f"{delimiter_name(reading.delimiter)} between the names"
+    if any(delimiter in reading.cells[0] for delimiter in DELIMITERS):
+        return "quotation marks around the whole line, which make it one name"
     return "no comma, semicolon, tab or pipe between the names"
 
 
-def _help_without_header(text: str, best: _Reading, first_line: int, client: ClientSettings) -> None:
-    """Raise header.missing when a later line is the header, or when the first line is a user."""
-    for delimiter in _DELIMITERS:
+def _means_the_id(cell: str, client: ClientSettings) -> bool:
+    title = _title(cell)
+    return "unique_id" in (client.columns.get(title, title), same_but_for_spelling(title))
+
+
+def _refuse_for_header_below(text: str, best: _Reading, first_line: int, client: ClientSettings) -> None:
+    """Raise header.missing when one of the next lines has the id's name, which this one has not."""
+    for delimiter in DELIMITERS:
         for line, cells in _records(text, delimiter, first_line):
             if line > best.line + _LINES_TO_SEARCH:
                 break
-            names = [cell.strip() for cell in cells]
-            if line > best.line and "unique_id" in {client.columns.get(name, name) for name in names}:
+            if line > best.line and any(_means_the_id(cell, client) for cell in cells):
                 above = f"lines {first_line}-{line - 1}" if line - 1 > first_line else f"line {first_line}"
                 raise FileRejected(
                     "header.missing",
@@ -269,6 +296,10 @@ def _help_without_header(text: str, best: _Reading, first_line: int, client: Cli
                     f"delete {above} and upload the file again.",
                     line=best.line,
                 )
+
+
+def _refuse_for_user(best: _Reading) -> None:
+    """Raise header.missing when the first line is a user."""
     # A user may have a name, or live in a town, that is near a column's: a quarter of the cells is taken for chance.
     if any(map(_DATA.search, best.cells)) and best.near * 4 <= len(best.cells):
         columns = ("unique_id", "login_source", "first_name", "last_name", "email")

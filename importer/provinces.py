@@ -93,6 +93,7 @@ _OTHER_WORDS: Final = {
     "NF": "NL",
     "NFLD": "NL",
     "Newfoundland": "NL",
+    "Newfoundland & Labrador": "NL",
     "Labrador": "NL",
     "NWT": "NT",
     "PEI": "PE",
@@ -109,13 +110,22 @@ _OTHER_WORDS: Final = {
     "Terre-Neuve": "NL",
     "Île-du-Prince-Édouard": "PE",
     "Territoires du Nord-Ouest": "NT",
+    "Territoire du Yukon": "YT",
+    "C.-B.": "BC",
+    "N.-É.": "NS",
+    "T.-N.-L.": "NL",
+    "Î.-P.-É.": "PE",
+    "T.N.-O.": "NT",
     "Washington DC": "DC",
 }
 
 CODES: Final = frozenset(_CANADA) | frozenset(_UNITED_STATES)
 _BY_WORD: Final = {
     **{folded(name): code for code, name in (*_UNITED_STATES.items(), *_CANADA.items())},
+    **{folded(f"CA-{code}"): code for code in _CANADA},  # ISO 3166-2
+    **{folded(f"US-{code}"): code for code in _UNITED_STATES},
     **{folded(word): code for word, code in _OTHER_WORDS.items()},
+    **{folded(code): code for code in CODES},  # "B.C."
 }
 
 

@@ -66,7 +66,7 @@ def subject(receipt: Receipt) -> str:
         return f"rosterd: file of {receipt.claim.client} not imported ({receipt.refusal.code})"
     tally = receipt.tally
     if tally.failed:
-        return f"rosterd: {tally.failed} of {tally.rows} users of {receipt.claim.client} not imported"
+        return f"rosterd: {tally.failed:,} of {_number(tally.rows, 'user')} of {receipt.claim.client} not imported"
     return f"rosterd: {_number(tally.applied, 'user')} of {receipt.claim.client} imported"
 
 
@@ -127,7 +127,9 @@ def _counts(tally: Tally) -> Iterator[str]:
 
 
 def _group(group: ProblemGroup, rows: int) -> str:
-    who = f"all {rows:,} rows" if group.rows == rows > 1 else _number(group.rows, "row")
+    who = _number(group.rows, "row")
+    if group.rows == rows > 1:
+        who = "both rows" if rows == 2 else f"all {who}"  # noqa: PLR2004 - as the language has it
     where = f"line {group.first_line}" if group.rows == 1 else f"first in line {group.first_line}"
     return f"{who}: {group.field} {group.detail} ({where}, code {group.code})".replace("  ", " ")
 
@@ -146,10 +148,10 @@ def _what_to_do(receipt: Receipt) -> Iterator[str]:
     claim = receipt.claim
     if receipt.tally.failed:
         yield (
-            f"What to do: open {printable(claim.failed_csv)}, which lies in the folder .bak and comes with the mail. "
-            "It holds just the rows that were not imported; its last columns say what is wrong with each. Correct the "
-            "cells, save it as CSV UTF-8, and upload that file: its rows are imported, all others stay as they are. "
-            "The last four columns may stay in it."
+            f"What to do: open {printable(claim.failed_csv)}, which lies in the folder .bak and, if this is a "
+            "mail, is attached. It holds just the rows that were not imported; its last columns say what is wrong with "
+            "each. Correct the cells, save it as CSV UTF-8, and upload that file: its rows are imported, all others "
+            "stay as they are. The last four columns may stay in it."
         )
         yield ""
     yield f"The uploaded file is kept as {printable(claim.archive)} in the folder .bak."

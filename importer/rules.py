@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Final
 
 import msgspec
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from importer import provinces
 from importer.attributes import REQUIRED_CODES, Attribute, Rule
@@ -34,10 +34,22 @@ _GARBLED: Final = re.compile(r"[ÂÃâ][\u0080-\u00bf\u0152-\u0178\u02c6\u02dc\u
 _PLAIN_LOCAL: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 _LOCAL_CHARS: Final = 64
 _ADDRESS_CHARS: Final = 254
+_NO_ADDRESSES: Final = (
+    (re.compile(r"\Amailto:", re.IGNORECASE), 'begins with "mailto:"; write the address alone'),
+    (re.compile(r"[<>]"), "has more than the address; write only what stands between < and >"),
+    (re.compile(r"@.*@"), "has more than one address, or more than one @; write one address"),
+    (re.compile(r"\A[^@]*\Z"), "has no @; write it like name@example.org"),
+    (re.compile(r"[.,;:]\Z"), "ends with a punctuation mark; remove it"),
+    (re.compile(r"\s"), "has a blank inside; remove it"),
+    (
+        re.compile(rf"[.@](?:{'|'.join(SPECIAL_USE_DOMAIN_NAMES)})\Z", re.IGNORECASE),  # directories have "corp.local"
+        "is at a domain that no mail reaches from outside; write an address that mail reaches",
+    ),
+)
 _DATE: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})\Z", re.ASCII)
-_DAY_NUMBER: Final = re.compile(r"\d{4,6}(?:[.,]\d+)?\Z", re.ASCII)
+_DAY_NUMBER: Final = re.compile(r"\d{5}(?:[.,]\d+)?\Z", re.ASCII)  # 1927-05-18 to 2173-10-13; four are a year
 _FIRST_YEAR: Final = 1900
-_LISTED_IDS: Final = 20
+_LISTED_CODES: Final = 20
 _MEMO_ENTRIES: Final = 40_000  # above the number of days on which living people were born
 
 
@@ -147,9 +159,13 @@ def too_long(attribute: Attribute, value: str, limit: int) -> Problem | None:
     )
 
 
-def required(name: str, *, absent: bool = False) -> Problem:
+def required(name: str, *, absent: bool = False, cleared: bool = False) -> Problem:
     """Return the problem of a required attribute without a value."""
-    detail = "has no column in the file, and this user is new; add the column" if absent else "is blank; fill it in"
+    detail = "is blank; fill it in"
+    if absent:
+        detail = "has no column in the file, and this user is new; add the column"
+    elif cleared:
+        detail = "is required and cannot be emptied; write a value"
     return Problem(REQUIRED_CODES.get(name, "9033"), name, detail)
 
 
@@ -174,26 +190,27 @@ def limit_of(attribute: Attribute, client: ClientSettings) -> int:
 def _login_source(text: str, sources: frozenset[str]) -> str | Problem:
     if text in sources:
         return text
-    known = ", ".join(sorted(sources)[:_LISTED_IDS])
-    return Problem("9015", "login_source", f"is not configured here; write one of: {known}")
+    return Problem("9015", "login_source", f"is not configured here; write one of: {_listed(sorted(sources))}")
+
+
+def _listed(codes: Sequence[str]) -> str:
+    return ", ".join(codes[:_LISTED_CODES]) + (", ..." if len(codes) > _LISTED_CODES else "")
 
 
 def _province(text: str) -> str | Problem:
     code = text.upper()
     if code in provinces.CODES:
         return code
-    detail = "is no two-letter code of a province, territory or state"
+    detail = "is no two-letter code of a province, territory or state; write the code, such as ON"
     meant = provinces.code_meant(text)
-    precise = f'"{text[:80]}": write {meant}' if meant else f'"{text[:80]}" {detail}'
-    return Problem("9033", "", f"{detail}; write the code, such as ON", precise)
+    return Problem("9033", "", detail, f'"{text[:80]}"' + (f": write {meant}" if meant else f" {detail}"))
 
 
 def _type_id(name: str, text: str, configured: tuple[str, ...]) -> str | Problem:
     if configured:
         if text in configured:
             return text
-        listed = ", ".join(configured[:_LISTED_IDS]) + (", ..." if len(configured) > _LISTED_IDS else "")
-        return Problem("9033", name, f"is not configured here; write one of: {listed}")
+        return Problem("9033", name, f"is not configured here; write one of: {_listed(configured)}")
     if text.isascii() and text.isdigit():
         return text
     return Problem("9033", name, "must be digits only")
@@ -209,9 +226,9 @@ def _date(text: str) -> str | Problem:
     try:
         day = date(int(found[1]), int(found[2]), int(found[3]))
     except ValueError:
-        return Problem("9033", "date_of_birth", "is a day that does not exist")
+        return Problem("9033", "date_of_birth", "is a day that does not exist; correct it")
     if day.year < _FIRST_YEAR or day > datetime.now(UTC).date():
-        return Problem("9033", "date_of_birth", f"is not between {_FIRST_YEAR}-01-01 and today")
+        return Problem("9033", "date_of_birth", f"is not between {_FIRST_YEAR}-01-01 and today; correct it")
     return text
 
 
@@ -235,25 +252,16 @@ class EmailJudge:
 
 
 def _validated(text: str) -> str | Problem:
-    if problem := _address_problem(text):
-        return Problem("9033", "email", problem)
+    if len(text) > _ADDRESS_CHARS:
+        return Problem("9030", "email", f"has more than {_ADDRESS_CHARS} characters, as no address can; correct it")
     try:
         validate_email(text, check_deliverability=False)
     except EmailNotValidError:
-        return Problem("9033", "email", "is not a valid e-mail address; write it like name@example.org")
+        return Problem("9033", "email", _address_remedy(text))
     return text
 
 
-def _address_problem(text: str) -> str:
-    """Return the remedy of what people write instead of one address, "" when it is none of these."""
-    if len(text) > _ADDRESS_CHARS:
-        return "is longer than any e-mail address can be"
-    if text.lower().startswith("mailto:"):
-        return 'begins with "mailto:"; write the address alone'
-    if "<" in text or ">" in text:
-        return "has a name beside the address; write only what stands between < and >"
-    if text.count("@") > 1:
-        return "has more than one address, or more than one @; write one address"
-    if "@" not in text:
-        return "has no @; write it like name@example.org"
-    return ""
+def _address_remedy(text: str) -> str:
+    """Say what people wrote in place of one address, and what to write."""
+    said = (remedy for pattern, remedy in _NO_ADDRESSES if pattern.search(text))
+    return next(said, "is not a valid e-mail address; write it like name@example.org")

@@ -16,7 +16,7 @@ import msgspec
 from importer import rules
 from importer.attributes import ATTRIBUTES, Attribute, Rule
 from importer.glance import Glance, User
-from importer.header import Header, unguarded
+from importer.header import DELIMITERS, Header, delimiter_name, unguarded
 from importer.model import FileRejected, Notice, Problem
 from importer.parse import Row, Stretch
 from importer.settings import ClientSettings, ReferenceSettings
@@ -130,17 +130,10 @@ class Checker:
                     "Name the column, or remove it.",
                     line=row.line,
                 )
-        surplus = [cell for cell in cells[width:] if cell.strip()]
-        if surplus:
-            detail = f"the row has more fields than the header's {width}; quote a value that holds a delimiter"
-            precise = f"the row has {len(cells)} fields, the header {width}; too many: " + ", ".join(
-                f'"{cell[:80]}"' for cell in surplus[:5]
-            )
-            return Rejected(row.line, cells[:width], (Problem("9003", "", detail, precise),))
+        if surplus := [cell for cell in cells[width:] if cell.strip()]:
+            return Rejected(row.line, cells[:width], (_too_many_fields(len(cells), width, surplus),))
         if len(cells) < width and self._client.short_rows == "refuse":
-            detail = f"the row has fewer fields than the header's {width}; add the missing ones, blank if need be"
-            precise = f"the row has {len(cells)} fields, the header {width}; add the missing ones, blank if need be"
-            return Rejected(row.line, cells, (Problem("9003", "", detail, precise),))
+            return Rejected(row.line, cells, (_too_few_fields(cells, self._header),))
         return (cells + [""] * (width - len(cells)))[:width]
 
     def _value(self, attribute: Attribute, cells: list[str]) -> tuple[str, list[Problem], list[str]]:
@@ -157,12 +150,14 @@ class Checker:
         # A province or a date has one problem, not two: the remedy says how to write it.
         if attribute.rule not in (Rule.PROVINCE, Rule.DATE) and (problem := rules.too_long(attribute, value, limit)):
             problems.append(problem)
-        if not problems:
+        if not cell.problems:
             verdict = self._judges[name](value)
-            if isinstance(verdict, Problem):
-                problems.append(msgspec.structs.replace(verdict, field=name))
-            else:
+            if not isinstance(verdict, Problem):
                 value = verdict
+            elif "value.placeholder" in warnings and name not in (*self._always, *self._client.required):
+                problems.append(Problem(verdict.code, name, "is a word that means nothing; leave the cell blank"))
+            elif verdict.code not in {problem.code for problem in problems}:
+                problems.append(msgspec.structs.replace(verdict, field=name))
         if any(each.value and each.value.upper() != value.upper() for each in found):
             warnings.append("columns.disagree")
         return value, problems, warnings
@@ -171,10 +166,26 @@ class Checker:
         if attribute.rule is Rule.KEY:
             return "", []  # as if it were blank
         is_required = attribute.name in ("login_source", *self._client.required)
-        return CLEARED, [rules.required(attribute.name)] if is_required else []
+        return CLEARED, [rules.required(attribute.name, cleared=True)] if is_required else []
 
     def _blank_where_required(self, user: User) -> list[Problem]:
         return [rules.required(name) for name in self._always if not user[self.columns.index(name)]]
+
+
+def _too_many_fields(fields: int, width: int, surplus: list[str]) -> Problem:
+    detail = f"the row has more fields than the header's {width}; quote a value that holds a delimiter"
+    shown = ", ".join(f'"{cell[:80]}"' for cell in surplus[:5])
+    return Problem("9003", "", detail, f"the row has {fields} fields, the header {width}; too many: {shown}")
+
+
+def _too_few_fields(cells: list[str], header: Header) -> Problem:
+    if len(cells) == 1 and any(delimiter in cells[0] for delimiter in DELIMITERS):
+        remedy = f"separate its values by {delimiter_name(header.delimiter)}, outside quotation marks"
+        return Problem("9003", "", f"the whole row stands in one cell; {remedy}, or delete the row if it is no user")
+    remedy = "add the missing ones, blank if need be, or delete the row if it is no user"
+    fields = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
+    detail = f"the row has fewer fields than the header's {header.width}; {remedy}"
+    return Problem("9003", "", detail, f"the row has {fields}, the header {header.width}; {remedy}")
 
 
 def _letters(index: int) -> str:

@@ -26,6 +26,8 @@ def check(file: Path, config: Config, client_name: str | None, *, as_json: bool)
 
     Exits with 0 when every row would be applied, 1 when anything would fail, 2 when FILE cannot be checked.
     """
+    if not file.is_file():  # a pipe cannot be read twice, a device may never end
+        raise click.BadParameter(f"{file} is no regular file.", param_hint="FILE")
     client = chosen_client(config, client_name)
     database = Path(config.service.database)
     try:

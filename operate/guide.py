@@ -151,7 +151,11 @@ def _answers(client: ClientSettings, config: Config) -> Iterator[Block]:
             "`users.20261122T074205Z.failed.csv`, if any rows could not be recorded: these, with the reasons added.",
         )
     )
-    yield Text("Correct the cells of the failed CSV and upload it as it is: only its rows are dealt with.")
+    yield Text(
+        "Correct the cells of the failed CSV and upload it as it is: only its rows are dealt with. A spreadsheet that "
+        "opens a CSV by a double click drops leading zeros and turns long numbers into 1.2E+05; in Excel open it by "
+        "Data, From Text/CSV, with Text as the type of the columns."
+    )
     yield Text(_mail_sentence(addresses, client, config.mail.reply_to))
 
 
@@ -164,11 +168,12 @@ def _mail_sentence(addresses: Sequence[str], client: ClientSettings, reply_to: s
 
 def _waiting(config: Config) -> Iterator[Block]:
     minutes = max(1, round(config.intake.resume_grace_s / 60))
+    span = "a minute" if minutes == 1 else f"{minutes} minutes"
     yield Heading("If the file stays where it is")
     yield Items(
         (
             "It takes some seconds after the last byte, and as long as your program keeps the file open.",
-            f"A file that looks cut off, or is empty, is kept for {minutes} minutes, to be resumed, and then refused.",
+            f"A file that looks cut off, or is empty, is kept for {span}, to be resumed, and then refused.",
             f"Only names like `{config.intake.pattern}` are taken, and none that begin with a dot or look temporary.",
         )
     )

@@ -118,6 +118,15 @@ def test_the_answer_for_programs(engine: Engine) -> None:
     assert ("header.unknown", 1) == (refused["refusal"]["code"], refused["refusal"]["line"])
 
 
+def test_the_fields_of_the_answer_are_documented(engine: Engine) -> None:
+    """The document names every field of the answer, of its problems and of its warnings."""
+    answer = json.loads(check(engine, f"{HEADER}\nS2,CAS,A,B,b@example.org,".encode()).as_json())
+    refusal = json.loads(check(engine, b"id\n1\n").as_json())["refusal"]
+    text = (Path(__file__).parents[1] / "docs" / "check.md").read_text()
+    names = {*answer, *answer["problems"][0], *answer["warnings"][0], *refusal}
+    assert set() == {name for name in names if f"`{name}`" not in text}
+
+
 def test_progress_is_told_on_the_way(engine: Engine) -> None:
     """Long work tells how far in the file it is."""
     path = engine.folder / "large.csv"

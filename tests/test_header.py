@@ -135,7 +135,7 @@ def test_near_misses_are_answered_with_the_name_meant(engine: Engine, written: s
 def test_nothing_is_proposed_where_nothing_is_near(engine: Engine, written: str) -> None:
     """A column of another kind is refused without a guess."""
     result = engine.file(f"unique_id,login_source,{written}", "S1,OPSCOM,x")
-    assert f'"{written}" is not known. Correct the first line' in result.detail
+    assert f'"{written}" is not known. Correct this line' in result.detail
 
 
 @pytest.mark.parametrize("written", ["Email", "EMAIL", "e-mail", "First Name", "first-name", "last name", "prénom"])
@@ -155,7 +155,7 @@ def test_all_problems_of_a_header_are_in_one_answer(engine: Engine) -> None:
     result = engine.file("UserUUID,First Name,email,email,password,Homeroom,street", "1,2,3,4,5,6,7")
     assert "header.unknown" == result.code
     for part in (
-        '"UserUUID" is not known; did you mean "unique_id"?',
+        '"UserUUID" is not known (did you mean "unique_id"?); ',
         '"First Name" must be written "first_name"',
         '"email" stands twice',
         '"password" holds passwords, and passwords are never imported: remove the column',
@@ -170,7 +170,21 @@ def test_a_repeated_name_is_refused(engine: Engine) -> None:
     """Two columns of one name leave open which counts."""
     result = engine.file(f"{HEADER},city, city", f"{ROW},Hull,Ottawa")
     assert "header.repeated" == result.code
-    assert '"city" stands twice' in result.detail
+    assert '"city" stands twice: remove or rename one of the two. Correct this line' in result.detail
+
+
+def test_a_name_repeated_often_is_told_once(engine: Engine) -> None:
+    """However often a name stands there, the answer names it once, with the number."""
+    detail = engine.file(f"{HEADER},city,city,city,x,x", ROW).detail
+    assert '"city" stands 3 times: remove or rename all but one; "x" stands twice' in detail
+    assert (1, 1) == (detail.count('"city"'), detail.count('"x" is not known'))
+
+
+def test_the_line_to_correct_is_the_one_named(engine: Engine) -> None:
+    """Below blank lines, or `sep=`, the line to correct is not the first."""
+    detail = engine.file("sep=,", "", f"{HEADER},Homeroom", ROW).detail
+    assert detail.startswith("line 3, ")
+    assert "Correct this line and" in detail
 
 
 def test_required_columns(engine: Engine) -> None:
@@ -185,6 +199,26 @@ def test_a_title_above_the_header_is_told_to_be_deleted(engine: Engine) -> None:
     result = engine.file("Active users,,", "Printed 2026-11-22 07:42,,", "", HEADER, ROW)
     assert "header.missing" == result.code
     assert "line 4 looks like the header: delete lines 1-3 and upload the file again" in result.detail
+
+
+@pytest.mark.parametrize(
+    ("title", "header"),
+    [
+        ("email,list,of,today,,", HEADER),
+        ("Active users", HEADER.replace("unique_id", "Unique ID")),
+        (",Name,,Contact,,", HEADER),
+    ],
+    ids=["a known word in it", "misspelt header", "merged cells"],
+)
+def test_a_title_is_told_from_a_header_by_the_id(engine: Engine, title: str, header: str) -> None:
+    """A line without the id's name is a title when one of the next lines has it, spelt as it may be."""
+    assert "line 2 looks like the header: delete line 1 and" in engine.file(title, header, ROW).detail
+
+
+def test_a_whole_line_in_quotation_marks_is_told(engine: Engine) -> None:
+    """A spreadsheet that took each line for one cell quotes the whole line: the answer says so."""
+    detail = engine.file(f'"{HEADER}"', f'"{ROW}"').detail
+    assert "read with quotation marks around the whole line, which make it one name" in detail
 
 
 def test_a_type_line_of_powershell_is_told_to_be_deleted(engine: Engine) -> None:
@@ -240,6 +274,14 @@ def test_a_mapped_name_and_the_possible_name_count_as_two_names_of_one_attribute
     engine.settings(columns={"Courriel": "email"})
     engine.file(f"Courriel,{HEADER}", f"b@example.org,{ROW}", "c@example.org,S2,OPSCOM,Bob,Roy,,b")
     assert {"S1": "ann@example.org", "S2": "c@example.org"} == engine.column("email")
+
+
+@pytest.mark.parametrize("unknown_columns", ["refuse", "ignore"])
+def test_the_spelling_of_mapped_names_counts(engine: Engine, unknown_columns: str) -> None:
+    """A name mapped for the client is answered by its exact spelling, never by something near it, nor ignored."""
+    engine.settings(columns={"Student ID": "unique_id", "Mobile": "phone_cell"}, unknown_columns=unknown_columns)
+    detail = engine.file("Student Id,login_source,mobile", "S1,OPSCOM,555").detail
+    assert '"Student Id" must be written "Student ID"; "mobile" must be written "Mobile"' in detail
 
 
 def test_a_mapping_to_no_attribute_is_told(engine: Engine) -> None:

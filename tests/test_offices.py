@@ -169,3 +169,74 @@ def test_an_export_cut_off_by_a_full_disk(engine: Engine) -> None:
     assert ("upload.incomplete", {}) == (result.code, engine.users())
     assert "line 3: the file ends in the middle of a row" in result.text
     assert "Upload the whole file again" in result.text
+
+
+def test_a_german_excel(engine: Engine) -> None:
+    """Excel in German: `sep=;`, Windows-1252, its own error values, a decimal comma in what was a long number."""
+    text = crlf(
+        "sep=;",
+        "unique_id;login_source;first_name;last_name;email;phone_cell;date_of_birth",
+        "00301;OPSCOM;Jürgen;Groß;juergen@example.org;;2001-05-23",
+        "4,00123E+11;OPSCOM;Käthe;#NV;kaethe@example.org;;23.05.2001",
+        "00303;OPSCOM;Uwe;#BEZUG!;uwe@example.org;+49 30 1234;",
+    )
+    result = engine.settings(fallback_encoding="cp1252").upload(text.encode("cp1252"))
+    assert {4: "9033; 9033; 9033", 5: "9033"} == result.codes
+    assert '"4,00123E+11" was damaged by a spreadsheet' in result.reasons[4]
+    assert {"00301": "Groß"} == engine.column("last_name")
+    assert "'+49 30 1234" == result.failed_rows[1]["phone_cell"]
+
+
+def test_google_sheets(engine: Engine) -> None:
+    """A download of Google Sheets: line feeds, the last line not ended, its own error values, guarded phone numbers."""
+    result = engine.upload(
+        b"unique_id,login_source,first_name,last_name,email,phone_cell\n"
+        b"G1,OPSCOM,Ann,Lee,ann@example.org,+1 613 555 0100\n"
+        b"G2,OPSCOM,Bob,#ERROR!,bob@example.org,+1 613 555 0101\n"
+        b"G3,OPSCOM,Cas,#N/A,cas@example.org,'+1 613 555 0102\n"
+        b"G4,OPSCOM,Dan,Roy,dan@example.org,'+1 613 555 0103"
+    )
+    assert {3: "9033", 4: "9033"} == result.codes
+    assert {"G1": "+1 613 555 0100", "G4": "+1 613 555 0103"} == engine.column("phone_cell")
+    assert ["'+1 613 555 0101", "'+1 613 555 0102"] == [row["phone_cell"] for row in result.failed_rows]
+    assert "file.unterminated" in result.warnings
+
+
+def test_a_directory_with_addresses_of_its_own_network(engine: Engine) -> None:
+    """A directory gives addresses at corp.local: the remedy says what is wrong with them, not how to write one."""
+    result = engine.file(
+        "unique_id,login_source,first_name,last_name,email",
+        "1,OPSCOM,Ann,Lee,alee@corp.local",
+        "2,OPSCOM,Bob,Roy,broy@CORP.LOCAL",
+    )
+    assert "both rows: email is at a domain that no mail reaches from outside" in result.text
+
+
+def test_two_exports_put_together(engine: Engine) -> None:
+    """A second header in the middle of a file is a row that fails; the users on both sides are imported."""
+    header = "unique_id,login_source,first_name,last_name,email"
+    result = engine.file(
+        header, "1,OPSCOM,Ann,Lee,ann@example.org", header, "2,OPSCOM,Bob,Roy,bob@example.org", "Page 1 of 1", ",,,,"
+    )
+    assert (2, {3: "9015; 9033", 5: "9003"}) == (result.tally.created, result.codes)
+    assert "or delete the row if it is no user" in result.reasons[5]
+
+
+def test_a_hand_over_of_names(engine: Engine) -> None:
+    """Marriages and successions: names and addresses that pass from user to user inside one file are taken."""
+    header = "unique_id,login_source,first_name,last_name,email,user_name"
+    engine.file(
+        header,
+        "A,OPSCOM,Ann,Lee,dean@example.org,dean",
+        "B,OPSCOM,Bob,Roy,vice@example.org,vice",
+        "C,OPSCOM,Cas,Roy,c@example.org,c",
+    )
+    result = engine.file(
+        header,
+        "A,OPSCOM,Ann,Lee,a@example.org,a",
+        "B,OPSCOM,Bob,Roy,Dean@example.org,DEAN",
+        "C,OPSCOM,Cas,Roy,vice@example.org,vice",
+        "D,OPSCOM,Dan,Roy,C@example.org,C",
+    )
+    assert (1, 3, {}) == (result.tally.created, result.tally.updated, result.codes)
+    assert {"A": "a", "B": "DEAN", "C": "vice", "D": "C"} == engine.column("user_name")

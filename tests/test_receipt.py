@@ -72,7 +72,7 @@ def test_a_file_that_fails_whole_is_refused_with_its_failed_csv(engine: Engine) 
     """When every row fails nothing was applied: refused, with row codes and a failed CSV, not a file failure."""
     result = engine.rows("S1,CAS,A,B,a@example.org,", "S2,CAS,A,B,b@example.org,")
     assert ("refused", "", 2) == (result.receipt.outcome, result.code, len(result.failed_rows))
-    assert "all 2 rows: login_source is not configured here; write one of: OPSCOM" in result.text
+    assert "both rows: login_source is not configured here; write one of: OPSCOM" in result.text
 
 
 def test_rows_found_unchanged_count_as_applied(engine: Engine) -> None:
@@ -166,7 +166,8 @@ def test_the_result_in_sentences(engine: Engine) -> None:
         "5 rows below the header: 1 created 0 updated 1 unchanged 3 not imported "
         "What is wrong "
         "- 3 rows: date_of_birth is not written YYYY-MM-DD, such as 2001-05-23 (first in line 3, code 9033) "
-        "What to do: open users.20261122T074205Z.failed.csv, which lies in the folder .bak and comes with the mail. "
+        "What to do: open users.20261122T074205Z.failed.csv, which lies in the folder .bak and, if this is a mail, is "
+        "attached. "
         "It holds just the rows that were not imported; its last columns say what is wrong with each. Correct the "
         "cells, save it as CSV UTF-8, and upload that file: its rows are imported, all others stay as they are. "
         "The last four columns may stay in it. "

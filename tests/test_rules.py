@@ -133,6 +133,22 @@ def test_placeholders(engine: Engine, value: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("attribute", ["province", "date_of_birth", "user_type_id"])
+def test_a_refused_placeholder_is_answered_with_a_blank_cell(engine: Engine, attribute: str) -> None:
+    """Where an attribute may be left out, the remedy of a word that means nothing is to leave the cell blank."""
+    assert f"9033 {attribute} is a word that means nothing; leave the cell blank" == judged(engine, attribute, "N/A")[1]
+    assert f"9033 {attribute} is a word that means nothing; leave the cell blank" == judged(engine, attribute, "-")[1]
+
+
+def test_a_required_value_is_not_answered_with_a_blank_cell(engine: Engine) -> None:
+    """Where a value is required, its own remedy stands against a word that means nothing."""
+    assert "9033 email has no @; write it like name@example.org" == judged(engine, "email", "N/A")[1]
+    assert "9015 login_source is not configured here" in judged(engine, "login_source", "none")[1]
+    engine.settings(required=(), login_source="OPSCOM")
+    assert "leave the cell blank" in judged(engine, "email", "N/A")[1]
+    assert "leave the cell blank" in judged(engine, "login_source", "none")[1]
+
+
 def test_a_refused_placeholder_is_no_warning_too(engine: Engine) -> None:
     """Warnings are about rows that were applied: a row that failed says all in its reasons."""
     result = engine.file(",".join(COLUMNS), "S1,OPSCOM,Null,N/A,none")
@@ -158,6 +174,30 @@ def test_lengths(engine: Engine, name: str, limit: int) -> None:
     assert ("é" * limit, "") == judged(engine, name, "é" * limit)
     problem = judged(engine.emptied(), name, "é" * (limit + 1))[1]
     assert f"9030 {name} has {limit + 1} characters, at most {limit} are taken; shorten it" == problem
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "problem"),
+    [
+        ("login_source", "C" * 21, "9015 login_source is not configured here; write one of: OPSCOM"),
+        ("user_type_id", "student " * 3, "9033 user_type_id must be digits only"),
+        ("email", "ann@example.org; " * 7, "9033 email has more than one address"),
+    ],
+)
+def test_a_value_too_long_is_judged_all_the_same(engine: Engine, attribute: str, value: str, problem: str) -> None:
+    """To be told to shorten what will not do when it is short helps nobody: both problems are named."""
+    code, _, reason = problem.partition(" ")
+    told = judged(engine, attribute, value)[1]
+    assert told.startswith(f"9030; {code} {attribute} has {len(value.strip())} characters")
+    assert reason in told
+
+
+def test_an_address_longer_than_any_is_one_problem(engine: Engine) -> None:
+    """No address has more than 254 characters, whatever the client's limit; its length is told once."""
+    value = f"{'a' * 250}@example.org"
+    assert "9030 email has 262 characters, at most 100 are taken; shorten it" == judged(engine, "email", value)[1]
+    engine.settings(limits={"email": 300})
+    assert "9030 email has more than 254 characters, as no address can; correct it" == judged(engine, "email", value)[1]
 
 
 def test_limits_of_a_client(engine: Engine) -> None:
@@ -190,6 +230,16 @@ def test_codes_of_provinces_and_states(engine: Engine, attribute: str, value: st
         ("new york", "NY"),
         ("P.E.I.", "PE"),
         ("Ont.", "ON"),
+        ("B.C.", "BC"),
+        ("d.c.", "DC"),
+        ("C.-B.", "BC"),
+        ("T.-N.-L.", "NL"),
+        ("\u00ce.-P.-\u00c9.", "PE"),
+        ("CA-ON", "ON"),
+        ("us-ny", "NY"),
+        ("Newfoundland & Labrador", "NL"),
+        ("Ile du Prince Edouard", "PE"),
+        ("Armed Forces Europe", "AE"),
     ],
 )
 def test_names_of_provinces_are_answered_with_their_code(engine: Engine, value: str, code: str) -> None:
@@ -203,7 +253,8 @@ def test_other_words_are_no_provinces(engine: Engine, value: str) -> None:
     problem = judged(engine, "province", value)[1]
     assert problem.startswith("9033 province ")
     assert "is no two-letter code of a province, territory or state" in problem
-    assert ";" not in problem
+    assert problem.endswith("; write the code, such as ON")
+    assert 1 == problem.count("9033")
 
 
 # -- dates ---------------------------------------------------------------------------------------------------------
@@ -215,13 +266,16 @@ def test_dates_from_1900_to_today(engine: Engine) -> None:
     for good in ("1900-01-01", "2000-02-29", f"{today}"):
         assert (good, "") == judged(engine, "date_of_birth", good)
     for bad in ("1899-12-31", f"{today + timedelta(days=2)}"):
-        assert "9033 date_of_birth is not between 1900-01-01 and today" == judged(engine, "date_of_birth", bad)[1]
+        assert (
+            "9033 date_of_birth is not between 1900-01-01 and today; correct it"
+            == judged(engine, "date_of_birth", bad)[1]
+        )
 
 
 @pytest.mark.parametrize("value", ["2001-02-29", "2001-13-01", "2001-00-10", "1900-02-29", "0000-01-01"])
 def test_days_that_do_not_exist(engine: Engine, value: str) -> None:
     """A day that no calendar has is told as such."""
-    assert "9033 date_of_birth is a day that does not exist" == judged(engine, "date_of_birth", value)[1]
+    assert "9033 date_of_birth is a day that does not exist; correct it" == judged(engine, "date_of_birth", value)[1]
 
 
 @pytest.mark.parametrize(
@@ -231,6 +285,8 @@ def test_days_that_do_not_exist(engine: Engine, value: str) -> None:
         "4.3.2001",
         "2001/03/04",
         "20010304",
+        "010304",
+        "2001",
         "2001-3-4",
         "04-Mar-2001",
         "2001-03-04 00:00:00",
@@ -263,6 +319,14 @@ def test_login_sources(engine: Engine) -> None:
             "9015 login_source is not configured here; write one of: LDAP, OPSCOM, SAML"
             == judged(engine, "login_source", wrong)[1]
         )
+
+
+def test_many_login_sources(engine: Engine) -> None:
+    """Of many login sources the reason lists twenty, and that there are more."""
+    engine.reference = ReferenceSettings(login_sources=tuple(f"S{n:02}" for n in range(30)))
+    problem = judged(engine, "login_source", "CAS")[1]
+    assert problem.endswith(", S17, S18, ...")
+    assert 19 == problem.count("S") - problem.count("OPSCOM")
 
 
 @pytest.mark.parametrize("attribute", ["user_type_id", "locker_user_type_id"])
@@ -300,11 +364,16 @@ def test_configured_type_ids(engine: Engine, attribute: str, setting: str) -> No
         ("MAILTO:ann@example.org", 'begins with "mailto:"'),
         ("ann.example.org", "has no @"),
         ("ann@example", "is not a valid e-mail address"),
-        ("ann@exam ple.org", "is not a valid e-mail address"),
-        ("ann lee@example.org", "is not a valid e-mail address"),
+        ("<ann@example.org>", "write only what stands between < and >"),
+        ("ann@exam ple.org", "has a blank inside; remove it"),
+        ("ann lee@example.org", "has a blank inside; remove it"),
+        ("ann@example.org,", "ends with a punctuation mark; remove it"),
+        ("ann@example.org;", "ends with a punctuation mark; remove it"),
+        ("alee@corp.local", "is at a domain that no mail reaches from outside"),
+        ("ann@LOCALHOST", "is at a domain that no mail reaches from outside"),
         ("ann..lee@example.org", "is not a valid e-mail address"),
         (".ann@example.org", "is not a valid e-mail address"),
-        ("ann@example.org.", "is not a valid e-mail address"),
+        ("ann@example.org.", "ends with a punctuation mark; remove it"),
         ("ann@-example.org", "is not a valid e-mail address"),
         ("ann@[127.0.0.1]", "is not a valid e-mail address"),
         ("@example.org", "is not a valid e-mail address"),

@@ -59,8 +59,28 @@ def test_too_many_or_too_few_fields(engine: Engine) -> None:
     )
     assert {2: "9003", 3: "9003"} == result.codes
     assert 'the row has 8 fields, the header 6; too many: "ann", "5"' in result.reasons[2]
-    assert "the row has 4 fields, the header 6; add the missing ones, blank if need be" == result.reasons[3]
+    assert (
+        "the row has 4 fields, the header 6; add the missing ones, blank if need be, or delete the row if it is no user"
+    ) == result.reasons[3]
     assert ["S1"] == list(engine.users())  # its id in line 2 took part in nothing
+
+
+def test_a_note_below_the_users_is_answered_as_one_field(engine: Engine) -> None:
+    """A line of text, such as a note at the end, has one field, and may be deleted."""
+    reason = engine.rows("S1,OPSCOM,Ann,Lee,ann@example.org,ann", "Confidential").reasons[3]
+    assert reason.startswith("the row has 1 field, the header 6; ")
+    assert reason.endswith("or delete the row if it is no user")
+
+
+@pytest.mark.parametrize("row", ['"S1,OPSCOM,Ann,Lee,ann@example.org,ann"', "S1;OPSCOM;Ann;Lee;ann@example.org;ann"])
+def test_a_row_in_one_cell_is_told(engine: Engine, row: str) -> None:
+    """A line quoted as a whole, or with another delimiter than the header's, is answered by how to separate it."""
+    result = engine.rows(row)
+    assert {2: "9003"} == result.codes
+    assert (
+        "the whole row stands in one cell; separate its values by a comma, outside quotation marks, "
+        "or delete the row if it is no user"
+    ) == result.reasons[2]
 
 
 def test_a_row_with_too_many_fields_is_cut_in_the_failed_csv(engine: Engine) -> None:
@@ -174,6 +194,7 @@ def test_a_clear_token_cannot_empty_what_is_required(engine: Engine) -> None:
     result = engine.rows("CLEAR,CLEAR,CLEAR,CLEAR,CLEAR,CLEAR", "S1,OPSCOM,Ann,CLEAR,,")
     assert ["9013", "9014", "9016", "9017", "9018"] == sorted(result.codes[2].split("; "))
     assert "9018" == result.codes[3]
+    assert "last_name is required and cannot be emptied; write a value" == result.reasons[3]
 
 
 def test_a_token_is_text_where_it_is_off(engine: Engine) -> None:
