@@ -182,8 +182,14 @@ def test_a_stalled_reader_costs_lines_and_not_the_service(
             told = [json.loads(line) for line in received.splitlines(keepends=True) if line.endswith(b"\n")]
             return sum(line["lines"] for line in told if line["event"] == "log.dropped")
 
-        wait_until(lambda: dropped() >= 1000 - 100 - 70, "the dropped lines to be told")  # a pipe holds 64 KiB
+        assert log.dropped_lines() >= 1000 - 100 - 70  # a pipe holds 64 KiB
+        wait_until(lambda: dropped() >= log.dropped_lines() > 0, "the dropped lines to be told")
         os.close(stdout[0])  # lets the writer go
+
+
+def test_nothing_is_dropped_where_nothing_is_logged() -> None:
+    """Lines are counted while logging is configured."""
+    assert 0 == log.dropped_lines()
 
 
 def test_a_reader_that_never_reads_does_not_hold_the_end(

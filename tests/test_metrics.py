@@ -58,7 +58,12 @@ def source(tmp_path: Path) -> Iterator[Source]:
         installation.change("UPDATE outbox SET state = 'waiting', sent_at = NULL")
         state_dir = str(tmp_path / "state")
         write_status(state_dir, STATUS)
-        yield Source(state_dir=state_dir, database=Path(state_dir, "rosterd.db"), expected_s={"acme": 3600.0})
+        yield Source(
+            state_dir=state_dir,
+            database=Path(state_dir, "rosterd.db"),
+            clients=("acme", "beta"),
+            expected_s={"acme": 3600.0},
+        )
 
 
 def figures(text: bytes) -> dict[tuple[str, Labels], float]:
@@ -86,7 +91,8 @@ def test_figures_of_a_running_daemon(source: Source) -> None:
     assert 1 == figure(found, "uploads_total", client="acme", outcome="refused")
     assert 1 == figure(found, "rows_total", client="acme", outcome="created")
     assert 1 == figure(found, "rows_total", client="acme", outcome="failed")
-    assert 0 < figure(found, "mails", state="waiting")
+    assert 0 < figure(found, "mails", client="acme", state="waiting")
+    assert 0 == figure(found, "mails", client="", state="dead")
     assert 0 == figure(found, "unarchived_files")
     assert 3600 == figure(found, "upload_expected_seconds", client="acme")
     assert 2 == figure(found, "watch_restarts_total")
@@ -95,6 +101,14 @@ def test_figures_of_a_running_daemon(source: Source) -> None:
     assert 1 == figure(found, "files_waiting", client="acme", state="held")
     assert AT.timestamp() == figure(found, "file_waiting_since_timestamp_seconds", client="acme")
     assert 0.25 == figure(found, "sweep_duration_seconds", client="acme")
+
+
+def test_counters_begin_at_zero(source: Source) -> None:
+    """A client that has uploaded nothing has its counters, so that its first refusal is seen as an increase."""
+    found = figures(as_text(source))
+    assert 0 == figure(found, "uploads_total", client="beta", outcome="refused")
+    assert 0 == figure(found, "rows_total", client="beta", outcome="failed")
+    assert 0 == figure(found, "mails", client="beta", state="dead")
 
 
 def test_figures_without_a_daemon(source: Source) -> None:
@@ -107,7 +121,7 @@ def test_figures_without_a_daemon(source: Source) -> None:
 
 def test_figures_without_a_database(tmp_path: Path) -> None:
     """Before the first start there are figures, too."""
-    source = Source(state_dir=str(tmp_path), database=tmp_path / "rosterd.db", expected_s={})
+    source = Source(state_dir=str(tmp_path), database=tmp_path / "rosterd.db", clients=("acme",), expected_s={})
     assert {"rosterd_daemon_running"} == names(as_text(source))
 
 

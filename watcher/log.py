@@ -3,7 +3,7 @@ Set-up of logging: structlog and the libraries' stdlib logging, one line per eve
 
 A log call renders its line and puts it on a bounded queue; one thread writes. A stalled reader, a full disk or a
 closed terminal therefore costs lines, which are counted and told, and never the service. No other module configures
-logging.
+logging. To the journal each line tells its level as well, in the way of sd-daemon(3): "<3>" before the object.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _STDOUT_FD: Final = 1
 _QUEUE_LINES: Final = 10_000  # a few MB: how far a reader can fall behind before lines are dropped
 _FLUSH_S: Final = 2.0  # how long the end waits for a reader that may never read
 _MAX_FRAMES: Final = 20
+_PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # of syslog(3)
 # Their messages name files, tables and system calls; those of other exceptions may quote a cell.
 _TELLING_ERRORS: Final = (OSError, sqlite3.Error)
 
@@ -56,7 +57,7 @@ def configured(settings: LogSettings) -> Iterator[None]:
             writer.render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
-        logger_factory=lambda *_: _LineLogger(writer.put),
+        logger_factory=writer,
         cache_logger_on_first_use=False,
     )
     logging.getLogger().addHandler(bridge)
@@ -71,17 +72,27 @@ def configured(settings: LogSettings) -> Iterator[None]:
         structlog.reset_defaults()
 
 
+def dropped_lines() -> int:
+    """Return how many lines were dropped since logging was configured."""
+    writer = structlog.get_config()["logger_factory"]
+    return writer.dropped_lines if isinstance(writer, _Writer) else 0
+
+
 class _Writer:
-    """The thread that writes lines, and the bounded queue in front of it."""
+    """The thread that writes lines, and the bounded queue in front of it. It makes the loggers that write to it."""
 
     def __init__(self, fd: int, render: Callable[[EventDict], str]) -> None:
         self._fd = fd
         self._render = render
         self._lines: queue.Queue[str | None] = queue.Queue(_QUEUE_LINES)
-        self._dropped = 0
+        self.dropped_lines = 0
+        self._told_lines = 0
         self._counting = threading.Lock()
         # A daemon thread: a reader that never reads must not keep the process from ending.
         self._thread = threading.Thread(target=self._write_all, name="log-writer", daemon=True)
+
+    def __call__(self, *_: object) -> _LineLogger:
+        return _LineLogger(self.put)
 
     def start(self) -> None:
         self._thread.start()
@@ -97,7 +108,7 @@ class _Writer:
         try:
             self._lines.put_nowait(line)
         except queue.Full:
-            self._count_dropped(1)
+            self._count_dropped()
 
     def render(self, _logger: WrappedLogger, _method: str, event: EventDict) -> str:
         """Return an event as the line to write: the last processor of the chain."""
@@ -109,18 +120,18 @@ class _Writer:
                 self._tell_dropped()
                 _write_fully(self._fd, line)
             except OSError:
-                self._count_dropped(1)
+                self._count_dropped()
 
     def _tell_dropped(self) -> None:
-        if count := self._dropped:
+        if count := self.dropped_lines - self._told_lines:
             stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
             event = stamp(None, "", {"event": "log.dropped", "level": "error", "lines": count})
             _write_fully(self._fd, self._render(event))
-            self._count_dropped(-count)
+            self._told_lines += count
 
-    def _count_dropped(self, lines: int) -> None:
+    def _count_dropped(self) -> None:
         with self._counting:
-            self._dropped += lines
+            self.dropped_lines += 1
 
 
 class _LineLogger:
@@ -199,7 +210,23 @@ def _renderer(settings: LogSettings) -> Callable[[EventDict], str]:
     form = settings.format
     if form == "auto":
         form = "console" if os.isatty(_STDOUT_FD) else "json"
-    return _as_text if form == "console" else _as_json
+    if form == "console":
+        return _as_text
+    return _as_journaled_json if _is_journal(_STDOUT_FD) else _as_json
+
+
+def _is_journal(fd: int) -> bool:
+    """Return whether what is written goes to the journal. Source: systemd.exec(5), $JOURNAL_STREAM."""
+    with contextlib.suppress(OSError):  # closed
+        found = os.fstat(fd)
+        return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+    return False
+
+
+def _as_journaled_json(event: EventDict) -> str:
+    """Return an event as the journal takes it: it keeps the level as the PRIORITY and the object as the MESSAGE."""
+    priority = _PRIORITIES.get(event["level"], _PRIORITIES["info"])
+    return f"<{priority}>{_as_json(event)}"
 
 
 def _as_json(event: EventDict) -> str:

@@ -8,6 +8,7 @@ figures survive restarts, and asking cannot disturb the work loop.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import threading
@@ -24,6 +25,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from importer import views
+from importer.model import Outcome
 from watcher.config import Config, MetricsSettings
 from watcher.lock import is_locked
 from watcher.status import ClientStatus, State, Status, read_status
@@ -39,6 +41,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
     state_dir: str
     database: Path
+    clients: tuple[str, ...]
     expected_s: Mapping[str, float]  # client -> how often it should upload; those that are not held to it are left out
 
 
@@ -47,6 +50,7 @@ def source_of(config: Config) -> Source:
     return Source(
         state_dir=config.service.state_dir,
         database=Path(config.service.database),
+        clients=tuple(client.name for client in config.clients),
         expected_s={client.name: client.expected_s for client in config.clients if client.expected_s is not None},
     )
 
@@ -67,8 +71,8 @@ class Figures(Collector):
             if status is not None:
                 yield from _status_figures(status)
         with contextlib.suppress(sqlite3.Error), views.opened(source.database) as conn:
-            yield from _ledger_figures(conn)
-            yield from _mail_figures(conn)
+            yield from _ledger_figures(conn, source.clients)
+            yield from _mail_figures(conn, source.clients)
         expected = [((client,), seconds) for client, seconds in source.expected_s.items()]
         yield _gauge("upload_expected_seconds", "A client should upload at least this often", expected, "client")
 
@@ -167,28 +171,32 @@ def _at(moment: datetime) -> float:
     return moment.timestamp()
 
 
-def _ledger_figures(conn: sqlite3.Connection) -> Iterator[Metric]:
-    totals = views.totals(conn)
-    uploads = [((t.client, t.outcome), t.uploads) for t in totals]
+def _ledger_figures(conn: sqlite3.Connection, clients: Iterable[str]) -> Iterator[Metric]:
+    """Yield what is recorded. Counters begin at 0, else the first refusal of a client would be no increase."""
+    totals = {(t.client, t.outcome): t for t in views.totals(conn)}
+    names = sorted({*clients, *(client for client, _ in totals)})
+    ends = [(name, str(outcome)) for name in names for outcome in Outcome]
+    uploads = [(end, totals[end].uploads if end in totals else 0) for end in ends]
     yield _counter("uploads", "Files dealt with", uploads, "client", "outcome")
-    sizes = [((t.client, t.outcome), t.size_bytes) for t in totals]
+    sizes = [(end, totals[end].size_bytes if end in totals else 0) for end in ends]
     yield _counter("uploaded_bytes", "Bytes of files dealt with", sizes, "client", "outcome")
     # One sample for each client and outcome of rows, whatever became of the files they stood in.
-    rows = {
-        (client, outcome): sum(getattr(t, outcome) for t in totals if t.client == client)
-        for client in sorted({t.client for t in totals})
-        for outcome in _ROW_OUTCOMES
-    }
+    rows = dict.fromkeys(itertools.product(names, _ROW_OUTCOMES), 0)
+    for total, outcome in itertools.product(totals.values(), _ROW_OUTCOMES):
+        rows[total.client, outcome] += getattr(total, outcome)
     yield _counter("rows", "Rows of files dealt with", rows.items(), "client", "outcome")
-    last = [((t.client, t.outcome), _at(t.last_finished_at)) for t in totals]
+    last = [(end, _at(total.last_finished_at)) for end, total in totals.items()]
     yield _gauge("last_upload_timestamp_seconds", "When a file was last dealt with", last, "client", "outcome")
     unarchived = [((), views.count_unarchived(conn))]
     yield _gauge("unarchived_files", "Files recorded that are not known to lie in .bak yet", unarchived)
 
 
-def _mail_figures(conn: sqlite3.Connection) -> Iterator[Metric]:
-    mails = [((state,), views.count_mails(conn, state)) for state in ("waiting", "dead")]
-    yield _gauge("mails", "Mails not sent", mails, "state")
+def _mail_figures(conn: sqlite3.Connection, clients: Iterable[str]) -> Iterator[Metric]:
+    counts = {state: views.mails_by_client(conn, state) for state in ("waiting", "dead")}
+    # Those without a client are for the operator.
+    names = sorted({"", *clients, *(client for found in counts.values() for client in found)})
+    mails = [((name, state), found.get(name, 0)) for state, found in counts.items() for name in names]
+    yield _gauge("mails", "Mails not sent", mails, "client", "state")
     oldest = views.oldest_waiting_mail(conn)
     if oldest is not None:
         told = "When the mail that waits longest was written"
