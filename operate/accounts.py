@@ -98,14 +98,9 @@ def creation(name: str) -> tuple[str, ...]:
     return ("useradd", *options, "--shell", SHELL, "--password", "*", "--comment", "SFTP client of rosterd", name)
 
 
-def disabling(name: str) -> tuple[str, ...]:
-    """Return the command after which nobody can log in, by key or by password."""
-    return ("usermod", "--expiredate", _EXPIRED, name)
-
-
-def enabling(name: str) -> tuple[str, ...]:
-    """Return the command that takes `disabling` back."""
-    return ("usermod", "--expiredate", "", name)
+def switching(name: str, state: LoginState) -> tuple[str, ...]:
+    """Return the command that opens a login, or disables it: then nobody can log in, by key or by password."""
+    return ("usermod", "--expiredate", _EXPIRED if state is LoginState.DISABLED else "", name)
 
 
 def removal(name: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
@@ -25,22 +25,13 @@ from operate.steps import Step
 from operate.tables import print_fields, print_json, print_table
 from watcher.config import Config, ConfigError, load
 from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_CONFIG
-from watcher.options import json_option
+from watcher.options import config_file_option, json_option
 
 _ENDING: Final = ".toml"
 _DISABLED_ENDING: Final = ".toml.disabled"  # read by nobody
 
 _Conflicts = Iterator[str]
 
-_config_option: Final = click.option(
-    "--config",
-    "config_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    default=Path("/etc/rosterd/config.toml"),
-    show_default=True,
-    help="Configuration; clients stand in clients.d beside it.",
-)
 _apply_option: Final = click.option("--apply", is_flag=True, help="Do it, instead of showing what would be done.")
 _name_argument: Final = click.argument("name")
 
@@ -68,23 +59,34 @@ def client() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The client's public keys, one a line.",
 )
-@_config_option
+@click.option("--log-sessions", is_flag=True, help="Let rosterd hear which uploads broke off: a socket in the chroot.")
+@config_file_option
 @_apply_option
-def add(name: str, emails: Sequence[str], key_file: Path | None, config_file: Path, *, apply: bool) -> None:
+def add(
+    name: str, emails: Sequence[str], key_file: Path | None, config_file: Path, *, log_sessions: bool, apply: bool
+) -> None:
     """
     Set up a client: login for SFTP only, folders, settings.
 
     Shows each step; --apply does it. What is there already is left, or set right when it is the client's. Nothing is
     begun when anything is in the way.
     """
-    _refuse(_adding_conflicts(name, emails, config_file, apply=apply))
+    wanted = ClientSettings(
+        name=name,
+        inbox=layout.inbox(name),
+        failed_import_email=tuple(emails),
+        log_socket=layout.LOG_SOCKET if log_sessions else "",
+    )
+    _refuse(_adding_conflicts(wanted, config_file, apply=apply))
+    found = _configured(name, config_file)
     key = [steps.file(Path(layout.keys(name)), key_file.read_text(encoding="utf-8"))] if key_file else []
     _play(
         [
             steps.command(accounts.creation(name), partial(accounts.user_exists, name)),
             *key,
-            *(_folder_step(folder) for folder in layout.folders(name)),
-            *_settings_step(_drop_in(config_file, name), _settings(name, emails)),
+            *(_folder_step(folder) for folder in _folders(found or wanted)),
+            # What is there may have been edited since.
+            *([] if found else [steps.file(_drop_in(config_file, name), _settings(wanted))]),
         ],
         apply=apply,
     )
@@ -96,17 +98,20 @@ def _folder_step(folder: layout.Folder) -> Step:
     return Step(str(folder), partial(layout.is_made, folder), partial(layout.make, folder))
 
 
-def _settings_step(drop_in: Path, settings: str) -> list[Step]:
-    """Return the writing of the drop-in, unless there is one: that may have been edited since."""
-    return [] if drop_in.exists() else [steps.file(drop_in, settings)]
+def _folders(client: ClientSettings) -> tuple[layout.Folder, ...]:
+    return (*layout.folders(client.name), *([layout.log_folder(client.name)] if client.log_socket else []))
 
 
-def _settings(name: str, emails: Sequence[str]) -> str:
+def _settings(client: ClientSettings) -> str:
     """Return the drop-in of a client; strings and lists are written as JSON writes them."""
-    lines = ["[[client]]", f"name = {json.dumps(name)}", f"inbox = {json.dumps(layout.inbox(name))}"]
-    if emails:
-        lines.append(f"failed_import_email = {json.dumps(list(emails))}")
-    return "".join(f"{line}\n" for line in lines)
+    keys = ("name", "inbox", "failed_import_email", "log_socket")
+    given = {key: value for key in keys if (value := getattr(client, key))}
+    return "".join(["[[client]]\n", *(f"{key} = {json.dumps(value)}\n" for key, value in given.items())])
+
+
+def _configured(name: str, config_file: Path) -> ClientSettings | None:
+    """Return the client as it is configured, None when it is not. Raises ConfigError."""
+    return next((client for client in load(config_file).clients if client.name == name), None)
 
 
 def _drop_in(config_file: Path, name: str, ending: str = _ENDING) -> Path:
@@ -116,18 +121,19 @@ def _drop_in(config_file: Path, name: str, ending: str = _ENDING) -> Path:
 # What is in the way
 
 
-def _adding_conflicts(name: str, emails: Sequence[str], config_file: Path, *, apply: bool) -> _Conflicts:
+def _adding_conflicts(wanted: ClientSettings, config_file: Path, *, apply: bool) -> _Conflicts:
+    name = wanted.name
     if not accounts.LOGIN_NAME.fullmatch(name):
         yield f'"{name}" cannot be a login: up to 31 of a-z, 0-9, "-" and "_", a letter first'
         return
     yield from _host_conflicts(apply=apply)
     yield from _login_conflicts(name)
-    for folder in layout.folders(name):
+    for folder in _folders(wanted):
         yield from layout.obstacles(folder)
     if _drop_in(config_file, name, _DISABLED_ENDING).exists():
         yield f"{name} is disabled: rosterd client enable {name}"
     else:
-        yield from _settings_conflicts(name, emails, config_file)
+        yield from _settings_conflicts(wanted, config_file)
 
 
 def _host_conflicts(*, apply: bool) -> _Conflicts:
@@ -156,21 +162,24 @@ def _login_conflicts(name: str) -> _Conflicts:
                 yield f"the home of {name} is {home}; expected {layout.chroot(name)}"
 
 
-def _settings_conflicts(name: str, emails: Sequence[str], config_file: Path) -> _Conflicts:
+def _settings_conflicts(wanted: ClientSettings, config_file: Path) -> _Conflicts:
     """Yield what the configuration would say against the client, or against what there is of it."""
-    drop_in = _drop_in(config_file, name)
+    drop_in = _drop_in(config_file, wanted.name)
     if not drop_in.exists():
-        yield from _problems_with(drop_in.name, _settings(name, emails), config_file)
+        yield from _problems_with(drop_in.name, _settings(wanted), config_file)
         return
     try:
-        found = {each.name: each for each in load(config_file).clients}.get(name)
+        found = _configured(wanted.name, config_file)
     except ConfigError as error:
         yield from error.problems
         return
-    if found is None or found.inbox != layout.inbox(name):
-        yield f"{drop_in}: is not about a client {name} with inbox {layout.inbox(name)}"
-    elif emails and tuple(emails) != found.failed_import_email:
+    if found is None or found.inbox != wanted.inbox:
+        yield f"{drop_in}: is not about a client {wanted.name} with inbox {wanted.inbox}"
+        return
+    if wanted.failed_import_email not in ((), found.failed_import_email):
         yield f"{drop_in}: names other addresses; to change them, edit that file"
+    if wanted.log_socket not in ("", found.log_socket):
+        yield f'{drop_in}: has no log_socket = "{wanted.log_socket}"; add it there, then run this again'
 
 
 def _problems_with(drop_in_name: str, settings: str, config_file: Path) -> _Conflicts:
@@ -231,7 +240,7 @@ def host_keys() -> list[str]:
 
 
 @client.command("list")
-@_config_option
+@config_file_option
 @json_option
 def list_clients(config_file: Path, *, as_json: bool) -> None:
     """List all clients, those that are disabled, too."""
@@ -264,7 +273,7 @@ def _load(config_file: Path) -> Config:
 
 @client.command()
 @_name_argument
-@_config_option
+@config_file_option
 @json_option
 def show(name: str, config_file: Path, *, as_json: bool) -> None:
     """Show one client: login, folders, settings."""
@@ -274,7 +283,8 @@ def show(name: str, config_file: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    wrong = [folder for folder in layout.folders(name) if not layout.is_made(folder)]
+    folders = _folders(found.settings) if found.settings else layout.folders(name)
+    wrong = [folder for folder in folders if not layout.is_made(folder)]
     settings = msgspec.to_builtins(found.settings) if found.settings else {"settings": "disabled"}
     key_file = layout.keys(name)
     print_fields(
@@ -292,34 +302,38 @@ def show(name: str, config_file: Path, *, as_json: bool) -> None:
 
 @client.command()
 @_name_argument
-@_config_option
+@config_file_option
 @_apply_option
 def disable(name: str, config_file: Path, *, apply: bool) -> None:
     """Close a client's login and stop looking into its inbox. All it has stays where it is."""
-    drop_in, disabled = _drop_in(config_file, name), _drop_in(config_file, name, _DISABLED_ENDING)
-    _refuse(_ending_conflicts(name, config_file, apply=apply))
-    _play(
-        [_login_step(accounts.disabling(name), name, LoginState.DISABLED), steps.renaming(drop_in, disabled)],
-        apply=apply,
-    )
+    _switch(name, config_file, LoginState.DISABLED, apply=apply)
     _tell_sessions(name)
 
 
 @client.command()
 @_name_argument
-@_config_option
+@config_file_option
 @_apply_option
 def enable(name: str, config_file: Path, *, apply: bool) -> None:
     """Take back what `disable` did."""
-    drop_in, disabled = _drop_in(config_file, name), _drop_in(config_file, name, _DISABLED_ENDING)
+    _switch(name, config_file, LoginState.OPEN, apply=apply)
+
+
+def _switch(name: str, config_file: Path, wanted: LoginState, *, apply: bool) -> None:
+    """Bring login and drop-in into a state, a client's only."""
     _refuse(_ending_conflicts(name, config_file, apply=apply))
-    _play([_login_step(accounts.enabling(name), name, LoginState.OPEN), steps.renaming(disabled, drop_in)], apply=apply)
+    drop_ins = [_drop_in(config_file, name, ending) for ending in (_ENDING, _DISABLED_ENDING)]
+    before, after = drop_ins if wanted is LoginState.DISABLED else reversed(drop_ins)
+    login = steps.command(
+        accounts.switching(name, wanted), lambda: accounts.login_state(name) in (wanted, LoginState.MISSING)
+    )
+    _play([login, steps.renaming(before, after)], apply=apply)
 
 
 @client.command()
 @_name_argument
 @click.option("--with-files", is_flag=True, help="Delete its folders, too: inbox, archive, results.")
-@_config_option
+@config_file_option
 @_apply_option
 def remove(name: str, config_file: Path, *, with_files: bool, apply: bool) -> None:
     """Remove a client's login, keys and settings. Its folders stay, unless --with-files; so do its recorded users."""
@@ -336,11 +350,6 @@ def remove(name: str, config_file: Path, *, with_files: bool, apply: bool) -> No
         ],
         apply=apply,
     )
-
-
-def _login_step(command: Sequence[str], name: str, wanted: LoginState) -> Step:
-    is_done: Callable[[], bool] = lambda: accounts.login_state(name) in (wanted, LoginState.MISSING)  # noqa: E731
-    return steps.command(command, is_done)
 
 
 def _ending_conflicts(name: str, config_file: Path, *, apply: bool) -> _Conflicts:

@@ -17,22 +17,14 @@ from operate.inboxes import client_findings
 from operate.service import service_findings
 from operate.tables import print_json
 from watcher.config import ConfigError, load
-from watcher.options import json_option
+from watcher.options import config_file_option, json_option
 
 _WORDS: Final = {Level.OK: "OK", Level.WARNING: "warning", Level.FAULT: "fault"}
 _COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
 
 
 @click.command()
-@click.option(
-    "--config",
-    "config_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    default=Path("/etc/rosterd/config.toml"),
-    show_default=True,
-    help="Configuration to look at.",
-)
+@config_file_option
 @json_option
 def doctor(config_file: Path, *, as_json: bool) -> None:
     """

@@ -16,6 +16,7 @@ from importer.settings import ClientSettings
 from operate import accounts, layout, steps
 from operate.accounts import LoginState
 from operate.findings import Finding, Findings, Topic
+from operate.sessions import session_findings
 from watcher.config import Config
 
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -34,6 +35,7 @@ def client_findings(config: Config) -> Findings:
             yield topic.warning("nobody hears of failed imports", "set failed_import_email")
         yield from _inbox(topic, client, _service_uid(config.service.state_dir))
         yield from _login(topic, client, config.intake.resume_grace_s)
+        yield from session_findings(topic, client, _service_uid(config.service.state_dir))
 
 
 def _service_uid(state_dir: str) -> int:

@@ -5,6 +5,7 @@ What a client has on the host: its folders, as sshd and the service need them, a
     /srv/sftp/acme/upload/        rosterd:acme  1770   the inbox: owner and sticky bit keep `.bak` from being renamed
     /srv/sftp/acme/upload/.work/  rosterd:acme  2700   what is made in it belongs to the client's group
     /srv/sftp/acme/upload/.bak/   rosterd:acme  2750   the client reads, and cannot change
+    /srv/sftp/acme/dev/           rosterd:root  0711   only with log_socket: where its sessions find the socket "log"
 
 The set-group-id bits stand in for a right to give files away, which the service does not have.
 """
@@ -25,6 +26,7 @@ SFTP_ROOT: Final = "/srv/sftp"
 KEYS: Final = "/etc/ssh/sftpdrop"
 LOGIN_GROUP: Final = "sftpdrop"
 SERVICE_USER: Final = "rosterd"
+LOG_SOCKET: Final = "dev/log"  # where internal-sftp logs, in the chroot
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -65,6 +67,11 @@ def folders(login: str) -> tuple[Folder, ...]:
         Folder(f"{inbox(login)}/.work", SERVICE_USER, login, 0o2700),
         Folder(f"{inbox(login)}/.bak", SERVICE_USER, login, 0o2750),
     )
+
+
+def log_folder(login: str) -> Folder:
+    """Return the folder of the socket that the sessions of a login log to; the service makes the socket."""
+    return Folder(os.path.dirname(f"{chroot(login)}/{LOG_SOCKET}"), SERVICE_USER, "root", 0o711)
 
 
 def is_made(folder: Folder) -> bool:

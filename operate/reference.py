@@ -74,7 +74,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
-    return f"`{json.dumps(msgspec.to_builtins(value))}`"
+    return "none" if value is None else f"`{json.dumps(msgspec.to_builtins(value))}`"
 
 
 def _sentence(comment: str) -> str:

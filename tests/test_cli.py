@@ -77,6 +77,16 @@ def test_check_of_no_file_is_a_usage_error(rosterd: Rosterd, config: Path) -> No
     assert 2 == rosterd("check", "none.csv", "--config", config).returncode
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_check_of_what_never_ends_is_a_usage_error(
+    rosterd: Rosterd, config: Path, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """`check` neither waits for a pipe nor reads a device: it exits with 2 at once."""
+    make(tmp_path / "users.csv")
+    result = rosterd("check", tmp_path / "users.csv", "--config", config)
+    assert (2, True) == (result.returncode, "is no regular file" in result.stderr)
+
+
 def test_check_with_a_database_that_is_none_cannot_answer(rosterd: Rosterd, config: Path, tmp_path: Path) -> None:
     """`check` exits with 2 when the users to judge against cannot be read."""
     (tmp_path / "state").mkdir()

@@ -92,6 +92,32 @@ def test_adding_again_sets_folders_right(host: Host, acme: SftpUser) -> None:
     assert (0o1770, 0o2750) == (mode(host.path(UPLOAD)), mode(host.path(f"{UPLOAD}/.bak")))
 
 
+def test_sessions_are_heard_by_the_service(host: Host, tmp_path: Path) -> None:
+    """`client add --log-sessions` makes the place of a socket in the chroot, where the service then listens."""
+    shown = host.rosterd("client", "add", "acme", "--log-sessions").stdout
+    assert "install -d -o rosterd -g root -m 0711 /srv/sftp/acme/dev" in shown
+    assert 'log_socket = "dev/log"' in shown
+    user = SftpUser(host, "acme", tmp_path)
+    host.rosterd("client", "add", "acme", "--key", user.public_key, "--log-sessions", "--apply")
+    host.start_service()
+    assert "its sessions are heard at /srv/sftp/acme/dev/log" in host.rosterd("doctor", check=False).stdout
+    assert 0 == user.batch("ls").returncode
+    for line in ("rm /dev/log", "rename /dev/log /upload/log", "put /etc/hostname /dev/x"):
+        assert 0 != user.batch(line).returncode
+
+
+def test_a_socket_that_was_configured_later_gets_its_place(host: Host, acme: SftpUser) -> None:
+    """`client add` of a client whose settings have got a log_socket since makes the folder for it, and only that."""
+    again = ("client", "add", "acme", "--key", str(acme.public_key), "--log-sessions", "--apply")
+    assert "add it there, then run this again" in host.rosterd(*again, check=False).stderr
+    drop_in = host.path("/etc/rosterd/clients.d/acme.toml")
+    drop_in.write_text(drop_in.read_text() + 'log_socket = "dev/log"\n')
+    shown = host.rosterd(*again).stdout
+    assert (1, 0) == (shown.count("install -d"), shown.count("clients.d"))
+    assert 0o711 == mode(host.path("/srv/sftp/acme/dev"))
+    assert "Nothing to do" in host.rosterd(*again).stdout
+
+
 def test_the_client_gets_its_answers(host: Host, acme: SftpUser, tmp_path: Path) -> None:
     """With the service's own user and rights, an upload is imported and the client reads what failed, by SFTP."""
     host.start_service()

@@ -135,6 +135,12 @@ FAULTS = {
         "client acme",
         "cannot log in",
     ),
+    "sessions unheard": Fault(
+        *edited("/etc/rosterd/clients.d/acme.toml", '$ a log_socket = "dev/log"'),
+        "warning",
+        "client acme",
+        "its sessions are not heard",
+    ),
     "no snippet": Fault(f"mv {SSHD} /srv/x", f"mv /srv/x {SSHD}", "fault", "client acme", "shuts acme into none"),
     "sshd broken": Fault(*edited(SSHD, "s/PermitTTY/PermitTea/"), "fault", "client acme", "cannot be read"),
     "a shell": Fault(*edited(SSHD, "s/internal-sftp/bash/"), "fault", "client acme", "expected internal-sftp"),

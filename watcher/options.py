@@ -50,6 +50,16 @@ config_option: Final = click.option(
     callback=_loaded,
     help=f"Configuration; by default {_INSTALLED_CONFIG}, or the built-in one when that is missing.",
 )
+# Gives the command its `config_file`: for what has to look at a configuration that may be wrong, or change it.
+config_file_option: Final = click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=_INSTALLED_CONFIG,
+    show_default=True,
+    help="Configuration; clients stand in clients.d beside it.",
+)
 client_option: Final = click.option(
     "--client", "client_name", metavar="NAME", help="Whose file it is; needed if there are several clients."
 )
