@@ -32,11 +32,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     claim_id: str
     client: str
     file: str
+    code: str  # why the whole file was refused, else ""
     archive: bytes  # name in `.bak`
-    sha256: str  # "" for a file too large to be read
+    sha256: str  # of the archive; "" for a file too large to be read
     size_bytes: int
     failed: int
+    finished_at: str
     is_archived: bool
+    is_purged: bool
 
     @property
     def answers(self) -> tuple[bytes, ...]:
@@ -50,23 +53,25 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 def records(conn: sqlite3.Connection) -> list[Record]:
     """Return the whole ledger, oldest first."""
+    return _records(conn, "true")
+
+
+def find(conn: sqlite3.Connection, client: str, id_: str) -> Record | None:
+    """Return what the ledger says about one import of a client."""
+    found = _records(conn, "client = ? AND CAST(id AS TEXT) = ?", client, id_)
+    return found[0] if found else None
+
+
+def _records(conn: sqlite3.Connection, where: str, *values: str) -> list[Record]:
     rows = conn.execute(
-        """SELECT id, claim_id, client, file, archive, sha256, size_bytes, failed, archived_at IS NOT NULL
-           FROM imports ORDER BY id"""
+        f"""SELECT id, claim_id, client, file, code, archive, coalesce(rewritten_sha256, sha256),
+              coalesce(rewritten_bytes, size_bytes), failed, finished_at, archived_at IS NOT NULL,
+              purged_at IS NOT NULL
+            FROM imports WHERE {where} ORDER BY id""",
+        values,
     )
     return [
-        Record(
-            id=row[0],
-            claim_id=row[1],
-            client=row[2],
-            file=row[3],
-            archive=row[4],
-            sha256=row[5],
-            size_bytes=row[6],
-            failed=row[7],
-            is_archived=bool(row[8]),
-        )
-        for row in rows
+        msgspec.convert(dict(zip(Record.__struct_fields__, row, strict=True)), Record, strict=False) for row in rows
     ]
 
 
@@ -89,7 +94,7 @@ _LEDGER_CHECKS: Final = {
         "Imports {1} say that the same file in .bak is theirs.",
     ),
     "ledger.silent": (
-        """SELECT client, id, file FROM imports WHERE (failed > 0 OR outcome = 'refused')
+        """SELECT client, id, file FROM imports WHERE (failed > 0 OR outcome = 'refused') AND purged_at IS NULL
            AND NOT EXISTS (SELECT 1 FROM import_problems WHERE import_id = imports.id)""",
         "Import {1} ({2}) failed, and no problem of it is recorded.",
     ),

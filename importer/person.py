@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import email
+import re
 import sqlite3
+import unicodedata
 from collections.abc import Iterator
 from email import policy
+from email.message import EmailMessage
+from typing import Final
 
 import msgspec
 
+from importer.attributes import ATTRIBUTES
+from importer.header import unguarded
+from importer.rules import clean
 from importer.store import Store
+
+_QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"')  # all cells of a failed CSV are
+_REMOVED: Final = "The line was taken for a header; what stood in it was removed with a person."
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,9 +31,10 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
 
 def erase(store: Store, client: str, unique_id: str) -> Erased:
     """
-    Remove a person from users and from the outbox, overwriting what the disk holds of them.
+    Remove a person from users, problems and the outbox, overwriting what the disk holds of them.
 
-    The ledger and its problems name nobody: problems hold line numbers and never a cell.
+    Problems hold line numbers and no cell, but for a row that stood where a header belongs: the answer quotes it. The
+    ledger names nobody.
     """
     store.conn.execute("PRAGMA secure_delete = ON").fetchall()
     with store.transaction():
@@ -34,21 +45,50 @@ def erase(store: Store, client: str, unique_id: str) -> Erased:
                 " WHERE id = ?",
                 (id_,),
             )
+        for id_ in problems_about(store.conn, client, unique_id):
+            store.conn.execute("UPDATE import_problems SET detail = ? WHERE import_id = ?", (_REMOVED, id_))
         users = store.conn.execute("DELETE FROM users WHERE client = ? AND unique_id = ?", (client, unique_id)).rowcount
     # The write-ahead log has the old pages until it is folded in and cut; a reader may keep that for later.
     store.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return Erased(users=users, mails=len(mails))
 
 
+def problems_about(conn: sqlite3.Connection, client: str, unique_id: str) -> list[int]:
+    """Return the ids of the refused imports whose header was this person's row."""
+    rows = conn.execute(
+        """SELECT imports.id, detail FROM imports JOIN import_problems ON import_id = imports.id
+           WHERE client = ? AND imports.code LIKE 'header.%'""",
+        (client,),
+    )
+    return [id_ for id_, detail in rows if f'"{unique_id}"' in detail]
+
+
 def mails_about(conn: sqlite3.Connection, client: str, unique_id: str) -> list[int]:
-    """Return the ids of the mails whose attached rows have this cell."""
-    cell = '"' + unique_id.replace('"', '""') + '"'  # all cells of a failed CSV are quoted
+    """Return the ids of the mails that have a row of this person."""
     rows = conn.execute("SELECT id, body FROM outbox WHERE client = ? AND length(body) > 0", (client,))
-    return [id_ for id_, body in rows if any(cell in text for text in _attached(body))]
+    return [id_ for id_, body in rows if is_about(body, unique_id)]
 
 
-def _attached(body: bytes) -> Iterator[str]:
+def is_about(body: bytes, unique_id: str) -> bool:
+    """Tell whether a mail of ours has a row of this person attached, or quotes it as a header."""
     message = email.message_from_bytes(body, policy=policy.default)
+    text = message.get_body(("plain",))
+    if text is not None and f'"{unique_id}"' in text.get_content():
+        return True
+    return any(_has_cell(attached, unique_id) for attached in _attached(message))
+
+
+def _has_cell(text: str, unique_id: str) -> bool:
+    text = unicodedata.normalize("NFC", text)
+    if unique_id.replace('"', '""') not in text:
+        return False
+    cells = (found[1].replace('""', '"') for found in _QUOTED.finditer(text))
+    return any(
+        clean(ATTRIBUTES["unique_id"], unguarded(cell)).value == unique_id for cell in cells if unique_id in cell
+    )
+
+
+def _attached(message: EmailMessage) -> Iterator[str]:
     for part in message.iter_attachments():
         content = part.get_payload(decode=True)
         if isinstance(content, bytes):

@@ -12,6 +12,7 @@ Seconds = Annotated[float, Meta(gt=0)]
 _SPAN_UNITS_S = {"min": 60, "h": 3600, "d": 86400}
 
 Count = Annotated[int, Meta(gt=0)]
+Days = Annotated[int, Meta(ge=0, le=36_500)]
 
 
 class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,6 +23,12 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_cell_chars: Count = 1 << 16
     max_columns: Count = 256
     max_rows: Count = 5_000_000
+
+
+class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[retention]: how long uploads, answers, problems and mail are kept. The ledger names nobody and stays."""
+
+    days: Days = 90  # 0: for ever
 
 
 class ReferenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,7 +49,9 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     log_socket: str = ""  # where internal-sftp logs, relative to the folder above the inbox; "": not listened to
     failed_import_email: tuple[Text, ...] = ()
     receipts: bool = False  # mail clean runs too
+    retention_days: Days | None = None  # in place of [retention] days
     expect_every: Annotated[str, Meta(pattern=r"\A([1-9][0-9]*(min|h|d))?\Z")] = ""  # "26h": late when none came
+    late_mail: tuple[Literal["operator", "client"], ...] = ()  # who is mailed when none came
     columns: dict[str, str] = {}  # their header name -> attribute, or "" to ignore the column
     unknown_columns: Literal["refuse", "ignore"] = "refuse"
     fallback_encoding: str = ""  # "": none, a file that is not UTF-8 is refused

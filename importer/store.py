@@ -96,6 +96,25 @@ def m001_first(db: Database) -> None:
         db.execute(statement)
 
 
+# What was purged, and by which clock; the content that an archive has since a person was taken out of it.
+_RETENTION_SCHEMA: Final = """
+ALTER TABLE imports ADD COLUMN purged_at TEXT;
+ALTER TABLE imports ADD COLUMN rewritten_sha256 TEXT;
+ALTER TABLE imports ADD COLUMN rewritten_bytes INTEGER;
+CREATE INDEX imports_unpurged ON imports (client, finished_at) WHERE purged_at IS NULL AND archived_at IS NOT NULL;
+
+CREATE TABLE retention (passed_at TEXT NOT NULL) STRICT;
+INSERT INTO retention VALUES (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
+"""
+
+
+@migrations()
+def m002_retention(db: Database) -> None:
+    """Let imports be purged and archives be rewritten."""
+    for statement in _statements(_RETENTION_SCHEMA):
+        db.execute(statement)
+
+
 def _statements(script: str) -> list[str]:
     return [statement for part in script.split(";\n") if (statement := part.strip())]
 

@@ -55,6 +55,7 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     claimed_at: datetime
     finished_at: datetime
     archived_at: datetime | None
+    purged_at: datetime | None  # when file, answers and problems were removed
 
 
 class Mail(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +150,14 @@ def last_import(conn: sqlite3.Connection, client: str) -> Import | None:
     return found[0] if found else None
 
 
+def last_upload_at(conn: sqlite3.Connection, client: str) -> datetime | None:
+    """Return when a file of a client was last dealt with, None when there never was one."""
+    row = conn.execute(
+        "SELECT finished_at FROM imports WHERE client = ? ORDER BY id DESC LIMIT 1", (client,)
+    ).fetchone()
+    return datetime.fromisoformat(row[0]) if row else None
+
+
 def count_unarchived(conn: sqlite3.Connection) -> int:
     """Return how many files are recorded and not known to lie in `.bak` yet."""
     return _count(conn, "SELECT count(*) FROM imports WHERE archived_at IS NULL")
@@ -207,6 +216,18 @@ def find_mail(conn: sqlite3.Connection, id_: int) -> tuple[Mail, bytes] | None:
 def mails_of(conn: sqlite3.Connection, claim_id: str) -> list[Mail]:
     """Return the mails about one file."""
     return _rows(conn, Mail, "FROM outbox WHERE claim_id = :claim_id ORDER BY id", {"claim_id": claim_id})
+
+
+def knows_mail(conn: sqlite3.Connection, message_id: str) -> bool:
+    """Return whether this mail was ever put into the outbox."""
+    return bool(_count(conn, "SELECT count(*) FROM outbox WHERE message_id = ?", message_id))
+
+
+def mails_by_client(conn: sqlite3.Connection, state: str) -> dict[str, int]:
+    """Return how many mails are in a state, by client; "" stands for the operator."""
+    return dict(
+        conn.execute("SELECT client, count(*) FROM outbox WHERE state = ? GROUP BY client", (state,)).fetchall()
+    )
 
 
 def count_mails(conn: sqlite3.Connection, state: str) -> int:

@@ -12,10 +12,12 @@ import click
 
 from importer.store import Store, StoreUnusable
 from operate.reading import cannot_answer
+from watcher.archives import archive_orders
 from watcher.config import Config
 from watcher.control import Answer, NoAnswer, NotRunning, Order, ask, carry_out
 from watcher.exits import EXIT_RUNNING_ALREADY
 from watcher.lock import RunningAlready, locked
+from watcher.log import configured
 from watcher.orders import store_orders
 
 EXIT_NOT_DONE: Final = 1
@@ -48,10 +50,11 @@ def _done_here(config: Config, order: Order) -> Answer:
         cannot_answer(f"{database}: there is none yet; the service makes it at its first start")
     try:
         with locked(config.service.state_dir), contextlib.closing(Store.open(database)) as store:
-            handlers = store_orders(store)
+            handlers = {**store_orders(store), **archive_orders(store, lambda: config)}
             if order.do not in handlers:
                 return Answer(done=False, text="the service does not run, and only it knows which files are held")
-            return carry_out(handlers, order)
+            with configured(config.log):
+                return carry_out(handlers, order)
     except RunningAlready:
         click.echo("the service is at work and does not listen; try again in a moment", err=True)
         sys.exit(EXIT_RUNNING_ALREADY)

@@ -67,6 +67,8 @@ def replay(config: Config, id_: str) -> None:
         entry = views.find_import(conn, id_)
         if entry is None:
             cannot_answer(f"no import {id_}; `rosterd imports` lists them")
+        if entry.purged_at is not None:
+            cannot_answer(f"import {id_}: its file was purged on {entry.purged_at:%Y-%m-%d}")
         archive = views.archive_name(conn, entry.id)
     client = chosen_client(config, entry.client)
     name = _STAMP.sub(b".csv", archive)

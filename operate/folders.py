@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import mmap
 import os
 import re
 import stat
 from collections.abc import Iterator
-from typing import Final
+from typing import BinaryIO, Final
 
 from watcher.spool import BAK, WORK
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CHUNK_BYTES: Final = 1 << 20
+_OVERLAP_BYTES: Final = 4096  # longer than anything that is looked for
 
 
 class Folders:
-    """`.bak` and `.work` of one inbox; one that is missing is empty."""
+    """An inbox with its `.bak` and `.work`; one of these that is missing is empty."""
 
-    def __init__(self, bak_fd: int | None, work_fd: int | None) -> None:
+    def __init__(self, inbox_fd: int, bak_fd: int | None, work_fd: int | None) -> None:
+        self._inbox_fd = inbox_fd
         self._bak_fd = bak_fd
         self._work_fd = work_fd
 
@@ -40,11 +41,17 @@ class Folders:
 
     def contains(self, name: bytes, pattern: re.Pattern[bytes]) -> bool:
         """Return whether the pattern is found in a file in `.bak`. Raises OSError."""
-        if not self.size(name):
-            return False
-        fd = os.open(name, _FILE, dir_fd=self._bak_fd)
-        with open(fd, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return pattern.search(content) is not None
+        return self._bak_fd is not None and _contains(self._bak_fd, name, pattern)
+
+    def unfinished(self, pattern: re.Pattern[bytes]) -> Iterator[bytes]:
+        """Yield the files in the inbox and in claim folders in which the pattern is found. Raises OSError."""
+        yield from (name for name in sorted(_names(self._inbox_fd)) if _contains(self._inbox_fd, name, pattern))
+        for claim in sorted(self.claims()):
+            with contextlib.ExitStack() as handles, contextlib.suppress(NotADirectoryError):
+                claim_fd = _opened_below(handles, self._work_fd, claim)
+                for name in sorted(_names(claim_fd)):
+                    if claim_fd is not None and _contains(claim_fd, name, pattern):
+                        yield b"/".join((WORK, claim, name))
 
     def sha256(self, name: bytes) -> str:
         """Return the hash of a file in `.bak`. Raises OSError."""
@@ -61,12 +68,12 @@ def opened(inbox: str) -> Iterator[Folders]:
     with contextlib.ExitStack() as handles:
         inbox_fd = os.open(inbox, _FOLDER)
         handles.callback(os.close, inbox_fd)
-        yield Folders(_opened_below(handles, inbox_fd, BAK), _opened_below(handles, inbox_fd, WORK))
+        yield Folders(inbox_fd, _opened_below(handles, inbox_fd, BAK), _opened_below(handles, inbox_fd, WORK))
 
 
-def _opened_below(handles: contextlib.ExitStack, inbox_fd: int, name: bytes) -> int | None:
+def _opened_below(handles: contextlib.ExitStack, folder_fd: int | None, name: bytes) -> int | None:
     try:
-        fd = os.open(name, _FOLDER, dir_fd=inbox_fd)
+        fd = os.open(name, _FOLDER, dir_fd=folder_fd)
     except FileNotFoundError:
         return None
     handles.callback(os.close, fd)
@@ -75,3 +82,26 @@ def _opened_below(handles: contextlib.ExitStack, inbox_fd: int, name: bytes) -> 
 
 def _names(fd: int | None) -> set[bytes]:
     return set() if fd is None else {os.fsencode(name) for name in os.listdir(fd)}
+
+
+def _contains(folder_fd: int, name: bytes, pattern: re.Pattern[bytes]) -> bool:
+    """Return whether the pattern is found in a file; what is none, or gone meanwhile, has nothing. Raises OSError."""
+    try:
+        if not stat.S_ISREG(os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_mode):
+            return False
+        with open(os.open(name, _FILE, dir_fd=folder_fd), "rb") as file:
+            return _holds(file, pattern)
+    except FileNotFoundError:
+        return False
+
+
+def _holds(file: BinaryIO, pattern: re.Pattern[bytes]) -> bool:
+    """Search a file piece by piece: one in an inbox may shrink meanwhile, which a memory map would not survive."""
+    text, start = file.read(_CHUNK_BYTES), 0
+    while text:
+        more = file.read(_CHUNK_BYTES)
+        # What ends a piece may go on in the next one.
+        if any(found.end() < len(text) or not more for found in pattern.finditer(text, start)):
+            return True
+        text, start = (text[-_OVERLAP_BYTES:] + more, 1) if more else (b"", 0)
+    return False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import click
@@ -15,9 +17,9 @@ from importer import audit, person, views
 from importer.model import printable
 from importer.settings import ClientSettings
 from operate.change import EXIT_NOT_DONE, carried_out
-from operate.folders import opened
+from operate.folders import Folders, opened
 from operate.reading import cannot_answer, database
-from operate.tables import print_json
+from operate.tables import counted, print_json
 from watcher.config import Config
 from watcher.control import Order
 from watcher.options import chosen_client, client_option, config_option
@@ -29,8 +31,20 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     """All that is kept about one person."""
 
     user: dict[str, str | int | None] | None  # None: not recorded (any more)
+    problems: list[int]  # imports that were refused for a header which was the person's row
     mails: list[int]  # whose attached rows have the unique id
-    archives: list[str]  # in `.bak`: uploads and failed rows in which it stands
+    delivered: list[str]  # such mails in the Maildir: whoever reads it deletes them
+    archives: list[str]  # in `.bak`: uploads and answers in which it stands
+    unread: list[str]  # in `.bak`, in no form that can be searched, such as a workbook
+    waiting: list[str]  # in the inbox and on the way to `.bak`: they will be imported
+
+
+class _Places(msgspec.Struct, frozen=True):
+    """Files in the folders of a client in which a person stands, or may stand."""
+
+    archives: dict[str, int]  # with their imports
+    unread: list[str]
+    waiting: list[str]
 
 
 @click.command()
@@ -46,54 +60,111 @@ def export(config: Config, unique_id: str, client_name: str | None) -> None:
     """
     client = chosen_client(config, client_name)
     with database(config) as conn:
-        print_json(_person(conn, client, unique_id))
+        places = _places(conn, client, unique_id)
+        found = Person(
+            user=views.find_user(conn, client.name, unique_id),
+            problems=person.problems_about(conn, client.name, unique_id),
+            mails=person.mails_about(conn, client.name, unique_id),
+            delivered=_delivered(Path(config.mail.maildir), unique_id),
+            archives=sorted(places.archives),
+            unread=places.unread,
+            waiting=places.waiting,
+        )
+    print_json(found)
 
 
 @click.command()
 @click.argument("unique_id")
 @client_option
-@click.confirmation_option(prompt="Remove this person for good?", help="Do not ask.")
+@click.option("--rewrite-archives", is_flag=True, help="Take their rows out of the archives, too.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @config_option
-def erase(config: Config, unique_id: str, client_name: str | None) -> None:
+def erase(config: Config, unique_id: str, client_name: str | None, *, rewrite_archives: bool, yes: bool) -> None:
     """
     Remove one person for good, and name the archives that still hold them.
 
-    Removed are the recorded user and the mails with their row. Archives stay as they are, and so does mail that was
-    delivered, into the Maildir as well. The next upload that has the person records them anew: the client has to take
-    them out first.
+    Removed are the recorded user, the mails with their row, and what an answer quotes of it. With --rewrite-archives
+    their rows are taken out of uploads and failed CSVs; all other bytes stay. Mail that was delivered stays, in the
+    Maildir as well. The next upload that has the person records them anew: the client has to take them out first.
     """
     client = chosen_client(config, client_name)
-    answer = carried_out(config, Order(do="person.erase", client=client.name, unique_id=unique_id))
-    click.echo(answer.text, err=not answer.done)
-    if not answer.done:
-        sys.exit(EXIT_NOT_DONE)
     with database(config) as conn:
-        archives = _person(conn, client, unique_id).archives
-    for archive in archives:
+        named = _places(conn, client, unique_id).archives if rewrite_archives else {}
+    if not yes:
+        _ask(client, named)
+    orders = [Order(do="person.erase", client=client.name, unique_id=unique_id)]
+    orders += [
+        Order(do="archive.rewrite", client=client.name, id=str(id_), unique_id=unique_id)
+        for id_ in sorted(set(named.values()))
+    ]
+    answers = [carried_out(config, order) for order in orders]
+    for answer in answers:
+        click.echo(answer.text, err=not answer.done)
+    _tell_what_is_left(config, client, unique_id)
+    # After an erasure that was cut off nobody is recorded any more, and the archives still have to be rewritten.
+    if not all(answer.done for answer in answers[1:] or answers):
+        sys.exit(EXIT_NOT_DONE)
+
+
+def _ask(client: ClientSettings, archives: dict[str, int]) -> None:
+    for archive in sorted(archives):
+        click.echo(f"to be rewritten without their rows: {client.inbox}/.bak/{archive}")
+    if archives:
+        imports = counted(len(set(archives.values())), "import", "imports")
+        click.echo(f"The files of {imports} will not be as uploaded any more. What is no table is removed as a whole.")
+    click.confirm("Remove this person for good?", abort=True)
+
+
+def _tell_what_is_left(config: Config, client: ClientSettings, unique_id: str) -> None:
+    with database(config) as conn:
+        places = _places(conn, client, unique_id)
+    for archive in sorted(places.archives):
         click.echo(f"may still hold the person: {client.inbox}/.bak/{archive}")
+    for archive in places.unread:
+        click.echo(f"cannot be searched: {client.inbox}/.bak/{archive}")
+    for upload in places.waiting:
+        click.echo(f"will record the person anew: {client.inbox}/{upload}")
+    for mail in _delivered(Path(config.mail.maildir), unique_id):
+        click.echo(f"was delivered, delete it there: {mail}")
 
 
-def _person(conn: sqlite3.Connection, client: ClientSettings, unique_id: str) -> Person:
-    try:
-        archives = sorted(_archives(conn, client, unique_id))
-    except OSError as error:
-        cannot_answer(f"{client.inbox}: its archives cannot be read: {error.strerror}")
-    return Person(
-        user=views.find_user(conn, client.name, unique_id),
-        mails=person.mails_about(conn, client.name, unique_id),
-        archives=archives,
-    )
-
-
-def _archives(conn: sqlite3.Connection, client: ClientSettings, unique_id: str) -> Iterator[str]:
-    """Yield the uploads and failed CSVs in which the id stands as a word of its own."""
+def _places(conn: sqlite3.Connection, client: ClientSettings, unique_id: str) -> _Places:
     word = _word(unique_id)
-    with opened(client.inbox) as folders:
-        present = folders.archived()
-        for record in audit.records(conn):
-            if record.client == client.name:
-                names = present & {record.archive, *record.answers}
-                yield from (printable(name) for name in names if folders.contains(name, word))
+    records = [record for record in audit.records(conn) if record.client == client.name]
+    try:
+        with opened(client.inbox) as folders:
+            present = folders.archived()
+            return _Places(
+                archives=dict(_archives(records, folders, word)),
+                unread=[printable(each.archive) for each in records if _is_unread(each) and each.archive in present],
+                waiting=[printable(name) for name in folders.unfinished(word)],
+            )
+    except OSError as error:
+        cannot_answer(f"{client.inbox}: its files cannot be read: {error.strerror}")
+
+
+def _archives(records: list[audit.Record], folders: Folders, word: re.Pattern[bytes]) -> Iterator[tuple[str, int]]:
+    """Yield the uploads and answers in which the id stands as a word of its own, with their imports."""
+    present = folders.archived()
+    for record in records:
+        names = present & {record.archive, *record.answers}
+        yield from ((printable(name), record.id) for name in names if folders.contains(name, word))
+
+
+def _is_unread(record: audit.Record) -> bool:
+    return record.code == "file.not_csv"
+
+
+def _delivered(maildir: Path, unique_id: str) -> list[str]:
+    """Return the paths of the mails in the Maildir that have a row of this person."""
+    paths = sorted(path for folder in ("new", "cur") for path in (maildir / folder).glob("*"))
+    return [str(path) for path in paths if person.is_about(_content(path), unique_id)]
+
+
+def _content(path: Path) -> bytes:
+    with contextlib.suppress(FileNotFoundError):  # its reader has just moved or deleted it
+        return path.read_bytes()
+    return b""
 
 
 def _word(unique_id: str) -> re.Pattern[bytes]:

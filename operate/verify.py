@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import click
 import msgspec
 
-from importer import audit
+from importer import audit, retention
 from importer.audit import Finding, Record
+from importer.ledger import stamp
 from importer.model import printable
 from importer.settings import ClientSettings
 from operate.folders import Folders, opened
@@ -84,28 +85,37 @@ def _look(config: Config, *, is_running: bool, quick: bool) -> tuple[int, list[F
         ledger = audit.records(conn)
     for client in config.clients:
         own = [record for record in ledger if record.client == client.name]
-        findings += _client_findings(client, own, is_running=is_running, quick=quick)
+        kept_since = _kept_since(config, client)
+        findings += _client_findings(client, own, kept_since=kept_since, is_running=is_running, quick=quick)
     findings += _left_unchecked(ledger, {client.name for client in config.clients})
     return len(ledger), findings
 
 
+def _kept_since(config: Config, client: ClientSettings) -> str:
+    """Return since when all archives of a client have to be there; "" stands for ever."""
+    days = retention.days_of(client, config.retention)
+    return stamp(datetime.now(UTC) - timedelta(days=days)) if days else ""
+
+
 def _client_findings(
-    client: ClientSettings, ledger: list[Record], *, is_running: bool, quick: bool
+    client: ClientSettings, ledger: list[Record], *, kept_since: str, is_running: bool, quick: bool
 ) -> Iterator[Finding]:
     try:
         with opened(client.inbox) as folders:
-            yield from _folder_findings(client.name, ledger, folders, is_running=is_running, quick=quick)
+            yield from _folder_findings(
+                client.name, ledger, folders, kept_since=kept_since, is_running=is_running, quick=quick
+            )
     except OSError as error:
         text = f"The folders of {client.inbox} cannot be checked: {error.strerror}."
         yield Finding(check="inbox.unusable", client=client.name, text=text)
 
 
 def _folder_findings(
-    client: str, ledger: list[Record], folders: Folders, *, is_running: bool, quick: bool
+    client: str, ledger: list[Record], folders: Folders, *, kept_since: str, is_running: bool, quick: bool
 ) -> Iterator[Finding]:
     archived, claims = folders.archived(), folders.claims()
     for record in ledger:
-        yield from _record_findings(record, folders, archived, claims, quick=quick)
+        yield from _record_findings(record, folders, archived, claims, kept_since=kept_since, quick=quick)
     known = {name for record in ledger for name in (record.archive, *record.answers)}
     unknown = archived - known
     # Beside an archive may lie what vouched for it, "users.20261122T074205Z.csv.sha256".
@@ -119,11 +129,15 @@ def _folder_findings(
 
 
 def _record_findings(
-    record: Record, folders: Folders, archived: set[bytes], claims: set[bytes], *, quick: bool
+    record: Record, folders: Folders, archived: set[bytes], claims: set[bytes], *, kept_since: str, quick: bool
 ) -> Iterator[Finding]:
     """Yield what is wrong with the files of one import."""
     name = printable(record.archive)
-    if record.archive in archived:
+    if record.is_purged:
+        for left in sorted(archived & {record.archive, *record.answers}):
+            text = f"{record}: was purged, and {printable(left)} lies in .bak again. Remove it."
+            yield Finding(check="archive.returned", client=record.client, text=text, is_grave=False)
+    elif record.archive in archived:
         yield from _archive_findings(record, folders, quick=quick)
         for answer in record.answers:
             if answer not in archived:
@@ -132,6 +146,9 @@ def _record_findings(
     elif record.claim_id.encode() in claims:
         text = f"{record}: recorded, and its file is still in .work. The daemon moves it at its next start or sweep."
         yield Finding(check="archive.pending", client=record.client, text=text, is_grave=False)
+    elif record.finished_at < kept_since:
+        text = f"{record}: its file is gone, was old enough for it, and is not marked so. The daemon's next purge does."
+        yield Finding(check="archive.unmarked", client=record.client, text=text, is_grave=False)
     else:
         text = f"{record}: its file is neither in .bak, as {name}, nor in .work. Restore it from a backup if you can."
         yield Finding(check="archive.missing", client=record.client, text=text)
@@ -141,10 +158,10 @@ def _archive_findings(record: Record, folders: Folders, *, quick: bool) -> Itera
     name = printable(record.archive)
     size_bytes = folders.size(record.archive)
     if size_bytes != record.size_bytes:
-        text = f"{record}: {name} in .bak has {size_bytes} bytes; uploaded were {record.size_bytes}."
+        text = f"{record}: {name} in .bak has {size_bytes} bytes; expected {record.size_bytes}."
         yield Finding(check="archive.changed", client=record.client, text=text)
     elif not quick and record.sha256 and folders.sha256(record.archive) != record.sha256:
-        text = f"{record}: {name} in .bak has another content than the upload."
+        text = f"{record}: {name} in .bak has another content than recorded."
         yield Finding(check="archive.changed", client=record.client, text=text)
     elif not record.is_archived:
         text = f"{record}: {name} lies in .bak and is not marked so. The daemon marks it at its next start or sweep."

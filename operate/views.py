@@ -260,7 +260,7 @@ class ImportStory(msgspec.Struct, frozen=True, kw_only=True):
 
     entry: Import
     problems: list[ProblemGroup]
-    files: dict[str, str]  # name in `.bak` -> "there", "missing" or "unknown"
+    files: dict[str, str]  # name in `.bak` -> "there", "missing", "unknown" or "purged on" a day
     mails: list[Mail]
 
 
@@ -308,7 +308,15 @@ def _archived_names(config: Config, client: str) -> set[str] | None:
 def _files_of(entry: Import, present: set[str] | None) -> dict[str, str]:
     base = entry.archive.removesuffix(".csv")
     names = [entry.archive, f"{base}.result.txt", *([f"{base}.failed.csv"] if entry.failed else [])]
-    return {name: "unknown" if present is None else "there" if name in present else "missing" for name in names}
+    return {name: _place_of(name, entry, present) for name in names}
+
+
+def _place_of(name: str, entry: Import, present: set[str] | None) -> str:
+    if present is not None and name in present:
+        return "there"
+    if entry.purged_at is not None:
+        return f"purged on {entry.purged_at:%Y-%m-%d}"
+    return "unknown" if present is None else "missing"
 
 
 def _print_story(story: ImportStory) -> None:
@@ -316,13 +324,17 @@ def _print_story(story: ImportStory) -> None:
     print_fields((name, getattr(entry, name)) for name in entry.__struct_fields__)
     click.echo()
     rows = [(group.rows, group.first_line, group.code, group.field, group.detail) for group in story.problems]
-    print_table(("rows", "first line", "code", "field", "problem"), rows, empty="No problem.")
+    print_table(("rows", "first line", "code", "field", "problem"), rows, empty=_without_problems(entry))
     click.echo()
     print_table(("file in .bak", ""), story.files.items(), empty="")
     if story.mails:
         click.echo()
         mails = [(mail.id, mail.state, mail.subject, mail.last_error) for mail in story.mails]
         print_table(("mail", "state", "subject", "last error"), mails, empty="")
+
+
+def _without_problems(entry: Import) -> str:
+    return f"Purged on {entry.purged_at:%Y-%m-%d}." if entry.purged_at else "No problem."
 
 
 # Users

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
+from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings, RetentionSettings
 from watcher.config import Config, ConfigError, MetricsSettings, ServiceSettings, load, smtp_password
 from watcher.log import LogSettings
 from watcher.settle import IntakeSettings
@@ -22,11 +22,14 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "intake": IntakeSettings,
     "file": FileSettings,
     "mail": MailSettings,
+    "retention": RetentionSettings,
     "log": LogSettings,
     "metrics": MetricsSettings,
     "reference": ReferenceSettings,
     "client": ClientSettings,
 }
+# Shown by an example: their default is nothing.
+EXAMPLES = {("client", "columns"), ("client", "limits"), ("client", "retention_days")}
 CLIENT = '[[client]]\nname = "acme"\ninbox = "in/acme"\n'
 
 Write = Callable[..., Path]
@@ -116,6 +119,8 @@ def test_links_above_an_inbox_are_resolved(write: Write, tmp_path: Path) -> None
         ('[[client]]\nname = "acme"\n', "config.toml client.acme.inbox: missing; expected a text that is not empty"),
         ('[[client]]\ninbox = "x"\n', "config.toml client[1].name: missing; expected a text of the form [A-Za-z0-9]"),
         ('[[client]]\nname = "a/b"\ninbox = "x"\n', 'config.toml client.a/b.name: got "a/b"; expected a text of'),
+        ("[retention]\ndays = -1\n", "retention.days: got -1; expected a whole number at least 0 and at most 36500"),
+        (CLIENT + 'retention_days = "7"\n', 'retention_days: got "7"; expected a whole number at least 0'),
         (CLIENT + "receipts = 1\n", "config.toml client.acme.receipts: got 1; expected true or false"),
         (CLIENT + 'failed_import_email = ["x"]\n', "client.acme.failed_import_email: got"),
         (CLIENT + 'fallback_encoding = "cp125"\n', "client.acme.fallback_encoding: got"),
@@ -234,7 +239,7 @@ def test_every_setting_stands_in_the_shipped_file(section: str) -> None:
 def test_a_commented_setting_shows_its_default(section: str, key: str, text: str) -> None:
     """What is commented out in the shipped config.toml is what holds without it."""
     value = tomllib.loads(f"{key} = {text}")[key]
-    if (section, key) in {("client", "columns"), ("client", "limits")}:  # an example says more than {}
+    if (section, key) in EXAMPLES:
         required: dict[str, Any] = {"name": "x", "inbox": "x", key: value}
         assert getattr(msgspec.convert(required, ClientSettings), key) == value
     else:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lab.daemon import Rosterd
+from tests.conftest import Needs
+from tests.lab import wait_until
+from tests.lab.daemon import REPOSITORY, STAMP, Rosterd
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "S-1,OPSCOM,Ann,Zyzzyva,ann@school.example\n"
@@ -31,12 +36,43 @@ def exported(rosterd: Rosterd) -> Any:  # noqa: ANN401 - whatever JSON it is
     return json.loads(rosterd.execute("export", *PERSON).stdout)
 
 
+def content(rosterd: Rosterd) -> dict[str, str]:
+    """Return the archives and failed CSVs by their names without stamps."""
+    return {name: rosterd.read_bak(name).decode() for name in rosterd.archived() if name.endswith(".csv")}
+
+
+def left(stdout: str) -> list[str]:
+    """Return the names of the archives that may still hold the person, without stamps."""
+    told = [line for line in stdout.splitlines() if line.startswith("may still hold")]
+    return [STAMP.sub("", line.rpartition("/")[2]) for line in told]
+
+
 def test_a_person_is_exported(rosterd: Rosterd) -> None:
     """`export` has the recorded user, the mails with their row, and the archives in which they stand."""
     found = exported(rosterd)
     assert ("S-1", "Zyzzyva") == (found["user"]["unique_id"], found["user"]["last_name"])
     assert [1] == found["mails"]
     assert ["amiss", "amiss", "both"] == [name.partition(".")[0] for name in found["archives"]]
+    assert ([], [], []) == (found["problems"], found["unread"], found["waiting"])
+
+
+def test_a_person_is_found_wherever_they_are(rosterd: Rosterd, tmp_path: Path) -> None:
+    """`export` names mail in the Maildir, what is not imported yet, and what cannot be searched, too."""
+    rosterd.drop("book.csv", "PK\x03\x04 a workbook")
+    rosterd.drop("headless.csv", "S-1,Ann,Lee,Toronto\n")
+    rosterd.execute("sweep")
+    rosterd.drop("held.csv", HEADER + ANN + "S-2,OPS")
+    claim = tmp_path / "acme" / ".work" / "20261122T074205Z-0123abcd"
+    claim.mkdir()
+    (claim / "claimed.csv").write_text(HEADER + ANN)
+    (tmp_path / "acme" / "pipe.csv").symlink_to("held.csv")
+
+    found = exported(rosterd)
+    assert [5] == found["problems"]
+    assert ["book.csv"] == [STAMP.sub("", name) for name in found["unread"]]
+    assert ["held.csv", ".work/20261122T074205Z-0123abcd/claimed.csv"] == found["waiting"]
+    assert 1 == len(found["delivered"])
+    assert Path(found["delivered"][0]).exists()
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["by the daemon", "in its place"])
@@ -53,7 +89,8 @@ def test_a_person_is_erased(rosterd: Rosterd, tmp_path: Path, *, running: bool) 
     assert ["S-11"] == list(rosterd.users())
     assert b"Zyzzyva" not in b"".join(path.read_bytes() for path in (tmp_path / "state").glob("rosterd.db*"))
     assert "S-1" not in rosterd.log()
-    assert {"user": None, "mails": []} == {key: value for key, value in exported(rosterd).items() if key != "archives"}
+    found = exported(rosterd)
+    assert (None, [], []) == (found["user"], found["mails"], found["problems"])
     assert 0 == rosterd.execute("verify").returncode
 
 
@@ -62,3 +99,128 @@ def test_a_person_nobody_knows(rosterd: Rosterd) -> None:
     assert 1 == rosterd.execute("erase", "S-9", "--client", "acme", "--yes").returncode
     assert 1 == rosterd.execute("erase", *PERSON).returncode
     assert ["S-1", "S-11"] == list(rosterd.users())
+
+
+# Out of the archives, too
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["by the daemon", "in its place"])
+def test_a_person_is_taken_out_of_the_archives(rosterd: Rosterd, tmp_path: Path, *, running: bool) -> None:
+    """With --rewrite-archives their rows are gone, all other bytes stay, and `verify` is content."""
+    before = {path: path.stat() for path in (tmp_path / "acme" / ".bak").iterdir()}
+    uploaded = {row["file"]: row["sha256"] for row in rosterd.imports()}
+    if running:
+        rosterd.start()
+    result = rosterd.execute("erase", *PERSON, "--rewrite-archives", "--yes")
+    assert (0, "", []) == (result.returncode, result.stderr, left(result.stdout))
+
+    told = content(rosterd)
+    assert {"both.csv": HEADER + BOB, "bob.csv": HEADER + BOB, "amiss.csv": HEADER + BOB}.items() <= told.items()
+    assert "S-1" not in told["amiss.failed.csv"]
+    after = {path: path.stat() for path in before}
+    assert {path: (s.st_uid, s.st_gid, s.st_mode, s.st_mtime_ns) for path, s in before.items()} == {
+        path: (s.st_uid, s.st_gid, s.st_mode, s.st_mtime_ns) for path, s in after.items()
+    }
+    assert [] == rosterd.in_work()
+    assert 0 == rosterd.execute("verify").returncode
+    # What was uploaded stays known by its hash, what lies there now as well.
+    now = hashlib.sha256((HEADER + BOB).encode()).hexdigest()
+    for row in rosterd.imports():
+        assert uploaded[row["file"]] == row["sha256"]
+        assert (None if row["file"] == "bob.csv" else now) == row["rewritten_sha256"]
+    if running:
+        events = rosterd.events("archive.rewritten")
+        assert [uploaded["both.csv"], uploaded["amiss.csv"]] == [event["sha256_before"] for event in events]
+        assert [now, now] == [event["sha256"] for event in events]
+        assert "S-1" not in rosterd.log()
+
+
+def test_others_can_be_taken_out_later(rosterd: Rosterd) -> None:
+    """An archive can be rewritten again and again; the hash recorded is that of the last."""
+    for unique_id in ("S-1", "S-11"):
+        result = rosterd.execute("erase", unique_id, "--client", "acme", "--rewrite-archives", "--yes")
+        assert (0, []) == (result.returncode, left(result.stdout))
+    assert {HEADER} == {text for name, text in content(rosterd).items() if "failed" not in name}
+    assert 0 == rosterd.execute("verify").returncode
+
+
+def test_what_is_to_be_rewritten_is_shown_first(rosterd: Rosterd) -> None:
+    """Without a yes the archives are named, and nothing is changed."""
+    result = rosterd.execute("erase", *PERSON, "--rewrite-archives")
+    assert 1 == result.returncode
+    assert 3 == result.stdout.count("to be rewritten without their rows: ")
+    assert "The files of 2 imports will not be as uploaded any more." in result.stdout
+    assert HEADER + ANN + BOB == content(rosterd)["both.csv"]
+    assert ["S-1", "S-11"] == list(rosterd.users())
+
+
+def test_an_id_within_another_column_stays(rosterd: Rosterd) -> None:
+    """A row in which the id stands elsewhere is somebody else's: it stays, and its archive is named."""
+    rosterd.drop("other.csv", HEADER + "S-3,OPSCOM,S-1,Ray,cat@school.example\n")
+    rosterd.execute("sweep")
+    result = rosterd.execute("erase", *PERSON, "--rewrite-archives", "--yes")
+    assert (0, ["other.csv"]) == (result.returncode, left(result.stdout))
+    assert 0 == rosterd.execute("verify").returncode
+
+
+def test_a_row_that_was_taken_for_a_header(rosterd: Rosterd) -> None:
+    """What the answers to a file without a header quote of a person goes with them, and so does that file."""
+    rosterd.drop("headless.csv", "S-1,Ann,Lee,Toronto\n")
+    rosterd.execute("sweep")
+    assert "S-1" in str(rosterd.query("SELECT detail FROM import_problems WHERE import_id = 4"))
+
+    result = rosterd.execute("erase", *PERSON, "--rewrite-archives", "--yes")
+    assert (0, []) == (result.returncode, left(result.stdout))
+    assert "it is no table (header.unknown)" in result.stdout
+    assert {"headless.csv", "headless.result.txt"}.isdisjoint(rosterd.archived())
+    assert [] == rosterd.query("SELECT detail FROM import_problems WHERE detail LIKE '%S-1%'")
+    assert 0 == rosterd.execute("verify").returncode
+
+
+def test_an_archive_that_is_no_table_any_more(rosterd: Rosterd) -> None:
+    """What was imported by settings that the client has no more is left as it is, told, and ends with 1."""
+    rosterd.reload(lambda text: f'{text}columns = {{ first_name = "nothing" }}\n'.replace("nothing", "last_name"))
+    rosterd.reload(lambda text: text.replace("first_name = ", "unique_id = "))
+    result = rosterd.execute("erase", *PERSON, "--rewrite-archives", "--yes")
+    assert 1 == result.returncode
+    assert 2 == result.stderr.count("its archive stays as it was: cannot be read by the settings of today (header.")
+    assert HEADER + ANN + BOB == content(rosterd)["both.csv"]
+    assert 0 == rosterd.execute("verify").returncode
+
+
+@pytest.mark.parametrize("call", ["renameat", "unlinkat"])
+def test_an_erasure_that_is_killed(rosterd: Rosterd, tmp_path: Path, call: str, needs: Needs) -> None:
+    """Killed at any of its steps, the same command again brings it to its end."""
+    needs("strace")
+    files = [*(tmp_path / "state").glob("rosterd.db*"), *(tmp_path / "acme" / ".bak").iterdir()]
+    before = {path: path.read_bytes() for path in files}
+    command = ("erase", *PERSON, "--rewrite-archives", "--yes")
+    number = 1
+    while killed(rosterd, call, number, *command):
+        again = rosterd.execute(*command)
+        assert [] == left(again.stdout)
+        assert [HEADER + BOB] * 3 == [content(rosterd)[name] for name in ("both.csv", "bob.csv", "amiss.csv")]
+        assert "S-1" not in content(rosterd)["amiss.failed.csv"]
+        assert ["S-11"] == list(rosterd.users())
+        assert rosterd.execute("sweep").returncode == 0
+        assert [] == rosterd.in_work()
+        assert 0 == rosterd.execute("verify").returncode
+        for path, whole in before.items():
+            path.write_bytes(whole)
+        number += 1
+    assert number > 1
+
+
+def killed(rosterd: Rosterd, call: str, number: int, *command: str) -> bool:
+    """Run a command, kill it at this system call, and tell whether it came to that."""
+    inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
+    traced = ["strace", "-D", "-f", "-qq", "-o", os.devnull, *inject, *rosterd._command(*command)]
+    return subprocess.run(traced, cwd=REPOSITORY, capture_output=True, timeout=60, check=False).returncode != 0
+
+
+def test_uploads_to_come_are_told(rosterd: Rosterd) -> None:
+    """An upload that waits would record the person anew: it is named."""
+    rosterd.start()
+    rosterd.drop("held.csv", HEADER + ANN + "S-2,OPS")
+    wait_until(lambda: rosterd.events("file.held"), "the file to be held")
+    assert "will record the person anew: " in rosterd.execute("erase", *PERSON, "--yes").stdout

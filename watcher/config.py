@@ -14,6 +14,7 @@ import math
 import os
 import re
 import tomllib
+import urllib.parse
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final, TypeVar, get_origin
@@ -23,12 +24,23 @@ from msgspec import Meta, inspect
 
 from importer.attributes import ATTRIBUTES
 from importer.attributes import nearest as nearest_attribute
-from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings, Seconds, Text
+from importer.settings import (
+    ClientSettings,
+    FileSettings,
+    MailSettings,
+    ReferenceSettings,
+    RetentionSettings,
+    Seconds,
+    Text,
+)
 from watcher.log import LogSettings
 from watcher.settle import IntakeSettings
 
 _PASSWORD_CREDENTIAL: Final = "smtp_password"  # noqa: S105 - the name of a systemd credential
 _PASSWORD_VARIABLE: Final = "ROSTERD_SMTP_PASSWORD"  # noqa: S105 - the name of a variable
+_PING_CREDENTIAL: Final = "ping_url"
+_PING_VARIABLE: Final = "ROSTERD_PING_URL"
+_SECRET_SETTING: Final = ".ping_url"  # noqa: S105 - the name of a setting
 _PASSWORD_SENTENCE: Final = (
     "no password belongs in this file. Give it as the systemd credential "
     f"{_PASSWORD_CREDENTIAL} (LoadCredential=) or in the environment as {_PASSWORD_VARIABLE}."
@@ -48,6 +60,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     state_dir: Text = "/var/lib/rosterd"
     database: Text = "rosterd.db"  # relative to state_dir
     sweep_interval_s: Seconds = 300.0
+    ping_url: str = ""  # requested after each good round of sweeps; a secret
 
 
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +77,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     intake: IntakeSettings = IntakeSettings()
     file: FileSettings = FileSettings()
     mail: MailSettings = MailSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     reference: ReferenceSettings = ReferenceSettings()
@@ -77,6 +91,7 @@ _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "intake": IntakeSettings,
     "file": FileSettings,
     "mail": MailSettings,
+    "retention": RetentionSettings,
     "log": LogSettings,
     "metrics": MetricsSettings,
     "reference": ReferenceSettings,
@@ -138,14 +153,23 @@ def smtp_password() -> str:
     Source: the systemd credential `smtp_password`, else the environment. Raises ConfigError when the credential is
     there and cannot be read.
     """
+    return _secret(_PASSWORD_CREDENTIAL, _PASSWORD_VARIABLE)
+
+
+def ping_url(service: ServiceSettings) -> str:
+    """Return the URL of the sign of life, "" for none: the credential, else the environment, else the setting."""
+    return _secret(_PING_CREDENTIAL, _PING_VARIABLE) or service.ping_url
+
+
+def _secret(name: str, variable: str) -> str:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if folder is None:
-        return os.environ.get(_PASSWORD_VARIABLE, "")
-    credential = Path(folder, _PASSWORD_CREDENTIAL)
+        return os.environ.get(variable, "")
+    credential = Path(folder, name)
     try:
         return credential.read_text(encoding="utf-8").rstrip("\r\n")
     except FileNotFoundError:
-        return os.environ.get(_PASSWORD_VARIABLE, "")
+        return os.environ.get(variable, "")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{credential}: {_reason(error)}; expected a readable UTF-8 file"]) from None
 
@@ -251,6 +275,8 @@ def _value_problems(where: str, value: object, kind: object) -> list[str]:
 
 def _expected(info: inspect.Type) -> str:
     """Return a type of a setting in an operator's words."""
+    if isinstance(info, inspect.UnionType):  # of something and nothing, which no TOML file can say
+        info = info.types[0]
     match info:
         case inspect.LiteralType(values):
             return "one of " + ", ".join(_toml(value) for value in values)
@@ -286,7 +312,8 @@ def _toml(value: object) -> str:
 
 
 def _complaint(where: str, got: str, expected: str) -> str:
-    return f"{where}: got {got}; expected {expected}"
+    shown = "a secret that is not shown" if where.endswith(_SECRET_SETTING) else got
+    return f"{where}: got {shown}; expected {expected}"
 
 
 # Paths
@@ -326,6 +353,7 @@ def _inbox(base: str, path: str) -> str:
 
 def _contradictions(file: str, config: Config, clients: Sequence[_Client]) -> Iterator[str]:
     sections: dict[str, Iterator[Complaint]] = {
+        "service": _service_complaints(config.service),
         "intake": _intake_complaints(config.intake),
         "mail": _mail_complaints(config.mail),
         "reference": _reference_complaints(config.reference),
@@ -334,12 +362,27 @@ def _contradictions(file: str, config: Config, clients: Sequence[_Client]) -> It
         yield from _worded(f"{file} {name}", complaints)
     for client in clients:
         yield from _worded(client.where, _client_complaints(client.settings, config.reference))
+        yield from _worded(client.where, _late_mail_complaints(client.settings, config.mail))
     yield from _quarrels(clients, config.service.state_dir)
 
 
 def _worded(where: str, complaints: Iterator[Complaint]) -> Iterator[str]:
     for key, got, expected in complaints:
         yield _complaint(f"{where}.{key}", _toml(got), expected)
+
+
+def _service_complaints(service: ServiceSettings) -> Iterator[Complaint]:
+    if service.ping_url and not _is_web_address(service.ping_url):
+        yield "ping_url", service.ping_url, 'an address that begins with "https://" or "http://"'
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_whole and parts.scheme in ("https", "http") and "@" not in parts.netloc and not re.search(r"\s", url)
 
 
 def _intake_complaints(intake: IntakeSettings) -> Iterator[Complaint]:
@@ -375,6 +418,15 @@ def _client_complaints(client: ClientSettings, reference: ReferenceSettings) -> 
     sources = sorted({_ALWAYS_ACCEPTED_SOURCE, *reference.login_sources})
     if client.login_source and client.login_source not in sources:
         yield "login_source", client.login_source, "one of reference.login_sources: " + ", ".join(sources)
+
+
+def _late_mail_complaints(client: ClientSettings, mail: MailSettings) -> Iterator[Complaint]:
+    if client.late_mail and not client.expect_every:
+        yield "late_mail", client.late_mail, 'expect_every to be set, as "26h"'
+    if "operator" in client.late_mail and not mail.operator:
+        yield "late_mail", "operator", "mail.operator to be set"
+    if "client" in client.late_mail and not (client.failed_import_email or mail.failed_import_email):
+        yield "late_mail", "client", "failed_import_email to be set"
 
 
 def _address_complaints(key: str, addresses: Sequence[str]) -> Iterator[Complaint]:

@@ -29,6 +29,7 @@ from importer.store import Store, StoreUnusable
 from importer.transport import MailUnusable, make_transport
 from watcher import notify, spool
 from watcher.alerts import Alerts
+from watcher.archives import Purging, archive_orders
 from watcher.backlog import LAST_RETRY_S, Backlog
 from watcher.config import Config, ConfigError, load_again, smtp_password
 from watcher.control import ControlServer, Order, Refused
@@ -75,6 +76,7 @@ class Daemon:
         self._signals = signals
         self._started_at = datetime.now(UTC)
         self._backlog = Backlog()
+        self._purging = Purging(store)
         self._sweep_at: dict[str, float] = {}
         self._swept_at: dict[str, float] = {}
         self._sweep_s: dict[str, float] = {}
@@ -86,6 +88,7 @@ class Daemon:
         self._control = ControlServer(state_dir, hints.wake)
         held = held_orders(lambda: self._settling, time.monotonic)
         self._orders = {**store_orders(store), **held, "reload": self._reload_ordered}
+        self._orders |= archive_orders(store, lambda: self._config, self._gives_up)
         self._status_file = StatusFile(state_dir)
 
     def _about(self, name: bytes) -> bytes | None:
@@ -168,6 +171,8 @@ class Daemon:
                     break
                 self._hints.wait(next_at - time.monotonic())
         self._send_all()
+        while not self._signals.stop_asked and self._purge():
+            notify.watchdog()
         return self._signals.stop_asked or not self._backlog.blocked()
 
     def _turn(self) -> bool:
@@ -178,7 +183,7 @@ class Daemon:
         self._sweep_due()
         if self._watch is not None:
             self._watch.tend(time.monotonic())
-        worked = self._work()
+        worked = self._work() or self._purge()
         self._move_mail(at_once=worked)
         self._status_file.keep(self._status, time.monotonic(), worked=worked)
         return worked
@@ -497,6 +502,15 @@ class Daemon:
 
     def _mark_archived(self, claim_id: str) -> None:
         ledger.mark_archived(self._store.db, claim_id, datetime.now(UTC))
+
+    def _purge(self) -> bool:
+        """Remove a little of what was kept long enough; return whether there was any."""
+        try:
+            return self._purging.step(self._config, time.monotonic())
+        except sqlite3.Error as error:
+            _raise_if_fatal(error)
+            self._alerts.tell("store.refused", time.monotonic(), reason=_reason(error))
+            return False
 
     # Mail
 

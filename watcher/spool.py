@@ -191,6 +191,16 @@ class Inbox:
         self._folder = os.fstat(inbox_fd)
         self.identity = (self._folder.st_dev, self._folder.st_ino)
 
+    @property
+    def work_fd(self) -> int:
+        """Return the handle of `.work`, which is good as long as the inbox is open."""
+        return self._work_fd
+
+    @property
+    def bak_fd(self) -> int:
+        """Return the handle of `.bak`, likewise."""
+        return self._bak_fd
+
     # Looking
 
     def files(self, accepts: Callable[[bytes], bool], limit: int) -> dict[bytes, Identity]:

@@ -1,0 +1,132 @@
+"""
+What was kept long enough is removed: uploads and their answers, problems, mail. The rows of the ledger stay.
+
+Durable steps of one import, and what a restart finds after each:
+
+1. its files unlinked in `.bak`, the folder synced: a row that is not marked; it is still due, and marked then.
+2. problems deleted and the row marked `purged_at`, in one transaction (very many problems in several): nothing to do.
+
+A clock that jumps ahead must not cost a file, so a pass goes by what the clock said at the pass before, a day ago:
+there is a day to put it right, and all is kept up to two days longer than it need be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+import structlog
+
+from importer.ledger import stamp
+from importer.model import printable
+from importer.settings import ClientSettings, RetentionSettings
+from importer.store import Store
+
+log = structlog.get_logger()
+
+_PASS_INTERVAL: Final = timedelta(days=1)
+_PROBLEMS_AT_ONCE: Final = 10_000
+_MAILS_AT_ONCE: Final = 10  # of up to 8 MiB, which are overwritten
+# All that lies in `.bak` for one upload, its companion included, by what stands in place of the ".csv" of its name. The
+# upload first: while it is there its answers are expected beside it.
+_ENDINGS: Final = (b".csv", b".csv.done", b".csv.sha256", b".csv.md5", b".failed.csv", b".result.txt")
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """One import whose files, and problems, are still there."""
+
+    id: int
+    claim_id: str
+    client: str
+    file: str
+    archive: bytes  # name in `.bak`
+
+
+def days_of(client: ClientSettings | None, settings: RetentionSettings) -> int:
+    """Return for how many days to keep what is a client's; None stands for one that is not configured any more."""
+    return settings.days if client is None or client.retention_days is None else client.retention_days
+
+
+def clock(store: Store, now: datetime) -> datetime | None:
+    """Return the time to go by if a pass is due now, None when it is not."""
+    (passed_at,) = store.conn.execute("SELECT passed_at FROM retention").fetchone()
+    before = datetime.fromisoformat(passed_at)
+    if before > now:  # the clock was ahead at that pass, and has been put right
+        note_pass(store, now)
+        return None
+    return before if now - before >= _PASS_INTERVAL else None
+
+
+def note_pass(store: Store, began_at: datetime) -> None:
+    """Write down what the clock said at the pass that is over."""
+    with store.transaction():
+        store.conn.execute("UPDATE retention SET passed_at = ?", (stamp(began_at),))
+
+
+def clients(conn: sqlite3.Connection) -> list[str]:
+    """Return whose mail there is; "" stands for the operator."""
+    return [client for (client,) in conn.execute("SELECT DISTINCT client FROM outbox ORDER BY client")]
+
+
+def due(conn: sqlite3.Connection, client: str, before: datetime) -> Kept | None:
+    """Return the oldest import of a client that ended before this time and lies in `.bak`."""
+    row = conn.execute(
+        """SELECT id, claim_id, client, file, archive FROM imports
+           WHERE client = ? AND finished_at < ? AND purged_at IS NULL AND archived_at IS NOT NULL
+           ORDER BY finished_at LIMIT 1""",
+        (client, stamp(before)),
+    ).fetchone()
+    return None if row is None else Kept(id=row[0], claim_id=row[1], client=row[2], file=row[3], archive=row[4])
+
+
+def purge(store: Store, bak_fd: int, kept: Kept, at: datetime) -> bool:
+    """
+    Remove the files of an import and its problems; return False if so many of these were left that it has to go on.
+
+    Raises OSError, and has not marked the row then.
+    """
+    _remove(bak_fd, kept.archive)
+    store.conn.execute("PRAGMA secure_delete = ON").fetchall()
+    with store.transaction():
+        problems = store.conn.execute(
+            "DELETE FROM import_problems WHERE rowid IN"
+            " (SELECT rowid FROM import_problems WHERE import_id = ? LIMIT ?)",
+            (kept.id, _PROBLEMS_AT_ONCE),
+        ).rowcount
+        if problems == _PROBLEMS_AT_ONCE:
+            return False
+        store.conn.execute("UPDATE imports SET purged_at = ? WHERE id = ?", (stamp(at), kept.id))
+    archive = printable(kept.archive)
+    log.info("archive.purged", client=kept.client, file=kept.file, claim_id=kept.claim_id, archive=archive)
+    return True
+
+
+def _remove(bak_fd: int, archive: bytes) -> None:
+    """Remove an upload and what lies beside it from `.bak`; what is no plain file is not ours and stays."""
+    for name in (archive.removesuffix(b".csv") + ending for ending in _ENDINGS):
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISREG(os.stat(name, dir_fd=bak_fd, follow_symlinks=False).st_mode):
+                os.unlink(name, dir_fd=bak_fd)
+    os.fsync(bak_fd)
+
+
+def forget_mails(store: Store, client: str, before: datetime) -> int:
+    """
+    Empty the bodies of a few mails written before this time; return how many there were.
+
+    Those that wait to be sent stay as they are. Those that were given up are from then on `dropped`: nothing is left to
+    try again.
+    """
+    store.conn.execute("PRAGMA secure_delete = ON").fetchall()
+    with store.transaction():
+        return store.conn.execute(
+            """UPDATE outbox SET body = x'', state = iif(state = 'dead', 'dropped', state) WHERE id IN (
+                 SELECT id FROM outbox
+                 WHERE client = ? AND created_at < ? AND state <> 'waiting' AND length(body) > 0 LIMIT ?)""",
+            (client, stamp(before), _MAILS_AT_ONCE),
+        ).rowcount

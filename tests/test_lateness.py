@@ -1,0 +1,152 @@
+"""Uploads that stay away: each is told once, after its time, to those who asked for it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from importer import outbox
+from importer.outbox import Letter
+from importer.settings import ClientSettings, MailSettings
+from importer.store import Store
+from watcher.config import Config, ConfigError, load
+from watcher.lateness import Lateness
+
+AT = datetime(2026, 11, 22, 7, 42, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MAIL = MailSettings(reply_to="imports@rosterd.example", operator=("ops@rosterd.example",))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with contextlib.closing(Store.open(tmp_path / "rosterd.db")) as opened:
+        yield opened
+
+
+def config(*late_mail: str, expect_every: str = "26h") -> Config:
+    client = ClientSettings(
+        name="acme",
+        inbox="/in",
+        failed_import_email=("it@acme.example",),
+        expect_every=expect_every,
+        late_mail=late_mail,  # type: ignore[arg-type]
+    )
+    return Config(mail=MAIL, clients=(client,))
+
+
+class Watcher:
+    """Lateness with a clock that the test sets, and the letters it has written."""
+
+    def __init__(self, store: Store, settings: Config) -> None:
+        self.letters: list[Letter] = []
+        self._store = store
+        self._lateness = Lateness(store.conn, self._post)
+        self._lateness.use(settings, AT)
+        self.use = self._lateness.use
+
+    def _post(self, letter: Letter) -> None:
+        with self._store.transaction():
+            outbox.add(self._store.db, letter)
+        self.letters.append(letter)
+
+    def look(self, after: timedelta, *, waiting: bool = False) -> int:
+        """Look so long after the beginning; return how many missing uploads were logged."""
+        with capture_logs() as logged:
+            self._lateness.tend(after.total_seconds(), AT + after, lambda _: waiting)
+        return [entry["event"] for entry in logged].count("upload.missed")
+
+
+def record_upload(store: Store, at: datetime) -> None:
+    """Write into the ledger that a file was dealt with."""
+    counts = ("size_bytes", "device", "inode", "mtime_ns", "created", "updated", "unchanged", "failed", "repeated")
+    texts = {"client": "acme", "file": "users.csv", "sha256": "", "outcome": "imported", "code": ""}
+    times = dict.fromkeys(("claimed_at", "finished_at"), f"{at:%Y-%m-%dT%H:%M:%SZ}")
+    row = {**dict.fromkeys(counts, 0), **texts, **times, "claim_id": str(at), "archive": b"", "ends_line": 1}
+    with store.transaction():
+        store.db.table("imports").insert(row)
+
+
+def test_a_missing_upload_is_told_once(store: Store) -> None:
+    """When the time of a client is over, that is logged once; after the next upload it can be told again."""
+    record_upload(store, AT)
+    watcher = Watcher(store, config())
+    assert [0, 1, 0] == [watcher.look(hours * HOUR) for hours in (26, 27, 60)]
+    record_upload(store, AT + 61 * HOUR)
+    assert [0, 1, 0] == [watcher.look(hours * HOUR) for hours in (62, 90, 120)]
+
+
+def test_a_file_that_waits_has_come(store: Store) -> None:
+    """While a file lies in the inbox, or is in hand, none is missing."""
+    watcher = Watcher(store, config())
+    assert [0, 1] == [watcher.look(27 * HOUR, waiting=True), watcher.look(28 * HOUR)]
+
+
+def test_a_new_client_has_its_time(store: Store) -> None:
+    """For a client that has never uploaded the time begins when the service gets to know it, not with each reload."""
+    watcher = Watcher(store, Config())
+    assert 0 == watcher.look(100 * HOUR)
+    watcher.use(config("operator"), AT + 100 * HOUR)
+    assert 0 == watcher.look(101 * HOUR)
+    watcher.use(config("operator"), AT + 120 * HOUR)
+    assert 1 == watcher.look(127 * HOUR)
+    assert "acme: no file of users has come yet" == watcher.letters[0].subject
+
+
+def test_it_looks_once_a_minute(store: Store) -> None:
+    """Between two looks the database is left alone."""
+    watcher = Watcher(store, config(expect_every="1min"))
+    assert [0, 0, 1] == [watcher.look(timedelta(seconds=seconds)) for seconds in (30, 62, 91)]
+
+
+def test_nobody_is_mailed_unless_that_is_wished(store: Store) -> None:
+    """By default a missing upload is logged only."""
+    watcher = Watcher(store, config())
+    assert 1 == watcher.look(27 * HOUR)
+    assert [] == watcher.letters
+
+
+def test_letters_tell_what_is_missing(store: Store) -> None:
+    """Operator and client are each told since when, what is expected, and what to do."""
+    record_upload(store, AT)
+    watcher = Watcher(store, config("operator", "client"))
+    watcher.look(27 * HOUR)
+    to_operator, to_client = watcher.letters
+    assert (("ops@rosterd.example",), ("it@acme.example",)) == (to_operator.recipients, to_client.recipients)
+    assert ("", "acme") == (to_operator.client, to_client.client)
+    for letter in watcher.letters:
+        assert "since 2026-11-22 07:42 UTC. One is expected at least every 26 hours." in letter.text
+        assert "acme: no file of users has come since 2026-11-22 07:42 UTC" == letter.subject
+
+
+def test_a_restart_does_not_mail_again(store: Store) -> None:
+    """What was told by mail stays told, whoever starts anew; the next missing upload is another one."""
+    for number, at in enumerate((AT, AT + 50 * HOUR), start=1):
+        record_upload(store, at)
+        watchers = [Watcher(store, config("client")) for _ in range(2)]
+        for watcher in watchers:
+            watcher.look(number * 100 * HOUR)
+        assert [1, 0] == [len(watcher.letters) for watcher in watchers]
+
+
+@pytest.mark.parametrize(
+    ("client", "expected"),
+    [
+        ('late_mail = "client"', "expect_every to be set"),
+        ('expect_every = "26h"\nlate_mail = "operator"', "mail.operator to be set"),
+        ('expect_every = "26h"\nlate_mail = ["client"]', "failed_import_email to be set"),
+        ('expect_every = "26h"\nlate_mail = ["everybody"]', 'one of "client", "operator"'),
+    ],
+)
+def test_mail_to_nobody_stops_the_start(client: str, expected: str, tmp_path: Path) -> None:
+    """A wish for mail that could never be fulfilled is a fault of the configuration."""
+    path = tmp_path / "config.toml"
+    path.write_text(f'[[client]]\nname = "acme"\ninbox = "in"\n{client}\n')
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert "late_mail" in str(caught.value)
+    assert expected in str(caught.value)

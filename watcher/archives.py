@@ -1,0 +1,96 @@
+"""What is done to archives long after their import: purged by age, rewritten without a person."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from importer import audit, retention
+from importer.model import Interrupted
+from importer.rewrite import NotRewritable, Rewriter
+from importer.settings import ClientSettings
+from importer.store import Store
+from watcher import spool
+from watcher.config import Config
+from watcher.control import Handler, Order, Refused
+
+log = structlog.get_logger()
+
+LOOK_INTERVAL_S: Final = 3600.0  # whether a day has passed since the last pass
+
+
+class Purging:
+    """Removes what was kept long enough, one import or a few mails at a time, so that no upload waits for it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pass: Iterator[bool] | None = None
+        self._look_at = -math.inf
+
+    def step(self, config: Config, now: float) -> bool:
+        """
+        Do the next piece of a pass that is due; return whether there was any.
+
+        Raises sqlite3.Error; the pass is begun anew within the hour.
+        """
+        if self._pass is None:
+            if now < self._look_at:
+                return False
+            self._look_at = now + LOOK_INTERVAL_S
+            self._pass = self._pieces(config)
+        if not next(self._pass, False):
+            self._pass = None
+        return self._pass is not None
+
+    def _pieces(self, config: Config) -> Iterator[bool]:
+        began_at = datetime.now(UTC)
+        at = retention.clock(self._store, began_at)
+        if at is None:
+            return
+        clients = {client.name: client for client in config.clients}
+        for name in sorted({*clients, *retention.clients(self._store.conn)}):
+            client = clients.get(name)
+            if days := retention.days_of(client, config.retention):
+                yield from self._pieces_of(name, client, at - timedelta(days=days))
+        retention.note_pass(self._store, began_at)
+
+    def _pieces_of(self, name: str, client: ClientSettings | None, before: datetime) -> Iterator[bool]:
+        archives = mails = 0
+        try:
+            while client is not None and (kept := retention.due(self._store.conn, name, before)) is not None:
+                with spool.opened(name, client.inbox) as inbox:
+                    archives += retention.purge(self._store, inbox.bak_fd, kept, datetime.now(UTC))
+                yield True
+        except (OSError, spool.InboxUnusable) as error:
+            log.error("retention.deferred", client=name, reason=str(error))
+        while emptied := retention.forget_mails(self._store, name, before):
+            mails += emptied
+            yield True
+        if archives or mails:
+            log.info("retention.purged", client=name, archives=archives, mails=mails)
+
+
+def archive_orders(
+    store: Store, config: Callable[[], Config], stopping: Callable[[], bool] = lambda: False
+) -> dict[str, Handler]:
+    """Return the orders about archives; `stopping` is asked now and then whether to leave the one in hand as it is."""
+
+    def rewrite(order: Order) -> str:
+        client = next((client for client in config().clients if client.name == order.client), None)
+        record = audit.find(store.conn, order.client, order.id)
+        if client is None or record is None or record.is_purged or not record.is_archived:
+            raise Refused(f"{order.client}: no import {order.id} has an archive")
+        rewriter = Rewriter(store, client, config().file, stopping)
+        try:
+            with spool.opened(client.name, client.inbox) as inbox:
+                return rewriter.take_out(order.unique_id, record, inbox.work_fd, inbox.bak_fd)
+        except Interrupted:
+            raise Refused(f"{record}: the service is stopping; its archive stays as it was") from None
+        except (OSError, spool.InboxUnusable, NotRewritable) as error:
+            raise Refused(f"{record}: its archive stays as it was: {error}") from None
+
+    return {"archive.rewrite": rewrite}

@@ -1,0 +1,143 @@
+"""Uploads that have not come in time: told once each, in the log and, if wished, by mail."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Final
+
+import msgspec
+import structlog
+
+from importer import views
+from importer.outbox import Letter
+from importer.settings import ClientSettings, MailSettings
+from watcher.config import Config
+
+log = structlog.get_logger()
+
+_LOOK_INTERVAL_S: Final = 60.0
+_UNITS: Final = {"min": "minutes", "h": "hours", "d": "days"}
+
+
+class Missing(msgspec.Struct, frozen=True, kw_only=True):
+    """An upload that should have come by now."""
+
+    client: ClientSettings
+    last_at: datetime | None  # when the last one was dealt with; None: there never was one
+
+    @property
+    def name(self) -> str:
+        """Return what tells it from every other one."""
+        return f"{self.client.name}.{self.last_at:%Y%m%dT%H%M%SZ}" if self.last_at else f"{self.client.name}.never"
+
+
+class Lateness:
+    """
+    Looks once a minute for clients whose upload is missing.
+
+    `post` puts a letter into the outbox, which remembers, over restarts, too, what was told by mail.
+    """
+
+    def __init__(self, conn: sqlite3.Connection, post: Callable[[Letter], None]) -> None:
+        self._conn = conn
+        self._post = post
+        self._clients: dict[str, ClientSettings] = {}
+        self._known_since: dict[str, datetime] = {}
+        self._told: set[str] = set()
+        self.next_at = -math.inf  # by the monotonic clock
+
+    def use(self, config: Config, at: datetime) -> None:
+        """Go by this configuration from now on; a client that has never uploaded gets its time from the first one."""
+        self._mail = config.mail
+        self._clients = {client.name: client for client in config.clients if client.expected_s is not None}
+        self._known_since = {name: self._known_since.get(name, at) for name in self._clients}
+        self.next_at = -math.inf if self._clients else math.inf
+
+    def tend(self, now: float, at: datetime, is_waiting: Callable[[str], bool]) -> None:
+        """
+        Tell of each upload that is missing, if it is time to look.
+
+        `is_waiting`: whether a file of a client has come and is not imported yet. Raises sqlite3.Error.
+        """
+        if now < self.next_at:
+            return
+        self.next_at = now + _LOOK_INTERVAL_S
+        for missing in self._missing(at):
+            if missing.name not in self._told and not is_waiting(missing.client.name):
+                self._tell(missing, at)
+                self._told.add(missing.name)
+
+    def _missing(self, at: datetime) -> Iterator[Missing]:
+        for name, client in self._clients.items():
+            last_at = views.last_upload_at(self._conn, name)
+            if (at - (last_at or self._known_since[name])).total_seconds() > (client.expected_s or math.inf):
+                yield Missing(client=client, last_at=last_at)
+
+    def _tell(self, missing: Missing, at: datetime) -> None:
+        client, last_at = missing.client, missing.last_at
+        for letter in letters(missing, self._mail, at):
+            if not views.knows_mail(self._conn, letter.message_id):
+                self._post(letter)
+        log.warning(
+            "upload.missed",
+            client=client.name,
+            last_at=last_at.isoformat() if last_at else "",
+            expect_every=client.expect_every,
+        )
+
+
+# What is told by mail
+
+
+def letters(missing: Missing, mail: MailSettings, at: datetime) -> Iterator[Letter]:
+    """Yield the letters about a missing upload that the client's `late_mail` asks for."""
+    client = missing.client
+    texts = {"operator": _text_for_operator(missing), "client": _text_for_client(missing)}
+    recipients = {"operator": mail.operator, "client": client.failed_import_email or mail.failed_import_email}
+    for whom in client.late_mail:
+        yield Letter(
+            message_id=f"<late.{whom}.{missing.name}@{mail.reply_to.rpartition('@')[2]}>",
+            client=client.name if whom == "client" else "",
+            claim_id="",
+            sender=mail.reply_to,
+            recipients=recipients[whom],
+            subject=f"{client.name}: no file of users has come {_since(missing)}",
+            text=texts[whom],
+            written_at=at,
+        )
+
+
+def _text_for_operator(missing: Missing) -> str:
+    name = missing.client.name
+    return (
+        f"No file of users has come from {name} {_since(missing)}. {_expectation(missing)}\n\n"
+        "Please ask them whether their export and its upload still run. `rosterd status` says whether a file waits in "
+        f"their inbox, `rosterd doctor` whether they can log in, `rosterd imports --client {name}` what came before."
+        f"\n\n{_CLOSING}\n"
+    )
+
+
+def _text_for_client(missing: Missing) -> str:
+    return (
+        f"No file of users has come from you {_since(missing)}. {_expectation(missing)}\n\n"
+        "Please look whether your export still runs, and whether its upload by SFTP succeeds. Until a file comes, the "
+        "users here stay as your last file left them. If something here seems to be wrong, please answer this mail."
+        f"\n\n{_CLOSING}\n"
+    )
+
+
+_CLOSING: Final = "This is told once. After the next file it is told again only if another one stays away."
+
+
+def _since(missing: Missing) -> str:
+    return f"since {missing.last_at:%Y-%m-%d %H:%M} UTC" if missing.last_at else "yet"
+
+
+def _expectation(missing: Missing) -> str:
+    span = missing.client.expect_every
+    digits = span.rstrip("minhd")
+    unit = _UNITS[span[len(digits) :]]
+    return f"One is expected at least every {f'{digits} {unit}' if digits != '1' else unit.removesuffix('s')}."

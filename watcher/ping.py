@@ -1,0 +1,119 @@
+"""
+A sign of life for a dead man's switch: a URL that is requested after each round of sweeps that went well.
+
+Who is behind the URL alerts when no request comes, so that even a host that is down is noticed. The URL is a secret:
+whoever knows it can pretend that all is well. Only its host is ever logged.
+"""
+
+from __future__ import annotations
+
+import http.client
+import math
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Collection
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+
+log = structlog.get_logger()
+
+_TIME_OUT_S: Final = 10.0
+_FIRST_PAUSE_S: Final = 5.0
+_LAST_PAUSE_S: Final = 300.0
+_FRESH_S: Final = 300.0  # an older round is no sign of life
+_PATIENCE_S: Final = 2.0  # for the request in hand, when told to stop
+# As many as HTTP needs: those that come by default open files and FTP, too.
+_HANDLERS: Final = (
+    urllib.request.ProxyHandler,
+    urllib.request.UnknownHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,  # verifies certificate and name
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPRedirectHandler,
+    urllib.request.HTTPErrorProcessor,
+)
+
+
+class Ping:
+    """
+    Requests the URL on a thread of its own, so that no answer is ever waited for by the work.
+
+    What fails is tried again after growing pauses, and is logged once until it works again. Without a URL nothing
+    is done. One thread uses the methods.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._swept: set[str] = set()
+        self._swept_at = -math.inf
+        self._asked = threading.Event()
+        self._over = threading.Event()
+        # A daemon thread: a server that never ends its answer must not keep the process from ending.
+        self._thread = threading.Thread(target=self._work, name="ping", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        if self._url:
+            self._thread.start()
+
+    def note_sweep(self, client: str, clients: Collection[str]) -> None:
+        """Note that the inbox of one of `clients` was swept well; once all of them were, that is told."""
+        self._swept.add(client)
+        if self._swept.issuperset(clients):
+            self._swept.clear()
+            self._swept_at = time.monotonic()
+            self._asked.set()
+
+    def close(self) -> None:
+        """End; a round that is not told yet still is, if that is quick."""
+        self._over.set()
+        self._asked.set()
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE_S)
+
+    def _work(self) -> None:
+        told_at, failures = -math.inf, 0
+        while self._asked.wait():
+            self._asked.clear()
+            if (swept_at := self._swept_at) > max(told_at, time.monotonic() - _FRESH_S):
+                reason = request(self._url)
+                self._log(reason, failures)
+                failures = failures + 1 if reason else 0
+                told_at = told_at if reason else swept_at
+            if self._over.wait(pause_s(failures)):
+                return
+            if failures:
+                self._asked.set()
+
+    def _log(self, reason: str, failures: int) -> None:
+        host = urlsplit(self._url).hostname
+        if reason and not failures:
+            log.error("ping.failed", host=host, reason=reason)
+        elif failures and not reason:
+            log.info("ping.restored", host=host, failures=failures)
+
+
+def pause_s(failures: int) -> float:
+    """Return how long to wait after so many failures in a row: 5 s doubling to 5 min."""
+    return min(_FIRST_PAUSE_S * 2 ** (failures - 1), _LAST_PAUSE_S) if failures else 0.0
+
+
+def request(url: str) -> str:
+    """Request the URL and follow redirects; return why that failed, without a word of the URL, "" when it did not."""
+    opener = urllib.request.OpenerDirector()
+    for handler in _HANDLERS:
+        opener.add_handler(handler())
+    try:
+        opener.open(urllib.request.Request(url, headers={"User-Agent": "rosterd"}), timeout=_TIME_OUT_S).close()  # noqa: S310 - of http and https only, see _HANDLERS
+    except urllib.error.HTTPError as error:
+        error.close()
+        return f"HTTP {error.code}"
+    except urllib.error.URLError as error:
+        return str(error.reason) if isinstance(error.reason, OSError) else "not a URL of http or https"
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return str(error) if isinstance(error, OSError) else type(error).__name__
+    return ""
