@@ -67,6 +67,7 @@ clean:
 .venv/.can-run: requirements.lock pyproject.toml | .venv/bin/python
 	$(PIP) --require-hashes -r requirements.lock
 	$(PROJECT)
+	@$(BIN)/python -m compileall -q watcher importer operate # or each start compiles them, where Python may not write
 	@touch $@
 
 .venv/bin/python:

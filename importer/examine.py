@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 from typing import BinaryIO, Final
 
 import msgspec
 
+from importer.baseline import MOST_LINES, is_comparable, is_plain
 from importer.glance import User
 from importer.model import Notice, Problem
-from importer.parse import Row, Stretch, Survey, Table
+from importer.parse import EVERY_LINE, Row, Stretch, Survey, Table
 from importer.repeats import Repeats
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from importer.validate import Checker, Rejected
@@ -58,6 +61,7 @@ class Terms(msgspec.Struct, frozen=True):
     limits: FileSettings
     client: ClientSettings
     reference: ReferenceSettings
+    numbers: bytes = b""  # of an excerpt: which lines of the file stand in it, an array("I")
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -65,6 +69,7 @@ class Findings(msgspec.Struct, frozen=True):
 
     repeated: int  # rows that equal an earlier one
     notices: list[Notice]
+    odd_lines: bytes | None = None  # that no later file may pass over, an array("I"); None: it has to look at all
 
 
 class Examination:
@@ -81,23 +86,46 @@ class Examination:
         limits: FileSettings,
         client: ClientSettings,
         reference: ReferenceSettings,
+        numbers: bytes = b"",
     ) -> None:
         self.raw = raw
-        self.terms = Terms(found, limits, client, reference)
-        self.table = Table(raw, found, limits, client)
+        self.terms = Terms(found, limits, client, reference, numbers)
+        self.table = Table(raw, found, limits, client, array("I", numbers) if numbers else EVERY_LINE)
         self.checker = Checker(self.table.header, client, reference)
         self._second_look = Checker(self.table.header, client, reference)  # its warnings were given at the first look
         self._repeats = Repeats()
         self._ids_in_two_cases: list[int] = []
         self._repeated = (0, 0)  # rows, first line
+        self.is_comparable = bool(numbers) or is_comparable(found, self.table.header)
+        self._odd_lines = array("I", range(1, self.table.header.line + 1)) if self.is_comparable else None
         self.findings = Findings(0, [])
+
+    @property
+    def terms_digest(self) -> str:
+        """Return a digest of all that says how a line is judged."""
+        terms = self.terms
+        judged_by = (version("rosterd"), terms.limits, terms.client, terms.reference, self.table.header)
+        return hashlib.sha256(msgspec.json.encode(judged_by)).hexdigest()
+
+    def excerpt(self, raw: BinaryIO, lines: array[int]) -> Examination:
+        """Return the examination of these lines of the file alone, which stand in `raw`."""
+        table, terms = self.table.excerpt(raw, lines), self.terms
+        return Examination(raw, table.found, terms.limits, terms.client, terms.reference, lines.tobytes())
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows of the file; rows whose id stands in the file before come last."""
         for stretch in self.table.stretches():
             yield self._first_look(stretch)
         yield from self._late_batches()
-        self.findings = Findings(self._repeated[0], self._notices())
+        self._note_odd(self.checker.warned_lines)
+        odd_lines = None if self._odd_lines is None else self._odd_lines.tobytes()
+        self.findings = Findings(self._repeated[0], self._notices(), odd_lines)
+
+    def _note_odd(self, lines: Iterable[int]) -> None:
+        if self._odd_lines is not None:
+            self._odd_lines.extend(lines)
+            if len(self._odd_lines) > MOST_LINES:
+                self._odd_lines = None
 
     def _notices(self) -> list[Notice]:
         found = self.checker.notices()
@@ -113,7 +141,10 @@ class Examination:
         judged = self.checker.judge(stretch)
         users, others = judged.users, judged.others
         ids = [str(user[0]) if user else _identity(others[position])[0] for position, user in enumerate(users)]
+        self._note_odd(stretch.odd_lines)
+        self._note_odd(stretch.lines[position] for position in self._odd_positions(ids, stretch, others))
         for position in self._repeats.held_back(ids, stretch.lines):
+            self._note_odd((stretch.lines[position],))
             users[position] = None
             others.pop(position, None)
         batch = Batch.empty()
@@ -125,6 +156,15 @@ class Examination:
         for position, verdict in others.items():
             self._sort(stretch.row(position), verdict, batch)
         return batch
+
+    def _odd_positions(self, ids: list[str], stretch: Stretch, others: dict[int, User | Rejected]) -> Iterator[int]:
+        """Yield the positions of rows that fail, and of those whose id is not stored as it stands there."""
+        for position, verdict in others.items():
+            if isinstance(verdict, Rejected) or stretch.records[position][0] != verdict[0]:
+                yield position
+        delimiter = self.table.header.delimiter
+        if not is_plain("".join(ids), delimiter):
+            yield from (position for position, unique_id in enumerate(ids) if not is_plain(unique_id, delimiter))
 
     def _sort(self, row: Row, verdict: User | Rejected, batch: Batch) -> None:
         if isinstance(verdict, Rejected):

@@ -72,7 +72,7 @@ class _Reading(msgspec.Struct, frozen=True):
 
 def unguarded(cell: str) -> str:
     """Undo the leading ' that keeps a spreadsheet from running a cell; the inverse of `receipt.guarded`."""
-    return cell[1:] if _GUARDED.match(cell) else cell
+    return cell[1:] if cell[:1] == "'" and _GUARDED.match(cell) else cell
 
 
 def delimiter_name(delimiter: str) -> str:

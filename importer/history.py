@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from array import array
+from collections.abc import Iterator
+from typing import Final
+
+from importer.baseline import Baseline
+from importer.model import Claim
+
+_KEPT_BASELINES: Final = 8  # of a client: it may upload files of several names, or one whose name has the day in it
 
 
 def last_rows(db: sqlite3.Connection, client: str) -> int:
@@ -13,3 +21,41 @@ def last_rows(db: sqlite3.Connection, client: str) -> int:
         (client,),
     ).fetchone()
     return row[0] if row else 0
+
+
+def find_baseline(db: sqlite3.Connection, claim: Claim, terms: str) -> Baseline | None:
+    """Return what to compare a file with: the last one of its name, or else of any, that was judged by these terms."""
+    row = db.execute(
+        """SELECT import_id, archive, sha256, odd_lines FROM baselines JOIN imports ON imports.id = import_id
+           WHERE baselines.client = ? AND terms = ? AND purged_at IS NULL AND rewritten_sha256 IS NULL
+           ORDER BY baselines.file = ? DESC, import_id DESC LIMIT 1""",
+        (claim.client, terms, claim.file),
+    ).fetchone()
+    if row is None:
+        return None
+    return Baseline(import_id=row[0], archive=row[1], sha256=row[2], odd_lines=array("I", row[3]))
+
+
+def keep_baseline(db: sqlite3.Connection, claim: Claim, import_id: int, terms: str, odd_lines: array[int]) -> None:
+    """Let later files be compared with this one."""
+    row = (claim.client, claim.file, import_id, terms, odd_lines.tobytes())
+    db.execute("INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?, ?)", row)
+    db.execute(
+        """DELETE FROM baselines WHERE client = :client AND import_id NOT IN
+           (SELECT import_id FROM baselines WHERE client = :client ORDER BY import_id DESC LIMIT :kept)""",
+        {"client": claim.client, "kept": _KEPT_BASELINES},
+    )
+
+
+def ids_changed_since(db: sqlite3.Connection, client: str, import_id: int) -> Iterator[str]:
+    """Yield the users whom imports after this one have created or changed."""
+    changes = db.execute(
+        "SELECT EXISTS (SELECT 1 FROM imports WHERE client = ? AND id > ? AND created + updated > 0)",
+        (client, import_id),
+    )
+    if changes.fetchone()[0]:
+        # The whole table in its order: by the index of clients each row would be a look-up of its own.
+        rows = db.execute(
+            "SELECT unique_id FROM users NOT INDEXED WHERE client = ? AND import_id > ?", (client, import_id)
+        )
+        yield from (unique_id for (unique_id,) in rows)

@@ -13,7 +13,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     One uploaded file that is ours alone: it lies in `.work/<claim_id>/<name>`.
 
     `folder_fd` is an open handle on that claim folder; the pipeline reads the upload and writes its drafts
-    (`.failed.csv`, `.result.txt`) relative to it, never through a path.
+    (`.failed.csv`, `.result.txt`) relative to it, never through a path. `bak_fd` is one on `.bak`, where
+    earlier files lie.
     """
 
     claim_id: str  # "<UTC stamp>-<8 hex>", sorts by time of claim
@@ -27,6 +28,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     mtime_ns: int
     claimed_at: datetime
     refusal: str = ""  # why it is not to be imported, if it is given up for a reason that does not stand in it
+    bak_fd: int | None = None  # None: it is not compared with earlier files
     is_released: bool = False  # the operator says that it is whole, whatever its end looks like
 
     @property

@@ -16,7 +16,9 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 CHUNK_BYTES: Final = 1 << 18
 _TAIL_BYTES: Final = 1 << 20  # as long as a line may be; the last record is in it
 STRETCH_ROWS: Final = 1000  # about as many as there are in a chunk
+EVERY_LINE: Final = range(1, sys.maxsize)
 HEAD_CHARS: Final = 1 << 16  # enough for a header and ten lines; Excel's 16,384 empty columns are 16 KiB
 
 _BOMS: Final = (
@@ -101,10 +104,15 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stretch(msgspec.Struct, frozen=True):
-    """Some records that follow each other in the file, none of them blank, and the lines where they start."""
+    """
+    Some records that follow each other in the file, none of them blank, and the lines where they start.
+
+    `odd_lines` are the lines among them that are no record of their own: header, blank ones, parts of longer records.
+    """
 
     lines: list[int]
     records: list[list[str]]
+    odd_lines: list[int]
 
     def row(self, position: int) -> Row:
         """Return one of them."""
@@ -364,6 +372,10 @@ class _Broken(msgspec.Struct, frozen=True):
         return "unexpected end" in self.reason
 
 
+class Entangled(Exception):
+    """A record of an excerpt goes on in a line that is not in it, or is broken: the file has to be read whole."""
+
+
 class Table:
     """
     The records of one file: the header at once, then the rows.
@@ -372,10 +384,20 @@ class Table:
     upload.incomplete, limit.cell, limit.rows, header.unknown (a nameless column that has content).
     """
 
-    def __init__(self, raw: BinaryIO, found: Survey, limits: FileSettings, client: ClientSettings) -> None:
-        self._raw = raw
-        self._found = found
+    def __init__(
+        self,
+        raw: BinaryIO,
+        found: Survey,
+        limits: FileSettings,
+        client: ClientSettings,
+        numbers: Sequence[int] = EVERY_LINE,
+    ) -> None:
+        """`numbers`: for an excerpt, which lines of the file stand in it, all of the header among them."""
+        self.raw = raw
+        self.found = found
         self._limits = limits
+        self._client = client
+        self._numbers = numbers
         csv.field_size_limit(limits.max_cell_chars)
         head = ""
         for chunk in text_chunks(raw, found, limits):
@@ -388,6 +410,12 @@ class Table:
         """Yield every record below the header that has content, in file order."""
         return itertools.chain.from_iterable(stretch.rows for stretch in self.stretches())
 
+    def excerpt(self, raw: BinaryIO, numbers: Sequence[int]) -> Table:
+        """Return the table of some lines of this file, which stand in `raw`; then Entangled may be raised."""
+        size_bytes = os.fstat(raw.fileno()).st_size
+        found = msgspec.structs.replace(self.found, start=0, end=size_bytes, size_bytes=size_bytes)
+        return Table(raw, found, self._limits, self._client, numbers)
+
     def stretches(self) -> Iterator[Stretch]:
         """Yield the same in stretches of at most STRETCH_ROWS rows."""
         left = self._limits.max_rows
@@ -395,20 +423,22 @@ class Table:
             if len(parsed.lines) > left:
                 raise self._too_many_rows(parsed.lines[left])
             left -= len(parsed.lines)
-            for start in range(0, len(parsed.lines), STRETCH_ROWS):
+            for start in range(0, len(parsed.lines) or 1, STRETCH_ROWS):
                 end = start + STRETCH_ROWS
-                yield Stretch(parsed.lines[start:end], parsed.records[start:end])
+                odd_lines = [] if start else parsed.odd_lines
+                yield Stretch(parsed.lines[start:end], parsed.records[start:end], odd_lines)
 
     def reread(self, wanted: Iterable[int]) -> Iterator[Row]:
         """Yield again the rows that start in the lines `wanted`, which ascend."""
-        lines = text_lines(text_chunks(self._raw, self._found, self._limits))
+        lines = text_lines(text_chunks(self.raw, self.found, self._limits))
         passed = 0
         for line in wanted:
-            first = next(itertools.islice(lines, line - passed - 1, None))
+            place = bisect_left(self._numbers, line, passed, min(line, len(self._numbers)))
+            first = next(itertools.islice(lines, place - passed, None))
             # A record of several lines: the reader takes what it needs from those that follow.
             reader = self._reader(itertools.chain((first,), lines))
             yield Row(line, next(reader))
-            passed = line + reader.line_num - 1
+            passed = place + reader.line_num
 
     def _reader(self, lines: Iterator[str]) -> _csv.Reader:
         return csv.reader(lines, delimiter=self.header.delimiter, strict=True, skipinitialspace=True)
@@ -416,7 +446,7 @@ class Table:
     def _parsed(self) -> Iterator[Stretch]:
         """Yield the records of one chunk of text at a time."""
         self._line, text, enough, broken = 1, "", 0, None
-        for chunk in text_chunks(self._raw, self._found, self._limits):
+        for chunk in text_chunks(self.raw, self.found, self._limits):
             text += chunk
             if len(text) < enough:
                 continue
@@ -434,7 +464,7 @@ class Table:
             yield parsed
         # Only now, so that of two things wrong with a file the first one is told.
         if broken:
-            raise self._explained(broken)
+            raise Entangled if self._numbers is not EVERY_LINE else self._explained(broken)
 
     def _parse(self, text: str) -> tuple[Stretch, str, _Broken | None]:
         """Return the records that end in the text, which begins in `self._line`, the rest of it, and what broke it."""
@@ -442,24 +472,31 @@ class Table:
         if self._line < self.header.first_line:  # the "sep=" line is no record
             next(physical)
             self._line += 1
-        begin, first, done, rest = physical.tell(), self._line, 0, ""
+        begin, first, done, rest = physical.tell(), self._line - 1, 0, ""
         lines: list[int] = []
         records: list[list[str]] = []
-        broken = None
+        odd_lines: list[int] = []
+        numbers, header_line, broken = self._numbers, self.header.line, None
         reader = self._reader(physical)
         try:
             for cells in reader:
-                if cells and (cells[0].strip() or any(map(str.strip, cells))) and first + done > self.header.line:
-                    lines.append(first + done)
+                number, after = numbers[first + done], reader.line_num
+                is_row = cells and (cells[0].strip() or any(map(str.strip, cells))) and number > header_line
+                if is_row:
+                    lines.append(number)
                     records.append(cells)
-                done = reader.line_num
+                if not is_row or after - done > 1:
+                    if numbers[first + after - 1] - number != after - done - 1:
+                        raise Entangled
+                    odd_lines += range(number, number + after - done)
+                done = after
         except csv.Error as error:
-            broken = _Broken(str(error), first + reader.line_num - 1)
+            broken = _Broken(str(error), first + reader.line_num)
             physical.seek(begin)
             next(itertools.islice(physical, done, done), None)
             rest = physical.read()
-        self._line = first + done
-        return Stretch(lines, records), rest, broken
+        self._line += done
+        return Stretch(lines, records, odd_lines), rest, broken
 
     def _endless_record(self) -> FileRejected:
         return FileRejected(
@@ -496,7 +533,7 @@ class Table:
 
     def _open_cell(self, broke_in: int) -> tuple[int, int]:
         """Return line and number of the column of the cell that is open, or broken, at the end of line `broke_in`."""
-        chunks = text_chunks(self._raw, self._found, self._limits)
+        chunks = text_chunks(self.raw, self.found, self._limits)
         lines = itertools.islice(text_lines(chunks), self._line - 1, broke_in)
         line, column, quoted, at_start, was_quote = self._line, 1, False, True, False
         began = (line, column)

@@ -14,14 +14,17 @@ import hashlib
 import itertools
 import os
 import sqlite3
+import tempfile
+from array import array
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO, Final
 
 import msgspec
 
-from importer import beside, ledger, outbox, receipt
+from importer import beside, history, ledger, outbox, receipt
 from importer.attributes import ATTRIBUTES
+from importer.baseline import Incomparable, compare
 from importer.durable import write_durably
 from importer.examine import Examination
 from importer.header import Header
@@ -66,7 +69,7 @@ class Importer:
         Raises Interrupted when `stopping` turned true; OSError or sqlite3.Error when the host fails. Nothing is
         committed then, and the claim can be imported again.
         """
-        with _opened(claim) as raw:
+        with _opened(claim.name, claim.folder_fd) as raw:
             # sshd syncs nothing: without this a power cut after our commit leaves an empty archive (measured on ext4).
             os.fsync(raw.fileno())
             return self.import_from(raw, claim, client, stopping=stopping)
@@ -110,6 +113,30 @@ class Importer:
         header = examination.table.header
         if not (found.ends_line or claim.is_released) and is_cut_off(raw, found, header, client):
             raise _cut_off(raw, found, header)
+        with self._left(claim, examination) as (left, plain):
+            return self._record(raw, found, claim, client, left, plain)
+
+    @contextlib.contextmanager
+    def _left(self, claim: Claim, examination: Examination) -> Iterator[tuple[Examination, int]]:
+        """Yield what is left to examine of a file, and how many users of it stand in the database as they are."""
+        conn, whole = self._store.conn, (examination, 0)
+        found = history.find_baseline(conn, claim, examination.terms_digest) if examination.is_comparable else None
+        if found is None or claim.bak_fd is None:
+            yield whole
+            return
+        with tempfile.TemporaryFile() as excerpt:
+            try:
+                with _opened(found.archive, claim.bak_fd) as archive:
+                    changed_ids = history.ids_changed_since(conn, claim.client, found.import_id)
+                    difference = compare(examination.table, archive, found, changed_ids, excerpt)
+            except (OSError, Incomparable):
+                yield whole
+            else:
+                yield examination.excerpt(excerpt, difference.lines), difference.plain
+
+    def _record(
+        self, raw: BinaryIO, found: Survey, claim: Claim, client: ClientSettings, examination: Examination, plain: int
+    ) -> Receipt:
         import_id = ledger.next_id(self._store.db)
         recorder = Recorder(
             self._store.conn,
@@ -122,7 +149,7 @@ class Importer:
         for batch in beside.batches(examination):
             recorder.apply(batch)
         recorder.settle(examination.table)
-        tally = recorder.tally(examination.findings.repeated)
+        tally = recorder.tally(examination.findings.repeated, plain)
         answer = Receipt(
             claim=claim,
             sha256=found.sha256,
@@ -132,8 +159,11 @@ class Importer:
             finished_at=datetime.now(UTC),
         )
         ledger.add(self._store.db, import_id, answer)
+        if tally.applied and examination.findings.odd_lines is not None:
+            odd_lines = array("I", sorted({*array("I", examination.findings.odd_lines), *recorder.failed_lines()}))
+            history.keep_baseline(self._store.conn, claim, import_id, examination.terms_digest, odd_lines)
         answer = msgspec.structs.replace(answer, problems=recorder.record_problems())
-        self._report(answer, client, receipt.failed_csv(header, recorder.failed_rows()))
+        self._report(answer, client, receipt.failed_csv(examination.table.header, recorder.failed_rows()))
         return answer
 
     def _refuse(self, raw: BinaryIO, claim: Claim, client: ClientSettings, rejected: FileRejected) -> Receipt:
@@ -189,9 +219,9 @@ class Importer:
         )
 
 
-def _opened(claim: Claim) -> BinaryIO:
+def _opened(name: bytes, folder_fd: int) -> BinaryIO:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    return open(os.open(claim.name, flags, dir_fd=claim.folder_fd), "rb", buffering=0)
+    return open(os.open(name, flags, dir_fd=folder_fd), "rb", buffering=0)
 
 
 def _cut_off(raw: BinaryIO, found: Survey, header: Header) -> FileRejected:

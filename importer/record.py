@@ -128,13 +128,13 @@ class Recorder:
         self._fill_in_cells(table)
         self._complete_problems()
 
-    def tally(self, repeated: int) -> Tally:
-        """Return how many rows ended how."""
+    def tally(self, repeated: int, passed_over: int) -> Tally:
+        """Return how many rows ended how; `passed_over`: so many more are users as they stand in the table."""
         failed = self._conn.execute("SELECT count(*) FROM temp.failed").fetchone()[0]
         return Tally(
             created=self._created,
             updated=self._updated,
-            unchanged=self._unchanged,
+            unchanged=self._unchanged + passed_over,
             failed=failed,
             repeated=repeated,
         )
@@ -157,6 +157,10 @@ class Recorder:
             ProblemGroup(code=code, field=field, detail=detail, rows=count, first_line=line)
             for code, field, detail, count, line in rows
         )
+
+    def failed_lines(self) -> Iterator[int]:
+        """Yield the lines of the rejected rows."""
+        return (line for (line,) in self._conn.execute("SELECT line FROM temp.failed"))
 
     def failed_rows(self) -> Iterator[FailedRow]:
         """Yield the rejected rows in file order."""

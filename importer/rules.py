@@ -28,6 +28,8 @@ _ERROR_VALUE: Final = re.compile(r"#(?:N/A|N/D|NV|[¡¿]?[A-ZÀ-Ý/0]{2,12}[!?])
 _FORMULA_TEXT: Final = re.compile(r'="')
 _EXPONENT: Final = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+\d+\Z")
 _PLACEHOLDER: Final = re.compile(r"(?:null|\(null\)|none|nil|n/a|\\n|-+)\Z", re.IGNORECASE)
+# Nothing can be wrong with the characters of such a value, and it needs no cleaning: most are like it.
+_PLAIN: Final = re.compile(r"(?!(?:null|none|nil|n/a)\Z)\w(?:[\w ./,:;@&*()-]*[\w.)])?\Z", re.ASCII | re.IGNORECASE)
 _GARBLED: Final = re.compile(r"[ÂÃâ][\u0080-\u00bf\u0152-\u0178\u02c6\u02dc\u2013-\u2122]")
 
 # Linear: the two classes do not overlap. What does not match goes to email-validator, which decides.
@@ -81,6 +83,8 @@ class Cell(msgspec.Struct, frozen=True):
 
 def clean(attribute: Attribute, raw: str) -> Cell:
     """Trim and normalise one cell and judge its characters; the rule of the attribute is not asked here."""
+    if _PLAIN.match(raw):
+        return Cell(raw)
     value = unicodedata.normalize("NFC", raw.strip(EDGE))
     if not value:
         return Cell("")

@@ -115,6 +115,31 @@ def m002_retention(db: Database) -> None:
         db.execute(statement)
 
 
+# What later files are compared with (importer/baseline.py). The ledger does not tell of users who were edited by hand
+# or erased; after that the client's next files are examined whole. An import under way is not in the ledger yet.
+_BASELINE_SCHEMA: Final = (
+    """CREATE TABLE baselines (
+        client TEXT NOT NULL,
+        file TEXT NOT NULL,
+        import_id INTEGER NOT NULL REFERENCES imports (id),
+        terms TEXT NOT NULL,
+        odd_lines BLOB NOT NULL,
+        PRIMARY KEY (client, file)
+    ) STRICT""",
+    """CREATE TRIGGER users_edited AFTER UPDATE ON users WHEN new.import_id = old.import_id
+        BEGIN DELETE FROM baselines WHERE client IN (old.client, new.client); END""",
+    """CREATE TRIGGER users_removed AFTER DELETE ON users WHEN EXISTS (SELECT 1 FROM imports WHERE id = old.import_id)
+        BEGIN DELETE FROM baselines WHERE client = old.client; END""",
+)
+
+
+@migrations()
+def m003_baselines(db: Database) -> None:
+    """Remember which lines of a large file a later one may repeat without being looked at."""
+    for statement in _BASELINE_SCHEMA:
+        db.execute(statement)
+
+
 def _statements(script: str) -> list[str]:
     return [statement for part in script.split(";\n") if (statement := part.strip())]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import unicodedata
+from array import array
 from typing import Final
 
 import msgspec
@@ -61,6 +62,7 @@ class Checker:
         self._needed = tuple(name for name in client.required if name in names)
         self._absent = tuple(name for name in client.required if name not in names)
         self._notices: dict[tuple[str, str], tuple[int, int]] = {}
+        self.warned_lines = array("I")
         # The id, which is never blank, twice: of fewer than two positions itemgetter makes no tuple.
         self._needed_values = operator.itemgetter(0, 0, *(names.index(name) for name in self._needed))
         self._glance = Glance(header, client, self._judges, always=self._always, keyed=self._keyed)
@@ -114,6 +116,8 @@ class Checker:
         problems += self._blank_where_required(user)
         if problems:
             return Rejected(row.line, cells, tuple(problems), user, self.lacks(user))
+        if warnings:
+            self.warned_lines.append(row.line)
         for warning in warnings:
             rows, first = self._notices.get(warning, (0, row.line))
             self._notices[warning] = (rows + 1, first)
@@ -140,7 +144,7 @@ class Checker:
         """Return the value of one attribute, all that is wrong with it, and the codes of what is doubtful."""
         name = attribute.name
         found = [rules.clean(attribute, unguarded(cells[index])) for index in self._header.columns[name]]
-        cell = next((each for each in found if each.value), found[0])
+        cell = found[0] if found[0].value else next((each for each in found if each.value), found[0])
         value, problems, warnings = cell.value, list(cell.problems), list(cell.warnings)
         if not value:
             return "", [], []
@@ -158,7 +162,7 @@ class Checker:
                 problems.append(Problem(verdict.code, name, "is a word that means nothing; leave the cell blank"))
             elif verdict.code not in {problem.code for problem in problems}:
                 problems.append(msgspec.structs.replace(verdict, field=name))
-        if any(each.value and each.value.upper() != value.upper() for each in found):
+        if len(found) > 1 and any(each.value and each.value.upper() != value.upper() for each in found):
             warnings.append("columns.disagree")
         return value, problems, warnings
 

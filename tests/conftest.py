@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.engine import Engine
 from tests.lab import wait_until
 from tests.lab.clients import Visit
 from tests.lab.daemon import Rosterd
 from tests.lab.sshd import Sshd, descendants
+
+settings.register_profile("any machine", deadline=None)  # how long an example takes says more of the machine than of us
+settings.load_profile("any machine")
 
 Needs = Callable[..., None]
 

@@ -99,10 +99,13 @@ class Engine:
         self.limits = FileSettings()
         self.mail_settings = MailSettings(reply_to="rosterd@host.example.org")
         self._files = 0
+        (folder / ".bak").mkdir(exist_ok=True)
+        self._bak_fd = os.open(folder / ".bak", os.O_RDONLY | os.O_DIRECTORY)
 
     def close(self) -> None:
         """Close the database."""
         self.store.close()
+        os.close(self._bak_fd)
 
     def settings(self, **changed: Any) -> Engine:  # noqa: ANN401 - likewise
         """Change settings of the client from now on."""
@@ -130,6 +133,7 @@ class Engine:
         """Import a file of these bytes, or this file, which is moved."""
         with self.claimed(content, name=name) as claim:
             receipt = self.importer().import_file(claim, self.client)
+            os.rename(name, claim.archive, src_dir_fd=claim.folder_fd, dst_dir_fd=claim.bak_fd)
             return self._result(receipt)
 
     @contextmanager
@@ -151,7 +155,8 @@ class Engine:
                 client=self.client.name,
                 name=os.fsencode(name),
                 folder_fd=folder_fd,
-                archive=ARCHIVE,
+                bak_fd=self._bak_fd,
+                archive=ARCHIVE if self._files == 1 else ARCHIVE.replace(b"Z.", b"Z-%d." % self._files),
                 device=found.st_dev,
                 inode=found.st_ino,
                 size_bytes=found.st_size,

@@ -46,7 +46,7 @@ def test_check_has_no_effect(engine: Engine) -> None:
     check(engine, f"{HEADER}\nS1,OPSCOM,Eve,Lee,eve@example.org,eve\nS2,CAS,,,,\n".encode())
     assert before == list(engine.store.conn.iterdump())
     assert {"rosterd.db", "rosterd.db-wal", "rosterd.db-shm", "users.csv"} == {
-        name for name in os.listdir(engine.folder) if not name.startswith("2026")
+        name for name in os.listdir(engine.folder) if not name.startswith(("2026", ".bak"))
     }
 
 

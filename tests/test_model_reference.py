@@ -7,12 +7,13 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from importer import record
+from importer import baseline, record
 from importer.model import Tally
 from tests.engine import Engine, User, table
 
@@ -27,6 +28,7 @@ CELLS = {
     "city": st.sampled_from(["Hull", "", CLEAR]),
 }
 File = tuple[Sequence[str], Sequence[Sequence[str]]]  # names of columns, rows
+NAMES = st.sampled_from(["staff.csv", "students.csv"])
 Failures = dict[int, set[str]]  # line -> codes
 
 
@@ -115,12 +117,38 @@ def files(draw: st.DrawFn) -> File:
     return columns, draw(st.lists(st.tuples(*(CELLS[name] for name in columns)), max_size=7))
 
 
-@pytest.fixture(params=[(5000, 4 << 20), (0, 0)], ids=["as small files", "as large files"])
+@st.composite
+def sequences(draw: st.DrawFn) -> list[File]:
+    """Draw files of which some repeat most of the one before: lines changed, added, removed, in another order."""
+    sequence = [draw(files())]
+    for _ in range(draw(st.integers(0, 3))):
+        columns, rows = draw(st.sampled_from(sequence)) if draw(st.booleans()) else draw(files())
+        rows = list(rows)
+        for _ in range(draw(st.integers(0, 2))):
+            place, length = draw(st.integers(0, len(rows))), draw(st.integers(0, 3))
+            rows[place : place + length] = draw(st.lists(st.tuples(*(CELLS[name] for name in columns)), max_size=2))
+        sequence.append((columns, draw(st.permutations(rows)) if draw(st.integers(0, 9)) == 0 else rows))
+    return sequence
+
+
+WAYS: dict[str, dict[tuple[ModuleType, str], object]] = {
+    "small files": {},
+    "large files": {(record, "_PROBE_ROWS"): 0, (record, "_LOAD_MIN_BYTES"): 0},
+    "files that are compared": {(baseline, "MIN_BYTES"): 0},
+    "files that are compared narrowly": {
+        (baseline, "MIN_BYTES"): 0,
+        (baseline, "_ABREAST"): 2,
+        (baseline, "_LOST"): bytes(1),
+        (baseline, "_SEARCHED_LINES"): (2, 3),
+    },
+}
+
+
+@pytest.fixture(params=WAYS.values(), ids=list(WAYS))
 def shared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    """Yield an engine for all examples, which treats small files in both of the ways it has."""
-    probe_rows, load_bytes = request.param
-    monkeypatch.setattr(record, "_PROBE_ROWS", probe_rows)
-    monkeypatch.setattr(record, "_LOAD_MIN_BYTES", load_bytes)
+    """Yield an engine for all examples, which treats small files in each of the ways it has."""
+    for (module, name), value in request.param.items():
+        monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # two thousand files, and none has to outlive this test
     with contextlib.closing(
         Engine(tmp_path, login_source="OPSCOM", required=tuple(REQUIRED), clear_token=CLEAR)
@@ -129,15 +157,13 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         yield engine.settings(failed_import_email=())
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
-@given(sequence=st.lists(files(), min_size=1, max_size=4))
-def test_any_sequence_of_files(shared: Engine, sequence: list[File]) -> None:
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(sequence=sequences(), names=st.lists(NAMES, min_size=4, max_size=4))
+def test_any_sequence_of_files(shared: Engine, sequence: list[File], names: list[str]) -> None:
     """Counts, codes of failed rows and the users that result are those of the model, file after file."""
     engine, model = shared.emptied(), Model()
-    for columns, rows in sequence:
-        result = engine.upload(table([columns, *rows], line_end="\n").encode())
+    for name, (columns, rows) in zip(names, sequence, strict=False):
+        result = engine.upload(table([columns, *rows], line_end="\n").encode(), name=name)
         tally, failures = model.apply(columns, rows)
         assert tally == result.tally
         assert failures == {line: set(codes.split("; ")) for line, codes in result.codes.items()}

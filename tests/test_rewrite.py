@@ -159,7 +159,7 @@ cells = st.text(st.sampled_from("7 ,;\"'\n\r=éab"), max_size=5)
 rows = st.lists(st.lists(cells, min_size=5, max_size=5), max_size=8)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=rows, line_end=st.sampled_from(["\n", "\r\n"]))
 def test_any_table(rows: list[list[str]], line_end: str) -> None:
     """Of any table of cells just the rows whose id is theirs go."""

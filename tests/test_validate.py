@@ -274,7 +274,7 @@ def test_the_first_look_agrees_with_the_close_one(
     # As many cells as the header has, most of the time.
     records = [(row * 10)[: header.width] if len(row) % 3 else row for row in rows]
     records = [row for row in records if any(map(str.strip, row))]
-    stretch = Stretch(list(range(2, 2 + len(records))), records)
+    stretch = Stretch(list(range(2, 2 + len(records))), records, [])
     assert _closely(Checker(header, client, ReferenceSettings()), stretch) == _at_once(
         Checker(header, client, ReferenceSettings()), stretch
     )
@@ -287,7 +287,7 @@ def test_the_first_look_is_enough_for_the_usual_row() -> None:
         ["S1", "OPSCOM", "Zoé", "Müller-Lüdenscheidt", "zoe@example.org", "zoe", "ON", "2001-05-23"],
         ["S2", "OPSCOM", "Jean-Luc", "O'Neil", "J.L@Example.org", "", "qc", ""],
     ]
-    judged = Checker(header, CLIENT, ReferenceSettings()).judge(Stretch([2, 3], records))
+    judged = Checker(header, CLIENT, ReferenceSettings()).judge(Stretch([2, 3], records, []))
     assert {} == judged.others
     assert ["QC", "ON"] == [user[6] for user in reversed(judged.users) if user]
 
@@ -302,7 +302,7 @@ def _closely(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected],
 
 def _at_once(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected], list[Notice]] | str:
     try:
-        judged = checker.judge(Stretch(stretch.lines, [list(cells) for cells in stretch.records]))
+        judged = checker.judge(Stretch(stretch.lines, [list(cells) for cells in stretch.records], []))
     except FileRejected as rejected:
         return rejected.detail
     found = [judged.others[at] if user is None else user for at, user in enumerate(judged.users)]

@@ -408,6 +408,7 @@ class Inbox:
                 client=self._client,
                 name=name,
                 folder_fd=folder_fd,
+                bak_fd=self._bak_fd,
                 archive=self._free_archive_name(name, stamp) if archive is None else archive,
                 device=found.st_dev,
                 inode=found.st_ino,

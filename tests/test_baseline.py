@@ -1,0 +1,223 @@
+"""Lines that stood the same in an earlier file are passed over, and nobody can tell but by the time it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from importer import baseline
+from importer.baseline import Difference
+from tests.engine import Engine, Result
+
+HEADER = "unique_id,login_source,first_name,last_name,email,city"
+USERS = [f"S{number},OPSCOM,Ann,Lee,ann{number}@example.org,Hull" for number in range(100)]
+
+
+class Compared(Engine):
+    """An engine that notes what it found to examine in each file; None stands for all of it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.differences: list[list[int] | None] = []
+
+    def file(self, *lines: str, name: str = "users.csv") -> Result:
+        """Import a file."""
+        self.differences.append(None)
+        return super().file(*lines, name=name)
+
+    @property
+    def last(self) -> list[int] | None:
+        """Return the lines that were examined of the last file."""
+        return self.differences[-1]
+
+
+@pytest.fixture
+def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Compared]:
+    """Yield an engine that compares small files, too."""
+    monkeypatch.setattr(baseline, "MIN_BYTES", 0)
+    with contextlib.closing(Compared(tmp_path)) as engine:
+        marked = baseline.Difference
+
+        def noted(lines: array[int], plain: int) -> Difference:
+            engine.differences[-1] = list(lines)
+            return marked(lines, plain)
+
+        monkeypatch.setattr(baseline, "Difference", noted)
+        yield engine
+
+
+def without(users: list[str], *numbers: int) -> list[str]:
+    return [user for number, user in enumerate(users) if number not in numbers]
+
+
+def test_the_same_file_again_is_passed_over(compared: Compared) -> None:
+    """Of a file that was imported before only the header is looked at, and all users count as unchanged."""
+    compared.file(HEADER, *USERS)
+    result = compared.file(HEADER, *USERS)
+    assert [1] == compared.last
+    assert (100, 0) == (result.tally.unchanged, result.tally.rows - 100)
+
+
+def test_rows_that_failed_are_told_again(compared: Compared) -> None:
+    """A row that failed, or was warned of, is looked at each time; its failed CSV, problems and warnings come back."""
+    users = [*USERS, "S200,OPSCOM,Zoe,Orr,zoe,Hull", "S201,OPSCOM,Bob,Lee,bob@example.org,N/A", USERS[7]]
+    first, again = (compared.file(HEADER, *users) for _ in range(2))
+    assert [1, 9, 102, 103, 104] == compared.last
+    assert first.failed == again.failed
+    assert first.receipt.problems == again.receipt.problems
+    assert first.receipt.warnings == again.receipt.warnings
+    assert (101, 1, 1) == (again.tally.unchanged, again.tally.failed, again.tally.repeated)
+
+
+def test_lines_may_move(compared: Compared) -> None:
+    """Users that were added, removed or changed do not hide that the others stand there as before."""
+    compared.file(HEADER, *USERS)
+    users = [
+        "N1,OPSCOM,New,One,n1@example.org,",
+        *without(USERS, *range(20, 40), 60),
+        "N2,OPSCOM,New,Two,n2@example.org,",
+    ]
+    users[50] = users[50].replace("Hull", "Gatineau")
+    result = compared.file(HEADER, *users)
+    assert [1, 2, 52, len(users) + 1] == compared.last
+    assert (2, 1, 78) == (result.tally.created, result.tally.updated, result.tally.unchanged)
+
+
+def test_a_user_that_another_file_changed_is_looked_at(compared: Compared) -> None:
+    """What another file has changed since is set back by the full file, as if it were looked at as a whole."""
+    compared.file(HEADER, *USERS)
+    compared.file(HEADER, USERS[3].replace("Hull", "Gatineau"), name="moved.csv")
+    result = compared.file(HEADER, *USERS)
+    assert [1, 5] == compared.last
+    assert 1 == result.tally.updated
+    assert "Hull" == compared.users("city")["S3"]["city"]
+
+
+def test_a_line_that_stays_contradicts_one_that_is_new(compared: Compared) -> None:
+    """The same id with different content fails in both lines, also when one of them stood in the last file."""
+    compared.file(HEADER, *USERS)
+    result = compared.file(HEADER, *USERS, USERS[3].replace("Hull", "Gatineau"))
+    assert [1, 5, 102] == compared.last
+    assert {5: "9022", 102: "9022"} == result.codes
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE users SET city = 'Gatineau' WHERE unique_id = 'S3'",
+        "DELETE FROM users WHERE unique_id = 'S3'",
+    ],
+)
+def test_after_an_edit_by_hand_all_is_looked_at(compared: Compared, statement: str) -> None:
+    """What somebody changed in the database, or whom, is set right by the next file."""
+    compared.file(HEADER, *USERS)
+    expected = compared.users()
+    compared.store.conn.execute(statement)
+    compared.file(HEADER, *USERS)
+    assert compared.last is None
+    assert expected == compared.users()
+
+
+def test_other_settings_judge_anew(compared: Compared) -> None:
+    """After a change of the settings all lines are judged by the new ones."""
+    compared.file(HEADER, *USERS)
+    compared.settings(limits={"city": 3})
+    assert {"9030"} == set(compared.file(HEADER, *USERS).codes.values())
+
+
+def test_another_header_judges_anew(compared: Compared) -> None:
+    """The same lines under another header are other users."""
+    compared.file(HEADER, *USERS)
+    result = compared.file("unique_id,login_source,last_name,first_name,email,city", *USERS)
+    assert compared.last is None
+    assert 100 == result.tally.updated
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:-9] + b"Hell\n"), Path.unlink])
+def test_an_archive_that_is_not_what_it_was_is_not_trusted(compared: Compared, damage: object) -> None:
+    """A file in `.bak` that was changed, or is gone, is no reason to pass anything over."""
+    compared.file(HEADER, *USERS)
+    [archive] = (compared.folder / ".bak").iterdir()
+    assert callable(damage)
+    damage(archive)
+    assert 100 == compared.file(HEADER, *USERS).tally.unchanged
+    assert compared.last is None
+
+
+def test_a_file_that_was_refused_takes_nobodys_place(compared: Compared) -> None:
+    """A refused file is not what the next one is compared with."""
+    compared.file(HEADER, *USERS)
+    compared.file(HEADER, *USERS, 'S300,"')
+    compared.file(HEADER, *USERS)
+    assert [1] == compared.last
+
+
+# Cells and lines as real files have them, few enough to meet again.
+_IDS = st.sampled_from(["1", "2", "3", "a", "A", '"4"', ' "5"', " 6", '"7,7"', '8"8', "é", "'=9", "", "N/A"])
+_CITIES = st.sampled_from(
+    ["Hull", "", '"Hull, QC"', '"two\nlines"', '"two\r\nlines\n"', 'Val d"Or', "N/A", "Montréal "]
+)
+_EMAILS = st.sampled_from(["a@example.org", "A@example.org", "b@example.org", "c@example.org", "bad"])
+_ROW = st.tuples(_IDS, st.just("OPSCOM"), st.just("Ann"), st.just("Lee"), _EMAILS, _CITIES).map(",".join)
+_LINE = _ROW | st.sampled_from(["", ",,,,,", "1,OPSCOM", '"', "x" * 9])
+_END = st.sampled_from(["\n", "\n", "\r\n", "\r"])
+
+
+@st.composite
+def _edited(draw: st.DrawFn) -> list[str]:
+    """Draw the lines of up to four files, each of them most of the one before."""
+    lines = draw(st.lists(_LINE, max_size=12))
+    texts = []
+    for _ in range(draw(st.integers(2, 4))):
+        end = draw(_END)
+        texts.append(end.join([HEADER, *lines]) + draw(st.sampled_from([end, end, ""])))
+        place, length = draw(st.integers(0, len(lines))), draw(st.integers(0, 3))
+        lines = [*lines[:place], *draw(st.lists(_LINE, max_size=2)), *lines[place + length :]]
+    return texts
+
+
+@pytest.fixture
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Engine, Engine]]:
+    """Yield two engines for all examples."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    with contextlib.ExitStack() as held:
+        for name in ("whole", "compared"):
+            (tmp_path / name).mkdir()
+        engines = [held.enter_context(contextlib.closing(Engine(tmp_path / name))) for name in ("whole", "compared")]
+        for engine in engines:
+            engine.store.conn.execute("PRAGMA synchronous = OFF")
+        yield engines[0], engines[1]
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(texts=_edited())
+def test_nobody_can_tell(two: tuple[Engine, Engine], texts: list[str]) -> None:
+    """Whatever the files: counts, warnings, answers, failed CSVs and users are those of a look at every line."""
+    outcomes = []
+    for engine, min_bytes in zip(two, (1 << 30, 0), strict=True):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(baseline, "MIN_BYTES", min_bytes)
+            engine.emptied()
+            results = [(engine.upload(text.encode()), engine.users()) for text in texts]
+        outcomes.append([(told(result), users) for result, users in results])
+    assert outcomes[0] == outcomes[1]
+
+
+def told(result: Result) -> tuple[object, ...]:
+    receipt = result.receipt
+    return (
+        receipt.outcome,
+        receipt.tally,
+        receipt.warnings,
+        receipt.problems,
+        result.code,
+        result.detail,
+        result.failed,
+    )
