@@ -118,6 +118,7 @@ class Examination:
             yield self._first_look(stretch)
         yield from self._late_batches()
         self._note_odd(self.checker.warned_lines)
+        self._note_odd(self._ids_in_two_cases)
         odd_lines = None if self._odd_lines is None else self._odd_lines.tobytes()
         self.findings = Findings(self._repeated[0], self._notices(), odd_lines)
 
@@ -144,7 +145,6 @@ class Examination:
         self._note_odd(stretch.odd_lines)
         self._note_odd(stretch.lines[position] for position in self._odd_positions(ids, stretch, others))
         for position in self._repeats.held_back(ids, stretch.lines):
-            self._note_odd((stretch.lines[position],))
             users[position] = None
             others.pop(position, None)
         batch = Batch.empty()
@@ -213,6 +213,8 @@ class Examination:
         for row in self.table.reread(map(abs, lines)):
             verdict = self._second_look.explain(row)
             standing = standings[_identity(verdict)[0]]
+            if standing.rows > 1:
+                self._note_odd((row.line,))
             if standing.differ:
                 self._sort(row, self._clash(row, verdict, standing.lines), batch)
             elif standing.is_first_held and row.line == standing.lines[0]:
