@@ -123,8 +123,8 @@ _TABLE: Final = (
         "limit.rows",
         Level.FILE,
         "too many rows",
-        "The file has more rows than one import may have.",
-        "Split the file.",
+        "The file has more rows, or more blank ones, than one import may have.",
+        "Split the file, or remove the blank rows.",
     ),
     Code(
         "9003",

@@ -94,7 +94,7 @@ class Examination:
         self.checker = Checker(self.table.header, client, reference)
         self._second_look = Checker(self.table.header, client, reference)  # its warnings were given at the first look
         self._repeats = Repeats()
-        self._ids_in_two_cases: list[int] = []
+        self._two_cases = (0, 0)  # rows whose id differs from another in case only, first line
         self._repeated = (0, 0)  # rows, first line
         self.is_comparable = bool(numbers) or is_comparable(found, self.table.header)
         self._odd_lines = array("I", range(1, self.table.header.line + 1)) if self.is_comparable else None
@@ -118,7 +118,6 @@ class Examination:
             yield self._first_look(stretch)
         yield from self._late_batches()
         self._note_odd(self.checker.warned_lines)
-        self._note_odd(self._ids_in_two_cases)
         odd_lines = None if self._odd_lines is None else self._odd_lines.tobytes()
         self.findings = Findings(self._repeated[0], self._notices(), odd_lines)
 
@@ -133,8 +132,9 @@ class Examination:
         if self._repeated[0]:
             rows, line = self._repeated
             found.append(Notice(code="row.repeated", detail="", rows=rows, first_line=line))
-        if lines := self._ids_in_two_cases:
-            found.append(Notice(code="id.case", detail="", field="unique_id", rows=len(lines), first_line=min(lines)))
+        if self._two_cases[0]:
+            rows, line = self._two_cases
+            found.append(Notice(code="id.case", detail="", field="unique_id", rows=rows, first_line=line))
         return found
 
     def _first_look(self, stretch: Stretch) -> Batch:
@@ -184,9 +184,7 @@ class Examination:
                 if standing.differ and standing.applied:
                     batch.retracted.append(unique_id)
                 if not standing.differ and standing.rows > 1:
-                    again = standing.lines[1]
-                    rows, line = self._repeated
-                    self._repeated = (rows + standing.rows - 1, min(again, line or again))
+                    self._repeated = _with_more(self._repeated, standing.rows - 1, standing.lines[1])
             yield batch
             yield from self._settled(lines, standings)
 
@@ -198,7 +196,8 @@ class Examination:
             verdict = self._second_look.explain(row)
             unique_id, content = _identity(verdict)
             if unique_id not in standings and spellings.setdefault(unique_id.casefold(), unique_id) != unique_id:
-                self._ids_in_two_cases.append(row.line)
+                self._two_cases = _with_more(self._two_cases, 1, row.line)
+                self._note_odd((row.line,))
             standing = standings.setdefault(unique_id, _Standing(content, line < 0, []))
             standing.rows += 1
             if standing.rows <= _NAMED_LINES + 1:
@@ -233,6 +232,11 @@ class Examination:
         if isinstance(verdict, Rejected):
             return msgspec.structs.replace(verdict, problems=(*verdict.problems, problem))
         return Rejected(row.line, row.cells, (problem,), verdict, self.checker.lacks(verdict))
+
+
+def _with_more(noted: tuple[int, int], rows: int, line: int) -> tuple[int, int]:
+    """Return how many rows were noted, and the first line of all, after some more."""
+    return noted[0] + rows, min(line, noted[1] or line)
 
 
 def _identity(verdict: User | Rejected) -> tuple[str, int]:

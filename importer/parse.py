@@ -35,6 +35,7 @@ CHUNK_BYTES: Final = 1 << 18
 _TAIL_BYTES: Final = 1 << 20  # as long as a line may be; the last record is in it
 STRETCH_ROWS: Final = 1000  # about as many as there are in a chunk
 EVERY_LINE: Final = range(1, sys.maxsize)
+MOST_BLANK_ROWS: Final = 5_000_000  # some seconds; 1 GiB of line feeds would take minutes
 HEAD_CHARS: Final = 1 << 16  # enough for a header and ten lines; Excel's 16,384 empty columns are 16 KiB
 
 _BOMS: Final = (
@@ -422,6 +423,8 @@ class Table:
         for parsed in self._parsed():
             if len(parsed.lines) > left:
                 raise self._too_many_rows(parsed.lines[left])
+            if self._blank_rows > MOST_BLANK_ROWS:
+                raise self._too_many_blank_rows()
             left -= len(parsed.lines)
             for start in range(0, len(parsed.lines) or 1, STRETCH_ROWS):
                 end = start + STRETCH_ROWS
@@ -445,7 +448,7 @@ class Table:
 
     def _parsed(self) -> Iterator[Stretch]:
         """Yield the records of one chunk of text at a time."""
-        self._line, text, enough, broken = 1, "", 0, None
+        self._line, self._blank_rows, text, enough, broken = 1, 0, "", 0, None
         for chunk in text_chunks(self.raw, self.found, self._limits):
             text += chunk
             if len(text) < enough:
@@ -481,10 +484,12 @@ class Table:
         try:
             for cells in reader:
                 number, after = numbers[first + done], reader.line_num
-                is_row = cells and (cells[0].strip() or any(map(str.strip, cells))) and number > header_line
+                is_row = cells and (cells[0].strip() or "".join(cells).strip()) and number > header_line
                 if is_row:
                     lines.append(number)
                     records.append(cells)
+                else:
+                    self._blank_rows += 1
                 if not is_row or after - done > 1:
                     if numbers[first + after - 1] - number != after - done - 1:
                         raise Entangled
@@ -509,6 +514,10 @@ class Table:
     def _too_many_rows(self, line: int) -> FileRejected:
         limit = f"{self._limits.max_rows:,}"
         return FileRejected("limit.rows", f"line {line}: the file has more than {limit} rows. Split it.", line=line)
+
+    def _too_many_blank_rows(self) -> FileRejected:
+        detail = f"line {self._line}: {MOST_BLANK_ROWS:,} blank rows stand above; no more are taken. Remove them."
+        return FileRejected("limit.rows", detail, line=self._line)
 
     def _explained(self, broken: _Broken) -> FileRejected:
         """Say where the broken cell began, where it broke, and why that may be."""

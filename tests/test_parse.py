@@ -17,6 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from importer import parse
 from importer.model import FileRejected
 from importer.parse import Completeness, Row, Table, completeness, survey
 from importer.settings import ClientSettings, FileSettings
@@ -501,6 +502,13 @@ def test_limits(content: bytes, code: str, place: str) -> None:
     rejected = refused(content, limits=SMALL)
     assert code == rejected.code
     assert place in rejected.detail
+
+
+def test_blank_rows_are_not_read_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blank rows are skipped, but for so many that they would keep others waiting."""
+    monkeypatch.setattr(parse, "MOST_BLANK_ROWS", 3)
+    assert refused(b"unique_id\n1\n\n\n,\n\n2\n").detail.startswith("line 8: 3 blank rows stand above")
+    assert 2 == len(read(b"unique_id\n1\n\n\n,\n2\n"))
 
 
 @pytest.mark.parametrize(
