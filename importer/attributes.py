@@ -136,8 +136,11 @@ _FOLDED: Final[dict[str, str]] = {
     **{folded(near): attribute.name for attribute in _TABLE for near in attribute.near},
     **{folded(name): name for name in POSSIBLE_NAMES},
 }
-_FOLDED_EXACT: Final[dict[str, str]] = {folded(name): name for name in (*POSSIBLE_NAMES, TOKEN_NAME)}
-_SECRET_WORDS: Final = ("password", "passwd", "passwort", "motdepasse", "contrasena", "kennwort", "pwd", "passphrase")
+_FOLDED_EXACT: Final[dict[str, str]] = {folded(name): name for name in POSSIBLE_NAMES}
+_SECRETS: Final = {
+    "passwords": ("password", "passwd", "passwort", "motdepasse", "contrasena", "kennwort", "pwd", "passphrase"),
+    "tokens": ("apitoken", "authtoken", "accesstoken", "apikey"),
+}
 
 
 def same_but_for_spelling(name: str) -> str:
@@ -155,7 +158,7 @@ def nearest(name: str) -> str:
     return _FOLDED[close[0]] if close else ""
 
 
-def is_password(name: str) -> bool:
-    """Tell whether a header names a password column."""
+def secrets_in(name: str) -> str:
+    """Return which secrets, "passwords" or "tokens", a column of this name holds; "" if none."""
     plain = folded(name)
-    return any(word in plain for word in _SECRET_WORDS)
+    return next((secrets for secrets, words in _SECRETS.items() if any(word in plain for word in words)), "")

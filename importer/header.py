@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
@@ -17,9 +18,9 @@ from importer.attributes import (
     REPORT_NAMES,
     TOKEN_NAME,
     folded,
-    is_password,
     nearest,
     same_but_for_spelling,
+    secrets_in,
 )
 from importer.model import FileRejected, printable
 from importer.rules import EDGE
@@ -35,7 +36,8 @@ OPEN_QUOTE: Final = (
     "the whole file again; or the mark is a stray one: double it or remove it."
 )
 _GUARDED: Final = re.compile(r"'+[=+\-@\t\r]")
-_DATA: Final = re.compile(r"\S@\S|\d{3}|^\d+$")
+_NOT_KNOWN: Final = "is not known"
+_DATA: Final = re.compile(r"\S@\S|\d{3}|^\d+$|^OPSCOM$")
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +126,8 @@ def read(head: str, client: ClientSettings, max_columns: int) -> Header:
 
 
 def _title(cell: str) -> str:
-    return unguarded(cell).strip(EDGE)
+    """Return a name as it is compared; composed, because no eye tells it from the decomposed one."""
+    return unicodedata.normalize("NFC", unguarded(cell).strip(EDGE))
 
 
 def _nameless(titles: list[str], width: int) -> tuple[int, ...]:
@@ -187,7 +190,7 @@ def _bind(reading: _Reading, titles: tuple[str, ...], first_line: int, client: C
         if title and title in titles[:index]:
             continue
         name = client.columns.get(title, title)
-        if title == TOKEN_NAME or (is_password(title) and _ignored(title, client)):
+        if title == TOKEN_NAME or (secrets_in(title) and _ignored(title, client)):
             secret.append(title)
         elif title in REPORT_NAMES:
             continue
@@ -200,7 +203,7 @@ def _bind(reading: _Reading, titles: tuple[str, ...], first_line: int, client: C
             unknown.append(_unknown(title, client))
             meant.add(nearest(title))
     repeated = [_repeated(title, times) for title, times in Counter(filter(None, titles)).items() if times > 1]
-    missing = [f'"{name}" is missing' for name in _missing(columns, client) if name not in meant]
+    missing = [f'"{name}" is missing: add the column' for name in _missing(columns, client) if name not in meant]
     if unknown or repeated or missing:
         raise _refusal(reading, unknown, repeated, missing)
     return Header(
@@ -235,14 +238,14 @@ def _spelling(title: str, client: ClientSettings) -> str:
 
 def _unknown(title: str, client: ClientSettings) -> str:
     shown = _shown(title)
-    if is_password(title):
-        return f"{shown} holds passwords, and passwords are never imported: remove the column"
+    if secrets := secrets_in(title):
+        return f"{shown} holds {secrets}, and {secrets} are never imported: remove the column"
     if title in client.columns:
         return f'{shown} is mapped to "{client.columns[title]}", which is no attribute: ask us to correct the mapping'
     if exact := _spelling(title, client):
         return f'{shown} must be written "{exact}"'
     proposal = nearest(title)
-    return f'{shown} is not known (did you mean "{proposal}"?)' if proposal else f"{shown} is not known"
+    return f'{shown} is not known (did you mean "{proposal}"?)' if proposal else f"{shown} {_NOT_KNOWN}"
 
 
 def _repeated(title: str, times: int) -> str:
@@ -262,11 +265,12 @@ def _missing(columns: dict[str, list[int]], client: ClientSettings) -> list[str]
 def _refusal(reading: _Reading, unknown: list[str], repeated: list[str], missing: list[str]) -> FileRejected:
     code = "header.unknown" if unknown else "header.repeated" if repeated else "header.missing"
     wrong = "; ".join((*unknown, *repeated, *missing))
-    return FileRejected(
-        code,
-        f"line {reading.line}, read with {_separation(reading)}: {wrong}. Correct this line and upload the file again.",
-        line=reading.line,
+    detail = (
+        f"line {reading.line}, read with {_separation(reading)}: {wrong}. Correct this line and upload the file again."
     )
+    if any(each.endswith(_NOT_KNOWN) for each in unknown):
+        detail += " A column that is not known: rename it, remove it, or ask us to map its name."
+    return FileRejected(code, detail, line=reading.line)
 
 
 def _separation(reading: _Reading) -> str:
@@ -303,9 +307,10 @@ def _refuse_for_user(best: _Reading) -> None:
     # A user may have a name, or live in a town, that is near a column's: a quarter of the cells is taken for chance.
     if any(map(_DATA.search, best.cells)) and best.near * 4 <= len(best.cells):
         columns = ("unique_id", "login_source", "first_name", "last_name", "email")
+        more = f"{best.delimiter}..." if len(best.cells) > len(columns) else ""
         raise FileRejected(
             "header.missing",
-            f"line {best.line} looks like a user, not like column names. Put a line of names above it, in the order of "
-            f"your columns, such as: {best.delimiter.join(columns)}",
+            f"line {best.line} looks like a user, not like column names. Put a line of names above it, one for each of "
+            f"your {len(best.cells)} columns and in their order, such as: {best.delimiter.join(columns)}{more}",
             line=best.line,
         )

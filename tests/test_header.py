@@ -133,9 +133,15 @@ def test_near_misses_are_answered_with_the_name_meant(engine: Engine, written: s
 
 @pytest.mark.parametrize("written", ["faculty", "Grade", "Homeroom", "Notes", "Parking permit", "x"])
 def test_nothing_is_proposed_where_nothing_is_near(engine: Engine, written: str) -> None:
-    """A column of another kind is refused without a guess."""
+    """A column of another kind is refused without a guess, and with what can be done about it."""
     result = engine.file(f"unique_id,login_source,{written}", "S1,OPSCOM,x")
     assert f'"{written}" is not known. Correct this line' in result.detail
+    assert "A column that is not known: rename it, remove it, or ask us to map its name." in result.detail
+
+
+def test_a_proposal_is_the_whole_remedy(engine: Engine) -> None:
+    """Where each unknown name has a proposal nothing more is said of what to do."""
+    assert "rename it" not in engine.file("unique_id,login_source,dob", "S1,OPSCOM,x").detail
 
 
 @pytest.mark.parametrize("written", ["Email", "EMAIL", "e-mail", "First Name", "first-name", "last name", "prénom"])
@@ -160,7 +166,7 @@ def test_all_problems_of_a_header_are_in_one_answer(engine: Engine) -> None:
         '"email" stands twice',
         '"password" holds passwords, and passwords are never imported: remove the column',
         '"Homeroom" is not known;',
-        '"login_source" is missing',
+        '"login_source" is missing: add the column',
     ):
         assert part in result.detail
     assert '"unique_id" is missing' not in result.detail
@@ -256,6 +262,18 @@ def test_a_file_without_header_is_answered_with_the_line_to_paste(engine: Engine
     assert delimiter.join(("unique_id", "login_source", "first_name", "last_name", "email")) in result.detail
 
 
+def test_the_line_to_paste_has_a_name_for_each_column(engine: Engine) -> None:
+    """The answer says how many names the line needs, and that there are more of them than it gives."""
+    detail = engine.file("S1,OPSCOM,Ann,Lee,ann@example.org,1 Main St,Hull").detail
+    assert "one for each of your 7 columns and in their order, such as: unique_id,login_source,first_name" in detail
+    assert detail.endswith("email,...")
+
+
+def test_a_user_without_digits_is_told_by_its_login_source(engine: Engine) -> None:
+    """A first line that holds OPSCOM is a user, though it has neither address nor number."""
+    assert "line 1 looks like a user" in engine.file("ann,OPSCOM,Ann,Lee", "bob,OPSCOM,Bob,Roy").detail
+
+
 def test_an_unknown_header_is_not_taken_for_a_user(engine: Engine) -> None:
     """A header of another system's names is refused name by name."""
     assert "header.unknown" == engine.file("UserUUID;Name;Date (DD/MM/YYYY);Phone/Fax", "1;2;3;4").code
@@ -320,6 +338,24 @@ def test_reports_own_columns_are_recognised_and_ignored(engine: Engine) -> None:
     report = "import_line,import_code,import_field,import_reason"
     result = engine.file(f"{HEADER},{report}", f"{ROW},7,9033,email,email is bad")
     assert (1, {}) == (result.tally.created, result.warnings)
+
+
+@pytest.mark.parametrize("unknown_columns", ["refuse", "ignore"])
+def test_letters_composed_or_not_are_the_same_name(engine: Engine, unknown_columns: str) -> None:
+    """A mapped name that a Mac wrote with its accents apart looks the same, and is the same."""
+    engine.settings(columns={"Pr\u00e9nom": "first_name"}, unknown_columns=unknown_columns)
+    result = engine.file("unique_id,login_source,Pre\u0301nom,last_name,email", "S1,OPSCOM,Ann,Lee,ann@example.org")
+    assert ("", {"S1": "Ann"}) == (result.code, engine.column("first_name"))
+
+
+@pytest.mark.parametrize("title", ["api_token", "API Token", "apitoken", "access-token", "API key"])
+def test_token_columns_are_refused_or_left_out(engine: Engine, title: str) -> None:
+    """A column of tokens by another name refuses the file; where it would be ignored it is a secret all the same."""
+    refused = engine.file(f"{HEADER},{title}", f"{ROW},tok-1")
+    assert f'"{title}" holds tokens, and tokens are never imported: remove the column' in refused.detail
+    for setting in ({"columns": {title: ""}}, {"unknown_columns": "ignore"}):
+        result = engine.settings(**setting).file(f"{HEADER},{title}", "S2,X,A,B,b@example.org,,tok-2")
+        assert (title, False) == (result.warnings["column.secret"].field, b"tok-2" in result.failed)
 
 
 @pytest.mark.parametrize("title", ["password", "Password", "user_pwd", "Mot de passe", "passwd_hash"])
