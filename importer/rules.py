@@ -167,7 +167,7 @@ def required(name: str, *, absent: bool = False, cleared: bool = False) -> Probl
     """Return the problem of a required attribute without a value."""
     detail = "is blank; fill it in"
     if absent:
-        detail = "has no column in the file, and this user is new; add the column"
+        detail = "has no column in the file, and a new user needs it; add the column"
     elif cleared:
         detail = "is required and cannot be emptied; write a value"
     return Problem(REQUIRED_CODES.get(name, "9033"), name, detail)

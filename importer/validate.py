@@ -134,8 +134,11 @@ class Checker:
                     "Name the column, or remove it.",
                     line=row.line,
                 )
-        if surplus := [cell for cell in cells[width:] if cell.strip()]:
-            return Rejected(row.line, cells[:width], (_too_many_fields(len(cells), width, surplus),))
+        surplus = cells[width:]
+        while surplus and not surplus[-1].strip():
+            surplus.pop()
+        if surplus:
+            return Rejected(row.line, cells[:width], (_too_many_fields(self._header, surplus),))
         if len(cells) < width and self._client.short_rows == "refuse":
             return Rejected(row.line, cells, (_too_few_fields(cells, self._header),))
         return (cells + [""] * (width - len(cells)))[:width]
@@ -148,8 +151,10 @@ class Checker:
         value, problems, warnings = cell.value, list(cell.problems), list(cell.warnings)
         if not value:
             return "", [], []
+        is_open = len(found) > 1 and _disagree(attribute, [each.value for each in found if each.value])
+        disagree = ["columns.disagree"] if is_open else []
         if value == self._clear_token:
-            return (*self._cleared(attribute), [])
+            return (*self._cleared(attribute), disagree)
         limit = rules.limit_of(attribute, self._client)
         # A province or a date has one problem, not two: the remedy says how to write it.
         if attribute.rule not in (Rule.PROVINCE, Rule.DATE) and (problem := rules.too_long(attribute, value, limit)):
@@ -162,9 +167,7 @@ class Checker:
                 problems.append(Problem(verdict.code, name, "is a word that means nothing; leave the cell blank"))
             elif verdict.code not in {problem.code for problem in problems}:
                 problems.append(msgspec.structs.replace(verdict, field=name))
-        if len(found) > 1 and any(each.value and each.value.upper() != value.upper() for each in found):
-            warnings.append("columns.disagree")
-        return value, problems, warnings
+        return value, problems, [*warnings, *disagree]
 
     def _cleared(self, attribute: Attribute) -> tuple[str, list[Problem]]:
         if attribute.rule is Rule.KEY:
@@ -176,10 +179,19 @@ class Checker:
         return [rules.required(name) for name in self._always if not user[self.columns.index(name)]]
 
 
-def _too_many_fields(fields: int, width: int, surplus: list[str]) -> Problem:
-    detail = f"the row has more fields than the header's {width}; quote a value that holds a delimiter"
+def _disagree(attribute: Attribute, values: list[str]) -> bool:
+    """Tell whether the columns of one attribute say different things; the case counts in a unique id alone."""
+    return len(set(values if attribute.rule is Rule.KEY else map(str.casefold, values))) > 1
+
+
+def _too_many_fields(header: Header, surplus: list[str]) -> Problem:
+    width, holds = header.width, f"a value that holds {delimiter_name(header.delimiter)}"
+    detail = f"the row has more fields than the header's {width}; {holds} must stand in quotation marks"
     shown = ", ".join(f'"{cell[:80]}"' for cell in surplus[:5])
-    return Problem("9003", "", detail, f"the row has {fields} fields, the header {width}; too many: {shown}")
+    precise = f"the row has {width + len(surplus)} fields, the header {width}; too many: {shown}"
+    return Problem(
+        "9003", "", detail, f"{precise}; {holds} was probably taken for two: bring each value back to its column"
+    )
 
 
 def _too_few_fields(cells: list[str], header: Header) -> Problem:

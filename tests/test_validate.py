@@ -58,7 +58,11 @@ def test_too_many_or_too_few_fields(engine: Engine) -> None:
         "S1,OPSCOM,Ann,Lee,ann@example.org,ann",
     )
     assert {2: "9003", 3: "9003"} == result.codes
-    assert 'the row has 8 fields, the header 6; too many: "ann", "5"' in result.reasons[2]
+    assert (
+        'the row has 8 fields, the header 6; too many: "ann", "5"; a value that holds a comma was probably taken for '
+        "two: bring each value back to its column"
+    ) == result.reasons[2]
+    assert "more fields than the header's 6; a value that holds a comma must stand in quotation marks" in result.text
     assert (
         "the row has 4 fields, the header 6; add the missing ones, blank if need be, or delete the row if it is no user"
     ) == result.reasons[3]
@@ -93,6 +97,7 @@ def test_a_row_with_too_many_fields_is_cut_in_the_failed_csv(engine: Engine) -> 
 def test_surplus_blank_cells_are_dropped(engine: Engine) -> None:
     """Blank cells beyond the header are no fields."""
     assert 1 == engine.rows('S1,OPSCOM,Ann,Lee,a@example.org,ann,, ,"",').tally.created
+    assert "the row has 7 fields, the header 6; too many: " in engine.rows("S1,OPSCOM,L,A,B,c,d,,").reasons[2]
 
 
 def test_short_rows_are_padded_where_that_is_set(engine: Engine) -> None:
@@ -114,7 +119,7 @@ def test_a_required_column_that_is_absent_fails_new_users_only(engine: Engine) -
     result = engine.file("unique_id,login_source,phone_cell", "S1,OPSCOM,555", "S2,OPSCOM,556", "S3,OPSCOM,557")
     assert {3: "9017; 9018; 9016", 4: "9017; 9018; 9016"} == result.codes
     assert "555" == engine.column("phone_cell")["S1"]
-    told = "2 rows: email has no column in the file, and this user is new; add the column"
+    told = "2 rows: email has no column in the file, and a new user needs it; add the column"
     assert 1 == result.text.count(told)
 
 
@@ -155,6 +160,26 @@ def test_two_names_of_one_attribute(engine: Engine) -> None:
         Notice(code="columns.disagree", detail="", field="postal_code", rows=1, first_line=2),
         Notice(code="columns.disagree", detail="", field="province", rows=1, first_line=5),
     ] == list(result.receipt.warnings)
+
+
+def test_the_case_of_two_names_of_one_attribute(engine: Engine) -> None:
+    """Two columns that differ in case agree, unless they hold the unique id: there the case counts."""
+    engine.settings(columns={"Student ID": "unique_id"})
+    row = "S1,OPSCOM,A,B,a@example.org,a,k1a,K1A"
+    result = engine.file(f"Student ID,{HEADER},zip,postal_code", f"S1,{row}", f"s2,{row.replace('1', '2')}")
+    assert [Notice(code="columns.disagree", detail="", field="unique_id", rows=1, first_line=3)] == list(
+        result.receipt.warnings
+    )
+
+
+def test_a_clear_token_disagrees_with_a_value(engine: Engine) -> None:
+    """Of two names one says to empty the attribute and the other gives a value: the first counts, with a warning."""
+    engine.settings(clear_token="CLEAR")
+    result = engine.file(f"{HEADER},zip,postal_code", "S1,OPSCOM,A,B,a@example.org,a,K1A,CLEAR")
+    assert ({"S1": None}, "postal_code") == (
+        engine.column("postal_code"),
+        result.warnings["columns.disagree"].field,
+    )
 
 
 def test_the_first_of_two_names_is_judged_alone(engine: Engine) -> None:
