@@ -24,13 +24,14 @@ EDGE: Final = "".join(char for char in map(chr, range(0x3001)) if char.isspace()
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LINE_BREAK: Final = re.compile(r"[\r\n\t]")
 # In the words of English, French, German, Spanish and Italian spreadsheets.
-_ERROR_VALUE: Final = re.compile(r"#(?:N/A|N/D|NV|[¡¿]?[A-ZÀ-Ý/0]{2,12}[!?])\Z|#{2,}\Z")
+_ERROR_VALUE: Final = re.compile(r"#(?:N/A|N/D|NV|GETTING_DATA|[¡¿]?[A-ZÀ-Ý/0]{2,12}[!?])\Z|#{2,}\Z")
 _FORMULA_TEXT: Final = re.compile(r'="')
 _EXPONENT: Final = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+\d+\Z")
 _PLACEHOLDER: Final = re.compile(r"(?:null|\(null\)|none|nil|n/a|\\n|-+)\Z", re.IGNORECASE)
 # Nothing can be wrong with the characters of such a value, and it needs no cleaning: most are like it.
 _PLAIN: Final = re.compile(r"(?!(?:null|none|nil|n/a)\Z)\w(?:[\w ./,:;@&*()-]*[\w.)])?\Z", re.ASCII | re.IGNORECASE)
-_GARBLED: Final = re.compile(r"[ÂÃâ][\u0080-\u00bf\u0152-\u0178\u02c6\u02dc\u2013-\u2122]")
+_LATER_BYTE: Final = r"[\u0080-\u00bf\u0152-\u0178\u02c6\u02dc\u2013-\u2122]"  # of UTF-8, as Windows-1252 has it
+_GARBLED: Final = re.compile(rf"[ÂÃ]{_LATER_BYTE}|â{_LATER_BYTE}{{2}}")
 
 # Linear: the two classes do not overlap. What does not match goes to email-validator, which decides.
 _PLAIN_LOCAL: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
@@ -42,7 +43,7 @@ _NO_ADDRESSES: Final = (
     (re.compile(r"@.*@"), "has more than one address, or more than one @; write one address"),
     (re.compile(r"\A[^@]*\Z"), "has no @; write it like name@example.org"),
     (re.compile(r"[.,;:]\Z"), "ends with a punctuation mark; remove it"),
-    (re.compile(r"\s"), "has a blank inside; remove it"),
+    (re.compile(r"\s"), "has a blank inside; write the address alone, without blanks"),
     (
         re.compile(rf"[.@](?:{'|'.join(SPECIAL_USE_DOMAIN_NAMES)})\Z", re.IGNORECASE),  # directories have "corp.local"
         "is at a domain that no mail reaches from outside; write an address that mail reaches",
@@ -105,7 +106,9 @@ def _bad_characters(attribute: Attribute, value: str) -> list[Problem]:  # noqa:
     if _LINE_BREAK.search(value):
         return [Problem("9033", name, "has a line break or a tab inside; write the value on one line")]
     if found := _CONTROL.search(value):
-        return [Problem("9033", name, f"has the control character {_named(found[0])}; remove it")]
+        # Those from U+0080 on are what is left of a letter that was decoded wrongly: to remove it would not do.
+        remedy = "remove it" if found[0] <= "\x7f" else "write the letter that was meant"
+        return [Problem("9033", name, f"has the control character {_named(found[0])}; {remedy}")]
     if "\ufffd" in value:
         return [Problem("9033", name, "has the mark of a lost letter (U+FFFD); write the letter again")]
     if _ERROR_VALUE.match(value):
@@ -143,10 +146,13 @@ def _named(char: str) -> str:
 
 def _looks_garbled(value: str) -> bool:
     """Tell whether the value is UTF-8 that was read as Windows-1252 once too often."""
-    if value.isascii() or not _GARBLED.search(value):
-        return False
+    return not value.isascii() and any(map(_is_one_letter, _GARBLED.findall(value)))
+
+
+def _is_one_letter(letters: str) -> bool:
+    """Tell whether what Windows-1252 takes for two or three letters is one in UTF-8."""
     try:
-        return value.encode("cp1252").decode("utf-8") != value
+        return len(letters.encode("cp1252").decode("utf-8")) == 1
     except UnicodeError:
         return False
 
@@ -225,7 +231,9 @@ def _date(text: str) -> str | Problem:
     if not found:
         detail = "is not written YYYY-MM-DD, such as 2001-05-23"
         if _DAY_NUMBER.match(text):
-            detail = "is a day number of a spreadsheet; format the column as YYYY-MM-DD before saving as CSV"
+            detail = (
+                "is a day number of a spreadsheet such as Excel; format the column as YYYY-MM-DD before saving as CSV"
+            )
         return Problem("9033", "date_of_birth", detail)
     try:
         day = date(int(found[1]), int(found[2]), int(found[3]))

@@ -58,6 +58,7 @@ def test_a_cell_of_blanks_is_blank(engine: Engine, value: str) -> None:
         ("12\x1eMain", "has the control character U+001E"),
         ("12\x7fMain", "has the control character U+007F"),
         ("12\x85Main", "has the control character U+0085"),
+        ("\xc3\x81lvarez", "has the control character U+0081; write the letter that was meant"),
         ("Ren\ufffd", "U+FFFD"),
         ("#REF!", '"#REF!" is an error value of a spreadsheet'),
         ("#N/A", "is an error value of a spreadsheet"),
@@ -67,6 +68,7 @@ def test_a_cell_of_blanks_is_blank(engine: Engine, value: str) -> None:
         ("#NV", "is an error value of a spreadsheet"),
         ("#¡REF!", "is an error value of a spreadsheet"),
         ("########", "is an error value of a spreadsheet"),
+        ("#GETTING_DATA", "is an error value of a spreadsheet"),
         ('="0123"', 'is written as a formula (="...")'),
     ],
 )
@@ -164,6 +166,19 @@ def test_text_decoded_twice_is_a_warning(engine: Engine) -> None:
         result.warnings["encoding.garbled"].rows,
     )
     assert "RenÃ©" == engine.column("first_name")["S1"]
+
+
+@pytest.mark.parametrize("value", ["RenÃ© Müller", "Éva RenÃ©e", "Dâ€™Arcy", "«RenÃ©»", "12Â°"])
+def test_one_garbled_letter_among_good_ones_is_told(engine: Engine, value: str) -> None:
+    """Letters wrongly decoded are found beside letters that are right."""
+    result = engine.file(",".join(COLUMNS), f"S1,OPSCOM,{value},Lee,a@example.org")
+    assert ("first_name", 1) == (result.warnings["encoding.garbled"].field, result.warnings["encoding.garbled"].rows)
+
+
+@pytest.mark.parametrize("value", ["Âge", "João Ã", "Château", "â Ü", "SÃO"])
+def test_letters_that_garbled_text_begins_with_are_letters(engine: Engine, value: str) -> None:
+    """Words that hold such a letter by right are not told."""
+    assert {} == engine.file(",".join(COLUMNS), f"S1,OPSCOM,{value},Lee,a@example.org").warnings
 
 
 @pytest.mark.parametrize(
@@ -303,7 +318,8 @@ def test_dates_written_otherwise(engine: Engine, value: str) -> None:
 def test_day_numbers_of_excel(engine: Engine, value: str) -> None:
     """A number in place of a date is told to be Excel's day number, and how to save the date itself."""
     assert (
-        "is a day number of a spreadsheet; format the column as YYYY-MM-DD" in judged(engine, "date_of_birth", value)[1]
+        "is a day number of a spreadsheet such as Excel; format the column as YYYY-MM-DD"
+        in judged(engine, "date_of_birth", value)[1]
     )
 
 
@@ -365,8 +381,8 @@ def test_configured_type_ids(engine: Engine, attribute: str, setting: str) -> No
         ("ann.example.org", "has no @"),
         ("ann@example", "is not a valid e-mail address"),
         ("<ann@example.org>", "write only what stands between < and >"),
-        ("ann@exam ple.org", "has a blank inside; remove it"),
-        ("ann lee@example.org", "has a blank inside; remove it"),
+        ("ann@exam ple.org", "has a blank inside; write the address alone, without blanks"),
+        ("ann lee@example.org", "has a blank inside; write the address alone, without blanks"),
         ("ann@example.org,", "ends with a punctuation mark; remove it"),
         ("ann@example.org;", "ends with a punctuation mark; remove it"),
         ("alee@corp.local", "is at a domain that no mail reaches from outside"),
