@@ -23,7 +23,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from importer import beside, history, ledger, outbox, receipt
-from importer.attributes import ATTRIBUTES
+from importer.attributes import ATTRIBUTES, Attribute
 from importer.baseline import Incomparable, compare
 from importer.durable import write_durably
 from importer.examine import Examination
@@ -40,7 +40,7 @@ from importer.model import (
     Tally,
     printable,
 )
-from importer.parse import CHUNK_BYTES, Survey, is_cut_off, line_of, survey
+from importer.parse import CHUNK_BYTES, Row, Survey, is_cut_off, line_of, survey
 from importer.record import Recorder
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store import Store
@@ -285,14 +285,21 @@ def _warnings(raw: BinaryIO, found: Survey, examination: Examination, tally: Tal
 
 
 def _samples(examination: Examination, encoding: str) -> str:
-    """Return the first cells with letters beyond ASCII, so that a person sees whether they were read rightly."""
+    """Say how the file was read, with the first letters beyond ASCII, so that a person sees whether rightly."""
     header = examination.table.header
-    shown = {index for name, columns in header.columns.items() if not ATTRIBUTES[name].is_personal for index in columns}
+    names = {index: name for name, columns in header.columns.items() for index in columns}
     cells = (
-        f'line {row.line} "{cell[:40]}"'
-        for row in examination.table.rows()
+        _sample(row.line, ATTRIBUTES[names[index]], cell)
+        for row in itertools.chain((Row(header.line, [*header.titles]),), examination.table.rows())
         for index, cell in enumerate(row.cells)
-        if index in shown and not cell.isascii()
+        if index in names and not cell.isascii()
     )
-    sample = ", ".join(itertools.islice(cells, _FALLBACK_SAMPLES))
-    return f'it is not UTF-8 and was read as {encoding}. Check these: {sample}. Better, save it as "CSV UTF-8"'
+    samples = ", ".join(itertools.islice(cells, _FALLBACK_SAMPLES))
+    check = f"Check these: {samples}. " if samples else ""
+    return f'the file is not UTF-8 and was read as {encoding}. {check}Better, save it as "CSV UTF-8"'
+
+
+def _sample(line: int, attribute: Attribute, cell: str) -> str:
+    return (
+        f"line {line} {attribute.name}" if attribute.is_personal else f'line {line} "{printable(cell[:40].encode())}"'
+    )

@@ -92,6 +92,30 @@ def test_fallback_samples_hold_no_personal_values(engine: Engine) -> None:
     engine.settings(fallback_encoding="cp1252")
     result = engine.upload(f"{HEADER},driver_licence_num\n{ROW},É-77\n".encode("cp1252"))
     assert "É-77" not in result.text
+    assert 'Check these: line 2 "Zoé", line 2 driver_licence_num. Better' in result.text
+
+
+def test_fallback_samples_are_those_of_the_header_too(engine: Engine) -> None:
+    """Where only a name of a column has letters beyond ASCII, it is what is quoted."""
+    engine.settings(fallback_encoding="cp1252", columns={"Prénom": "first_name"})
+    content = f"{HEADER},Prénom\nS1,OPSCOM,,Roy,z@example.org,z,Ann\n".replace("first_name,", "").replace(",,", ",")
+    result = engine.upload(content.encode("cp1252"))
+    assert ({"S1": "Ann"}, 1) == (engine.column("first_name"), result.tally.created)
+    assert 'Check these: line 1 "Prénom". Better' in result.text
+
+
+def test_a_fallback_without_samples_asks_for_no_look(engine: Engine) -> None:
+    """Where all letters beyond ASCII stand in columns that are ignored, there is nothing to look at."""
+    engine.settings(fallback_encoding="cp1252", unknown_columns="ignore")
+    result = engine.upload(f"{HEADER},Note\nS1,OPSCOM,Ann,Roy,z@example.org,z,é\n".encode("cp1252"))
+    assert 'was read as cp1252. Better, save it as "CSV UTF-8"' in result.text
+
+
+def test_fallback_samples_are_on_one_line(engine: Engine) -> None:
+    """A quoted cell with a line break is shown escaped."""
+    engine.settings(fallback_encoding="cp1252")
+    result = engine.upload(f'{HEADER}\nS1,OPSCOM,"é\nx",Roy,z@example.org,z\n'.encode("cp1252"))
+    assert r'line 2 "é\nx"' in result.warnings["encoding.fallback"].detail
 
 
 def test_fallback_is_not_taken_for_a_stray_byte_in_utf8(engine: Engine) -> None:
