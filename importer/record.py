@@ -59,9 +59,10 @@ _CLAIMANTS: Final = """
     LEFT JOIN temp.before ON before.id = users.rowid
     WHERE shared.field = '{key}' AND users.import_id = :import_id
       AND (users.rowid > :top OR before.{key} IS NOT users.{key})"""
+_TAKEN_TEXT: Final = "belongs to another user, of this file or recorded before; no two users may have the same {}"
 _TAKEN: Final = {
-    "email_key": Problem("9019", "email", "belongs to another user; no two users may have the same address"),
-    "user_name_key": Problem("9020", "user_name", "belongs to another user; no two users may have the same user name"),
+    "email_key": Problem("9019", "email", _TAKEN_TEXT.format("address")),
+    "user_name_key": Problem("9020", "user_name", _TAKEN_TEXT.format("user name")),
 }
 
 

@@ -99,7 +99,9 @@ def test_addresses_and_user_names_are_unique_whatever_the_case(
     people(engine, f"S1 {mine}")
     result = people(engine, f"S1 {mine}", f"S2 {theirs}")
     assert {3: "9020" if {"x", "y"} & {mine[0], theirs[0]} else "9019"} == result.codes
-    assert "belongs to another user" in result.reasons[3]
+    assert (
+        "belongs to another user, of this file or recorded before; no two users may have the same" in result.reasons[3]
+    )
     assert (0, 0, 1) == counts(result)
 
 
