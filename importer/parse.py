@@ -288,7 +288,6 @@ def _resort(
     line = line_of(raw, 0, position, encoding)
     raw.seek(position)
     where = f"line {line}, byte {position} (0x{raw.read(1).hex()})"
-    remedy = 'Save the file as "CSV UTF-8", or ask us to set a fallback encoding for you.'
     holds_utf8 = encoding != "utf-8" or _holds_utf8(raw)
     if holds_utf8 and is_at_end:
         raise FileRejected(
@@ -298,8 +297,8 @@ def _resort(
             line=line,
         )
     if holds_utf8 or not fallback:
-        expected = "UTF-16, as its mark says" if encoding != "utf-8" else "UTF-8"
-        raise FileRejected("encoding.invalid", f"{where}: not a letter in {expected}. {remedy}", line=line)
+        said = _no_letter(encoding, holds_utf8=holds_utf8)
+        raise FileRejected("encoding.invalid", f"{where}: {said}", line=line)
     raw.seek(0)
     digest = hashlib.sha256()
     try:
@@ -308,7 +307,7 @@ def _resort(
         line = line_of(raw, 0, error.start, fallback)
         raise FileRejected(
             "encoding.invalid",
-            f"line {line}, byte {error.start}: not a letter in UTF-8, nor in {fallback}. {remedy}",
+            f'line {line}, byte {error.start}: not a letter in UTF-8, nor in {fallback}. Save the file as "CSV UTF-8".',
             line=line,
         ) from None
     return Survey(
@@ -320,6 +319,15 @@ def _resort(
         ends_line=_ends_line(raw, end, fallback),
         fallback=True,
     )
+
+
+def _no_letter(encoding: str, *, holds_utf8: bool) -> str:
+    """Say what is wrong with a byte; another encoding is a remedy only where all letters are in one."""
+    if encoding != "utf-8":
+        return 'not a letter in UTF-16, as its mark says. Save the file as "CSV UTF-8".'
+    if holds_utf8:
+        return 'not a letter in UTF-8, as the others are. Write the letter again and save the file as "CSV UTF-8".'
+    return 'not a letter in UTF-8. Save the file as "CSV UTF-8", or ask us to set a fallback encoding for you.'
 
 
 def _holds_utf8(raw: BinaryIO) -> bool:
@@ -535,8 +543,8 @@ class Table:
         return FileRejected(
             "csv.quoting",
             f"{place}: the cell that begins here is broken in line {broken.line}: after its closing quotation mark "
-            f"stands something other than {headers.delimiter_name(self.header.delimiter)} or the end of the line. "
-            "Write a quotation mark inside a quoted cell twice, or remove it.",
+            f"stands something, if only a blank, other than {headers.delimiter_name(self.header.delimiter)} or the end "
+            "of the line. Remove what stands there, or write a quotation mark inside a quoted cell twice.",
             line=began_in,
         )
 

@@ -124,6 +124,8 @@ def test_fallback_is_not_taken_for_a_stray_byte_in_utf8(engine: Engine) -> None:
     result = engine.settings(fallback_encoding="cp1252").upload(content)
     assert "encoding.invalid" == result.code
     assert "line 3" in result.detail
+    assert "as the others are. Write the letter again" in result.detail
+    assert "fallback" not in result.text
 
 
 def test_bytes_undefined_in_the_fallback_are_refused(engine: Engine) -> None:
@@ -132,6 +134,8 @@ def test_bytes_undefined_in_the_fallback_are_refused(engine: Engine) -> None:
     result = engine.settings(fallback_encoding="cp1252").upload(content)
     assert "encoding.invalid" == result.code
     assert f"line 2, byte {content.index(0x81)}: not a letter in UTF-8, nor in cp1252" in result.detail
+    assert 'Save the file as "CSV UTF-8"' in result.detail
+    assert "ask us" not in result.detail
 
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])

@@ -220,7 +220,7 @@ def test_a_file_failure_names_cause_place_and_remedy(engine: Engine) -> None:
         assert "NOT IMPORTED: users.csv" in text
         assert "Nothing of the file was applied: quotation marks do not match (csv.quoting)." in text
         assert "line 3, column 3" in text
-        assert "Write a quotation mark inside a quoted cell twice, or remove it." in text
+        assert "Remove what stands there, or write a quotation mark inside a quoted cell twice." in text
         assert "The uploaded file is kept as users.20261122T074205Z.csv" in text
     assert {} == result.mail.attachments
     assert "rosterd: file of acme not imported (csv.quoting)" == result.mail.subject
