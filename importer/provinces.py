@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from importer.attributes import folded
@@ -117,7 +118,41 @@ _OTHER_WORDS: Final = {
     "Î.-P.-É.": "PE",
     "T.N.-O.": "NT",
     "Washington DC": "DC",
+    "Alb.": "AB",
+    "Nfld. & Lab.": "NL",
+    "Territoires du N.-O.": "NT",
+    "Ariz.": "AZ",
+    "Calif.": "CA",
+    "Colo.": "CO",
+    "Conn.": "CT",
+    "Fla.": "FL",
+    "Ill.": "IL",
+    "Mass.": "MA",
+    "Mich.": "MI",
+    "Minn.": "MN",
+    "Penn.": "PA",
+    "Tenn.": "TN",
+    "Tex.": "TX",
+    "Wash.": "WA",
+    "Wis.": "WI",
+    "Californie": "CA",
+    "Caroline du Nord": "NC",
+    "Caroline du Sud": "SC",
+    "Dakota du Nord": "ND",
+    "Dakota du Sud": "SD",
+    "Floride": "FL",
+    "Géorgie": "GA",
+    "Hawaï": "HI",
+    "Louisiane": "LA",
+    "Nouveau-Mexique": "NM",
+    "Pennsylvanie": "PA",
+    "Porto Rico": "PR",
+    "Virgin Islands": "VI",
+    "Virginie": "VA",
+    "Virginie-Occidentale": "WV",
 }
+_COUNTRIES: Final = frozenset(map(folded, ("Canada", "USA", "United States", "États-Unis")))
+_BETWEEN: Final = re.compile(r"[,;/()\u2013]| - ")
 
 CODES: Final = frozenset(_CANADA) | frozenset(_UNITED_STATES)
 _BY_WORD: Final = {
@@ -130,5 +165,9 @@ _BY_WORD: Final = {
 
 
 def code_meant(text: str) -> str:
-    """Return the code that a name or an old code stands for, "" when none does."""
-    return _BY_WORD.get(folded(text), "")
+    """Return the code that a name or an old code stands for, "" when none does: "Ontario (ON)", "Ontario, Canada"."""
+    if code := _BY_WORD.get(folded(text), ""):
+        return code
+    parts = {folded(part) for part in _BETWEEN.split(text)} - {""} - _COUNTRIES
+    codes = {_BY_WORD.get(part, "") for part in parts}
+    return codes.pop() if len(codes) == 1 else ""

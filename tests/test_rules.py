@@ -255,6 +255,18 @@ def test_codes_of_provinces_and_states(engine: Engine, attribute: str, value: st
         ("Newfoundland & Labrador", "NL"),
         ("Ile du Prince Edouard", "PE"),
         ("Armed Forces Europe", "AE"),
+        ("P.Q.", "QC"),
+        ("Qu\u00e9.", "QC"),
+        ("Nfld. & Lab.", "NL"),
+        ("Terre-Neuve et Labrador", "NL"),
+        ("Colombie Britannique", "BC"),
+        ("Territoires du N.-O.", "NT"),
+        ("Calif.", "CA"),
+        ("Caroline du Nord", "NC"),
+        ("Ontario (ON)", "ON"),
+        ("ON - Ontario", "ON"),
+        ("Ontario, Canada", "ON"),
+        ("Quebec/Qu\u00e9bec", "QC"),
     ],
 )
 def test_names_of_provinces_are_answered_with_their_code(engine: Engine, value: str, code: str) -> None:
@@ -262,7 +274,9 @@ def test_names_of_provinces_are_answered_with_their_code(engine: Engine, value: 
     assert f'9033 province "{value.strip()}": write {code}' == judged(engine, "province", value)[1]
 
 
-@pytest.mark.parametrize("value", ["XX", "O", "Bavaria", "12", "ONN", "1234567890" * 30])
+@pytest.mark.parametrize(
+    "value", ["XX", "O", "Bavaria", "12", "ONN", "1234567890" * 30, "Canada", "ON/QC", "Ontario, Toronto"]
+)
 def test_other_words_are_no_provinces(engine: Engine, value: str) -> None:
     """What is no code is one problem, even when it is too long as well."""
     problem = judged(engine, "province", value)[1]
