@@ -96,7 +96,7 @@ _TABLE: Final = (
         Level.FILE,
         "the file is too large",
         "The file has more bytes than one import may have.",
-        "Split the file.",
+        "Split the file into several, each with the line of names.",
     ),
     Code(
         "limit.line",
@@ -124,7 +124,7 @@ _TABLE: Final = (
         Level.FILE,
         "too many rows",
         "The file has more rows, or more blank ones, than one import may have.",
-        "Split the file, or remove the blank rows.",
+        "Split the file into several, each with the line of names, or remove the blank rows.",
     ),
     Code(
         "9003",
@@ -257,8 +257,8 @@ _TABLE: Final = (
     Code(
         "id.case",
         Level.WARNING,
-        "unique ids differ in case only",
-        "They are two users.",
+        "unique ids that differ in case only are two users",
+        "The file has an id in capitals and in small letters; each is taken for a user of its own.",
         "Write each unique id always the same way.",
     ),
     Code(
@@ -271,8 +271,8 @@ _TABLE: Final = (
     Code(
         "value.placeholder",
         Level.WARNING,
-        "a word that means nothing was stored",
-        "The value is NULL, N/A, none or a dash; it was taken as it is.",
+        "NULL, N/A, none or a dash was stored as a value",
+        "Such a word may be meant to say that there is no value; it was taken as it is.",
         "Leave the cell blank instead.",
     ),
 )

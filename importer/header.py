@@ -308,9 +308,10 @@ def _refuse_for_user(best: _Reading) -> None:
     if any(map(_DATA.search, best.cells)) and best.near * 4 <= len(best.cells):
         columns = ("unique_id", "login_source", "first_name", "last_name", "email")
         more = f"{best.delimiter}..." if len(best.cells) > len(columns) else ""
+        yours = f"your {len(best.cells)} columns" if len(best.cells) > 1 else "your columns"
         raise FileRejected(
             "header.missing",
             f"line {best.line} looks like a user, not like column names. Put a line of names above it, one for each of "
-            f"your {len(best.cells)} columns and in their order, such as: {best.delimiter.join(columns)}{more}",
+            f"{yours} and in their order, such as: {best.delimiter.join(columns)}{more}",
             line=best.line,
         )

@@ -49,6 +49,7 @@ _MULTIBYTE: Final = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{
 _SUBSTITUTE: Final = b"\x1a"
 _CUT_OFF_LETTER: Final = ("unexpected end of data", "truncated data")  # what the codecs say
 
+_SPLIT: Final = "Split it into several files, each with the line of names."
 _EXCEL_REMEDY: Final = "In Excel choose Save As, CSV UTF-8, and upload that file."
 _SIGNATURES: Final = (
     (rb"PK\x03\x04.{0,4000}?xl/", "an Excel workbook", _EXCEL_REMEDY),
@@ -134,7 +135,8 @@ def survey(raw: BinaryIO, limits: FileSettings, fallback: str = "") -> Survey:
     size_bytes = os.fstat(raw.fileno()).st_size
     if size_bytes > limits.max_file_bytes:
         raise FileRejected(
-            "limit.file", f"the file has {size_bytes:,} bytes; at most {limits.max_file_bytes:,} are taken. Split it."
+            "limit.file",
+            f"the file has {size_bytes:,} bytes; at most {limits.max_file_bytes:,} are taken. {_SPLIT}",
         )
     raw.seek(0)
     head = raw.read(1 << 13)
@@ -250,7 +252,7 @@ def _first_line_end(chunk: bytes) -> int:
 def _long_line(line: int, limit_bytes: int) -> FileRejected:
     return FileRejected(
         "limit.line",
-        f"line {line}: it has more than {limit_bytes:,} bytes. Is the file CSV with one user a line?",
+        f"line {line}: it has more than {limit_bytes:,} bytes. Each user needs a line: see how the export ends lines.",
         line=line,
     )
 
@@ -521,7 +523,7 @@ class Table:
 
     def _too_many_rows(self, line: int) -> FileRejected:
         limit = f"{self._limits.max_rows:,}"
-        return FileRejected("limit.rows", f"line {line}: the file has more than {limit} rows. Split it.", line=line)
+        return FileRejected("limit.rows", f"line {line}: the file has more than {limit} rows. {_SPLIT}", line=line)
 
     def _too_many_blank_rows(self) -> FileRejected:
         detail = f"line {self._line}: {MOST_BLANK_ROWS:,} blank rows stand above; no more are taken. Remove them."
@@ -535,7 +537,7 @@ class Table:
             return FileRejected(
                 "limit.cell",
                 f"{place}: the cell that begins here has more than {self._limits.max_cell_chars:,} characters. "
-                "If a quotation mark opens it and is never closed, double it or remove it.",
+                "If a quotation mark opens it and is never closed, double it or remove it; else shorten the cell.",
                 line=began_in,
             )
         if broken.goes_on:

@@ -151,7 +151,8 @@ def _what_to_do(receipt: Receipt) -> Iterator[str]:
             f"What to do: open {printable(claim.failed_csv)}, which lies in the folder .bak and, if this is a "
             "mail, is attached. It holds just the rows that were not imported; its last columns say what is wrong with "
             "each. Correct the cells, save it as CSV UTF-8, and upload that file: its rows are imported, all others "
-            "stay as they are. The last four columns may stay in it."
+            "stay as they are. The last four columns may stay in it. In Excel open it by Data, From Text/CSV, with "
+            "Text as the type of its columns: a double click changes dates and drops leading zeros."
         )
         yield ""
     yield f"The uploaded file is kept as {printable(claim.archive)} in the folder .bak."

@@ -170,7 +170,8 @@ def test_the_result_in_sentences(engine: Engine) -> None:
         "is attached. "
         "It holds just the rows that were not imported; its last columns say what is wrong with each. Correct the "
         "cells, save it as CSV UTF-8, and upload that file: its rows are imported, all others stay as they are. "
-        "The last four columns may stay in it. "
+        "The last four columns may stay in it. In Excel open it by Data, From Text/CSV, with Text as the type of its "
+        "columns: a double click changes dates and drops leading zeros. "
         "The uploaded file is kept as users.20261122T074205Z-2.csv in the folder .bak."
     ) == result.text
 
