@@ -30,8 +30,9 @@ _EXPONENT: Final = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+\d+\Z")
 _PLACEHOLDER: Final = re.compile(r"(?:null|\(null\)|none|nil|n/a|\\n|-+)\Z", re.IGNORECASE)
 # Nothing can be wrong with the characters of such a value, and it needs no cleaning: most are like it.
 _PLAIN: Final = re.compile(r"(?!(?:null|none|nil|n/a)\Z)\w(?:[\w ./,:;@&*()-]*[\w.)])?\Z", re.ASCII | re.IGNORECASE)
-_LATER_BYTE: Final = r"[\u0080-\u00bf\u0152-\u0178\u02c6\u02dc\u2013-\u2122]"  # of UTF-8, as Windows-1252 has it
-_GARBLED: Final = re.compile(rf"[ÂÃ]{_LATER_BYTE}|â{_LATER_BYTE}{{2}}")
+# Two or three bytes of a letter in UTF-8 as Windows-1252 has them: an odd letter, then some of those above 0x7F.
+_LATER: Final = re.escape(bytes(range(0x80, 0xC0)).decode("cp1252", "ignore"))
+_GARBLED: Final = re.compile(f"[ÂÃ][{_LATER}]|â[{_LATER}]{{2}}")
 
 # Linear: the two classes do not overlap. What does not match goes to email-validator, which decides.
 _PLAIN_LOCAL: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
@@ -95,7 +96,7 @@ def clean(attribute: Attribute, raw: str) -> Cell:
         warnings.append("value.damaged")
     if attribute.rule is not Rule.KEY and _PLACEHOLDER.match(value):
         warnings.append("value.placeholder")
-    if _looks_garbled(value):
+    if not value.isascii() and _GARBLED.search(value):
         warnings.append("encoding.garbled")
     return Cell(value, problems, tuple(warnings))
 
@@ -103,9 +104,10 @@ def clean(attribute: Attribute, raw: str) -> Cell:
 def _bad_characters(attribute: Attribute, value: str) -> list[Problem]:  # noqa: PLR0911 - a list of cases
     """Return the first thing wrong with the characters of a value: what comes after would only repeat it."""
     name = attribute.name
-    if _LINE_BREAK.search(value):
+    is_printable = value.isprintable()  # ten times as fast as the patterns, whose time 64 KiB of junk would cost
+    if not is_printable and _LINE_BREAK.search(value):
         return [Problem("9033", name, "has a line break or a tab inside; write the value on one line")]
-    if found := _CONTROL.search(value):
+    if not is_printable and (found := _CONTROL.search(value)):
         # Those from U+0080 on are what is left of a letter that was decoded wrongly: to remove it would not do.
         remedy = "remove it" if found[0] <= "\x7f" else "write the letter that was meant"
         return [Problem("9033", name, f"has the control character {_named(found[0])}; {remedy}")]
@@ -135,26 +137,13 @@ def _bad_characters(attribute: Attribute, value: str) -> list[Problem]:  # noqa:
 
 def _hidden(value: str) -> str:
     """Return the first format character or blank beyond ASCII, "" when there is none."""
-    if value.isascii():
+    if value.isprintable():
         return ""
     return next((c for c in value if not c.isascii() and (c.isspace() or unicodedata.category(c) == "Cf")), "")
 
 
 def _named(char: str) -> str:
     return f"U+{ord(char):04X}"
-
-
-def _looks_garbled(value: str) -> bool:
-    """Tell whether the value is UTF-8 that was read as Windows-1252 once too often."""
-    return not value.isascii() and any(map(_is_one_letter, _GARBLED.findall(value)))
-
-
-def _is_one_letter(letters: str) -> bool:
-    """Tell whether what Windows-1252 takes for two or three letters is one in UTF-8."""
-    try:
-        return len(letters.encode("cp1252").decode("utf-8")) == 1
-    except UnicodeError:
-        return False
 
 
 def too_long(attribute: Attribute, value: str, limit: int) -> Problem | None:
