@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from importer import baseline, record
@@ -30,6 +30,14 @@ CELLS = {
 File = tuple[Sequence[str], Sequence[Sequence[str]]]  # names of columns, rows
 NAMES = st.sampled_from(["staff.csv", "students.csv"])
 Failures = dict[int, set[str]]  # line -> codes
+
+
+# Each takes the address of the one before, and the first cannot leave its own: all fail, one after the other.
+HOLDERS: File = (
+    ("unique_id", "email", "first_name"),
+    (("1", "a@example.org", "Ann"), ("2", "b@example.org", "Bob"), ("3", "c@example.org", "Ann")),
+)
+CHAIN: File = (("unique_id", "email"), (("3", "b@example.org"), ("2", "a@example.org"), ("1", "bad")))
 
 
 class Model:
@@ -159,6 +167,7 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(sequence=sequences(), names=st.lists(NAMES, min_size=4, max_size=4))
+@example(sequence=[HOLDERS, CHAIN], names=["staff.csv"] * 4)
 def test_any_sequence_of_files(shared: Engine, sequence: list[File], names: list[str]) -> None:
     """Counts, codes of failed rows and the users that result are those of the model, file after file."""
     engine, model = shared.emptied(), Model()

@@ -36,6 +36,14 @@ def read(content: bytes, client: ClientSettings = CLIENT, limits: FileSettings |
         return list(Table(raw, survey(raw, settings, client.fallback_encoding), settings, client).rows())
 
 
+def reread(content: bytes, lines: list[int]) -> list[Row]:
+    """Return the rows that begin in these lines, as they are read again one by one."""
+    with tempfile.TemporaryFile() as raw:
+        raw.write(content)
+        raw.flush()
+        return list(Table(raw, survey(raw, FileSettings()), FileSettings(), CLIENT).reread(lines))
+
+
 def ending(content: bytes, client: ClientSettings = CLIENT) -> Completeness:
     """Return what `completeness` says of a file with this content."""
     with tempfile.TemporaryFile() as raw:
@@ -402,7 +410,9 @@ def test_what_is_written_is_read(
     content = out.getvalue().encode(encoding)
     # Blanks before a cell are not kept, as those before an opening quote may not be.
     shown = [[cell.lstrip(" ") for cell in row] for row in rows if any(map(str.strip, row))]
-    assert shown == [[cell.lstrip(" ") for cell in row.cells] for row in read(content)]
+    found = read(content)
+    assert shown == [[cell.lstrip(" ") for cell in row.cells] for row in found]
+    assert found == reread(content, [row.line for row in found])
     assert Completeness.WHOLE is ending(content)
     assert ending(content[: -len(line_end.encode(encoding.removesuffix("-sig").replace("16", "16-le")))]) in (
         Completeness.UNTERMINATED,
@@ -411,6 +421,7 @@ def test_what_is_written_is_read(
 
 
 @given(content=st.binary(max_size=300) | st.text('",;\t\n\r ab=sep\0\ufeffé', max_size=60).map(str.encode))
+@example(content=b"x" * 40)
 @pytest.mark.parametrize("begin", [b"", b"unique_id,first_name\n", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbfsep=;\r\n"])
 def test_no_bytes_crash_the_parser(begin: bytes, content: bytes) -> None:
     """Whatever the bytes, a file is read or refused, and its completeness is told."""

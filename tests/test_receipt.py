@@ -81,7 +81,7 @@ def test_rows_found_unchanged_count_as_applied(engine: Engine) -> None:
     assert "partly" == engine.rows(GOOD, "S2,CAS,A,B,b@example.org,").receipt.outcome
 
 
-@given(cell=st.text())
+@given(cell=st.text("'=+-@\t\r a", max_size=4) | st.text())
 def test_the_guard_is_undone(cell: str) -> None:
     """What the guard makes of any cell no spreadsheet runs, and taking the guard off gives the cell back."""
     assert not guarded(cell).startswith(("=", "+", "-", "@", "\t", "\r"))

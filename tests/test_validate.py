@@ -252,18 +252,17 @@ def test_what_a_corrected_failed_csv_stores(engine: Engine, value: str) -> None:
 NAMES = st.lists(st.sampled_from(sorted({*POSSIBLE_NAMES, "apiToken", "Grade", ""})), max_size=8, unique=True).map(
     lambda names: ["unique_id", *(name for name in names if name != "unique_id")]
 )
+ODD_CELLS = [
+    "", " ", "a", "A1", "é", "e\u0301", "OPSCOM", "CAS", "on", "QC", "Ontario", "2001-05-23", "2001-5-3", "12",
+    "ann@example.org", "Ann@example.org", "zoé@example.org", "a@b", "a b@c.org", "CLEAR", " CLEAR", "CLEAR\xa0",
+    "=1", "'=1", "''-", "'s", "#REF!", "##", "#1", '="1"', "1.2E+05", "NULL", "n/a", "-", "--", "none", r"\N",
+    "RenÃ©", "a\nb", "a\tb", "\tb", "a\x1eb", "\x1f", "a\x85b", "a\u200bb", "\u200ba", "a\xa0b", "\u2028",
+    "x" * 51, "x" * 256, "\ufffd", "\u0131", "ﬀ", "\ud7ff", "😀", "\uff21",
+]  # fmt: skip
 CELLS = st.one_of(
-    st.sampled_from(
-        [
-            "", " ", "a", "A1", "é", "e\u0301", "OPSCOM", "CAS", "on", "QC", "Ontario", "2001-05-23", "2001-5-3", "12",
-            "ann@example.org", "Ann@example.org", "zoé@example.org", "a@b", "a b@c.org", "CLEAR", " CLEAR", "CLEAR\xa0",
-            "=1", "'=1", "''-", "'s", "#REF!", "##", "#1", '="1"', "1.2E+05", "NULL", "n/a", "-", "--", "none", r"\N",
-            "RenÃ©", "a\nb", "a\tb", "\tb", "a\x1eb", "\x1f", "a\x85b", "a\u200bb", "\u200ba", "a\xa0b", "\u2028",
-            "x" * 51, "x" * 256, "\ufffd", "\u0131", "ﬀ", "\ud7ff", "😀", "\uff21",
-        ]
-    ),
+    st.sampled_from(ODD_CELLS),
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6),
-)  # fmt: skip
+)
 
 
 @settings(max_examples=500)
@@ -277,6 +276,7 @@ CELLS = st.one_of(
 )
 @example(["unique_id", "city"], [["S1", "a\x1eb"]], "", "OPSCOM", "refuse", 0)
 @example(["unique_id", "city"], [["S1", "e\u0301"]], "é", "OPSCOM", "refuse", 0)
+@example(["unique_id", "city"], [[f"S{n}", cell] for n, cell in enumerate(ODD_CELLS)], "", "OPSCOM", "refuse", 0)
 @example(["unique_id", "email"], [["1", "x" * 65 + "@example.org"]], "", "OPSCOM", "refuse", 0)
 def test_the_first_look_agrees_with_the_close_one(
     names: list[str], rows: list[list[str]], clear: str, source: str, short_rows: str, city_chars: int
