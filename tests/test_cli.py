@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -127,6 +128,26 @@ def test_sweep_works_off_what_is_there(rosterd: Rosterd, config: Path, tmp_path:
     assert 2 == events(result.stdout).count("file.imported")
     assert 1 == events(result.stdout).count("file.refused")
     assert [".bak", ".work"] == sorted(os.listdir(tmp_path / "inbox"))
+
+
+def test_nothing_that_stands_in_a_file_is_logged(rosterd: Rosterd, config: Path, tmp_path: Path) -> None:
+    """Neither the cells of rows nor those of headers are in the log at its most talkative; the answers have them."""
+    config.write_text(f'{config.read_text()}[log]\nlevel = "debug"\n')
+    header = "unique_id,login_source,first_name,last_name,email"
+    files = {
+        "rows.csv": f"{header}\nHush1,OPSCOM,Hush2,Lee,hush@example\nHush3,Hush4,Ann,Lee,a@example.org,Hush5\n",
+        "header.csv": f"{header},Hush6\n",
+        "no-header.csv": "Hush7,OPSCOM,Hush8,Lee,hush@example.org\n",
+        "quoting.csv": f'{header}\nHush9,OPSCOM,"Hush"10,Lee,a@example.org\n',
+        "wide.csv": f"{header},\n1,OPSCOM,Ann,Lee,a@example.org,Hush11\n",
+    }
+    for name, content in files.items():
+        (tmp_path / "inbox" / name).write_text(content)
+    result = rosterd("sweep", "--config", config)
+    assert 5 == events(result.stdout).count("file.archived")
+    assert "hush" not in (result.stdout + result.stderr).lower()
+    answers = "".join(path.read_text("utf-8-sig") for path in (tmp_path / "inbox" / ".bak").glob("*.*.*.*"))
+    assert {"Hush1", "Hush2", "Hush3", "Hush4", "Hush5", "Hush6"} == set(re.findall(r"Hush\d+", answers))
 
 
 def test_a_database_that_is_none_has_its_own_exit_code(rosterd: Rosterd, config: Path, tmp_path: Path) -> None:
