@@ -594,19 +594,23 @@ def completeness(raw: BinaryIO, client: ClientSettings) -> Completeness:
 
 
 def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings) -> Completeness:
-    quotes, blank, last = 0, True, ""
+    quotes, blank, last, lines_end = 0, True, "", False
     raw.seek(found.start)
     _refuse_other_kinds(raw.read(1 << 13), found.encoding)
     limits = FileSettings()
     for chunk in text_chunks(raw, found, limits):
         quotes += chunk.count('"')
         blank = blank and not chunk.strip()
-        last = chunk
+        last, lines_end = chunk, lines_end or "\n" in chunk or "\r" in chunk
     if blank:
         return Completeness.EMPTY
     if quotes % 2 and _ends_in_quotes(raw, found, limits, client):
         return Completeness.OPEN_QUOTE
-    table = Table(raw, found, limits, client)
+    try:
+        table = Table(raw, found, limits, client)
+    except FileRejected:
+        # A header that is all there is may have been cut off inside its last name.
+        return Completeness.WHOLE if lines_end else Completeness.UNTERMINATED
     if last.endswith(("\n", "\r", "\x1a")):
         return Completeness.WHOLE
     return Completeness.CUT_OFF if is_cut_off(raw, found, table.header, client) else Completeness.UNTERMINATED

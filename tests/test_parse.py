@@ -463,6 +463,14 @@ def test_completeness(text: str, expected: Completeness, encoding: str) -> None:
     assert expected is ending(text.encode(encoding))
 
 
+@pytest.mark.parametrize("header", ["unique_id,login_sou", "uniq", "unique_id,login_source,email,emai"])
+def test_a_header_that_does_not_end_may_be_cut_off(header: str) -> None:
+    """A header that is refused, and is all there is, may go on in its last name: it is waited for, unless it ends."""
+    client = msgspec.structs.replace(CLIENT, unknown_columns="refuse")
+    assert Completeness.UNTERMINATED is ending(header.encode(), client)
+    assert Completeness.WHOLE is ending(f"{header}\n".encode(), client)
+
+
 def test_a_short_last_row_is_whole_where_short_rows_are_taken() -> None:
     """A client whose rows may lack cells at the end cannot be told to be cut off by them."""
     client = msgspec.structs.replace(CLIENT, short_rows="pad")
