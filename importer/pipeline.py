@@ -291,6 +291,7 @@ def _samples(examination: Examination, encoding: str) -> str:
     cells = (
         _sample(row.line, ATTRIBUTES[names[index]], cell)
         for row in itertools.chain((Row(header.line, [*header.titles]),), examination.table.rows())
+        if not any(row.cells[header.width :])  # else who knows in which column a cell belongs
         for index, cell in enumerate(row.cells)
         if index in names and not cell.isascii()
     )

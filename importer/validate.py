@@ -51,6 +51,7 @@ class Checker:
         self._header = header
         self._client = client
         self._width = header.width
+        self._secret = [index for index, title in enumerate(header.titles) if title in header.secret]
         self._clear_token = unicodedata.normalize("NFC", client.clear_token)
         self._attributes = tuple(ATTRIBUTES[name] for name in ATTRIBUTES if name in header.columns)
         names = tuple(attribute.name for attribute in self._attributes)
@@ -138,10 +139,20 @@ class Checker:
         while surplus and not surplus[-1].strip():
             surplus.pop()
         if surplus:
-            return Rejected(row.line, cells[:width], (_too_many_fields(self._header, surplus),))
+            return self._misfit(row, len(surplus), _too_many_fields(self._header, surplus))
         if len(cells) < width and self._client.short_rows == "refuse":
-            return Rejected(row.line, cells, (_too_few_fields(cells, self._header),))
+            return self._misfit(row, len(cells) - width, _too_few_fields(cells, self._header))
         return (cells + [""] * (width - len(cells)))[:width]
+
+    def _misfit(self, row: Row, surplus: int, problem: Problem) -> Rejected:
+        """Return the row rejected, without the cells that may be a secret moved there by what is too much or lacks."""
+        cells, secret = row.cells, self._secret
+        if secret:
+            first, last = min(secret) + min(surplus, 0), max(secret) + max(surplus, 0)
+            cells = ["" if first <= index <= last else cell for index, cell in enumerate(cells)]
+            told = problem.precise or problem.detail
+            problem = msgspec.structs.replace(problem, precise=f"{told}; what may be a secret is left out here")
+        return Rejected(row.line, cells[: self._width], (problem,))
 
     def _value(self, attribute: Attribute, cells: list[str]) -> tuple[str, list[Problem], list[str]]:
         """Return the value of one attribute, all that is wrong with it, and the codes of what is doubtful."""
@@ -187,8 +198,9 @@ def _disagree(attribute: Attribute, values: list[str]) -> bool:
 def _too_many_fields(header: Header, surplus: list[str]) -> Problem:
     width, holds = header.width, f"a value that holds {delimiter_name(header.delimiter)}"
     detail = f"the row has more fields than the header's {width}; {holds} must stand in quotation marks"
-    shown = ", ".join(f'"{cell[:80]}"' for cell in surplus[:5])
-    precise = f"the row has {width + len(surplus)} fields, the header {width}; too many: {shown}"
+    precise = f"the row has {width + len(surplus)} fields, the header {width}"
+    if not header.secret:
+        precise += "; too many: " + ", ".join(f'"{cell[:80]}"' for cell in surplus[:5])
     return Problem(
         "9003", "", detail, f"{precise}; {holds} was probably taken for two: bring each value back to its column"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from importer.attributes import ATTRIBUTES, POSSIBLE_NAMES
-from tests.engine import HEADER, Engine
+from tests.engine import HEADER, Engine, without_report
 
 ROW = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"
 
@@ -377,6 +377,35 @@ def test_secrets_are_left_out_of_everything_sent_back(engine: Engine) -> None:
         result.failed.decode() + result.text + result.mail.text + "".join(map(str, engine.store.conn.iterdump()))
     )
     assert not [secret for secret in ("tok-", "hunter") if secret in everything]
+
+
+SECRETIVE = "unique_id,login_source,last_name,apiToken,password,email,city"
+
+
+@pytest.mark.parametrize(
+    ("row", "left"),
+    [
+        ("S1,OPSCOM,Lee, Jr,tok-1,hunter2,a@example.org,Hull", ["S1", "OPSCOM", "Lee", "", "a@example.org"]),
+        ("S1,OPSCOM,Lee, Jr,PhD,tok-1,hunter2,a@example.org,Hull", ["S1", "OPSCOM", "Lee", "", ""]),
+        ("S1,Lee,tok-1,hunter2,a@example.org,Hull", ["S1", "Lee", "", "Hull", ""]),
+        ("S1,tok-1,hunter2,a@example.org,Hull", ["S1", "", "", "", ""]),
+        ('"S1,OPSCOM,Lee,tok-1,hunter2,a@example.org,Hull"', ["", "", "", "", ""]),
+    ],
+    ids=["one too many", "two too many", "one too few", "two too few", "one cell"],
+)
+def test_a_secret_in_the_wrong_column_is_left_out_too(engine: Engine, row: str, left: list[str]) -> None:
+    """Where a cell too many or too few moves a secret into a column that is sent back, the cell is blank there."""
+    result = engine.settings(unknown_columns="ignore", required=()).file(SECRETIVE, row)
+    assert left == without_report(result.failed_rows[0])
+    assert "what may be a secret is left out here" in result.reasons[2]
+    assert "9003" == result.codes[2]
+    assert not [secret for secret in ("tok-", "hunter") if secret in result.failed.decode() + result.text]
+
+
+def test_a_secret_beyond_the_last_column_is_left_out_too(engine: Engine) -> None:
+    """What a row has too many is not told where it may be a secret."""
+    result = engine.settings(unknown_columns="ignore").file(f"{HEADER},password", "S1,OPSCOM,A,B,a@x.org,a,b,hunter2")
+    assert "hunter" not in result.failed.decode()
 
 
 def test_names_in_answers_are_printable(engine: Engine) -> None:

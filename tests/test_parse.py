@@ -119,6 +119,16 @@ def test_a_fallback_without_samples_asks_for_no_look(engine: Engine) -> None:
     assert 'was read as cp1252. Better, save it as "CSV UTF-8"' in result.text
 
 
+def test_fallback_samples_are_of_rows_that_fit_the_header(engine: Engine) -> None:
+    """A row with a cell too many has its cells in other columns: what is personal could be among those quoted."""
+    engine.settings(fallback_encoding="cp1252")
+    header = HEADER.replace(",email", ",driver_licence_num,email")
+    rows = "S1,OPSCOM,A,B,Jr,\xc9-77,a@example.org,a\nS2,OPSCOM,\xc9va,B,,b@example.org,b,,\n"
+    result = engine.upload(f"{header}\n{rows}".encode("cp1252"))
+    assert {2: "9003"} == result.codes
+    assert 'Check these: line 3 "\xc9va". Better' in result.text
+
+
 def test_fallback_samples_are_on_one_line(engine: Engine) -> None:
     """A quoted cell with a line break is shown escaped."""
     engine.settings(fallback_encoding="cp1252")
