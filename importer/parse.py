@@ -499,7 +499,7 @@ class Table:
                     lines.append(number)
                     records.append(cells)
                 else:
-                    self._blank_rows += 1
+                    self._blank_rows += number > header_line
                 if not is_row or after - done > 1:
                     if numbers[first + after - 1] - number != after - done - 1:
                         raise Entangled
