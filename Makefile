@@ -51,6 +51,7 @@ demo: .venv/.can-run
 	@$(BIN)/python -m deploy.demo
 
 bench: .venv/.can-test
+	@$(BIN)/python -m compileall -q watcher importer operate
 	PYTHONPATH=. $(BIN)/python bench/run.py $(if $(QUICK),--quick)
 
 deb: .venv/.can-run
