@@ -30,6 +30,7 @@ import msgspec
 
 from importer.attributes import ATTRIBUTES
 from importer.header import Header, unguarded
+from importer.model import FileRejected
 from importer.parse import CHUNK_BYTES, Entangled, Survey, Table
 from importer.rules import clean
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 # Smaller files are examined whole: that is quick, and a corrected failed CSV never is the baseline of the next night.
 MIN_BYTES: Final = 1 << 20
 MOST_LINES: Final = 250_000  # that are odd, or differ: 1 MB in the database, some 25 MB of ids
+_MOST_BYTES: Final = 64 << 20  # of lines that differ, in the temporary file
+_AHEAD_BYTES: Final = 8 << 20  # read ahead of each file: a line can have 1 MiB
 _ABREAST: Final = 1_000  # lines compared at a time
 _LOST: Final = bytes(8)  # so many lines in a row that differ: lines were added or removed
 _SEARCHED_LINES: Final = (64, 4_000)  # how far to look for where the files agree again
@@ -98,6 +101,8 @@ def compare(
     marks = _lines_with(ids, _blocks_of(table), table.header.delimiter)
     for line in lines:
         marks[line] = True
+    if len(marks) > table.limits.max_rows:
+        raise Incomparable("there may be too many rows")
     if marks.count(True) > len(lines):
         lines = _written(_marked(_blocks_of(table), marks), excerpt)
     return Difference(lines, len(marks) - 1 - len(lines))
@@ -111,6 +116,8 @@ def _written(lines: Iterable[tuple[int, bytes]], excerpt: BinaryIO) -> array[int
     for number, line in _limited(lines):
         numbers.append(number)
         excerpt.write(line)
+        if excerpt.tell() > _MOST_BYTES:
+            raise Incomparable("too much differs")
     excerpt.flush()
     return numbers
 
@@ -127,8 +134,8 @@ def _ids_in(table: Table) -> Iterator[bytes]:
     try:
         for stretch in table.stretches():
             yield from (_folded(_id(record[0])) for record in stretch.records)
-    except Entangled:
-        raise Incomparable("a record goes on in a line that stood in the baseline") from None
+    except (Entangled, FileRejected):  # what is wrong with it is told of the file as a whole
+        raise Incomparable("a record goes on in a line that stood in the baseline, or is broken") from None
 
 
 def _id(cell: str) -> str:
@@ -178,19 +185,27 @@ class _Ahead:
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks = blocks
+        self._bytes = 0
         self.lines: _Lines = []
         self.at = 1
 
     def fill(self) -> bool:
-        """Read on until there are as many lines as are ever looked at; return whether there are any."""
-        while len(self.lines) < _ABREAST + _SEARCHED_LINES[-1] and (block := next(self._blocks, b"")):
+        """Read on until there are as many lines as are ever looked at, or much text; return whether there are any."""
+        while len(self.lines) < _ABREAST + _SEARCHED_LINES[-1] and self._bytes < _AHEAD_BYTES:
+            block = next(self._blocks, b"")
+            if not block:
+                break
             self.lines += block.splitlines(keepends=True)
+            self._bytes += len(block)
         return bool(self.lines)
 
-    def drop(self, lines: int) -> None:
-        """Leave so many lines behind."""
-        del self.lines[:lines]
-        self.at += lines
+    def drop(self, count: int) -> _Lines:
+        """Leave so many lines behind; return them."""
+        dropped = self.lines[:count]
+        del self.lines[:count]
+        self.at += count
+        self._bytes -= sum(map(len, dropped))
+        return dropped
 
 
 # Comparing
@@ -200,19 +215,25 @@ def _differing(new: Iterator[bytes], old: Iterator[bytes], odd_lines: array[int]
     """Yield the lines of the new file that are no plain lines of the old one, with their numbers."""
     ours, theirs = _Ahead(new), _Ahead(old)
     while ours.fill():
-        theirs.fill()
+        is_over = not theirs.fill()
         same = bytearray(map(operator.eq, ours.lines[:_ABREAST], theirs.lines[:_ABREAST]))
         lost = same.find(_LOST)
-        abreast = len(same) if lost < 0 else lost
-        first, last = (bisect_left(odd_lines, theirs.at + places) for places in (0, abreast))
+        del same[len(same) if lost < 0 else lost :]
+        first, last = (bisect_left(odd_lines, theirs.at + offset) for offset in (0, len(same)))
         for line in odd_lines[first:last]:
             same[line - theirs.at] = False
-        aside, passed = (0, 0) if abreast == _ABREAST else _next_match(ours.lines[abreast:], theirs.lines[abreast:])
-        places = [place for place, is_same in enumerate(same[:abreast]) if not is_same]
-        places += range(abreast, abreast + aside)
-        yield from ((ours.at + place, ours.lines[place]) for place in places)
-        ours.drop(abreast + aside)
-        theirs.drop(abreast + passed)
+        yield from _unlike(same, ours)
+        theirs.drop(len(same))
+        if lost >= 0 or is_over:
+            aside, passed = _next_match(ours.lines, theirs.lines)
+            yield from _unlike(bytearray(aside), ours)
+            theirs.drop(passed)
+
+
+def _unlike(same: bytearray, ours: _Ahead) -> Iterator[tuple[int, bytes]]:
+    """Leave as many lines behind as there are marks; yield those without one."""
+    at = ours.at
+    return ((at + place, line) for place, line in enumerate(ours.drop(len(same))) if not same[place])
 
 
 def _next_match(ours: _Lines, theirs: _Lines) -> tuple[int, int]:

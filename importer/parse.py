@@ -406,7 +406,7 @@ class Table:
         """`numbers`: for an excerpt, which lines of the file stand in it, all of the header among them."""
         self.raw = raw
         self.found = found
-        self._limits = limits
+        self.limits = limits
         self._client = client
         self._numbers = numbers
         csv.field_size_limit(limits.max_cell_chars)
@@ -425,11 +425,11 @@ class Table:
         """Return the table of some lines of this file, which stand in `raw`; then Entangled may be raised."""
         size_bytes = os.fstat(raw.fileno()).st_size
         found = msgspec.structs.replace(self.found, start=0, end=size_bytes, size_bytes=size_bytes)
-        return Table(raw, found, self._limits, self._client, numbers)
+        return Table(raw, found, self.limits, self._client, numbers)
 
     def stretches(self) -> Iterator[Stretch]:
         """Yield the same in stretches of at most STRETCH_ROWS rows."""
-        left = self._limits.max_rows
+        left = self.limits.max_rows
         for parsed in self._parsed():
             if len(parsed.lines) > left:
                 raise self._too_many_rows(parsed.lines[left])
@@ -443,7 +443,7 @@ class Table:
 
     def reread(self, wanted: Iterable[int]) -> Iterator[Row]:
         """Yield again the rows that start in the lines `wanted`, which ascend."""
-        lines = text_lines(text_chunks(self.raw, self.found, self._limits))
+        lines = text_lines(text_chunks(self.raw, self.found, self.limits))
         passed = 0
         for line in wanted:
             place = bisect_left(self._numbers, line, passed, min(line, len(self._numbers)))
@@ -459,7 +459,7 @@ class Table:
     def _parsed(self) -> Iterator[Stretch]:
         """Yield the records of one chunk of text at a time."""
         self._line, self._blank_rows, text, enough, broken = 1, 0, "", 0, None
-        for chunk in text_chunks(self.raw, self.found, self._limits):
+        for chunk in text_chunks(self.raw, self.found, self.limits):
             text += chunk
             if len(text) < enough:
                 continue
@@ -467,7 +467,7 @@ class Table:
             yield parsed
             if broken and not broken.goes_on:
                 break
-            most = 8 * self._limits.max_line_bytes
+            most = 8 * self.limits.max_line_bytes
             if len(text) > most:
                 raise self._endless_record()
             # What is left is a record that goes on. Twice as much is read before the next try, or it would cost n * n.
@@ -516,13 +516,13 @@ class Table:
     def _endless_record(self) -> FileRejected:
         return FileRejected(
             "limit.line",
-            f"the row that begins in line {self._line} goes on for over {8 * self._limits.max_line_bytes:,} "
+            f"the row that begins in line {self._line} goes on for over {8 * self.limits.max_line_bytes:,} "
             "bytes: a quotation mark is probably opened there and never closed. Double it or remove it.",
             line=self._line,
         )
 
     def _too_many_rows(self, line: int) -> FileRejected:
-        limit = f"{self._limits.max_rows:,}"
+        limit = f"{self.limits.max_rows:,}"
         return FileRejected("limit.rows", f"line {line}: the file has more than {limit} rows. {_SPLIT}", line=line)
 
     def _too_many_blank_rows(self) -> FileRejected:
@@ -536,7 +536,7 @@ class Table:
         if "field larger" in broken.reason:
             return FileRejected(
                 "limit.cell",
-                f"{place}: the cell that begins here has more than {self._limits.max_cell_chars:,} characters. "
+                f"{place}: the cell that begins here has more than {self.limits.max_cell_chars:,} characters. "
                 "If a quotation mark opens it and is never closed, double it or remove it; else shorten the cell.",
                 line=began_in,
             )
@@ -552,7 +552,7 @@ class Table:
 
     def _open_cell(self, broke_in: int) -> tuple[int, int]:
         """Return line and number of the column of the cell that is open, or broken, at the end of line `broke_in`."""
-        chunks = text_chunks(self.raw, self.found, self._limits)
+        chunks = text_chunks(self.raw, self.found, self.limits)
         lines = itertools.islice(text_lines(chunks), self._line - 1, broke_in)
         line, column, quoted, at_start, was_quote = self._line, 1, False, True, False
         began = (line, column)

@@ -151,6 +151,18 @@ def test_an_archive_that_is_not_what_it_was_is_not_trusted(compared: Compared, d
     assert compared.last is None
 
 
+@pytest.mark.parametrize(("limit", "value"), [("MOST_LINES", 3), ("_MOST_BYTES", 99)])
+def test_what_differs_too_much_is_looked_at_whole(
+    compared: Compared, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    """Neither memory nor disk is spent on a file that has little in common with the one before."""
+    compared.file(HEADER, *USERS)
+    monkeypatch.setattr(baseline, limit, value)
+    result = compared.file(HEADER, *(user.replace("Hull", "Gatineau") for user in USERS))
+    assert compared.last is None
+    assert 100 == result.tally.updated
+
+
 def test_a_file_that_was_refused_takes_nobodys_place(compared: Compared) -> None:
     """A refused file is not what the next one is compared with."""
     compared.file(HEADER, *USERS)

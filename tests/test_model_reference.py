@@ -148,6 +148,7 @@ WAYS: dict[str, dict[tuple[ModuleType, str], object]] = {
         (baseline, "_ABREAST"): 2,
         (baseline, "_LOST"): bytes(1),
         (baseline, "_SEARCHED_LINES"): (2, 3),
+        (baseline, "_AHEAD_BYTES"): 1,
     },
 }
 
