@@ -52,7 +52,8 @@ def _blocks(explained: dict[str, dict[str, str]]) -> Iterator[Block]:
         "`/etc/rosterd/config.toml`, and one file for each client in `clients.d` beside it. Times are in seconds, "
         "sizes in bytes. Unknown keys and bad values stop the start, with the key, what was found and what was "
         "expected; `rosterd doctor` says the same beforehand. `systemctl reload rosterd` takes changes over; a bad "
-        "configuration is told in the log, and the old one stays."
+        "configuration is told in the log, and the old one stays. `[service]`, but for `ping_url`, `[log]` and "
+        "`[metrics]` need a restart."
     )
     for section in msgspec.structs.fields(Config):
         if section.name == "clients":

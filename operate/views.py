@@ -93,6 +93,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
             told.append(f"The daemon has said nothing for {age(self.status.written_at, self.at)}: busy, or stuck.")
         told += [concern for client in self.clients for concern in _concerns_of(client)]
         told += [late for client in self.clients if (late := client.lateness(self.at))]
+        if self.status is not None and self.status.ping_trouble:
+            told.append(f"The sign of life does not get through: {self.status.ping_trouble}.")
         if self.mail_dead:
             told.append(f"{counted(self.mail_dead, 'mail was', 'mails were')} given up: see `rosterd mail list`.")
         return told

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 
 from importer import history, ledger, outbox
@@ -31,14 +32,16 @@ from watcher import notify, spool
 from watcher.alerts import Alerts
 from watcher.archives import Purging, archive_orders
 from watcher.backlog import LAST_RETRY_S, Backlog
-from watcher.config import Config, ConfigError, load_again, smtp_password
+from watcher.config import Config, ConfigError, load_again, ping_url, smtp_password
 from watcher.control import ControlServer, Order, Refused
 from watcher.doubt import doubt_of, refusal
 from watcher.exits import EXIT_CONFIG, EXIT_IO_ERROR, EXIT_RUNNING_ALREADY
+from watcher.lateness import Lateness
 from watcher.lock import RunningAlready, locked
 from watcher.metrics import Exporter, Source, source_of
 from watcher.notice import Hint, Hints, Watch
 from watcher.orders import held_orders, store_orders
+from watcher.ping import Ping
 from watcher.sessions import SessionLogs
 from watcher.settle import Doubt, Look, Settling, Sighting, Verdict, Writer
 from watcher.signals import Signals
@@ -69,7 +72,11 @@ class Daemon:
         *,
         watching: bool,
     ) -> None:
-        """`watching`: else it is a single pass, which neither hears of events nor takes orders."""
+        """
+        `watching`: else it is a single pass, which neither hears of events nor takes orders.
+
+        Raises ConfigError when a secret cannot be read.
+        """
         self._store = store
         self._pump = pump
         self._hints = hints
@@ -77,6 +84,8 @@ class Daemon:
         self._started_at = datetime.now(UTC)
         self._backlog = Backlog()
         self._purging = Purging(store)
+        self._lateness = Lateness(store.conn, self._post)
+        self._ping = Ping(ping_url(config.service))
         self._sweep_at: dict[str, float] = {}
         self._swept_at: dict[str, float] = {}
         self._sweep_s: dict[str, float] = {}
@@ -101,6 +110,7 @@ class Daemon:
         self._importer = Importer(self._store, file=config.file, reference=config.reference, mail=config.mail)
         self._settling = Settling(config.intake)
         self._alerts = Alerts(config.mail, self._post)
+        self._lateness.use(config, datetime.now(UTC))
         self._backlog.keep(self._clients)
         self._sweep_at = dict.fromkeys(self._clients, -math.inf)
         self._swept_at = dict.fromkeys(self._clients, -math.inf)
@@ -114,16 +124,19 @@ class Daemon:
         try:
             config = load_again(self._config)
             transport = make_transport(config.mail, smtp_password())
+            ping = Ping(ping_url(config.service))
         except (ConfigError, MailUnusable) as error:
             return str(error)
-        before = self._config
-        if (config.service, config.log, config.metrics) != (before.service, before.log, before.metrics):
-            return "[service], [log] and [metrics] change with a restart only"
+        if _fixed(config) != _fixed(self._config):
+            return "[service], [log] and [metrics] change with a restart only, ping_url aside"
         if self._watch is not None:
             for client in self._clients.keys() - {client.name for client in config.clients}:
                 self._watch.forget(client)
                 self._session_logs.forget(client)
         self._pump.use(transport)
+        self._ping.close()
+        self._ping = ping
+        ping.start()
         self._adopt(config)
         return ""
 
@@ -145,6 +158,7 @@ class Daemon:
         if self._watch is not None:
             self._watch.start(time.monotonic())
         self._control.start()
+        self._ping.start()
         self._sweep_due()
         log.info("daemon.started", clients=len(self._clients), sqlite=sqlite3.sqlite_version)
         notify.ready()
@@ -159,6 +173,7 @@ class Daemon:
         A fresh file gets its quiet period, and its grace when only the end of its last line is missing; what is being
         written or held for longer stays for another time.
         """
+        self._ping.start()
         self._sweep_due()
         patience_s = 2 * self._config.intake.quiet_s + self._config.intake.unterminated_grace_s
         until = time.monotonic() + patience_s
@@ -170,6 +185,7 @@ class Daemon:
                 if next_at > until:
                     break
                 self._hints.wait(next_at - time.monotonic())
+        self._tell_of_missing()
         self._send_all()
         while not self._signals.stop_asked and self._purge():
             notify.watchdog()
@@ -180,12 +196,13 @@ class Daemon:
         notify.watchdog()
         self._obey()
         self._take_hints()
-        self._sweep_due()
+        swept = self._sweep_due()
         if self._watch is not None:
             self._watch.tend(time.monotonic())
         worked = self._work() or self._purge()
+        self._tell_of_missing()
         self._move_mail(at_once=worked)
-        self._status_file.keep(self._status, time.monotonic(), worked=worked)
+        self._status_file.keep(self._status, time.monotonic(), worked=worked or swept)
         return worked
 
     def _obey(self) -> None:
@@ -203,6 +220,7 @@ class Daemon:
             written_at=at,
             clients=tuple(self._status_of(client, now, at) for client in self._clients),
             watch_restarts=self._watch.restarts if self._watch is not None else 0,
+            ping_trouble=self._ping.trouble,
         )
 
     def _status_of(self, client: str, now: float, at: datetime) -> ClientStatus:
@@ -226,6 +244,7 @@ class Daemon:
             min(self._sweep_at.values(), default=math.inf),
             self._mail_at,
             self._status_file.next_at,
+            self._lateness.next_at,
             self._watch.next_at if self._watch is not None else math.inf,
         )
 
@@ -271,6 +290,7 @@ class Daemon:
             yield
         except (OSError, spool.InboxUnusable) as error:
             self._alerts.tell("inbox.unusable", time.monotonic(), client=client, reason=_reason(error))
+            self._ping.note_trouble(client)
             self._follow(client, None)
 
     def _opened(self, client: str) -> contextlib.AbstractContextManager[spool.Inbox]:
@@ -280,10 +300,14 @@ class Daemon:
     def _sweep_soon(self, client: str, at: float) -> None:
         self._sweep_at[client] = min(self._sweep_at[client], at)
 
-    def _sweep_due(self) -> None:
+    def _sweep_due(self) -> bool:
+        """Sweep what is due; return whether anything was."""
+        swept = False
         for client, due_at in self._sweep_at.items():
             if due_at <= time.monotonic() and not self._signals.stop_asked:
                 self._sweep(client)
+                swept = True
+        return swept
 
     def _sweep(self, client: str) -> None:
         """List an inbox, and find the claims that were left in it."""
@@ -302,6 +326,7 @@ class Daemon:
             self._tell_of_strays(client, inbox)
             self._alerts.clear("inbox.unusable", client=client)
             self._sweep_s[client] = time.monotonic() - now
+            self._ping.note_sweep(client, self._clients)
             log.debug("sweep.finished", client=client, files=len(files))
 
     def _tell_of_strays(self, client: str, inbox: spool.Inbox) -> None:
@@ -512,6 +537,19 @@ class Daemon:
             self._alerts.tell("store.refused", time.monotonic(), reason=_reason(error))
             return False
 
+    def _tell_of_missing(self) -> None:
+        """Tell of uploads that have not come in time."""
+        try:
+            self._lateness.tend(time.monotonic(), datetime.now(UTC), self._has_come)
+        except sqlite3.Error as error:
+            _raise_if_fatal(error)
+            self._alerts.tell("store.refused", time.monotonic(), reason=_reason(error))
+
+    def _has_come(self, client: str) -> bool:
+        """Return whether a file of a client is there that is not imported yet."""
+        waiting = self._settling.waiting(client)
+        return self._backlog.count(client) > 0 or any(not name.ignored for name in waiting)
+
     # Mail
 
     def _move_mail(self, *, at_once: bool = False) -> bool:
@@ -540,6 +578,7 @@ class Daemon:
         if self._watch is not None:
             self._watch.close()
         self._session_logs.close()
+        self._ping.close()
         if self._signals.stop_allows(MAIL_PATIENCE_S):
             with contextlib.suppress(sqlite3.Error):  # the mail is sent again, with the same Message-ID
                 self._pump.close(self._store.db, datetime.now(UTC))
@@ -566,7 +605,7 @@ def _run(config: Config, *, watching: bool) -> int:
     except RunningAlready:
         log.error("daemon.refused", reason="another instance runs", state_dir=config.service.state_dir)
         return EXIT_RUNNING_ALREADY
-    except MailUnusable as error:
+    except (ConfigError, MailUnusable) as error:
         log.error("daemon.refused", reason=str(error))
         return EXIT_CONFIG
 
@@ -590,6 +629,11 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     daemon.run()
     log.info("daemon.stopped")
     return 0
+
+
+def _fixed(config: Config) -> tuple[msgspec.Struct, ...]:
+    """Return what cannot change while the daemon runs."""
+    return msgspec.structs.replace(config.service, ping_url=""), config.log, config.metrics
 
 
 def _log_receipt(receipt: Receipt, took_s: float) -> None:

@@ -50,6 +50,7 @@ class Ping:
         self._url = url
         self._swept: set[str] = set()
         self._swept_at = -math.inf
+        self.trouble = ""  # why the last request failed
         self._asked = threading.Event()
         self._over = threading.Event()
         # A daemon thread: a server that never ends its answer must not keep the process from ending.
@@ -68,6 +69,10 @@ class Ping:
             self._swept_at = time.monotonic()
             self._asked.set()
 
+    def note_trouble(self, client: str) -> None:
+        """Note that an inbox could not be used: this round needs another sweep of it."""
+        self._swept.discard(client)
+
     def close(self) -> None:
         """End; a round that is not told yet still is, if that is quick."""
         self._over.set()
@@ -82,6 +87,7 @@ class Ping:
             if (swept_at := self._swept_at) > max(told_at, time.monotonic() - _FRESH_S):
                 reason = request(self._url)
                 self._log(reason, failures)
+                self.trouble = reason
                 failures = failures + 1 if reason else 0
                 told_at = told_at if reason else swept_at
             if self._over.wait(pause_s(failures)):

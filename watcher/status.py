@@ -68,6 +68,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     written_at: datetime
     clients: tuple[ClientStatus, ...] = ()
     watch_restarts: int = 0
+    ping_trouble: str = ""  # why the sign of life could not be given last
 
 
 def count_states(names: Iterable[Waiting]) -> dict[State, int]:
