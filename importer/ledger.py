@@ -9,6 +9,7 @@ import msgspec
 from sqlite_utils import Database
 
 from importer.model import FileRejected, Outcome, Receipt
+from importer.readonly import stamp
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,11 +85,6 @@ def unarchived(db: Database, client: str) -> list[Entry]:
 def mark_archived(db: Database, claim_id: str, at: datetime) -> None:
     """Note that the file of a claim lies in `.bak`."""
     db.execute("UPDATE imports SET archived_at = ? WHERE claim_id = ?", (stamp(at), claim_id))
-
-
-def stamp(at: datetime) -> str:
-    """Return a UTC time as text of fixed width, so that the order of texts is the order of times."""
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _entries(db: Database, where: str, value: str) -> Iterator[Entry]:

@@ -32,7 +32,7 @@ import msgspec
 import sqlite_utils
 import structlog
 
-from importer.ledger import stamp
+from importer.readonly import stamp
 
 log = structlog.get_logger()
 

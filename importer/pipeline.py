@@ -41,6 +41,7 @@ from importer.model import (
     printable,
 )
 from importer.parse import CHUNK_BYTES, Row, Survey, is_cut_off, line_of, survey
+from importer.readonly import stamp
 from importer.record import Recorder
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store import Store
@@ -143,7 +144,7 @@ class Importer:
             client,
             examination.checker,
             import_id=import_id,
-            at=ledger.stamp(datetime.now(UTC)),
+            at=stamp(datetime.now(UTC)),
             size_bytes=found.size_bytes,
         )
         for batch in beside.batches(examination):

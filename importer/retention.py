@@ -22,8 +22,8 @@ from typing import Final
 import msgspec
 import structlog
 
-from importer.ledger import stamp
 from importer.model import printable
+from importer.readonly import stamp
 from importer.settings import ClientSettings, RetentionSettings
 from importer.store import Store
 

@@ -12,11 +12,11 @@ from sqlite_utils import Database, Migrations
 
 from importer import outbox
 from importer.attributes import ATTRIBUTES
+from importer.readonly import APPLICATION_ID, read_only
 
 # 1M random keys outgrow SQLite's 2 MiB; 16 MiB is 1.3 times as fast and 64 MiB only a little more (measured).
 CACHE_KIB: Final = 16 * 1024
 BUSY_TIMEOUT_MS: Final = 5000
-APPLICATION_ID: Final = 0x526F7374  # "Rost": a database of another program is never touched
 
 _NOT_NULL: Final = ("unique_id", "login_source")
 _USER_COLUMNS: Final = ",\n    ".join(
@@ -212,11 +212,6 @@ class Store:
             if self.conn.in_transaction:
                 self.conn.execute("ROLLBACK")
             raise
-
-
-def read_only(path: Path) -> sqlite3.Connection:
-    """Open the database so that nothing can be written; raises sqlite3.OperationalError when there is none."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
 
 def _refuse_foreign(db: Database, path: Path) -> None:

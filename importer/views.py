@@ -13,9 +13,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from importer.attributes import ATTRIBUTES
-from importer.ledger import stamp
 from importer.model import ProblemGroup, printable
-from importer.store import read_only
+from importer.readonly import read_only, stamp
 
 _RowT = TypeVar("_RowT", bound=msgspec.Struct)
 

@@ -10,15 +10,11 @@ from typing import Final
 
 import click
 
-from importer.store import Store, StoreUnusable
 from operate.reading import cannot_answer
-from watcher.archives import archive_orders
+from watcher.asking import Answer, NoAnswer, NotRunning, Order, ask
 from watcher.config import Config
-from watcher.control import Answer, NoAnswer, NotRunning, Order, ask, carry_out
 from watcher.exits import EXIT_RUNNING_ALREADY
 from watcher.lock import RunningAlready, locked
-from watcher.log import configured
-from watcher.orders import store_orders
 
 EXIT_NOT_DONE: Final = 1
 
@@ -45,6 +41,12 @@ def carried_out(config: Config, order: Order) -> Answer:
 
 
 def _done_here(config: Config, order: Order) -> Answer:
+    from importer.store import Store, StoreUnusable
+    from watcher.archives import archive_orders
+    from watcher.control import carry_out
+    from watcher.log import configured
+    from watcher.orders import store_orders
+
     database = Path(config.service.database)
     if not database.exists():
         cannot_answer(f"{database}: there is none yet; the service makes it at its first start")

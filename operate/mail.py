@@ -16,8 +16,8 @@ from importer.views import Mail
 from operate.change import give
 from operate.reading import cannot_answer, database
 from operate.tables import print_fields, print_json, print_table
+from watcher.asking import Order
 from watcher.config import Config
-from watcher.control import Order
 from watcher.options import config_option, json_option
 
 _PENDING: Final = ("waiting", "dead")

@@ -20,8 +20,8 @@ from operate.change import EXIT_NOT_DONE, carried_out
 from operate.folders import Folders, opened
 from operate.reading import cannot_answer, database
 from operate.tables import counted, print_json
+from watcher.asking import Order
 from watcher.config import Config
-from watcher.control import Order
 from watcher.options import chosen_client, client_option, config_option
 
 _ENCODINGS: Final = ("utf-8", "cp1252", "utf-16-le", "utf-16-be")

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from importer.readonly import APPLICATION_ID, read_only
 from importer.settings import MailSettings
-from importer.store import APPLICATION_ID, read_only
 from importer.transport import MailUnusable, SmtpTransport, is_loopback, make_transport
 from operate import steps
 from operate.findings import Finding, Findings, Topic

@@ -13,8 +13,8 @@ import msgspec
 
 from importer import audit, retention
 from importer.audit import Finding, Record
-from importer.ledger import stamp
 from importer.model import printable
+from importer.readonly import stamp
 from importer.settings import ClientSettings
 from operate.folders import Folders, opened
 from operate.reading import cannot_answer, database

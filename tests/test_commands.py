@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from importer.store import Store
 from watcher import cli
 
 REPOSITORY = Path(__file__).parents[1]
@@ -40,6 +42,22 @@ def test_help_loads_nothing_that_is_slow() -> None:
     loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
     assert "click" in loaded
     assert set() == loaded & {"msgspec", "structlog", "sqlite_utils", "watchdog", "sqlite3", "operate.views"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("status",), ("imports",), ("show", "1"), ("users", "zoe"), ("mail", "list"), ("client", "list")],
+    ids=" ".join,
+)
+def test_looking_in_loads_no_more_than_it_needs(command: tuple[str, ...], tmp_path: Path) -> None:
+    """Commands that only look leave alone what only the service needs, so that they answer in half a second."""
+    config = tmp_path / "config.toml"
+    config.write_text('[service]\nstate_dir = "."\n')
+    with contextlib.closing(Store.open(tmp_path / "rosterd.db")):
+        told = run(sys.executable, "-X", "importtime", "-m", "watcher.cli", *command, "--config", str(config)).stderr
+    loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
+    assert "watcher.config" in loaded
+    assert set() == loaded & {"structlog", "sqlite_utils", "watchdog", "yagmail", "email_validator", "asyncio"}
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:

@@ -12,8 +12,7 @@ import msgspec
 import pytest
 
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings, RetentionSettings
-from watcher.config import Config, ConfigError, MetricsSettings, ServiceSettings, load, smtp_password
-from watcher.log import LogSettings
+from watcher.config import Config, ConfigError, LogSettings, MetricsSettings, ServiceSettings, load, smtp_password
 from watcher.settle import IntakeSettings
 
 SHIPPED = Path(__file__).parents[1] / "config.toml"

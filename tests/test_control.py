@@ -12,8 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.lab import wait_until
-from watcher import control
-from watcher.control import Answer, ControlServer, Handler, NoAnswer, NotRunning, Order, Refused, ask
+from watcher import asking, control
+from watcher.asking import Answer, NoAnswer, NotRunning, Order, ask
+from watcher.control import ControlServer, Handler, Refused
 
 Asked = Callable[[Order], Answer]
 
@@ -128,7 +129,7 @@ def test_a_caller_that_says_nothing_is_left(asked: Asked, tmp_path: Path, monkey
     monkeypatch.setattr(control, "PEER_PATIENCE_S", 0.2)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(tmp_path / "control.sock"))
-        monkeypatch.setattr(control, "ASK_PATIENCE_S", 10)
+        monkeypatch.setattr(asking, "ASK_PATIENCE_S", 10)
         assert asked(Order(do="echo")).done
 
 

@@ -17,7 +17,7 @@ import structlog
 
 from tests.lab import wait_until
 from watcher import log
-from watcher.log import LogSettings
+from watcher.config import LogSettings
 
 SECRET = "Tremblay-4711"
 

@@ -166,7 +166,8 @@ journalctl -D /run/log/journal -t rosterd -o json
 """
 LOGGING = """\
 import json, structlog, sys
-from watcher.log import LogSettings, configured
+from watcher.config import LogSettings
+from watcher.log import configured
 with configured(LogSettings(level="debug")):
     for level in sys.argv[1:]:
         getattr(structlog.get_logger(), level)("file.refused", client="acme")

@@ -10,7 +10,7 @@ import pytest
 
 from importer.durable import write_durably
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Interrupted
-from importer.store import read_only
+from importer.readonly import read_only
 from tests.engine import ARCHIVE, CLIENT, HEADER, Engine
 
 GOOD = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from importer import record
-from importer.store import read_only
+from importer.readonly import read_only
 from tests.engine import CLIENT, HEADER, Engine, Result
 
 BOTH_WAYS = pytest.mark.parametrize("probe_rows", [5000, 0], ids=["looked up", "scanned for"])

@@ -15,7 +15,7 @@ import pytest
 from sqlite_utils import Database
 
 from importer import retention, store
-from importer.ledger import stamp
+from importer.readonly import APPLICATION_ID, stamp
 from importer.retention import Kept
 from importer.settings import ClientSettings, RetentionSettings
 from importer.store import Store
@@ -319,7 +319,7 @@ def test_a_database_of_the_version_before_is_brought_up_to_date(tmp_path: Path) 
     """A database that has seen no purge gets what it takes, keeps its imports, and is given a day before the first."""
     path = tmp_path / "rosterd.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as conn:
-        conn.execute(f"PRAGMA application_id = {store.APPLICATION_ID}")
+        conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         store.migrations.apply(Database(conn, execute_plugins=False), stop_before="m002_retention")
         conn.execute(
             """INSERT INTO imports VALUES (7, 'c', 'acme', 'u.csv', '', 0, 0, 0, 0, 'partly', '', 0, 0, 0, 5, 0, 1,

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from importer.attributes import ATTRIBUTES
-from importer.store import APPLICATION_ID, Store, StoreUnusable, read_only
+from importer.readonly import APPLICATION_ID, read_only
+from importer.store import Store, StoreUnusable
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from importer.rewrite import NotRewritable, Rewriter
 from importer.settings import ClientSettings
 from importer.store import Store
 from watcher import spool
+from watcher.asking import Order
 from watcher.config import Config
-from watcher.control import Handler, Order, Refused
+from watcher.control import Handler, Refused
 
 log = structlog.get_logger()
 

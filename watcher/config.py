@@ -17,7 +17,7 @@ import tomllib
 import urllib.parse
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Final, TypeVar, get_origin
+from typing import Annotated, Final, Literal, TypeVar, get_origin
 
 import msgspec
 from msgspec import Meta, inspect
@@ -33,7 +33,6 @@ from importer.settings import (
     Seconds,
     Text,
 )
-from watcher.log import LogSettings
 from watcher.settle import IntakeSettings
 
 _PASSWORD_CREDENTIAL: Final = "smtp_password"  # noqa: S105 - the name of a systemd credential
@@ -61,6 +60,13 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     database: Text = "rosterd.db"  # relative to state_dir
     sweep_interval_s: Seconds = 300.0
     ping_url: str = ""  # requested after each good round of sweeps; a secret
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[log]: how much to tell, and in which form."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"  # auto: readable lines on a terminal, else JSON
 
 
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

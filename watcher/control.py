@@ -12,40 +12,27 @@ import contextlib
 import os
 import queue
 import socket
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
-from typing import Final
 
 import msgspec
 import structlog
 
+from watcher.asking import (
+    LOOP_PATIENCE_S,
+    PEER_PATIENCE_S,
+    SOCKET_NAME,
+    Answer,
+    Order,
+    name_of,
+    read_line,
+    short,
+    write_line,
+)
+
 log = structlog.get_logger()
-
-SOCKET_NAME: Final = "control.sock"
-MAX_LINE_BYTES: Final = 64 << 10
-PEER_PATIENCE_S: Final = 5.0  # for the line of a caller
-LOOP_PATIENCE_S: Final = 60.0  # for the work loop, which may have a big file in hand
-ASK_PATIENCE_S: Final = LOOP_PATIENCE_S + 2 * PEER_PATIENCE_S  # somebody else's order may come first
-
-
-class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to be done, `do`, and to what."""
-
-    do: str  # "mail.retry"
-    id: str = ""
-    client: str = ""
-    file: str = ""
-    unique_id: str = ""  # of a person: never logged
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an order, in a sentence for the operator."""
-
-    done: bool
-    text: str
 
 
 Handler = Callable[[Order], str]  # returns what was done; raises Refused
@@ -53,14 +40,6 @@ Handler = Callable[[Order], str]  # returns what was done; raises Refused
 
 class Refused(Exception):
     """An order cannot be carried out, and has changed nothing. The message says why."""
-
-
-class NotRunning(Exception):
-    """No daemon listens."""
-
-
-class NoAnswer(Exception):
-    """The daemon has not answered in time, or its answer was lost."""
 
 
 def carry_out(handlers: Mapping[str, Handler], order: Order) -> Answer:
@@ -130,7 +109,7 @@ class ControlServer:
         try:
             answer = carry_out(handlers, call.order)
         except Exception as error:  # an order must not end the loop, `check` knows what must
-            call.answer.set_result(Answer(done=False, text=f"failed: {_name_of(error)}; the log says more"))
+            call.answer.set_result(Answer(done=False, text=f"failed: {name_of(error)}; the log says more"))
             log.error("order.failed", **about, exc_info=error)
             check(error)
         else:
@@ -160,11 +139,11 @@ class ControlServer:
                     time.sleep(PEER_PATIENCE_S)  # out of descriptors; callers wait in the backlog
                 continue
             with connection, contextlib.suppress(OSError):
-                _write_line(connection, msgspec.json.encode(self._answered(connection)))
+                write_line(connection, msgspec.json.encode(self._answered(connection)))
 
     def _answered(self, connection: socket.socket) -> Answer:
         try:
-            order = msgspec.json.decode(_read_line(connection, PEER_PATIENCE_S), type=Order)
+            order = msgspec.json.decode(read_line(connection, PEER_PATIENCE_S), type=Order)
         except (msgspec.DecodeError, TimeoutError):
             return Answer(done=False, text="not an order: expected one line of JSON")
         call = _Call(order)
@@ -185,30 +164,11 @@ class ControlServer:
             return call.answer.result()
 
 
-def ask(state_dir: str, order: Order) -> Answer:
-    """
-    Give an order to the running daemon and return its answer.
-
-    Raises NotRunning; NoAnswer when it is not known whether the order was carried out; PermissionError.
-    """
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection, _short(state_dir) as folder:
-        connection.settimeout(PEER_PATIENCE_S)
-        try:
-            connection.connect(os.path.join(folder, SOCKET_NAME))
-        except (FileNotFoundError, ConnectionRefusedError):
-            raise NotRunning from None
-        try:
-            _write_line(connection, msgspec.json.encode(order))
-            return msgspec.json.decode(_read_line(connection, ASK_PATIENCE_S), type=Answer)
-        except (OSError, msgspec.DecodeError) as error:
-            raise NoAnswer(_name_of(error)) from None
-
-
 def _listener(state_dir: str) -> socket.socket:
     """Return a socket that listens, put in place of what an earlier daemon left there."""
     listener = socket.socket(socket.AF_UNIX)
     try:
-        with _short(state_dir) as folder:
+        with short(state_dir) as folder:
             fresh = os.path.join(folder, f"{SOCKET_NAME}.new")
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(fresh)
@@ -220,40 +180,3 @@ def _listener(state_dir: str) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-@contextlib.contextmanager
-def _short(folder: str) -> Iterator[str]:
-    """Yield a short path to the folder: an address of a Unix socket has 108 bytes at most. Raises NotRunning."""
-    try:
-        fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise NotRunning from None
-    try:
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
-
-
-def _read_line(connection: socket.socket, patience_s: float) -> bytes:
-    """Return what comes up to a line end, or the end. Raises TimeoutError after `patience_s` in all, or OSError."""
-    until = time.monotonic() + patience_s
-    line = b""
-    while b"\n" not in line and len(line) < MAX_LINE_BYTES:
-        connection.settimeout(max(until - time.monotonic(), 0.001))
-        piece = connection.recv(MAX_LINE_BYTES)
-        if not piece:
-            break
-        line += piece
-    return line
-
-
-def _write_line(connection: socket.socket, line: bytes) -> None:
-    connection.settimeout(PEER_PATIENCE_S)
-    connection.sendall(line + b"\n")
-
-
-def _name_of(error: Exception) -> str:
-    """Return what kind of error it was; the text only of those that quote no data."""
-    telling = isinstance(error, OSError | sqlite3.Error)
-    return f"{type(error).__name__}: {error}" if telling and str(error) else type(error).__name__

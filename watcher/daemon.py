@@ -31,9 +31,10 @@ from importer.transport import MailUnusable, make_transport
 from watcher import notify, spool
 from watcher.alerts import Alerts
 from watcher.archives import Purging, archive_orders
+from watcher.asking import Order
 from watcher.backlog import LAST_RETRY_S, Backlog
 from watcher.config import Config, ConfigError, load_again, ping_url, smtp_password
-from watcher.control import ControlServer, Order, Refused
+from watcher.control import ControlServer, Refused
 from watcher.doubt import doubt_of, refusal
 from watcher.exits import EXIT_CONFIG, EXIT_IO_ERROR, EXIT_RUNNING_ALREADY
 from watcher.lateness import Lateness

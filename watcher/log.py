@@ -18,13 +18,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import msgspec
 import structlog
 from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
 from importer.model import printable
+from watcher.config import LogSettings
 
 _STDOUT_FD: Final = 1
 _QUEUE_LINES: Final = 10_000  # a few MB: how far a reader can fall behind before lines are dropped
@@ -33,13 +33,6 @@ _MAX_FRAMES: Final = 20
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # of syslog(3)
 # Their messages name files, tables and system calls; those of other exceptions may quote a cell.
 _TELLING_ERRORS: Final = (OSError, sqlite3.Error)
-
-
-class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[log]: how much to tell, and in which form."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "json", "console"] = "auto"  # auto: readable lines on a terminal, else JSON
 
 
 @contextlib.contextmanager

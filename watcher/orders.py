@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from importer import outbox, person
 from importer.model import printable
 from importer.store import Store
-from watcher.control import Handler, Order, Refused
+from watcher.asking import Order
+from watcher.control import Handler, Refused
 from watcher.settle import Settling
 
 EndHold = Callable[[str, bytes, float], bool]
