@@ -88,7 +88,7 @@ class Rewriter:
         except (FileRejected, csv.Error) as error:
             return self._remove(record, bak_fd, error)
         rows = sum(draft.rows for draft in drafts if draft is not None)
-        return f"{record}: {rows} rows taken out of its archive"
+        return f"{record}: {rows} {'row' if rows == 1 else 'rows'} taken out of its archive"
 
     def _draft(self, unique_id: str, bak_fd: int, name: bytes, scratch_fd: int, draft: bytes) -> _Draft | None:
         """Write a file of `.bak` anew, with owner, mode and time of the old one; return None when it is not there."""

@@ -234,6 +234,15 @@ def count_mails(conn: sqlite3.Connection, state: str) -> int:
     return _count(conn, "SELECT count(*) FROM outbox WHERE state = ?", state)
 
 
+def failing_mail(conn: sqlite3.Connection) -> tuple[int, str]:
+    """Return how many mails wait for another try, and why the newest of them does."""
+    found = conn.execute(
+        "SELECT count(*) OVER (), last_error FROM outbox WHERE state = 'waiting' AND last_error <> '' "
+        "ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    return found or (0, "")
+
+
 def oldest_waiting_mail(conn: sqlite3.Connection) -> datetime | None:
     """Return when the mail that waits longest was written."""
     (written_at,) = conn.execute("SELECT min(created_at) FROM outbox WHERE state = 'waiting'").fetchone()

@@ -75,12 +75,35 @@ def _inbox(topic: Topic, client: ClientSettings, service_uid: int) -> Findings:
 def _inbox_problems(topic: Topic, path: str, found: os.stat_result, service_uid: int, set_up: str) -> Findings:
     if found.st_mode & stat.S_IWOTH:
         yield topic.fault(f"{path}: everybody may write to it, mode {stat.S_IMODE(found.st_mode):04o}", set_up)
-    if found.st_uid not in (service_uid, 0):
+    if not _may_take(found, service_uid):
+        yield topic.fault(
+            f"{path}: belongs to {_user(found.st_uid)}, mode {stat.S_IMODE(found.st_mode):04o}: "
+            "the service cannot take uploads out of it",
+            set_up,
+        )
+    elif found.st_uid not in (service_uid, 0):
         yield topic.warning(f"{path}: belongs to {_user(found.st_uid)}, who can rename or remove .bak", set_up)
     elif found.st_mode & _WRITABLE and not found.st_mode & stat.S_ISVTX:
         yield topic.warning(f"{path}: has no sticky bit, the client can rename or remove .bak", set_up)
-    elif found.st_uid == 0 != service_uid:
-        yield topic.fault(f"{path}: belongs to root, the service cannot take uploads out of it", set_up)
+
+
+def _may_take(found: os.stat_result, uid: int) -> bool:
+    """Return whether this user can rename other users' files in a folder. Source: path_resolution(7), unlink(2)."""
+    if uid in (0, found.st_uid):
+        needed = 0 if uid == 0 else stat.S_IWUSR | stat.S_IXUSR
+    elif found.st_mode & stat.S_ISVTX:
+        return False
+    else:
+        needed = stat.S_IWGRP | stat.S_IXGRP if found.st_gid in _groups(uid) else stat.S_IWOTH | stat.S_IXOTH
+    return found.st_mode & needed == needed
+
+
+def _groups(uid: int) -> list[int]:
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return []
+    return os.getgrouplist(user.pw_name, user.pw_gid)
 
 
 def _own_problems(topic: Topic, path: str, service_uid: int, forbidden: int, set_up: str) -> Findings:

@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from typing import Final
 
 import click
+import msgspec
 
 from importer import views
 from importer.model import printable
@@ -70,7 +71,8 @@ def show(config: Config, id_: int, *, raw: bool, as_json: bool) -> None:
     elif as_json:
         print_json({"mail": about, "text": _text(body)})
     else:
-        print_fields((name, getattr(about, name)) for name in about.__struct_fields__)
+        fields = {**msgspec.structs.asdict(about), "recipients": _addresses(about)}
+        print_fields(fields.items())
         click.echo()
         click.echo(_text(body) or "Its content is not kept any more.")
 

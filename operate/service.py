@@ -9,6 +9,7 @@ import re
 import socket
 import sqlite3
 import stat
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Final
 from importer.readonly import APPLICATION_ID, read_only
 from importer.settings import MailSettings
 from importer.transport import MailUnusable, SmtpTransport, is_loopback, make_transport
-from operate import steps
+from operate import layout, steps
 from operate.findings import Finding, Findings, Topic
 from watcher.config import Config, ConfigError, smtp_password
 from watcher.lock import is_locked
@@ -29,6 +30,7 @@ _CAPABILITIES: Final = {
 }
 _OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 _CLOCK_SLACK_S: Final = 300
+_OLD_TEXTFILE_S: Final = 120  # written every 30 s
 _UNIT_REMEDY: Final = "run it by the systemd unit that comes with rosterd"
 
 
@@ -38,6 +40,7 @@ def service_findings(config: Config) -> Findings:
     yield from _state_dir(config.service.state_dir)
     yield from _database(Path(config.service.database))
     yield from _mail(config.mail)
+    yield from _textfile(config)
 
 
 # The process
@@ -58,12 +61,16 @@ def _process(state_dir: str) -> Findings:
     else:
         yield topic.ok(f"runs as process {status.pid} since {status.started_at:%Y-%m-%d %H:%M:%S} UTC")
         yield from _rights(topic, status.pid)
-        unwatched = [client.client for client in status.clients if not client.is_watched]
+        unwatched = [client.client for client in status.clients if not client.is_watched and not client.trouble]
         if unwatched:
             yield topic.warning(f"not watched, only swept: {', '.join(unwatched)}", "see watch.refused in the log")
         for client in status.clients:
             if client.trouble:
-                yield Topic(f"client {client.client}").fault(f"its inbox cannot be used: {client.trouble}")
+                remedy = "see the lines about its folders; the service looks again every 10 s"
+                yield Topic(f"client {client.client}").fault(f"its inbox cannot be used: {client.trouble}", remedy)
+            if client.deferred:
+                remedy = "see the lines about disk, database and folders; the service tries again every minute"
+                yield Topic(f"client {client.client}").fault(f"its files have to wait: {client.deferred}", remedy)
 
 
 def _rights(topic: Topic, pid: int) -> Findings:
@@ -139,6 +146,38 @@ def _future(database: sqlite3.Connection) -> Findings:
     last = database.execute("SELECT max(finished_at) FROM imports").fetchone()[0]
     if last and (datetime.fromisoformat(last) - datetime.now(UTC)).total_seconds() > _CLOCK_SLACK_S:
         yield Topic("clock").warning(f"is behind: the last import is recorded at {last}", "timedatectl")
+
+
+# Figures
+
+
+def _textfile(config: Config) -> Findings:
+    """Yield that the textfile is not kept fresh, as a rule because the unit keeps the service from its folder."""
+    path = config.metrics.textfile
+    if not path or not _runs(config.service.state_dir):
+        return
+    topic = Topic("metrics")
+    try:
+        age_s = time.time() - os.stat(path).st_mtime
+    except OSError as error:
+        fresh, told = False, error.strerror
+    else:
+        fresh, told = age_s < _OLD_TEXTFILE_S, f"is {age_s / 60:.0f} minutes old"
+    folder = os.path.dirname(path)
+    if fresh:
+        yield topic.ok(f"{path} is fresh")
+    else:
+        yield topic.warning(
+            f"{path}: {told}",
+            f"systemctl edit rosterd, and add there below [Service]: ReadWritePaths={folder}; "
+            f"the user {layout.SERVICE_USER} has to be allowed to write there",
+        )
+
+
+def _runs(state_dir: str) -> bool:
+    with contextlib.suppress(OSError):
+        return is_locked(state_dir)
+    return False
 
 
 # Mail

@@ -43,8 +43,8 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, empt
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
-    """Print names and values below each other; a value that is None or "" is left out."""
-    told = [(name, value) for name, value in fields if value not in (None, "")]
+    """Print names and values below each other; a value that is None or empty is left out."""
+    told = [(name, value) for name, value in fields if value not in (None, "", (), {})]
     width = max((len(name) for name, _ in told), default=0)
     for name, value in told:
         click.echo(f"{name.ljust(width)}  {shown(value, limit=None)}")
@@ -54,6 +54,12 @@ def shown(value: object, *, limit: int | None = _MAX_CELL_CHARS) -> str:
     """Return a value as one short line."""
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(shown(each, limit=None) for each in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{shown(key)} = {shown(each)}" for key, each in value.items())
     text = "" if value is None else printable(str(value).encode("utf-8", "backslashreplace"))
     return text if limit is None or len(text) <= limit else text[: limit - 3] + "..."
 

@@ -27,6 +27,8 @@ from watcher.status import IDLE_INTERVAL_S, ClientStatus, State, Status, read_st
 
 EXIT_NEEDS_A_LOOK: Final = 1
 _SILENCE_S: Final = 10 * IDLE_INTERVAL_S  # a work loop that has written nothing for so long may be stuck
+_DOCTOR: Final = "`rosterd doctor` says what to do."
+_HELD: Final = "`rosterd release` and `rosterd refuse`"
 _SPAN: Final = re.compile(r"(\d+)\s*(m|min|h|d|w)")
 _SPAN_UNITS: Final = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -80,6 +82,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     status: Status | None
     clients: tuple[ClientPicture, ...]
     mail_waiting: int
+    mail_failing: int  # of those that wait: tried in vain
+    mail_trouble: str  # why
     mail_dead: int
     unarchived: int
 
@@ -88,13 +92,18 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         """Return what somebody should look into, in sentences."""
         told: list[str] = []
         if not self.is_running:
-            told.append("The daemon does not run: nothing is imported.")
+            told.append("The daemon does not run, nothing is imported: `systemctl start rosterd`.")
         elif self.status is not None and (self.at - self.status.written_at).total_seconds() > _SILENCE_S:
             told.append(f"The daemon has said nothing for {age(self.status.written_at, self.at)}: busy, or stuck.")
         told += [concern for client in self.clients for concern in _concerns_of(client)]
         told += [late for client in self.clients if (late := client.lateness(self.at))]
         if self.status is not None and self.status.ping_trouble:
             told.append(f"The sign of life does not get through: {self.status.ping_trouble}.")
+        if self.mail_failing:
+            mails = counted(self.mail_failing, "mail does", "mails do")
+            told.append(
+                f"{mails} not get through, tried again by itself: {self.mail_trouble}. See `rosterd mail list`."
+            )
         if self.mail_dead:
             told.append(f"{counted(self.mail_dead, 'mail was', 'mails were')} given up: see `rosterd mail list`.")
         return told
@@ -103,14 +112,16 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 def _concerns_of(client: ClientPicture) -> list[str]:
     status = client.status
     if client.waiting is None:
-        return [f"{client.client}: the inbox {client.inbox} cannot be looked into."]
+        return [f"{client.client}: the inbox {client.inbox} cannot be looked into. {_DOCTOR}"]
     if status is None:
         return []
-    told = [f"{client.client}: {status.trouble}"] if status.trouble else []
+    told = [f"{client.client}: {status.trouble}. {_DOCTOR}"] if status.trouble else []
+    if status.deferred:
+        told.append(f"{client.client}: files wait, tried again by itself: {status.deferred}. {_DOCTOR}")
     if not status.is_watched and not status.trouble:
-        told.append(f"{client.client}: the inbox is not watched, only swept: uploads are found late.")
+        told.append(f"{client.client}: the inbox is not watched, only swept: uploads are found late. {_DOCTOR}")
     if held := status.counts.get(State.HELD, 0):
-        told.append(f"{client.client}: {counted(held, 'file is held', 'files are held')}.")
+        told.append(f"{client.client}: {counted(held, 'file is held', 'files are held')}: see {_HELD}.")
     return told
 
 
@@ -140,6 +151,7 @@ def _picture(config: Config) -> Picture:
     known = {client.client: client for client in told.clients} if told else {}
     accepts = Names(config.intake.pattern)
     with database(config) as conn:
+        failing, trouble = views.failing_mail(conn)
         return Picture(
             is_running=is_running,
             at=datetime.now(UTC),
@@ -156,6 +168,8 @@ def _picture(config: Config) -> Picture:
                 for client in config.clients
             ),
             mail_waiting=views.count_mails(conn, "waiting"),
+            mail_failing=failing,
+            mail_trouble=trouble,
             mail_dead=views.count_mails(conn, "dead"),
             unarchived=views.count_unarchived(conn),
         )
@@ -325,7 +339,7 @@ def _print_story(story: ImportStory) -> None:
     entry = story.entry
     print_fields((name, getattr(entry, name)) for name in entry.__struct_fields__)
     click.echo()
-    rows = [(group.rows, group.first_line, group.code, group.field, group.detail) for group in story.problems]
+    rows = [(group.rows, group.first_line or "", group.code, group.field, group.detail) for group in story.problems]
     print_table(("rows", "first line", "code", "field", "problem"), rows, empty=_without_problems(entry))
     click.echo()
     print_table(("file in .bak", ""), story.files.items(), empty="")

@@ -316,18 +316,16 @@ def test_broken_folders_of_one_client(idle: Rosterd, acme: Path) -> None:
     assert idle.users("acme") == {}
 
 
-def test_missing_inbox_that_appears(tmp_path: Path, folders: dict[str, Path]) -> None:
-    """An inbox that is not there at start is used once it is."""
-    settings: dict[str, dict[str, float]] = {**SETTINGS, "service": {"sweep_interval_s": 0.3}}
-    folders["acme"].rmdir()
-    with Rosterd(tmp_path, folders, settings=settings) as rosterd:
-        rosterd.start()
-        rosterd.wait_for_event("inbox.unusable")
-        folders["acme"].mkdir()
-        rosterd.drop("users.csv", HEADER + ANN)
+def test_missing_inbox_that_appears(idle: Rosterd, acme: Path) -> None:
+    """An inbox that is not there at start is used soon after it is, long before the next sweep of all."""
+    acme.rmdir()
+    idle.start()
+    idle.wait_for_event("inbox.unusable", client="acme")
+    acme.mkdir()
+    idle.drop("users.csv", HEADER + ANN)
 
-        rosterd.wait_for_event("file.archived")
-        assert len(rosterd.events("inbox.unusable")) == 1
+    idle.wait_for_event("file.archived", client="acme")
+    assert [1, 1] == [len(idle.events(name)) for name in ("inbox.unusable", "inbox.restored")]
 
 
 def test_locked_database(rosterd: Rosterd, tmp_path: Path) -> None:

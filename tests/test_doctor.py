@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from operate.service import _covered
+from tests.lab import wait_until
 from tests.lab.host import Host, SftpUser
 from tests.lab.smtpd import PASSWORD, USER, MailServer
 from tests.lab.sshd import free_port
@@ -103,7 +104,14 @@ FAULTS = {
         "is not a folder",
     ),
     "inbox the client's": Fault(
-        *owned(UPLOAD, "chown acme", "chown rosterd"), "warning", "client acme", "who can rename or remove .bak"
+        f"chown acme:rosterd {UPLOAD}; chmod 2770 {UPLOAD}",
+        f"chown rosterd:acme {UPLOAD}; chmod 1770 {UPLOAD}",
+        "warning",
+        "client acme",
+        "who can rename or remove .bak",
+    ),
+    "inbox somebody's": Fault(
+        *owned(UPLOAD, "chown nobody", "chown rosterd"), "fault", "client acme", "cannot take uploads out of it"
     ),
     "inbox root's": Fault(
         *owned(UPLOAD, "chown root", "chown rosterd"), "fault", "client acme", "cannot take uploads out of it"
@@ -160,6 +168,12 @@ FAULTS = {
     "SMTP down": Fault(
         *appended("mail", host="127.0.0.1", port=free_port(), security="none"), "fault", "mail", "Connection refused"
     ),
+    "textfile not written": Fault(
+        *appended("metrics", textfile="/srv/nowhere/rosterd.prom"),
+        "warning",
+        "metrics",
+        "No such file",
+    ),
     "state directory open": Fault(
         *owned("/var/lib/rosterd", "chmod 0755", "chmod 0700"), "fault", "state", "others may look into it"
     ),
@@ -183,7 +197,8 @@ def test_what_is_broken_is_named(host: Host, fault: Fault) -> None:
     found = [(level, topic) for level, topic, what in lines if fault.said in what]
     assert (fault.level, fault.topic) in found, lines
     assert status >= {"warning": 1, "fault": 2}[fault.level]
-    assert [] == [line for line in examine(host)[1] if line[0] != "ok"]
+    # The service looks again at an inbox that it could not use every 10 s.
+    wait_until(lambda: not [line for line in examine(host)[1] if line[0] != "ok"], "all to be well again")
 
 
 def test_a_service_that_does_not_run_is_a_fault(tmp_path: Path) -> None:

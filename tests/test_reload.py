@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Needs
+from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
@@ -111,7 +112,11 @@ def test_nothing_begins_on_a_disk_that_is_nearly_full(tmp_path: Path, inbox: Pat
             deferred = rosterd.wait_for_event("file.deferred")
             assert str(deferred["reason"]).startswith("ENOSPC")
             assert (inbox / "users.csv").exists()
+            told = "acme: files wait, tried again by itself: ENOSPC: less than 64 MiB are free."
+            wait_until(lambda: told in rosterd.execute("status").stdout, "status to name it")
+            assert 'rosterd_imports_deferred{client="acme"} 1.0' in rosterd.execute("metrics").stdout
             ballast.unlink()
             rosterd.wait_for_imports(1)
+            wait_until(lambda: told not in rosterd.execute("status").stdout, "all to be well")
     finally:
         subprocess.run(["umount", inbox], check=True)

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import stat
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -153,6 +154,29 @@ def test_own_folder_of_somebody_else(folder: Path, needs: Needs) -> None:
         pass
 
 
+def test_inbox_of_somebody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inbox whose sticky bit keeps its files for others is refused before a file comes."""
+    folder.chmod(0o1777)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+
+    with pytest.raises(InboxUnusable, match=r"owner \(uid \d+\) or mode \(1777\)"), spool.opened("acme", str(folder)):
+        pass
+
+
+def test_inbox_that_is_read_only(folder: Path, needs: Needs) -> None:
+    """An inbox that cannot be written to is refused before a file comes, and used when it can."""
+    needs("mount", root=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
+    try:
+        for option in ("ro", "rw"):
+            subprocess.run(["mount", "-o", f"remount,{option}", folder], check=True)
+            refused = pytest.raises(InboxUnusable, match="read-only") if option == "ro" else contextlib.nullcontext()
+            with refused, spool.opened("acme", str(folder)):
+                pass
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
 def test_link_on_the_way_to_the_inbox(folder: Path, tmp_path: Path) -> None:
     """A link in the path of an inbox is refused, wherever it stands."""
     (tmp_path / "link").symlink_to(folder)
@@ -275,12 +299,14 @@ def test_foreign_files(
     folder.chmod(0o775)
     open_parents(folder)
     os.chown(put(folder), *file_owner)
+    os.setegid(inbox_owner[1])  # else nothing could be taken out of the client's own inbox
     os.seteuid(1001)
     try:
         with spool.opened("acme", str(folder)) as inbox:
             look = inbox.look(b"users.csv")
     finally:
         os.seteuid(0)
+        os.setegid(0)
 
     assert look is not None
     assert look.foreign is foreign

@@ -150,7 +150,7 @@ def test_status_of_a_daemon_that_is_down(rosterd: Rosterd) -> None:
     try:
         result = rosterd.execute("status")
         assert 1 == result.returncode
-        assert "The daemon does not run: nothing is imported." in told(result)
+        assert "The daemon does not run, nothing is imported: `systemctl start rosterd`." in told(result)
         picture = answer(rosterd, "status")
         assert [("acme", 1), ("beta", 0)] == [(each["client"], each["waiting"]) for each in picture["clients"]]
         assert "useless.csv" == picture["clients"][0]["last_import"]["file"]
@@ -189,7 +189,7 @@ def test_status_of_a_running_daemon(running: Rosterd) -> None:
     assert [("cut.csv", "held")] == [(file["file"], file["state"]) for file in acme["files"]]
     assert {"held": 1} == acme["counts"]
     assert picture["is_running"]
-    assert ["acme: 1 file is held.", "beta: the inbox"] == [
+    assert ["acme: 1 file is held: see `rosterd release` and `rosterd refuse`.", "beta: the inbox"] == [
         concern[: 15 if concern.startswith("beta") else None] for concern in picture["concerns"]
     ]
     result = running.execute("status")
@@ -302,3 +302,12 @@ def test_a_database_that_is_none(tmp_path: Path) -> None:
             assert 2 == result.returncode, command
             assert "not a database" in result.stderr
             assert "Traceback" not in result.stderr
+
+
+def test_status_tells_of_mail_that_does_not_get_through(rosterd: Rosterd) -> None:
+    """Mail that was tried in vain is a concern, with what the server or the network said last."""
+    rosterd.change(
+        "UPDATE outbox SET state = 'waiting', attempts = 2, last_error = 'ConnectionRefusedError' WHERE id = 1"
+    )
+    expected = "1 mail does not get through, tried again by itself: ConnectionRefusedError. See `rosterd mail list`."
+    assert expected in answer(rosterd, "status")["concerns"]

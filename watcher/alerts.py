@@ -45,11 +45,17 @@ class Alerts:
         """Return the reason that was told last of this trouble of a client, "" when there is none."""
         return next((cause[-1] for cause in reversed(self._told_at) if cause[:2] == (event, client)), "")
 
-    def clear(self, event: str, **about: str) -> None:
-        """Forget what was told about a trouble that is over; `about` may name the first of its traits only."""
+    def clear(self, event: str, **about: str) -> bool:
+        """
+        Forget what was told about a trouble that is over; return whether there was any.
+
+        `about` may name the first of its traits only.
+        """
         over = (event, *about.values())
-        for cause in [cause for cause in self._told_at if cause[: len(over)] == over]:
+        causes = [cause for cause in self._told_at if cause[: len(over)] == over]
+        for cause in causes:
             del self._told_at[cause]
+        return bool(causes)
 
     def _mail(self, event: str, about: dict[str, str]) -> None:
         sender = self._settings.reply_to

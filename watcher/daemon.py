@@ -51,7 +51,7 @@ from watcher.status import ClientStatus, Status, StatusFile, count_states, momen
 log = structlog.get_logger()
 
 MAIL_PATIENCE_S: Final = 5.0  # for the mail in hand, when told to stop
-SWEEP_PAUSE_S: Final = 10.0  # between sweeps that are asked for again and again, by doubts or by a crowded inbox
+SWEEP_PAUSE_S: Final = 10.0  # between sweeps that are asked for again and again, by doubts, trouble or a crowded inbox
 MAIL_INTERVAL_S: Final = 1.0
 MAIL_POLL_S: Final = 0.1
 # Below this, or below twice the size of a file, no work on it begins: the disk is left to what is under way.
@@ -232,6 +232,7 @@ class Daemon:
             swept_at=moment(self._swept_at[client], now, at),
             sweep_s=self._sweep_s.get(client, 0.0),
             trouble=self._alerts.about("inbox.unusable", client),
+            deferred=self._alerts.about("file.deferred", client) if self._has_come(client) else "",
             claims=self._backlog.count(client),
             counts=count_states(waiting),
             files=told_files(waiting, now, at),
@@ -293,6 +294,7 @@ class Daemon:
             self._alerts.tell("inbox.unusable", time.monotonic(), client=client, reason=_reason(error))
             self._ping.note_trouble(client)
             self._follow(client, None)
+            self._sweep_soon(client, time.monotonic() + SWEEP_PAUSE_S)
 
     def _opened(self, client: str) -> contextlib.AbstractContextManager[spool.Inbox]:
         settings = self._clients[client]
@@ -325,7 +327,8 @@ class Daemon:
                 self._sweep_soon(client, now + SWEEP_PAUSE_S)
             self._find_unfinished(client, inbox)
             self._tell_of_strays(client, inbox)
-            self._alerts.clear("inbox.unusable", client=client)
+            if self._alerts.clear("inbox.unusable", client=client):
+                log.info("inbox.restored", client=client)
             self._sweep_s[client] = time.monotonic() - now
             self._ping.note_sweep(client, self._clients)
             log.debug("sweep.finished", client=client, files=len(files))

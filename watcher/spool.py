@@ -95,6 +95,7 @@ def opened(client: str, path: str, companion: str = "") -> Iterator[Inbox]:
     """
     with contextlib.ExitStack() as handles:
         inbox_fd = _kept(handles, _open_inbox(path))
+        _check_inbox(path, inbox_fd)
         work_fd = _kept(handles, _open_own(path, inbox_fd, WORK, mode=0o700, forbidden=0o077))
         bak_fd = _kept(handles, _open_own(path, inbox_fd, BAK, mode=0o750, forbidden=0o022))
         yield Inbox(client, inbox_fd, work_fd, bak_fd, f".{companion}".encode() if companion else b"")
@@ -118,6 +119,18 @@ def _open_inbox(path: str) -> int:
             if error.errno in _NOT_A_FOLDER:
                 raise InboxUnusable(f"{path}: a link or a file is on the way; expected folders all along") from None
             raise
+
+
+def _check_inbox(path: str, inbox_fd: int) -> None:
+    """Raise InboxUnusable when nothing can be taken out of it: it is not ours, and its mode or mount keeps us out."""
+    found, uid = os.fstat(inbox_fd), os.geteuid()
+    is_others = found.st_mode & stat.S_ISVTX and uid not in (0, found.st_uid)
+    if is_others or not os.access(".", os.W_OK | os.X_OK, dir_fd=inbox_fd, effective_ids=True):
+        mode = stat.S_IMODE(found.st_mode)
+        raise InboxUnusable(
+            f"{path}: uid {uid} cannot take uploads out of it; it is read-only, or owner (uid {found.st_uid}) or mode "
+            f"({mode:04o}) are wrong"
+        )
 
 
 def _open_own(path: str, inbox_fd: int, name: bytes, *, mode: int, forbidden: int) -> int:

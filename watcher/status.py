@@ -55,6 +55,7 @@ class ClientStatus(msgspec.Struct, frozen=True, kw_only=True):
     swept_at: datetime | None  # None: not yet since the start
     sweep_s: float  # how long that took
     trouble: str = ""  # why the inbox cannot be used
+    deferred: str = ""  # why files that are there have to wait for the host
     claims: int = 0  # taken, not archived yet
     counts: dict[State, int] = {}
     files: tuple[WaitingFile, ...] = ()
