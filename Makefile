@@ -7,6 +7,7 @@
 # make demo   a real sshd and the daemon on loopback, three uploads, everything they lead to; ends by itself
 # make bench  our speed beside that of others, half an hour; QUICK=1 for two minutes
 # make lock   pin the newest versions of all dependencies, with hashes
+# make docs   the documents as a site in dist/docs/
 # make deb    a Debian package in dist/, see docs/install.md
 # make clean  remove what make has made; var/ stays
 #
@@ -21,7 +22,11 @@ COMPILE := env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/nul
 	--upgrade --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-options --no-emit-trusted-host
 
-.PHONY: all run test faults matrix check demo bench lock clean
+# What a dependency group of pyproject.toml names, as a file for pip-compile.
+GROUP = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["$(1)"], sep="\n")' \
+	> .venv-lock/$(1).in
+
+.PHONY: all run test faults matrix check demo bench lock docs deb clean
 .DELETE_ON_ERROR:
 
 all: check test
@@ -54,11 +59,14 @@ bench: .venv/.can-test
 	@$(BIN)/python -m compileall -q watcher importer operate
 	PYTHONPATH=. $(BIN)/python bench/run.py $(if $(QUICK),--quick)
 
+docs: .venv-docs/.can-build
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
+
 deb: .venv/.can-run
 	bash deploy/deb/build.sh
 
 clean:
-	rm -rf .venv .venv-lock dist .coverage htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-docs .venv-lock dist .coverage htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.can-test: requirements-dev.lock .venv/.can-run
@@ -69,6 +77,11 @@ clean:
 	$(PIP) --require-hashes -r requirements.lock
 	$(PROJECT)
 	@$(BIN)/python -m compileall -q watcher importer operate # or each start compiles them, where Python may not write
+	@touch $@
+
+.venv-docs/.can-build: requirements-docs.lock | .venv/bin/python
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
 	@touch $@
 
 .venv/bin/python:
@@ -84,6 +97,7 @@ lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet pip-tools
 	$(COMPILE) --build-deps-for editable --output-file requirements.lock pyproject.toml
-	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' \
-		> .venv-lock/dev.in
+	$(call GROUP,dev)
 	$(COMPILE) --output-file requirements-dev.lock requirements.lock .venv-lock/dev.in
+	$(call GROUP,docs)
+	$(COMPILE) --output-file requirements-docs.lock .venv-lock/docs.in

@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import pytest
 
 from importer.store import Store
+from watcher import cli
 
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = sorted([*(REPOSITORY / "watcher").glob("*.py"), *(REPOSITORY / "importer").glob("*.py")])
@@ -152,8 +154,93 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_code() -> None:
     assert {"0", *assigned} == {*told}
 
 
-@pytest.mark.parametrize("document", sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]))
+DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
+
+
+def prose(document: Path) -> str:
+    """Return a document without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of the headings of a document, as the site and code hosts make them."""
+    headings = re.findall(r"^#+ (.*)$", prose(document), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
-    """A link from a document to a file of the repository finds it."""
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
-        assert (document.parent / target).exists(), target
+    """A link finds its file in the repository, and its anchor in that document."""
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", prose(document)):
+        name, _, anchor = target.partition("#")
+        found = (document.parent / name).resolve() if name else document
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
+
+
+def test_the_site_has_every_document() -> None:
+    """Each document stands in the navigation of the site, once."""
+    listed = re.findall(r"^ +- ([\w-]+\.md)$", (REPOSITORY / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(["CHANGELOG.md", *(path.name for path in (REPOSITORY / "docs").glob("*.md"))]) == sorted(listed)
+
+
+def typed(document: Path) -> list[str]:
+    """Return the calls of rosterd in a document's blocks of shell, without what comes after a pipe."""
+    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix("# ") for block in blocks for line in block.splitlines()]
+    return [re.split(r" [|>#;]", line)[0] for line in lines if line.startswith("rosterd ")]
+
+
+@pytest.mark.parametrize("line", sorted({line for document in DOCUMENTS for line in typed(document)}))
+def test_what_the_documents_type_exists(line: str) -> None:
+    """Each command, with each of its options, is one that rosterd has."""
+    words = shlex.split(line)[1:]
+    context, command = click.Context(cli.main), cli.main.get_command(click.Context(cli.main), words.pop(0))
+    while isinstance(command, click.Group):
+        command = command.get_command(context, words.pop(0))
+    assert command is not None
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    assert set() == {word for word in words if word.startswith("--")} - known
+
+
+# The manual and the completion
+
+
+def subcommands() -> Iterator[tuple[str, ...]]:
+    """Yield every command, those of groups with their group."""
+    for name in cli.main.list_commands(click.Context(cli.main)):
+        command = cli.main.get_command(click.Context(cli.main), name)
+        if isinstance(command, click.Group):
+            yield from ((name, inner) for inner in command.commands)
+        else:
+            yield (name,)
+
+
+@pytest.mark.parametrize("command", list(subcommands()), ids=" ".join)
+def test_the_manual_names_every_command(command: tuple[str, ...]) -> None:
+    """The manual page explains each command under its name."""
+    page = re.sub(r"\\([-&])", r"\1", (REPOSITORY / "docs" / "rosterd.1").read_text())
+    assert re.search(rf"^\.B[IR]? .*\b{' '.join(command)}\b", page, re.MULTILINE)
+
+
+def test_the_manual_has_the_exit_codes() -> None:
+    """The manual page tells the exit codes that the README does."""
+    section = (REPOSITORY / "docs" / "rosterd.1").read_text().split(".SH EXIT STATUS")[1].split(".SH")[0]
+    told = re.findall(r"^\| (\d+) \|", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    assert told == re.findall(r"^\.B (\d+)$", section, re.MULTILINE)
+
+
+def test_the_completion_offers_every_command() -> None:
+    """What the shell asks for after `rosterd ` is the list of commands."""
+    asked = {"_ROSTERD_COMPLETE": "bash_complete", "COMP_WORDS": "rosterd ", "COMP_CWORD": "1"}
+    program = "from watcher.cli import main; main(prog_name='rosterd')"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env={**os.environ, **asked},
+        timeout=30,
+        check=False,
+    )
+    assert {name for name, *_ in subcommands()} == {line.partition(",")[2] for line in done.stdout.splitlines()}
