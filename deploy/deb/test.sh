@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs, uses, upgrades, removes and purges the newest package of dist/ in a Debian 12 of its own, made by debootstrap
 # in a temporary folder: in a chroot, and, where systemd-nspawn can boot it, as a running system with real sshd, sftp
-# and the unit. Needs root, debootstrap and Debian's packages. About 2 minutes; ROOTFS names a ready one to copy.
+# and the unit. Needs root, debootstrap and Debian's packages. About 3 minutes; ROOTFS names a ready one to copy.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -78,12 +78,12 @@ ExecStart=/bin/bash /use.sh
 ExecStopPost=/bin/systemctl --no-block poweroff
 StandardOutput=file:/use.log
 StandardError=file:/use.log
-TimeoutStartSec=120
+TimeoutStartSec=240
 [Install]
 WantedBy=default.target
 UNIT
     ln -s /etc/systemd/system/use.service "$root/etc/systemd/system/multi-user.target.wants/"
-    timeout --kill-after=10 180 systemd-nspawn --quiet --register=no --keep-unit --private-network --console=pipe \
+    timeout --kill-after=10 300 systemd-nspawn --quiet --register=no --keep-unit --private-network --console=pipe \
         --directory="$root" --boot < /dev/null > "$work/boot.log" 2>&1 || true
     cat "$root/use.log" || cat "$work/boot.log"
     is "is used as a new operator would" grep -qx 'all was well' "$root/use.log"

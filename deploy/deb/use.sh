@@ -28,6 +28,28 @@ doctor_says() {
     echo "doctor names it: $1"
 }
 
+says() { # which command, what: within 30 s
+    waits_for sh -c "$1 | grep -qF -- '$2'"
+}
+
+named() { # by doctor, by status, by a figure, by the log since "began"
+    says 'rosterd doctor' "$1"
+    says 'rosterd status' "$2"
+    says 'rosterd metrics' "$3"
+    says "journalctl --no-pager -o cat -u rosterd --since '$began'" "\"$4\""
+    echo "named everywhere: $1"
+}
+
+mended() {
+    waits_for rosterd status
+    began=$(date '+%F %T')
+}
+
+mail_by() { # settings below [mail]
+    cp /root/config.toml /etc/rosterd/config.toml
+    sed -i "s|^\[mail\]\$|&\n$1|" /etc/rosterd/config.toml
+}
+
 systemctl is-active --quiet ssh || systemctl start ssh
 ssh-keygen -q -t ed25519 -N '' -f /root/key
 echo "== client add"
@@ -40,30 +62,72 @@ systemctl show rosterd -p StatusText,NRestarts,MemoryCurrent,WatchdogUSec,Type
 echo "== doctor"
 rosterd doctor || [ $? -eq 1 ] || fail "doctor finds a fault" # a clock may be out of step here
 
-echo "== upload"
+echo "== upload, while the mail server is down"
+began=$(date '+%F %T')
+cp /etc/rosterd/config.toml /root/config.toml
+mail_by 'host = "127.0.0.1"\nport = 2525\nsecurity = "none"'
+systemctl reload rosterd
 printf 'unique_id,login_source,first_name,last_name,email\nS1,OPSCOM,Zoe,Roy,zoe@example.org\nS2,OPSCOM,Max,Roy,nonsense\n' > /root/users.csv
 chmod 600 /root/users.csv
 sftp_as_demo <<< 'put -p /root/users.csv' || fail "sftp put"
 waits_for sh -c "ls $upload/.bak/*.failed.csv"
 sftp_as_demo <<< 'get .bak/users.*.failed.csv /root/' || fail "sftp get"
 grep -q 9033 /root/users.*.failed.csv || fail "the failed row"
+named 'Connection refused' 'does not get through' 'rosterd_mails{client="demo",state="waiting"} 1' mail.deferred
+mail_by ''
+systemctl reload rosterd && says "journalctl --no-pager -o cat -u rosterd" '"config.reloaded"'
+rosterd mail retry 1 || fail "mail retry"
+mended
 rosterd status && rosterd imports || fail "status"
 ls -la $upload $upload/.bak
 
 echo "== broken, one by one"
 chmod o+w $upload && doctor_says 'everybody may write' && chmod o-w $upload
-chown demo $upload/.bak && doctor_says 'not a folder of the service' && chown rosterd $upload/.bak
-mv $upload /srv/kept && doctor_says 'No such file' && mv /srv/kept $upload
-mail_by() { # settings below [mail]
-    cp /root/config.toml /etc/rosterd/config.toml
-    sed -i "s|^\[mail\]\$|&\n$1|" /etc/rosterd/config.toml
-}
-cp /etc/rosterd/config.toml /root/config.toml
-mail_by 'host = "127.0.0.1"\nsecurity = "none"' && doctor_says 'Connection refused'
+usable='rosterd_inbox_usable{client="demo"}'
+chown nobody $upload && systemctl reload rosterd
+named 'the service cannot take uploads out of it' 'cannot take uploads out of it' "$usable 0" inbox.unusable
+chown rosterd $upload && mended
+chown demo $upload/.bak && systemctl reload rosterd
+named 'not a folder of the service' '/.bak: owned by' "$usable 0" inbox.unusable
+chown rosterd $upload/.bak && mended
+mv $upload /srv/kept && systemctl reload rosterd
+named 'No such file' 'cannot be looked into' "$usable 0" inbox.unusable
+mv /srv/kept $upload && mended
+
+systemctl stop rosterd
+mount -t tmpfs -o "size=80m,mode=1770,uid=$(id -u rosterd),gid=$(id -g demo)" tmpfs $upload
+systemctl start rosterd
+head -c 40M /dev/zero > $upload/ballast
+sftp_as_demo <<< 'put /root/users.csv' || fail "sftp put"
+named 'fault    disk' ENOSPC 'rosterd_imports_deferred{client="demo"} 1' file.deferred
+rm $upload/ballast
+waits_for sh -c "ls $upload/.bak/*.failed.csv"
+systemctl stop rosterd && cp -a $upload/.bak /srv/kept && umount $upload && cp -a /srv/kept/. $upload/.bak/
+systemctl start rosterd && mended
+
 mail_by 'host = "192.0.2.25"\nsecurity = "tls"\ntimeout_s = 1.0' && doctor_says 'IPAddressAllow=192.0.2.25'
 mail_by ''
 systemctl stop rosterd && doctor_says 'does not run' && systemctl start rosterd
 
+
+echo "== the other commands"
+printf 'unique_id,login_source,first_name,last_name,email\nS3,OPSCOM,Eve' > /root/cut.csv
+sftp_as_demo <<< 'put /root/cut.csv' && says 'rosterd status' 'cut off'
+time rosterd release cut.csv || fail "release"
+says 'rosterd imports' 'cut.csv'
+sftp_as_demo <<< 'put /root/cut.csv short.csv' && says 'rosterd status | grep short.csv' 'cut off'
+rosterd refuse short.csv || fail "refuse"
+says 'rosterd imports' 'upload.incomplete'
+rosterd show 1 && rosterd users zoe && rosterd export --client demo S1 > /dev/null || fail "seeing in"
+rosterd replay 1
+says 'rosterd imports' ' 5  '
+printf 'unique_id,login_source,first_name,last_name,email\nS4,OPSCOM,Amy,Roy,amy@example.org\n' > /root/amy.csv
+rosterd import /root/amy.csv --client demo || fail "import"
+rosterd erase --client demo S4 --rewrite-archives --yes || fail "erase"
+grep -l amy@ $upload/.bak/* && fail "the archive still holds the person"
+rosterd guide --client demo --html | grep -q '<html' || fail "guide"
+rosterd verify || fail "verify"
+time rosterd status || fail "status"
 
 echo "== the password"
 install -m 0600 /dev/stdin /etc/rosterd/smtp_password <<< secret
