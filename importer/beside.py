@@ -38,11 +38,11 @@ Frame = dict[str, Any]
 
 def batches(examination: Examination) -> Generator[Batch, None, None]:
     """
-    Yield the batches of an examination, examined here or, if the file is large, in a process beside.
+    Yield the batches of an examination, examined here or, if a whole large file is, in a process beside.
 
     Raises FileRejected as `Examination.batches` does; ChildProcessError when the process ends before its work.
     """
-    if examination.terms.found.size_bytes < _MIN_BYTES:
+    if examination.is_excerpt or examination.terms.found.size_bytes < _MIN_BYTES:
         yield from examination.batches()
         return
     with _started(examination.raw, examination.terms) as frames:

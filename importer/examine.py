@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
-from collections.abc import Iterable, Iterator
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, Final
 
 import msgspec
@@ -61,7 +59,6 @@ class Terms(msgspec.Struct, frozen=True):
     limits: FileSettings
     client: ClientSettings
     reference: ReferenceSettings
-    numbers: bytes = b""  # of an excerpt: which lines of the file stand in it, an array("I")
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -86,31 +83,26 @@ class Examination:
         limits: FileSettings,
         client: ClientSettings,
         reference: ReferenceSettings,
-        numbers: bytes = b"",
+        numbers: Sequence[int] = EVERY_LINE,
     ) -> None:
+        """`numbers`: for an excerpt, which lines of the file stand in it."""
         self.raw = raw
-        self.terms = Terms(found, limits, client, reference, numbers)
-        self.table = Table(raw, found, limits, client, array("I", numbers) if numbers else EVERY_LINE)
+        self.terms = Terms(found, limits, client, reference)
+        self.table = Table(raw, found, limits, client, numbers)
         self.checker = Checker(self.table.header, client, reference)
         self._second_look = Checker(self.table.header, client, reference)  # its warnings were given at the first look
         self._repeats = Repeats()
         self._two_cases = (0, 0)  # rows whose id differs from another in case only, first line
         self._repeated = (0, 0)  # rows, first line
-        self.is_comparable = bool(numbers) or is_comparable(found, self.table.header)
+        self.is_excerpt = numbers is not EVERY_LINE
+        self.is_comparable = self.is_excerpt or is_comparable(found, self.table.header)
         self._odd_lines = array("I", range(1, self.table.header.line + 1)) if self.is_comparable else None
         self.findings = Findings(0, [])
-
-    @property
-    def terms_digest(self) -> str:
-        """Return a digest of all that says how a line is judged."""
-        terms = self.terms
-        judged_by = (version("rosterd"), terms.limits, terms.client, terms.reference, self.table.header)
-        return hashlib.sha256(msgspec.json.encode(judged_by)).hexdigest()
 
     def excerpt(self, raw: BinaryIO, lines: array[int]) -> Examination:
         """Return the examination of these lines of the file alone, which stand in `raw`."""
         table, terms = self.table.excerpt(raw, lines), self.terms
-        return Examination(raw, table.found, terms.limits, terms.client, terms.reference, lines.tobytes())
+        return Examination(raw, table.found, terms.limits, terms.client, terms.reference, lines)
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows of the file; rows whose id stands in the file before come last."""

@@ -18,6 +18,7 @@ import tempfile
 from array import array
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import BinaryIO, Final
 
 import msgspec
@@ -121,7 +122,7 @@ class Importer:
     def _left(self, claim: Claim, examination: Examination) -> Iterator[tuple[Examination, int]]:
         """Yield what is left to examine of a file, and how many users of it stand in the database as they are."""
         conn, whole = self._store.conn, (examination, 0)
-        found = history.find_baseline(conn, claim, examination.terms_digest) if examination.is_comparable else None
+        found = history.find_baseline(conn, claim, _terms_digest(examination)) if examination.is_comparable else None
         if found is None or claim.bak_fd is None:
             yield whole
             return
@@ -162,7 +163,7 @@ class Importer:
         ledger.add(self._store.db, import_id, answer)
         if tally.applied and examination.findings.odd_lines is not None:
             odd_lines = array("I", sorted({*array("I", examination.findings.odd_lines), *recorder.failed_lines()}))
-            history.keep_baseline(self._store.conn, claim, import_id, examination.terms_digest, odd_lines)
+            history.keep_baseline(self._store.conn, claim, import_id, _terms_digest(examination), odd_lines)
         answer = msgspec.structs.replace(answer, problems=recorder.record_problems())
         self._report(answer, client, receipt.failed_csv(examination.table.header, recorder.failed_rows()))
         return answer
@@ -218,6 +219,13 @@ class Importer:
             attachments=((printable(claim.failed_csv), attachment),) if attachment else (),
             written_at=answer.finished_at,
         )
+
+
+def _terms_digest(examination: Examination) -> str:
+    """Return a digest of all that says how a line is judged."""
+    terms = examination.terms
+    judged_by = (version("rosterd"), terms.limits, terms.client, terms.reference, examination.table.header)
+    return hashlib.sha256(msgspec.json.encode(judged_by)).hexdigest()
 
 
 def _opened(name: bytes, folder_fd: int) -> BinaryIO:
