@@ -8,6 +8,7 @@ problem that can be found is in one ConfigError, a line each: file, key, what wa
 from __future__ import annotations
 
 import difflib
+import functools
 import ipaddress
 import json
 import math
@@ -21,6 +22,7 @@ from typing import Annotated, Final, Literal, TypeVar, get_origin
 
 import msgspec
 from msgspec import Meta, inspect
+from msgspec.structs import FieldInfo
 
 from importer.attributes import ATTRIBUTES
 from importer.attributes import nearest as nearest_attribute
@@ -242,7 +244,7 @@ def _struct(where: str, kind: type[SettingsT], table: object, problems: list[str
     if not isinstance(table, dict):
         problems.append(_complaint(where, _toml(table), "a table"))
         return None
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    fields = _fields(kind)
     found = _unknown_keys(where, ".", table, fields)
     # Where a list is expected, one text is a list of one: `failed_import_email = "it@school.example"`.
     lists = {name for name, field in fields.items() if get_origin(field.type) is tuple}
@@ -254,6 +256,12 @@ def _struct(where: str, kind: type[SettingsT], table: object, problems: list[str
             found.append(f"{where}.{name}: missing; expected {_expected(inspect.type_info(field.type))}")
     problems += found
     return None if found else msgspec.convert(table, kind)
+
+
+@functools.cache
+def _fields(kind: type[msgspec.Struct]) -> dict[str, FieldInfo]:
+    """Return the fields of a struct by name. The library works out their types anew each time, in 0.8 ms a client."""
+    return {field.name: field for field in msgspec.structs.fields(kind)}
 
 
 def _unknown_keys(where: str, separator: str, table: dict[str, object], known: Collection[str]) -> list[str]:
@@ -465,6 +473,7 @@ def _quarrels(clients: Sequence[_Client], state_dir: str) -> Iterator[str]:
     """Yield what two clients may not share, and an inbox that would show the database to a client."""
     names: dict[str, _Client] = {}
     inboxes: dict[Path, _Client] = {}  # links resolved
+    state = Path(os.path.realpath(state_dir))
     for client in clients:
         if (first := names.setdefault(client.settings.name, client)) is not client:
             yield f"{client.where}.name: got the name of {first.where} again; expected each name once"
@@ -473,7 +482,7 @@ def _quarrels(clients: Sequence[_Client], state_dir: str) -> Iterator[str]:
             yield _too_near(first, client)
     for inbox, client in inboxes.items():
         yield from (_too_near(inboxes[outer], client) for outer in inbox.parents if outer in inboxes)
-        if _contains(str(inbox), state_dir):
+        if inbox in (state, *state.parents):
             yield f"{client.where}.inbox: got {_toml(client.settings.inbox)}; expected service.state_dir outside of it"
 
 
@@ -482,9 +491,3 @@ def _too_near(first: _Client, second: _Client) -> str:
         f"{second.where}.inbox: got {_toml(second.settings.inbox)}; expected a folder apart from the inbox of "
         f"{first.where}, {_toml(first.settings.inbox)}"
     )
-
-
-def _contains(folder: str, path: str) -> bool:
-    """Tell whether `path` is `folder` or lies below it, links resolved."""
-    folder, path = os.path.realpath(folder), os.path.realpath(path)
-    return os.path.commonpath([folder, path]) == folder
