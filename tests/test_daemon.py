@@ -6,12 +6,14 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 from watcher.backlog import FIRST_RETRY_S, LAST_RETRY_S, Backlog
@@ -420,6 +422,59 @@ def test_passes_that_find_a_hold_over(idle: Rosterd, acme: Path) -> None:
 
     assert idle.execute("sweep").returncode == 0
     assert [row["code"] for row in idle.imports()] == ["upload.incomplete"]
+
+
+def test_single_pass_tells_of_a_fault_of_ours(idle: Rosterd) -> None:
+    """`rosterd sweep` ends with 70 when a fault of our own leaves a file in `.work`, and with 0 once it is imported."""
+    assert idle.execute("sweep").returncode == 0
+    idle.change("CREATE TRIGGER fault BEFORE INSERT ON users BEGIN SELECT RAISE(ABORT, 'a fault'); END")
+    idle.drop("users.csv", HEADER + ANN)
+
+    failed = idle.execute("sweep")
+    assert "file.failed" in failed.stdout
+    assert failed.returncode == 70
+    assert len(idle.in_work()) == 1
+
+    idle.change("DROP TRIGGER fault")
+    assert idle.execute("sweep").returncode == 0
+    assert list(idle.users()) == ["1"]
+
+
+def test_single_pass_tells_of_the_host(idle: Rosterd, acme: Path, needs: Needs) -> None:
+    """`rosterd sweep` ends with 74 when the host leaves a file in the inbox."""
+    needs("chattr", root=True)
+    idle.execute("sweep")
+    idle.drop("users.csv", HEADER + ANN)
+    with unchangeable(acme / ".work"):
+        failed = idle.execute("sweep")
+
+    assert "file.deferred" in failed.stdout
+    assert failed.returncode == 74
+    assert idle.inbox() == ["users.csv"]
+
+
+@contextlib.contextmanager
+def unchangeable(folder: Path) -> Iterator[None]:
+    """Let nothing be made in a folder, not even by root."""
+    done = subprocess.run(["chattr", "+i", folder], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("this file system has no immutable folders")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", folder], check=True)
+
+
+def test_single_pass_imports_more_than_is_kept_in_mind(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """`rosterd sweep` works off an inbox with more files than `max_waiting`."""
+    settings = {"intake": {**SETTINGS["intake"], "max_waiting": 3}}
+    with Rosterd(tmp_path, folders, settings=settings) as rosterd:
+        for number in range(8):
+            rosterd.drop(f"{number}.csv", HEADER + ANN)
+
+        assert rosterd.execute("sweep").returncode == 0
+        assert rosterd.inbox() == []
+        assert len(rosterd.imports()) == 8
 
 
 # Stopping

@@ -36,7 +36,7 @@ from watcher.backlog import LAST_RETRY_S, Backlog
 from watcher.config import Config, ConfigError, load_again, ping_url, smtp_password
 from watcher.control import ControlServer, Refused
 from watcher.doubt import doubt_of, refusal
-from watcher.exits import EXIT_CONFIG, EXIT_IO_ERROR, EXIT_RUNNING_ALREADY
+from watcher.exits import EXIT_CONFIG, EXIT_IO_ERROR, EXIT_RUNNING_ALREADY, EXIT_UNEXPECTED
 from watcher.lateness import Lateness
 from watcher.lock import RunningAlready, locked
 from watcher.metrics import Exporter, Source, source_of
@@ -91,6 +91,9 @@ class Daemon:
         self._swept_at: dict[str, float] = {}
         self._sweep_s: dict[str, float] = {}
         self._mail_at = -math.inf
+        self._taken = 0  # files, since the start
+        self._crowded: set[str] = set()  # clients with more files than are kept in mind
+        self._troubles: dict[tuple[str, str], int] = {}  # of a single pass, by client and file: its exit code
         self._adopt(config)
         state_dir = config.service.state_dir
         self._watch = Watch(hints, self._about, os.path.join(state_dir, "canary")) if watching else None
@@ -167,15 +170,30 @@ class Daemon:
             if not self._turn():
                 self._hints.wait(self._next_at() - time.monotonic())
 
-    def run_once(self) -> bool:
+    def run_once(self) -> int:
         """
-        Work off what lies in the inboxes; return whether nothing was left because of the host.
+        Work off what lies in the inboxes; return the exit code, which is not 0 when trouble left a file behind.
 
         A fresh file gets its quiet period, and its grace when only the end of its last line is missing; what is being
         written or held for longer stays for another time.
         """
         self._ping.start()
         self._sweep_due()
+        self._work_off()
+        taken = 0
+        while self._crowded and self._taken > taken and not self._signals.stop_asked:
+            taken = self._taken
+            for client in sorted(self._crowded):
+                self._sweep(client)
+            self._work_off()
+        self._tell_of_missing()
+        self._send_all()
+        while not self._signals.stop_asked and self._purge():
+            notify.watchdog()
+        return 0 if self._signals.stop_asked else min(self._troubles.values(), default=0)
+
+    def _work_off(self) -> None:
+        """Work until nothing more can be taken within the patience of a single pass."""
         patience_s = 2 * self._config.intake.quiet_s + self._config.intake.unterminated_grace_s
         until = time.monotonic() + patience_s
         while not self._signals.stop_asked:
@@ -186,11 +204,6 @@ class Daemon:
                 if next_at > until:
                     break
                 self._hints.wait(next_at - time.monotonic())
-        self._tell_of_missing()
-        self._send_all()
-        while not self._signals.stop_asked and self._purge():
-            notify.watchdog()
-        return self._signals.stop_asked or not self._backlog.blocked()
 
     def _turn(self) -> bool:
         """Take in what was heard, do what is due, then one piece of work; return whether there was one."""
@@ -323,7 +336,9 @@ class Daemon:
             files = inbox.files(self._settling.accepts, limit)
             whole = len(files) < limit
             at_ns = time.time_ns() if self._watch is None else None
+            self._crowded.discard(client)
             if not self._settling.note_listing(client, files, now, whole=whole, at_ns=at_ns) or not whole:
+                self._crowded.add(client)
                 self._sweep_soon(client, now + SWEEP_PAUSE_S)
             self._find_unfinished(client, inbox)
             self._tell_of_strays(client, inbox)
@@ -383,6 +398,7 @@ class Daemon:
             try:
                 with self._opened(client) as inbox:
                     self._consider_in(inbox, client, name)
+                self._troubles.pop((client, printable(name)), None)
             except Exception as error:  # noqa: BLE001 - the loop must go on whatever one file does to us
                 self._put_off(client, name, error)
 
@@ -437,15 +453,18 @@ class Daemon:
 
     def _put_off(self, client: str, name: bytes, error: Exception) -> None:
         now = time.monotonic()
-        self._tell(client, error)
+        self._tell(client, printable(name), error)
         self._settling.retry_later(client, name, now)
         # What was claimed before the error is found there.
         self._sweep_soon(client, now + LAST_RETRY_S)
 
-    def _tell(self, client: str, error: Exception) -> None:
+    def _tell(self, client: str, what: str, error: Exception) -> None:
         """Tell the operator why a file has to wait; whatever is not the host's trouble is a fault of ours."""
-        event = "file.deferred" if isinstance(error, _HOST_TROUBLE) else "file.failed"
-        exc_info = None if isinstance(error, _HOST_TROUBLE) else error
+        is_of_host = isinstance(error, _HOST_TROUBLE)
+        if self._watch is None:
+            self._troubles[client, what] = EXIT_IO_ERROR if is_of_host else EXIT_UNEXPECTED
+        event = "file.deferred" if is_of_host else "file.failed"
+        exc_info = None if is_of_host else error
         self._alerts.tell(event, time.monotonic(), client=client, reason=_reason(error), exc_info=exc_info)
 
     # Working
@@ -462,6 +481,7 @@ class Daemon:
     ) -> None:
         capture = inbox.claim(name, look.identity, datetime.now(UTC), refusal=refusal, is_released=is_released)
         self._settling.forget(client, name)
+        self._taken += 1
         if capture is None:
             log.debug("file.disturbed")
             self._note(client, [Hint(client, name, closed=False)])
@@ -480,6 +500,7 @@ class Daemon:
         """Take a claim to its end, or put it off. Raises what no waiting cures."""
         with structlog.contextvars.bound_contextvars(client=client, file="", claim_id=claim_id):
             try:
+                self._troubles.pop((client, claim_id), None)
                 with self._opened(client) as inbox:
                     self._resume(inbox, client, claim_id)
             except FileNotFoundError:  # the claim, or the inbox with it; a sweep finds it if it comes back
@@ -488,7 +509,7 @@ class Daemon:
                 log.info("file.interrupted")
             except Exception as error:  # noqa: BLE001 - as in _consider
                 _raise_if_fatal(error)
-                self._tell(client, error)
+                self._tell(client, claim_id, error)
                 self._backlog.defer(client, claim_id, time.monotonic(), blocks=isinstance(error, _HOST_TROUBLE))
 
     def _resume(self, inbox: spool.Inbox, client: str, claim_id: str) -> None:
@@ -626,7 +647,7 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     daemon = Daemon(config, store, OutboxPump(sender), hints, signals, watching=watching)
     running.enter_context(contextlib.closing(daemon))
     if not watching:
-        return 0 if daemon.run_once() else EXIT_IO_ERROR
+        return daemon.run_once()
     exporter = Exporter(config.metrics, daemon.source)
     exporter.start()
     running.enter_context(contextlib.closing(exporter))
