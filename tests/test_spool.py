@@ -402,15 +402,41 @@ def test_file_that_cannot_go_back_waits_in_its_claim(
     assert inbox.unfinished() == [capture.claim_id]
 
 
-def test_link_slipped_in_is_given_back(folder: Path, inbox: Inbox) -> None:
+@pytest.mark.parametrize("name", ["users.csv", "n" * 251 + ".csv"], ids=["short name", "255 bytes"])
+def test_link_slipped_in_is_given_back(name: str, folder: Path, inbox: Inbox) -> None:
     """What is no file and got into a claim goes back to the inbox, under a name that is free."""
     work = folder / ".work" / f"{STAMP}-00000000"
     work.mkdir()
-    (work / "users.csv").symlink_to("/etc/passwd")
-    put(folder)
+    (work / name).symlink_to("/etc/passwd")
+    put(folder, name)
 
     assert inbox.unfinished() == []
-    assert tree(folder) == [".bak", ".work", "users.csv", f"users.csv.{STAMP}-00000000"]
+    assert tree(folder) == sorted([".bak", ".work", name, name[:229] + f".{STAMP}-00000000"])
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc/passwd")])
+def test_name_that_changes_kind_before_the_claim(
+    make: Callable[[Path], None], folder: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no file any more when it is claimed is given back at once, though its name is taken again."""
+    path = put(folder)
+    identity = glanced(inbox, b"users.csv")
+    move = spool.move
+
+    def swap_and_move(from_fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:
+        if from_fd == inbox._fd:
+            path.unlink()
+            make(path)
+        move(from_fd, name, to_fd, new_name)
+        if from_fd == inbox._fd:
+            put(folder, content="newer")
+
+    monkeypatch.setattr(spool, "move", swap_and_move)
+    assert inbox.claim(b"users.csv", identity, AT) is None
+
+    assert path.read_text() == "newer"
+    assert os.listdir(folder / ".work") == []
+    assert len(tree(folder)) == 4
 
 
 def test_unfinished_claims_never_share_a_stamp(folder: Path, inbox: Inbox) -> None:

@@ -327,7 +327,7 @@ class Inbox:
             settled = _is_settled(folder_fd, name, identity)
             if settled:
                 self._fetch_companion(folder_fd, name)
-            elif self._put_back(claim_id, folder_fd, name):
+            elif self._give_back(claim_id, folder_fd, name):
                 return None
         return Capture(claim_id, settled=settled)
 
@@ -371,6 +371,13 @@ class Inbox:
                 os.unlink(name, dir_fd=folder_fd)
         os.rmdir(claim_id, dir_fd=self._work_fd)
 
+    def _give_back(self, claim_id: str, folder_fd: int, name: bytes) -> bool:
+        """Return what was claimed and is not what was looked at; what is no file, under another name if need be."""
+        if _is_file(folder_fd, name):
+            return self._put_back(claim_id, folder_fd, name)
+        tail = f".{claim_id}".encode()
+        return self._put_back(claim_id, folder_fd, name, name[: _MAX_NAME_BYTES - len(tail)] + tail)
+
     def _put_back(self, claim_id: str, folder_fd: int, name: bytes, *other_names: bytes) -> bool:
         """Return a file to its name, or one of the others, unless all are taken."""
         for free_name in (name, *other_names):
@@ -394,8 +401,8 @@ class Inbox:
             if name is not None and _is_file(folder_fd, name):
                 return True
             if name is not None:
-                # A link or the like, slipped in as we claimed. It goes back, if need be under a name that is free.
-                self._put_back(claim_id, folder_fd, name, name[: _MAX_NAME_BYTES - 25] + f".{claim_id}".encode())
+                # A link or the like, slipped in as we claimed.
+                self._give_back(claim_id, folder_fd, name)
                 return False
             self._clear_claim_folder(claim_id, folder_fd)
         return False
