@@ -252,6 +252,8 @@ def test_names_in_mind_are_bounded() -> None:
 
     assert settling.note(seen(b"1.csv"), 0.0)
     assert not settling.note(seen(b"2.csv"), 0.0)
+    assert settling.has_room("acme", b"1.csv")
+    assert not settling.has_room("acme", b"2.csv")
     assert settling.note(seen(b"1.csv"), 1.0)
     assert settling.note(seen(b"2.csv", "beta"), 0.0)
 

@@ -880,3 +880,18 @@ def test_strays_are_bounded(folder: Path, inbox: Inbox) -> None:
     for number in range(150):
         put(folder, f"more/{number}.csv")
     assert len(inbox.strays(lambda _: True, lambda _: False, 0)) == 100
+
+
+def test_looks_for_strays_are_bounded(folder: Path, inbox: Inbox) -> None:
+    """However many folders and temporary names a client makes, a sweep looks at 2,000 of them."""
+    for number in range(1_500):
+        (folder / f"{number}").mkdir()
+        put(folder, f"{number}.part")
+    asked: list[bytes] = []
+
+    def is_temporary(name: bytes) -> bool:
+        asked.append(name)
+        return True
+
+    assert inbox.strays(lambda _: True, is_temporary, 0) == []
+    assert len(asked) < 1_500

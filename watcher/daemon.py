@@ -52,6 +52,7 @@ log = structlog.get_logger()
 
 MAIL_PATIENCE_S: Final = 5.0  # for the mail in hand, when told to stop
 SWEEP_PAUSE_S: Final = 10.0  # between sweeps that are asked for again and again, by doubts, trouble or a crowded inbox
+SWEEP_SHARE: Final = 0.05  # of all time, at most, for such sweeps of one client, however crowded its inbox is
 MAIL_INTERVAL_S: Final = 1.0
 MAIL_POLL_S: Final = 0.1
 # Below this, or below twice the size of a file, no work on it begins: the disk is left to what is under way.
@@ -278,7 +279,7 @@ class Daemon:
     def _take_hints(self) -> None:
         everywhere, doubtful = self._hints.take_doubts()
         for client in self._clients if everywhere else doubtful & self._clients.keys():
-            self._sweep_soon(client, self._swept_at[client] + SWEEP_PAUSE_S)
+            self._sweep_again(client)
         hints: dict[str, list[Hint]] = {}
         for hint in self._hints.take():
             hints.setdefault(hint.client, []).append(hint)
@@ -289,14 +290,16 @@ class Daemon:
         """Give the names that were heard of to the settling, with what now has them."""
         with self._telling(client), self._opened(client) as inbox:
             for hint in heard:
+                if not self._settling.has_room(client, hint.name):
+                    self._sweep_again(client)
+                    continue
                 identity = inbox.glance(hint.name)
                 if identity is None:
                     continue
                 sighting = Sighting(
                     client=client, name=hint.name, identity=identity, closed=hint.closed, broken_off=hint.broken_off
                 )
-                if not self._settling.note(sighting, time.monotonic()):
-                    self._sweep_soon(client, time.monotonic() + SWEEP_PAUSE_S)
+                self._settling.note(sighting, time.monotonic())
 
     @contextlib.contextmanager
     def _telling(self, client: str) -> Iterator[None]:
@@ -312,6 +315,11 @@ class Daemon:
     def _opened(self, client: str) -> contextlib.AbstractContextManager[spool.Inbox]:
         settings = self._clients[client]
         return spool.opened(client, settings.inbox, settings.companion)
+
+    def _sweep_again(self, client: str) -> None:
+        """Sweep as soon as the last sweep allows."""
+        pause_s = max(SWEEP_PAUSE_S, self._sweep_s.get(client, 0.0) / SWEEP_SHARE)
+        self._sweep_soon(client, self._swept_at[client] + pause_s)
 
     def _sweep_soon(self, client: str, at: float) -> None:
         self._sweep_at[client] = min(self._sweep_at[client], at)
@@ -339,13 +347,14 @@ class Daemon:
             self._crowded.discard(client)
             if not self._settling.note_listing(client, files, now, whole=whole, at_ns=at_ns) or not whole:
                 self._crowded.add(client)
-                self._sweep_soon(client, now + SWEEP_PAUSE_S)
             self._find_unfinished(client, inbox)
             self._tell_of_strays(client, inbox)
             if self._alerts.clear("inbox.unusable", client=client):
                 log.info("inbox.restored", client=client)
             self._sweep_s[client] = time.monotonic() - now
             self._ping.note_sweep(client, self._clients)
+            if client in self._crowded:
+                self._sweep_again(client)
             log.debug("sweep.finished", client=client, files=len(files))
 
     def _tell_of_strays(self, client: str, inbox: spool.Inbox) -> None:

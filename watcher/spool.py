@@ -67,6 +67,8 @@ _COPY: Final = b".copy"
 _COPIED_AT_ONCE_BYTES: Final = 64 << 20
 _STRAY_AGE_S: Final = 86_400
 _MAX_STRAYS: Final = 100  # of one sweep
+_MAX_SUSPECTS: Final = 2_000  # likewise: to open so many folders takes 50 ms
+_MAX_ENTRIES: Final = 20_000  # likewise, to find them among; as long
 _DRAFT_MODE: Final = 0o640
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _CLAIM_ID: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
@@ -277,23 +279,30 @@ class Inbox:
         """
         Return what looks like an upload and will not be one: in folders of the client's, and temporary names of old.
 
-        Paths relative to the inbox, a bounded number. `now_s` is the time of day.
+        Paths relative to the inbox, a bounded number, found by a bounded number of looks. `now_s` is the time of day.
         """
-        with os.scandir(self._fd) as entries:
-            names = sorted(os.fsencode(entry.name) for entry in entries if os.fsencode(entry.name) not in (WORK, BAK))
-        return list(itertools.islice(self._strays(names, accepts, is_temporary, now_s), _MAX_STRAYS))
 
-    def _strays(
-        self, names: list[bytes], accepts: Callable[[bytes], bool], is_temporary: Callable[[bytes], bool], now_s: float
-    ) -> Iterator[bytes]:
-        for name in names:
-            found = _stat(self._fd, name)
-            if found is None:
-                continue
-            if stat.S_ISDIR(found.st_mode):
-                yield from (name + b"/" + inner for inner in _names_in(self._fd, name) if accepts(inner))
-            elif is_temporary(name) and now_s - found.st_ctime > _STRAY_AGE_S:
-                yield name
+        def is_stray(path: bytes) -> bool:
+            folder, _, inner = path.rpartition(b"/")
+            if folder:
+                return inner != b"" and accepts(inner)
+            found = _stat(self._fd, path)
+            return found is not None and now_s - found.st_ctime > _STRAY_AGE_S
+
+        suspects = itertools.islice(self._suspects(is_temporary), _MAX_SUSPECTS)
+        return sorted(filter(is_stray, suspects))[:_MAX_STRAYS]
+
+    def _suspects(self, is_temporary: Callable[[bytes], bool]) -> Iterator[bytes]:
+        """Yield temporary names and folders, these with a slash at their end, each followed by what is in it."""
+        with os.scandir(self._fd) as entries:
+            for entry in itertools.islice(entries, _MAX_ENTRIES):
+                name = os.fsencode(entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    if name not in (WORK, BAK):
+                        yield name + b"/"
+                        yield from (name + b"/" + inner for inner in _names_in(self._fd, name))
+                elif is_temporary(name):
+                    yield name
 
     # Claiming
 
@@ -598,14 +607,15 @@ def _copy_range(from_fd: int, to_fd: int, start: int, end: int) -> None:
         start += copied
 
 
-def _names_in(parent_fd: int, name: bytes) -> list[bytes]:
-    """Return the names in a folder, none when it cannot be opened."""
+def _names_in(parent_fd: int, name: bytes) -> Iterator[bytes]:
+    """Yield the names in a folder, none when it cannot be opened."""
     try:
         fd = os.open(name, _FOLDER, dir_fd=parent_fd)
     except OSError:
-        return []
+        return
     try:
-        return [os.fsencode(inner) for inner in sorted(os.listdir(fd))]
+        with os.scandir(fd) as entries:
+            yield from (os.fsencode(entry.name) for entry in entries)
     finally:
         os.close(fd)
 
