@@ -203,6 +203,20 @@ def test_what_is_never_imported_is_reported_once(settling: Settling, entry: Look
     assert settling.judge("acme", NAME, look(identity(ctime_ns=1)), 33.0) is Verdict.TAKE
 
 
+def test_ignored_folder_that_is_worked_in(settling: Settling) -> None:
+    """A folder with the name of an upload is told of once, however often something happens in it."""
+    settling.note(seen(), 0.0)
+    assert settling.judge("acme", NAME, Look(identity=identity(), kind=Kind.FOLDER), 3.0) is Verdict.IGNORE
+    for second in (10, 20):
+        worked_in = identity(ctime_ns=second)
+        settling.note_listing("acme", {NAME: worked_in}, second, whole=True)
+        assert settling.next_due(second + 3.0) == ("acme", NAME)
+        entry = Look(identity=worked_in, kind=Kind.FOLDER)
+        assert settling.judge("acme", NAME, entry, second + 3.0) is Verdict.WAIT
+
+    assert [waiting.ignored for waiting in settling.waiting("acme")] == [True]
+
+
 def test_clients_take_turns(settling: Settling) -> None:
     """Names of one client come in the order of their appearance, and clients one after the other."""
     for name in (b"1.csv", b"2.csv", b"3.csv"):

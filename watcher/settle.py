@@ -173,7 +173,7 @@ class _Record:
     """What is known about one name."""
 
     def __init__(self, identity: Identity, now: float, quiet_s: float) -> None:
-        self.ignored: Identity | None = None
+        self.told: tuple[int, int, Kind, bool, bool] | None = None  # what was told of as ignored
         self.broken_off = False
         self.identity = identity
         self.restart(identity, now, quiet_s)
@@ -188,6 +188,7 @@ class _Record:
         self.in_writing = False  # a process had it open: waiting says nothing about when it will be ready
         self.closed = False
         self.held = False
+        self.ignored = False
         self.doubt = Doubt.NONE
         self.verdict: Verdict | None = None  # the operator's
         self.is_first = False  # its turn has come: nothing that appeared later may overtake it
@@ -319,14 +320,16 @@ class Settling:
             record.restart(look.identity, now, self._settings.quiet_s)
             return Verdict.WAIT
         if look.kind is not Kind.FILE or look.links > 1 or look.foreign:
-            return self._ignore(record)
+            return self._ignore(record, look)
         return self._judge_unprobed(record, now) if look.writer is Writer.UNKNOWN else Verdict.TAKE
 
     @staticmethod
-    def _ignore(record: _Record) -> Verdict:
-        """Let a name lie until a sweep finds another file under it."""
-        told, record.ignored, record.due_at = record.ignored, record.identity, math.inf
-        return Verdict.WAIT if told == record.identity else Verdict.IGNORE
+    def _ignore(record: _Record, look: Look) -> Verdict:
+        """Let a name lie until something happens to it. A folder that is worked in, say, is not told of again."""
+        found = (look.identity.device, look.identity.inode, look.kind, look.links > 1, look.foreign)
+        told, record.told = record.told, found
+        record.ignored, record.due_at = True, math.inf
+        return Verdict.WAIT if told == found else Verdict.IGNORE
 
     @staticmethod
     def _follow(record: _Record, identity: Identity, now: float) -> None:
@@ -403,7 +406,7 @@ class Settling:
                 due_at=record.due_at,
                 in_writing=record.in_writing,
                 held=record.held,
-                ignored=record.ignored == record.identity,
+                ignored=record.ignored,
                 doubt=record.doubt,
             )
 
