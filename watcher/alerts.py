@@ -1,4 +1,9 @@
-"""Trouble that only the operator can end: told once an hour for each cause, in the log and by mail."""
+"""
+Trouble that only the operator can end: told once an hour for each cause, in the log and by mail.
+
+Of what a client can cause again and again, under ever new names, one mail an hour is written: there are not many mails
+an hour in all, and those to other clients must not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -28,17 +33,18 @@ class Alerts:
     def __init__(self, settings: MailSettings, post: Callable[[Letter], None]) -> None:
         self._settings = settings
         self._post = post
-        self._told_at: dict[tuple[str, ...], float] = {}
+        self._told_at: dict[tuple[str, ...], float] = {}  # oldest first
+        self._mailed_at: dict[tuple[str, ...], float] = {}  # likewise
 
     def tell(self, event: str, now: float, *, exc_info: Exception | None = None, **about: str) -> None:
         """Tell of trouble, unless the very same was told within the hour."""
         cause = (event, *about.values())
-        if now < self._told_at.get(cause, -math.inf) + ALERT_INTERVAL_S:
+        if not _note(self._told_at, cause, now):
             log.debug(event, **about)
             return
-        self._told_at[cause] = now
         log.error(event, exc_info=exc_info, **about)
-        if self._settings.operator:
+        subject = (event, about["client"]) if "client" in about else cause
+        if self._settings.operator and _note(self._mailed_at, subject, now):
             self._mail(event, about)
 
     def about(self, event: str, client: str) -> str:
@@ -73,6 +79,17 @@ class Alerts:
             self._post(letter)
         except Exception:  # noqa: BLE001 - see the class
             log.debug("alert.unmailed", alert=event)
+
+
+def _note(noted_at: dict[tuple[str, ...], float], what: tuple[str, ...], now: float) -> bool:
+    """Note something unless it was within the hour; return whether it was not. What did not come again is forgotten."""
+    while noted_at and next(iter(noted_at.values())) <= now - 2 * ALERT_INTERVAL_S:
+        del noted_at[next(iter(noted_at))]
+    if now < noted_at.get(what, -math.inf) + ALERT_INTERVAL_S:
+        return False
+    noted_at.pop(what, None)
+    noted_at[what] = now
+    return True
 
 
 def _text(event: str, about: dict[str, str]) -> str:
