@@ -31,7 +31,7 @@ SETTINGS: dict[str, dict[str, float]] = {
     "service": {"sweep_interval_s": 100_000.0},
 }
 SCENARIOS = ["new", "overwritten", "50 MB", "killed", "cut", "resumed", "re-sent", "slow", "stalled"]
-RESUMING = ["sftp", "lftp", "psftp", "curl"]
+RESUMING = ["sftp", "lftp", "psftp", "curl", "WinSCP"]  # WinSCP by itself, whenever it finds its temporary file
 EVERY_PAIR = [
     (name, scenario) for name in DRIVERS for scenario in SCENARIOS if scenario != "resumed" or name in RESUMING
 ]
@@ -210,6 +210,8 @@ def resumed(name: str, client: Visit) -> Command:
             script = client.home / "psftp.script"
             script.write_text(f'reput "{local}" "{client.remote("users.csv")}"\n')
             return client.putty("psftp", "-b", script, client.address)
+        case "WinSCP":
+            return DRIVERS[name].upload(client, local, "users.csv")
         case "lftp":
             command = DRIVERS[name].upload(client, local, "users.csv")
             *front, steps = command.arguments

@@ -101,9 +101,10 @@ class Visit:
         """Return an OpenSSH sftp session that executes `lines` and ends at the first that fails."""
         return self._sftp(script="".join(f"{line}\n" for line in lines))
 
-    def put(self, local: Path, name: str, *, preserve: bool = False) -> Command:
-        """Return an upload by OpenSSH sftp; `preserve` keeps mode and times (`sftp -p`)."""
-        return self._sftp(*(["-p"] if preserve else []), script=f'put "{local}" "{name}"\n')
+    def put(self, local: Path, name: str, *, preserve: bool = False, sync: bool = False) -> Command:
+        """Return an upload by OpenSSH sftp; `preserve` keeps mode and times (-p), `sync` waits for the disk (-f)."""
+        options = [*(["-p"] if preserve else []), *(["-f"] if sync else [])]
+        return self._sftp(*options, script=f'put "{local}" "{name}"\n')
 
     def _sftp(self, *options: str, script: str) -> Command:
         target = f"{self.address}:{self.login.folder}"
@@ -137,6 +138,10 @@ class Driver:
 
 def _sftp_preserving(visit: Visit, local: Path, name: str) -> Command:
     return visit.put(local, name, preserve=True)
+
+
+def _sftp_syncing(visit: Visit, local: Path, name: str) -> Command:
+    return visit.put(local, name, sync=True)
 
 
 def _scp(visit: Visit, local: Path, name: str) -> Command:
@@ -210,17 +215,21 @@ def _sshfs_rsync(visit: Visit, local: Path, name: str) -> Command:
     return _sshfs(visit, f'rsync {shlex.quote(str(local))} "$mount"/{shlex.quote(name)}')
 
 
-def _paramiko(visit: Visit, local: Path, name: str) -> Command:
-    return visit.python("paramiko", local, name)
+def _sshfs_rsync_inplace(visit: Visit, local: Path, name: str) -> Command:
+    return _sshfs(visit, f'rsync --inplace {shlex.quote(str(local))} "$mount"/{shlex.quote(name)}')
 
 
-def _asyncssh(visit: Visit, local: Path, name: str) -> Command:
-    return visit.python("asyncssh", local, name)
+def _in_python(what: str) -> Driver:
+    def upload(visit: Visit, local: Path, name: str) -> Command:
+        return visit.python(what, local, name)
+
+    return Driver(upload)
 
 
 DRIVERS = {
     "sftp": Driver(Visit.put, ("sftp",)),
     "sftp -p": Driver(_sftp_preserving, ("sftp",)),
+    "sftp -f": Driver(_sftp_syncing, ("sftp",)),
     "scp": Driver(_scp, ("scp",)),
     "lftp": Driver(_lftp, ("lftp",)),
     "lftp use-temp-file": Driver(_lftp_temp_file, ("lftp",)),
@@ -230,8 +239,12 @@ DRIVERS = {
     "curl": Driver(_curl, ("curl",)),
     "sshfs cp": Driver(_sshfs_cp, ("sshfs", "fusermount3", "/dev/fuse")),
     "sshfs rsync": Driver(_sshfs_rsync, ("sshfs", "fusermount3", "/dev/fuse", "rsync")),
-    "paramiko": Driver(_paramiko),
-    "asyncssh": Driver(_asyncssh),
+    "sshfs rsync --inplace": Driver(_sshfs_rsync_inplace, ("sshfs", "fusermount3", "/dev/fuse", "rsync")),
+    "paramiko": _in_python("paramiko"),
+    "asyncssh": _in_python("asyncssh"),
+    "WinSCP": _in_python("winscp"),
+    "Cyberduck": _in_python("cyberduck"),
+    "rclone 1.63": _in_python("rclone"),
 }
 
 
