@@ -238,6 +238,21 @@ def watched_recursively(heard: Path, *folders: Path) -> Iterator[subprocess.Pope
         process.wait()
 
 
+def test_file_that_is_hard_to_judge(tmp_path: Path, inboxes: dict[str, Path]) -> None:
+    """A look that takes long and comes to nothing is not repeated at once, however often the client asks for it."""
+    rows = "".join(f'"{number}","OPSCOM","Ann","Lee",""\n' for number in range(1000))
+    with Rosterd(tmp_path, inboxes, settings={"intake": {"quiet_s": 0.2}}) as rosterd:
+        rosterd.start()
+        rosterd.drop("users.csv", HEADER + rows * 700 + '"', client="hostile")
+        rosterd.wait_for_event("file.held", reason="open_quote")
+        for number in range(3):
+            (inboxes["hostile"] / "users.csv").open("a").close()
+            rosterd.drop(f"{number}.csv", HEADER + ANN, client="honest")
+            rosterd.wait_for_event("file.archived", file=f"{number}.csv")
+
+        assert len(rosterd.events("file.held")) == 1
+
+
 @contextlib.contextmanager
 def short_queue() -> Iterator[None]:
     """Let the kernel keep 64 events, instead of 16,384, for whoever begins to watch meanwhile."""
