@@ -33,6 +33,7 @@ LEVELS = {
 }
 ANY_LEVEL = "as logged"
 ALWAYS = frozenset({"client", "file", "claim_id"})  # said once, above the tables
+NO_FIELDS = (None, "exc_info", "shared_cause")  # arguments that are not written
 NAME = re.compile(r"[a-z]+\.[a-z]+")
 
 
@@ -58,7 +59,7 @@ def logged() -> Iterator[Event]:
 
 def _event(call: ast.Call, method: str) -> Iterator[Event]:
     named = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-    fields = frozenset(keyword.arg for keyword in call.keywords if keyword.arg not in (None, "exc_info"))
+    fields = frozenset(keyword.arg for keyword in call.keywords if keyword.arg not in NO_FIELDS)
     if method in {*LEVELS, "log"} and named and NAME.fullmatch(named[0]):
         yield Event(named[0], LEVELS.get(method, ANY_LEVEL), frozenset(map(str, fields)))
 

@@ -34,12 +34,21 @@ class Alerts:
         self._settings = settings
         self._post = post
         self._told_at: dict[tuple[str, ...], float] = {}  # oldest first
+        self._shared_at: dict[tuple[str, ...], float] = {}  # likewise; not over when it is for one of those it meets
         self._mailed_at: dict[tuple[str, ...], float] = {}  # likewise
 
-    def tell(self, event: str, now: float, *, exc_info: Exception | None = None, **about: str) -> None:
-        """Tell of trouble, unless the very same was told within the hour."""
+    def tell(
+        self, event: str, now: float, *, shared_cause: str = "", exc_info: Exception | None = None, **about: str
+    ) -> None:
+        """
+        Tell of trouble, unless the very same was told within the hour.
+
+        `shared_cause` names one that lies with no client and no part of ours: whoever meets it first tells of it, the
+        others of an hour do not.
+        """
         cause = (event, *about.values())
-        if not _note(self._told_at, cause, now):
+        is_told = not _note(self._told_at, cause, now)
+        if is_told or (shared_cause and not _note(self._shared_at, (shared_cause,), now)):
             log.debug(event, **about)
             return
         log.error(event, exc_info=exc_info, **about)

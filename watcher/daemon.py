@@ -62,6 +62,7 @@ MAIL_POLL_S: Final = 0.1
 FREE_BYTES: Final = 64 << 20
 
 _HOST_TROUBLE: Final = (OSError, sqlite3.OperationalError, spool.InboxUnusable)
+_SHARED_ERRORS: Final = (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Daemon:
@@ -399,7 +400,8 @@ class Daemon:
                     self._complete(client, inbox, entry)
         except sqlite3.Error as error:
             _raise_if_fatal(error)
-            self._alerts.tell("store.refused", time.monotonic(), reason=_reason(error))
+            cause = _shared_cause(error)
+            self._alerts.tell("store.refused", time.monotonic(), shared_cause=cause, reason=_reason(error))
 
     def _complete(self, client: str, inbox: spool.Inbox, entry: ledger.Entry) -> None:
         if inbox.holds_archive(entry.archive):
@@ -485,7 +487,8 @@ class Daemon:
             self._troubles[client, what] = EXIT_IO_ERROR if is_of_host else EXIT_UNEXPECTED
         event = "file.deferred" if is_of_host else "file.failed"
         exc_info = None if is_of_host else error
-        self._alerts.tell(event, time.monotonic(), client=client, reason=_reason(error), exc_info=exc_info)
+        about = {"client": client, "reason": _reason(error)}
+        self._alerts.tell(event, time.monotonic(), shared_cause=_shared_cause(error), exc_info=exc_info, **about)
 
     # Working
 
@@ -549,7 +552,7 @@ class Daemon:
         floor = max(FREE_BYTES, 2 * min(size_bytes, self._config.file.max_file_bytes))
         for free in (inbox.free_bytes(), spool.free_bytes(self._config.service.state_dir)):
             if free < floor:
-                raise OSError(errno.ENOSPC, f"less than {floor >> 20} MiB are free")
+                raise OSError(errno.ENOSPC, "less than 64 MiB, or than twice the file, are free")
 
     def _import(self, inbox: spool.Inbox, claim: Claim) -> None:
         inbox.discard_drafts(claim)
@@ -579,7 +582,8 @@ class Daemon:
             return self._purging.step(self._config, time.monotonic())
         except sqlite3.Error as error:
             _raise_if_fatal(error)
-            self._alerts.tell("store.refused", time.monotonic(), reason=_reason(error))
+            cause = _shared_cause(error)
+            self._alerts.tell("store.refused", time.monotonic(), shared_cause=cause, reason=_reason(error))
             return False
 
     def _tell_of_missing(self) -> None:
@@ -607,7 +611,7 @@ class Daemon:
             under_way = self._pump.pump(self._store.db, datetime.now(UTC))
         except sqlite3.Error as error:
             _raise_if_fatal(error)
-            self._alerts.tell("mail.stuck", now, reason=_reason(error))
+            self._alerts.tell("mail.stuck", now, shared_cause=_shared_cause(error), reason=_reason(error))
         self._mail_at = now + (MAIL_POLL_S if under_way else MAIL_INTERVAL_S)
         return under_way
 
@@ -708,6 +712,16 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return f"{errno.errorcode.get(error.errno, error.errno)}: {error.strerror}"
     return str(error)
+
+
+def _shared_cause(error: Exception) -> str:
+    """Return the cause of an error that can meet all clients alike: the disk, the process, the database; else ""."""
+    if isinstance(error, sqlite3.OperationalError):
+        is_full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+        return "ENOSPC" if is_full else str(error)
+    if isinstance(error, OSError) and error.errno in _SHARED_ERRORS:
+        return errno.errorcode[error.errno]
+    return ""
 
 
 def _raise_if_fatal(error: Exception) -> None:
