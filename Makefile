@@ -2,7 +2,7 @@
 # make run    the daemon in the foreground on config.toml: client "demo", everything under var/
 # make test   all tests with branch coverage
 # make check  format, lint, types
-# make faults killed, refused and cut off from power at every step, an hour; make test takes a sample
+# make faults killed, refused and cut off from power at every step, an hour; make test takes a sample; ONLY=FILE for one
 # make matrix every SFTP client in every situation, and hostile ones, half an hour; make test takes a sample
 # make demo   a real sshd and the daemon on loopback, three uploads, everything they lead to; ends by itself
 # make bench  our speed beside that of others, half an hour; QUICK=1 for two minutes
@@ -42,7 +42,7 @@ test: .venv/.can-test
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 faults: .venv/.can-test
-	ROSTERD_FAULTS=full $(BIN)/python -m pytest tests/faults
+	ROSTERD_FAULTS=full $(BIN)/python -m pytest --log-cli-level=INFO $(or $(ONLY),tests/faults)
 
 matrix: .venv/.can-test
 	ROSTERD_MATRIX=full ROSTERD_HOSTILE=full $(BIN)/python -m pytest tests/test_matrix.py tests/test_hostile.py

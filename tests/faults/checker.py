@@ -78,6 +78,11 @@ def violations(
     return found
 
 
+def left_over(ground: Ground) -> list[str]:
+    """Return which uploads are not dealt with yet; mail aside, which has its own times."""
+    return list(_unfinished(_scene(ground, None)))
+
+
 # Looking
 
 

@@ -7,6 +7,7 @@ import enum
 import hashlib
 import itertools
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -144,6 +145,11 @@ class Ground:
     def config(self) -> Path:
         """Return the configuration file."""
         return self.folder / "config.toml"
+
+    def mail_by(self, port: int) -> None:
+        """Let mail go by the server on this port of 127.0.0.1, in place of the one before."""
+        text = self.config.read_text()
+        self.config.write_text(re.sub(r"^port = \d+$", f"port = {port}", text, flags=re.MULTILINE))
 
     @property
     def state(self) -> Path:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
 from typing import Self
@@ -37,10 +39,24 @@ class _Dropped(Exception):
     """The server has hung up."""
 
 
-class Relay:
-    """The server as a context manager. `mails` are those it has taken, whether it could say so or not."""
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One connection as files."""
 
-    def __init__(self) -> None:
+    rfile: io.BufferedIOBase
+    wfile: io.BufferedIOBase | io.RawIOBase
+
+
+class Relay:
+    """
+    The server as a context manager. `mails` are those it has taken, whether it could say so or not.
+
+    With `tls` it is spoken to by TLS from the first byte. On `port` 0 it takes any that is free.
+    """
+
+    def __init__(self, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
+        self._asked_port = port
+        self.tls = tls
         self.fault: Fault | None = None
         self.mails: list[bytes] = []
         self.ending = threading.Event()
@@ -51,9 +67,16 @@ class Relay:
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 with contextlib.suppress(_Dropped, OSError):
-                    relay.converse(self)
+                    if relay.tls is None:
+                        relay.converse(Line(self.rfile, self.wfile))
+                        return
+                    with relay.tls.wrap_socket(self.request, server_side=True) as secured:
+                        relay.converse(Line(secured.makefile("rb"), secured.makefile("wb", buffering=0)))
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+
+        self._server = Server(("127.0.0.1", self._asked_port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
         return self
@@ -69,7 +92,7 @@ class Relay:
         """Return the port on 127.0.0.1."""
         return int(self._server.server_address[1])
 
-    def converse(self, connection: socketserver.StreamRequestHandler) -> None:
+    def converse(self, connection: Line) -> None:
         """Go through one conversation."""
         self._answer(connection, "greeting")
         for line in connection.rfile:
@@ -80,7 +103,7 @@ class Relay:
             if verb == "DATA" and not self._refuses("DATA"):
                 self._take(connection)
 
-    def _take(self, connection: socketserver.StreamRequestHandler) -> None:
+    def _take(self, connection: Line) -> None:
         content = b"".join(_content(connection))
         if not (self._refuses("content") and self.fault and self.fault.answer[0].isdigit()):
             self.mails.append(content)
@@ -89,7 +112,7 @@ class Relay:
     def _refuses(self, step: str) -> bool:
         return self.fault is not None and self.fault.step == step
 
-    def _answer(self, connection: socketserver.StreamRequestHandler, step: str) -> None:
+    def _answer(self, connection: Line, step: str) -> None:
         answer = self.fault.answer if self.fault and self._refuses(step) else _USUAL[step]
         match answer:
             case "drop":
@@ -104,7 +127,7 @@ class Relay:
                 connection.wfile.write(f"{answer}\r\n".encode())
 
 
-def _content(connection: socketserver.StreamRequestHandler) -> Iterator[bytes]:
+def _content(connection: Line) -> Iterator[bytes]:
     for line in connection.rfile:
         if line == b".\r\n":
             return

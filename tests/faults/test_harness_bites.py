@@ -1,51 +1,65 @@
-"""The harnesses find the mistakes they are there for: a build that is broken on purpose does not pass."""
+"""The harnesses find the mistakes they are there for: each, run on a build that is broken on purpose, does not pass."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase
 
 from tests.conftest import Needs
-from tests.faults import tracing
-from tests.faults.checker import violations
+from tests.faults import harnesses, test_errors, test_mail, test_model, tracing
 from tests.faults.disk import Disk, power_cut_at
-from tests.faults.trials import Run, Trials, first_batch
+from tests.faults.ground import Ground, Kind
+from tests.faults.nursery import Nursery
+from tests.faults.relay import Fault, Relay
+from tests.faults.trials import Trials, first_batch
 
 pytestmark = pytest.mark.faults
 
 ROUNDS = 24
+STARTS = 8
+LOCKED_S = 20.0  # for more than one try
+
+Harness = Callable[[Trials, Ground, list[tracing.Point]], list[str]]
+
+
+def killed_again(trials: Trials, start: Ground, points: list[tracing.Point]) -> list[str]:
+    return [
+        failure
+        for first in points[::8]
+        for failure in harnesses.killed_again(trials, start, first, lambda calls: calls[:: len(calls) // 4])
+    ]
+
+
+def refused(trials: Trials, start: Ground, points: list[tracing.Point]) -> list[str]:
+    refusals = test_errors.refusals(points)
+    return harnesses.refused(trials, start, refusals[:: len(test_errors.ERRORS) + 1])
 
 
 @pytest.mark.parametrize(
-    ("mistake", "told"),
+    ("harness", "mistake", "told"),
     [
-        ("archive before commit", "is in .bak and not in the ledger"),
-        ("mail before commit", "was delivered and is not in the outbox"),
-        ("commit piecemeal", "user ("),
+        (harnesses.killed, "archive before commit", "is in .bak and not in the ledger"),
+        (harnesses.killed, "mail before commit", "was delivered and is not in the outbox"),
+        (harnesses.killed, "commit piecemeal", "user ("),
+        (killed_again, "archive before commit", "is in .bak and not in the ledger"),
+        (killed_again, "commit piecemeal", "user ("),
+        (refused, "archive before commit", "is in .bak and not in the ledger"),
+        (refused, "mail before commit", "was delivered and is not in the outbox"),
+        (refused, "commit piecemeal", "user ("),
     ],
 )
-def test_kills_find(mistake: str, told: str, tmp_path: Path, needs: Needs) -> None:
-    """A wrong order of steps shows when the run is killed in between."""
+def test_faults_at_calls_find(harness: Harness, mistake: str, told: str, tmp_path: Path, needs: Needs) -> None:
+    """A wrong order of steps shows when the run is killed, or refused something, in between."""
     needs("strace")
     start = first_batch(tmp_path / "first")
-
-    def trial(run: Run, point: tracing.Point) -> list[str]:
-        tracing.sweep_killed_at(run.nursery, run.ground, point)
-        return violations(run.ground, finished=False)
-
     with Trials(tmp_path, broken=mistake) as trials:
         with trials.nursery() as nursery:
             points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
-        found = any(
-            told in failure
-            for first in range(ROUNDS)
-            for failure in trials.failures(
-                start, points[first::ROUNDS], trial
-            )  # spread over the run; one hit is enough
-        )
-
-    assert found
+        rounds = (points[first::ROUNDS] for first in range(ROUNDS))  # spread over the run; one hit is enough
+        assert any(told in failure for chosen in rounds for failure in harness(trials, start, chosen))
 
 
 @pytest.mark.parametrize(
@@ -64,3 +78,50 @@ def test_power_cuts_find(mistake: str, told: str, tmp_path: Path, needs: Needs) 
         )
 
     assert found
+
+
+def test_kills_under_load_find(tmp_path: Path, needs: Needs) -> None:
+    """Files that are moved before they are recorded show when the daemon is killed at random."""
+    needs("sshd", "sftp")
+    lives_s = harnesses.lives_s(60, longest_s=0.5)
+    with Trials(tmp_path, broken="archive before commit") as trials:
+        found = harnesses.killed_under_load(trials, tmp_path, clients=6, lives_s=lives_s)
+    assert [failure for failure in found if "is in .bak and not in the ledger" in failure]
+
+
+def test_mail_servers_find(tmp_path: Path) -> None:
+    """A mail that is given up at its first failure shows when the server was away."""
+    with (
+        Relay() as relay,
+        Nursery("mail taken as sent") as nursery,
+        pytest.raises(AssertionError, match="never arrived"),
+    ):
+        test_mail.misbehaves(Fault("MAIL", "451 later"), relay, nursery, tmp_path)
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Ground:
+    """Return an installation in which files wait."""
+    ground = Ground(tmp_path / "ground")
+    for number in range(STARTS):
+        ground.upload(f"{number}.csv", Kind.PARTLY)
+    return ground
+
+
+def test_lock_of_the_database_finds(waiting: Ground) -> None:
+    """Trouble that is told at every try shows while the database is locked."""
+    with Nursery("trouble told every time") as nursery:
+        assert [each for each in harnesses.locked_out(nursery, waiting, LOCKED_S) if each.startswith("told ")]
+
+
+def test_starts_at_once_find(waiting: Ground) -> None:
+    """Runs that do not keep out of each other's way show when many start at once."""
+    with Nursery("run beside others") as nursery:
+        assert harnesses.started_at_once(nursery, waiting, STARTS)
+
+
+@pytest.mark.parametrize("mistake", ["archive before commit", "commit piecemeal"])
+def test_model_finds(mistake: str) -> None:
+    """A wrong order of steps shows in some sequence of what clients, crashes and clocks do."""
+    with Nursery(mistake) as nursery, pytest.raises((AssertionError, ExceptionGroup)):
+        test_model.check_model(nursery, test_model.SEQUENCES, [Phase.generate])

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.conftest import Needs
-from tests.faults import tracing
-from tests.faults.checker import violations
+from tests.faults import harnesses, tracing
+from tests.faults.checker import left_over, violations
 from tests.faults.ground import Ground, Kind
 from tests.faults.nursery import Nursery
 from tests.faults.relay import STEPS, Fault, Relay
-from tests.faults.trials import Run, Trials, sample, told
+from tests.faults.trials import Trials, sample, told
 from tests.lab import wait_until
 
 pytestmark = pytest.mark.faults
 
 HOUR_S = 3600.0
-DAY_S = 24 * HOUR_S
 TIMEOUT_S = 0.4
 GIVEN_UP_S = 5.0  # a server that never comes to an end of its answers must be left by then
 
-FAULTS = [Fault(step, answer) for step in STEPS for answer in ("451 later", "550 never", "drop")]
-FAULTS += [Fault(step, "hang") for step in ("greeting", "content")]
+FAULTS = [Fault(step, answer) for answer in ("451 later", "550 never", "drop", "hang", "drip") for step in STEPS]
 
 
 @pytest.fixture
@@ -42,9 +42,15 @@ def nursery() -> Iterator[Nursery]:
         yield running
 
 
-def mailing(folder: Path, relay: Relay) -> Ground:
+def mailing(folder: Path, relay: Relay, **more: str) -> Ground:
     """Return an installation that mails by `relay`, and has something to tell."""
-    mail: dict[str, str | float] = {"host": "127.0.0.1", "port": relay.port, "security": "none", "timeout_s": TIMEOUT_S}
+    mail: dict[str, str | float] = {
+        "host": "127.0.0.1",
+        "port": relay.port,
+        "security": "none",
+        "timeout_s": TIMEOUT_S,
+        **more,
+    }
     ground = Ground(folder, mail=mail)
     ground.upload("users.csv", Kind.PARTLY)
     return ground
@@ -55,36 +61,65 @@ def sweep(nursery: Nursery, ground: Ground, *, hours: float = 0.0) -> None:
     assert nursery.run(*command, log=ground.log, shift_clock=hours * HOUR_S) == 0, ground.log.read_text()
 
 
-@pytest.mark.parametrize("fault", sample(FAULTS, 7), ids=str)
+@pytest.mark.parametrize("fault", sample(FAULTS, 9), ids=str)
 def test_misbehaving_server(fault: Fault, relay: Relay, nursery: Nursery, tmp_path: Path) -> None:
     """Whatever the server does at whatever step: the file is imported, and its mail arrives when the server is well."""
+    misbehaves(fault, relay, nursery, tmp_path)
+
+
+def misbehaves(fault: Fault, relay: Relay, nursery: Nursery, tmp_path: Path) -> None:
     relay.fault = fault
     ground = mailing(tmp_path / "ground", relay)
     sweep(nursery, ground)
     assert violations(ground, finished=False, mails=relay.mails) == []
-    assert ground.waiting() == []
+    assert left_over(ground) == []
 
     relay.fault = None
     sweep(nursery, ground, hours=2)
 
     assert violations(ground, finished=True, mails=relay.mails) == []
-    lost_reply = fault.step == "content" and fault.answer in ("drop", "hang")
+    lost_reply = fault.step == "content" and fault.answer in ("drop", "hang", "drip")
     assert len(relay.mails) == (2 if lost_reply else 1)
 
 
-def test_server_that_is_down_for_days(relay: Relay, nursery: Nursery, tmp_path: Path) -> None:
+def test_server_with_a_wrong_certificate(nursery: Nursery, tmp_path: Path) -> None:
+    """A server that is not who it should be is told nothing; the mail arrives once the right one answers."""
+    authority = trustme.CA()
+    ca_file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    with Relay(tls=_certified(authority, "relay.elsewhere.example")) as relay:
+        ground = mailing(tmp_path / "ground", relay, security="tls", ca_file=str(ca_file))
+        sweep(nursery, ground)
+        assert relay.mails == []
+        assert left_over(ground) == []
+        assert violations(ground, finished=False, mails=relay.mails) == []
+
+        relay.tls = _certified(authority, "127.0.0.1")
+        sweep(nursery, ground, hours=2)
+
+        assert len(relay.mails) == 1
+        assert violations(ground, finished=True, mails=relay.mails) == []
+
+
+def _certified(authority: trustme.CA, name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def test_server_that_is_down_for_days(nursery: Nursery, tmp_path: Path) -> None:
     """A mail that could not leave for three days arrives once the server is back, and once only."""
-    relay.fault = Fault("greeting", "drop")
-    ground = mailing(tmp_path / "ground", relay)
+    with Relay() as relay:
+        ground = mailing(tmp_path / "ground", relay)
     for hours in (0, 1, 3, 12, 24, 48):
         sweep(nursery, ground, hours=hours)
-    assert relay.mails == []
+    assert left_over(ground) == []
 
-    relay.fault = None
-    sweep(nursery, ground, hours=72)
+    with Relay(relay.port) as relay:
+        sweep(nursery, ground, hours=72)
 
-    assert len(relay.mails) == 1
-    assert violations(ground, finished=True, mails=relay.mails) == []
+        assert len(relay.mails) == 1
+        assert violations(ground, finished=True, mails=relay.mails) == []
 
 
 @pytest.mark.parametrize("answer", ["hang", "drip"])
@@ -114,22 +149,16 @@ def imports(ground: Ground) -> int:
     return ground.log.read_text().count('"event": "file.archived"')
 
 
-def test_killed_at_every_call_to_the_server(relay: Relay, tmp_path: Path, needs: Needs) -> None:
-    """A sender killed before any of its words to the server repeats the mail, the same bytes, at a later run."""
+def test_killed_at_every_call_of_a_run_that_mails(relay: Relay, tmp_path: Path, needs: Needs) -> None:
+    """A run that mails by SMTP can be killed before any of its system calls; its mail is repeated, the same bytes."""
     needs("strace")
     start = mailing(tmp_path / "start", relay)
     with Trials(tmp_path) as trials:
         with trials.nursery() as nursery:
             points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
-
-        def trial(run: Run, point: tracing.Point) -> list[str]:
-            relay.mails.clear()
-            tracing.sweep_killed_at(run.nursery, run.ground, point)
-            found = trials.recovered(run)
-            return found + violations(run.ground, finished=True, mails=relay.mails)
-
         words = [point for point in points if point.call == "sendto"]
-        found = [failure for point in words for failure in trials.failures(start, [point], trial)]
+        others = [point for point in points if point.call != "sendto"]
+        found = harnesses.killed_while_mailing(trials, start, [*words, *sample(others, 10)])
 
     assert len(words) >= len(STEPS)
     assert not found, told(found)
