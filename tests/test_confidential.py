@@ -62,6 +62,7 @@ UPLOADS = {
     "twice.csv": lines(row(4), row(4, city="Elsewhere"), row(5, unique_id=f"{MARK}5\u200b")),
     "fields.csv": lines(row(6) + f",{MARK}", MARK),
     "header.csv": f"{MARK} Id,{MARK}\n" + row(7) + "\n",
+    "keys.csv": f"event,level,exc_info\n{MARK},{MARK},{MARK}\n",  # as log entries have them
     "quotes.csv": lines(row(8), f'"{MARK}" {MARK},{MARK}'),
     "open.csv": lines(row(9), f'"{MARK},{MARK}'),
     "cut.csv": lines(row(10)) + f"{MARK}11,OPS",

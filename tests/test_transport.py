@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import email
+import email.policy
 import mailbox
 import os
 import socket
@@ -192,6 +194,42 @@ def test_a_body_that_names_a_file_attaches_nothing(inbox: Inbox, tmp_path: Path)
     with smtp_server(inbox) as port:
         make_transport(plain(port), "")(a_mail(body=str(secret).encode() + b"\r\n"))
     assert [str(secret).encode() + b"\r\n"] == [taken.content for taken in inbox.taken]
+
+
+def test_markup_in_a_text_stays_text(inbox: Inbox) -> None:
+    """What looks like HTML in a text is neither made HTML nor followed (yagmail fetches style sheets as it sends)."""
+    with socket.create_server(("127.0.0.1", 0)) as web, smtp_server(inbox) as port:
+        web.settimeout(0.2)
+        link = f'<link rel="stylesheet" href="http://127.0.0.1:{web.getsockname()[1]}/a.css"><script>alert(1)</script>'
+        letter = msgspec.structs.replace(A_LETTER, text=link, attachments=())
+        make_transport(plain(port), "")(a_mail(body=outbox.compose(letter)))
+        with pytest.raises(TimeoutError):
+            web.accept()
+    message = email.message_from_bytes(inbox.taken[0].original_content or b"", policy=email.policy.default)
+    assert "text/plain" == message.get_content_type()
+    assert link == message.get_content().strip()
+
+
+def test_reports_with_one_subject_are_two_mails(inbox: Inbox) -> None:
+    """Mails of one subject to one address keep each its own Message-ID (yagmail makes it from the subject)."""
+    letters = [msgspec.structs.replace(A_LETTER, message_id=f"<{number}@example.org>") for number in (1, 2)]
+    with smtp_server(inbox) as port:
+        transport = make_transport(plain(port), "")
+        for letter in letters:
+            transport(a_mail(body=outbox.compose(letter)))
+    ids = [email.message_from_bytes(taken.original_content or b"")["Message-ID"] for taken in inbox.taken]
+    assert [letter.message_id for letter in letters] == ids
+
+
+def test_no_account_of_this_machine_is_guessed(inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sender and login come from the settings, whatever `~/.yagmail` says, and nobody is asked for a password."""
+    (tmp_path / ".yagmail").write_text("somebody@gmail.com")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr("getpass.getpass", lambda *_: pytest.fail("asked"))
+    with smtp_server(inbox) as port:
+        make_transport(plain(port), "")(a_mail())
+    assert ["rosterd@example.org"] == [taken.mail_from for taken in inbox.taken]
 
 
 def test_starttls_with_a_trusted_certificate_is_used(inbox: Inbox, authority: trustme.CA, tmp_path: Path) -> None:
