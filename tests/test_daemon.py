@@ -7,6 +7,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from tests.conftest import Needs
 from tests.lab import wait_until
-from tests.lab.daemon import Rosterd
+from tests.lab.daemon import REPOSITORY, STOP_WITHIN_S, Rosterd
 from watcher.backlog import FIRST_RETRY_S, LAST_RETRY_S, Backlog
 from watcher.signals import Signals
 
@@ -493,6 +494,28 @@ def test_second_signal_stops_at_once() -> None:
         assert signals.stop_overdue()
         assert not signals.stop_allows(0)
     assert len(woken) == 2
+
+
+UNSTOPPABLE = """
+import hashlib
+from watcher import signals
+signals.LAST_S = float("{last_s}")
+with signals.Signals(lambda: None).heeded():
+    print("begun", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 1 << 30)  # minutes, and no signal is handled meanwhile
+"""
+
+
+@pytest.mark.parametrize(("last_s", "signals"), [(0.5, 1), (60.0, 2)], ids=["in time", "second signal"])
+def test_what_cannot_be_interrupted_does_not_delay_the_stop(last_s: float, signals: int) -> None:
+    """A process that is deep in a library's work when it is told to stop ends in time all the same."""
+    command = [sys.executable, "-c", UNSTOPPABLE.format(last_s=last_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        for number in (signal.SIGTERM, signal.SIGINT)[:signals]:
+            process.send_signal(number)
+        assert process.wait(STOP_WITHIN_S) == 0
 
 
 def test_idle_daemon_stops_at_once(rosterd: Rosterd) -> None:
