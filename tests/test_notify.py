@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,12 @@ import pytest
 
 from watcher import notify
 
-WORDS = {notify.ready: b"READY=1", notify.watchdog: b"WATCHDOG=1", notify.stopping: b"STOPPING=1"}
+WORDS = {
+    notify.ready: b"READY=1",
+    notify.watchdog: b"WATCHDOG=1",
+    notify.stopping: b"STOPPING=1",
+    functools.partial(notify.extend_start, 1.5): b"EXTEND_TIMEOUT_USEC=3000000",
+}
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -24,7 +30,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         yield listener
 
 
-@pytest.mark.parametrize("tell", WORDS, ids=lambda tell: tell.__name__)
+@pytest.mark.parametrize("tell", WORDS, ids=[word.decode() for word in WORDS.values()])
 def test_the_manager_hears(manager: socket.socket, tell: Callable[[], None]) -> None:
     """Each word arrives as systemd expects it, by a socket with a path or with an abstract name."""
     tell()

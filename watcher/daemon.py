@@ -32,7 +32,7 @@ from watcher import notify, spool
 from watcher.alerts import Alerts
 from watcher.archives import Purging, archive_orders
 from watcher.asking import Order
-from watcher.backlog import LAST_RETRY_S, Backlog
+from watcher.backlog import FIRST_RETRY_S, LAST_RETRY_S, Backlog
 from watcher.config import Config, ConfigError, load_again, ping_url, smtp_password
 from watcher.control import ControlServer, Refused
 from watcher.doubt import doubt_of, refusal
@@ -62,6 +62,8 @@ MAIL_POLL_S: Final = 0.1
 FREE_BYTES: Final = 64 << 20
 
 _HOST_TROUBLE: Final = (OSError, sqlite3.OperationalError, spool.InboxUnusable)
+# The last is a disk too full for the index that SQLite keeps of its write-ahead log.
+_CURED_BY_WAITING: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 _SHARED_ERRORS: Final = (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -665,7 +667,12 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     running.enter_context(signals.heeded())
     running.enter_context(locked(config.service.state_dir))
     transport = make_transport(config.mail, smtp_password())
-    store = running.enter_context(contextlib.closing(Store.open(Path(config.service.database))))
+    path = Path(config.service.database)
+    store = _open_patiently(path, hints, signals) if watching else Store.open(path)
+    if store is None:
+        log.info("daemon.stopped")
+        return 0
+    running.enter_context(contextlib.closing(store))
     sender = Sender(transport)
     sender.start()
     daemon = Daemon(config, store, OutboxPump(sender), hints, signals, watching=watching)
@@ -683,6 +690,28 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
 def _fixed(config: Config) -> tuple[msgspec.Struct, ...]:
     """Return what cannot change while the daemon runs."""
     return msgspec.structs.replace(config.service, ping_url=""), config.log, config.metrics
+
+
+def _open_patiently(path: Path, hints: Hints, signals: Signals) -> Store | None:
+    """
+    Open the database; wait for one that somebody holds, or whose disk is full. Returns None when told to stop.
+
+    To end would let the service manager try again in its own way, and it gives up after some minutes.
+    """
+    pause_s = FIRST_RETRY_S
+    told = ""
+    while not signals.stop_asked:
+        try:
+            return Store.open(path)
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) not in _CURED_BY_WAITING:
+                raise
+            if told != (told := str(error)):
+                log.error("store.refused", reason=told)
+        notify.extend_start(LAST_RETRY_S)
+        hints.wait(pause_s)
+        pause_s = min(2 * pause_s, LAST_RETRY_S)
+    return None
 
 
 def _log_receipt(receipt: Receipt, took_s: float) -> None:

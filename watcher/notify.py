@@ -19,6 +19,11 @@ def ready() -> None:
     _tell("READY=1")
 
 
+def extend_start(seconds: float) -> None:
+    """Tell that the start goes on, and will tell so again within this time or be over."""
+    _tell(f"EXTEND_TIMEOUT_USEC={int(2 * seconds * 1e6)}")
+
+
 def watchdog() -> None:
     """Tell that the work got on. About 15 us; without a manager 1 us."""
     _tell("WATCHDOG=1")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import harnesses, tracing
-from tests.faults.checker import violations
+from tests.faults.checker import left_over, violations
 from tests.faults.ground import Ground, Kind
 from tests.faults.nursery import REPOSITORY, Nursery
 from tests.faults.trials import FULL
@@ -62,6 +62,34 @@ def test_database_locked_for_minutes(tmp_path: Path, nursery: Nursery) -> None:
     for client in ground.clients:
         ground.upload("first.csv", Kind.PARTLY, client=client)
     assert harnesses.locked_out(nursery, ground, LOCKED_S) == []
+
+
+def test_daemon_waits_for_a_database_at_its_start(ground: Ground, nursery: Nursery) -> None:
+    """A daemon that finds its database locked when it starts tells so once, and works as soon as it can."""
+    with contextlib.closing(sqlite3.connect(ground.database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        pid = nursery.start("run", "--config", ground.config, log=ground.log)
+        os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: harnesses.alerts(ground), "the alert")
+        other.execute("ROLLBACK")
+    wait_until(lambda: not left_over(ground), "the import")
+    os.kill(pid, signal.SIGTERM)
+    assert nursery.wait(pid) == 0
+    assert [alert["event"] for alert in harnesses.alerts(ground)] == ["store.refused"]
+    assert violations(ground, finished=True) == []
+
+
+def test_daemon_that_waits_for_its_database_can_be_stopped(ground: Ground, nursery: Nursery) -> None:
+    """A daemon that was told to stop waits no longer, and ends as any that was."""
+    with contextlib.closing(sqlite3.connect(ground.database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        pid = nursery.start("run", "--config", ground.config, log=ground.log)
+        os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: harnesses.alerts(ground), "the alert")
+        os.kill(pid, signal.SIGTERM)
+        assert nursery.wait(pid) == 0
+        other.execute("ROLLBACK")
+    assert ground.waiting() == ["second.csv"]
 
 
 def garble_header(database: Path) -> None:
