@@ -117,6 +117,14 @@ def test_a_disk_that_refuses_costs_freshness_only(tmp_path: Path) -> None:
     assert teller.status == read_status(str(folder))
 
 
+def test_a_disk_that_refuses_for_long_is_not_asked_all_the_time(tmp_path: Path) -> None:
+    """However long the status cannot be written, the next try comes a while after the last."""
+    teller, file = Teller(), StatusFile(str(tmp_path / "nowhere"))
+    for now in (0.0, IDLE_INTERVAL_S, 100 * IDLE_INTERVAL_S):
+        file.keep(teller.look, now, worked=False)
+        assert file.next_at > now
+
+
 @pytest.mark.parametrize(
     ("waiting", "state"),
     [

@@ -6,7 +6,6 @@ The file is a hint, not a record: it is replaced as a whole, never synced, and c
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import heapq
 import math
@@ -154,9 +153,15 @@ class StatusFile:
         self._looked_at, self._is_stale = now, False
         status = look()
         if now >= self._written_at + IDLE_INTERVAL_S or self._is_news(status):
-            with contextlib.suppress(OSError):
-                write_status(self._state_dir, status)
-                self._written, self._written_at = status, now
+            self._write(status, now)
+
+    def _write(self, status: Status, now: float) -> None:
+        try:
+            write_status(self._state_dir, status)
+        except OSError:
+            self._is_stale = True
+        else:
+            self._written, self._written_at = status, now
 
     def _is_news(self, status: Status) -> bool:
         known = self._written
