@@ -554,7 +554,7 @@ class Daemon:
         floor = max(FREE_BYTES, 2 * min(size_bytes, self._config.file.max_file_bytes))
         for free in (inbox.free_bytes(), spool.free_bytes(self._config.service.state_dir)):
             if free < floor:
-                raise OSError(errno.ENOSPC, "less than 64 MiB, or than twice the file, are free")
+                raise OSError(errno.ENOSPC, f"less than {floor >> 20} MiB are free")
 
     def _import(self, inbox: spool.Inbox, claim: Claim) -> None:
         inbox.discard_drafts(claim)
@@ -594,7 +594,8 @@ class Daemon:
             self._lateness.tend(time.monotonic(), datetime.now(UTC), self._has_come)
         except sqlite3.Error as error:
             _raise_if_fatal(error)
-            self._alerts.tell("store.refused", time.monotonic(), reason=_reason(error))
+            cause = _shared_cause(error)
+            self._alerts.tell("store.refused", time.monotonic(), shared_cause=cause, reason=_reason(error))
 
     def _has_come(self, client: str) -> bool:
         """Return whether a file of a client is there that is not imported yet."""
