@@ -101,7 +101,7 @@ def compare(
     marks = _lines_with(ids, _blocks_of(table), table.header.delimiter)
     for line in lines:
         marks[line] = True
-    if len(marks) > table.limits.max_rows:
+    if len(marks) - 1 - table.header.line > table.limits.max_rows:
         raise Incomparable("there may be too many rows")
     if marks.count(True) > len(lines):
         lines = _written(_marked(_blocks_of(table), marks), excerpt)

@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -149,6 +150,15 @@ def test_an_archive_that_is_not_what_it_was_is_not_trusted(compared: Compared, d
     damage(archive)
     assert 100 == compared.file(HEADER, *USERS).tally.unchanged
     assert compared.last is None
+
+
+def test_rows_are_counted_all(compared: Compared) -> None:
+    """The limit of rows holds for those that are looked at and those that are passed over, together."""
+    compared.limits = msgspec.structs.replace(compared.limits, max_rows=len(USERS))
+    compared.file(HEADER, *USERS)
+    assert 100 == compared.file(HEADER, *USERS).tally.unchanged
+    assert [1] == compared.last
+    assert "limit.rows" == compared.file(HEADER, *USERS, "N1,OPSCOM,New,One,n1@example.org,").code
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MOST_LINES", 3), ("_MOST_BYTES", 99)])
