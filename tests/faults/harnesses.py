@@ -222,6 +222,34 @@ def _written(visit: Visit, upload: Upload) -> Path:
     return path
 
 
+# Looked at while it runs
+
+
+@contextlib.contextmanager
+def still(pid: int) -> Iterator[None]:
+    """Let all threads of a process stand still: a file that moves while one looks seems to be nowhere."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: _stands_still(pid), "the stop")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _stands_still(pid: int) -> bool:
+    try:
+        stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):  # a thread that was ending
+        return False
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
+def is_idle(pid: int, ground: Ground) -> bool:
+    """Tell whether a running daemon has dealt with all uploads."""
+    with still(pid):
+        return not left_over(ground)
+
+
 # Locked out
 
 RESUMED_S = 75.0  # the pauses between tries double up to one minute; SQLite itself waits 5 s in each
@@ -232,17 +260,18 @@ def locked_out(nursery: Nursery, ground: Ground, seconds: float) -> list[str]:
     pid = nursery.start("run", "--config", ground.config, log=ground.log)
     os.kill(pid, signal.SIGCONT)
     try:
-        wait_until(lambda: not left_over(ground), "the imports before")
+        wait_until(lambda: is_idle(pid, ground), "the imports before")
         with contextlib.closing(sqlite3.connect(ground.database, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             until = time.monotonic() + seconds
             for client in ground.clients:
                 ground.upload("locked-out.csv", Kind.PARTLY, client=client)
             wait_until(lambda: alerts(ground), "the alert")
-            found = [f"locked: {failure}" for failure in violations(ground, finished=False)]
+            with still(pid):
+                found = [f"locked: {failure}" for failure in violations(ground, finished=False)]
             time.sleep(max(0.0, until - time.monotonic()))
             other.execute("ROLLBACK")
-        wait_until(lambda: not left_over(ground), "the imports after", patience_s=RESUMED_S)
+        wait_until(lambda: is_idle(pid, ground), "the imports after", patience_s=RESUMED_S)
     finally:
         os.kill(pid, signal.SIGTERM)
         status = nursery.wait(pid)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import harnesses, tracing
-from tests.faults.checker import left_over, violations
+from tests.faults.checker import violations
 from tests.faults.ground import Ground, Kind
 from tests.faults.nursery import REPOSITORY, Nursery
 from tests.faults.trials import FULL
@@ -72,7 +72,7 @@ def test_daemon_waits_for_a_database_at_its_start(ground: Ground, nursery: Nurse
         os.kill(pid, signal.SIGCONT)
         wait_until(lambda: harnesses.alerts(ground), "the alert")
         other.execute("ROLLBACK")
-    wait_until(lambda: not left_over(ground), "the import")
+    wait_until(lambda: harnesses.is_idle(pid, ground), "the import")
     os.kill(pid, signal.SIGTERM)
     assert nursery.wait(pid) == 0
     assert [alert["event"] for alert in harnesses.alerts(ground)] == ["store.refused"]

@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import Needs
 from tests.faults.checker import violations
 from tests.faults.ground import Ground, Kind
+from tests.faults.harnesses import still
 from tests.faults.nursery import Nursery
 from tests.faults.trials import let_mail_be_due
 from tests.lab import wait_until
@@ -111,7 +112,8 @@ def test_disk_in_trouble(trouble: Trouble, disk: Path, tmp_path: Path) -> None:
             trouble.begin(disk)
             os.kill(pid, signal.SIGCONT)
             wait_until(lambda: alerts(ground), "the alert")
-            assert violations(ground, finished=False) == []
+            with still(pid):
+                assert violations(ground, finished=False) == []
 
             trouble.end(disk)
 
