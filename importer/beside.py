@@ -24,7 +24,7 @@ import msgspec
 
 from importer.examine import Batch, Examination, Findings, Terms
 from importer.model import FileRejected, Problem
-from importer.validate import Rejected
+from importer.validate import Rejected, Users
 
 # Below, starting a process (0.1 s) takes longer than it saves.
 _MIN_BYTES: Final = 4 << 20
@@ -99,7 +99,9 @@ def _read(fd: int, length: int) -> bytes:
 def _packed(batch: Batch) -> Frame:
     """Return the batch in plain values, as marshal takes them."""
     return {
-        "complete": batch.complete,
+        # A text for each column: its values hold no line breaks, and a thousand of them cross as fast as one.
+        "complete": ["\n".join(column) for column in batch.complete.columns],
+        "lines": batch.complete.lines,
         "partial": [_plain(row) for row in batch.partial],
         "rejected": [_plain(row) for row in batch.rejected],
         "retracted": batch.retracted,
@@ -119,7 +121,9 @@ def _unpacked(frame: Frame) -> Batch:
         ]
         for rows in (frame["partial"], frame["rejected"])
     )
-    return Batch(frame["complete"], partial, rejected, frame["retracted"])
+    lines = frame["lines"]
+    complete = Users([text.split("\n") if lines else [] for text in frame["complete"]], lines)
+    return Batch(complete, partial, rejected, frame["retracted"])
 
 
 def _answer(raw: BinaryIO, terms: Terms) -> Iterator[Frame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, Final
@@ -9,12 +10,11 @@ from typing import BinaryIO, Final
 import msgspec
 
 from importer.baseline import MOST_LINES, is_comparable, is_plain
-from importer.glance import User
 from importer.model import Notice, Problem
-from importer.parse import EVERY_LINE, Row, Stretch, Survey, Table
+from importer.parse import EVERY_LINE, STRETCH_ROWS, Row, Stretch, Survey, Table
 from importer.repeats import Repeats
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
-from importer.validate import Checker, Rejected
+from importer.validate import Checker, Rejected, User, Users
 
 BATCH_ROWS: Final = 500
 _BATCH_CHARS: Final = 4 << 20  # of rows kept with their cells: one row can have 8 MiB
@@ -24,20 +24,15 @@ _NAMED_LINES: Final = 10
 class Batch(msgspec.Struct):
     """What some rows of a file come to. `retracted` are ids whose row of an earlier batch must not count after all."""
 
-    complete: list[User]  # could be created as they are
+    complete: Users  # could be created as they are
     partial: list[Rejected]  # fit to update a user, and lack something that a new one needs
     rejected: list[Rejected]
     retracted: list[str]
     chars: int = 0  # in the cells of partial and rejected rows
 
-    @classmethod
-    def empty(cls) -> Batch:
-        """Return a batch to fill."""
-        return cls([], [], [], [])
-
     def is_full(self) -> bool:
         """Tell whether the batch should be applied before it takes more memory."""
-        rows = len(self.complete) + len(self.partial) + len(self.rejected)
+        rows = len(self.complete.lines) + len(self.partial) + len(self.rejected)
         return rows >= BATCH_ROWS or self.chars >= _BATCH_CHARS
 
 
@@ -132,22 +127,25 @@ class Examination:
     def _first_look(self, stretch: Stretch) -> Batch:
         """Judge the rows of a stretch; hold back those whose id may stand in the file before."""
         judged = self.checker.judge(stretch)
-        users, others = judged.users, judged.others
-        ids = [str(user[0]) if user else _identity(others[position])[0] for position, user in enumerate(users)]
+        others = judged.others
+        ids = [*judged.columns[0]]
+        for position, verdict in others.items():
+            ids[position] = _identity(verdict)[0]
         self._note_odd(stretch.odd_lines)
         self._note_odd(stretch.lines[position] for position in self._odd_positions(ids, stretch, others))
-        for position in self._repeats.held_back(ids, stretch.lines):
-            users[position] = None
-            others.pop(position, None)
-        batch = Batch.empty()
-        for position, user in enumerate(users):
-            if user and self.checker.is_complete(user):
-                batch.complete.append(user)
-            elif user:
-                others[position] = user
+        held = {*self._repeats.held_back(ids, stretch.lines)}
+        incomplete = {*self.checker.incomplete(judged)} - others.keys()
+        batch = self._batch(judged.without(held | others.keys() | incomplete))
+        if incomplete:
+            users = self.checker.users(judged)
+            others |= {position: users[position] for position in incomplete}
         for position, verdict in others.items():
-            self._sort(stretch.row(position), verdict, batch)
+            if position not in held:
+                self._sort(stretch.row(position), verdict, batch)
         return batch
+
+    def _batch(self, complete: Users | None = None) -> Batch:
+        return Batch(complete or Users([[] for _ in self.checker.attributes], []), [], [], [])
 
     def _odd_positions(self, ids: list[str], stretch: Stretch, others: dict[int, User | Rejected]) -> Iterator[int]:
         """Yield the positions of rows that fail, and of those whose id is not stored as it stands there."""
@@ -161,17 +159,17 @@ class Examination:
     def _sort(self, row: Row, verdict: User | Rejected, batch: Batch) -> None:
         if isinstance(verdict, Rejected):
             batch.rejected.append(verdict)
-        elif self.checker.is_complete(verdict):
-            batch.complete.append(verdict)
-            return
+        elif lacks := self.checker.lacks(verdict):
+            batch.partial.append(Rejected(row.line, row.cells, (), verdict, lacks))
         else:
-            batch.partial.append(Rejected(row.line, row.cells, (), verdict, self.checker.lacks(verdict)))
+            batch.complete.add(verdict)
+            return
         batch.chars += len(row.cells) + sum(map(len, row.cells))
 
     def _late_batches(self) -> Iterator[Batch]:
         for lines in self._repeats.groups():
             standings = self._standings(lines)
-            batch = Batch.empty()
+            batch = self._batch()
             for unique_id, standing in standings.items():
                 if standing.differ and standing.applied:
                     batch.retracted.append(unique_id)
@@ -184,8 +182,7 @@ class Examination:
         """Look at the rows in these lines again; return where each id stands."""
         standings: dict[str, _Standing] = {}
         spellings: dict[str, str] = {}
-        for row, line in zip(self.table.reread(map(abs, lines)), lines, strict=True):
-            verdict = self._second_look.explain(row)
+        for (row, verdict), line in zip(self._judged_again(lines), lines, strict=True):
             unique_id, content = _identity(verdict)
             if unique_id not in standings and spellings.setdefault(unique_id.casefold(), unique_id) != unique_id:
                 self._two_cases = _with_more(self._two_cases, 1, row.line)
@@ -200,9 +197,8 @@ class Examination:
 
     def _settled(self, lines: array[int], standings: dict[str, _Standing]) -> Iterator[Batch]:
         """Yield the rows of these lines that fail because their id repeats, and those that were held in vain."""
-        batch = Batch.empty()
-        for row in self.table.reread(map(abs, lines)):
-            verdict = self._second_look.explain(row)
+        batch = self._batch()
+        for row, verdict in self._judged_again(lines):
             standing = standings[_identity(verdict)[0]]
             if standing.rows > 1:
                 self._note_odd((row.line,))
@@ -212,8 +208,16 @@ class Examination:
                 self._sort(row, verdict, batch)
             if batch.is_full():
                 yield batch
-                batch = Batch.empty()
+                batch = self._batch()
         yield batch
+
+    def _judged_again(self, lines: array[int]) -> Iterator[tuple[Row, User | Rejected]]:
+        """Yield the rows in these lines and what each comes to."""
+        rows = self.table.reread(map(abs, lines))
+        while some := list(itertools.islice(rows, STRETCH_ROWS)):
+            judged = self._second_look.judge(Stretch([row.line for row in some], [row.cells for row in some], []))
+            users = self._second_look.users(judged)
+            yield from ((row, judged.others.get(position, users[position])) for position, row in enumerate(some))
 
     def _clash(self, row: Row, verdict: User | Rejected, lines: list[int]) -> Rejected:
         """Return the row rejected as its id stands in `lines` with different content; its own problems come first."""

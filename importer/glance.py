@@ -20,8 +20,6 @@ from importer.model import Problem
 from importer.settings import ClientSettings
 
 Cells = Sequence[str]
-# A user as it crosses to the database: the values of Checker.columns, None for "leave as it is", then the line.
-User = tuple[str | int | None, ...]
 
 # The cells of a column are searched as one text in which each stands between two line feeds.
 # In order wherever they stand: printable ASCII, and letters that are one code point each.
@@ -45,16 +43,10 @@ _DOUBT: Final = Problem("", "", "needs a closer look")
 
 
 class Glance:
-    """The first look at the rows of one file. `judges` names the attributes in the order of a User."""
+    """The first look at the rows of one file. `judges` names the attributes in their order."""
 
     def __init__(
-        self,
-        header: Header,
-        client: ClientSettings,
-        judges: dict[str, rules.Judge],
-        *,
-        always: tuple[str, ...],
-        keyed: tuple[str, ...],
+        self, header: Header, client: ClientSettings, judges: dict[str, rules.Judge], *, always: tuple[str, ...]
     ) -> None:
         names = tuple(judges)
         self._width = header.width
@@ -65,32 +57,24 @@ class Glance:
         self._looks = tuple(
             (header.columns[name][0], _look(ATTRIBUTES[name], judges[name], client), name in always) for name in names
         )
-        self._keys = tuple(names.index(name) for name in keyed)
 
-    def users(self, lines: Sequence[int], records: Sequence[list[str]]) -> tuple[list[User | None], set[int]]:
-        """Return the users whom the records describe, None for suspect ones, and the positions of these."""
+    def columns(self, records: Sequence[list[str]]) -> tuple[list[Cells], set[int]]:
+        """Return the values of each attribute in the records, "" where blank, and which records are suspect."""
         if not self._is_direct or not records:
-            return [None] * len(records), set(range(len(records)))
+            return [[""] * len(records) for _ in self._looks], set(range(len(records)))
         suspects: set[int] = set()
         columns = list(zip(*self._of_same_width(records, suspects), strict=True))
         for index in self._nameless:
             suspects.update(_positions(columns[index], bool))
-        values: list[Sequence[str | None]] = []
+        values: list[Cells] = []
         for index, look, always in self._looks:
             cells = look(columns[index], suspects)
             if self._clear_token and self._clear_token in cells:
                 suspects.update(_positions(cells, self._clear_token.__eq__))
-            if not all(cells):
-                if always:
-                    suspects.update(_positions(cells, "".__eq__))
-                values.append([cell or None for cell in cells])
-            else:
-                values.append(cells)
-        values += [[value and value.casefold() for value in values[position]] for position in self._keys]
-        users: list[User | None] = list(zip(*values, lines, strict=True))
-        for position in suspects:
-            users[position] = None
-        return users, suspects
+            if always and "" in cells:
+                suspects.update(_positions(cells, "".__eq__))
+            values.append(cells)
+        return values, suspects
 
     def _of_same_width(self, records: Sequence[list[str]], suspects: set[int]) -> Sequence[list[str]]:
         if set(map(len, records)) == {self._width}:

@@ -19,12 +19,11 @@ import msgspec
 from importer import rules
 from importer.attributes import ATTRIBUTES
 from importer.examine import BATCH_ROWS, Batch
-from importer.glance import User
 from importer.model import Problem, ProblemGroup, Tally
 from importer.parse import Table
 from importer.settings import ClientSettings
 from importer.store import USER_INDEXES
-from importer.validate import CLEARED, KEYS, Checker, Rejected
+from importer.validate import CLEARED, KEYS, Checker, Rejected, User
 
 # Up to this many changed rows their keys are looked up one by one; above, one pass over the index is quicker.
 _PROBE_ROWS: Final = 5_000
@@ -117,7 +116,7 @@ class Recorder:
             self._retract(batch.retracted)
         self._keep(batch.rejected)
         if self._is_first:
-            self._create(batch.complete)
+            self._create(self._checker.users(batch.complete))
             self._keep(batch.partial)
         else:
             self._merge(batch)
@@ -187,7 +186,7 @@ class Recorder:
     def _merge(self, batch: Batch) -> None:
         """Create, update or leave alone each user, as the table has it. A blank cell leaves the old value."""
         partial = {row.line: row for row in batch.partial}
-        users = [*batch.complete, *(row.user for row in batch.partial if row.user)]
+        users = [*self._checker.users(batch.complete), *(row.user for row in batch.partial if row.user)]
         known = self._known([user[self._id_at] for user in users])
         new: list[User] = []
         # By the columns that change: SQLite writes to each index of which a column is set, whatever to.

@@ -7,16 +7,17 @@ against which nothing can be said; the long way, `Checker.explain`, goes cell by
 
 from __future__ import annotations
 
-import operator
+import itertools
 import unicodedata
 from array import array
-from typing import Final
+from collections.abc import Collection, Iterator
+from typing import Final, cast
 
 import msgspec
 
 from importer import rules
 from importer.attributes import ATTRIBUTES, Attribute, Rule
-from importer.glance import Glance, User
+from importer.glance import Cells, Glance
 from importer.header import DELIMITERS, Header, delimiter_name, unguarded
 from importer.model import FileRejected, Notice, Problem
 from importer.parse import Row, Stretch
@@ -25,6 +26,22 @@ from importer.settings import ClientSettings, ReferenceSettings
 CLEARED: Final = "\0"  # in place of a value: the attribute is emptied. NUL never stands in a file that was let in.
 
 KEYS: Final = {"email": "email_key", "user_name": "user_name_key"}  # attribute -> column that makes it unique
+
+# A user as the database takes it: the values of Checker.columns, None for "leave as it is", then the line.
+User = tuple[str | int | None, ...]
+
+
+class Users(msgspec.Struct):
+    """Users by columns: for each attribute of the file its values, "" for "leave as it is", and the lines."""
+
+    columns: list[list[str]]
+    lines: list[int]
+
+    def add(self, user: User) -> None:
+        """Add one that stands by itself."""
+        for column, value in zip(self.columns, user, strict=False):
+            column.append(str(value or ""))
+        self.lines.append(cast("int", user[-1]))
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -38,10 +55,19 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What the rows of a stretch come to, by their positions in it."""
+    """What the rows of a stretch come to, by their positions in it; `others`, then `columns` tell."""
 
-    users: list[User | None]  # None: see `others`
+    lines: list[int]
+    columns: list[Cells]  # of each attribute
     others: dict[int, User | Rejected]  # rows that had to be looked at closely, in their order
+
+    def without(self, positions: Collection[int]) -> Users:
+        """Return the users in the other positions."""
+        kept = bytearray(b"\1") * len(self.lines)
+        for position in positions:
+            kept[position] = False
+        columns = [[*itertools.compress(column, kept)] for column in self.columns]
+        return Users(columns, [*itertools.compress(self.lines, kept)])
 
 
 class Checker:
@@ -53,20 +79,18 @@ class Checker:
         self._width = header.width
         self._secret = [index for index, title in enumerate(header.titles) if title in header.secret]
         self._clear_token = unicodedata.normalize("NFC", client.clear_token)
-        self._attributes = tuple(ATTRIBUTES[name] for name in ATTRIBUTES if name in header.columns)
-        names = tuple(attribute.name for attribute in self._attributes)
+        self.attributes = tuple(ATTRIBUTES[name] for name in ATTRIBUTES if name in header.columns)
+        names = tuple(attribute.name for attribute in self.attributes)
         self._keyed = tuple(name for name in KEYS if name in names)
         self.columns: tuple[str, ...] = (*names, *(KEYS[name] for name in self._keyed))
         judges = rules.judges(reference)
-        self._judges = {attribute.name: judges.get(attribute.rule, str) for attribute in self._attributes}
+        self._judges = {attribute.name: judges.get(attribute.rule, str) for attribute in self.attributes}
         self._always = ("unique_id",) if client.login_source else ("unique_id", "login_source")
         self._needed = tuple(name for name in client.required if name in names)
         self._absent = tuple(name for name in client.required if name not in names)
         self._notices: dict[tuple[str, str], tuple[int, int]] = {}
         self.warned_lines = array("I")
-        # The id, which is never blank, twice: of fewer than two positions itemgetter makes no tuple.
-        self._needed_values = operator.itemgetter(0, 0, *(names.index(name) for name in self._needed))
-        self._glance = Glance(header, client, self._judges, always=self._always, keyed=self._keyed)
+        self._glance = Glance(header, client, self._judges, always=self._always)
 
     def judge(self, stretch: Stretch) -> Judged:
         """
@@ -74,12 +98,24 @@ class Checker:
 
         Raises FileRejected header.unknown when a column without a name has content.
         """
-        users, suspects = self._glance.users(stretch.lines, stretch.records)
-        return Judged(users, {position: self.explain(stretch.row(position)) for position in sorted(suspects)})
+        columns, suspects = self._glance.columns(stretch.records)
+        others = {position: self.explain(stretch.row(position)) for position in sorted(suspects)}
+        return Judged(stretch.lines, columns, others)
 
-    def is_complete(self, user: User) -> bool:
-        """Tell whether the user has all that is required to create it."""
-        return not self._absent and None not in self._needed_values(user)
+    def users(self, found: Users | Judged) -> list[User]:
+        """Return users one by one."""
+        columns = [[value or None for value in column] if "" in column else column for column in found.columns]
+        keyed = [found.columns[self.columns.index(name)] for name in self._keyed]
+        keys = [[value.casefold() or None for value in column] for column in keyed]
+        return list(zip(*columns, *keys, found.lines, strict=True))
+
+    def incomplete(self, found: Judged) -> Iterator[int]:
+        """Yield the positions of the users that lack something a new one needs."""
+        if self._absent:
+            yield from range(len(found.lines))
+        for column in (found.columns[self.columns.index(name)] for name in self._needed):
+            if "" in column:
+                yield from (position for position, value in enumerate(column) if not value)
 
     def lacks(self, user: User) -> tuple[str, ...]:
         """Return the required attributes that keep the user from being created."""
@@ -105,7 +141,7 @@ class Checker:
         values: list[str | None] = []
         problems: list[Problem] = []
         warnings: list[tuple[str, str]] = []
-        for attribute in self._attributes:
+        for attribute in self.attributes:
             value, wrong, doubtful = self._value(attribute, cells)
             values.append(value or None)
             problems += wrong

@@ -38,7 +38,7 @@ def everything(batches: Iterator[Batch]) -> tuple[object, ...]:
     """Return what all batches hold, in the order of the file: in which order rows come differs from run to run."""
     taken = list(batches)
     return (
-        sorted((user for batch in taken for user in batch.complete), key=lambda user: int(user[-1] or 0)),
+        sorted(user for batch in taken for user in zip(batch.complete.lines, *batch.complete.columns, strict=True)),
         sorted((row for batch in taken for row in batch.partial), key=lambda row: row.line),
         sorted((row for batch in taken for row in batch.rejected), key=lambda row: row.line),
         {unique_id for batch in taken for unique_id in batch.retracted},
@@ -106,4 +106,4 @@ def test_a_stop_signal_does_not_end_the_process(tmp_path: Path) -> None:
         first = next(batches)
         [pid] = children()
         os.kill(pid, signal.SIGTERM)
-        assert 50_000 == len(first.complete) + sum(len(batch.complete) for batch in batches)
+        assert 50_000 == len(first.complete.lines) + sum(len(batch.complete.lines) for batch in batches)

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from importer import header as headers
 from importer.attributes import POSSIBLE_NAMES
-from importer.glance import User
 from importer.model import FileRejected, Notice
 from importer.parse import Row, Stretch
 from importer.settings import ClientSettings, ReferenceSettings
-from importer.validate import Checker, Rejected
+from importer.validate import Checker, Rejected, User
 from tests.engine import HEADER, Engine, corrected, table, without_report
 
 CLIENT = ClientSettings(name="acme", inbox="/srv/sftp/acme", unknown_columns="ignore")
@@ -312,9 +311,10 @@ def test_the_first_look_is_enough_for_the_usual_row() -> None:
         ["S1", "OPSCOM", "Zoé", "Müller-Lüdenscheidt", "zoe@example.org", "zoe", "ON", "2001-05-23"],
         ["S2", "OPSCOM", "Jean-Luc", "O'Neil", "J.L@Example.org", "", "qc", ""],
     ]
-    judged = Checker(header, CLIENT, ReferenceSettings()).judge(Stretch([2, 3], records, []))
+    checker = Checker(header, CLIENT, ReferenceSettings())
+    judged = checker.judge(Stretch([2, 3], records, []))
     assert {} == judged.others
-    assert ["QC", "ON"] == [user[6] for user in reversed(judged.users) if user]
+    assert ["ON", "QC"] == [user[6] for user in checker.users(judged)]
 
 
 def _closely(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected], list[Notice]] | str:
@@ -330,5 +330,5 @@ def _at_once(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected],
         judged = checker.judge(Stretch(stretch.lines, [list(cells) for cells in stretch.records], []))
     except FileRejected as rejected:
         return rejected.detail
-    found = [judged.others[at] if user is None else user for at, user in enumerate(judged.users)]
+    found = [judged.others.get(at, user) for at, user in enumerate(checker.users(judged))]
     return found, checker.notices()
