@@ -31,8 +31,9 @@ import msgspec
 from importer.attributes import ATTRIBUTES
 from importer.header import Header, unguarded
 from importer.model import FileRejected
-from importer.parse import CHUNK_BYTES, Entangled, Survey, Table
 from importer.rules import clean
+from importer.survey import CHUNK_BYTES, Survey
+from importer.table import Entangled, Table
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -11,9 +11,10 @@ import msgspec
 
 from importer.baseline import MOST_LINES, is_comparable, is_plain
 from importer.model import Notice, Problem
-from importer.parse import EVERY_LINE, STRETCH_ROWS, Row, Stretch, Survey, Table
 from importer.repeats import Repeats
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
+from importer.survey import Survey
+from importer.table import EVERY_LINE, STRETCH_ROWS, Row, Stretch, Table
 from importer.validate import Checker, Rejected, User, Users
 
 BATCH_ROWS: Final = 500

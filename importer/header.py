@@ -135,7 +135,7 @@ def _nameless(titles: list[str], width: int) -> tuple[int, ...]:
 
 
 def _refuse_broken_quotes(text: str, best: _Reading, first_line: int) -> None:
-    """Raise what `parse` raises for the quotation marks of a row, should those of the header not match."""
+    """Raise what `Table.rows` raises for the quotation marks of a row, should those of the header not match."""
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=best.delimiter, skipinitialspace=True, strict=True)
     try:

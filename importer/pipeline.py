@@ -26,6 +26,7 @@ import msgspec
 from importer import beside, history, ledger, outbox, receipt
 from importer.attributes import ATTRIBUTES, Attribute
 from importer.baseline import Incomparable, compare
+from importer.completeness import is_cut_off
 from importer.durable import write_durably
 from importer.examine import Examination
 from importer.header import Header
@@ -41,11 +42,12 @@ from importer.model import (
     Tally,
     printable,
 )
-from importer.parse import CHUNK_BYTES, Row, Survey, is_cut_off, line_of, survey
 from importer.readonly import stamp
 from importer.record import Recorder
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store import Store
+from importer.survey import CHUNK_BYTES, Survey, line_of, survey
+from importer.table import Row
 
 _ATTACHED_BYTES: Final = 5 << 20
 _ATTACHED_ROWS: Final = 1000

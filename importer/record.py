@@ -20,9 +20,9 @@ from importer import rules
 from importer.attributes import ATTRIBUTES
 from importer.examine import BATCH_ROWS, Batch
 from importer.model import Problem, ProblemGroup, Tally
-from importer.parse import Table
 from importer.settings import ClientSettings
 from importer.store import USER_INDEXES
+from importer.table import Table
 from importer.validate import CLEARED, KEYS, Checker, Rejected, User
 
 # Up to this many changed rows their keys are looked up one by one; above, one pass over the index is quicker.

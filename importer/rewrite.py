@@ -28,11 +28,13 @@ from importer.audit import Record
 from importer.durable import write_durably
 from importer.header import unguarded
 from importer.model import FileRejected, Interrupted, printable
-from importer.parse import Table, survey, text_chunks, text_lines
 from importer.retention import Kept
 from importer.rules import clean
 from importer.settings import ClientSettings, FileSettings
 from importer.store import Store
+from importer.survey import survey
+from importer.table import Table
+from importer.text import text_chunks, text_lines
 
 log = structlog.get_logger()
 

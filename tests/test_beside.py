@@ -14,8 +14,8 @@ import pytest
 from importer import beside
 from importer.examine import Batch, Examination
 from importer.model import FileRejected
-from importer.parse import survey
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
+from importer.survey import survey
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from importer.parse import Completeness
+from importer.completeness import Completeness
 
 REPOSITORY = Path(__file__).parents[1]
 HEADER = b"unique_id,login_source,first_name,last_name,email\n"
@@ -24,7 +24,7 @@ MAX_RESIDENT = 256 * MIB
 IMPORT = """
 import contextlib, json, resource, sys
 from pathlib import Path
-from importer.parse import completeness
+from importer.completeness import completeness
 from importer.settings import ClientSettings
 from tests.engine import Engine
 file, folder = map(Path, sys.argv[1:])

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from importer import header as headers
 from importer.attributes import POSSIBLE_NAMES
 from importer.model import FileRejected, Notice
-from importer.parse import Row, Stretch
 from importer.settings import ClientSettings, ReferenceSettings
+from importer.table import Row, Stretch
 from importer.validate import Checker, Rejected, User
 from tests.engine import HEADER, Engine, corrected, table, without_report
 

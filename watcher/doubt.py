@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable
 from typing import BinaryIO, Final
 
+from importer.completeness import completeness
 from importer.model import printable
-from importer.parse import completeness
 from importer.settings import ClientSettings
 from watcher.settle import Doubt
 

@@ -1,0 +1,248 @@
+"""
+The records of a file: the header at once, then the rows, in stretches or one by one. Memory is constant.
+
+Source: RFC 4180; where real files differ from it, section 12 of the contract.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import os
+import sys
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import msgspec
+
+from importer import header as headers
+from importer.header import Header
+from importer.model import FileRejected
+from importer.quotes import open_cell
+from importer.settings import ClientSettings, FileSettings
+from importer.survey import SPLIT, Survey
+from importer.text import text_chunks, text_lines
+
+if TYPE_CHECKING:
+    import _csv
+
+STRETCH_ROWS: Final = 1000  # about as many as there are in a chunk
+EVERY_LINE: Final = range(1, sys.maxsize)
+MOST_BLANK_ROWS: Final = 5_000_000  # some seconds; 1 GiB of line feeds would take minutes
+HEAD_CHARS: Final = 1 << 16  # enough for a header and ten lines; Excel's 16,384 empty columns are 16 KiB
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One record as it stands in the file. `line` is the physical line where it starts; the first line is 1."""
+
+    line: int
+    cells: list[str]
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """
+    Some records that follow each other in the file, none of them blank, and the lines where they start.
+
+    `odd_lines` are the lines among them that are no record of their own: header, blank ones, parts of longer records.
+    """
+
+    lines: list[int]
+    records: list[list[str]]
+    odd_lines: list[int]
+
+    def row(self, position: int) -> Row:
+        """Return one of them."""
+        return Row(self.lines[position], self.records[position])
+
+    @property
+    def rows(self) -> Iterator[Row]:
+        """Return them one by one."""
+        return map(Row, self.lines, self.records)
+
+
+class _Broken(msgspec.Struct, frozen=True):
+    """Why no more records could be read."""
+
+    reason: str  # as the csv module says it
+    line: int
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether all that is wrong is that a quoted cell does not end in the text."""
+        return "unexpected end" in self.reason
+
+
+class Entangled(Exception):
+    """A record of an excerpt goes on in a line that is not in it, or is broken: the file has to be read whole."""
+
+
+class Table:
+    """
+    The records of one file: the header at once, then the rows.
+
+    Raises FileRejected from `__init__`: header.*, csv.quoting, limit.columns; from `rows`: csv.quoting,
+    upload.incomplete, limit.cell, limit.rows, header.unknown (a nameless column that has content).
+    """
+
+    def __init__(
+        self,
+        raw: BinaryIO,
+        found: Survey,
+        limits: FileSettings,
+        client: ClientSettings,
+        numbers: Sequence[int] = EVERY_LINE,
+    ) -> None:
+        """`numbers`: for an excerpt, which lines of the file stand in it, all of the header among them."""
+        self.raw = raw
+        self.found = found
+        self.limits = limits
+        self._client = client
+        self._numbers = numbers
+        csv.field_size_limit(limits.max_cell_chars)
+        head = ""
+        for chunk in text_chunks(raw, found, limits):
+            head += chunk
+            if len(head) >= HEAD_CHARS:
+                break
+        self.header: Header = headers.read(head, client, limits.max_columns)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every record below the header that has content, in file order."""
+        return itertools.chain.from_iterable(stretch.rows for stretch in self.stretches())
+
+    def excerpt(self, raw: BinaryIO, numbers: Sequence[int]) -> Table:
+        """Return the table of some lines of this file, which stand in `raw`; then Entangled may be raised."""
+        size_bytes = os.fstat(raw.fileno()).st_size
+        found = msgspec.structs.replace(self.found, start=0, end=size_bytes, size_bytes=size_bytes)
+        return Table(raw, found, self.limits, self._client, numbers)
+
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield the same in stretches of at most STRETCH_ROWS rows."""
+        left = self.limits.max_rows
+        for parsed in self._parsed():
+            if len(parsed.lines) > left:
+                raise self._too_many_rows(parsed.lines[left])
+            if self._blank_rows > MOST_BLANK_ROWS:
+                raise self._too_many_blank_rows()
+            left -= len(parsed.lines)
+            for start in range(0, len(parsed.lines) or 1, STRETCH_ROWS):
+                end = start + STRETCH_ROWS
+                odd_lines = [] if start else parsed.odd_lines
+                yield Stretch(parsed.lines[start:end], parsed.records[start:end], odd_lines)
+
+    def reread(self, wanted: Iterable[int]) -> Iterator[Row]:
+        """Yield again the rows that start in the lines `wanted`, which ascend."""
+        lines = text_lines(text_chunks(self.raw, self.found, self.limits))
+        passed = 0
+        for line in wanted:
+            place = bisect_left(self._numbers, line, passed, min(line, len(self._numbers)))
+            first = next(itertools.islice(lines, place - passed, None))
+            # A record of several lines: the reader takes what it needs from those that follow.
+            reader = self._reader(itertools.chain((first,), lines))
+            yield Row(line, next(reader))
+            passed = place + reader.line_num
+
+    def _reader(self, lines: Iterator[str]) -> _csv.Reader:
+        return csv.reader(lines, delimiter=self.header.delimiter, strict=True, skipinitialspace=True)
+
+    def _parsed(self) -> Iterator[Stretch]:
+        """Yield the records of one chunk of text at a time."""
+        self._line, self._blank_rows, text, enough, broken = 1, 0, "", 0, None
+        for chunk in text_chunks(self.raw, self.found, self.limits):
+            text += chunk
+            if len(text) < enough:
+                continue
+            parsed, text, broken = self._parse(text)
+            yield parsed
+            if broken and not broken.goes_on:
+                break
+            most = 8 * self.limits.max_line_bytes
+            if len(text) > most:
+                raise self._endless_record()
+            # What is left is a record that goes on. Twice as much is read before the next try, or it would cost n * n.
+            enough = min(2 * len(text), most)
+        else:
+            parsed, text, broken = self._parse(text)
+            yield parsed
+        # Only now, so that of two things wrong with a file the first one is told.
+        if broken:
+            raise Entangled if self._numbers is not EVERY_LINE else self._explained(broken)
+
+    def _parse(self, text: str) -> tuple[Stretch, str, _Broken | None]:
+        """Return the records that end in the text, which begins in `self._line`, the rest of it, and what broke it."""
+        physical = io.StringIO(text, newline="")
+        if self._line < self.header.first_line:  # the "sep=" line is no record
+            next(physical)
+            self._line += 1
+        begin, first, done, rest = physical.tell(), self._line - 1, 0, ""
+        lines: list[int] = []
+        records: list[list[str]] = []
+        odd_lines: list[int] = []
+        numbers, header_line, broken = self._numbers, self.header.line, None
+        reader = self._reader(physical)
+        try:
+            for cells in reader:
+                number, after = numbers[first + done], reader.line_num
+                is_row = cells and (cells[0].strip() or "".join(cells).strip()) and number > header_line
+                if is_row:
+                    lines.append(number)
+                    records.append(cells)
+                else:
+                    self._blank_rows += number > header_line
+                if not is_row or after - done > 1:
+                    if numbers[first + after - 1] - number != after - done - 1:
+                        raise Entangled
+                    odd_lines += range(number, number + after - done)
+                done = after
+        except csv.Error as error:
+            broken = _Broken(str(error), first + reader.line_num)
+            physical.seek(begin)
+            next(itertools.islice(physical, done, done), None)
+            rest = physical.read()
+        self._line += done
+        return Stretch(lines, records, odd_lines), rest, broken
+
+    def _endless_record(self) -> FileRejected:
+        return FileRejected(
+            "limit.line",
+            f"the row that begins in line {self._line} goes on for over {8 * self.limits.max_line_bytes:,} "
+            "bytes: a quotation mark is probably opened there and never closed. Double it or remove it.",
+            line=self._line,
+        )
+
+    def _too_many_rows(self, line: int) -> FileRejected:
+        limit = f"{self.limits.max_rows:,}"
+        return FileRejected("limit.rows", f"line {line}: the file has more than {limit} rows. {SPLIT}", line=line)
+
+    def _too_many_blank_rows(self) -> FileRejected:
+        detail = f"line {self._line}: {MOST_BLANK_ROWS:,} blank rows stand above; no more are taken. Remove them."
+        return FileRejected("limit.rows", detail, line=self._line)
+
+    def _explained(self, broken: _Broken) -> FileRejected:
+        """Say where the broken cell began, where it broke, and why that may be."""
+        began_in, column = self._open_cell(broken.line)
+        place = f"line {began_in}, column {column}"
+        if "field larger" in broken.reason:
+            return FileRejected(
+                "limit.cell",
+                f"{place}: the cell that begins here has more than {self.limits.max_cell_chars:,} characters. "
+                "If a quotation mark opens it and is never closed, double it or remove it; else shorten the cell.",
+                line=began_in,
+            )
+        if broken.goes_on:
+            return FileRejected("upload.incomplete", f"{place}: {headers.OPEN_QUOTE}", line=began_in)
+        return FileRejected(
+            "csv.quoting",
+            f"{place}: the cell that begins here is broken in line {broken.line}: after its closing quotation mark "
+            f"stands something, if only a blank, other than {headers.delimiter_name(self.header.delimiter)} or the end "
+            "of the line. Remove what stands there, or write a quotation mark inside a quoted cell twice.",
+            line=began_in,
+        )
+
+    def _open_cell(self, broke_in: int) -> tuple[int, int]:
+        """Return line and number of the column of the cell that is open, or broken, at the end of line `broke_in`."""
+        chunks = text_chunks(self.raw, self.found, self.limits)
+        lines = itertools.islice(text_lines(chunks), self._line - 1, broke_in)
+        return open_cell(lines, self._line, self.header.delimiter)

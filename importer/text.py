@@ -1,0 +1,41 @@
+"""The text of a surveyed file, in chunks that end where a line ends, and in lines. Memory is constant."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import itertools
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from importer.model import FileRejected
+from importer.settings import FileSettings
+from importer.survey import CHUNK_BYTES, Survey
+
+
+def text_chunks(raw: BinaryIO, found: Survey, limits: FileSettings) -> Iterator[str]:
+    """
+    Yield the text in chunks that end where a line ends; only the last one may not.
+
+    Raises FileRejected limit.line: `completeness` reads files that were not surveyed yet.
+    """
+    raw.seek(found.start)
+    decode = codecs.getincrementaldecoder(found.encoding)("strict").decode
+    left, carry = found.end - found.start, ""
+    while left and (chunk := raw.read(min(CHUNK_BYTES, left))):
+        left -= len(chunk)
+        text = carry + decode(chunk)
+        # A "\r" at the very end may be half of "\r\n".
+        cut = max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
+        carry = text[cut:]
+        if cut:
+            yield text[:cut]
+        if len(carry) > limits.max_line_bytes:
+            raise FileRejected("limit.line", f"a line has more than {limits.max_line_bytes:,} bytes")
+    if carry:
+        yield carry
+
+
+def text_lines(chunks: Iterator[str]) -> Iterator[str]:
+    r"""Yield physical lines with their ends; "\n", "\r" and "\r\n" each end one, nothing else does."""
+    return itertools.chain.from_iterable(io.StringIO(chunk, newline="") for chunk in chunks)

@@ -1,0 +1,48 @@
+"""Reads bytes as the importer does, without a daemon or a database: the rows, or why there are none."""
+
+from __future__ import annotations
+
+import tempfile
+
+import pytest
+
+from importer.completeness import Completeness, completeness
+from importer.model import FileRejected
+from importer.settings import ClientSettings, FileSettings
+from importer.survey import survey
+from importer.table import Row, Table
+
+ROW = "S1,OPSCOM,Zoé,Tremblay,zoe@example.org,zoe"
+CLIENT = ClientSettings(name="acme", inbox="/srv/sftp/acme", unknown_columns="ignore", login_source="OPSCOM")
+
+
+def read(content: bytes, client: ClientSettings = CLIENT, limits: FileSettings | None = None) -> list[Row]:
+    """Return the rows of a file with this content."""
+    settings = limits or FileSettings()
+    with tempfile.TemporaryFile() as raw:
+        raw.write(content)
+        raw.flush()
+        return list(Table(raw, survey(raw, settings, client.fallback_encoding), settings, client).rows())
+
+
+def reread(content: bytes, lines: list[int]) -> list[Row]:
+    """Return the rows that begin in these lines, as they are read again one by one."""
+    with tempfile.TemporaryFile() as raw:
+        raw.write(content)
+        raw.flush()
+        return list(Table(raw, survey(raw, FileSettings()), FileSettings(), CLIENT).reread(lines))
+
+
+def ending(content: bytes, client: ClientSettings = CLIENT) -> Completeness:
+    """Return what `completeness` says of a file with this content."""
+    with tempfile.TemporaryFile() as raw:
+        raw.write(content)
+        raw.flush()
+        return completeness(raw, client)
+
+
+def refused(content: bytes, client: ClientSettings = CLIENT, limits: FileSettings | None = None) -> FileRejected:
+    """Return why a file with this content is refused."""
+    with pytest.raises(FileRejected) as caught:
+        read(content, client, limits)
+    return caught.value

@@ -1,0 +1,98 @@
+"""Whether a file looks cut off, and what becomes of it when it does."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from importer.completeness import Completeness
+from tests.engine import HEADER, Engine, table
+from tests.reading import CLIENT, ROW, ending
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("unique_id,city\n1,Hull\n", Completeness.WHOLE),
+        ("unique_id,city\r1,Hull\r", Completeness.WHOLE),
+        ("unique_id,city\n1,Hull", Completeness.UNTERMINATED),
+        ('unique_id,city\n1,"Hull"', Completeness.UNTERMINATED),
+        ('unique_id,city\n1,"Hu\nll"', Completeness.UNTERMINATED),
+        ("unique_id,city", Completeness.UNTERMINATED),
+        ("unique_id,city,\n1,Hull", Completeness.UNTERMINATED),
+        ("unique_id,city\n1,Hull\n2", Completeness.CUT_OFF),
+        ('unique_id,city\n"1\n\n', Completeness.OPEN_QUOTE),
+        ('unique_id,city\n1,"Hull', Completeness.OPEN_QUOTE),
+        ('unique_id,city\n1,"Hull\n2,Ottawa\n', Completeness.OPEN_QUOTE),
+        ('"unique_id,city\n1,Hull\n', Completeness.OPEN_QUOTE),
+        ("unique_id,city\n1,5'10\"\n", Completeness.WHOLE),
+        ("unique_id,city\n1,5'10\"", Completeness.UNTERMINATED),
+        ("", Completeness.EMPTY),
+        (" \r\n", Completeness.EMPTY),
+        ("no,such,names\n1", Completeness.WHOLE),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_completeness(text: str, expected: Completeness, encoding: str) -> None:
+    """From its end and its quotes a file is told to be whole, without its last line end, cut off, open, or empty."""
+    assert expected is ending(text.encode(encoding))
+
+
+@pytest.mark.parametrize("header", ["unique_id,login_sou", "uniq", "unique_id,login_source,email,emai"])
+def test_a_header_that_does_not_end_may_be_cut_off(header: str) -> None:
+    """A header that is refused, and is all there is, may go on in its last name: it is waited for, unless it ends."""
+    client = msgspec.structs.replace(CLIENT, unknown_columns="refuse")
+    assert Completeness.UNTERMINATED is ending(header.encode(), client)
+    assert Completeness.WHOLE is ending(f"{header}\n".encode(), client)
+
+
+def test_a_short_last_row_is_whole_where_short_rows_are_taken() -> None:
+    """A client whose rows may lack cells at the end cannot be told to be cut off by them."""
+    client = msgspec.structs.replace(CLIENT, short_rows="pad")
+    assert Completeness.UNTERMINATED is ending(b"unique_id,city\n1,Hull\n2", client)
+
+
+@pytest.mark.parametrize("cut", range(1, 140))
+def test_every_prefix_of_an_upload_is_told_from_the_whole(cut: int) -> None:
+    """An upload cut anywhere is cut off, open or unterminated, unless the cut falls just behind a row."""
+    whole = table(
+        [["unique_id", "first_name", "city"], *([str(n), 'Zoé "Z"', "Hull,\r\nQC"] for n in range(5))]
+    ).encode()
+    ends = {len(whole) - len(whole.split(b'QC"\r\n', n)[-1]) for n in range(1, 6)} | {whole.index(b"\r\n") + 2}
+    told = ending(whole[:-cut])
+    behind_a_row = {end - back for end in ends for back in (0, 1)}
+    assert (len(whole) - cut in behind_a_row) == (told is Completeness.WHOLE)
+
+
+def test_an_unterminated_last_row_that_is_short_is_incomplete(engine: Engine) -> None:
+    """A file whose last line neither ends nor has all its fields was cut off: nothing of it is applied."""
+    result = engine.upload(f"{HEADER}\n{ROW}\nS2,OPSCOM,Bo".encode())
+    assert "upload.incomplete" == result.code
+    assert "line 3: the file ends in the middle of a row" in result.detail
+    assert {} == engine.users()
+
+
+def test_an_unterminated_last_row_that_is_whole_is_imported_with_a_warning(engine: Engine) -> None:
+    """A last line without its end but with all its fields is imported, and its line is named."""
+    result = engine.upload(f"{HEADER}\n{ROW}".encode())
+    assert (1, 2) == (result.tally.created, result.warnings["file.unterminated"].first_line)
+
+
+def test_an_unterminated_last_cell_over_the_limit_is_told_by_the_limit(engine: Engine) -> None:
+    """A last row that is too large to be looked at for its end is refused for what it is."""
+    content = f"{HEADER}\nS1,OPSCOM,{'x' * 200_000}".encode()
+    assert Completeness.UNTERMINATED is ending(content)
+    assert "limit.cell" == engine.upload(content).code
+
+
+def test_completeness_reads_no_endless_line() -> None:
+    """A line over the limit is left to the import, which names it."""
+    assert Completeness.WHOLE is ending(b"unique_id\n" + b"x" * 3_000_000)
+
+
+def test_an_unterminated_file_is_mailed_only_when_it_is_news(engine: Engine) -> None:
+    """Some exporters never end the last line: the warning is mailed when the client's file before did end it."""
+    mailed = [
+        engine.upload(f"{HEADER}\n{ROW}{end}".encode()).mail is not None for end in ("", "", "\n", "", "", "\n", "\n")
+    ]
+    assert [True, False, False, True, False, False, False] == mailed

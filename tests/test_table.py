@@ -1,0 +1,243 @@
+"""Text to rows: delimiters, quotation marks, line ends, limits; and that no bytes do any harm."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from typing import Literal
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from importer import table
+from importer.completeness import Completeness
+from importer.model import FileRejected
+from importer.settings import FileSettings
+from importer.table import Row
+from tests.engine import HEADER, Engine
+from tests.reading import CLIENT, ROW, ending, read, refused, reread
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_delimiters_and_line_ends(engine: Engine, delimiter: str, line_end: str) -> None:
+    """Each of the four delimiters is found, with each way to end a line."""
+    result = engine.upload(f"{HEADER}{line_end}{ROW}{line_end}".replace(",", delimiter).encode())
+    assert 1 == result.tally.created
+
+
+def test_mixed_line_ends_count_as_an_editor_counts_them(engine: Engine) -> None:
+    """Line feed, carriage return and both together each end one line, in one file too."""
+    result = engine.upload(f"{HEADER}\r\nS1,X,,,,\rS2,X,,,,\n\r\nS3,X,,,,\n\rS4,X,,,,\n".encode())
+    assert [2, 3, 5, 7] == sorted(result.codes)
+
+
+def test_sep_line_is_tried_first_and_counted_as_a_line(engine: Engine) -> None:
+    """Excel's first line "sep=;" names the delimiter and is line 1."""
+    result = engine.file("sep=;", HEADER.replace(",", ";"), "S1;X;Ann;Lee, M.Sc.;a@example.org;a")
+    assert {3: "9015"} == result.codes
+    assert "Lee, M.Sc." == result.failed_rows[0]["last_name"]
+
+
+def test_a_wrong_sep_line_does_no_harm(engine: Engine) -> None:
+    """When "sep=" names a delimiter that the header does not have, the others are tried."""
+    assert 1 == engine.file("sep=;", HEADER, ROW).tally.created
+    assert 1 == engine.file('"sep=:"', HEADER, ROW).tally.unchanged
+
+
+def test_most_known_names_decide_the_delimiter(engine: Engine) -> None:
+    """A header with semicolons inside a comma-separated name, or the other way round, is still read rightly."""
+    engine.settings(unknown_columns="ignore")
+    result = engine.file(
+        "unique_id;login_source;first_name;last_name;email;Notes, a, b, c, d, e, f", "1;OPSCOM;A;B;a@example.org;"
+    )
+    assert 1 == result.tally.created
+
+
+@pytest.mark.parametrize(
+    ("header", "taken"),
+    [
+        pytest.param("unique_id|login_source|a,email", "a pipe", id="most known names"),
+        pytest.param("UserUUID;Surname;a,b,c,d,e", "a semicolon", id="most near misses"),
+        pytest.param("foo;bar;baz,qux", "a semicolon", id="most fields"),
+        pytest.param("foo;bar,baz", "a comma", id="the comma"),
+    ],
+)
+def test_how_the_delimiter_is_chosen(engine: Engine, header: str, taken: str) -> None:
+    """Most known names decide, then most near misses, then most fields, then the comma."""
+    assert f"read with {taken}" in engine.file(header, "1").detail
+
+
+def test_the_delimiter_taken_is_told_in_a_refusal(engine: Engine) -> None:
+    """A refusal of the header says how it was read, or that nothing separates the names."""
+    assert "read with a semicolon between the names" in engine.file("unique_id;foo", "1;2").detail
+    assert "no comma, semicolon, tab or pipe between the names" in engine.file("unique_id:login_source", "1:2").detail
+
+
+def test_cells_may_hold_delimiters_quotes_and_line_breaks() -> None:
+    """A quoted cell may hold the delimiter, doubled quotes and line breaks; the line is where its row begins."""
+    content = b'unique_id,note,city\n1,"a, ""b""\r\nc","d"\n\n2,"",e\n'
+    assert [Row(2, ["1", 'a, "b"\r\nc', "d"]), Row(5, ["2", "", "e"])] == read(content)
+
+
+def test_quotes_that_rfc_4180_does_not_know_and_people_write() -> None:
+    """A blank before an opening quote is skipped; a quote in a cell that does not begin with one is literal."""
+    content = b'unique_id,height,city\n1, "5\'10""",Ottawa\n2,5\'10",Hull\n'
+    assert [["1", "5'10\"", "Ottawa"], ["2", "5'10\"", "Hull"]] == [row.cells for row in read(content)]
+
+
+def test_a_broken_quotation_is_refused_where_it_began_and_where_it_broke(engine: Engine) -> None:
+    """What follows a closing quote refuses the file; the answer names where the cell began and where it broke."""
+    result = engine.rows('S1,OPSCOM,Ann,"Lee', 'the "younger" one",a@example.org,a')
+    assert "csv.quoting" == result.code
+    assert "line 2, column 4" in result.detail
+    assert "broken in line 3" in result.detail
+    assert "a comma" in result.detail
+    assert 2 == (result.receipt.refusal.line if result.receipt.refusal else 0)
+
+
+def test_an_open_quote_is_refused_where_it_opened_with_both_causes(engine: Engine) -> None:
+    """A quote that is never closed: the answer names its line and column, and that the upload may be cut off."""
+    result = engine.rows(ROW, 'S2,OPSCOM,Ann,"Lee,a@example.org,a', "S3,OPSCOM,Bob,Roy,b@example.org,b")
+    assert "upload.incomplete" == result.code
+    assert "line 3, column 4" in result.detail
+    assert "cut off" in result.detail
+    assert "a stray one: double it or remove it" in result.detail
+
+
+def test_broken_quotes_in_the_header_are_told_as_such(engine: Engine) -> None:
+    """Quotation marks of the header are judged as strictly as those of the rows, before its names are."""
+    assert "upload.incomplete" == engine.file('"unique_id,login_source', "1,OPSCOM").code
+    assert "csv.quoting" == engine.file('"unique_id"x,login_source', "1,OPSCOM").code
+
+
+def test_blank_rows_and_trailing_empty_columns_are_skipped(engine: Engine) -> None:
+    """Rows of nothing but blanks and delimiters, and columns that are empty to the end, are no rows and no columns."""
+    result = engine.file(f"{HEADER},,,", "", ",,,,,,,,", f"{ROW},,,", "   ", ' ,"", ,,,,,,', "S2,X,,,,,,,")
+    assert {7: "9015; 9017; 9018; 9016"} == result.codes
+    assert 2 == result.tally.rows
+    assert "," * 3 not in result.failed.decode().partition("\n")[0]
+
+
+def test_what_excel_leaves_to_the_right_is_no_column(engine: Engine) -> None:
+    """16,384 columns of which only the first have names are not too many."""
+    assert 1 == engine.file(HEADER + "," * 16_378, ROW + "," * 16_378).tally.created
+
+
+def test_a_trailing_end_of_file_mark_is_dropped_with_a_warning(engine: Engine) -> None:
+    """Byte 0x1A at the very end, as DOS programs write it, is left out and told."""
+    result = engine.upload(f"{HEADER}\r\n{ROW}\r\n\x1a".encode())
+    assert (1, True) == (result.tally.created, "file.substitute" in result.warnings)
+    assert "file.unterminated" not in result.warnings
+    assert Completeness.WHOLE is ending(f"{HEADER}\r\n{ROW}\r\n\x1a".encode())
+
+
+def test_identifiers_are_text(engine: Engine) -> None:
+    """Leading zeros, long digits and what looks like a number stay letter for letter."""
+    engine.rows("007,OPSCOM,Ann,Lee,a@example.org,0012", "1e3,OPSCOM,Bob,Roy,b@example.org,12345678901234567890")
+    assert {"007": "0012", "1e3": "12345678901234567890"} == engine.column("user_name")
+
+
+@given(
+    rows=st.lists(
+        st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=3, max_size=3)
+    ),
+    delimiter=st.sampled_from(",;\t|"),
+    # Only where a row ends in both, the module puts every cell with either of them between quotes.
+    line_end_and_quoting=st.sampled_from([("\r\n", csv.QUOTE_MINIMAL), ("\n", csv.QUOTE_ALL), ("\r", csv.QUOTE_ALL)]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
+@example(
+    rows=[["a\rb", '"', "\x1a"]], delimiter=",", line_end_and_quoting=("\r\n", csv.QUOTE_MINIMAL), encoding="utf-16"
+)
+def test_what_is_written_is_read(
+    rows: list[list[str]], delimiter: str, line_end_and_quoting: tuple[str, Literal[0, 1]], encoding: str
+) -> None:
+    """Any table of cells that the csv module writes, in any dialect and encoding, is read back as it was."""
+    out = io.StringIO(newline="")
+    line_end, quoting = line_end_and_quoting
+    writer = csv.writer(out, delimiter=delimiter, lineterminator=line_end, quoting=quoting)
+    writer.writerow(["unique_id", "note", "city"])
+    writer.writerows(rows)
+    content = out.getvalue().encode(encoding)
+    # Blanks before a cell are not kept, as those before an opening quote may not be.
+    shown = [[cell.lstrip(" ") for cell in row] for row in rows if any(map(str.strip, row))]
+    found = read(content)
+    assert shown == [[cell.lstrip(" ") for cell in row.cells] for row in found]
+    assert found == reread(content, [row.line for row in found])
+    assert Completeness.WHOLE is ending(content)
+    assert ending(content[: -len(line_end.encode(encoding.removesuffix("-sig").replace("16", "16-le")))]) in (
+        Completeness.UNTERMINATED,
+        Completeness.WHOLE,
+    )
+
+
+@given(content=st.binary(max_size=300) | st.text('",;\t\n\r ab=sep\0\ufeffé', max_size=60).map(str.encode))
+@example(content=b"x" * 40)
+@pytest.mark.parametrize("begin", [b"", b"unique_id,first_name\n", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbfsep=;\r\n"])
+def test_no_bytes_crash_the_parser(begin: bytes, content: bytes) -> None:
+    """Whatever the bytes, a file is read or refused, and its completeness is told."""
+    for fallback in ("", "cp1252", "shift_jis"):
+        client = msgspec.structs.replace(CLIENT, fallback_encoding=fallback)
+        with contextlib.suppress(FileRejected):
+            read(begin + content, client, FileSettings(max_line_bytes=64, max_cell_chars=32, max_columns=8, max_rows=5))
+    assert ending(begin + content) in Completeness
+
+
+# -- limits --------------------------------------------------------------------------------------------------------
+
+
+SMALL = FileSettings(max_file_bytes=5000, max_line_bytes=1000, max_cell_chars=100, max_columns=4, max_rows=3)
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "place"),
+    [
+        pytest.param(b"unique_id\n" + b"1\n" * 2496, "limit.file", "5,002 bytes", id="file"),
+        pytest.param(b"unique_id\r1\r" + b"x" * 1001, "limit.line", "line 3", id="line"),
+        pytest.param(
+            b"\xff\xfe" + ("unique_id\n1\n" + "x" * 1001).encode("utf-16-le"), "limit.line", "line 3", id="line16"
+        ),
+        pytest.param(b"unique_id,city\n1," + b"x" * 101 + b"\n", "limit.cell", "line 2, column 2", id="cell"),
+        pytest.param(b'unique_id,city\n1,"' + b"x\n" * 51 + b'"\n', "limit.cell", "line 2, column 2", id="lines"),
+        pytest.param(b"unique_id," + b"x" * 101 + b"\n1,2\n", "limit.cell", "line 1", id="name"),
+        pytest.param(b"unique_id,a,b,c,d\n1,2,3,4,5\n", "limit.columns", "5 columns; at most 4", id="columns"),
+        pytest.param(b"unique_id\n1\n\n\n2\n3\n\n4\n", "limit.rows", "line 8", id="rows"),
+    ],
+)
+def test_limits(content: bytes, code: str, place: str) -> None:
+    """What is over a limit refuses the file by that limit, with its place."""
+    rejected = refused(content, limits=SMALL)
+    assert code == rejected.code
+    assert place in rejected.detail
+
+
+def test_blank_rows_are_not_read_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blank rows are skipped, but for so many that they would keep others waiting."""
+    monkeypatch.setattr(table, "MOST_BLANK_ROWS", 3)
+    assert refused(b"unique_id\n1\n\n\n,\n\n2\n").detail.startswith("line 8: 3 blank rows stand above")
+    assert 2 == len(read(b"unique_id\n1\n\n\n,\n2\n"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"unique_id\n" + b"1" * 100 + b"\n2\n3\n" + b"\n" * 4885, id="file"),
+        pytest.param(b"unique_id,a,b,c,,,,\n" + b",".join([b"x" * 100] * 4) + b"," * 597 + b"\n", id="cells and line"),
+        pytest.param(b"\n\n\nunique_id\n\n1\n\n2\n\n\n3\n\n\n\n\n", id="rows between blank lines"),
+    ],
+)
+def test_limits_are_not_below_what_they_say(content: bytes) -> None:
+    """What just fits is taken; blank lines are no rows."""
+    assert 1 <= len(read(content, limits=SMALL)) <= 3
+
+
+def test_a_row_over_many_lines_is_bounded() -> None:
+    """A row that goes on for eight times a line, each cell within its limit, is refused where it begins."""
+    limits = FileSettings(max_line_bytes=1 << 16, max_cell_chars=1 << 16)
+    lines = (b'"' + b"x" * 60_000 + b'\n",') * 40
+    rejected = refused(b"unique_id,city\n1,2\n3," + lines + b"\n", limits=limits)
+    assert ("limit.line", 3) == (rejected.code, rejected.line)
