@@ -136,17 +136,16 @@ class Examination:
         self._note_odd(stretch.lines[position] for position in self._odd_positions(ids, stretch, others))
         held = {*self._repeats.held_back(ids, stretch.lines)}
         incomplete = {*self.checker.incomplete(judged)} - others.keys()
-        batch = self._batch(judged.without(held | others.keys() | incomplete))
+        batch = self._batch(self.checker.users(judged, held | others.keys() | incomplete, others=True))
         if incomplete:
-            users = self.checker.users(judged)
-            others |= {position: users[position] for position in incomplete}
+            others |= zip(sorted(incomplete), self.checker.users(judged, incomplete).rows(), strict=True)
         for position, verdict in others.items():
             if position not in held:
                 self._sort(stretch.row(position), verdict, batch)
         return batch
 
     def _batch(self, complete: Users | None = None) -> Batch:
-        return Batch(complete or Users([[] for _ in self.checker.attributes], []), [], [], [])
+        return Batch(complete or Users([[] for _ in self.checker.columns], []), [], [], [])
 
     def _odd_positions(self, ids: list[str], stretch: Stretch, others: dict[int, User | Rejected]) -> Iterator[int]:
         """Yield the positions of rows that fail, and of those whose id is not stored as it stands there."""
@@ -217,8 +216,8 @@ class Examination:
         rows = self.table.reread(map(abs, lines))
         while some := list(itertools.islice(rows, STRETCH_ROWS)):
             judged = self._second_look.judge(Stretch([row.line for row in some], [row.cells for row in some], []))
-            users = self._second_look.users(judged)
-            yield from ((row, judged.others.get(position, users[position])) for position, row in enumerate(some))
+            users = iter(self._second_look.users(judged, judged.others, others=True).rows())
+            yield from ((row, judged.others.get(position) or next(users)) for position, row in enumerate(some))
 
     def _clash(self, row: Row, verdict: User | Rejected, lines: list[int]) -> Rejected:
         """Return the row rejected as its id stands in `lines` with different content; its own problems come first."""

@@ -116,7 +116,7 @@ class Recorder:
             self._retract(batch.retracted)
         self._keep(batch.rejected)
         if self._is_first:
-            self._create(self._checker.users(batch.complete))
+            self._create(batch.complete.rows())
             self._keep(batch.partial)
         else:
             self._merge(batch)
@@ -186,7 +186,7 @@ class Recorder:
     def _merge(self, batch: Batch) -> None:
         """Create, update or leave alone each user, as the table has it. A blank cell leaves the old value."""
         partial = {row.line: row for row in batch.partial}
-        users = [*self._checker.users(batch.complete), *(row.user for row in batch.partial if row.user)]
+        users = [*batch.complete.rows(), *(row.user for row in batch.partial if row.user)]
         known = self._known([user[self._id_at] for user in users])
         new: list[User] = []
         # By the columns that change: SQLite writes to each index of which a column is set, whatever to.

@@ -28,7 +28,7 @@ from importer.text import text_chunks, text_lines
 if TYPE_CHECKING:
     import _csv
 
-STRETCH_ROWS: Final = 1000  # about as many as there are in a chunk
+STRETCH_ROWS: Final = 1000  # a chunk of short lines holds more
 EVERY_LINE: Final = range(1, sys.maxsize)
 MOST_BLANK_ROWS: Final = 5_000_000  # some seconds; 1 GiB of line feeds would take minutes
 HEAD_CHARS: Final = 1 << 16  # enough for a header and ten lines; Excel's 16,384 empty columns are 16 KiB
@@ -172,6 +172,23 @@ class Table:
 
     def _parse(self, text: str) -> tuple[Stretch, str, _Broken | None]:
         """Return the records that end in the text, which begins in `self._line`, the rest of it, and what broke it."""
+        if plain := self._parse_plain(text):
+            self._line += len(plain.lines)
+            return plain, "", None
+        return self._parse_any(text)
+
+    def _parse_plain(self, text: str) -> Stretch | None:
+        """Return the records of a text if each is a row of one line, as is usual; twice as fast as `_parse_any`."""
+        reader = self._reader(io.StringIO(text, newline=""))
+        try:
+            records = list(reader)
+        except csv.Error:
+            return None
+        lines = [*self._numbers[self._line - 1 : self._line - 1 + len(records)]]
+        is_plain = len(records) == reader.line_num and all(cells and cells[0].strip() for cells in records)
+        return Stretch(lines, records, []) if is_plain and lines and lines[0] > self.header.line else None
+
+    def _parse_any(self, text: str) -> tuple[Stretch, str, _Broken | None]:
         physical = io.StringIO(text, newline="")
         if self._line < self.header.first_line:  # the "sep=" line is no record
             next(physical)

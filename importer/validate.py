@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, cast
 
 import msgspec
@@ -32,7 +32,7 @@ User = tuple[str | int | None, ...]
 
 
 class Users(msgspec.Struct):
-    """Users by columns: for each attribute of the file its values, "" for "leave as it is", and the lines."""
+    """Users by columns: for each of Checker.columns its values, "" for "leave as it is", and the lines."""
 
     columns: list[list[str]]
     lines: list[int]
@@ -42,6 +42,11 @@ class Users(msgspec.Struct):
         for column, value in zip(self.columns, user, strict=False):
             column.append(str(value or ""))
         self.lines.append(cast("int", user[-1]))
+
+    def rows(self) -> list[User]:
+        """Return the users one by one."""
+        columns = [[value or None for value in column] if "" in column else column for column in self.columns]
+        return list(zip(*columns, self.lines, strict=True))
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -55,19 +60,11 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What the rows of a stretch come to, by their positions in it; `others`, then `columns` tell."""
+    """What the rows of a stretch come to, by their positions in it: `others` tells first, then `columns`."""
 
     lines: list[int]
     columns: list[Cells]  # of each attribute
     others: dict[int, User | Rejected]  # rows that had to be looked at closely, in their order
-
-    def without(self, positions: Collection[int]) -> Users:
-        """Return the users in the other positions."""
-        kept = bytearray(b"\1") * len(self.lines)
-        for position in positions:
-            kept[position] = False
-        columns = [[*itertools.compress(column, kept)] for column in self.columns]
-        return Users(columns, [*itertools.compress(self.lines, kept)])
 
 
 class Checker:
@@ -79,12 +76,12 @@ class Checker:
         self._width = header.width
         self._secret = [index for index, title in enumerate(header.titles) if title in header.secret]
         self._clear_token = unicodedata.normalize("NFC", client.clear_token)
-        self.attributes = tuple(ATTRIBUTES[name] for name in ATTRIBUTES if name in header.columns)
-        names = tuple(attribute.name for attribute in self.attributes)
+        self._attributes = tuple(ATTRIBUTES[name] for name in ATTRIBUTES if name in header.columns)
+        names = tuple(attribute.name for attribute in self._attributes)
         self._keyed = tuple(name for name in KEYS if name in names)
         self.columns: tuple[str, ...] = (*names, *(KEYS[name] for name in self._keyed))
         judges = rules.judges(reference)
-        self._judges = {attribute.name: judges.get(attribute.rule, str) for attribute in self.attributes}
+        self._judges = {attribute.name: judges.get(attribute.rule, str) for attribute in self._attributes}
         self._always = ("unique_id",) if client.login_source else ("unique_id", "login_source")
         self._needed = tuple(name for name in client.required if name in names)
         self._absent = tuple(name for name in client.required if name not in names)
@@ -102,12 +99,16 @@ class Checker:
         others = {position: self.explain(stretch.row(position)) for position in sorted(suspects)}
         return Judged(stretch.lines, columns, others)
 
-    def users(self, found: Users | Judged) -> list[User]:
-        """Return users one by one."""
-        columns = [[value or None for value in column] if "" in column else column for column in found.columns]
-        keyed = [found.columns[self.columns.index(name)] for name in self._keyed]
-        keys = [[value.casefold() or None for value in column] for column in keyed]
-        return list(zip(*columns, *keys, found.lines, strict=True))
+    def users(self, judged: Judged, positions: Iterable[int], *, others: bool = False) -> Users:
+        """Return the users in these positions, or in all others; none of them may need a close look."""
+        kept = bytearray((others,)) * len(judged.lines)
+        for position in positions:
+            kept[position] = not others
+        columns = [[*itertools.compress(column, kept)] for column in judged.columns]
+        for name in self._keyed:  # all at once: no value has a line break
+            column = columns[self.columns.index(name)]
+            columns.append("\n".join(column).casefold().split("\n") if column else [])
+        return Users(columns, [*itertools.compress(judged.lines, kept)])
 
     def incomplete(self, found: Judged) -> Iterator[int]:
         """Yield the positions of the users that lack something a new one needs."""
@@ -141,7 +142,7 @@ class Checker:
         values: list[str | None] = []
         problems: list[Problem] = []
         warnings: list[tuple[str, str]] = []
-        for attribute in self.attributes:
+        for attribute in self._attributes:
             value, wrong, doubtful = self._value(attribute, cells)
             values.append(value or None)
             problems += wrong
