@@ -105,12 +105,12 @@ _LEDGER_CHECKS: Final = {
     ),
     "users.doubled_email": (
         """SELECT client, count(*) FROM (SELECT client FROM users WHERE email_key IS NOT NULL
-           GROUP BY client, email_key HAVING count(*) > 1) GROUP BY client""",
+           GROUP BY email_key, client HAVING count(*) > 1) GROUP BY client""",
         "{1} e-mail addresses belong to more than one user.",
     ),
     "users.doubled_user_name": (
         """SELECT client, count(*) FROM (SELECT client FROM users WHERE user_name_key IS NOT NULL
-           GROUP BY client, user_name_key HAVING count(*) > 1) GROUP BY client""",
+           GROUP BY user_name_key, client HAVING count(*) > 1) GROUP BY client""",
         "{1} user names belong to more than one user.",
     ),
 }

@@ -21,12 +21,12 @@ from importer.attributes import ATTRIBUTES
 from importer.examine import BATCH_ROWS, Batch
 from importer.model import Problem, ProblemGroup, Tally
 from importer.settings import ClientSettings
-from importer.store import USER_INDEXES
+from importer.store import KEY_INDEXES, USER_INDEXES
 from importer.table import Table
 from importer.validate import CLEARED, KEYS, Checker, Rejected, User
 
-# Up to this many changed rows their keys are looked up one by one; above, one pass over the index is quicker.
-_PROBE_ROWS: Final = 5_000
+# To look up the key of a changed row takes as long as to pass over so many rows of the index.
+_ROWS_PER_PROBE: Final = 10
 # A client's first file, when it is large beside the table, is loaded without indexes; they are made at the end.
 _LOAD_MIN_BYTES: Final = 4 << 20
 _LOAD_BYTES_PER_ROW: Final = 400
@@ -43,7 +43,8 @@ _RESTORED: Final = ", ".join((*ATTRIBUTES, *KEYS.values(), "updated_at", "import
 
 # Which values of {key} have more than one user now? Before the file none had.
 _SHARED_BY_SCAN: Final = """
-    SELECT {key} AS value FROM users WHERE client = :client AND {key} IS NOT NULL GROUP BY {key} HAVING count(*) > 1"""
+    SELECT {key} AS value FROM users INDEXED BY {index}
+    WHERE client = :client AND {key} > '' GROUP BY {key} HAVING count(*) > 1"""
 _HAS_OTHER_USER: Final = """
     EXISTS (SELECT 1 FROM users AS theirs WHERE theirs.client = :client AND theirs.{key} = mine.{key}
             AND theirs.rowid <> mine.rowid)"""
@@ -302,7 +303,7 @@ class Recorder:
 
         To a fixed point: a row undone has its old address again, which another row may have taken meanwhile.
         """
-        many = self._created + self._rekeyed > _PROBE_ROWS
+        many = (self._created + self._rekeyed) * _ROWS_PER_PROBE > self._names["top"] + self._created
         query = _SHARED_BY_SCAN if many else _SHARED_BY_PROBE
         while self._find_shared(query):
             self._conn.execute("DELETE FROM temp.undone")
@@ -323,10 +324,9 @@ class Recorder:
     def _find_shared(self, query: str) -> bool:
         """Note the addresses and user names that more than one user has now; tell whether there are any."""
         self._conn.execute("DELETE FROM temp.shared")
-        for key in _TAKEN:
-            self._conn.execute(
-                f"INSERT OR IGNORE INTO temp.shared SELECT '{key}', value FROM ({query.format(key=key)})", self._names
-            )
+        for key, index in KEY_INDEXES.items():
+            values = query.format(key=key, index=index)
+            self._conn.execute(f"INSERT OR IGNORE INTO temp.shared SELECT '{key}', value FROM ({values})", self._names)
         return bool(self._conn.execute("SELECT EXISTS (SELECT 1 FROM temp.shared)").fetchone()[0])
 
     def _retract(self, unique_ids: list[str]) -> None:

@@ -80,11 +80,14 @@ CREATE VIEW failing_clients AS
 """
 
 # The indexes of users, apart: an import into an empty table drops them and makes them again at its end.
+# What tells most comes first: SQLite sorts by a text that differs a quarter faster than by one that is mostly the same.
 USER_INDEXES: Final = {
     "users_by_id": "CREATE UNIQUE INDEX users_by_id ON users (client, unique_id)",
-    "users_by_email": "CREATE INDEX users_by_email ON users (client, email_key)",
-    "users_by_user_name": "CREATE INDEX users_by_user_name ON users (client, user_name_key)",
+    "users_by_email": "CREATE INDEX users_by_email ON users (email_key, client)",
+    "users_by_user_name": "CREATE INDEX users_by_user_name ON users (user_name_key, client)",
 }
+
+KEY_INDEXES: Final = {"email_key": "users_by_email", "user_name_key": "users_by_user_name"}
 
 migrations = Migrations("rosterd")
 
@@ -137,6 +140,14 @@ _BASELINE_SCHEMA: Final = (
 def m003_baselines(db: Database) -> None:
     """Remember which lines of a large file a later one may repeat without being looked at."""
     for statement in _BASELINE_SCHEMA:
+        db.execute(statement)
+
+
+@migrations()
+def m004_order_of_keys(db: Database) -> None:
+    """Make the indexes of users anew, as they have another order of columns."""
+    for name, statement in USER_INDEXES.items():
+        db.execute(f"DROP INDEX {name}")
         db.execute(statement)
 
 

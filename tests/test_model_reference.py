@@ -141,7 +141,7 @@ def sequences(draw: st.DrawFn) -> list[File]:
 
 WAYS: dict[str, dict[tuple[ModuleType, str], object]] = {
     "small files": {},
-    "large files": {(record, "_PROBE_ROWS"): 0, (record, "_LOAD_MIN_BYTES"): 0},
+    "large files": {(record, "_ROWS_PER_PROBE"): 1 << 30, (record, "_LOAD_MIN_BYTES"): 0},
     "files that are compared": {(baseline, "MIN_BYTES"): 0},
     "files that are compared narrowly": {
         (baseline, "MIN_BYTES"): 0,

@@ -10,7 +10,7 @@ from importer import record
 from importer.readonly import read_only
 from tests.engine import CLIENT, HEADER, Engine, Result
 
-BOTH_WAYS = pytest.mark.parametrize("probe_rows", [5000, 0], ids=["looked up", "scanned for"])
+BOTH_WAYS = pytest.mark.parametrize("rows_per_probe", [0, 1 << 30], ids=["looked up", "scanned for"])
 
 
 def people(engine: Engine, *users: str) -> Result:
@@ -92,10 +92,10 @@ def test_case_of_an_address_is_changed_and_counts_as_an_update(engine: Engine) -
 )
 @BOTH_WAYS
 def test_addresses_and_user_names_are_unique_whatever_the_case(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, probe_rows: int, mine: str, theirs: str
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, rows_per_probe: int, mine: str, theirs: str
 ) -> None:
     """An address or a user name that another user has, in any case, fails the row that takes it; its holder stays."""
-    monkeypatch.setattr(record, "_PROBE_ROWS", probe_rows)
+    monkeypatch.setattr(record, "_ROWS_PER_PROBE", rows_per_probe)
     people(engine, f"S1 {mine}")
     result = people(engine, f"S1 {mine}", f"S2 {theirs}")
     assert {3: "9020" if {"x", "y"} & {mine[0], theirs[0]} else "9019"} == result.codes
@@ -107,10 +107,10 @@ def test_addresses_and_user_names_are_unique_whatever_the_case(
 
 @BOTH_WAYS
 def test_two_new_users_who_want_the_same_both_fail(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, probe_rows: int
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, rows_per_probe: int
 ) -> None:
     """Two rows that claim one new address both fail, and those that claim one new user name; nobody wins by order."""
-    monkeypatch.setattr(record, "_PROBE_ROWS", probe_rows)
+    monkeypatch.setattr(record, "_ROWS_PER_PROBE", rows_per_probe)
     result = people(engine, "S1 new a", "S2 new b", "S3 c same", "S4 d same", "S5 e e")
     assert {2: "9019", 3: "9019", 4: "9020", 5: "9020"} == result.codes
     assert ["S5"] == list(engine.users())
@@ -118,19 +118,19 @@ def test_two_new_users_who_want_the_same_both_fail(
 
 @BOTH_WAYS
 def test_what_counts_is_the_state_after_the_file(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, probe_rows: int
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, rows_per_probe: int
 ) -> None:
     """Users may swap addresses in one file, or hand them on, in any order of rows."""
-    monkeypatch.setattr(record, "_PROBE_ROWS", probe_rows)
+    monkeypatch.setattr(record, "_ROWS_PER_PROBE", rows_per_probe)
     people(engine, "S1 ann ann", "S2 bob bob", "S3 cas cas")
     assert (1, 3, 0) == counts(people(engine, "S1 bob bob", "S2 ann cas", "S3 dan ann", "S4 cas dan"))
     assert {"S1": "bob", "S2": "cas", "S3": "ann", "S4": "dan"} == engine.column("user_name")
 
 
 @BOTH_WAYS
-def test_a_row_that_fails_frees_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch, probe_rows: int) -> None:
+def test_a_row_that_fails_frees_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch, rows_per_probe: int) -> None:
     """Whoever takes what a failed row would have left fails too, to the end of the chain; all are put back."""
-    monkeypatch.setattr(record, "_PROBE_ROWS", probe_rows)
+    monkeypatch.setattr(record, "_ROWS_PER_PROBE", rows_per_probe)
     people(engine, *(f"S{n} a{n} u{n}" for n in range(1, 7)))
     before = engine.users()
     result = engine.rows(
@@ -160,10 +160,10 @@ def test_a_row_told_twice_is_told_once(engine: Engine) -> None:
 
 @BOTH_WAYS
 def test_an_undone_row_is_put_back_to_the_letter(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, probe_rows: int
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, rows_per_probe: int
 ) -> None:
     """A row that is undone leaves its user exactly as it was, times and import included, and no new user at all."""
-    monkeypatch.setattr(record, "_PROBE_ROWS", probe_rows)
+    monkeypatch.setattr(record, "_ROWS_PER_PROBE", rows_per_probe)
     people(engine, "S1 ann ann", "S2 bob bob")
     before = list(engine.store.db.query("SELECT * FROM users ORDER BY unique_id"))
     result = engine.file(
