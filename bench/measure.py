@@ -18,32 +18,37 @@ _SAMPLE_S: Final = 0.02
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What one run took. `peak_mib` is the largest sum of the resident memory of all its processes at one time."""
+    """
+    What one run took.
+
+    `work_s` is the part of `wall_s` that a running service takes, from claimed to archived; `peak_mib` the largest sum
+    of the resident memory of all its processes at one time.
+    """
 
     wall_s: float
+    work_s: float
     cpu_s: float
     peak_mib: float
 
 
-def measure(command: list[str], **environment: str) -> Measured:
+def measure(command: list[str], output: Path = Path(os.devnull), **environment: str) -> Measured:
     """
-    Run a command to its end.
+    Run a command to its end, with its standard output in a file.
 
     Its standard error is thrown away: the sqlite3 shell writes a line there for each of the rows that break a unique
     index, which is one or two in a hundred. Raises CalledProcessError for an exit code above 1, the shell's after such.
     """
     os.sync()  # what the run before left to be written is not this one's
     began = perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **environment}
-    )
-    with _watched(process.pid) as peak:
-        _, status, used = os.wait4(process.pid, 0)
-        wall_s = perf_counter() - began
+    with output.open("wb") as stdout:
+        process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.DEVNULL, env={**os.environ, **environment})
+        with _watched(process.pid) as peak:
+            _, status, used = os.wait4(process.pid, 0)
+            wall_s = perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1):
         raise subprocess.CalledProcessError(process.returncode, command)
-    return Measured(wall_s, used.ru_utime + used.ru_stime, max(peak))
+    return Measured(wall_s, wall_s, used.ru_utime + used.ru_stime, max(peak))
 
 
 @contextlib.contextmanager

@@ -66,20 +66,21 @@ class Product:
     def take(self, file: Path) -> tuple[Measured, Counts]:
         """Upload a file and import it by a sweep; return what the whole process took, and how the rows ended."""
         shutil.copyfile(file, self._inbox / "users.csv")
-        measured = measure(self._command("sweep"), **_environment())
-        return measured, self._last_counts()
+        log = self._folder / "log"
+        measured = measure(self._command("sweep"), log, **_environment())
+        [(claimed_at, archived_at)] = _spans(log.read_bytes())
+        work_s = (archived_at - claimed_at).total_seconds()
+        return msgspec.structs.replace(measured, work_s=work_s), self._last_counts()
 
     def take_small_files(self, files: int) -> SmallFiles:
         """Upload files of 100 users each and import them by one sweep; the log tells how long each took."""
         for number in range(files):
             write_file(self._inbox / f"users{number}.csv", _SMALL_ROWS, first=number * _SMALL_ROWS)
         log = subprocess.run(self._command("sweep"), env=_environment_of_all(), capture_output=True, check=True).stdout
-        events = [msgspec.json.decode(line, type=dict[str, object]) for line in log.splitlines()]
-        claimed_at, archived_at = _times(events, "file.claimed"), _times(events, "file.archived")
-        took_ms = [1000 * (at - claimed_at[claim]).total_seconds() for claim, at in archived_at.items()]
-        percentiles = statistics.quantiles(took_ms, n=100)
-        whole_s = (max(archived_at.values()) - min(claimed_at.values())).total_seconds()
-        return SmallFiles(percentiles[49], percentiles[98], len(archived_at) / whole_s)
+        spans = _spans(log)
+        percentiles = statistics.quantiles((1000 * (end - start).total_seconds() for start, end in spans), n=100)
+        whole_s = (max(end for _, end in spans) - min(start for start, _ in spans)).total_seconds()
+        return SmallFiles(percentiles[49], percentiles[98], len(spans) / whole_s)
 
     def start(self) -> float:
         """Start the daemon, stop it again; return the seconds until it was ready."""
@@ -113,8 +114,14 @@ def _environment_of_all() -> dict[str, str]:
     return {**os.environ, **_environment()}
 
 
-def _times(events: list[dict[str, object]], name: str) -> dict[object, datetime]:
-    return {event["claim_id"]: datetime.fromisoformat(str(event["at"])) for event in events if event["event"] == name}
+def _spans(log: bytes) -> list[tuple[datetime, datetime]]:
+    """Return when each file was claimed and archived."""
+    events = [msgspec.json.decode(line, type=dict[str, object]) for line in log.splitlines()]
+    claimed_at, archived_at = (
+        {event["claim_id"]: datetime.fromisoformat(str(event["at"])) for event in events if event["event"] == name}
+        for name in ("file.claimed", "file.archived")
+    )
+    return [(claimed_at[claim], at) for claim, at in archived_at.items()]
 
 
 @contextlib.contextmanager
