@@ -23,13 +23,15 @@ EDGE: Final = "".join(char for char in map(chr, range(0x3001)) if char.isspace()
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LINE_BREAK: Final = re.compile(r"[\r\n\t]")
-# In the words of English, French, German, Spanish and Italian spreadsheets.
-_ERROR_VALUE: Final = re.compile(r"#(?:N/A|N/D|NV|GETTING_DATA|[¡¿]?[A-ZÀ-Ý/0]{2,12}[!?])\Z|#{2,}\Z")
+# In the words of English, French, German, Spanish and Italian spreadsheets; LibreOffice has numbers for some: Err:502.
+_ERROR_VALUE: Final = re.compile(r"#(?:N/A|N/D|NV|GETTING_DATA|[¡¿]?[A-ZÀ-Ý/0]{2,12}[!?])\Z|#{2,}\Z|Err:\d{3}\Z")
 _FORMULA_TEXT: Final = re.compile(r'="')
 _EXPONENT: Final = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+\d+\Z")
 _PLACEHOLDER: Final = re.compile(r"(?:null|\(null\)|none|nil|n/a|\\n|-+)\Z", re.IGNORECASE)
 # Nothing can be wrong with the characters of such a value, and it needs no cleaning: most are like it.
-_PLAIN: Final = re.compile(r"(?!(?:null|none|nil|n/a)\Z)\w(?:[\w ./,:;@&*()-]*[\w.)])?\Z", re.ASCII | re.IGNORECASE)
+_PLAIN: Final = re.compile(
+    r"(?!(?:null|none|nil|n/a|Err:\d{3})\Z)\w(?:[\w ./,:;@&*()-]*[\w.)])?\Z", re.ASCII | re.IGNORECASE
+)
 # Two or three bytes of a letter in UTF-8 as Windows-1252 has them: an odd letter, then some of those above 0x7F.
 _LATER: Final = re.escape(bytes(range(0x80, 0xC0)).decode("cp1252", "ignore"))
 _GARBLED: Final = re.compile(f"[ÂÃ][{_LATER}]|â[{_LATER}]{{2}}")

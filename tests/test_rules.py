@@ -62,6 +62,7 @@ def test_a_cell_of_blanks_is_blank(engine: Engine, value: str) -> None:
         ("Ren\ufffd", "U+FFFD"),
         ("#REF!", '"#REF!" is an error value of a spreadsheet'),
         ("#N/A", "is an error value of a spreadsheet"),
+        ("Err:502", "is an error value of a spreadsheet"),
         ("#DIV/0!", "is an error value of a spreadsheet"),
         ("#NOM?", "is an error value of a spreadsheet"),
         ("#VALEUR!", "is an error value of a spreadsheet"),

@@ -255,7 +255,7 @@ ODD_CELLS = [
     "", " ", "a", "A1", "é", "e\u0301", "OPSCOM", "CAS", "on", "QC", "Ontario", "2001-05-23", "2001-5-3", "12",
     "ann@example.org", "Ann@example.org", "zoé@example.org", "a@b", "a b@c.org", "CLEAR", " CLEAR", "CLEAR\xa0",
     "=1", "'=1", "''-", "'s", "#REF!", "##", "#1", '="1"', "1.2E+05", "NULL", "n/a", "-", "--", "none", r"\N",
-    "RenÃ©", "a\nb", "a\tb", "\tb", "a\x1eb", "\x1f", "a\x85b", "a\u200bb", "\u200ba", "a\xa0b", "\u2028",
+    "RenÃ©", "Err:502", "a\nb", "a\tb", "\tb", "a\x1eb", "\x1f", "a\x85b", "a\u200bb", "\u200ba", "a\xa0b", "\u2028",
     "x" * 51, "x" * 256, "\ufffd", "\u0131", "ﬀ", "\ud7ff", "😀", "\uff21",
 ]  # fmt: skip
 CELLS = st.one_of(
