@@ -64,14 +64,21 @@ def test_database_locked_for_minutes(tmp_path: Path, nursery: Nursery) -> None:
     assert harnesses.locked_out(nursery, ground, LOCKED_S) == []
 
 
-def test_daemon_waits_for_a_database_at_its_start(ground: Ground, nursery: Nursery) -> None:
-    """A daemon that finds its database locked when it starts tells so once, and works as soon as it can."""
+@contextlib.contextmanager
+def start_locked_out(ground: Ground, nursery: Nursery) -> Iterator[int]:
+    """Start a daemon while somebody has the database alone; yield its pid once it has told so."""
     with contextlib.closing(sqlite3.connect(ground.database, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         pid = nursery.start("run", "--config", ground.config, log=ground.log)
         os.kill(pid, signal.SIGCONT)
         wait_until(lambda: harnesses.alerts(ground), "the alert")
-        other.execute("ROLLBACK")
+        yield pid
+
+
+def test_daemon_waits_for_a_database_at_its_start(ground: Ground, nursery: Nursery) -> None:
+    """A daemon that finds its database locked when it starts tells so once, and works as soon as it can."""
+    with start_locked_out(ground, nursery) as pid:
+        pass
     wait_until(lambda: harnesses.is_idle(pid, ground), "the import")
     os.kill(pid, signal.SIGTERM)
     assert nursery.wait(pid) == 0
@@ -81,14 +88,9 @@ def test_daemon_waits_for_a_database_at_its_start(ground: Ground, nursery: Nurse
 
 def test_daemon_that_waits_for_its_database_can_be_stopped(ground: Ground, nursery: Nursery) -> None:
     """A daemon that was told to stop waits no longer, and ends as any that was."""
-    with contextlib.closing(sqlite3.connect(ground.database, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        pid = nursery.start("run", "--config", ground.config, log=ground.log)
-        os.kill(pid, signal.SIGCONT)
-        wait_until(lambda: harnesses.alerts(ground), "the alert")
+    with start_locked_out(ground, nursery) as pid:
         os.kill(pid, signal.SIGTERM)
         assert nursery.wait(pid) == 0
-        other.execute("ROLLBACK")
     assert ground.waiting() == ["second.csv"]
 
 
