@@ -182,9 +182,7 @@ class Store:
         try:
             conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             db = Database(conn, recursive_triggers=False, execute_plugins=False)
-            _refuse_foreign(db, path)
-            # Before the first table: killed in between, we would take our own tables for another program's.
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            _make_ours(db, path)
             _set_up(db)
             migrations.apply(db)
         except sqlite3.OperationalError:
@@ -225,12 +223,16 @@ class Store:
             raise
 
 
-def _refuse_foreign(db: Database, path: Path) -> None:
+def _make_ours(db: Database, path: Path) -> None:
+    """Mark a new database as ours. Raises StoreUnusable for another program's, or one that is too new."""
     application_id = db.execute("PRAGMA application_id").fetchone()[0]
     if application_id not in (0, APPLICATION_ID) or (application_id == 0 and db.table_names()):
         raise StoreUnusable(f"{path}: is the database of another program; name another file in [service] database")
     if application_id == APPLICATION_ID and (unknown := _unknown_migrations(db)):
         raise StoreUnusable(f"{path}: was made by a newer rosterd ({', '.join(sorted(unknown))}); install that version")
+    if application_id == 0:
+        # Before the first table: killed in between, we would take our own tables for another program's.
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
 def _unknown_migrations(db: Database) -> set[str]:

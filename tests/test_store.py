@@ -49,6 +49,14 @@ def test_an_import_survives_power_cuts_by_its_settings(path: Path) -> None:
             } == found
 
 
+def test_opening_writes_nothing_that_is_there(path: Path) -> None:
+    """A database that is up to date is opened while somebody else holds the write lock."""
+    Store.open(path).close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        Store.open(path).close()
+
+
 def test_a_transaction_is_all_or_nothing(path: Path) -> None:
     """What a block wrote before it raised is gone, and the connection is fit for the next."""
     with contextlib.closing(Store.open(path)) as store:

@@ -68,6 +68,7 @@ def test_database_locked_for_minutes(tmp_path: Path, nursery: Nursery) -> None:
 def start_locked_out(ground: Ground, nursery: Nursery) -> Iterator[int]:
     """Start a daemon while somebody has the database alone; yield its pid once it has told so."""
     with contextlib.closing(sqlite3.connect(ground.database, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
         pid = nursery.start("run", "--config", ground.config, log=ground.log)
         os.kill(pid, signal.SIGCONT)
