@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable
+from typing import Final
+
+_LOST: Final = (errno.EIO,)
+
+
+class SyncFailed(Exception):
+    """The disk did not take what was to be made durable. Only the top of a process may catch it, and ends it then."""
+
+
+def sync(fd: int) -> None:
+    """
+    Make a file durable, or the names in a folder.
+
+    Raises SyncFailed after an I/O error: the kernel may have dropped what it could not write and tells so only once, so
+    a second try would succeed and mean nothing (https://wiki.postgresql.org/wiki/Fsync_Errors). Raises OSError for all
+    else: a full disk or quota, of which some file systems tell only here, passes, and what we wrote is written again.
+    """
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno in _LOST:
+            raise SyncFailed(f"the disk failed: {error.strerror}") from error
+        raise
 
 
 def write_durably(folder_fd: int, name: bytes, chunks: Iterable[bytes], *, mode: int = 0o640) -> None:
     """
     Write `chunks` to `name` in the folder: temporary file, fsync, rename, fsync of the folder.
 
-    An older file of that name is replaced; a link is never followed. Raises OSError, and then leaves nothing.
+    An older file of that name is replaced; a link is never followed. Raises SyncFailed, or OSError, and then no part of
+    the file stays.
     """
     temporary = b".new-" + os.urandom(8).hex().encode()
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder_fd)
@@ -20,10 +45,10 @@ def write_durably(folder_fd: int, name: bytes, chunks: Iterable[bytes], *, mode:
             os.fchmod(fd, mode)  # whatever the umask
             file.writelines(chunks)
             file.flush()
-            os.fsync(fd)
+            sync(fd)
         os.rename(temporary, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=folder_fd)
         raise
-    os.fsync(folder_fd)
+    sync(folder_fd)

@@ -32,6 +32,7 @@ import msgspec
 import sqlite_utils
 import structlog
 
+from importer.durable import SyncFailed
 from importer.readonly import stamp
 
 log = structlog.get_logger()
@@ -430,7 +431,7 @@ class Sender:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._work: queue.SimpleQueue[Mail | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Delivery | SyncFailed] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
 
     def start(self) -> None:
@@ -446,11 +447,14 @@ class Sender:
         self._work.put(mail)
 
     def answer(self) -> Delivery | None:
-        """Return how the oldest unanswered mail ended; None while it is under way."""
+        """Return how the oldest unanswered mail ended; None while it is under way. Raises SyncFailed."""
         try:
-            return self._answers.get_nowait()
+            answer = self._answers.get_nowait()
         except queue.Empty:
             return None
+        if isinstance(answer, SyncFailed):
+            raise answer
+        return answer
 
     def close(self, wait_s: float = 5.0) -> None:
         """Let the mail in hand finish, for `wait_s` at most, then leave it."""
@@ -461,9 +465,11 @@ class Sender:
         while (mail := self._work.get()) is not None:
             self._answers.put(self._attempt(mail))
 
-    def _attempt(self, mail: Mail) -> Delivery:
+    def _attempt(self, mail: Mail) -> Delivery | SyncFailed:
         try:
             return self._transport(mail)
+        except SyncFailed as error:
+            return error
         except Exception as error:  # noqa: BLE001 - the thread's loop: whatever one mail meets must not end the sending
             return failed(mail, _name_of(error))
 
@@ -487,7 +493,7 @@ class OutboxPump:
         """
         Record what was answered and hand over what is due; return whether a mail is under way.
 
-        Raises sqlite3.Error: nothing is lost, call again later.
+        Raises sqlite3.Error: nothing is lost, call again later. Raises SyncFailed.
         """
         self._collect(db, now)
         if not self._under_way:

@@ -27,7 +27,7 @@ from importer import beside, history, ledger, outbox, receipt
 from importer.attributes import ATTRIBUTES, Attribute
 from importer.baseline import Incomparable, compare
 from importer.completeness import is_cut_off
-from importer.durable import write_durably
+from importer.durable import sync, write_durably
 from importer.examine import Examination
 from importer.header import Header
 from importer.model import (
@@ -70,12 +70,12 @@ class Importer:
         """
         Import the claimed file; when this returns, everything about it is committed.
 
-        Raises Interrupted when `stopping` turned true; OSError or sqlite3.Error when the host fails. Nothing is
-        committed then, and the claim can be imported again.
+        Raises Interrupted when `stopping` turned true; OSError, SyncFailed or sqlite3.Error when the host fails.
+        Nothing is committed then, and the claim can be imported again.
         """
         with _opened(claim.name, claim.folder_fd) as raw:
             # sshd syncs nothing: without this a power cut after our commit leaves an empty archive (measured on ext4).
-            os.fsync(raw.fileno())
+            sync(raw.fileno())
             return self.import_from(raw, claim, client, stopping=stopping)
 
     def import_from(

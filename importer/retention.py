@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from importer.durable import sync
 from importer.model import printable
 from importer.readonly import stamp
 from importer.settings import ClientSettings, RetentionSettings
@@ -112,7 +113,7 @@ def _remove(bak_fd: int, archive: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISREG(os.stat(name, dir_fd=bak_fd, follow_symlinks=False).st_mode):
                 os.unlink(name, dir_fd=bak_fd)
-    os.fsync(bak_fd)
+    sync(bak_fd)
 
 
 def forget_mails(store: Store, client: str, before: datetime) -> int:

@@ -25,7 +25,7 @@ import structlog
 from importer import retention
 from importer.attributes import ATTRIBUTES
 from importer.audit import Record
-from importer.durable import write_durably
+from importer.durable import sync, write_durably
 from importer.header import unguarded
 from importer.model import FileRejected, Interrupted, printable
 from importer.retention import Kept
@@ -86,7 +86,7 @@ class Rewriter:
                 for name, draft, written in zip((archive, failed), _DRAFTS, drafts, strict=True):
                     if written is not None and written.rows:
                         os.rename(draft, name, src_dir_fd=scratch_fd, dst_dir_fd=bak_fd)
-                os.fsync(bak_fd)
+                sync(bak_fd)
         except (FileRejected, csv.Error) as error:
             return self._remove(record, bak_fd, error)
         rows = sum(draft.rows for draft in drafts if draft is not None)
@@ -235,4 +235,4 @@ def _take_over(old: os.stat_result, folder_fd: int, name: bytes) -> None:
             os.fchown(fd, old.st_uid, old.st_gid)
         os.fchmod(fd, old.st_mode & 0o7777)
         os.utime(fd, ns=(old.st_atime_ns, old.st_mtime_ns))
-        os.fsync(fd)
+        sync(fd)

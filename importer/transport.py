@@ -21,6 +21,7 @@ from typing import Any
 
 import yagmail
 
+from importer.durable import sync
 from importer.outbox import Delivery, Mail, Transport, failed
 from importer.settings import MailSettings
 
@@ -55,12 +56,13 @@ class MaildirTransport:
         self._folder = folder
 
     def __call__(self, mail: Mail) -> Delivery:
-        """Deliver one mail. Raises OSError."""
+        """Deliver one mail. Raises OSError, SyncFailed."""
         for part in ("", "tmp", "new", "cur"):  # each by itself: parents made on the way get no mode of ours
             os.makedirs(os.path.join(self._folder, part), mode=0o700, exist_ok=True)
         name = f"{hashlib.sha256(mail.message_id.encode()).hexdigest()[:32]}.rosterd"
         if not self._holds(name):
             self._put(name, mail.body)
+        _sync_folder(os.path.join(self._folder, "new"))  # of a mail found there as well: a crash may have come before
         return Delivery(mail=mail)
 
     def _holds(self, name: str) -> bool:
@@ -70,20 +72,19 @@ class MaildirTransport:
         )
 
     def _put(self, name: str, body: bytes) -> None:
-        fresh, new = os.path.join(self._folder, "tmp", name), os.path.join(self._folder, "new")
+        fresh = os.path.join(self._folder, "tmp", name)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
             file.write(body)
             file.flush()
-            os.fsync(descriptor)
-        os.rename(fresh, os.path.join(new, name))
-        _sync_folder(new)
+            sync(descriptor)
+        os.rename(fresh, os.path.join(self._folder, "new", name))
 
 
 def _sync_folder(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -41,6 +41,7 @@ def carried_out(config: Config, order: Order) -> Answer:
 
 
 def _done_here(config: Config, order: Order) -> Answer:
+    from importer.durable import SyncFailed
     from importer.store import Store, StoreUnusable
     from watcher.archives import archive_orders
     from watcher.control import carry_out
@@ -60,5 +61,5 @@ def _done_here(config: Config, order: Order) -> Answer:
     except RunningAlready:
         click.echo("the service is at work and does not listen; try again in a moment", err=True)
         sys.exit(EXIT_RUNNING_ALREADY)
-    except (OSError, sqlite3.Error, StoreUnusable) as error:
+    except (OSError, SyncFailed, sqlite3.Error, StoreUnusable) as error:
         cannot_answer(f"{database}: {error}")

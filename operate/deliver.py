@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 import click
 
 from importer import views
-from importer.durable import write_durably
+from importer.durable import SyncFailed, write_durably
 from importer.model import printable
 from importer.settings import ClientSettings
 from importer.views import Import
@@ -102,6 +102,8 @@ def _delivered(
         cannot_answer(f"{client.inbox}: holds a file {printable(name)} already; wait until it is imported")
     except OSError as error:
         cannot_answer(f"{printable(name)}: cannot be delivered to {client.inbox}: {error.strerror}")
+    except SyncFailed as error:
+        cannot_answer(f"{printable(name)}: cannot be delivered to {client.inbox}: {error}")
 
 
 def _deliver(source: BinaryIO, inbox_fd: int, name: bytes, progress: Callable[[int], None]) -> os.stat_result:

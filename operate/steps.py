@@ -12,7 +12,7 @@ from typing import Final
 import click
 import msgspec
 
-from importer.durable import write_durably
+from importer.durable import SyncFailed, write_durably
 
 SERVICE: Final = "rosterd.service"
 
@@ -49,7 +49,7 @@ def play(steps: Iterable[Step], *, apply: bool) -> None:
 def _make(step: Step) -> None:
     try:
         step.make()
-    except (OSError, KeyError) as error:
+    except (OSError, SyncFailed, KeyError) as error:
         raise StepFailed(f"{step.shows.splitlines()[0]}: {error}. What was done before stays") from error
 
 

@@ -58,6 +58,16 @@ def test_what_a_person_has_to_see_is_not_restarted() -> None:
     assert {*map(str, codes)} == {*directive("RestartPreventExitStatus")}
 
 
+def test_what_may_get_better_is_started_again_with_pauses_and_an_end() -> None:
+    """After a failed disk, or an error of ours, systemd waits and tries again, until it did so too often."""
+    (restart,), (pause,), (most,), (within,) = map(
+        directive, ("Restart", "RestartSec", "StartLimitBurst", "StartLimitIntervalSec")
+    )
+    assert ("always", "10min") == (restart, within)
+    assert str(exits.EXIT_IO_ERROR) not in directive("RestartPreventExitStatus")
+    assert 0 < int(pause.removesuffix("s")) * int(most) < 600 / 2
+
+
 def test_the_user_and_the_group_can_be_made(needs: Needs, tmp_path: Path) -> None:
     """systemd-sysusers makes the service's user and the group of the clients' logins."""
     needs("systemd-sysusers", root=True)

@@ -17,6 +17,7 @@ from sqlite_utils import Database
 from structlog.testing import capture_logs
 
 from importer import outbox
+from importer.durable import SyncFailed
 from importer.outbox import Delivery, Letter, Mail, OutboxPump, Sender, failed
 from importer.store import Store
 from tests.lab import wait_until
@@ -447,6 +448,15 @@ def test_no_error_ends_the_sending(db: Database, relay: Relay, pump: OutboxPump,
     relay.answers.put(Delivery(mail=relay.asked[1]))
     wait_until(lambda: not pump.pump(db, NOW), "the answer")
     assert [("waiting", reason), ("sent", "")] == rows(db, "state, last_error")
+
+
+def test_a_sync_that_failed_reaches_who_owns_the_process(db: Database, relay: Relay, pump: OutboxPump) -> None:
+    """A Maildir whose disk fails is no matter of one mail: the pump raises what the sender met; the mail waits."""
+    add(db, a_letter())
+    relay.answers.put(SyncFailed("the disk failed"))
+    with pytest.raises(SyncFailed):
+        wait_until(lambda: not pump.pump(db, NOW), "the error")
+    assert rows(db, "state") == [("waiting",)]
 
 
 def test_an_answer_outlives_a_database_that_is_unwilling(db: Database, relay: Relay, pump: OutboxPump) -> None:

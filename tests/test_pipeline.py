@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from importer.durable import write_durably
+from importer.durable import SyncFailed, write_durably
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Interrupted
 from importer.readonly import read_only
 from tests.engine import ARCHIVE, CLIENT, HEADER, Engine
@@ -218,3 +219,23 @@ def test_a_durable_file_that_fails_leaves_nothing(tmp_path: Path) -> None:
         write_durably(folder_fd, b"name", pieces())  # type: ignore[arg-type]
     os.close(folder_fd)
     assert [] == os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "raised"), [(errno.EIO, SyncFailed), (errno.ENOSPC, OSError), (errno.EDQUOT, OSError)]
+)
+def test_a_sync_that_fails_is_told_from_a_full_disk(
+    code: int, raised: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an I/O error no second try is believed, and no handler of an OSError makes one; a full disk passes."""
+
+    def fail(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    folder_fd = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(raised):
+        write_durably(folder_fd, b"name", [b"content"])
+    os.close(folder_fd)
+    assert [] == os.listdir(tmp_path)
+    assert not issubclass(SyncFailed, OSError)

@@ -433,6 +433,16 @@ def test_a_mail_delivered_again_after_a_crash_is_not_doubled(tmp_path: Path, whe
     assert len([*(tmp_path / "new").iterdir(), *(tmp_path / "cur").iterdir()]) == 2
 
 
+def test_a_mail_found_in_the_maildir_is_synced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was killed between the name and the sync of the folder did not make the mail durable; who finds it does."""
+    transport = make_transport(MailSettings(maildir=str(tmp_path)), "")
+    transport(a_mail())
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    transport(a_mail())
+    assert [str(tmp_path / "new")] == synced
+
+
 def test_what_a_crash_left_half_written_is_overwritten(tmp_path: Path) -> None:
     """A torn file in `tmp` neither blocks nor spoils the next attempt."""
     transport = make_transport(MailSettings(maildir=str(tmp_path)), "")

@@ -101,6 +101,7 @@ def _code_of(config: Config, act: Callable[[Config], int]) -> int:
 
     import structlog
 
+    from importer.durable import SyncFailed
     from importer.store import StoreUnusable
 
     log = structlog.get_logger()
@@ -109,7 +110,7 @@ def _code_of(config: Config, act: Callable[[Config], int]) -> int:
     except StoreUnusable:
         log.critical("daemon.failed", exc_info=True, exit_code=EXIT_UNUSABLE_DATABASE)
         return EXIT_UNUSABLE_DATABASE
-    except (sqlite3.Error, OSError):
+    except (sqlite3.Error, OSError, SyncFailed):
         log.critical("daemon.failed", exc_info=True, exit_code=EXIT_IO_ERROR)
         return EXIT_IO_ERROR
     except Exception:

@@ -23,6 +23,7 @@ import msgspec
 import structlog
 
 from importer import history, ledger, outbox
+from importer.durable import SyncFailed
 from importer.model import Claim, Interrupted, Outcome, Receipt, printable
 from importer.outbox import Letter, OutboxPump, Sender
 from importer.pipeline import Importer
@@ -166,7 +167,7 @@ class Daemon:
     # The loop
 
     def run(self) -> None:
-        """Work until told to stop. Raises StoreUnusable; OSError or sqlite3.Error when the database cannot be read."""
+        """Work until told to stop. Raises StoreUnusable; OSError, SyncFailed or sqlite3.Error when a disk fails."""
         if self._watch is not None:
             self._watch.start(time.monotonic())
         self._control.start()
@@ -421,6 +422,7 @@ class Daemon:
                     self._consider_in(inbox, client, name)
                 self._troubles.pop((client, printable(name)), None)
             except Exception as error:  # noqa: BLE001 - the loop must go on whatever one file does to us
+                _raise_if_fatal(error)
                 self._put_off(client, name, error)
         now = time.monotonic()
         if self._watch is not None and self._taken == taken and now > started + LONG_LOOK_S:
@@ -640,7 +642,7 @@ def run_daemon(config: Config) -> int:
     """
     Watch the inboxes until told to stop; return the exit code.
 
-    Raises StoreUnusable; OSError or sqlite3.Error when the state directory or the database cannot be used.
+    Raises StoreUnusable; OSError, SyncFailed or sqlite3.Error when state directory, database or a disk cannot be used.
     """
     return _run(config, watching=True)
 
@@ -755,7 +757,9 @@ def _shared_cause(error: Exception) -> str:
 
 
 def _raise_if_fatal(error: Exception) -> None:
-    """Raise for a database that is damaged, or whose disk fails: to go on would only make it worse."""
+    """Raise for a disk that fails, or a database that is damaged: to go on would only make it worse."""
+    if isinstance(error, SyncFailed):
+        raise error
     if not isinstance(error, sqlite3.Error):
         return
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -45,7 +45,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from importer.durable import write_durably
+from importer.durable import sync, write_durably
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim
 from watcher.settle import Identity, Kind, Look, Writer
 
@@ -332,7 +332,7 @@ class Inbox:
                     raise
                 return None
             for fd in (folder_fd, self._work_fd, self._fd):
-                os.fsync(fd)
+                sync(fd)
             settled = _is_settled(folder_fd, name, identity)
             if settled:
                 self._fetch_companion(folder_fd, name)
@@ -371,7 +371,7 @@ class Inbox:
             move(self._fd, beside, folder_fd, kept)
             if not _is_file(folder_fd, kept):
                 os.unlink(kept, dir_fd=folder_fd)
-            os.fsync(folder_fd)
+            sync(folder_fd)
 
     def _clear_claim_folder(self, claim_id: str, folder_fd: int) -> None:
         """Remove a claim folder with all but an upload in it."""
@@ -393,7 +393,7 @@ class Inbox:
             with contextlib.suppress(FileExistsError):
                 move(folder_fd, name, self._fd, free_name)
                 self._clear_claim_folder(claim_id, folder_fd)
-                os.fsync(self._fd)
+                sync(self._fd)
                 return True
         return False
 
@@ -498,7 +498,7 @@ class Inbox:
         with _open_file(claim.folder_fd, claim.name) as file:
             if _make_ours(file.fileno(), self._folder) or claim.size_bytes > copied_up_to_bytes:
                 move(claim.folder_fd, claim.name, self._bak_fd, claim.archive)
-                os.fsync(self._bak_fd)
+                sync(self._bak_fd)
             else:
                 self._archive_copy(claim, file.fileno())
         self._clear_claim_folder(claim.claim_id, claim.folder_fd)
@@ -508,7 +508,7 @@ class Inbox:
         if not self._holds_copy(claim, os.fstat(fd)):
             _copy_durably(fd, claim.folder_fd, self._folder)
             move(claim.folder_fd, _COPY, self._bak_fd, claim.archive)
-            os.fsync(self._bak_fd)
+            sync(self._bak_fd)
         os.unlink(claim.name, dir_fd=claim.folder_fd)
 
     def _holds_copy(self, claim: Claim, original: os.stat_result) -> bool:
@@ -582,7 +582,7 @@ def _copy_durably(fd: int, folder_fd: int, inbox: os.stat_result) -> None:
             _copy_range(fd, copy.fileno(), start, end)
         _open_up(copy.fileno(), inbox, _DRAFT_MODE)
         os.utime(copy.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
-        os.fsync(copy.fileno())
+        sync(copy.fileno())
 
 
 def _filled(fd: int, size_bytes: int) -> Iterator[tuple[int, int]]:

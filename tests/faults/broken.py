@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import sqlite_utils
 import structlog
 
-from importer import ledger, outbox, pipeline, store
+from importer import durable, ledger, outbox, pipeline, store
 from importer.model import Claim, FileRejected, Receipt
 from importer.outbox import Delivery, Letter, Mail
 from importer.settings import ClientSettings
@@ -112,6 +112,11 @@ def import_without_sync() -> None:
     pipeline.Importer.import_file = import_file  # type: ignore[method-assign]
 
 
+def sync_again() -> None:
+    """Take a sync that failed for one that can be tried again."""
+    durable._LOST = ()  # type: ignore[assignment,misc]
+
+
 def take_mail_as_sent() -> None:
     """Take every attempt to send a mail as a success."""
     attempt = outbox.Sender._attempt
@@ -145,6 +150,7 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "mail before commit": mail_before_commit,
     "commit piecemeal": commit_piecemeal,
     "import without sync": import_without_sync,
+    "sync again": sync_again,
     "mail taken as sent": take_mail_as_sent,
     "trouble told every time": tell_every_time,
     "run beside others": run_beside_others,

@@ -43,6 +43,8 @@ def alerts(ground: Ground) -> list[dict[str, str]]:
     return [entry for entry in entries(ground) if entry["level"] in ("error", "critical")]
 
 
+EXIT_IO_ERROR = 74
+
 # Killed
 
 
@@ -123,6 +125,8 @@ def refused(trials: Trials, start: Ground, refusals: Iterable[Refusal]) -> list[
         found = [f"at once: {failure}" for failure in violations(run.ground, finished=False)]
         if refusal.point.call != "write":  # which the log needs, too
             found += wrongly_told(run.ground, status)
+        if (refusal.point.call, refusal.error) == ("fsync", "EIO"):
+            found += wrongly_gone_on(run.ground, status)
         run.ground.upload("again.csv", Kind.PARTLY)
         found += trials.recovered(run)
         return found + violations(run.ground, finished=True)
@@ -142,6 +146,13 @@ def wrongly_told(ground: Ground, status: int) -> Iterator[str]:
         left = left_over(ground)
         if status or left:
             yield f"ended with {status}, told nobody why, and {left}"
+
+
+def wrongly_gone_on(ground: Ground, status: int) -> Iterator[str]:
+    """Yield what is wrong after a sync that failed: it must end the run at once. SQLite's own are fdatasync."""
+    last = entries(ground)[-1]
+    if (status, last["event"]) != (EXIT_IO_ERROR, "daemon.failed"):
+        yield f"went on after a sync that failed, to {last['event']}, and ended with {status}"
 
 
 # Killed at random, under load

@@ -9,12 +9,15 @@ import pytest
 
 from tests.conftest import Needs
 from tests.faults import harnesses, tracing
+from tests.faults.checker import violations
+from tests.faults.ground import Ground
 from tests.faults.harnesses import Refusal
 from tests.faults.tracing import Point
 from tests.faults.trials import Trials, later_batch, sample, told
 
 pytestmark = pytest.mark.faults
 
+EXIT_IO_ERROR = 74
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE", "EINTR")
 
 
@@ -41,3 +44,33 @@ def test_every_call_can_be_refused(tmp_path: Path, trials: Trials) -> None:
     start.log.unlink()
     found = harnesses.refused(trials, start, sample(refusals(points), 40))
     assert not found, told(found)
+
+
+def test_every_sync_can_fail(tmp_path: Path, trials: Trials) -> None:
+    """A sync that meets an I/O error ends the run with the status for that, told once; the next run does the rest."""
+    with trials.nursery() as nursery:
+        start = later_batch(tmp_path / "later", nursery)
+        points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
+    start.log.unlink()
+    syncs = [point for point in points if point.call == "fsync"]
+    found = harnesses.refused(trials, start, [Refusal(point, "EIO", for_good=False) for point in sample(syncs, 12)])
+    assert not found, told(found)
+
+
+def test_bad_sector_of_an_upload_holds_up_its_client_only(tmp_path: Path, trials: Trials) -> None:
+    """An upload that cannot be read waits and is told of; files of others are imported, and it is once it can be."""
+    ground = Ground(tmp_path / "ground", clients=("acme", "beta"))
+    with trials.nursery() as nursery:
+        tracing.sweep(nursery, ground)
+        ground.upload("users.csv")
+        ground.upload("users.csv", client="beta")
+        claimed = ground.inbox() / ".work" / "20261101T000000Z-00000000"
+        claimed.mkdir(mode=0o700)
+        (ground.inbox() / "users.csv").rename(claimed / "users.csv")
+
+        assert tracing.sweep_that_cannot_read(nursery, ground, claimed / "users.csv") == EXIT_IO_ERROR
+
+        assert [(alert["event"], alert["client"]) for alert in harnesses.alerts(ground)] == [("file.deferred", "acme")]
+        assert [entry["client"] for entry in harnesses.entries(ground) if entry["event"] == "file.archived"] == ["beta"]
+        assert tracing.sweep(nursery, ground) == 0
+    assert violations(ground, finished=True) == []

@@ -37,6 +37,11 @@ def refused(trials: Trials, start: Ground, points: list[tracing.Point]) -> list[
     return harnesses.refused(trials, start, refusals[:: len(test_errors.ERRORS) + 1])
 
 
+def sync_refused(trials: Trials, start: Ground, points: list[tracing.Point]) -> list[str]:
+    syncs = [point for point in points if point.call == "fsync"]
+    return harnesses.refused(trials, start, [harnesses.Refusal(point, "EIO", for_good=False) for point in syncs])
+
+
 @pytest.mark.parametrize(
     ("harness", "mistake", "told"),
     [
@@ -48,6 +53,7 @@ def refused(trials: Trials, start: Ground, points: list[tracing.Point]) -> list[
         (refused, "archive before commit", "is in .bak and not in the ledger"),
         (refused, "mail before commit", "was delivered and is not in the outbox"),
         (refused, "commit piecemeal", "user ("),
+        (sync_refused, "sync again", "went on after a sync that failed"),
     ],
 )
 def test_faults_at_calls_find(harness: Harness, mistake: str, told: str, tmp_path: Path, needs: Needs) -> None:

@@ -66,11 +66,17 @@ def sweep_refused_at(nursery: Nursery, ground: Ground, point: Point, error: str,
     return _sweep_with(nursery, ground, f"{point.call}:error={error}:when={when}", point.call)
 
 
-def _sweep_with(nursery: Nursery, ground: Ground, inject: str, call: str) -> int:
+def sweep_that_cannot_read(nursery: Nursery, ground: Ground, path: Path) -> int:
+    """Run a sweep that meets a bad sector wherever it reads this file; return its exit status."""
+    calls = "read,pread64"
+    return _sweep_with(nursery, ground, f"{calls}:error=EIO", calls, "-P", path)
+
+
+def _sweep_with(nursery: Nursery, ground: Ground, inject: str, call: str, *options: str | Path) -> int:
     pid = nursery.start("sweep", "--config", ground.config, log=ground.log)
     # Should it hang, its stacks go to its log.
     alarm = threading.Timer(PATIENCE_S, os.kill, (pid, signal.SIGABRT))
-    with _traced(pid, "-o", os.devnull, "-e", f"trace={call}", "-e", f"inject={inject}"):
+    with _traced(pid, "-o", os.devnull, *options, "-e", f"trace={call}", "-e", f"inject={inject}"):
         alarm.start()
         status = nursery.wait(pid)
     alarm.cancel()
