@@ -20,6 +20,7 @@ from importer.outbox import Delivery, Letter, Mail
 from importer.settings import ClientSettings
 from importer.transport import MaildirTransport
 from watcher import alerts, daemon, spool
+from watcher import log as watcher_log
 
 
 def archive_before_commit() -> None:
@@ -144,6 +145,15 @@ def run_beside_others() -> None:
     daemon.locked = locked  # type: ignore[attr-defined]
 
 
+def end_before_the_log() -> None:
+    """End without waiting for the thread that writes the log."""
+
+    def close(self: watcher_log._Writer) -> None:
+        assert self.dropped_lines == 0
+
+    watcher_log._Writer.close = close  # type: ignore[method-assign]
+
+
 MISTAKES: dict[str, Callable[[], None]] = {
     "archive before commit": archive_before_commit,
     "commit without sync": commit_without_sync,
@@ -154,4 +164,5 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "mail taken as sent": take_mail_as_sent,
     "trouble told every time": tell_every_time,
     "run beside others": run_beside_others,
+    "end before the log": end_before_the_log,
 }

@@ -145,7 +145,7 @@ def test_lost_write_ahead_log_is_told_of(ground: Ground, nursery: Nursery) -> No
 
 
 def test_many_starts_at_once(ground: Ground, nursery: Nursery) -> None:
-    """Of many runs that start at once each does its work alone or ends with the status for that; nothing is doubled."""
+    """Of many runs that start at once each works alone, or is refused and says so by status and log."""
     assert harnesses.started_at_once(nursery, ground, STARTS) == []
 
 

@@ -125,6 +125,12 @@ def test_starts_at_once_find(waiting: Ground) -> None:
         assert harnesses.started_at_once(nursery, waiting, STARTS)
 
 
+def test_starts_at_once_find_lost_lines(waiting: Ground) -> None:
+    """Runs that end before their log is written show when many of them are refused at once."""
+    with Nursery("end before the log") as nursery:
+        assert [each for each in harnesses.started_at_once(nursery, waiting, STARTS) if each.endswith("said so")]
+
+
 @pytest.mark.parametrize("mistake", ["archive before commit", "commit piecemeal"])
 def test_model_finds(mistake: str) -> None:
     """
