@@ -454,6 +454,20 @@ def test_single_pass_tells_of_the_host(idle: Rosterd, acme: Path, needs: Needs) 
     assert idle.inbox() == ["users.csv"]
 
 
+def test_single_pass_tells_of_an_inbox_it_cannot_use(idle: Rosterd, acme: Path) -> None:
+    """`rosterd sweep` ends with 74 when nobody knows what waits in an inbox, and with 0 once it can be used."""
+    idle.execute("sweep")
+    idle.drop("users.csv", HEADER + ANN)
+    (acme / ".work").chmod(0o777)
+    failed = idle.execute("sweep")
+    assert "inbox.unusable" in failed.stdout
+    assert failed.returncode == 74
+
+    (acme / ".work").chmod(0o700)
+    assert idle.execute("sweep").returncode == 0
+    assert list(idle.users()) == ["1"]
+
+
 @contextlib.contextmanager
 def unchangeable(folder: Path) -> Iterator[None]:
     """Let nothing be made in a folder, not even by root."""

@@ -102,7 +102,7 @@ class Daemon:
         self._taken = 0  # files, since the start
         self._rests_until: dict[str, float] = {}  # clients that are not looked at for a while
         self._crowded: set[str] = set()  # clients with more files than are kept in mind
-        self._troubles: dict[tuple[str, str], int] = {}  # of a single pass, by client and file: its exit code
+        self._troubles: dict[tuple[str, str], int] = {}  # by client and file, "" for the inbox: its exit code
         self._adopt(config)
         state_dir = config.service.state_dir
         self._watch = Watch(hints, self._about, os.path.join(state_dir, "canary")) if watching else None
@@ -319,6 +319,7 @@ class Daemon:
             yield
         except (OSError, spool.InboxUnusable) as error:
             self._alerts.tell("inbox.unusable", time.monotonic(), client=client, reason=_reason(error))
+            self._troubles[client, ""] = EXIT_IO_ERROR
             self._ping.note_trouble(client)
             self._follow(client, None)
             self._sweep_soon(client, time.monotonic() + SWEEP_PAUSE_S)
@@ -360,6 +361,7 @@ class Daemon:
                 self._crowded.add(client)
             self._find_unfinished(client, inbox)
             self._tell_of_strays(client, inbox)
+            self._troubles.pop((client, ""), None)
             if self._alerts.clear("inbox.unusable", client=client):
                 log.info("inbox.restored", client=client)
             self._sweep_s[client] = time.monotonic() - now
