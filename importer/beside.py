@@ -129,7 +129,7 @@ def _unpacked(frame: Frame) -> Batch:
 def _answer(raw: BinaryIO, terms: Terms) -> Iterator[Frame]:
     """Yield all that is to be said about a file."""
     try:
-        examination = Examination(raw, *msgspec.structs.astuple(terms))
+        examination = Examination(raw, terms)
         for batch in examination.batches():
             yield _packed(batch)
     except FileRejected as rejected:

@@ -72,33 +72,25 @@ class Examination:
     Raises FileRejected from the constructor (header) and from `batches` (rows).
     """
 
-    def __init__(
-        self,
-        raw: BinaryIO,
-        found: Survey,
-        limits: FileSettings,
-        client: ClientSettings,
-        reference: ReferenceSettings,
-        numbers: Sequence[int] = EVERY_LINE,
-    ) -> None:
+    def __init__(self, raw: BinaryIO, terms: Terms, numbers: Sequence[int] = EVERY_LINE) -> None:
         """`numbers`: for an excerpt, which lines of the file stand in it."""
         self.raw = raw
-        self.terms = Terms(found, limits, client, reference)
-        self.table = Table(raw, found, limits, client, numbers)
-        self.checker = Checker(self.table.header, client, reference)
-        self._second_look = Checker(self.table.header, client, reference)  # its warnings were given at the first look
+        self.terms = terms
+        self.table = Table(raw, terms.found, terms.limits, terms.client, numbers)
+        self.checker = Checker(self.table.header, terms.client, terms.reference)
+        self._second_look = Checker(self.table.header, terms.client, terms.reference)  # warnings came at the first look
         self._repeats = Repeats()
         self._two_cases = (0, 0)  # rows whose id differs from another in case only, first line
         self._repeated = (0, 0)  # rows, first line
         self.is_excerpt = numbers is not EVERY_LINE
-        self.is_comparable = self.is_excerpt or is_comparable(found, self.table.header)
+        self.is_comparable = self.is_excerpt or is_comparable(terms.found, self.table.header)
         self._odd_lines = array("I", range(1, self.table.header.line + 1)) if self.is_comparable else None
         self.findings = Findings(0, [])
 
     def excerpt(self, raw: BinaryIO, lines: array[int]) -> Examination:
         """Return the examination of these lines of the file alone, which stand in `raw`."""
-        table, terms = self.table.excerpt(raw, lines), self.terms
-        return Examination(raw, table.found, terms.limits, terms.client, terms.reference, lines)
+        found = self.table.excerpt(raw, lines).found
+        return Examination(raw, msgspec.structs.replace(self.terms, found=found), lines)
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows of the file; rows whose id stands in the file before come last."""

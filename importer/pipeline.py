@@ -28,7 +28,7 @@ from importer.attributes import ATTRIBUTES, Attribute
 from importer.baseline import Incomparable, compare
 from importer.completeness import is_cut_off
 from importer.durable import sync, write_durably
-from importer.examine import Examination
+from importer.examine import Examination, Terms
 from importer.header import Header
 from importer.model import (
     FAILED_DRAFT,
@@ -113,7 +113,7 @@ class Importer:
         if claim.refusal:
             raise FileRejected("upload.incomplete", claim.refusal)
         found = survey(raw, self._file, client.fallback_encoding)
-        examination = Examination(raw, found, self._file, client, self._reference)
+        examination = Examination(raw, Terms(found, self._file, client, self._reference))
         header = examination.table.header
         if not (found.ends_line or claim.is_released) and is_cut_off(raw, found, header, client):
             raise _cut_off(raw, found, header)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from importer import beside
-from importer.examine import Batch, Examination
+from importer.examine import Batch, Examination, Terms
 from importer.model import FileRejected
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from importer.survey import survey
@@ -31,7 +31,7 @@ def examination(folder: Path, text: str) -> Iterator[Examination]:
     with (folder / "users.csv").open("rb", buffering=0) as raw:
         limits = FileSettings()
         client = ClientSettings(name="acme", inbox="/")
-        yield Examination(raw, survey(raw, limits), limits, client, ReferenceSettings())
+        yield Examination(raw, Terms(survey(raw, limits), limits, client, ReferenceSettings()))
 
 
 def everything(batches: Iterator[Batch]) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from importer.examine import Examination
+from importer.examine import Examination, Terms
 from importer.repeats import Repeats
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from importer.survey import survey
@@ -146,7 +146,8 @@ def test_batches_are_small_however_large_the_rows_are() -> None:
         raw.writelines(b"S%d,OPSCOM,%b,%b,y\n" % (n, cell, cell) for n in range(100))
         raw.flush()
         client = ClientSettings(name="acme", inbox="/srv/sftp/acme")
-        examination = Examination(raw, survey(raw, FileSettings()), FileSettings(), client, ReferenceSettings())
+        limits = FileSettings()
+        examination = Examination(raw, Terms(survey(raw, limits), limits, client, ReferenceSettings()))
         sizes = [sum(len(cell) for row in batch.rejected for cell in row.cells) for batch in examination.batches()]
     assert 100 * 180_000 < sum(sizes)
     assert 5 << 20 > max(sizes)
