@@ -14,7 +14,7 @@ _MASKS: Final = tuple(
     sum(1 << bit for bit in bits) for bits in itertools.islice(itertools.combinations(range(64), 3), 0, None, 10)
 )
 _FLUSH_ENTRIES: Final = 1 << 15
-_GROUP: Final = 20_000  # ids that are settled in one pass over the log, some 10 MiB
+_GROUP: Final = 8_000  # ids that are settled in one pass over the log, some 5 MiB
 
 
 class Repeats:
@@ -50,7 +50,7 @@ class Repeats:
         return held
 
     def groups(self) -> Iterator[array[int]]:
-        """Yield, for some 50,000 ids that were held at a time, the lines they stand in; those of held rows negated."""
+        """Yield, for some 8,000 ids that were held at a time, the lines they stand in; those of held rows negated."""
         groups = 1 + len(self._held) // _GROUP
         for group in range(groups):
             if wanted := {hashed for hashed in self._held if hashed % groups == group}:

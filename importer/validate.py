@@ -110,11 +110,11 @@ class Checker:
             columns.append("\n".join(column).casefold().split("\n") if column else [])
         return Users(columns, [*itertools.compress(judged.lines, kept)])
 
-    def incomplete(self, found: Judged) -> Iterator[int]:
+    def incomplete(self, judged: Judged) -> Iterator[int]:
         """Yield the positions of the users that lack something a new one needs."""
         if self._absent:
-            yield from range(len(found.lines))
-        for column in (found.columns[self.columns.index(name)] for name in self._needed):
+            yield from range(len(judged.lines))
+        for column in (judged.columns[self.columns.index(name)] for name in self._needed):
             if "" in column:
                 yield from (position for position, value in enumerate(column) if not value)
 
