@@ -112,7 +112,7 @@ def test_nothing_begins_on_a_disk_that_is_nearly_full(tmp_path: Path, inbox: Pat
             deferred = rosterd.wait_for_event("file.deferred")
             assert str(deferred["reason"]).startswith("ENOSPC")
             assert (inbox / "users.csv").exists()
-            told = "acme: files wait, tried again by itself: ENOSPC: less than 64 MiB are free."
+            told = f"acme: files wait, tried again by itself: ENOSPC: less than 64 MiB are free in {inbox}."
             wait_until(lambda: told in rosterd.execute("status").stdout, "status to name it")
             assert 'rosterd_imports_deferred{client="acme"} 1.0' in rosterd.execute("metrics").stdout
             ballast.unlink()
@@ -120,3 +120,26 @@ def test_nothing_begins_on_a_disk_that_is_nearly_full(tmp_path: Path, inbox: Pat
             wait_until(lambda: told not in rosterd.execute("status").stdout, "all to be well")
     finally:
         subprocess.run(["umount", inbox], check=True)
+
+
+def test_no_file_begins_that_its_temporary_files_would_not_fit(tmp_path: Path, inbox: Path, needs: Needs) -> None:
+    """A large file waits for room where a small one, and one that is too large to be read at all, do not."""
+    needs("mount", root=True)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m,mode=755", "tmpfs", temporary], check=True)
+    try:
+        settings = {"file": {"max_file_bytes": 8 << 20}}
+        environment = {"SQLITE_TMPDIR": str(temporary)}
+        with Rosterd(tmp_path, {"acme": inbox}, settings=settings, environment=environment) as rosterd:
+            rosterd.start()
+            (inbox / "small.csv").write_text(HEADER + ANN)
+            (inbox / "too-large.csv").write_text(HEADER + ANN * (9 * (1 << 20) // len(ANN)))
+            rosterd.wait_for_imports(2)
+            (inbox / "large.csv").write_text(HEADER + ANN * (7 * (1 << 20) // len(ANN)))
+            deferred = rosterd.wait_for_event("file.deferred")
+            assert str(deferred["reason"]).endswith(f"MiB are free in {temporary}")
+            subprocess.run(["mount", "-o", "remount,size=90m", temporary], check=True)
+            rosterd.wait_for_imports(3)
+    finally:
+        subprocess.run(["umount", temporary], check=True)

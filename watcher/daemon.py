@@ -27,7 +27,7 @@ from importer.durable import SyncFailed
 from importer.model import Claim, Interrupted, Outcome, Receipt, printable
 from importer.outbox import Letter, OutboxPump, Sender
 from importer.pipeline import Importer
-from importer.store import Store, StoreUnusable
+from importer.store import Store, StoreUnusable, temporary_folder
 from importer.transport import MailUnusable, make_transport
 from watcher import notify, spool
 from watcher.alerts import Alerts
@@ -59,8 +59,11 @@ FRUITLESS_SHARE: Final = 0.05
 LONG_LOOK_S: Final = 0.5
 MAIL_INTERVAL_S: Final = 1.0
 MAIL_POLL_S: Final = 0.1
-# Below this, or below twice the size of a file, no work on it begins: the disk is left to what is under way.
+# Below this, or so many times the size of a file, no work on it begins: the disk is left to what is under way. An
+# import took up to 11.3 times the size of a file with 50 bytes a row, 6.8 with 230 (docs/reliability.md).
 FREE_BYTES: Final = 64 << 20
+STORE_TIMES: Final = 12
+INBOX_TIMES: Final = 2
 
 _HOST_TROUBLE: Final = (OSError, sqlite3.OperationalError, spool.InboxUnusable)
 # The last is a disk too full for the index that SQLite keeps of its write-ahead log.
@@ -440,7 +443,7 @@ class Daemon:
             self._settling.come_first(client, name)
         match verdict:
             case Verdict.TAKE | Verdict.RELEASE:
-                self._check_room(inbox, look.identity.size_bytes)
+                self._check_room(inbox, client, look.identity.size_bytes)
                 self._take(inbox, client, name, look, is_released=verdict is Verdict.RELEASE)
             case Verdict.REFUSE:
                 self._take(inbox, client, name, look, refusal=refusal(doubt, name, self._clients[client]))
@@ -549,16 +552,24 @@ class Daemon:
                 self._wait_for_writer(client, claim_id)
                 return
             if entry is None:
-                self._check_room(inbox, claim.size_bytes)
+                self._check_room(inbox, client, claim.size_bytes)
                 self._import(inbox, claim)
             self._archive(inbox, claim)
 
-    def _check_room(self, inbox: spool.Inbox, size_bytes: int) -> None:
-        """Raise OSError ENOSPC when the disk of the inbox or of the database is nearly full."""
-        floor = max(FREE_BYTES, 2 * min(size_bytes, self._config.file.max_file_bytes))
-        for free in (inbox.free_bytes(), spool.free_bytes(self._config.service.state_dir)):
+    def _check_room(self, inbox: spool.Inbox, client: str, size_bytes: int) -> None:
+        """Raise OSError ENOSPC when the disk of the inbox, of the database or of its temporary files is too full."""
+        read_bytes = (
+            size_bytes if size_bytes <= self._config.file.max_file_bytes else 0
+        )  # a larger one is refused unread
+        state_dir, temporary = self._config.service.state_dir, temporary_folder()
+        for folder, free, times in (
+            (self._clients[client].inbox, inbox.free_bytes(), INBOX_TIMES),
+            (state_dir, spool.free_bytes(state_dir), STORE_TIMES),
+            (temporary, spool.free_bytes(temporary), STORE_TIMES),
+        ):
+            floor = max(FREE_BYTES, times * read_bytes)
             if free < floor:
-                raise OSError(errno.ENOSPC, f"less than {floor >> 20} MiB are free")
+                raise OSError(errno.ENOSPC, f"less than {floor >> 20} MiB are free in {folder}")
 
     def _import(self, inbox: spool.Inbox, claim: Claim) -> None:
         inbox.discard_drafts(claim)
