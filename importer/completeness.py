@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 from importer import kind
 from importer.header import Header
 from importer.model import FileRejected
+from importer.quotes import ends_inside
 from importer.settings import ClientSettings, FileSettings
 from importer.survey import Survey
 from importer.table import Table
@@ -33,7 +34,7 @@ def completeness(raw: BinaryIO, client: ClientSettings) -> Completeness:
     """
     Tell from the end of a file, and from its quotation marks, whether its upload looks cut off.
 
-    Cheap: quotation marks are counted; only where their number is odd are the records read. What is not text, or
+    Cheap: quotation marks are counted; only where their number is odd are they looked at. What is not text, or
     cannot be read as a table, counts as whole: the import will say what is wrong with it.
     """
     raw.seek(0)
@@ -57,25 +58,18 @@ def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings) -> Compl
         last, lines_end = chunk, lines_end or "\n" in chunk or "\r" in chunk
     if blank:
         return Completeness.EMPTY
-    if quotes % 2 and _ends_in_quotes(raw, found, limits, client):
-        return Completeness.OPEN_QUOTE
     try:
         table = Table(raw, found, limits, client)
-    except FileRejected:
+    except FileRejected as rejected:
+        if rejected.code == "upload.incomplete":
+            return Completeness.OPEN_QUOTE
         # A header that is all there is may have been cut off inside its last name.
         return Completeness.WHOLE if lines_end else Completeness.UNTERMINATED
+    if quotes % 2 and ends_inside(table.text(), table.header.delimiter, limits.max_record_chars):
+        return Completeness.OPEN_QUOTE
     if last.endswith(("\n", "\r", "\x1a")):
         return Completeness.WHOLE
     return Completeness.CUT_OFF if is_cut_off(raw, found, table.header, client) else Completeness.UNTERMINATED
-
-
-def _ends_in_quotes(raw: BinaryIO, found: Survey, limits: FileSettings, client: ClientSettings) -> bool:
-    try:
-        for _ in Table(raw, found, limits, client).rows():
-            pass
-    except FileRejected as rejected:
-        return rejected.code == "upload.incomplete"
-    return False
 
 
 def is_cut_off(raw: BinaryIO, found: Survey, header: Header, client: ClientSettings) -> bool:

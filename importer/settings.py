@@ -24,6 +24,11 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_columns: Count = 256
     max_rows: Count = 5_000_000
 
+    @property
+    def max_record_chars(self) -> int:
+        """Return how far a row may go on over several lines."""
+        return 8 * self.max_line_bytes
+
 
 class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[retention]: how long uploads, answers, problems and mail are kept. The ledger names nobody and stays."""

@@ -112,6 +112,15 @@ class Table:
         """Yield every record below the header that has content, in file order."""
         return itertools.chain.from_iterable(stretch.rows for stretch in self.stretches())
 
+    def text(self) -> Iterator[str]:
+        """Yield the text without a "sep=" line, which is no record, in chunks that end where a line ends."""
+        chunks = text_chunks(self.raw, self.found, self.limits)
+        if self.header.first_line > 1:
+            first = io.StringIO(next(chunks), newline="")
+            next(first)
+            yield first.read()
+        yield from chunks
+
     def excerpt(self, raw: BinaryIO, numbers: Sequence[int]) -> Table:
         """Return the table of some lines of this file, which stand in `raw`; then Entangled may be raised."""
         size_bytes = os.fstat(raw.fileno()).st_size
@@ -149,8 +158,8 @@ class Table:
 
     def _parsed(self) -> Iterator[Stretch]:
         """Yield the records of one chunk of text at a time."""
-        self._line, self._blank_rows, text, enough, broken = 1, 0, "", 0, None
-        for chunk in text_chunks(self.raw, self.found, self.limits):
+        self._line, self._blank_rows, text, enough, broken = self.header.first_line, 0, "", 0, None
+        for chunk in self.text():
             text += chunk
             if len(text) < enough:
                 continue
@@ -158,7 +167,7 @@ class Table:
             yield parsed
             if broken and not broken.goes_on:
                 break
-            most = 8 * self.limits.max_line_bytes
+            most = self.limits.max_record_chars
             if len(text) > most:
                 raise self._endless_record()
             # What is left is a record that goes on. Twice as much is read before the next try, or it would cost n * n.
@@ -190,10 +199,7 @@ class Table:
 
     def _parse_any(self, text: str) -> tuple[Stretch, str, _Broken | None]:
         physical = io.StringIO(text, newline="")
-        if self._line < self.header.first_line:  # the "sep=" line is no record
-            next(physical)
-            self._line += 1
-        begin, first, done, rest = physical.tell(), self._line - 1, 0, ""
+        first, done, rest = self._line - 1, 0, ""
         lines: list[int] = []
         records: list[list[str]] = []
         odd_lines: list[int] = []
@@ -215,7 +221,7 @@ class Table:
                 done = after
         except csv.Error as error:
             broken = _Broken(str(error), first + reader.line_num)
-            physical.seek(begin)
+            physical.seek(0)
             next(itertools.islice(physical, done, done), None)
             rest = physical.read()
         self._line += done
@@ -224,7 +230,7 @@ class Table:
     def _endless_record(self) -> FileRejected:
         return FileRejected(
             "limit.line",
-            f"the row that begins in line {self._line} goes on for over {8 * self.limits.max_line_bytes:,} "
+            f"the row that begins in line {self._line} goes on for over {self.limits.max_record_chars:,} "
             "bytes: a quotation mark is probably opened there and never closed. Double it or remove it.",
             line=self._line,
         )

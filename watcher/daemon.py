@@ -54,7 +54,7 @@ log = structlog.get_logger()
 MAIL_PATIENCE_S: Final = 5.0  # for the mail in hand, when told to stop
 SWEEP_PAUSE_S: Final = 10.0  # between sweeps that are asked for again and again, by doubts, trouble or a crowded inbox
 # Of all time, at most, for such sweeps of one client, however crowded its inbox is, and for long looks at its files
-# that come to nothing: to see whether a quotation mark is open took 8.5 s for 156 MB, and a client can ask for ever.
+# that come to nothing: to see whether a quotation mark is open may take 10 s for 1 GiB, and a client can ask for ever.
 FRUITLESS_SHARE: Final = 0.05
 LONG_LOOK_S: Final = 0.5
 MAIL_INTERVAL_S: Final = 1.0

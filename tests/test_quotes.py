@@ -1,0 +1,78 @@
+"""Whether a text ends inside quotation marks: as the csv module says, and much sooner."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from importer.header import DELIMITERS
+from importer.quotes import ends_inside
+
+MOST_CHARS = 1 << 20
+delimiters = st.sampled_from(DELIMITERS)
+cells = st.text(st.sampled_from('",;|\t\r\n aé\u2028\x0b'), max_size=8)
+
+
+def as_csv_says(text: str, delimiter: str) -> bool:
+    """Read all records, as the import does."""
+    try:
+        for _ in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True):
+            pass
+    except csv.Error as error:
+        return "unexpected end" in str(error)
+    return False
+
+
+def in_chunks(text: str, lines: int) -> Iterator[str]:
+    """Yield the text in chunks of so many lines."""
+    physical = list(io.StringIO(text, newline=""))
+    return ("".join(physical[start : start + lines]) for start in range(0, len(physical), lines))
+
+
+@given(
+    text=st.text(st.sampled_from('""",;|\t\r\n  aé\u2028'), max_size=60), delimiter=delimiters, lines=st.integers(1, 4)
+)
+@example(text='a,5" pipe\n"', delimiter=",", lines=1)
+@example(text='a, "5"" pipe\n', delimiter=",", lines=1)
+@example(text='a,\t"5 pipe\n', delimiter=",", lines=1)
+@example(text='a,"5" pipe\n"', delimiter=",", lines=1)
+@example(text='"a\n"",b\n', delimiter=",", lines=1)
+@example(text='"a\n",b\n"c', delimiter=",", lines=1)
+@example(text='a""",b"\n"c', delimiter=",", lines=2)
+def test_any_text_is_told_as_the_csv_module_tells_it(text: str, delimiter: str, lines: int) -> None:
+    """Literal quotation marks, doubled ones, blanks before them, broken cells: the answer is that of all records."""
+    assert as_csv_says(text, delimiter) == ends_inside(in_chunks(text, lines), delimiter, MOST_CHARS)
+
+
+@given(
+    rows=st.lists(st.lists(cells, min_size=1, max_size=4), max_size=6),
+    delimiter=delimiters,
+    line_end=st.sampled_from(["\n", "\r\n", "\r"]),
+    lines=st.integers(1, 4),
+    cut=st.integers(0, 40),
+)
+def test_any_table_is_told_whole_and_cut_off(
+    rows: list[list[str]], delimiter: str, line_end: str, lines: int, cut: int
+) -> None:
+    """A table that a program wrote does not end inside quotation marks; cut off anywhere, it does as csv says."""
+    out = io.StringIO(newline="")
+    csv.writer(out, delimiter=delimiter, lineterminator=line_end, quoting=csv.QUOTE_ALL).writerows(rows)
+    text = out.getvalue()
+    assert not ends_inside(in_chunks(text, lines), delimiter, MOST_CHARS)
+    begin = text[: max(len(text) - cut, 0)]
+    assert as_csv_says(begin, delimiter) == ends_inside(in_chunks(begin, lines), delimiter, MOST_CHARS)
+
+
+@pytest.mark.parametrize(
+    ("more", "shorter", "longer"),
+    [pytest.param("x\n", 1_000, 100_000, id="cell"), pytest.param('x\n","', 1_000, 300_000, id="record")],
+)
+def test_what_is_over_a_limit_is_not_waited_for(more: str, shorter: int, longer: int) -> None:
+    """An open cell, or a record of many, that is too long already is wrong whatever comes: nobody has to wait."""
+    assert ends_inside(in_chunks('1,"' + more * shorter, 100), ",", MOST_CHARS)
+    assert not ends_inside(in_chunks('1,"' + more * longer, 100), ",", MOST_CHARS)
