@@ -14,6 +14,7 @@ from tests.faults.ground import Ground, Kind
 from tests.faults.nursery import Nursery
 from tests.faults.relay import Fault, Relay
 from tests.faults.trials import Trials, first_batch
+from watcher.lock import locked
 
 pytestmark = pytest.mark.faults
 
@@ -127,7 +128,7 @@ def test_starts_at_once_find(waiting: Ground) -> None:
 
 def test_starts_at_once_find_lost_lines(waiting: Ground) -> None:
     """Runs that end before their log is written show when many of them are refused at once."""
-    with Nursery("end before the log") as nursery:
+    with Nursery("end before the log") as nursery, locked(str(waiting.state)):  # or else all may have their turn
         assert [each for each in harnesses.started_at_once(nursery, waiting, STARTS) if each.endswith("said so")]
 
 
