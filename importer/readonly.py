@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from datetime import datetime
 from pathlib import Path
@@ -18,3 +19,9 @@ def read_only(path: Path) -> sqlite3.Connection:
 def stamp(at: datetime) -> str:
     """Return a UTC time as text of fixed width, so that the order of texts is the order of times."""
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def temporary_folder() -> str:
+    """Return where SQLite puts what outgrows its cache. Source: https://www.sqlite.org/tempfiles.html section 5."""
+    wanted = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), "/var/tmp", "/usr/tmp", "/tmp")  # noqa: S108 - SQLite's
+    return next((folder for folder in wanted if folder and os.access(folder, os.W_OK | os.X_OK)), ".")

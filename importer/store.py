@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,12 +153,6 @@ def m004_order_of_keys(db: Database) -> None:
 
 def _statements(script: str) -> list[str]:
     return [statement for part in script.split(";\n") if (statement := part.strip())]
-
-
-def temporary_folder() -> str:
-    """Return where SQLite puts what outgrows its cache. Source: https://www.sqlite.org/tempfiles.html section 5."""
-    wanted = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), "/var/tmp", "/usr/tmp", "/tmp")  # noqa: S108 - SQLite's
-    return next((folder for folder in wanted if folder and os.access(folder, os.W_OK | os.X_OK)), ".")
 
 
 class StoreUnusable(Exception):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from importer.readonly import temporary_folder
 from operate.findings import Finding, Findings, Topic
 from watcher.config import Config
 
@@ -26,7 +27,7 @@ def host_findings(config: Config) -> Findings:
     """Yield what is found about the host."""
     yield from _kernel(len(config.clients))
     yield _clock()
-    yield from _space([config.service.state_dir, *(client.inbox for client in config.clients)])
+    yield from _space([config.service.state_dir, temporary_folder(), *(client.inbox for client in config.clients)])
     yield _journal()
 
 

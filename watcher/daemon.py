@@ -27,7 +27,8 @@ from importer.durable import SyncFailed
 from importer.model import Claim, Interrupted, Outcome, Receipt, printable
 from importer.outbox import Letter, OutboxPump, Sender
 from importer.pipeline import Importer
-from importer.store import Store, StoreUnusable, temporary_folder
+from importer.readonly import temporary_folder
+from importer.store import Store, StoreUnusable
 from importer.transport import MailUnusable, make_transport
 from watcher import notify, spool
 from watcher.alerts import Alerts
