@@ -30,6 +30,7 @@ LEVELS = {
     "exception": "error",
     "critical": "critical",
     "tell": "error",  # the daemon's alerts: an error once an hour
+    "tell_error": "error",  # likewise
 }
 ANY_LEVEL = "as logged"
 ALWAYS = frozenset({"client", "file", "claim_id"})  # said once, above the tables

@@ -73,7 +73,7 @@ def main() -> None:
 @config_option
 def run(config: Config) -> None:
     """Watch the inboxes and import what lands in them, until told to stop."""
-    from watcher.daemon import run_daemon
+    from watcher.start import run_daemon
 
     _exit_with(config, run_daemon)
 
@@ -82,7 +82,7 @@ def run(config: Config) -> None:
 @config_option
 def sweep(config: Config) -> None:
     """Import what lies in the inboxes now, then end."""
-    from watcher.daemon import sweep_once
+    from watcher.start import sweep_once
 
     _exit_with(config, sweep_once)
 

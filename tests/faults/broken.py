@@ -19,14 +19,14 @@ from importer.model import Claim, FileRejected, Receipt
 from importer.outbox import Delivery, Letter, Mail
 from importer.settings import ClientSettings
 from importer.transport import MaildirTransport
-from watcher import alerts, daemon, spool
+from watcher import alerts, claims, spool, start
 from watcher import log as watcher_log
 
 
 def archive_before_commit() -> None:
     """Move the upload to `.bak` first and import it from there."""
 
-    def resume(self: daemon.Daemon, inbox: spool.Inbox, client: str, claim_id: str) -> None:
+    def resume(self: claims.Claims, inbox: spool.Inbox, client: str, claim_id: str) -> None:
         entry = ledger.find(self._store.db, claim_id)
         with inbox.resume(claim_id, archive=None if entry is None else entry.archive) as claim:
             structlog.contextvars.bind_contextvars(file=claim.file)
@@ -37,7 +37,7 @@ def archive_before_commit() -> None:
             spool.move(inbox._bak_fd, claim.archive, claim.folder_fd, claim.name)
             self._archive(inbox, claim)
 
-    daemon.Daemon._resume = resume  # type: ignore[method-assign]
+    claims.Claims._resume = resume  # type: ignore[method-assign]
 
 
 def opened(claim: Claim) -> BinaryIO:
@@ -142,7 +142,7 @@ def run_beside_others() -> None:
         assert state_dir
         yield
 
-    daemon.locked = locked  # type: ignore[attr-defined]
+    start.locked = locked  # type: ignore[attr-defined]
 
 
 def end_before_the_log() -> None:

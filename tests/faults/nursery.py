@@ -115,7 +115,7 @@ if __name__ == "__main__":
 
     faulthandler.enable()
     # What the command line loads when it runs; here it comes before the first fork.
-    for name in ("watcher.daemon", "watcher.log", "watcher.config", "importer.check"):
+    for name in ("watcher.start", "watcher.log", "watcher.config", "importer.check"):
         importlib.import_module(name)
     for mistake in sys.argv[1:]:
         broken.MISTAKES[mistake]()

@@ -1,0 +1,187 @@
+"""
+From the claim to the archive: every claim is made here, and brought to its end.
+
+What fails because of the host is put off and tried again, in the order of claims: no newer file of a client overtakes
+an older one. The ledger and the folders say what is left to do of a claim, whoever began it.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from importer import history, ledger
+from importer.model import Claim, Interrupted, Outcome, Receipt, printable
+from importer.pipeline import Importer
+from importer.readonly import temporary_folder
+from importer.store import Store
+from watcher import spool
+from watcher.backlog import Backlog
+from watcher.config import Config
+from watcher.settle import Identity
+from watcher.trouble import Troubles, is_of_host
+
+log = structlog.get_logger()
+
+# Below this, or so many times the size of a file, no work on it begins: the disk is left to what is under way. An
+# import took up to 11.3 times the size of a file with 50 bytes a row, 6.8 with 230 (docs/reliability.md).
+FREE_BYTES: Final = 64 << 20
+STORE_TIMES: Final = 12
+INBOX_TIMES: Final = 2
+
+
+class Claims:
+    """
+    Makes claims and works on them, under one configuration.
+
+    `backlog` holds those that are not done, and is there for whoever asks; `stopping` is asked now and then while a
+    file is imported whether to leave it for the next start.
+    """
+
+    def __init__(
+        self, config: Config, store: Store, backlog: Backlog, troubles: Troubles, stopping: Callable[[], bool]
+    ) -> None:
+        self.backlog = backlog
+        self._config = config
+        self._clients = {client.name: client for client in config.clients}
+        self._store = store
+        self._troubles = troubles
+        self._stopping = stopping
+        self._importer = Importer(store, file=config.file, reference=config.reference, mail=config.mail)
+        backlog.keep(self._clients)
+
+    def last_rows(self, client: str) -> int:
+        """Return how many rows the last import of a client had."""
+        return history.last_rows(self._store.conn, client)
+
+    def take(
+        self,
+        inbox: spool.Inbox,
+        client: str,
+        name: bytes,
+        identity: Identity,
+        *,
+        refusal: str = "",
+        is_released: bool = False,
+    ) -> bool:
+        """Claim a file as it was looked at; return whether it still was. Raises OSError, also when the disk is full."""
+        if not refusal:
+            self._check_room(inbox, client, identity.size_bytes)
+        capture = inbox.claim(name, identity, datetime.now(UTC), refusal=refusal, is_released=is_released)
+        if capture is None:
+            log.debug("file.disturbed")
+            return False
+        log.info("file.claimed", claim_id=capture.claim_id, size_bytes=identity.size_bytes)
+        if capture.settled:
+            self.backlog.add(client, capture.claim_id)
+        else:
+            self._wait_for_writer(client, capture.claim_id)
+        return True
+
+    def find_unfinished(self, client: str, inbox: spool.Inbox) -> None:
+        """Queue the claims in `.work`, and mark those in the ledger that had been archived already."""
+        unfinished = inbox.unfinished()
+        for claim_id in unfinished:
+            self.backlog.add(client, claim_id)
+        try:
+            for entry in ledger.unarchived(self._store.db, client):
+                if entry.claim_id not in unfinished:
+                    self._complete(client, inbox, entry)
+        except sqlite3.Error as error:
+            self._troubles.tell_error("store.refused", error)
+
+    def _complete(self, client: str, inbox: spool.Inbox, entry: ledger.Entry) -> None:
+        if inbox.holds_archive(entry.archive):
+            self._mark_archived(entry.claim_id)
+        else:
+            self._troubles.tell("archive.missing", client=client, claim_id=entry.claim_id)
+
+    def work_on_next(self) -> bool:
+        """Go on with one claim that is due; return whether there was one. Raises what no waiting cures."""
+        due = self.backlog.next_due(time.monotonic())
+        if due is not None:
+            self._work_on(*due)
+        return due is not None
+
+    def _work_on(self, client: str, claim_id: str) -> None:
+        """Take a claim to its end, or put it off."""
+        with structlog.contextvars.bound_contextvars(client=client, file="", claim_id=claim_id):
+            try:
+                self._troubles.is_over(client, claim_id)
+                settings = self._clients[client]
+                with spool.opened(client, settings.inbox, settings.companion) as inbox:
+                    self._resume(inbox, client, claim_id)
+            except FileNotFoundError:  # the claim, or the inbox with it; a sweep finds it if it comes back
+                self.backlog.drop(claim_id)
+            except Interrupted:
+                log.info("file.interrupted")
+            except Exception as error:  # noqa: BLE001 - the loop must go on whatever one file does to us
+                self._troubles.defer(client, claim_id, error)
+                self.backlog.defer(client, claim_id, time.monotonic(), blocks=is_of_host(error))
+
+    def _resume(self, inbox: spool.Inbox, client: str, claim_id: str) -> None:
+        entry = ledger.find(self._store.db, claim_id)
+        with inbox.resume(claim_id, archive=None if entry is None else entry.archive) as claim:
+            structlog.contextvars.bind_contextvars(file=claim.file)
+            if entry is None and inbox.is_in_writing(claim):
+                self._wait_for_writer(client, claim_id)
+                return
+            if entry is None:
+                self._check_room(inbox, client, claim.size_bytes)
+                self._import(inbox, claim)
+            self._archive(inbox, claim)
+
+    def _wait_for_writer(self, client: str, claim_id: str) -> None:
+        log.warning("file.deferred", claim_id=claim_id, reason="touched after it was claimed")
+        self.backlog.defer(client, claim_id, time.monotonic() + self._config.intake.quiet_s, blocks=False)
+
+    def _check_room(self, inbox: spool.Inbox, client: str, size_bytes: int) -> None:
+        """Raise OSError ENOSPC when the disk of the inbox, of the database or of its temporary files is too full."""
+        is_read = size_bytes <= self._config.file.max_file_bytes  # or it is refused as it is
+        state_dir, temporary = self._config.service.state_dir, temporary_folder()
+        for folder, free, times in (
+            (self._clients[client].inbox, inbox.free_bytes(), INBOX_TIMES),
+            (state_dir, spool.free_bytes(state_dir), STORE_TIMES),
+            (temporary, spool.free_bytes(temporary), STORE_TIMES),
+        ):
+            floor = max(FREE_BYTES, times * size_bytes * is_read)
+            if free < floor:
+                raise OSError(errno.ENOSPC, f"less than {floor >> 20} MiB are free in {folder}")
+
+    def _import(self, inbox: spool.Inbox, claim: Claim) -> None:
+        inbox.discard_drafts(claim)
+        started = time.monotonic()
+        receipt = self._importer.import_file(claim, self._clients[claim.client], stopping=self._stopping)
+        _log_receipt(receipt, time.monotonic() - started)
+
+    def _archive(self, inbox: spool.Inbox, claim: Claim) -> None:
+        inbox.archive(claim, copied_up_to_bytes=self._config.file.max_file_bytes)
+        self._mark_archived(claim.claim_id)
+        self.backlog.drop(claim.claim_id)
+        self._troubles.clear("file.deferred", claim.client)
+        log.info("file.archived", archive=printable(claim.archive))
+
+    def _mark_archived(self, claim_id: str) -> None:
+        ledger.mark_archived(self._store.db, claim_id, datetime.now(UTC))
+
+
+def _log_receipt(receipt: Receipt, took_s: float) -> None:
+    tally = receipt.tally
+    counts = {
+        "rows": tally.rows,
+        "created": tally.created,
+        "updated": tally.updated,
+        "unchanged": tally.unchanged,
+        "failed": tally.failed,
+    }
+    if receipt.outcome is Outcome.REFUSED:
+        codes = [receipt.refusal.code] if receipt.refusal else sorted({problem.code for problem in receipt.problems})
+        log.warning("file.refused", code=",".join(codes), **counts, took_s=round(took_s, 3))
+    else:
+        log.info("file.imported", outcome=str(receipt.outcome), **counts, took_s=round(took_s, 3))

@@ -1,0 +1,277 @@
+"""
+From landing to claim: takes in what was heard and swept, looks at one name at a time, and acts on the verdict.
+
+`settle` decides, `doubt` reads, `spool` touches the folders, `claims` goes on with what is taken. Here they are brought
+together, and a client whose inbox costs more looks than it brings files gets fewer of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import structlog
+
+from importer.model import printable
+from watcher import spool
+from watcher.backlog import LAST_RETRY_S
+from watcher.claims import Claims
+from watcher.config import Config
+from watcher.doubt import doubt_of, refusal
+from watcher.notice import Hint, Hints
+from watcher.settle import Doubt, Look, Settling, Sighting, Verdict, Writer
+from watcher.trouble import Troubles
+
+log = structlog.get_logger()
+
+SWEEP_PAUSE_S: Final = 10.0  # between sweeps that are asked for again and again, by doubts, trouble or a crowded inbox
+# Of all time, at most, for such sweeps of one client, however crowded its inbox is, and for long looks at its files
+# that come to nothing: to see whether a quotation mark is open may take 10 s for 1 GiB, and a client can ask for ever.
+FRUITLESS_SHARE: Final = 0.05
+LONG_LOOK_S: Final = 0.5
+
+_UNUSABLE: Final = (OSError, spool.InboxUnusable)
+
+Follow = Callable[[str, tuple[int, int] | None], None]
+
+
+class Intake:
+    """
+    The inboxes of all clients under one configuration; every one is due for a sweep at first.
+
+    `follow` is told at each look at an inbox which folder it is now, None for one that cannot be used. `watching`: else
+    it is a single pass. `settling` is there for whoever asks what waits, or ends a hold.
+    """
+
+    def __init__(self, config: Config, claims: Claims, troubles: Troubles, follow: Follow, *, watching: bool) -> None:
+        self.settling = Settling(config.intake)
+        self.taken = 0  # files
+        self.crowded: set[str] = set()  # clients with more files than are kept in mind
+        self._config = config
+        self._clients = {client.name: client for client in config.clients}
+        self._claims = claims
+        self._troubles = troubles
+        self._follow = follow
+        self._watching = watching
+        self._sweep_at = dict.fromkeys(self._clients, -math.inf)
+        self._swept_at = dict.fromkeys(self._clients, -math.inf)
+        self._sweep_s: dict[str, float] = {}
+        self._rests_until: dict[str, float] = {}  # clients that are not looked at for a while
+
+    def next_at(self) -> float:
+        """Return when there is something to do if nothing is heard."""
+        return min(
+            self.settling.next_due_at(without=self._claims.backlog.blocked() | self._rests_until.keys()),
+            *self._rests_until.values(),
+            min(self._sweep_at.values(), default=math.inf),
+        )
+
+    def last_sweep(self, client: str) -> tuple[float, float]:
+        """Return when a client's inbox was swept last, and how long that took."""
+        return self._swept_at[client], self._sweep_s.get(client, 0.0)
+
+    def has_come(self, client: str) -> bool:
+        """Return whether a file of a client is there that is not imported yet."""
+        waiting = self.settling.waiting(client)
+        return self._claims.backlog.count(client) > 0 or any(not name.ignored for name in waiting)
+
+    # Noticing
+
+    def take_in(self, hints: Hints) -> None:
+        """Note what was heard since the last time."""
+        everywhere, doubtful = hints.take_doubts()
+        for client in self._clients if everywhere else doubtful & self._clients.keys():
+            self._sweep_again(client)
+        heard: dict[str, list[Hint]] = {}
+        for hint in hints.take():
+            heard.setdefault(hint.client, []).append(hint)
+        for client, of_client in heard.items():
+            self._note(client, of_client)
+
+    def _note(self, client: str, heard: list[Hint]) -> None:
+        """Give the names that were heard of to the settling, with what now has them."""
+        try:
+            with self._opened(client) as inbox:
+                for hint in heard:
+                    self._note_in(inbox, hint)
+        except _UNUSABLE as error:
+            self._leave(client, error)
+
+    def _note_in(self, inbox: spool.Inbox, hint: Hint) -> None:
+        if not self.settling.has_room(hint.client, hint.name):
+            self._sweep_again(hint.client)
+        elif (identity := inbox.glance(hint.name)) is not None:
+            sighting = Sighting(
+                client=hint.client, name=hint.name, identity=identity, closed=hint.closed, broken_off=hint.broken_off
+            )
+            self.settling.note(sighting, time.monotonic())
+
+    def _leave(self, client: str, error: Exception) -> None:
+        """Tell of an inbox that cannot be used, and try it again soon; until then its events are not heard."""
+        self._troubles.close_inbox(client, error)
+        self._follow(client, None)
+        self._sweep_soon(client, time.monotonic() + SWEEP_PAUSE_S)
+
+    def _opened(self, client: str) -> contextlib.AbstractContextManager[spool.Inbox]:
+        settings = self._clients[client]
+        return spool.opened(client, settings.inbox, settings.companion)
+
+    # Sweeping
+
+    def due_for_sweep(self) -> Iterator[str]:
+        """Yield the clients whose inbox is due for a sweep."""
+        return (client for client, due_at in self._sweep_at.items() if due_at <= time.monotonic())
+
+    def _sweep_again(self, client: str) -> None:
+        """Sweep as soon as the last sweep allows."""
+        swept_at, sweep_s = self.last_sweep(client)
+        self._sweep_soon(client, swept_at + max(SWEEP_PAUSE_S, sweep_s / FRUITLESS_SHARE))
+
+    def _sweep_soon(self, client: str, at: float) -> None:
+        self._sweep_at[client] = min(self._sweep_at[client], at)
+
+    def sweep(self, client: str) -> bool:
+        """List an inbox, and find the claims that were left in it; return whether it could be used."""
+        now = time.monotonic()
+        self._swept_at[client] = now
+        self._sweep_at[client] = now + self._config.service.sweep_interval_s
+        try:
+            with self._opened(client) as inbox:
+                self._sweep_in(inbox, client, now)
+        except _UNUSABLE as error:
+            self._leave(client, error)
+            return False
+        return True
+
+    def _sweep_in(self, inbox: spool.Inbox, client: str, now: float) -> None:
+        self._follow(client, inbox.identity)
+        files = self._list(inbox, client, now)
+        self._claims.find_unfinished(client, inbox)
+        self._tell_of_strays(client, inbox)
+        self._troubles.is_over(client)
+        if self._troubles.clear("inbox.unusable", client):
+            log.info("inbox.restored", client=client)
+        self._sweep_s[client] = time.monotonic() - now
+        if client in self.crowded:
+            self._sweep_again(client)
+        log.debug("sweep.finished", client=client, files=files)
+
+    def _list(self, inbox: spool.Inbox, client: str, now: float) -> int:
+        """Note the names in an inbox; return how many there are, at most as many as are kept in mind."""
+        limit = self._config.intake.max_waiting
+        files = inbox.files(self.settling.accepts, limit)
+        whole = len(files) < limit
+        at_ns = None if self._watching else time.time_ns()
+        self.crowded.discard(client)
+        if not self.settling.note_listing(client, files, now, whole=whole, at_ns=at_ns) or not whole:
+            self.crowded.add(client)
+        return len(files)
+
+    def _tell_of_strays(self, client: str, inbox: spool.Inbox) -> None:
+        strays = inbox.strays(self.settling.accepts, self.settling.is_stray, time.time())
+        for path in self.settling.note_strays(client, strays):
+            reason = "in a folder" if b"/" in path else "temporary name"
+            log.warning("file.ignored", client=client, file=printable(path), claim_id="", reason=reason)
+
+    # Deciding
+
+    def consider_next(self) -> bool:
+        """Look at one name that is due, and act on the verdict; return whether there was one."""
+        now = time.monotonic()
+        self._rests_until = {client: until for client, until in self._rests_until.items() if now < until}
+        due = self.settling.next_due(now, without=self._claims.backlog.blocked() | self._rests_until.keys())
+        if due is not None:
+            self._consider(*due)
+        return due is not None
+
+    def _consider(self, client: str, name: bytes) -> None:
+        started, taken = time.monotonic(), self.taken
+        with structlog.contextvars.bound_contextvars(client=client, file=printable(name), claim_id=""):
+            try:
+                with self._opened(client) as inbox:
+                    self._consider_in(inbox, client, name)
+                self._troubles.is_over(client, printable(name))
+            except Exception as error:  # noqa: BLE001 - the loop must go on whatever one file does to us
+                self._put_off(client, name, error)
+        now = time.monotonic()
+        if self._watching and self.taken == taken and now > started + LONG_LOOK_S:
+            self._rests_until[client] = now + (now - started) / FRUITLESS_SHARE
+
+    def _consider_in(self, inbox: spool.Inbox, client: str, name: bytes) -> None:
+        look = inbox.look(name)
+        if look is None:
+            self.settling.forget(client, name)
+            return
+        verdict, doubt = self._judge(inbox, client, name, look)
+        match verdict:
+            case Verdict.TAKE | Verdict.RELEASE:
+                self._take(inbox, client, name, look, is_released=verdict is Verdict.RELEASE)
+            case Verdict.REFUSE:
+                self._take(inbox, client, name, look, refusal=refusal(doubt, name, self._clients[client]))
+            case Verdict.HOLD:
+                self._tell_of_hold(client, name, look, doubt)
+            case Verdict.IGNORE:
+                log.warning("file.ignored", reason=_ignored_as(look))
+            case Verdict.WAIT:
+                log.debug("file.waiting", writer=str(look.writer), size_bytes=look.identity.size_bytes)
+
+    def _judge(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> tuple[Verdict, Doubt]:
+        if look.writer is Writer.UNKNOWN:
+            self._troubles.tell("intake.unprobed", client=client)
+        verdict = self.settling.judge(client, name, look, time.monotonic())
+        if verdict is not Verdict.TAKE:
+            return verdict, Doubt.NONE
+        doubt = self._doubt(inbox, client, name, look)
+        return self.settling.judge_doubt(client, name, doubt, time.monotonic()), doubt
+
+    def _doubt(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> Doubt:
+        """Read what speaks against a file; one that is too large is not read at all, the import will refuse it."""
+        if look.identity.size_bytes > self._config.file.max_file_bytes:
+            return Doubt.NONE
+        settings = self._clients[client]
+        with inbox.upload(name) as raw:
+            return doubt_of(
+                raw,
+                settings,
+                companion=inbox.companion(name) if settings.companion else None,
+                is_broken_off=self.settling.is_broken_off(client, name),
+                last_rows=lambda: self._claims.last_rows(client),
+            )
+
+    def _take(
+        self,
+        inbox: spool.Inbox,
+        client: str,
+        name: bytes,
+        look: Look,
+        *,
+        refusal: str = "",
+        is_released: bool = False,
+    ) -> None:
+        self.settling.come_first(client, name)
+        is_taken = self._claims.take(inbox, client, name, look.identity, refusal=refusal, is_released=is_released)
+        self.settling.forget(client, name)
+        self.taken += 1
+        if not is_taken:
+            self._note(client, [Hint(client, name, closed=False)])
+
+    def _tell_of_hold(self, client: str, name: bytes, look: Look, doubt: Doubt) -> None:
+        log.warning("file.held", reason=str(doubt), size_bytes=look.identity.size_bytes)
+        if doubt is Doubt.SHRUNK:
+            self._troubles.tell("file.shrunk", client=client, file=printable(name))
+
+    def _put_off(self, client: str, name: bytes, error: Exception) -> None:
+        now = time.monotonic()
+        self._troubles.defer(client, printable(name), error)
+        self.settling.retry_later(client, name, now)
+        # What was claimed before the error is found there.
+        self._sweep_soon(client, now + LAST_RETRY_S)
+
+
+def _ignored_as(look: Look) -> str:
+    if look.links > 1:
+        return "hard link"
+    return "foreign" if look.foreign else str(look.kind)

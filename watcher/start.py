@@ -1,0 +1,102 @@
+"""From a configuration to a daemon at work, and to its exit code: lock, database, mail, and the end of each."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from importer.outbox import OutboxPump, Sender
+from importer.store import Store
+from importer.transport import MailUnusable, make_transport
+from watcher import notify
+from watcher.backlog import FIRST_RETRY_S, LAST_RETRY_S
+from watcher.config import Config, ConfigError, smtp_password
+from watcher.daemon import Daemon
+from watcher.exits import EXIT_CONFIG, EXIT_RUNNING_ALREADY
+from watcher.lock import RunningAlready, locked
+from watcher.metrics import Exporter
+from watcher.notice import Hints
+from watcher.signals import Signals
+
+log = structlog.get_logger()
+
+# The last is a disk too full for the index that SQLite keeps of its write-ahead log.
+_CURED_BY_WAITING: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
+def run_daemon(config: Config) -> int:
+    """
+    Watch the inboxes until told to stop; return the exit code.
+
+    Raises StoreUnusable; OSError, SyncFailed or sqlite3.Error when state directory, database or a disk cannot be used.
+    """
+    return _run(config, watching=True)
+
+
+def sweep_once(config: Config) -> int:
+    """Work off what lies in the inboxes now; return the exit code. Raises as `run_daemon`."""
+    return _run(config, watching=False)
+
+
+def _run(config: Config, *, watching: bool) -> int:
+    try:
+        with contextlib.ExitStack() as running:
+            return _run_in(running, config, watching=watching)
+    except RunningAlready:
+        log.error("daemon.refused", reason="another instance runs", state_dir=config.service.state_dir)
+        return EXIT_RUNNING_ALREADY
+    except (ConfigError, MailUnusable) as error:
+        log.error("daemon.refused", reason=str(error))
+        return EXIT_CONFIG
+
+
+def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) -> int:
+    hints = Hints()
+    signals = Signals(hints.wake)
+    running.enter_context(signals.heeded())
+    running.enter_context(locked(config.service.state_dir))
+    transport = make_transport(config.mail, smtp_password())
+    path = Path(config.service.database)
+    store = _open_patiently(path, hints, signals) if watching else Store.open(path)
+    if store is None:
+        log.info("daemon.stopped")
+        return 0
+    running.enter_context(contextlib.closing(store))
+    sender = Sender(transport)
+    sender.start()
+    daemon = Daemon(config, store, OutboxPump(sender), hints, signals, watching=watching)
+    running.enter_context(contextlib.closing(daemon))
+    if not watching:
+        return daemon.run_once()
+    exporter = Exporter(config.metrics, daemon.source)
+    exporter.start()
+    running.enter_context(contextlib.closing(exporter))
+    daemon.run()
+    log.info("daemon.stopped")
+    return 0
+
+
+def _open_patiently(path: Path, hints: Hints, signals: Signals) -> Store | None:
+    """
+    Open the database; wait for one that somebody holds, or whose disk is full. Returns None when told to stop.
+
+    To end would let the service manager try again in its own way, and it gives up after some minutes.
+    """
+    pause_s = FIRST_RETRY_S
+    told = ""
+    while not signals.stop_asked:
+        try:
+            return Store.open(path)
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) not in _CURED_BY_WAITING:
+                raise
+            if told != (told := str(error)):
+                log.error("store.refused", reason=told)
+        notify.extend_start(LAST_RETRY_S)
+        hints.wait(pause_s)
+        pause_s = min(2 * pause_s, LAST_RETRY_S)
+    return None

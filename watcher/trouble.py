@@ -1,0 +1,109 @@
+"""What goes wrong: sorted by who must act, told to the operator, and counted for the exit code of a single pass."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import time
+from typing import Final
+
+from importer.durable import SyncFailed
+from importer.store import StoreUnusable
+from watcher import spool
+from watcher.alerts import Alerts
+from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED
+
+_OF_HOST: Final = (OSError, sqlite3.OperationalError, spool.InboxUnusable)
+_SHARED_ERRORS: Final = (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+class Troubles:
+    """Tells of trouble, and knows what a single pass has to answer for; the running service only tells."""
+
+    def __init__(self, alerts: Alerts, *, watching: bool) -> None:
+        self._alerts = alerts
+        self._watching = watching
+        self._codes: dict[tuple[str, str], int] = {}  # by client and file, "" for the inbox
+
+    def tell(self, event: str, **about: str) -> None:
+        """Tell of what can meet one client only."""
+        self._alerts.tell(event, time.monotonic(), shared_cause="", exc_info=None, **about)
+
+    def tell_error(self, event: str, error: Exception, **about: str) -> None:
+        """Tell of what may meet all alike. Raises the error when it is fatal."""
+        raise_if_fatal(error)
+        about["reason"] = reason(error)
+        self._alerts.tell(event, time.monotonic(), shared_cause=_shared_cause(error), exc_info=None, **about)
+
+    def defer(self, client: str, what: str, error: Exception) -> None:
+        """Tell why a file or a claim has to wait. Raises the error when it is fatal."""
+        raise_if_fatal(error)
+        if not self._watching:
+            self._codes[client, what] = EXIT_IO_ERROR if is_of_host(error) else EXIT_UNEXPECTED
+        event = "file.deferred" if is_of_host(error) else "file.failed"
+        exc_info = None if is_of_host(error) else error
+        self._alerts.tell(
+            event,
+            time.monotonic(),
+            shared_cause=_shared_cause(error),
+            exc_info=exc_info,
+            client=client,
+            reason=reason(error),
+        )
+
+    def close_inbox(self, client: str, error: Exception) -> None:
+        """Tell why an inbox cannot be used."""
+        self.tell("inbox.unusable", client=client, reason=reason(error))
+        self._codes[client, ""] = EXIT_IO_ERROR
+
+    def is_over(self, client: str, what: str = "") -> None:
+        """Note that a file or a claim could be dealt with, or an inbox be used."""
+        self._codes.pop((client, what), None)
+
+    def clear(self, event: str, client: str) -> bool:
+        """Forget what was told of a trouble of a client; return whether there was any."""
+        return self._alerts.clear(event, client=client)
+
+    def about(self, event: str, client: str) -> str:
+        """Return the reason told last of a trouble of a client, "" when there is none."""
+        return self._alerts.about(event, client)
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 when nothing that came had to stay behind for trouble."""
+        return min(self._codes.values(), default=0)
+
+
+def is_of_host(error: Exception) -> bool:
+    """Tell whether the host is to blame, and time may cure it; else it is a fault of ours."""
+    return isinstance(error, _OF_HOST)
+
+
+def reason(error: Exception) -> str:
+    """Return the cause without what is particular to one file, so that equal causes are equal."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{errno.errorcode.get(error.errno, error.errno)}: {error.strerror}"
+    return str(error)
+
+
+def _shared_cause(error: Exception) -> str:
+    """Return the cause of an error that can meet all clients alike: the disk, the process, the database; else ""."""
+    if isinstance(error, sqlite3.OperationalError):
+        is_full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+        return "ENOSPC" if is_full else str(error)
+    if isinstance(error, OSError) and error.errno in _SHARED_ERRORS:
+        return errno.errorcode[error.errno]
+    return ""
+
+
+def raise_if_fatal(error: Exception) -> None:
+    """Raise for a disk that fails, or a database that is damaged: to go on would only make it worse."""
+    if isinstance(error, SyncFailed):
+        raise error
+    if not isinstance(error, sqlite3.Error):
+        return
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        raise StoreUnusable(str(error)) from error
+    if code == sqlite3.SQLITE_IOERR:
+        raise error
