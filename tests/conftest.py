@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,14 +13,16 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from importer import repeats
 from tests.engine import Engine
-from tests.lab import wait_until
+from tests.lab import MEMORY, wait_until
 from tests.lab.clients import Visit
 from tests.lab.daemon import Rosterd
 from tests.lab.sshd import Sshd, descendants
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes says more of the machine than of us
 settings.load_profile("any machine")
+
 
 Needs = Callable[..., None]
 
@@ -52,6 +55,23 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     """Yield an importer on a new database, for the client acme."""
     with contextlib.closing(Engine(tmp_path)) as importer:
         yield importer
+
+
+@pytest.fixture
+def fleeting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield a folder for thousands of small files, none of which has to outlive the test: little is spent on each."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(repeats, "_WORDS", 1 << 12)  # in place of 8 MiB
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def unsynced(engine: Engine) -> Iterator[Engine]:
+    """Yield an engine whose database is not synced either; it is closed at the end."""
+    with contextlib.closing(engine):
+        engine.store.conn.execute("PRAGMA synchronous = OFF")
+        yield engine
 
 
 @pytest.fixture

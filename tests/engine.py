@@ -27,6 +27,7 @@ ARCHIVE = b"users.20261122T074205Z.csv"
 HEADER = "unique_id,login_source,first_name,last_name,email,user_name"
 
 User = dict[str, str]
+Row = tuple[str, str, bytes]  # of the outbox: recipients, subject, body
 
 
 class Mail(msgspec.Struct, frozen=True):
@@ -45,7 +46,12 @@ class Result(msgspec.Struct, frozen=True):
     receipt: Receipt
     text: str
     failed: bytes
-    mail: Mail | None
+    letter: Row | None
+
+    @property
+    def mail(self) -> Mail | None:
+        """Return the mail about the file, None when there is none."""
+        return _mail(*self.letter) if self.letter else None
 
     @property
     def tally(self) -> Tally:
@@ -173,28 +179,14 @@ class Engine:
             receipt=receipt,
             text=unwrapped((folder / os.fsdecode(RESULT_DRAFT)).read_text()),
             failed=failed.read_bytes() if failed.exists() else b"",
-            mail=self.mail(receipt.claim.claim_id),
+            letter=self._letter(receipt.claim.claim_id),
         )
 
-    def mail(self, claim_id: str) -> Mail | None:
-        """Return the mail about a claim, None when there is none."""
-        row = self.store.conn.execute(
+    def _letter(self, claim_id: str) -> Row | None:
+        found = self.store.conn.execute(
             "SELECT recipients, subject, body FROM outbox WHERE claim_id = ?", (claim_id,)
         ).fetchone()
-        if row is None:
-            return None
-        message = email.message_from_bytes(row[2], policy=email.policy.default)
-        body = message.get_body(("plain",))
-        return Mail(
-            sender=str(message["From"]),
-            recipients=tuple(msgspec.json.decode(row[0], type=list[str])),
-            subject=row[1],
-            text=unwrapped(body.get_content() if body else ""),
-            attachments={
-                part.get_filename(""): cast("bytes", part.get_payload(decode=True))
-                for part in message.iter_attachments()
-            },
-        )
+        return cast("Row | None", found)
 
     def users(self, *names: str) -> dict[str, User]:
         """Return the users of the client by unique id: these attributes, or all that are not empty."""
@@ -206,6 +198,20 @@ class Engine:
     def column(self, name: str) -> dict[str, str | None]:
         """Return one attribute of every user by unique id."""
         return {unique_id: user.get(name) for unique_id, user in self.users(name).items()}
+
+
+def _mail(recipients: str, subject: str, body: bytes) -> Mail:
+    message = email.message_from_bytes(body, policy=email.policy.default)
+    text = message.get_body(("plain",))
+    return Mail(
+        sender=str(message["From"]),
+        recipients=tuple(msgspec.json.decode(recipients, type=list[str])),
+        subject=subject,
+        text=unwrapped(text.get_content() if text else ""),
+        attachments={
+            part.get_filename(""): cast("bytes", part.get_payload(decode=True)) for part in message.iter_attachments()
+        },
+    )
 
 
 def corrected(result: Result, **cells: str) -> bytes:

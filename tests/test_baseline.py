@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from importer import baseline
 from importer.baseline import Difference
+from tests.conftest import unsynced
 from tests.engine import Engine, Result
 
 HEADER = "unique_id,login_source,first_name,last_name,email,city"
@@ -206,16 +206,13 @@ def _edited(draw: st.DrawFn) -> list[str]:
 
 
 @pytest.fixture
-def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Engine, Engine]]:
-    """Yield two engines for all examples."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-    with contextlib.ExitStack() as held:
-        for name in ("whole", "compared"):
-            (tmp_path / name).mkdir()
-        engines = [held.enter_context(contextlib.closing(Engine(tmp_path / name))) for name in ("whole", "compared")]
-        for engine in engines:
-            engine.store.conn.execute("PRAGMA synchronous = OFF")
-        yield engines[0], engines[1]
+def two(fleeting: Path) -> Iterator[tuple[Engine, Engine]]:
+    """Yield two engines for all examples, which mail nothing."""
+    whole, compared = fleeting / "whole", fleeting / "compared"
+    whole.mkdir()
+    compared.mkdir()
+    with unsynced(Engine(whole)) as one, unsynced(Engine(compared)) as other:
+        yield one.settings(failed_import_email=()), other.settings(failed_import_email=())
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 
 from importer import baseline, record
 from importer.model import Tally
+from tests.conftest import unsynced
 from tests.engine import Engine, User, table
 
 CLEAR = "CLEAR"
@@ -154,16 +153,13 @@ WAYS: dict[str, dict[tuple[ModuleType, str], object]] = {
 
 
 @pytest.fixture(params=WAYS.values(), ids=list(WAYS))
-def shared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+def shared(request: pytest.FixtureRequest, fleeting: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """Yield an engine for all examples, which treats small files in each of the ways it has."""
     for (module, name), value in request.param.items():
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # two thousand files, and none has to outlive this test
-    with contextlib.closing(
-        Engine(tmp_path, login_source="OPSCOM", required=tuple(REQUIRED), clear_token=CLEAR)
-    ) as engine:
-        engine.store.conn.execute("PRAGMA synchronous = OFF")
-        yield engine.settings(failed_import_email=())
+    engine = Engine(fleeting, login_source="OPSCOM", required=tuple(REQUIRED), clear_token=CLEAR)
+    with unsynced(engine.settings(failed_import_email=())):
+        yield engine
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -16,6 +16,7 @@ from tests.faults.checker import violations
 from tests.faults.ground import Ground, Kind
 from tests.faults.nursery import Nursery
 from tests.faults.trials import FULL, MAIL_ROUNDS
+from tests.lab import MEMORY
 
 log = logging.getLogger(__name__)
 pytestmark = pytest.mark.faults
@@ -26,7 +27,6 @@ STEPS = 12
 CRASH_STEPS = 120  # as many as a run has that begins with nothing
 HOLD_S = 900.0
 DAY_S = 86_400
-MEMORY = Path("/dev/shm")
 
 names = st.sampled_from(["users.csv", "staff.csv", "old.csv"])
 kinds = st.sampled_from(Kind)
@@ -45,7 +45,7 @@ class Clients(RuleBasedStateMachine):
     @initialize()
     def install(self) -> None:
         """Begin with nothing."""
-        self.folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.exists() else None))
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
         self.ground = Ground(self.folder / "ground", resume_grace_s=HOLD_S)
         self.clock_s = 0.0
 
