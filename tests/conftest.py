@@ -24,6 +24,14 @@ settings.register_profile("any machine", deadline=None)  # how long an example t
 settings.load_profile("any machine")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run tests of drawn examples without the tracer, which makes them twice as long: others cover the same lines."""
+    for item in items:
+        if item.get_closest_marker("hypothesis"):
+            item.add_marker("no_cover")
+
+
 Needs = Callable[..., None]
 
 SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # sshd's place is not on everybody's PATH
