@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import Needs
+from tests.faults.nursery import Nursery
+from tests.faults.tracing import Commands, Point
 from tests.lab import wait_until
-from tests.lab.daemon import REPOSITORY, STAMP, Rosterd
+from tests.lab.daemon import STAMP, Rosterd
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "S-1,OPSCOM,Ann,Zyzzyva,ann@school.example\n"
@@ -21,15 +21,27 @@ BOB = "S-11,OPSCOM,Bob,Ray,bob@school.example\n"
 PERSON = ("S-1", "--client", "acme")
 
 
-@pytest.fixture
-def rosterd(tmp_path: Path) -> Iterator[Rosterd]:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rosterd]:
     """Yield an installation that knows Ann and Bob, and has answered a file in which Ann was amiss; it is down."""
-    (tmp_path / "acme").mkdir()
-    with Rosterd(tmp_path, {"acme": tmp_path / "acme"}) as installation:
+    with installed(tmp_path_factory.mktemp("person")) as installation:
         for name, content in (("both.csv", ANN + BOB), ("bob.csv", BOB), ("amiss.csv", ANN_AMISS + BOB)):
             installation.drop(name, HEADER + content)
             assert installation.execute("sweep").returncode == 0
         yield installation
+
+
+@pytest.fixture
+def rosterd(prepared: Rosterd, tmp_path: Path) -> Iterator[Rosterd]:
+    """Yield one like that for this test alone."""
+    with installed(tmp_path) as installation:
+        installation.become(prepared)
+        yield installation
+
+
+def installed(folder: Path) -> Rosterd:
+    (folder / "acme").mkdir()
+    return Rosterd(folder, {"acme": folder / "acme"})
 
 
 def exported(rosterd: Rosterd) -> Any:  # noqa: ANN401 - whatever JSON it is
@@ -196,26 +208,20 @@ def test_an_erasure_that_is_killed(rosterd: Rosterd, tmp_path: Path, call: str, 
     before = {path: path.read_bytes() for path in files}
     command = ("erase", *PERSON, "--rewrite-archives", "--yes")
     number = 1
-    while killed(rosterd, call, number, *command):
-        again = rosterd.execute(*command)
-        assert [] == left(again.stdout)
-        assert [HEADER + BOB] * 3 == [content(rosterd)[name] for name in ("both.csv", "bob.csv", "amiss.csv")]
-        assert "S-1" not in content(rosterd)["amiss.failed.csv"]
-        assert ["S-11"] == list(rosterd.users())
-        assert rosterd.execute("sweep").returncode == 0
-        assert [] == rosterd.in_work()
-        assert 0 == rosterd.execute("verify").returncode
-        for path, whole in before.items():
-            path.write_bytes(whole)
-        number += 1
+    with Nursery() as nursery:
+        commands = Commands(nursery, rosterd._config, tmp_path / "told")
+        while commands.killed_at(Point(call, number), *command):
+            assert [] == left(commands.run(*command)[1])
+            assert [HEADER + BOB] * 3 == [content(rosterd)[name] for name in ("both.csv", "bob.csv", "amiss.csv")]
+            assert "S-1" not in content(rosterd)["amiss.failed.csv"]
+            assert ["S-11"] == list(rosterd.users())
+            assert 0 == commands.run("sweep")[0]
+            assert [] == rosterd.in_work()
+            assert 0 == commands.run("verify")[0]
+            for path, whole in before.items():
+                path.write_bytes(whole)
+            number += 1
     assert number > 1
-
-
-def killed(rosterd: Rosterd, call: str, number: int, *command: str) -> bool:
-    """Run a command, kill it at this system call, and tell whether it came to that."""
-    inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
-    traced = ["strace", "-D", "-f", "-qq", "-o", os.devnull, *inject, *rosterd._command(*command)]
-    return subprocess.run(traced, cwd=REPOSITORY, capture_output=True, timeout=60, check=False).returncode != 0
 
 
 def test_uploads_to_come_are_told(rosterd: Rosterd) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,8 +19,10 @@ from importer.retention import Kept
 from importer.settings import ClientSettings, RetentionSettings
 from importer.store import Store
 from tests.conftest import Needs
+from tests.faults.nursery import Nursery
+from tests.faults.tracing import Commands, Point
 from tests.lab import wait_until
-from tests.lab.daemon import REPOSITORY, Rosterd
+from tests.lab.daemon import Rosterd
 from watcher.archives import LOOK_INTERVAL_S, Purging
 from watcher.config import Config
 
@@ -32,15 +33,27 @@ NOW = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-@pytest.fixture
-def rosterd(tmp_path: Path) -> Iterator[Rosterd]:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rosterd]:
     """Yield an installation that is down and has imported `old.csv` and `new.csv`, each with a row that failed."""
-    (tmp_path / "acme").mkdir()
-    with Rosterd(tmp_path, {"acme": tmp_path / "acme"}, settings={"retention": {"days": 30}}) as installation:
+    with installed(tmp_path_factory.mktemp("retention")) as installation:
         for name in ("old.csv", "new.csv"):
             installation.drop(name, HEADER + ANN + BOB)
             assert installation.execute("sweep").returncode == 0
         yield installation
+
+
+@pytest.fixture
+def rosterd(prepared: Rosterd, tmp_path: Path) -> Iterator[Rosterd]:
+    """Yield one like that for this test alone."""
+    with installed(tmp_path) as installation:
+        installation.become(prepared)
+        yield installation
+
+
+def installed(folder: Path) -> Rosterd:
+    (folder / "acme").mkdir()
+    return Rosterd(folder, {"acme": folder / "acme"}, settings={"retention": {"days": 30}})
 
 
 @pytest.fixture
@@ -59,19 +72,16 @@ def age(rosterd: Rosterd, *, days: float = 40, passed_days: float = 2) -> None:
 
 def verified(rosterd: Rosterd) -> list[str]:
     """Return what `verify` finds."""
-    return [finding["check"] for finding in json.loads(rosterd.execute("verify", "--json").stdout)["findings"]]
+    return found(rosterd.execute("verify", "--json").stdout)
+
+
+def found(told: str) -> list[str]:
+    return [finding["check"] for finding in json.loads(told)["findings"]]
 
 
 def bodies(rosterd: Rosterd) -> list[bool]:
     """Return of each mail whether its text is there."""
     return [bool(row["bytes"]) for row in rosterd.query("SELECT length(body) AS bytes FROM outbox ORDER BY id")]
-
-
-def killed(rosterd: Rosterd, call: str, number: int) -> bool:
-    """Sweep, be killed at this system call, and tell whether it came to that."""
-    inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
-    command = ["strace", "-D", "-f", "-qq", "-o", os.devnull, *inject, *rosterd._command("sweep")]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=60, check=False).returncode != 0
 
 
 ALL = ["new.csv", "new.failed.csv", "new.result.txt", "old.csv", "old.failed.csv", "old.result.txt"]
@@ -222,14 +232,16 @@ def test_a_purge_that_is_killed(rosterd: Rosterd, tmp_path: Path, call: str, nee
     files = [*(tmp_path / "state").glob("rosterd.db*"), *(tmp_path / "acme" / ".bak").iterdir()]
     content = {path: path.read_bytes() for path in files}
     number = 1
-    while killed(rosterd, call, number):
-        assert {"archive.unmarked"} >= set(verified(rosterd))
-        assert rosterd.execute("sweep").returncode == 0
-        assert ALL[:3] == rosterd.archived()
-        assert [] == verified(rosterd)
-        for path, before in content.items():
-            path.write_bytes(before)
-        number += 1
+    with Nursery() as nursery:
+        commands = Commands(nursery, rosterd._config, tmp_path / "told")
+        while commands.killed_at(Point(call, number), "sweep"):
+            assert {"archive.unmarked"} >= set(found(commands.run("verify", "--json")[1]))
+            assert commands.run("sweep")[0] == 0
+            assert ALL[:3] == rosterd.archived()
+            assert [] == found(commands.run("verify", "--json")[1])
+            for path, before in content.items():
+                path.write_bytes(before)
+            number += 1
     assert number > 1
 
 

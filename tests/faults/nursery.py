@@ -115,7 +115,14 @@ if __name__ == "__main__":
 
     faulthandler.enable()
     # What the command line loads when it runs; here it comes before the first fork.
-    for name in ("watcher.start", "watcher.log", "watcher.config", "importer.check"):
+    for name in (
+        "watcher.start",
+        "watcher.log",
+        "watcher.config",
+        "importer.check",
+        "operate.person",
+        "operate.verify",
+    ):
         importlib.import_module(name)
     for mistake in sys.argv[1:]:
         broken.MISTAKES[mistake]()

@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.faults.ground import Ground
@@ -57,26 +57,54 @@ def sweep(nursery: Nursery, ground: Ground) -> int:
 
 def sweep_killed_at(nursery: Nursery, ground: Ground, point: Point) -> int:
     """Run a sweep that is killed before that call; return its exit status, 0 when it never came there."""
-    return _sweep_with(nursery, ground, f"{point.call}:signal=KILL:when={point.number}", point.call)
+    return killed_at(nursery, point, "sweep", "--config", ground.config, log=ground.log)
+
+
+def killed_at(nursery: Nursery, point: Point, *arguments: str | Path, log: Path) -> int:
+    """Run a command that is killed before that call; return its exit status, 0 when it never came there."""
+    return _traced_to_its_end(nursery, f"{point.call}:signal=KILL:when={point.number}", arguments, log)
+
+
+@dataclasses.dataclass(frozen=True)
+class Commands:
+    """Runs commands on one configuration; what the last of them wrote lies in the file `told`."""
+
+    nursery: Nursery
+    config: Path
+    told: Path
+
+    def run(self, *command: str) -> tuple[int, str]:
+        """Run a command to its end; return its exit status and all that it wrote."""
+        self.told.unlink(missing_ok=True)
+        status = self.nursery.run(*command, "--config", self.config, log=self.told)
+        return status, self.told.read_text()
+
+    def killed_at(self, point: Point, *command: str) -> bool:
+        """Run a command that is killed before that call; return whether it came there."""
+        return killed_at(self.nursery, point, *command, "--config", self.config, log=self.told) != 0
 
 
 def sweep_refused_at(nursery: Nursery, ground: Ground, point: Point, error: str, *, for_good: bool) -> int:
     """Run a sweep in which that call fails, once or from then on; return its exit status."""
     when = f"{point.number}{'+' if for_good else ''}"
-    return _sweep_with(nursery, ground, f"{point.call}:error={error}:when={when}", point.call)
+    inject = f"{point.call}:error={error}:when={when}"
+    return _traced_to_its_end(nursery, inject, ("sweep", "--config", ground.config), ground.log)
 
 
 def sweep_that_cannot_read(nursery: Nursery, ground: Ground, path: Path) -> int:
     """Run a sweep that meets a bad sector wherever it reads this file; return its exit status."""
-    calls = "read,pread64"
-    return _sweep_with(nursery, ground, f"{calls}:error=EIO", calls, "-P", path)
+    arguments = ("sweep", "--config", ground.config)
+    return _traced_to_its_end(nursery, "read,pread64:error=EIO", arguments, ground.log, "-P", path)
 
 
-def _sweep_with(nursery: Nursery, ground: Ground, inject: str, call: str, *options: str | Path) -> int:
-    pid = nursery.start("sweep", "--config", ground.config, log=ground.log)
+def _traced_to_its_end(
+    nursery: Nursery, inject: str, arguments: Sequence[str | Path], log: Path, *options: str | Path
+) -> int:
+    pid = nursery.start(*arguments, log=log)
     # Should it hang, its stacks go to its log.
     alarm = threading.Timer(PATIENCE_S, os.kill, (pid, signal.SIGABRT))
-    with _traced(pid, "-o", os.devnull, *options, "-e", f"trace={call}", "-e", f"inject={inject}"):
+    trace = f"trace={inject.partition(':')[0]}"
+    with _traced(pid, "-o", os.devnull, *options, "-e", trace, "-e", f"inject={inject}"):
         alarm.start()
         status = nursery.wait(pid)
     alarm.cancel()

@@ -105,6 +105,12 @@ class Rosterd:
                 self.kill9()
             assert status == 0
 
+    def become(self, other: Rosterd) -> None:
+        """Take over the state of another installation that is down, and what lies in its inboxes of the same names."""
+        folders = [(other._state, self._state), *((other._inboxes[name], own) for name, own in self._inboxes.items())]
+        for theirs, ours in folders:
+            subprocess.run(["cp", "-a", f"{theirs}/.", ours], check=True)
+
     def reload(self, change: Callable[[str], str]) -> None:
         """Change the text of the configuration and tell the daemon by SIGHUP, as `systemctl reload` does."""
         self._config.write_text(change(self._config.read_text()))
