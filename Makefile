@@ -1,6 +1,6 @@
 # make        format, lint, types, then all tests: what CI runs
 # make run    the daemon in the foreground on config.toml: client "demo", everything under var/
-# make test   all tests with branch coverage
+# make test   all tests with branch coverage, three at a time; WORKERS=0 for one after the other
 # make check  format, lint, types
 # make faults killed, refused and cut off from power at every step, an hour; make test takes a sample; ONLY=FILE for one
 # make matrix every SFTP client in every situation, and hostile ones, half an hour; make test takes a sample
@@ -14,6 +14,7 @@
 # Needs Python 3.11 or newer with its venv module, PYTHON=python3.12 to choose one. All else comes into .venv.
 
 PYTHON ?= python3
+WORKERS ?= 3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
@@ -39,7 +40,7 @@ run: .venv/.can-run
 	@exec $(BIN)/rosterd run --config config.toml
 
 test: .venv/.can-test
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --cov --cov-report=term
 
 faults: .venv/.can-test
 	ROSTERD_FAULTS=full $(BIN)/python -m pytest --log-cli-level=INFO $(or $(ONLY),tests/faults)

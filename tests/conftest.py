@@ -23,15 +23,6 @@ from tests.lab.sshd import Sshd, descendants
 settings.register_profile("any machine", deadline=None)  # how long an example takes says more of the machine than of us
 settings.load_profile("any machine")
 
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run tests of drawn examples without the tracer, which makes them twice as long: others cover the same lines."""
-    for item in items:
-        if item.get_closest_marker("hypothesis"):
-            item.add_marker("no_cover")
-
-
 Needs = Callable[..., None]
 
 SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # sshd's place is not on everybody's PATH
@@ -116,5 +107,5 @@ def _nothing_leaks() -> Iterator[None]:
     threads = set(threading.enumerate())
     processes = set(descendants(os.getpid()))
     yield
-    wait_until(lambda: set(threading.enumerate()) <= threads, "the test's threads to end", patience_s=5)
-    wait_until(lambda: set(descendants(os.getpid())) <= processes, "the test's processes to end", patience_s=5)
+    wait_until(lambda: set(threading.enumerate()) <= threads, "the test's threads to end")
+    wait_until(lambda: set(descendants(os.getpid())) <= processes, "the test's processes to end")

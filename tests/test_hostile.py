@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Needs
-from tests.lab import wait_until
+from tests.lab import open_parents, wait_until
 from tests.lab.clients import Visit
 from tests.lab.daemon import Rosterd
 from tests.lab.sshd import InboxOwner, Sshd
+
+# Never beside each other: one shortens the queue of events of the whole machine, others fill theirs.
+pytestmark = pytest.mark.xdist_group("queue of events")
 
 FULL = os.environ.get("ROSTERD_HOSTILE") == "full"
 CLIENT_UID = 61001
@@ -45,8 +49,8 @@ SETTINGS: dict[str, dict[str, float]] = {
 def inboxes(tmp_path: Path, needs: Needs) -> dict[str, Path]:
     """Return the inboxes of a hostile and of an honest client, that of the hostile its own."""
     needs(root=True)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+    tmp_path.chmod(0o755)
+    open_parents(tmp_path)
     folders = {name: tmp_path / name for name in ("hostile", "honest")}
     for folder in folders.values():
         folder.mkdir()
@@ -167,8 +171,7 @@ def test_modes_that_shut_us_out(mode: int, tmp_path: Path, needs: Needs) -> None
 @contextlib.contextmanager
 def service_folder() -> Iterator[Path]:
     """Yield a folder of the service's own, which it can reach, unlike those below pytest's."""
-    folder = Path("/var/lib/rosterd-lab-state")
-    folder.mkdir(mode=0o700)
+    folder = Path(tempfile.mkdtemp(prefix="rosterd-lab-", dir="/var/lib"))
     os.chown(folder, SERVICE_UID, SERVICE_UID)
     try:
         yield folder

@@ -162,6 +162,7 @@ def shared(request: pytest.FixtureRequest, fleeting: Path, monkeypatch: pytest.M
         yield engine
 
 
+@pytest.mark.no_cover  # the tracer makes it twice as long; what it covers, other tests cover, too
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(sequence=sequences(), names=st.lists(NAMES, min_size=4, max_size=4))
 @example(sequence=[HOLDERS, CHAIN], names=["staff.csv"] * 4)

@@ -16,6 +16,7 @@ import pytest
 
 from importer.model import Claim
 from tests.conftest import Needs
+from tests.lab import open_parents
 from watcher import spool
 from watcher.settle import Identity, Kind, Writer
 from watcher.spool import Inbox, InboxUnusable
@@ -67,12 +68,6 @@ def draft(claim: Claim, name: str) -> None:
 
 def tree(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-
-
-def open_parents(folder: Path) -> None:
-    """Let every user reach a folder of the test."""
-    for parent in (folder.parent, folder.parent.parent, folder.parent.parent.parent):
-        parent.chmod(0o755)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,18 @@ from typing import TypeVar
 
 Found = TypeVar("Found")
 
-PATIENCE_S = 20.0  # far above what anything here takes on an idle machine; a busy one must not fail a test
+PATIENCE_S = 40.0  # far above what anything here takes on an idle machine; a busy one must not fail a test
 _SHARED_MEMORY = Path("/dev/shm")
 # The folder for what need not outlive its test, None for the usual one: containers may have 64 MiB of memory there.
 MEMORY = _SHARED_MEMORY if _SHARED_MEMORY.exists() and shutil.disk_usage(_SHARED_MEMORY).free > 1 << 30 else None
+
+
+def open_parents(folder: Path) -> None:
+    """Let every user reach a folder below pytest's, which are for their owner alone."""
+    for parent in folder.parents:
+        mode = parent.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            parent.chmod(stat.S_IMODE(mode) | 0o055)
 
 
 def wait_until(condition: Callable[[], Found], what: str, *, patience_s: float = PATIENCE_S) -> Found:
