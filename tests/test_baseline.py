@@ -66,6 +66,14 @@ def test_the_same_file_again_is_passed_over(compared: Compared) -> None:
     assert (100, 0) == (result.tally.unchanged, result.tally.rows - 100)
 
 
+def test_however_little_is_read_ahead(compared: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where lines are so long that few of them are held at a time, what stands there as before is found as well."""
+    monkeypatch.setattr(baseline, "_AHEAD_BYTES", 1)
+    compared.file(HEADER, *USERS)
+    compared.file(HEADER, *USERS)
+    assert [1] == compared.last
+
+
 def test_rows_that_failed_are_told_again(compared: Compared) -> None:
     """A row that failed, or was warned of, is looked at each time; its failed CSV, problems and warnings come back."""
     users = [*USERS, "S200,OPSCOM,Zoe,Orr,zoe,Hull", "S201,OPSCOM,Bob,Lee,bob@example.org,N/A", USERS[7]]
