@@ -99,7 +99,7 @@ def _read(fd: int, length: int) -> bytes:
 def _packed(batch: Batch) -> Frame:
     """Return the batch in plain values, as marshal takes them."""
     return {
-        # A text for each column: its values hold no line breaks, and a thousand of them cross as fast as one.
+        # A text for each column: its values hold no line breaks, and some hundred of them cross as fast as one.
         "complete": ["\n".join(column) for column in batch.complete.columns],
         "lines": batch.complete.lines,
         "partial": [_plain(row) for row in batch.partial],

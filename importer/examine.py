@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, Final
@@ -18,7 +18,8 @@ from importer.table import EVERY_LINE, STRETCH_ROWS, Row, Stretch, Table
 from importer.validate import Checker, Rejected, User, Users
 
 BATCH_ROWS: Final = 500
-_BATCH_CHARS: Final = 4 << 20  # of rows kept with their cells: one row can have 8 MiB
+_BATCH_BYTES: Final = 4 << 20  # of rows kept with their cells: one row can have 32 MiB in memory
+_STRETCH_BYTES: Final = 1 << 20  # likewise, of rows that are looked at again
 _NAMED_LINES: Final = 10
 
 
@@ -29,12 +30,12 @@ class Batch(msgspec.Struct):
     partial: list[Rejected]  # fit to update a user, and lack something that a new one needs
     rejected: list[Rejected]
     retracted: list[str]
-    chars: int = 0  # in the cells of partial and rejected rows
+    size_bytes: int = 0  # of the cells of partial and rejected rows, in memory
 
     def is_full(self) -> bool:
         """Tell whether the batch should be applied before it takes more memory."""
         rows = len(self.complete.lines) + len(self.partial) + len(self.rejected)
-        return rows >= BATCH_ROWS or self.chars >= _BATCH_CHARS
+        return rows >= BATCH_ROWS or self.size_bytes >= _BATCH_BYTES
 
 
 class _Standing(msgspec.Struct):
@@ -156,7 +157,7 @@ class Examination:
         else:
             batch.complete.add(verdict)
             return
-        batch.chars += len(row.cells) + sum(map(len, row.cells))
+        batch.size_bytes += sum(map(sys.getsizeof, row.cells))
 
     def _late_batches(self) -> Iterator[Batch]:
         for lines in self._repeats.groups():
@@ -205,11 +206,22 @@ class Examination:
 
     def _judged_again(self, lines: array[int]) -> Iterator[tuple[Row, User | Rejected]]:
         """Yield the rows in these lines and what each comes to."""
-        rows = self.table.reread(map(abs, lines))
-        while some := list(itertools.islice(rows, STRETCH_ROWS)):
-            judged = self._second_look.judge(Stretch([row.line for row in some], [row.cells for row in some], []))
+        for stretch in self._stretches(self.table.reread(map(abs, lines))):
+            judged = self._second_look.judge(stretch)
             users = iter(self._second_look.users(judged, judged.others, others=True).rows())
-            yield from ((row, judged.others.get(position) or next(users)) for position, row in enumerate(some))
+            yield from ((row, judged.others.get(position) or next(users)) for position, row in enumerate(stretch.rows))
+
+    def _stretches(self, rows: Iterator[Row]) -> Iterator[Stretch]:
+        """Yield rows in stretches that take as little memory as those of the first look."""
+        stretch, size_bytes = Stretch([], [], []), 0
+        for row in rows:
+            stretch.lines.append(row.line)
+            stretch.records.append(row.cells)
+            size_bytes += sum(map(sys.getsizeof, row.cells))
+            if len(stretch.lines) == STRETCH_ROWS or size_bytes > _STRETCH_BYTES:
+                yield stretch
+                stretch, size_bytes = Stretch([], [], []), 0
+        yield stretch
 
     def _clash(self, row: Row, verdict: User | Rejected, lines: list[int]) -> Rejected:
         """Return the row rejected as its id stands in `lines` with different content; its own problems come first."""

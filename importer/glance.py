@@ -1,7 +1,7 @@
 """
 A first look at many rows at once: which of them are right beyond doubt, and what users they describe.
 
-It goes column by column, because one call over a column of a thousand cells costs a tenth of a thousand calls: 5 us a
+It goes column by column, because one call over a column of some hundred cells costs a tenth of as many calls: 5 us a
 row of 24 cells instead of 12. What a test stumbles over is only suspect; `Checker.explain` decides. What passes here
 must come out of `explain` just the same; a property test holds the two together.
 """

@@ -8,13 +8,16 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final, cast
 
+from importer.readonly import temporary_folder
+
 # A Bloom filter in words of 64 bits, 8 MiB: 20 bits of a hash choose the word, the others three bits of it.
 _WORDS: Final = 1 << 20
 _MASKS: Final = tuple(
     sum(1 << bit for bit in bits) for bits in itertools.islice(itertools.combinations(range(64), 3), 0, None, 10)
 )
 _FLUSH_ENTRIES: Final = 1 << 15
-_GROUP: Final = 8_000  # ids that are settled in one pass over the log, some 5 MiB
+_GROUP: Final = 8_000  # ids that are settled in one pass over log and file, some 5 MiB
+_MOST_GROUPS: Final = 32  # a file that holds all its rows twice would take hours
 
 
 class Repeats:
@@ -50,8 +53,8 @@ class Repeats:
         return held
 
     def groups(self) -> Iterator[array[int]]:
-        """Yield, for some 8,000 ids that were held at a time, the lines they stand in; those of held rows negated."""
-        groups = 1 + len(self._held) // _GROUP
+        """Yield, for some thousand of the held ids at a time, the lines they stand in; those of held rows negated."""
+        groups = min(1 + len(self._held) // _GROUP, _MOST_GROUPS)
         for group in range(groups):
             if wanted := {hashed for hashed in self._held if hashed % groups == group}:
                 yield array("q", (line for hashed, line in self._entries() if hashed in wanted))
@@ -63,7 +66,7 @@ class Repeats:
 
     def _flush(self) -> None:
         if self._file is None:
-            self._file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - lives as long as this object
+            self._file = cast("BinaryIO", tempfile.TemporaryFile(dir=temporary_folder()))  # noqa: SIM115 - lives as long as this object
         self._log.tofile(self._file)
         del self._log[:]
 

@@ -89,6 +89,14 @@ def tall_rows(file: Path) -> None:
     file.write_bytes(HEADER + b"".join(b"%d,OPSCOM," % n + cell * 100 + b"\n" for n in range(2)))
 
 
+def large_rows_of_one_id(file: Path) -> None:
+    """Write rows of 0.8 MB that repeat an id and differ: each is looked at again."""
+    cell = "\U0001f600".encode() * 65_000
+    with file.open("wb") as out:
+        out.write(HEADER)
+        out.writelines(b"1,OPSCOM,%d%b,%b,%b\n" % (n, cell, cell, cell) for n in range(200))
+
+
 @pytest.mark.parametrize(
     ("write", "code", "told"),
     [
@@ -99,6 +107,7 @@ def tall_rows(file: Path) -> None:
         (open_quote_in_the_header, "limit.cell", "line 1"),
         (huge, "limit.file", "1,099,511,627,776 bytes; at most 1,073,741,824 are taken"),
         (tall_rows, None, ""),
+        (large_rows_of_one_id, None, ""),
         (zeros, "encoding.nul", "line 2: NUL at byte 50"),
     ],
 )
