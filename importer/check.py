@@ -61,7 +61,7 @@ def check_file(
 
     A file that an import would wait for is answered as the import would in the end. `progress` is told now and then at
     which byte of the file the work is. Raises OSError when the file cannot be read, sqlite3.Error when the database
-    cannot.
+    cannot, SyncFailed when the disk of temporary files fails.
     """
 
     def tell() -> bool:

@@ -42,7 +42,7 @@ from importer.model import (
     Tally,
     printable,
 )
-from importer.readonly import stamp
+from importer.readonly import stamp, temporary_folder
 from importer.record import Recorder
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store import Store
@@ -128,7 +128,7 @@ class Importer:
         if found is None or claim.bak_fd is None:
             yield whole
             return
-        with tempfile.TemporaryFile() as excerpt:
+        with tempfile.TemporaryFile(dir=temporary_folder()) as excerpt:
             try:
                 with _opened(found.archive, claim.bak_fd) as archive:
                     changed_ids = history.ids_changed_since(conn, claim.client, found.import_id)

@@ -145,10 +145,10 @@ def m003_baselines(db: Database) -> None:
 
 @migrations()
 def m004_order_of_keys(db: Database) -> None:
-    """Make the indexes of users anew, as they have another order of columns."""
-    for name, statement in USER_INDEXES.items():
+    """Make the indexes of keys anew, as they have another order of columns."""
+    for name in KEY_INDEXES.values():
         db.execute(f"DROP INDEX {name}")
-        db.execute(statement)
+        db.execute(USER_INDEXES[name])
 
 
 def _statements(script: str) -> list[str]:

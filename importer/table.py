@@ -194,7 +194,7 @@ class Table:
         except csv.Error:
             return None
         lines = [*self._numbers[self._line - 1 : self._line - 1 + len(records)]]
-        is_plain = len(records) == reader.line_num and all(cells and cells[0].strip() for cells in records)
+        is_plain = len(records) == reader.line_num and all(map(_has_content, records))
         return Stretch(lines, records, []) if is_plain and lines and lines[0] > self.header.line else None
 
     def _parse_any(self, text: str) -> tuple[Stretch, str, _Broken | None]:
@@ -208,7 +208,7 @@ class Table:
         try:
             for cells in reader:
                 number, after = numbers[first + done], reader.line_num
-                is_row = cells and (cells[0].strip() or "".join(cells).strip()) and number > header_line
+                is_row = number > header_line and _has_content(cells)
                 if is_row:
                     lines.append(number)
                     records.append(cells)
@@ -269,3 +269,7 @@ class Table:
         chunks = text_chunks(self.raw, self.found, self.limits)
         lines = itertools.islice(text_lines(chunks), self._line - 1, broke_in)
         return open_cell(lines, self._line, self.header.delimiter)
+
+
+def _has_content(cells: list[str]) -> bool:
+    return bool(cells and (cells[0].strip() or "".join(cells).strip()))

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from importer.check import check_file
+from importer.durable import SyncFailed
 from importer.store import StoreUnusable
 from watcher.config import Config
 from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_WOULD_FAIL
@@ -35,7 +36,7 @@ def check(file: Path, config: Config, client_name: str | None, *, as_json: bool)
             answer = check_file(
                 file, client, file=config.file, reference=config.reference, database=database, progress=progress
             )
-    except (OSError, sqlite3.Error, StoreUnusable) as error:
+    except (OSError, SyncFailed, sqlite3.Error, StoreUnusable) as error:
         click.echo(f"{file}: cannot be checked: {error}", err=True)
         sys.exit(EXIT_CANNOT_ANSWER)
     click.echo(answer.as_json() if as_json else answer.text)

@@ -133,7 +133,7 @@ class Claims:
                 self._wait_for_writer(client, claim_id)
                 return
             if entry is None:
-                self._check_room(inbox, client, claim.size_bytes)
+                self._check_room(inbox, client, 0 if claim.refusal else claim.size_bytes)
                 self._import(inbox, claim)
             self._archive(inbox, claim)
 

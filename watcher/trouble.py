@@ -54,7 +54,8 @@ class Troubles:
     def close_inbox(self, client: str, error: Exception) -> None:
         """Tell why an inbox cannot be used."""
         self.tell("inbox.unusable", client=client, reason=reason(error))
-        self._codes[client, ""] = EXIT_IO_ERROR
+        if not self._watching:
+            self._codes[client, ""] = EXIT_IO_ERROR
 
     def is_over(self, client: str, what: str = "") -> None:
         """Note that a file or a claim could be dealt with, or an inbox be used."""
