@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, Final
@@ -14,12 +13,11 @@ from importer.model import Notice, Problem
 from importer.repeats import Repeats
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from importer.survey import Survey
-from importer.table import EVERY_LINE, STRETCH_ROWS, Row, Stretch, Table
+from importer.table import EVERY_LINE, Row, Stretch, Table, size_of
 from importer.validate import Checker, Rejected, User, Users
 
-BATCH_ROWS: Final = 500
+_BATCH_ROWS: Final = 500
 _BATCH_BYTES: Final = 4 << 20  # of rows kept with their cells: one row can have 32 MiB in memory
-_STRETCH_BYTES: Final = 1 << 20  # likewise, of rows that are looked at again
 _NAMED_LINES: Final = 10
 
 
@@ -35,7 +33,7 @@ class Batch(msgspec.Struct):
     def is_full(self) -> bool:
         """Tell whether the batch should be applied before it takes more memory."""
         rows = len(self.complete.lines) + len(self.partial) + len(self.rejected)
-        return rows >= BATCH_ROWS or self.size_bytes >= _BATCH_BYTES
+        return rows >= _BATCH_ROWS or self.size_bytes >= _BATCH_BYTES
 
 
 class _Standing(msgspec.Struct):
@@ -157,7 +155,7 @@ class Examination:
         else:
             batch.complete.add(verdict)
             return
-        batch.size_bytes += sum(map(sys.getsizeof, row.cells))
+        batch.size_bytes += size_of(row.cells)
 
     def _late_batches(self) -> Iterator[Batch]:
         for lines in self._repeats.groups():
@@ -206,22 +204,10 @@ class Examination:
 
     def _judged_again(self, lines: array[int]) -> Iterator[tuple[Row, User | Rejected]]:
         """Yield the rows in these lines and what each comes to."""
-        for stretch in self._stretches(self.table.reread(map(abs, lines))):
+        for stretch in self.table.reread(map(abs, lines)):
             judged = self._second_look.judge(stretch)
             users = iter(self._second_look.users(judged, judged.others, others=True).rows())
             yield from ((row, judged.others.get(position) or next(users)) for position, row in enumerate(stretch.rows))
-
-    def _stretches(self, rows: Iterator[Row]) -> Iterator[Stretch]:
-        """Yield rows in stretches that take as little memory as those of the first look."""
-        stretch, size_bytes = Stretch([], [], []), 0
-        for row in rows:
-            stretch.lines.append(row.line)
-            stretch.records.append(row.cells)
-            size_bytes += sum(map(sys.getsizeof, row.cells))
-            if len(stretch.lines) == STRETCH_ROWS or size_bytes > _STRETCH_BYTES:
-                yield stretch
-                stretch, size_bytes = Stretch([], [], []), 0
-        yield stretch
 
     def _clash(self, row: Row, verdict: User | Rejected, lines: list[int]) -> Rejected:
         """Return the row rejected as its id stands in `lines` with different content; its own problems come first."""

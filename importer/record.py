@@ -18,7 +18,7 @@ import msgspec
 
 from importer import rules
 from importer.attributes import ATTRIBUTES
-from importer.examine import BATCH_ROWS, Batch
+from importer.examine import Batch
 from importer.model import Problem, ProblemGroup, Tally
 from importer.settings import ClientSettings
 from importer.store import KEY_INDEXES, USER_INDEXES
@@ -260,11 +260,10 @@ class Recorder:
     def _fill_in_cells(self, table: Table) -> None:
         """Read again the rows that were applied and then undone."""
         lines = self._conn.execute("SELECT line FROM temp.failed WHERE cells = x'' ORDER BY line")
-        rows = table.reread(line for (line,) in lines)
-        while some := list(itertools.islice(rows, BATCH_ROWS)):
+        for stretch in table.reread(line for (line,) in lines):
             self._conn.executemany(
                 "UPDATE temp.failed SET cells = ? WHERE line = ?",
-                [(msgspec.json.encode(row.cells), row.line) for row in some],
+                [(msgspec.json.encode(row.cells), row.line) for row in stretch.rows],
             )
 
     def _complete_problems(self) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import _csv
 
 STRETCH_ROWS: Final = 1000  # a chunk of short lines holds more
+_STRETCH_BYTES: Final = 1 << 20  # in memory, of rows that are read again: one can have 32 MiB
 EVERY_LINE: Final = range(1, sys.maxsize)
 MOST_BLANK_ROWS: Final = 5_000_000  # some seconds; 1 GiB of line feeds would take minutes
 HEAD_CHARS: Final = 1 << 16  # enough for a header and ten lines; Excel's 16,384 empty columns are 16 KiB
@@ -141,8 +142,19 @@ class Table:
                 odd_lines = [] if start else parsed.odd_lines
                 yield Stretch(parsed.lines[start:end], parsed.records[start:end], odd_lines)
 
-    def reread(self, wanted: Iterable[int]) -> Iterator[Row]:
-        """Yield again the rows that start in the lines `wanted`, which ascend."""
+    def reread(self, wanted: Iterable[int]) -> Iterator[Stretch]:
+        """Yield again the rows that start in the lines `wanted`, which ascend; large ones in small stretches."""
+        stretch, size_bytes = Stretch([], [], []), 0
+        for row in self._reread(wanted):
+            stretch.lines.append(row.line)
+            stretch.records.append(row.cells)
+            size_bytes += size_of(row.cells)
+            if len(stretch.lines) == STRETCH_ROWS or size_bytes > _STRETCH_BYTES:
+                yield stretch
+                stretch, size_bytes = Stretch([], [], []), 0
+        yield stretch
+
+    def _reread(self, wanted: Iterable[int]) -> Iterator[Row]:
         lines = text_lines(text_chunks(self.raw, self.found, self.limits))
         passed = 0
         for line in wanted:
@@ -269,6 +281,11 @@ class Table:
         chunks = text_chunks(self.raw, self.found, self.limits)
         lines = itertools.islice(text_lines(chunks), self._line - 1, broke_in)
         return open_cell(lines, self._line, self.header.delimiter)
+
+
+def size_of(cells: list[str]) -> int:
+    """Return how many bytes of memory the cells of a row take."""
+    return sum(map(sys.getsizeof, cells))
 
 
 def _has_content(cells: list[str]) -> bool:

@@ -26,11 +26,12 @@ def read(content: bytes, client: ClientSettings = CLIENT, limits: FileSettings |
 
 
 def reread(content: bytes, lines: list[int]) -> list[Row]:
-    """Return the rows that begin in these lines, as they are read again one by one."""
+    """Return the rows that begin in these lines, as they are read again."""
     with tempfile.TemporaryFile() as raw:
         raw.write(content)
         raw.flush()
-        return list(Table(raw, survey(raw, FileSettings()), FileSettings(), CLIENT).reread(lines))
+        table = Table(raw, survey(raw, FileSettings()), FileSettings(), CLIENT)
+        return [row for stretch in table.reread(lines) for row in stretch.rows]
 
 
 def ending(content: bytes, client: ClientSettings = CLIENT) -> Completeness:
