@@ -24,7 +24,10 @@ PERSON = ("S-1", "--client", "acme")
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rosterd]:
     """Yield an installation that knows Ann and Bob, and has answered a file in which Ann was amiss; it is down."""
-    with installed(tmp_path_factory.mktemp("person")) as installation:
+    folder = tmp_path_factory.mktemp("person")
+    inbox = folder / "acme"
+    inbox.mkdir()
+    with Rosterd(folder, {"acme": inbox}) as installation:
         for name, content in (("both.csv", ANN + BOB), ("bob.csv", BOB), ("amiss.csv", ANN_AMISS + BOB)):
             installation.drop(name, HEADER + content)
             assert installation.execute("sweep").returncode == 0
@@ -34,14 +37,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rosterd]:
 @pytest.fixture
 def rosterd(prepared: Rosterd, tmp_path: Path) -> Iterator[Rosterd]:
     """Yield one like that for this test alone."""
-    with installed(tmp_path) as installation:
-        installation.become(prepared)
+    with prepared.copy(tmp_path) as installation:
         yield installation
-
-
-def installed(folder: Path) -> Rosterd:
-    (folder / "acme").mkdir()
-    return Rosterd(folder, {"acme": folder / "acme"})
 
 
 def exported(rosterd: Rosterd) -> Any:  # noqa: ANN401 - whatever JSON it is

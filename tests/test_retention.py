@@ -36,7 +36,10 @@ DAY = timedelta(days=1)
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rosterd]:
     """Yield an installation that is down and has imported `old.csv` and `new.csv`, each with a row that failed."""
-    with installed(tmp_path_factory.mktemp("retention")) as installation:
+    folder = tmp_path_factory.mktemp("retention")
+    inbox = folder / "acme"
+    inbox.mkdir()
+    with Rosterd(folder, {"acme": inbox}, settings={"retention": {"days": 30}}) as installation:
         for name in ("old.csv", "new.csv"):
             installation.drop(name, HEADER + ANN + BOB)
             assert installation.execute("sweep").returncode == 0
@@ -46,14 +49,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rosterd]:
 @pytest.fixture
 def rosterd(prepared: Rosterd, tmp_path: Path) -> Iterator[Rosterd]:
     """Yield one like that for this test alone."""
-    with installed(tmp_path) as installation:
-        installation.become(prepared)
+    with prepared.copy(tmp_path) as installation:
         yield installation
-
-
-def installed(folder: Path) -> Rosterd:
-    (folder / "acme").mkdir()
-    return Rosterd(folder, {"acme": folder / "acme"}, settings={"retention": {"days": 30}})
 
 
 @pytest.fixture

@@ -143,14 +143,14 @@ class Claims:
 
     def _check_room(self, inbox: spool.Inbox, client: str, size_bytes: int) -> None:
         """Raise OSError ENOSPC when the disk of the inbox, of the database or of its temporary files is too full."""
-        is_read = size_bytes <= self._config.file.max_file_bytes  # or it is refused as it is
+        read_bytes = size_bytes if size_bytes <= self._config.file.max_file_bytes else 0  # or it is refused unread
         state_dir, temporary = self._config.service.state_dir, temporary_folder()
         for folder, free, times in (
             (self._clients[client].inbox, inbox.free_bytes(), INBOX_TIMES),
             (state_dir, spool.free_bytes(state_dir), STORE_TIMES),
             (temporary, spool.free_bytes(temporary), STORE_TIMES),
         ):
-            floor = max(FREE_BYTES, times * size_bytes * is_read)
+            floor = max(FREE_BYTES, times * read_bytes)
             if free < floor:
                 raise OSError(errno.ENOSPC, f"less than {floor >> 20} MiB are free in {folder}")
 

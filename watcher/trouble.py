@@ -38,15 +38,14 @@ class Troubles:
     def defer(self, client: str, what: str, error: Exception) -> None:
         """Tell why a file or a claim has to wait. Raises the error when it is fatal."""
         raise_if_fatal(error)
+        is_hosts = is_of_host(error)
         if not self._watching:
-            self._codes[client, what] = EXIT_IO_ERROR if is_of_host(error) else EXIT_UNEXPECTED
-        event = "file.deferred" if is_of_host(error) else "file.failed"
-        exc_info = None if is_of_host(error) else error
+            self._codes[client, what] = EXIT_IO_ERROR if is_hosts else EXIT_UNEXPECTED
         self._alerts.tell(
-            event,
+            "file.deferred" if is_hosts else "file.failed",
             time.monotonic(),
             shared_cause=_shared_cause(error),
-            exc_info=exc_info,
+            exc_info=None if is_hosts else error,
             client=client,
             reason=reason(error),
         )

@@ -44,8 +44,6 @@ def alerts(ground: Ground) -> list[dict[str, str]]:
     return [entry for entry in entries(ground) if entry["level"] in ("error", "critical")]
 
 
-EXIT_IO_ERROR = 74
-
 # Killed
 
 
@@ -105,6 +103,8 @@ def killed_while_mailing(trials: Trials, start: Ground, points: Iterable[Point])
 
 
 # Refused
+
+EXIT_IO_ERROR = 74
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,6 @@ from tests.faults.trials import Trials, later_batch, sample, told
 
 pytestmark = pytest.mark.faults
 
-EXIT_IO_ERROR = 74
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE", "EINTR")
 
 
@@ -36,6 +35,11 @@ def refusals(points: list[Point]) -> list[Refusal]:
     ]
 
 
+def sync_refusals(points: list[Point]) -> list[Refusal]:
+    """Return an I/O error at each sync of ours; SQLite's own are fdatasync."""
+    return [Refusal(point, "EIO", for_good=False) for point in points if point.call == "fsync"]
+
+
 def test_every_call_can_be_refused(tmp_path: Path, trials: Trials) -> None:
     """Whatever call the host refuses, and with whatever error: the operator is told once, and the next run goes on."""
     with trials.nursery() as nursery:
@@ -52,8 +56,7 @@ def test_every_sync_can_fail(tmp_path: Path, trials: Trials) -> None:
         start = later_batch(tmp_path / "later", nursery)
         points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
     start.log.unlink()
-    syncs = [point for point in points if point.call == "fsync"]
-    found = harnesses.refused(trials, start, [Refusal(point, "EIO", for_good=False) for point in sample(syncs, 12)])
+    found = harnesses.refused(trials, start, sample(sync_refusals(points), 12))
     assert not found, told(found)
 
 
@@ -68,7 +71,7 @@ def test_bad_sector_of_an_upload_holds_up_its_client_only(tmp_path: Path, trials
         claimed.mkdir(mode=0o700)
         (ground.inbox() / "users.csv").rename(claimed / "users.csv")
 
-        assert tracing.sweep_that_cannot_read(nursery, ground, claimed / "users.csv") == EXIT_IO_ERROR
+        assert tracing.sweep_that_cannot_read(nursery, ground, claimed / "users.csv") == harnesses.EXIT_IO_ERROR
 
         assert [(alert["event"], alert["client"]) for alert in harnesses.alerts(ground)] == [("file.deferred", "acme")]
         assert [entry["client"] for entry in harnesses.entries(ground) if entry["event"] == "file.archived"] == ["beta"]

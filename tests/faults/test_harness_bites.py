@@ -39,8 +39,7 @@ def refused(trials: Trials, start: Ground, points: list[tracing.Point]) -> list[
 
 
 def sync_refused(trials: Trials, start: Ground, points: list[tracing.Point]) -> list[str]:
-    syncs = [point for point in points if point.call == "fsync"]
-    return harnesses.refused(trials, start, [harnesses.Refusal(point, "EIO", for_good=False) for point in syncs])
+    return harnesses.refused(trials, start, test_errors.sync_refusals(points))
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ class Rosterd:
     ) -> None:
         self._folder = folder
         self._inboxes = inboxes
+        self._settings = settings or {}
         self._client_settings = client_settings or {}
         self._service_uid = service_uid
         self._environment = {**os.environ, **(environment or {})}
@@ -61,7 +62,7 @@ class Rosterd:
         if service_uid is not None:
             os.chown(self._state, service_uid, service_uid)
         self._config = folder / "rosterd.toml"
-        self._config.write_text(self._configuration(settings or {}))
+        self._config.write_text(self._configuration(self._settings))
 
     def __enter__(self) -> Self:
         return self
@@ -105,11 +106,13 @@ class Rosterd:
                 self.kill9()
             assert status == 0
 
-    def become(self, other: Rosterd) -> None:
-        """Take over the state of another installation that is down, and what lies in its inboxes of the same names."""
-        folders = [(other._state, self._state), *((other._inboxes[name], own) for name, own in self._inboxes.items())]
-        for theirs, ours in folders:
-            subprocess.run(["cp", "-a", f"{theirs}/.", ours], check=True)
+    def copy(self, folder: Path) -> Rosterd:
+        """Return an installation in another folder, set up like this one, which is down, and with all that is in it."""
+        inboxes = {name: folder / name for name in self._inboxes}
+        other = Rosterd(folder, inboxes, settings=self._settings, client_settings=self._client_settings)
+        for ours, theirs in [(self._state, other._state), *((self._inboxes[name], inboxes[name]) for name in inboxes)]:
+            subprocess.run(["cp", "-aT", ours, theirs], check=True)
+        return other
 
     def reload(self, change: Callable[[str], str]) -> None:
         """Change the text of the configuration and tell the daemon by SIGHUP, as `systemctl reload` does."""
