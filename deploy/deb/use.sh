@@ -2,6 +2,7 @@
 # What a new operator does with a freshly installed rosterd, and then breaks; run by test.sh inside the system it booted.
 set -uo pipefail
 export LC_ALL=C.UTF-8 PATH=/usr/bin:/usr/sbin:/bin:/sbin HOME=/root
+cd ~ # what the operator makes, and gets back, lies at home
 upload=/srv/sftp/demo/upload
 
 fail() {
@@ -20,7 +21,7 @@ waits_for() { # command, at most 30 s
 }
 
 sftp_as_demo() {
-    sftp -q -i /root/key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -b - demo@127.0.0.1
+    sftp -q -i key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -b - demo@127.0.0.1
 }
 
 doctor_says() {
@@ -46,14 +47,14 @@ mended() {
 }
 
 mail_by() { # settings below [mail]
-    cp /root/config.toml /etc/rosterd/config.toml
+    cp kept.toml /etc/rosterd/config.toml
     sed -i "s|^\[mail\]\$|&\n$1|" /etc/rosterd/config.toml
 }
 
 systemctl is-active --quiet ssh || systemctl start ssh
-ssh-keygen -q -t ed25519 -N '' -f /root/key
+ssh-keygen -q -t ed25519 -N '' -f key
 echo "== client add"
-rosterd client add demo --email it@demo.example --key /root/key.pub --apply || fail "client add"
+rosterd client add demo --email it@demo.example --key key.pub --apply || fail "client add"
 systemctl is-active rosterd || fail "the service does not run"
 echo "== the service"
 grep -E '^(Uid|Cap(Eff|Bnd|Amb)|NoNewPrivs|Seccomp):' "/proc/$(systemctl show -P MainPID rosterd)/status"
@@ -64,15 +65,15 @@ rosterd doctor || [ $? -eq 1 ] || fail "doctor finds a fault" # a clock may be o
 
 echo "== upload, while the mail server is down"
 began=$(date '+%F %T')
-cp /etc/rosterd/config.toml /root/config.toml
+cp /etc/rosterd/config.toml kept.toml
 mail_by 'host = "127.0.0.1"\nport = 2525\nsecurity = "none"'
 systemctl reload rosterd
-printf 'unique_id,login_source,first_name,last_name,email\nS1,OPSCOM,Zoe,Roy,zoe@example.org\nS2,OPSCOM,Max,Roy,nonsense\n' > /root/users.csv
-chmod 600 /root/users.csv
-sftp_as_demo <<< 'put -p /root/users.csv' || fail "sftp put"
+printf 'unique_id,login_source,first_name,last_name,email\nS1,OPSCOM,Zoe,Roy,zoe@example.org\nS2,OPSCOM,Max,Roy,nonsense\n' > users.csv
+chmod 600 users.csv
+sftp_as_demo <<< 'put -p users.csv' || fail "sftp put"
 waits_for sh -c "ls $upload/.bak/*.failed.csv"
-sftp_as_demo <<< 'get .bak/users.*.failed.csv /root/' || fail "sftp get"
-grep -q 9033 /root/users.*.failed.csv || fail "the failed row"
+sftp_as_demo <<< 'get .bak/users.*.failed.csv' || fail "sftp get"
+grep -q 9033 users.*.failed.csv || fail "the failed row"
 named 'Connection refused' 'does not get through' 'rosterd_mails{client="demo",state="waiting"} 1' mail.deferred
 mail_by ''
 systemctl reload rosterd && says "journalctl --no-pager -o cat -u rosterd" '"config.reloaded"'
@@ -98,7 +99,7 @@ systemctl stop rosterd
 mount -t tmpfs -o "size=80m,mode=1770,uid=$(id -u rosterd),gid=$(id -g demo)" tmpfs $upload
 systemctl start rosterd
 head -c 40M /dev/zero > $upload/ballast
-sftp_as_demo <<< 'put /root/users.csv' || fail "sftp put"
+sftp_as_demo <<< 'put users.csv' || fail "sftp put"
 named 'fault    disk' ENOSPC 'rosterd_imports_deferred{client="demo"} 1' file.deferred
 rm $upload/ballast
 waits_for sh -c "ls $upload/.bak/*.failed.csv"
@@ -111,18 +112,18 @@ systemctl stop rosterd && doctor_says 'does not run' && systemctl start rosterd
 
 
 echo "== the other commands"
-printf 'unique_id,login_source,first_name,last_name,email\nS3,OPSCOM,Eve' > /root/cut.csv
-sftp_as_demo <<< 'put /root/cut.csv' && says 'rosterd status' 'cut off'
+printf 'unique_id,login_source,first_name,last_name,email\nS3,OPSCOM,Eve' > cut.csv
+sftp_as_demo <<< 'put cut.csv' && says 'rosterd status' 'cut off'
 time rosterd release cut.csv || fail "release"
 says 'rosterd imports' 'cut.csv'
-sftp_as_demo <<< 'put /root/cut.csv short.csv' && says 'rosterd status | grep short.csv' 'cut off'
+sftp_as_demo <<< 'put cut.csv short.csv' && says 'rosterd status | grep short.csv' 'cut off'
 rosterd refuse short.csv || fail "refuse"
 says 'rosterd imports' 'upload.incomplete'
 rosterd show 1 && rosterd users zoe && rosterd export --client demo S1 > /dev/null || fail "seeing in"
 rosterd replay 1
 says 'rosterd imports' ' 5  '
-printf 'unique_id,login_source,first_name,last_name,email\nS4,OPSCOM,Amy,Roy,amy@example.org\n' > /root/amy.csv
-rosterd import /root/amy.csv --client demo || fail "import"
+printf 'unique_id,login_source,first_name,last_name,email\nS4,OPSCOM,Amy,Roy,amy@example.org\n' > amy.csv
+rosterd import amy.csv --client demo || fail "import"
 rosterd erase --client demo S4 --rewrite-archives --yes || fail "erase"
 grep -l amy@ $upload/.bak/* && fail "the archive still holds the person"
 rosterd guide --client demo --html | grep -q '<html' || fail "guide"
