@@ -41,8 +41,9 @@ class Troubles:
         is_hosts = is_of_host(error)
         if not self._watching:
             self._codes[client, what] = EXIT_IO_ERROR if is_hosts else EXIT_UNEXPECTED
+        event = "file.deferred" if is_hosts else "file.failed"
         self._alerts.tell(
-            "file.deferred" if is_hosts else "file.failed",
+            event,
             time.monotonic(),
             shared_cause=_shared_cause(error),
             exc_info=None if is_hosts else error,
