@@ -3,6 +3,7 @@ How long files wait, and what many clients cost: the daemon as it runs, on inbox
 
     python bench/intake.py latency     from close to committed, a 100-row file, p50 and p99 beside quiet_s
     python bench/intake.py fairness    the same while another client has 50,000 files waiting
+    python bench/intake.py large       the same while another client's file of 1 GiB is imported, and when it was
     python bench/intake.py clients     1,000 clients: time to start, share of a core when idle, memory, threads
 """
 
@@ -21,6 +22,8 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from generate import write_file
+
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 
@@ -29,6 +32,7 @@ _QUIET_S: Final = 0.5
 _SETTINGS: Final[dict[str, dict[str, float]]] = {"intake": {"quiet_s": _QUIET_S}}
 _FILES: Final = 100
 _CROWD: Final = 50_000
+_LARGE_ROWS: Final = 4_600_000
 _CLIENTS: Final = 1_000
 _IDLE_S: Final = 60.0
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
@@ -36,7 +40,12 @@ _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 def main() -> None:
     """Measure what is asked for."""
-    parts: dict[str, Callable[[Path], None]] = {"latency": latency, "fairness": fairness, "clients": clients}
+    parts: dict[str, Callable[[Path], None]] = {
+        "latency": latency,
+        "fairness": fairness,
+        "large": large,
+        "clients": clients,
+    }
     for name in sys.argv[1:] or parts:
         # The lab shows the daemon's log on standard error, for tests.
         with (
@@ -62,6 +71,20 @@ def fairness(folder: Path) -> None:
             (folder / "crowd" / f"{number}.csv").write_text(_users(1))
         wait_until(lambda: rosterd.events("file.imported", client="crowd"), "the crowd to begin")
         _print(f"beside {_CROWD:,} files", _delays(rosterd, folder, "acme"))
+
+
+def large(folder: Path) -> None:
+    """Tell the same of one that shares the service with a client whose file of 1 GiB is being imported."""
+    with _installed(folder, ["acme", "crowd"]) as rosterd:
+        write_file(folder / "large", _LARGE_ROWS)
+        rosterd.start()
+        _print("before", _delays(rosterd, folder, "acme"))
+        (folder / "large").rename(folder / "crowd" / "large.csv")
+        rosterd.wait_for_event("file.claimed", client="crowd")
+        _print(f"beside a file of {_LARGE_ROWS:,} rows", _delays(rosterd, folder, "acme"))
+        free = time.monotonic()
+        wait_until(lambda: _is_committed(rosterd, "large.csv"), "the large file", patience_s=1_000.0)
+        print(f"the large file was imported {time.monotonic() - free:.0f} s later")
 
 
 def clients(folder: Path) -> None:

@@ -141,7 +141,7 @@ class FileRejected(Exception):
 
 
 class Interrupted(Exception):
-    """The process was told to stop while a file was being imported; nothing of it was applied."""
+    """A file was left while it was being imported, to stop or to let others go first; nothing of it was applied."""
 
 
 def printable(name: bytes) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import signal
 import socket
@@ -24,6 +25,7 @@ HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"
 CUT = len("1,OPSCOM,An")
 BOB = "2,OPSCOM,Bob,Ray,bob@school.example\n"
+LARGE_ROWS = 300_000
 SETTINGS: dict[str, dict[str, float]] = {"intake": {"quiet_s": 0.2, "unterminated_grace_s": 0.5, "resume_grace_s": 1.5}}
 
 
@@ -128,6 +130,53 @@ def test_file_whose_last_line_does_not_end(rosterd: Rosterd) -> None:
 
     assert list(rosterd.users()) == ["1"]
     assert rosterd.events("file.held") == []
+
+
+def test_large_file_lets_others_go_first(rosterd: Rosterd, tmp_path: Path) -> None:
+    """What others upload while a large file is imported goes first; then the large one is begun anew, and is whole."""
+    rosterd.drop("large.csv", HEADER + "".join(_large()))
+    for number in range(3):
+        wait_until(lambda: _is_importing(tmp_path / "state"), "the import of the large file")
+        rosterd.drop(f"small{number}.csv", HEADER + ANN, client="beta")
+        rosterd.wait_for_event("file.archived", file=f"small{number}.csv")
+        assert not rosterd.events("file.imported", file="large.csv")
+    rosterd.drop("next.csv", HEADER + BOB)
+    rosterd.wait_for_event("file.archived", file="next.csv")
+
+    assert len(rosterd.users()) == LARGE_ROWS
+    assert [row["file"] for row in rosterd.imports() if row["client"] == "acme"] == ["large.csv", "next.csv"]
+    assert len(rosterd.events("file.yielded")) == 1
+
+
+def test_large_file_does_not_wait_for_ever(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """However often others upload, a large file has its turn after `give_way_s`."""
+    settings = {"intake": {**SETTINGS["intake"], "give_way_s": 3.0}}
+    with Rosterd(tmp_path, folders, settings=settings) as rosterd:
+        rosterd.start()
+        rosterd.drop("large.csv", HEADER + "".join(_large()))
+        claimed = time.monotonic()
+        for number in itertools.count():
+            if rosterd.events("file.imported", file="large.csv"):
+                break
+            rosterd.drop(f"small{number}.csv", HEADER + ANN, client="beta")
+            time.sleep(0.1)
+
+        assert time.monotonic() - claimed > 3.0
+        assert rosterd.events("file.imported", client="beta")
+
+
+def _large() -> Iterator[str]:
+    return (f"{number},OPSCOM,Ann,Lee,ann{number}@school.example\n" for number in range(LARGE_ROWS))
+
+
+def _is_importing(state: Path) -> bool:
+    """Tell whether a transaction is open, by asking for one."""
+    with contextlib.closing(sqlite3.connect(state / "rosterd.db", timeout=0.0)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        return False
 
 
 def test_entries_that_are_no_uploads(idle: Rosterd, acme: Path, tmp_path: Path) -> None:

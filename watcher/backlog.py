@@ -16,6 +16,8 @@ class _Deferred:
     def __init__(self, client: str) -> None:
         self.client = client
         self.due_at = -math.inf
+        self.first_tried_at = math.inf
+        self.gave_way = False
         self.retry_s = FIRST_RETRY_S
         self.blocks = True
 
@@ -37,6 +39,19 @@ class Backlog:
         claim.due_at = now + claim.retry_s
         claim.retry_s = min(2 * claim.retry_s, LAST_RETRY_S)
 
+    def first_tried_at(self, claim_id: str, now: float) -> float:
+        """Return when a claim was to be begun for the first time; now, if that is this time."""
+        claim = self._claims[claim_id]
+        claim.first_tried_at = min(claim.first_tried_at, now)
+        return claim.first_tried_at
+
+    def give_way(self, claim_id: str, now: float) -> bool:
+        """Put a claim off for a moment, so that other clients go first; return whether it had done so before."""
+        claim = self._claims[claim_id]
+        claim.due_at = now + FIRST_RETRY_S
+        gave_way, claim.gave_way = claim.gave_way, True
+        return gave_way
+
     def keep(self, clients: Collection[str]) -> None:
         """Forget the claims of all other clients; they lie in `.work` until the client is back."""
         self._claims = {claim_id: claim for claim_id, claim in self._claims.items() if claim.client in clients}
@@ -49,9 +64,9 @@ class Backlog:
         """Return client and id of a claim that is due and has no older one of its client to wait for."""
         return next(((claim.client, claim_id) for claim_id, claim in self._first_ones() if claim.due_at <= now), None)
 
-    def next_due_at(self) -> float:
-        """Return when the next claim is due, infinity for never."""
-        return min((claim.due_at for _, claim in self._first_ones()), default=math.inf)
+    def next_due_at(self, *, without: str = "") -> float:
+        """Return when the next claim of any client but that one is due, infinity for never."""
+        return min((claim.due_at for _, claim in self._first_ones() if claim.client != without), default=math.inf)
 
     def _first_ones(self) -> Iterator[tuple[str, _Deferred]]:
         """Yield the claims that have no older one of their client to wait for."""

@@ -8,6 +8,7 @@ an older one. The ledger and the folders say what is left to do of a claim, whoe
 from __future__ import annotations
 
 import errno
+import math
 import sqlite3
 import time
 from collections.abc import Callable
@@ -35,17 +36,28 @@ FREE_BYTES: Final = 64 << 20
 STORE_TIMES: Final = 12
 INBOX_TIMES: Final = 2
 
+# The import of a file above this takes longer than others should wait for it: 0.5 s.
+LARGE_BYTES: Final = 4 << 20
+_LOOKS_APART_S: Final = 0.02  # while a large file is imported
+
 
 class Claims:
     """
     Makes claims and works on them, under one configuration.
 
-    `backlog` holds those that are not done, and is there for whoever asks; `stopping` is asked now and then while a
-    file is imported whether to leave it for the next start.
+    `backlog` holds those that are not done, and is there for whoever asks. `stopping` is asked now and then while a
+    file is imported whether to leave it for the next start, `others_due_at` when any other client has something ready.
     """
 
     def __init__(
-        self, config: Config, store: Store, backlog: Backlog, troubles: Troubles, stopping: Callable[[], bool]
+        self,
+        config: Config,
+        store: Store,
+        backlog: Backlog,
+        troubles: Troubles,
+        *,
+        stopping: Callable[[], bool],
+        others_due_at: Callable[[str], float],
     ) -> None:
         self.backlog = backlog
         self._config = config
@@ -53,6 +65,7 @@ class Claims:
         self._store = store
         self._troubles = troubles
         self._stopping = stopping
+        self._others_due_at = others_due_at
         self._importer = Importer(store, file=config.file, reference=config.reference, mail=config.mail)
         backlog.keep(self._clients)
 
@@ -120,7 +133,10 @@ class Claims:
             except FileNotFoundError:  # the claim, or the inbox with it; a sweep finds it if it comes back
                 self.backlog.drop(claim_id)
             except Interrupted:
-                log.info("file.interrupted")
+                if self._stopping():
+                    log.info("file.interrupted")
+                else:
+                    self._give_way(claim_id)
             except Exception as error:  # noqa: BLE001 - the loop must go on whatever one file does to us
                 self._troubles.defer(client, claim_id, error)
                 self.backlog.defer(client, claim_id, time.monotonic(), blocks=is_of_host(error))
@@ -133,9 +149,32 @@ class Claims:
                 self._wait_for_writer(client, claim_id)
                 return
             if entry is None:
+                if self._lets_others_go_first(claim, at_once=False):
+                    raise Interrupted
                 self._check_room(inbox, client, 0 if claim.refusal else claim.size_bytes)
                 self._import(inbox, claim)
             self._archive(inbox, claim)
+
+    def _lets_others_go_first(self, claim: Claim, *, at_once: bool) -> bool:
+        """
+        Return whether a large file has to wait because another client has something ready, or will have in a moment.
+
+        Its one transaction would keep the others waiting, and nothing is lost by beginning anew. Of `give_way_s` it
+        does so, then it has its turn.
+        """
+        now, settings = time.monotonic(), self._config.intake
+        if claim.size_bytes < LARGE_BYTES:
+            return False
+        if now >= self.backlog.first_tried_at(claim.claim_id, now) + settings.give_way_s:
+            return False
+        others_at = self._others_due_at(claim.client)
+        if at_once:
+            return others_at <= now
+        return min(others_at - settings.quiet_s, self.backlog.next_due_at(without=claim.client)) <= now
+
+    def _give_way(self, claim_id: str) -> None:
+        if not self.backlog.give_way(claim_id, time.monotonic()):
+            log.info("file.yielded")
 
     def _wait_for_writer(self, client: str, claim_id: str) -> None:
         log.warning("file.deferred", claim_id=claim_id, reason="touched after it was claimed")
@@ -157,8 +196,23 @@ class Claims:
     def _import(self, inbox: spool.Inbox, claim: Claim) -> None:
         inbox.discard_drafts(claim)
         started = time.monotonic()
-        receipt = self._importer.import_file(claim, self._clients[claim.client], stopping=self._stopping)
+        receipt = self._importer.import_file(claim, self._clients[claim.client], stopping=self._leaving(claim))
         _log_receipt(receipt, time.monotonic() - started)
+
+    def _leaving(self, claim: Claim) -> Callable[[], bool]:
+        """Return what says, asked every few ms, whether to leave a file that is being imported for later."""
+        look_at = -math.inf
+
+        def is_to_be_left() -> bool:
+            nonlocal look_at
+            if self._stopping():
+                return True
+            if time.monotonic() < look_at:
+                return False
+            look_at = time.monotonic() + _LOOKS_APART_S
+            return self._lets_others_go_first(claim, at_once=True)
+
+        return is_to_be_left
 
     def _archive(self, inbox: spool.Inbox, claim: Claim) -> None:
         inbox.archive(claim, copied_up_to_bytes=self._config.file.max_file_bytes)

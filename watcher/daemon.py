@@ -96,7 +96,14 @@ class Daemon:
         self._config = config
         self._clients = {client.name: client for client in config.clients}
         self._troubles = Troubles(Alerts(config.mail, self._post), watching=self._watching)
-        self._claims = Claims(config, self._store, self._backlog, self._troubles, self._gives_up)
+        self._claims = Claims(
+            config,
+            self._store,
+            self._backlog,
+            self._troubles,
+            stopping=self._gives_up,
+            others_due_at=self._others_due_at,
+        )
         self._intake = Intake(config, self._claims, self._troubles, self._follow, watching=self._watching)
         self._lateness.use(config, datetime.now(UTC))
 
@@ -290,6 +297,12 @@ class Daemon:
         """Return whether to leave the file in hand for the next start; asked now and then while it is imported."""
         notify.watchdog()
         return self._signals.stop_overdue()
+
+    def _others_due_at(self, client: str) -> float:
+        """Return when a file of any other client is due for a look; a single pass has no others to think of."""
+        if not self._watching:
+            return math.inf
+        return -math.inf if self._hints.has_any(without=client) else self._intake.others_due_at(client)
 
     def _purge(self) -> bool:
         """Remove a little of what was kept long enough; return whether there was any."""

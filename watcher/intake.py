@@ -69,6 +69,11 @@ class Intake:
             min(self._sweep_at.values(), default=math.inf),
         )
 
+    def others_due_at(self, client: str) -> float:
+        """Return when a name of any other client is due for a look, and may well be taken."""
+        without = {client, *self._claims.backlog.blocked(), *self._rests_until}
+        return self.settling.next_due_at(without=without, in_writing=False)
+
     def last_sweep(self, client: str) -> tuple[float, float]:
         """Return when a client's inbox was swept last, and how long that took."""
         return self._swept_at[client], self._sweep_s.get(client, 0.0)
