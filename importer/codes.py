@@ -262,6 +262,13 @@ _TABLE: Final = (
         "Write each unique id always the same way.",
     ),
     Code(
+        "id.recorded_case",
+        Level.WARNING,
+        "new users have the unique id of an earlier one, but for capitals",
+        "An earlier file wrote the id in other capitals; the new one was taken for a user of its own, beside that one.",
+        "Write each unique id always the same way; ask the operator to remove the user who is not meant.",
+    ),
+    Code(
         "value.damaged",
         Level.WARNING,
         "a number looks damaged by a spreadsheet",

@@ -34,8 +34,8 @@ def completeness(raw: BinaryIO, client: ClientSettings) -> Completeness:
     """
     Tell from the end of a file, and from its quotation marks, whether its upload looks cut off.
 
-    Cheap: quotation marks are counted; only where their number is odd are they looked at. What is not text, or
-    cannot be read as a table, counts as whole: the import will say what is wrong with it.
+    Cheap: quotation marks are counted; only where their number is odd, or the last line does not end, are they looked
+    at. What is not text, or cannot be read as a table, counts as whole: the import will say what is wrong with it.
     """
     raw.seek(0)
     try:
@@ -65,9 +65,11 @@ def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings) -> Compl
             return Completeness.OPEN_QUOTE
         # A header that is all there is may have been cut off inside its last name.
         return Completeness.WHOLE if lines_end else Completeness.UNTERMINATED
-    if quotes % 2 and ends_inside(table.text(), table.header.delimiter, limits.max_record_chars):
+    ends = last.endswith(("\n", "\r", "\x1a"))
+    # One that breaks off may have an even number of marks: one that is a mark of inches, and one that opened a cell.
+    if (quotes % 2 if ends else quotes) and ends_inside(table.text(), table.header.delimiter, limits.max_record_chars):
         return Completeness.OPEN_QUOTE
-    if last.endswith(("\n", "\r", "\x1a")):
+    if ends:
         return Completeness.WHOLE
     return Completeness.CUT_OFF if is_cut_off(raw, found, table.header, client) else Completeness.UNTERMINATED
 

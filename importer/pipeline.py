@@ -160,7 +160,7 @@ class Importer:
             sha256=found.sha256,
             outcome=_outcome(tally),
             tally=tally,
-            warnings=tuple(_warnings(raw, found, examination, tally)),
+            warnings=(*_warnings(raw, found, examination, tally), *recorder.notices()),
             finished_at=datetime.now(UTC),
         )
         ledger.add(self._store.db, import_id, answer)

@@ -152,6 +152,7 @@ _OTHER_WORDS: Final = {
     "Virginie-Occidentale": "WV",
 }
 _COUNTRIES: Final = frozenset(map(folded, ("Canada", "USA", "United States", "États-Unis")))
+_TWO_MEANINGS: Final = re.compile(r"T\.[ -]*N\.?", re.IGNORECASE)  # Terre-Neuve, or the code of Tennessee with dots
 _BETWEEN: Final = re.compile(r"[,;/()\u2013]| - ")
 
 CODES: Final = frozenset(_CANADA) | frozenset(_UNITED_STATES)
@@ -166,6 +167,8 @@ _BY_WORD: Final = {
 
 def code_meant(text: str) -> str:
     """Return the code that a name or an old code stands for, "" when none does: "Ontario (ON)", "Ontario, Canada"."""
+    if _TWO_MEANINGS.fullmatch(text.strip()):
+        return ""
     if code := _BY_WORD.get(folded(text), ""):
         return code
     parts = {folded(part) for part in _BETWEEN.split(text)} - {""} - _COUNTRIES

@@ -19,7 +19,7 @@ import msgspec
 from importer import rules
 from importer.attributes import ATTRIBUTES
 from importer.examine import Batch
-from importer.model import Problem, ProblemGroup, Tally
+from importer.model import Notice, Problem, ProblemGroup, Tally
 from importer.settings import ClientSettings
 from importer.store import KEY_INDEXES, USER_INDEXES
 from importer.table import Table
@@ -59,6 +59,12 @@ _CLAIMANTS: Final = """
     LEFT JOIN temp.before ON before.id = users.rowid
     WHERE shared.field = '{key}' AND users.import_id = :import_id
       AND (users.rowid > :top OR before.{key} IS NOT users.{key})"""
+# New users whose id, all in capitals or all in small letters, is that of a user recorded before.
+_OTHER_CASE: Final = """
+    SELECT count(*), min(import_line) FROM users AS mine
+    WHERE rowid > :top AND upper(unique_id) <> lower(unique_id) AND EXISTS (
+      SELECT 1 FROM users AS theirs WHERE theirs.client = :client AND theirs.rowid <= :top
+      AND theirs.unique_id IN (upper(mine.unique_id), lower(mine.unique_id)))"""
 _TAKEN_TEXT: Final = "belongs to another user, of this file or recorded before; no two users may have the same {}"
 _TAKEN: Final = {
     "email_key": Problem("9019", "email", _TAKEN_TEXT.format("address")),
@@ -139,6 +145,13 @@ class Recorder:
             failed=failed,
             repeated=repeated,
         )
+
+    def notices(self) -> Iterator[Notice]:
+        """Yield what only the table tells of rows that were applied."""
+        if self._created and not self._is_first:
+            rows, line = self._conn.execute(_OTHER_CASE, self._names).fetchone()
+            if rows:
+                yield Notice(code="id.recorded_case", detail="", field="unique_id", rows=rows, first_line=line)
 
     def record_problems(self) -> tuple[ProblemGroup, ...]:
         """Write the problems to import_problems; return them grouped, most rows first."""

@@ -30,6 +30,7 @@ from tests.reading import CLIENT, ROW, ending
         ('unique_id,city\n1,"Hull" \n2,"Ottawa\n', Completeness.WHOLE),
         ("unique_id,city\n1,5'10\"\n", Completeness.WHOLE),
         ("unique_id,city\n1,5'10\"", Completeness.UNTERMINATED),
+        ('unique_id,city\n1,5" pipe\n2,"Hu', Completeness.OPEN_QUOTE),
         ("", Completeness.EMPTY),
         (" \r\n", Completeness.EMPTY),
         ("no,such,names\n1", Completeness.WHOLE),

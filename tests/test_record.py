@@ -249,3 +249,24 @@ def test_the_table_of_users_is_strict(engine: Engine) -> None:
         engine.store.conn.execute(
             "INSERT INTO users (client, unique_id, login_source) VALUES ('acme', x'00', 'OPSCOM')"
         )
+
+
+def test_new_id_that_was_recorded_in_other_capitals(engine: Engine) -> None:
+    """A new user whose id stood there before but for capitals is one of its own, with a warning."""
+    engine.rows(
+        "ab1,OPSCOM,Ann,Lee,ann@example.org,", "CD1,OPSCOM,Cas,Roy,cas@example.org,", "12,OPSCOM,D,E,d@example.org,"
+    )
+
+    result = engine.rows(
+        "AB1,OPSCOM,Bob,Roy,bob@example.org,",
+        "cd1,OPSCOM,Dan,Roy,dan@example.org,",
+        "ef1,OPSCOM,Eve,Roy,eve@example.org,",
+        "13,OPSCOM,D,E,e@example.org,",
+        "12,OPSCOM,D,May,d@example.org,",
+    )
+
+    assert (4, 1) == (result.tally.created, result.tally.updated)
+    assert {"id.recorded_case": (2, 2)} == {
+        code: (each.rows, each.first_line) for code, each in result.warnings.items()
+    }
+    assert "2 rows" in result.text

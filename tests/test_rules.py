@@ -276,7 +276,8 @@ def test_names_of_provinces_are_answered_with_their_code(engine: Engine, value: 
 
 
 @pytest.mark.parametrize(
-    "value", ["XX", "O", "Bavaria", "12", "ONN", "1234567890" * 30, "Canada", "ON/QC", "Ontario, Toronto"]
+    "value",
+    ["XX", "O", "Bavaria", "12", "ONN", "1234567890" * 30, "Canada", "ON/QC", "Ontario, Toronto", "T.N.", "T.-N."],
 )
 def test_other_words_are_no_provinces(engine: Engine, value: str) -> None:
     """What is no code is one problem, even when it is too long as well."""
