@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Self
 
 import msgspec
 
@@ -26,7 +26,7 @@ from importer.examine import Batch, Examination, Findings, Terms
 from importer.model import FileRejected, Problem
 from importer.validate import Rejected, Users
 
-# Below, starting a process (0.1 s) takes longer than it saves.
+# Below, starting a process takes longer than it saves.
 _MIN_BYTES: Final = 4 << 20
 # Room for several batches: with the usual 64 KiB the two would wait for each other at every one.
 _PIPE_BYTES: Final = 1 << 20
@@ -36,47 +36,69 @@ _MARSHAL_VERSION: Final = 2  # the newer ones look for equal values, which costs
 Frame = dict[str, Any]
 
 
-def batches(examination: Examination) -> Generator[Batch, None, None]:
+class Beside:
     """
-    Yield the batches of an examination, examined here or, if a whole large file is, in a process beside.
+    A process that examines a file while ours records it, if that is large. A context manager: it ends with the block.
 
-    Raises FileRejected as `Examination.batches` does; ChildProcessError when the process ends before its work.
+    `start` may be called beforehand, as starting takes 0.2 s in which ours has other things to do.
     """
-    if examination.is_excerpt or examination.terms.found.size_bytes < _MIN_BYTES:
-        yield from examination.batches()
-        return
-    with _started(examination.raw, examination.terms) as frames:
-        for frame in frames:
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self.raw = raw
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            with self._process:
+                """Close the pipes and wait for the end."""
+
+    def start(self) -> None:
+        """Start the process if the file is large; it waits for what `batches` asks."""
+        if os.fstat(self.raw.fileno()).st_size >= _MIN_BYTES:
+            self._started()
+
+    def batches(self, examination: Examination) -> Generator[Batch, None, None]:
+        """
+        Yield the batches of an examination, examined here or, if a whole large file is, in the process.
+
+        Raises FileRejected as `Examination.batches` does; ChildProcessError when the process ends before its work.
+        """
+        if examination.is_excerpt or examination.terms.found.size_bytes < _MIN_BYTES:
+            yield from examination.batches()
+            return
+        for frame in self._answers(examination.terms):
             if refusal := frame.get("refusal"):
                 raise FileRejected(*refusal[:2], line=refusal[2])
             if findings := frame.get("findings"):
                 examination.findings = msgspec.json.decode(findings, type=Findings)
                 return
             yield _unpacked(frame)
-    raise ChildProcessError("the process that examines the file ended before its work")
+        raise ChildProcessError("the process that examines the file ended before its work")
 
-
-@contextlib.contextmanager
-def _started(raw: BinaryIO, terms: Terms) -> Iterator[Iterator[Frame]]:
-    """Start the process, yield what it answers; it is gone afterwards, whatever happened."""
-    # Its standard error is closed: the values of a traceback could be those of a user.
-    with subprocess.Popen(  # noqa: S603 - this very module
-        [sys.executable, "-m", __name__, str(raw.fileno())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(raw.fileno(),),
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
-    ) as process:
+    def _answers(self, terms: Terms) -> Iterator[Frame]:
+        process = self._process or self._started()
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
-        try:
-            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-                stdin.write(msgspec.json.encode(terms))
-            yield _frames(process.stdout.fileno())
-        finally:
-            process.kill()
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
+            stdin.write(msgspec.json.encode(terms))
+        return _frames(process.stdout.fileno())
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        # Its standard error is closed: the values of a traceback could be those of a user.
+        self._process = subprocess.Popen(  # noqa: S603 - this very module
+            [sys.executable, "-m", __name__, str(self.raw.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(self.raw.fileno(),),
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+        )
+        return self._process
 
 
 def _frames(fd: int) -> Iterator[Frame]:

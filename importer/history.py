@@ -36,6 +36,11 @@ def find_baseline(db: sqlite3.Connection, claim: Claim, terms: str) -> Baseline 
     return Baseline(import_id=row[0], archive=row[1], sha256=row[2], odd_lines=array("I", row[3]))
 
 
+def has_baseline(db: sqlite3.Connection, client: str) -> bool:
+    """Return whether there is anything with which a file of a client may be compared."""
+    return bool(db.execute("SELECT EXISTS (SELECT 1 FROM baselines WHERE client = ?)", (client,)).fetchone()[0])
+
+
 def keep_baseline(db: sqlite3.Connection, claim: Claim, import_id: int, terms: str, odd_lines: array[int]) -> None:
     """Let later files be compared with this one."""
     row = (claim.client, claim.file, import_id, terms, odd_lines.tobytes())

@@ -24,9 +24,10 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from importer import beside, history, ledger, outbox, receipt
+from importer import history, ledger, outbox, receipt
 from importer.attributes import ATTRIBUTES, Attribute
 from importer.baseline import Incomparable, compare
+from importer.beside import Beside
 from importer.completeness import is_cut_off
 from importer.durable import sync, write_durably
 from importer.examine import Examination, Terms
@@ -113,13 +114,20 @@ class Importer:
     def _import_rows(self, raw: BinaryIO, claim: Claim, client: ClientSettings) -> Receipt:
         if claim.refusal:
             raise FileRejected("upload.incomplete", claim.refusal)
+        with Beside(raw) as beside:
+            if not history.has_baseline(self._store.conn, claim.client):
+                beside.start()
+            return self._examine(claim, client, beside)
+
+    def _examine(self, claim: Claim, client: ClientSettings, beside: Beside) -> Receipt:
+        raw = beside.raw
         found = survey(raw, self._file, client.fallback_encoding)
         examination = Examination(raw, Terms(found, self._file, client, self._reference))
         header = examination.table.header
         if not (found.ends_line or claim.is_released) and is_cut_off(raw, found, header, client):
             raise _cut_off(raw, found, header)
         with self._left(claim, examination) as (left, plain):
-            return self._record(raw, found, claim, client, left, plain)
+            return self._record(found, claim, client, left, plain, beside)
 
     @contextlib.contextmanager
     def _left(self, claim: Claim, examination: Examination) -> Iterator[tuple[Examination, int]]:
@@ -140,7 +148,7 @@ class Importer:
                 yield examination.excerpt(excerpt, difference.lines), difference.plain
 
     def _record(
-        self, raw: BinaryIO, found: Survey, claim: Claim, client: ClientSettings, examination: Examination, plain: int
+        self, found: Survey, claim: Claim, client: ClientSettings, examination: Examination, plain: int, beside: Beside
     ) -> Receipt:
         import_id = ledger.next_id(self._store.db)
         recorder = Recorder(
@@ -160,7 +168,7 @@ class Importer:
             sha256=found.sha256,
             outcome=_outcome(tally),
             tally=tally,
-            warnings=(*_warnings(raw, found, examination, tally), *recorder.notices()),
+            warnings=(*_warnings(beside.raw, found, examination, tally), *recorder.notices()),
             finished_at=datetime.now(UTC),
         )
         ledger.add(self._store.db, import_id, answer)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from importer import beside
+from importer.beside import Beside
 from importer.examine import Batch, Examination, Terms
 from importer.model import FileRejected
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
@@ -60,7 +61,8 @@ def test_the_process_beside_answers_as_we_do(tmp_path: Path) -> None:
         + 'S7,OPSCOM,Bob,"Le\ne",b\nS8,X\n,,\nS9,OPSCOM,Zoé,Lee,zoe9@example.org\nS1,OPSCOM,,,\nT,OPSCOM,N/A,,\n'
     )
     with examination(tmp_path, text) as here, examination(tmp_path, text) as there:
-        assert everything(here.batches()) == everything(beside.batches(there))
+        with Beside(there.raw) as helper:
+            assert everything(here.batches()) == everything(helper.batches(there))
         assert here.findings == there.findings
         assert there.findings.repeated
         assert there.findings.notices
@@ -72,16 +74,16 @@ def test_a_refusal_comes_across(tmp_path: Path) -> None:
     text = users(2500) + 'S9999,OPSCOM,"Ann"x,Lee,a@example.org\n'
     with examination(tmp_path, text) as here, pytest.raises(FileRejected) as expected:
         list(here.batches())
-    with examination(tmp_path, text) as there, pytest.raises(FileRejected) as refused:
-        list(beside.batches(there))
+    with examination(tmp_path, text) as there, Beside(there.raw) as helper, pytest.raises(FileRejected) as refused:
+        list(helper.batches(there))
     assert vars(expected.value) == vars(refused.value)
     assert refused.value.code == "csv.quoting"
 
 
 def test_a_killed_process_is_trouble_of_the_host(tmp_path: Path) -> None:
     """When the process is killed half-way the import fails as for a broken disk, and is tried again later."""
-    with examination(tmp_path, users(50_000)) as there:
-        batches = beside.batches(there)
+    with examination(tmp_path, users(50_000)) as there, Beside(there.raw) as helper:
+        batches = helper.batches(there)
         next(batches)
         [pid] = children()
         os.kill(pid, signal.SIGKILL)
@@ -90,19 +92,33 @@ def test_a_killed_process_is_trouble_of_the_host(tmp_path: Path) -> None:
 
 
 def test_an_import_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
-    """Whoever stops taking batches ends the process."""
+    """Whatever becomes of an import ends the process, whether it is at work or still waiting for some."""
     with examination(tmp_path, users(50_000)) as there:
-        batches = beside.batches(there)
-        next(batches)
-        assert children()
-        batches.close()
+        with Beside(there.raw) as helper:
+            next(helper.batches(there))
+            assert children()
         assert not children()
+        with Beside(there.raw) as helper:
+            helper.start()
+            assert children()
+        assert not children()
+
+
+def test_a_process_started_beforehand_is_the_one_that_answers(tmp_path: Path) -> None:
+    """Starting it early saves the start later, and starts no second one."""
+    with examination(tmp_path, users(2500)) as there, Beside(there.raw) as helper:
+        helper.start()
+        [early] = children()
+        batches = helper.batches(there)
+        first = next(batches)
+        assert [early] == children()
+        assert 2500 == len(first.complete.lines) + sum(len(batch.complete.lines) for batch in batches)
 
 
 def test_a_stop_signal_does_not_end_the_process(tmp_path: Path) -> None:
     """A signal to the whole process group leaves the decision to the importer."""
-    with examination(tmp_path, users(50_000)) as there:
-        batches = beside.batches(there)
+    with examination(tmp_path, users(50_000)) as there, Beside(there.raw) as helper:
+        batches = helper.batches(there)
         first = next(batches)
         [pid] = children()
         os.kill(pid, signal.SIGTERM)
