@@ -86,3 +86,7 @@ class MailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     reply_to: Text = "rosterd@localhost"  # sender and reply-to of every mail
     failed_import_email: tuple[Text, ...] = ()  # for clients that name none
     operator: tuple[Text, ...] = ()  # host alerts
+
+
+class MailUnusable(Exception):
+    """The [mail] section cannot work; the text says what was found and what was expected."""

@@ -1,33 +1,13 @@
-"""
-The two ways a mail leaves: into a Maildir, or to an SMTP server. One call is one attempt with the finished bytes.
-
-yagmail is transport only: it opens the connection and logs in. It builds no message (its own would attach a file that a
-body happens to name, and fetch style sheets), and its `send` is never called (it sends up to three copies, blocks for
-18 s and then returns False). Every default of its client that asks, guesses or trusts is switched off here.
-"""
+"""The two ways a mail leaves: into a Maildir, which is here, or to an SMTP server."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import ipaddress
 import os
-import smtplib
-import socket
-import ssl
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import yagmail
 
 from importer.durable import sync
-from importer.outbox import Delivery, Mail, Transport, failed
+from importer.outbox import Delivery, Mail, Transport
 from importer.settings import MailSettings
-
-
-class MailUnusable(Exception):
-    """The [mail] section cannot work; the text says what was found and what was expected."""
 
 
 def make_transport(settings: MailSettings, password: str) -> Transport:
@@ -38,11 +18,10 @@ def make_transport(settings: MailSettings, password: str) -> Transport:
     Raises MailUnusable.
     """
     if settings.host:
+        from importer.smtp import SmtpTransport  # with yagmail and TLS, 20 ms and 2 MiB
+
         return SmtpTransport(settings, password)
     return MaildirTransport(settings.maildir)
-
-
-# --- Maildir
 
 
 class MaildirTransport:
@@ -87,130 +66,3 @@ def _sync_folder(path: str) -> None:
         sync(descriptor)
     finally:
         os.close(descriptor)
-
-
-# --- SMTP
-
-# A time-out counts from byte to byte: a server that drips one at a time would hold up all mail for ever.
-ATTEMPT_TIME_OUTS = 10
-
-
-class _Client(yagmail.SMTP):  # type: ignore[misc]  # ships no types
-    """A client whose connection can be cut from outside, even while it is made."""
-
-    @property
-    def connection(self) -> Callable[..., smtplib.SMTP]:
-        """Return what yagmail calls to connect."""
-        return self._connect
-
-    def _connect(self, host: str, port: int, **options: Any) -> smtplib.SMTP:  # noqa: ANN401 - yagmail's
-        kind: type[smtplib.SMTP] = super().connection
-        self.smtp = kind(**options)
-        # The name to verify; smtplib sets it only where it connects at once.
-        setattr(self.smtp, "_host", host)  # noqa: B010 - as it is private
-        self.smtp.connect(host, port)
-        return self.smtp
-
-    @contextlib.contextmanager
-    def given_up_after(self, seconds: float) -> Iterator[None]:
-        """Cut the connection when the block takes longer; what reads from it then raises an OSError."""
-        timer = threading.Timer(seconds, self._cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _cut(self) -> None:
-        with contextlib.suppress(OSError):  # it ends by itself
-            if connection := self.smtp.sock:
-                connection.shutdown(socket.SHUT_RDWR)
-
-
-class SmtpTransport:
-    """Delivers to one SMTP server, with the server's certificate verified; unencrypted only to this host itself."""
-
-    def __init__(self, settings: MailSettings, password: str) -> None:
-        if settings.security == "none" and not is_loopback(settings.host):
-            raise MailUnusable(
-                f'[mail] security: got "none" for host "{settings.host}"; '
-                'expected "starttls" or "tls" for any host but localhost'
-            )
-        if settings.user and not password:
-            raise MailUnusable(
-                f'[mail] user: got "{settings.user}" without a password; '
-                "expected the credential smtp_password or ROSTERD_SMTP_PASSWORD"
-            )
-        self._settings = settings
-        self._password = password
-        self._tls = None if settings.security == "none" else _tls_context(settings.ca_file)
-
-    def __call__(self, mail: Mail) -> Delivery:
-        """Deliver one mail. Raises OSError, of which smtplib.SMTPException is one."""
-        client = self._client(mail.sender)
-        try:
-            with client.given_up_after(ATTEMPT_TIME_OUTS * self._settings.timeout_s):
-                client.login()
-                refused = client.smtp.sendmail(mail.sender, mail.recipients, mail.body)
-        except smtplib.SMTPRecipientsRefused as error:
-            return _partly_refused(mail, error.recipients)
-        except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
-            return failed(mail, str(error.smtp_code), permanent=_is_permanent(error.smtp_code))
-        except smtplib.SMTPResponseException as error:  # greeting or login: the server's trouble, not this mail's
-            return failed(mail, str(error.smtp_code))
-        finally:
-            # Once the server has taken the mail, a bad goodbye must not make it look refused.
-            with contextlib.suppress(OSError):
-                client.close()
-        return _partly_refused(mail, refused)
-
-    def _client(self, sender: str) -> _Client:
-        """Return a client not yet connected."""
-        settings, tls = self._settings, self._tls
-        user = settings.user or sender
-        options = {"context": tls} if settings.security == "tls" else {}
-        return _Client(
-            user={user: user},  # given as text, a name without @ would get "@gmail.com"
-            password=self._password,  # never None, which would ask a keyring or the terminal
-            host=settings.host,
-            port=settings.port,
-            smtp_ssl=settings.security == "tls",
-            smtp_starttls={"context": tls} if settings.security == "starttls" else False,
-            smtp_skip_login=not settings.user,
-            soft_email_validation=False,
-            timeout=settings.timeout_s,
-            **options,
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a connection to `host` stays on this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _tls_context(ca_file: str) -> ssl.SSLContext:
-    """Return a context that verifies certificate and host name."""
-    try:
-        return ssl.create_default_context(cafile=ca_file or None)
-    except OSError as error:
-        raise MailUnusable(f'[mail] ca_file: cannot use "{ca_file}" ({error}); expected certificates in PEM') from error
-
-
-def _partly_refused(mail: Mail, refused: dict[str, tuple[int, bytes]]) -> Delivery:
-    """Return the answer for a mail that some recipients, all or none were refused for."""
-    codes = sorted({code for code, _ in refused.values()})
-    return Delivery(
-        mail=mail,
-        refused=tuple(address for address in mail.recipients if address in refused),
-        reason=" ".join(map(str, codes)),
-        permanent=bool(codes) and all(map(_is_permanent, codes)),
-    )
-
-
-def _is_permanent(code: int) -> bool:
-    """Return whether RFC 5321 section 4.2.1 calls the answer permanent."""
-    return code >= 500  # noqa: PLR2004 - the number is the rule

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from watcher.config import Config
-from watcher.metrics import as_text, source_of
+from watcher.metrics import as_text
 from watcher.options import config_option
+from watcher.source import source_of
 
 
 @click.command()

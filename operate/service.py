@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from importer.readonly import APPLICATION_ID, read_only
-from importer.settings import MailSettings
-from importer.transport import MailUnusable, SmtpTransport, is_loopback, make_transport
+from importer.settings import MailSettings, MailUnusable
+from importer.smtp import SmtpTransport, is_loopback
+from importer.transport import make_transport
 from operate import layout, steps
 from operate.findings import Finding, Findings, Topic
 from watcher.config import Config, ConfigError, smtp_password

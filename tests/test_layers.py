@@ -22,7 +22,7 @@ HOMES = {
     "email_validator": {"importer.rules"},
     "sqlite_utils": {"importer.store", "importer.ledger", "importer.record", "importer.outbox"},
     "watchdog": {"watcher.notice"},
-    "yagmail": {"importer.transport"},
+    "yagmail": {"importer.smtp"},
 }
 EVERYWHERE = {"msgspec", "structlog"}
 

@@ -17,7 +17,8 @@ from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 from watcher.config import Config, MetricsSettings, load
 from watcher.lock import locked
-from watcher.metrics import Exporter, Source, as_text, source_of
+from watcher.metrics import Exporter, as_text
+from watcher.source import Source, source_of
 from watcher.status import ClientStatus, State, Status, WaitingFile, write_status
 
 REPOSITORY = Path(__file__).parents[1]

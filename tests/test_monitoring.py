@@ -18,7 +18,8 @@ from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.test_docs import catalogued
 from watcher.log import _as_json
-from watcher.metrics import Source, as_text
+from watcher.metrics import as_text
+from watcher.source import Source
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"

@@ -22,9 +22,9 @@ from sqlite_utils import Database
 
 from importer import outbox
 from importer.outbox import Delivery, Letter, Mail, OutboxPump, Sender, Transport
-from importer.settings import MailSettings
+from importer.settings import MailSettings, MailUnusable
 from importer.store import Store
-from importer.transport import MailUnusable, make_transport
+from importer.transport import make_transport
 from tests.lab import wait_until
 
 BODY = b"Message-ID: <one@example.org>\r\nSubject: report\r\n\r\nline\r\n.starts with a dot\r\n"

@@ -21,8 +21,9 @@ import structlog
 
 from importer import outbox
 from importer.outbox import Letter, OutboxPump
+from importer.settings import MailUnusable
 from importer.store import Store
-from importer.transport import MailUnusable, make_transport
+from importer.transport import make_transport
 from watcher import notify
 from watcher.alerts import Alerts
 from watcher.archives import Purging, archive_orders
@@ -33,12 +34,12 @@ from watcher.config import Config, ConfigError, load_again, ping_url, smtp_passw
 from watcher.control import ControlServer, Refused
 from watcher.intake import Intake
 from watcher.lateness import Lateness
-from watcher.metrics import Source, source_of
 from watcher.notice import Hints, Watch
 from watcher.orders import held_orders, store_orders
 from watcher.ping import Ping
 from watcher.sessions import SessionLogs
 from watcher.signals import Signals
+from watcher.source import Source, source_of
 from watcher.status import ClientStatus, Status, StatusFile, count_states, moment, told_files
 from watcher.trouble import Troubles, raise_if_fatal, reason
 

@@ -12,13 +12,11 @@ import itertools
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 from wsgiref.simple_server import WSGIServer
 
-import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -26,33 +24,15 @@ from prometheus_client.registry import Collector
 
 from importer import views
 from importer.model import Outcome
-from watcher.config import Config, MetricsSettings
+from watcher.config import MetricsSettings
 from watcher.lock import is_locked
+from watcher.source import Source
 from watcher.status import ClientStatus, State, Status, read_status
 
 log = structlog.get_logger()
 
 _TEXTFILE_INTERVAL_S: Final = 30.0
 _ROW_OUTCOMES: Final = ("created", "updated", "unchanged", "failed", "repeated")
-
-
-class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the figures come from."""
-
-    state_dir: str
-    database: Path
-    clients: tuple[str, ...]
-    expected_s: Mapping[str, float]  # client -> how often it should upload; those that are not held to it are left out
-
-
-def source_of(config: Config) -> Source:
-    """Return where the figures of this service come from."""
-    return Source(
-        state_dir=config.service.state_dir,
-        database=Path(config.service.database),
-        clients=tuple(client.name for client in config.clients),
-        expected_s={client.name: client.expected_s for client in config.clients if client.expected_s is not None},
-    )
 
 
 class Figures(Collector):

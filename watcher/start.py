@@ -10,15 +10,15 @@ from typing import Final
 import structlog
 
 from importer.outbox import OutboxPump, Sender
+from importer.settings import MailUnusable
 from importer.store import Store
-from importer.transport import MailUnusable, make_transport
+from importer.transport import make_transport
 from watcher import notify
 from watcher.backlog import FIRST_RETRY_S, LAST_RETRY_S
 from watcher.config import Config, ConfigError, smtp_password
 from watcher.daemon import Daemon
 from watcher.exits import EXIT_CONFIG, EXIT_RUNNING_ALREADY
 from watcher.lock import RunningAlready, locked
-from watcher.metrics import Exporter
 from watcher.notice import Hints
 from watcher.signals import Signals
 
@@ -72,9 +72,12 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     running.enter_context(contextlib.closing(daemon))
     if not watching:
         return daemon.run_once()
-    exporter = Exporter(config.metrics, daemon.source)
-    exporter.start()
-    running.enter_context(contextlib.closing(exporter))
+    if config.metrics.listen or config.metrics.textfile:
+        from watcher.metrics import Exporter  # with the library of Prometheus, 20 ms
+
+        exporter = Exporter(config.metrics, daemon.source)
+        exporter.start()
+        running.enter_context(contextlib.closing(exporter))
     daemon.run()
     log.info("daemon.stopped")
     return 0

@@ -1,0 +1,29 @@
+"""Where the figures for monitoring come from. What offers them is apart: it needs a library, and is not always on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from watcher.config import Config
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the figures come from."""
+
+    state_dir: str
+    database: Path
+    clients: tuple[str, ...]
+    expected_s: Mapping[str, float]  # client -> how often it should upload; those that are not held to it are left out
+
+
+def source_of(config: Config) -> Source:
+    """Return where the figures of this service come from."""
+    return Source(
+        state_dir=config.service.state_dir,
+        database=Path(config.service.database),
+        clients=tuple(client.name for client in config.clients),
+        expected_s={client.name: client.expected_s for client in config.clients if client.expected_s is not None},
+    )
