@@ -126,10 +126,10 @@ class Examination:
         self._note_odd(stretch.odd_lines)
         self._note_odd(stretch.lines[position] for position in self._odd_positions(ids, stretch, others))
         held = {*self._repeats.held_back(ids, stretch.lines)}
-        incomplete = {*self.checker.incomplete(judged)} - others.keys()
-        batch = self._batch(self.checker.users(judged, held | others.keys() | incomplete, others=True))
+        incomplete = sorted({*self.checker.incomplete(judged)} - others.keys())
+        batch = self._batch(self.checker.users(judged, but={*held, *others, *incomplete}))
         if incomplete:
-            others |= zip(sorted(incomplete), self.checker.users(judged, incomplete).rows(), strict=True)
+            others |= zip(incomplete, self.checker.users_at(judged, incomplete).rows(), strict=True)
         for position, verdict in others.items():
             if position not in held:
                 self._sort(stretch.row(position), verdict, batch)
@@ -206,7 +206,7 @@ class Examination:
         """Yield the rows in these lines and what each comes to."""
         for stretch in self.table.reread(map(abs, lines)):
             judged = self._second_look.judge(stretch)
-            users = iter(self._second_look.users(judged, judged.others, others=True).rows())
+            users = iter(self._second_look.users(judged, but=judged.others).rows())
             yield from ((row, judged.others.get(position) or next(users)) for position, row in enumerate(stretch.rows))
 
     def _clash(self, row: Row, verdict: User | Rejected, lines: list[int]) -> Rejected:

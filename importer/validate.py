@@ -7,10 +7,9 @@ against which nothing can be said; the long way, `Checker.explain`, goes cell by
 
 from __future__ import annotations
 
-import itertools
 import unicodedata
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, cast
 
 import msgspec
@@ -99,16 +98,25 @@ class Checker:
         others = {position: self.explain(stretch.row(position)) for position in sorted(suspects)}
         return Judged(stretch.lines, columns, others)
 
-    def users(self, judged: Judged, positions: Iterable[int], *, others: bool = False) -> Users:
-        """Return the users in these positions, or in all others; none of them may need a close look."""
-        kept = bytearray((others,)) * len(judged.lines)
-        for position in positions:
-            kept[position] = not others
-        columns = [[*itertools.compress(column, kept)] for column in judged.columns]
+    def users(self, judged: Judged, *, but: Collection[int]) -> Users:
+        """Return all users but those in these positions; none of the rest may need a close look."""
+        columns, lines = [[*column] for column in judged.columns], [*judged.lines]
+        for position in sorted(but, reverse=True):  # they are few
+            del lines[position]
+            for column in columns:
+                del column[position]
+        return self._with_keys(columns, lines)
+
+    def users_at(self, judged: Judged, positions: Sequence[int]) -> Users:
+        """Return the users in these positions; none of them may need a close look."""
+        columns = [[column[position] for position in positions] for column in judged.columns]
+        return self._with_keys(columns, [judged.lines[position] for position in positions])
+
+    def _with_keys(self, columns: list[list[str]], lines: list[int]) -> Users:
         for name in self._keyed:  # all at once: no value has a line break
             column = columns[self.columns.index(name)]
             columns.append("\n".join(column).casefold().split("\n") if column else [])
-        return Users(columns, [*itertools.compress(judged.lines, kept)])
+        return Users(columns, lines)
 
     def incomplete(self, judged: Judged) -> Iterator[int]:
         """Yield the positions of the users that lack something a new one needs."""

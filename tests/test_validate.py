@@ -314,7 +314,7 @@ def test_the_first_look_is_enough_for_the_usual_row() -> None:
     checker = Checker(header, CLIENT, ReferenceSettings())
     judged = checker.judge(Stretch([2, 3], records, []))
     assert {} == judged.others
-    assert ["ON", "QC"] == [user[6] for user in checker.users(judged, (0, 1)).rows()]
+    assert ["ON", "QC"] == [user[6] for user in checker.users_at(judged, (0, 1)).rows()]
 
 
 def _closely(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected], list[Notice]] | str:
@@ -330,6 +330,6 @@ def _at_once(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected],
         judged = checker.judge(Stretch(stretch.lines, [list(cells) for cells in stretch.records], []))
     except FileRejected as rejected:
         return rejected.detail
-    users = iter(checker.users(judged, judged.others, others=True).rows())
+    users = iter(checker.users(judged, but=judged.others).rows())
     found = [judged.others.get(at) or next(users) for at, _ in enumerate(judged.lines)]
     return found, checker.notices()
