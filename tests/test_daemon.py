@@ -148,6 +148,22 @@ def test_large_file_lets_others_go_first(rosterd: Rosterd, tmp_path: Path) -> No
     assert len(rosterd.events("file.yielded")) == 1
 
 
+def test_inbox_that_goes_away_beside_a_large_file(rosterd: Rosterd, folders: dict[str, Path], tmp_path: Path) -> None:
+    """What is heard of an inbox that is gone disturbs no import under way; it is told of, and used when it is back."""
+    rosterd.drop("large.csv", HEADER + "".join(_large()))
+    wait_until(lambda: _is_importing(tmp_path / "state"), "the import of the large file")
+    rosterd.drop("small.csv", HEADER + ANN, client="beta")
+    folders["beta"].rename(tmp_path / "away")
+
+    rosterd.wait_for_event("file.archived", file="large.csv")
+    rosterd.wait_for_event("inbox.unusable", client="beta")
+    (tmp_path / "away").rename(folders["beta"])
+    rosterd.wait_for_event("file.archived", file="small.csv")
+
+    assert len(rosterd.users()) == LARGE_ROWS
+    assert not rosterd.events("file.failed")
+
+
 def test_large_file_does_not_wait_for_ever(tmp_path: Path, folders: dict[str, Path]) -> None:
     """However often others upload, a large file has its turn after `give_way_s`."""
     settings = {"intake": {**SETTINGS["intake"], "give_way_s": 3.0}}

@@ -177,19 +177,6 @@ def test_name_counts_once(hints: Hints) -> None:
     assert hints.take() == []
 
 
-def test_news_of_others(hints: Hints) -> None:
-    """Whether any other client was heard of is known until the hints are taken."""
-    hints.add("acme", b"1.csv", closed=True)
-    assert not hints.has_any(without="acme")
-    hints.add("beta", b"1.csv", closed=True)
-    assert hints.has_any(without="acme")
-    assert hints.has_any(without="beta")
-
-    hints.take()
-
-    assert not hints.has_any(without="acme")
-
-
 def test_too_many_names_become_a_sweep(hints: Hints) -> None:
     """A flood of names is bounded: the client that sends it is swept instead."""
     for number in range(MAX_HINTS + 1):

@@ -303,7 +303,8 @@ class Daemon:
         """Return when a file of any other client is due for a look; a single pass has no others to think of."""
         if not self._watching:
             return math.inf
-        return -math.inf if self._hints.has_any(without=client) else self._intake.others_due_at(client)
+        self._intake.take_in(self._hints, telling=False)
+        return self._intake.others_due_at(client)
 
     def _purge(self) -> bool:
         """Remove a little of what was kept long enough; return whether there was any."""

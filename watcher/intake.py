@@ -85,8 +85,12 @@ class Intake:
 
     # Noticing
 
-    def take_in(self, hints: Hints) -> None:
-        """Note what was heard since the last time."""
+    def take_in(self, hints: Hints, *, telling: bool = True) -> None:
+        """
+        Note what was heard since the last time.
+
+        `telling`: else nothing is told of an inbox that cannot be used; a sweep, after what is being done, will.
+        """
         everywhere, doubtful = hints.take_doubts()
         for client in self._clients if everywhere else doubtful & self._clients.keys():
             self._sweep_again(client)
@@ -94,16 +98,19 @@ class Intake:
         for hint in hints.take():
             heard.setdefault(hint.client, []).append(hint)
         for client, of_client in heard.items():
-            self._note(client, of_client)
+            self._note(client, of_client, telling=telling)
 
-    def _note(self, client: str, heard: list[Hint]) -> None:
+    def _note(self, client: str, heard: list[Hint], *, telling: bool = True) -> None:
         """Give the names that were heard of to the settling, with what now has them."""
         try:
             with self._opened(client) as inbox:
                 for hint in heard:
                     self._note_in(inbox, hint)
         except _UNUSABLE as error:
-            self._leave(client, error)
+            if telling:
+                self._leave(client, error)
+            else:
+                self._sweep_soon(client, time.monotonic())
 
     def _note_in(self, inbox: spool.Inbox, hint: Hint) -> None:
         if not self.settling.has_room(hint.client, hint.name):

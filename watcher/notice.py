@@ -74,7 +74,6 @@ class Hints:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._names: dict[tuple[str, bytes], Hint] = {}
-        self._clients: set[str] = set()  # those of the names
         self._doubtful: set[str] = set()
         self._all_doubtful = False
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -91,7 +90,6 @@ class Hints:
                     closed = closed or known.closed
                     broken_off = known.broken_off if broken_off is None else broken_off
                 self._names[key] = Hint(client, name, closed, broken_off)
-                self._clients.add(client)
         self.wake()
 
     def doubt(self, client: str | None = None) -> None:
@@ -118,13 +116,7 @@ class Hints:
         """Return and forget the names, in the order in which they were first heard of."""
         with self._lock:
             names, self._names = self._names, {}
-            self._clients = set()
         return list(names.values())
-
-    def has_any(self, *, without: str) -> bool:
-        """Return whether anything was heard of any other client than that one."""
-        with self._lock:
-            return not self._clients <= {without}
 
     def take_doubts(self) -> tuple[bool, set[str]]:
         """Return and forget whether to sweep all, and which inboxes to sweep."""
