@@ -58,6 +58,24 @@ def test_removed_client_is_left_alone_after_a_reload(rosterd: Rosterd, inbox: Pa
     assert rosterd.events("file.claimed", client="acme") == []
 
 
+def test_upload_of_a_client_that_is_taken_out(rosterd: Rosterd, inbox: Path, tmp_path: Path) -> None:
+    """What was heard of a client in the moment in which the configuration loses it is forgotten."""
+    new = tmp_path / "beta"
+    new.mkdir()
+    addition = f'\n[[client]]\nname = "beta"\ninbox = "{new}"\n'
+    for number in range(1, 4):
+        rosterd.reload(lambda text: text + addition)
+        wait_until(lambda times=2 * number - 1: len(rosterd.events("config.reloaded")) == times, "beta to come")  # type: ignore[misc]
+        with rosterd.stopped():  # so that it hears of the upload and of the reload at once
+            (new / "users.csv").write_text(HEADER + ANN)
+            rosterd.reload(lambda text: text.replace(addition, ""))
+        wait_until(lambda times=2 * number: len(rosterd.events("config.reloaded")) == times, "beta to go")  # type: ignore[misc]
+    (inbox / "users.csv").write_text(HEADER + ANN)
+    rosterd.wait_for_event("file.archived", client="acme")
+
+    assert list(rosterd.users("acme")) == ["1"]
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [

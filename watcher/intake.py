@@ -96,7 +96,8 @@ class Intake:
             self._sweep_again(client)
         heard: dict[str, list[Hint]] = {}
         for hint in hints.take():
-            heard.setdefault(hint.client, []).append(hint)
+            if hint.client in self._clients:  # else it was taken out of the configuration meanwhile
+                heard.setdefault(hint.client, []).append(hint)
         for client, of_client in heard.items():
             self._note(client, of_client, telling=telling)
 

@@ -12,7 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Self
@@ -119,6 +119,16 @@ class Rosterd:
         self._config.write_text(change(self._config.read_text()))
         if self._process is not None:
             self._process.send_signal(signal.SIGHUP)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let the daemon stand still meanwhile."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def kill9(self) -> None:
         """End the daemon as a crash does."""
