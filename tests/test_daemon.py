@@ -439,6 +439,21 @@ def test_claim_without_ledger_row(idle: Rosterd, acme: Path) -> None:
     assert idle.in_work() == []
 
 
+def test_single_pass_leaves_no_large_claim(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """A single pass lets nobody go first: a large file that was left behind is imported, whatever others left."""
+    settings = {"intake": {**SETTINGS["intake"], "unterminated_grace_s": 0.1}}
+    contents = {"acme": "".join(_large()), "beta": ANN}
+    for number, (client, content) in enumerate(contents.items()):
+        work = folders[client] / ".work" / f"20261122T074205Z-0000000{number}"
+        work.mkdir(parents=True)
+        (folders[client] / ".work").chmod(0o700)
+        (work / "users.csv").write_text(HEADER + content)
+    with Rosterd(tmp_path, folders, settings=settings) as rosterd:
+        assert rosterd.execute("sweep").returncode == 0
+
+        assert ["acme", "beta"] == [row["client"] for row in rosterd.imports()]
+
+
 def test_archived_file_whose_row_was_not_marked(rosterd: Rosterd) -> None:
     """A row whose file lies in `.bak` is marked at the next start."""
     rosterd.drop("users.csv", HEADER + ANN)

@@ -48,7 +48,8 @@ class Claims:
     Makes claims and works on them, under one configuration.
 
     `backlog` holds those that are not done, and is there for whoever asks. `stopping` is asked now and then while a
-    file is imported whether to leave it for the next start, `others_due_at` when any other client has something ready.
+    file is imported whether to leave it for the next start, `others_due_at` when any other client has something ready;
+    None: none has to be thought of.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Claims:
         troubles: Troubles,
         *,
         stopping: Callable[[], bool],
-        others_due_at: Callable[[str], float],
+        others_due_at: Callable[[str], float] | None,
     ) -> None:
         self.backlog = backlog
         self._config = config
@@ -166,7 +167,7 @@ class Claims:
         would for ever put each other off.
         """
         now = time.monotonic()
-        if claim.size_bytes < LARGE_BYTES:
+        if self._others_due_at is None or claim.size_bytes < LARGE_BYTES:
             return False
         if now >= self.backlog.first_tried_at(claim.claim_id, now) + self._config.intake.give_way_s:
             return False

@@ -103,7 +103,7 @@ class Daemon:
             self._backlog,
             self._troubles,
             stopping=self._gives_up,
-            others_due_at=self._others_due_at,
+            others_due_at=self._others_due_at if self._watching else None,
         )
         self._intake = Intake(config, self._claims, self._troubles, self._follow, watching=self._watching)
         self._lateness.use(config, datetime.now(UTC))
@@ -300,9 +300,7 @@ class Daemon:
         return self._signals.stop_overdue()
 
     def _others_due_at(self, client: str) -> float:
-        """Return when a file of any other client is due for a look; a single pass has no others to think of."""
-        if not self._watching:
-            return math.inf
+        """Return when a file of any other client is due for a look."""
         self._intake.take_in(self._hints, telling=False)
         return self._intake.others_due_at(client)
 
