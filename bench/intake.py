@@ -85,6 +85,7 @@ def large(folder: Path) -> None:
         free = time.monotonic()
         wait_until(lambda: _is_committed(rosterd, "large.csv"), "the large file", patience_s=1_000.0)
         print(f"the large file was imported {time.monotonic() - free:.0f} s later")
+        rosterd.wait_for_event("file.archived", client="crowd")  # a stop would wait for the disk in its commit
 
 
 def clients(folder: Path) -> None:
