@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import enum
-import io
 import os
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from importer import kind
-from importer.header import Header
 from importer.model import FileRejected
-from importer.quotes import ends_inside
+from importer.quotes import last_record
 from importer.settings import ClientSettings, FileSettings
 from importer.survey import Survey
 from importer.table import Table
 from importer.text import text_chunks
-
-_TAIL_BYTES: Final = 1 << 20  # as long as a line may be; the last record is in it
 
 
 class Completeness(enum.StrEnum):
@@ -40,11 +35,18 @@ def completeness(raw: BinaryIO, client: ClientSettings) -> Completeness:
     raw.seek(0)
     try:
         start, encoding = kind.byte_order_mark(raw.read(4))
-        size_bytes = os.fstat(raw.fileno()).st_size
-        found = Survey(sha256="", size_bytes=size_bytes, encoding=encoding, start=start, end=size_bytes)
-        return _completeness(raw, found, client)
-    except (FileRejected, UnicodeError):
+    except FileRejected:
         return Completeness.WHOLE
+    size_bytes = os.fstat(raw.fileno()).st_size
+    for each in filter(None, (encoding, client.fallback_encoding)):
+        found = Survey(sha256="", size_bytes=size_bytes, encoding=each, start=start, end=size_bytes)
+        try:
+            return _completeness(raw, found, client)
+        except FileRejected:
+            break
+        except UnicodeError:
+            continue
+    return Completeness.WHOLE
 
 
 def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings) -> Completeness:
@@ -66,33 +68,29 @@ def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings) -> Compl
         # A header that is all there is may have been cut off inside its last name.
         return Completeness.WHOLE if lines_end else Completeness.UNTERMINATED
     ends = last.endswith(("\n", "\r", "\x1a"))
-    # One that breaks off may have an even number of marks: one that is a mark of inches, and one that opened a cell.
-    if (quotes % 2 if ends else quotes) and ends_inside(table.text(), table.header.delimiter, limits.max_record_chars):
+    if ends and quotes % 2 == 0:
+        return Completeness.WHOLE
+    return _by_last_record(table, client, ends=ends)
+
+
+def _by_last_record(table: Table, client: ClientSettings, *, ends: bool) -> Completeness:
+    cells = _last_record(table)
+    if cells is None:
         return Completeness.OPEN_QUOTE
     if ends:
         return Completeness.WHOLE
-    return Completeness.CUT_OFF if is_cut_off(raw, found, table.header, client) else Completeness.UNTERMINATED
+    return Completeness.CUT_OFF if _is_short(cells, table, client) else Completeness.UNTERMINATED
 
 
-def is_cut_off(raw: BinaryIO, found: Survey, header: Header, client: ClientSettings) -> bool:
+def is_cut_off(table: Table, client: ClientSettings) -> bool:
     """Tell whether the last record, of a file that does not end its last line, lacks fields."""
-    start = max(found.start, found.end - _TAIL_BYTES)
-    raw.seek(start - (start - found.start) % 2)
-    text = raw.read(found.end - raw.tell()).decode(found.encoding, "replace")
-    record = io.StringIO(text[_last_record(text) :], newline="")
-    try:
-        cells = next(csv.reader(record, delimiter=header.delimiter, skipinitialspace=True), [])
-    except csv.Error:  # a cell over the limit: the import will name it
-        return False
-    return len(cells) < header.width and client.short_rows == "refuse"
+    return _is_short(_last_record(table) or [], table, client)
 
 
-def _last_record(text: str) -> int:
-    """Return where the last record begins: after the last line end with an even number of quotes behind it."""
-    end, quotes = len(text), 0
-    while begin := max(text.rfind("\n", 0, end), text.rfind("\r", 0, end)) + 1:
-        quotes += text.count('"', begin, end)
-        if quotes % 2 == 0:
-            return begin
-        end = begin - 1
-    return 0
+def _last_record(table: Table) -> list[str] | None:
+    return last_record(table.text(), table.header.delimiter, table.limits.max_record_chars)
+
+
+def _is_short(cells: list[str], table: Table, client: ClientSettings) -> bool:
+    """Tell whether a last record lacks fields. One of nothing but blanks is none."""
+    return any(map(str.strip, cells)) and len(cells) < table.header.width and client.short_rows == "refuse"

@@ -124,7 +124,7 @@ class Importer:
         found = survey(raw, self._file, client.fallback_encoding)
         examination = Examination(raw, Terms(found, self._file, client, self._reference))
         header = examination.table.header
-        if not (found.ends_line or claim.is_released) and is_cut_off(raw, found, header, client):
+        if not (found.ends_line or claim.is_released) and is_cut_off(examination.table, client):
             raise _cut_off(raw, found, header)
         with self._left(claim, examination) as (left, plain):
             return self._record(found, claim, client, left, plain, beside)

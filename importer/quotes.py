@@ -8,35 +8,39 @@ import re
 from collections.abc import Iterable, Iterator
 
 
-def ends_inside(chunks: Iterable[str], delimiter: str, max_record_chars: int) -> bool:
+def last_record(chunks: Iterable[str], delimiter: str, max_record_chars: int) -> list[str] | None:
     """
-    Tell whether a text ends inside a quoted cell, and is in order but for that.
+    Return the cells of the last record of a text; None when it ends inside a quoted cell, [] when it breaks before.
 
-    `chunks` end where lines do. The csv module decides, but sees only lines that matter: outside of a quoted cell, a
-    line without quotation marks changes nothing, nor does a chunk of whole cells. As those are left out, a limit that
-    the text is over may go unseen, except the one of a cell or a record that is open.
+    `chunks` end where lines do. The csv module decides, but sees only lines that matter: before the last chunk and
+    outside of a quoted cell, a line without quotation marks changes nothing, nor does a chunk of whole cells. As those
+    are left out, a limit that the text is over may go unseen, except the one of a cell or a record that is open.
     """
     is_whole = _whole(delimiter).fullmatch
     record_chars = 0  # of the record that has begun and not ended; 0 outside of quoted cells
 
     def lines() -> Iterator[str]:
         nonlocal record_chars
-        for chunk in chunks:
-            if not record_chars and ('"' not in chunk or is_whole(chunk)):
-                continue
-            for line in io.StringIO(chunk, newline=""):
-                if record_chars or '"' in line:
-                    record_chars += len(line)
-                    if record_chars > max_record_chars:
-                        raise csv.Error("the record is too long")
-                    yield line
+        left = iter(chunks)
+        chunk = next(left, "")
+        while chunk:
+            following = next(left, "")
+            if record_chars or not following or not ('"' not in chunk or is_whole(chunk)):
+                for line in io.StringIO(chunk, newline=""):
+                    if record_chars or not following or '"' in line:
+                        record_chars += len(line)
+                        if record_chars > max_record_chars:
+                            raise csv.Error("the record is too long")
+                        yield line
+            chunk = following
 
+    last: list[str] = []
     try:
-        for _ in csv.reader(lines(), delimiter=delimiter, strict=True, skipinitialspace=True):
-            record_chars = 0
+        for cells in csv.reader(lines(), delimiter=delimiter, strict=True, skipinitialspace=True):
+            last, record_chars = cells, 0
     except csv.Error as error:
-        return "unexpected end" in str(error)
-    return False
+        return None if "unexpected end" in str(error) else []
+    return last
 
 
 def _whole(delimiter: str) -> re.Pattern[str]:

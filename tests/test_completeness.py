@@ -31,6 +31,12 @@ from tests.reading import CLIENT, ROW, ending
         ("unique_id,city\n1,5'10\"\n", Completeness.WHOLE),
         ("unique_id,city\n1,5'10\"", Completeness.UNTERMINATED),
         ('unique_id,city\n1,5" pipe\n2,"Hu', Completeness.OPEN_QUOTE),
+        ('unique_id,city\n1,Hull\n2,5" pi', Completeness.UNTERMINATED),
+        ('unique_id,city,street\n1,Hull,X\n2,5" pi', Completeness.CUT_OFF),
+        ('\nunique_id,city\n1,Ann 5"', Completeness.UNTERMINATED),
+        ("unique_id,city\n" + "1,Hull\n" * 200_000 + '2,5" pipe', Completeness.UNTERMINATED),
+        ("unique_id,city\n1,Hull\n ", Completeness.UNTERMINATED),
+        ("unique_id,city,street\n1,Hull,\n,,", Completeness.UNTERMINATED),
         ("", Completeness.EMPTY),
         (" \r\n", Completeness.EMPTY),
         ("no,such,names\n1", Completeness.WHOLE),
@@ -54,6 +60,15 @@ def test_a_short_last_row_is_whole_where_short_rows_are_taken() -> None:
     """A client whose rows may lack cells at the end cannot be told to be cut off by them."""
     client = msgspec.structs.replace(CLIENT, short_rows="pad")
     assert Completeness.UNTERMINATED is ending(b"unique_id,city\n1,Hull\n2", client)
+
+
+def test_a_file_in_the_fallback_encoding_may_be_cut_off_like_any_other() -> None:
+    """Where another encoding than UTF-8 is taken, the end of such a file is looked at as well."""
+    client = msgspec.structs.replace(CLIENT, fallback_encoding="cp1252")
+    assert Completeness.CUT_OFF is ending("unique_id,city\n1,Qu\xe9bec\n2".encode("cp1252"), client)
+    assert Completeness.OPEN_QUOTE is ending('unique_id,city\n1,"Qu\xe9'.encode("cp1252"), client)
+    assert Completeness.UNTERMINATED is ending("unique_id,city\n1,Qu\xe9bec".encode("cp1252"), client)
+    assert Completeness.WHOLE is ending("unique_id,city\n1,Qu\xe9bec\n2".encode("cp1252"))
 
 
 @pytest.mark.parametrize("cut", range(1, 140))

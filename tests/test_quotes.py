@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from importer.header import DELIMITERS
-from importer.quotes import ends_inside
+from importer.quotes import last_record
 
 MOST_CHARS = 1 << 20
 delimiters = st.sampled_from(DELIMITERS)
@@ -46,7 +46,7 @@ def in_chunks(text: str, lines: int) -> Iterator[str]:
 @example(text='a""",b"\n"c', delimiter=",", lines=2)
 def test_any_text_is_told_as_the_csv_module_tells_it(text: str, delimiter: str, lines: int) -> None:
     """Literal quotation marks, doubled ones, blanks before them, broken cells: the answer is that of all records."""
-    assert as_csv_says(text, delimiter) == ends_inside(in_chunks(text, lines), delimiter, MOST_CHARS)
+    assert as_csv_says(text, delimiter) == (last_record(in_chunks(text, lines), delimiter, MOST_CHARS) is None)
 
 
 @given(
@@ -63,9 +63,9 @@ def test_any_table_is_told_whole_and_cut_off(
     out = io.StringIO(newline="")
     csv.writer(out, delimiter=delimiter, lineterminator=line_end, quoting=csv.QUOTE_ALL).writerows(rows)
     text = out.getvalue()
-    assert not ends_inside(in_chunks(text, lines), delimiter, MOST_CHARS)
+    assert last_record(in_chunks(text, lines), delimiter, MOST_CHARS) is not None
     begin = text[: max(len(text) - cut, 0)]
-    assert as_csv_says(begin, delimiter) == ends_inside(in_chunks(begin, lines), delimiter, MOST_CHARS)
+    assert as_csv_says(begin, delimiter) == (last_record(in_chunks(begin, lines), delimiter, MOST_CHARS) is None)
 
 
 @pytest.mark.parametrize(
@@ -74,5 +74,5 @@ def test_any_table_is_told_whole_and_cut_off(
 )
 def test_what_is_over_a_limit_is_not_waited_for(more: str, shorter: int, longer: int) -> None:
     """An open cell, or a record of many, that is too long already is wrong whatever comes: nobody has to wait."""
-    assert ends_inside(in_chunks('1,"' + more * shorter, 100), ",", MOST_CHARS)
-    assert not ends_inside(in_chunks('1,"' + more * longer, 100), ",", MOST_CHARS)
+    assert last_record(in_chunks('1,"' + more * shorter, 100), ",", MOST_CHARS) is None
+    assert [] == last_record(in_chunks('1,"' + more * longer, 100), ",", MOST_CHARS)
