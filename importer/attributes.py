@@ -141,6 +141,7 @@ _SECRETS: Final = {
     "passwords": ("password", "passwd", "passwort", "motdepasse", "contrasena", "kennwort", "pwd", "passphrase"),
     "tokens": ("apitoken", "authtoken", "accesstoken", "apikey"),
 }
+_SHORT_SECRETS: Final = ("pass", "pin", "pw", "userpw", "initialpw", "secret")  # passwords, if the name is no more
 
 
 def same_but_for_spelling(name: str) -> str:
@@ -161,4 +162,6 @@ def nearest(name: str) -> str:
 def secrets_in(name: str) -> str:
     """Return which secrets, "passwords" or "tokens", a column of this name holds; "" if none."""
     plain = folded(name)
+    if plain in _SHORT_SECRETS:
+        return "passwords"
     return next((secrets for secrets, words in _SECRETS.items() if any(word in plain for word in words)), "")

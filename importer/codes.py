@@ -278,8 +278,8 @@ _TABLE: Final = (
     Code(
         "value.placeholder",
         Level.WARNING,
-        "NULL, N/A, none or a dash was stored as a value",
-        "Such a word may be meant to say that there is no value; it was taken as it is.",
+        "NULL, N/A, none or a dash stands there as a value",
+        "Such a word may be meant to say that there is no value; if nothing else is wrong with the row, it is stored.",
         "Leave the cell blank instead.",
     ),
 )

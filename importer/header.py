@@ -200,7 +200,7 @@ def _bind(reading: _Reading, titles: tuple[str, ...], first_line: int, client: C
         elif _ignored(title, client):
             echoed.append(index)
         else:
-            unknown.append(_unknown(title, client))
+            unknown.append(_unknown(title, titles, client))
             meant.add(nearest(title))
     repeated = [_repeated(title, times) for title, times in Counter(filter(None, titles)).items() if times > 1]
     missing = [f'"{name}" is missing: add the column' for name in _missing(columns, client) if name not in meant]
@@ -236,16 +236,22 @@ def _spelling(title: str, client: ClientSettings) -> str:
     return same_but_for_spelling(title) or own.get(folded(title), "")
 
 
-def _unknown(title: str, client: ClientSettings) -> str:
+def _unknown(title: str, titles: tuple[str, ...], client: ClientSettings) -> str:
     shown = _shown(title)
     if secrets := secrets_in(title):
         return f"{shown} holds {secrets}, and {secrets} are never imported: remove the column"
     if title in client.columns:
         return f'{shown} is mapped to "{client.columns[title]}", which is no attribute: ask us to correct the mapping'
-    if exact := _spelling(title, client):
+    exact = _spelling(title, client)
+    if exact in titles:
+        return f'{shown} is "{exact}" in another spelling, and that is there already: remove one of the two columns'
+    if exact:
         return f'{shown} must be written "{exact}"'
     proposal = nearest(title)
-    return f'{shown} is not known (did you mean "{proposal}"?)' if proposal else f"{shown} {_NOT_KNOWN}"
+    if not proposal:
+        return f"{shown} {_NOT_KNOWN}"
+    there = ", which is there already: remove one of the two columns" if proposal in titles else "?"
+    return f'{shown} is not known (did you mean "{proposal}"{there})'
 
 
 def _repeated(title: str, times: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 from collections.abc import Iterable, Iterator
 
 
@@ -57,12 +58,21 @@ def _whole(delimiter: str) -> re.Pattern[str]:
     )
 
 
-def open_cell(lines: Iterable[str], first_line: int, delimiter: str) -> tuple[int, int]:
-    """Return line and number of the column of the cell that is open, or broken, at the end of the last line."""
+def open_cell(  # noqa: C901 - one loop over the states of one cell
+    lines: Iterable[str], first_line: int, delimiter: str, max_cell_chars: int = sys.maxsize
+) -> tuple[int, int]:
+    """
+    Return line and number of the column of the first cell that is too long.
+
+    If none is: of the one that is open, or broken, at the end of the last line.
+    """
     line, column, quoted, at_start, was_quote = first_line, 1, False, True, False
-    began = (line, column)
+    began, chars = (line, column), 0
     for number, text in enumerate(lines, first_line):
         for char in text:
+            chars += char != '"'
+            if chars > max_cell_chars:
+                return began
             if quoted:
                 if was_quote and char != '"':
                     if char not in (delimiter, "\r", "\n"):
@@ -72,7 +82,7 @@ def open_cell(lines: Iterable[str], first_line: int, delimiter: str) -> tuple[in
                 if quoted:
                     continue
             if char == delimiter:
-                column, at_start = column + 1, True
+                column, at_start, chars = column + 1, True, 0
                 began = (number, column)
             elif char == '"' and at_start:
                 quoted, at_start, began, was_quote = True, False, (number, column), False

@@ -59,12 +59,13 @@ _CLAIMANTS: Final = """
     LEFT JOIN temp.before ON before.id = users.rowid
     WHERE shared.field = '{key}' AND users.import_id = :import_id
       AND (users.rowid > :top OR before.{key} IS NOT users.{key})"""
-# New users whose id, all in capitals or all in small letters, is that of a user recorded before.
+# New users whose id, in capitals, in small letters or with one capital at its beginning, was recorded before.
 _OTHER_CASE: Final = """
     SELECT count(*), min(import_line) FROM users AS mine
     WHERE rowid > :top AND upper(unique_id) <> lower(unique_id) AND EXISTS (
       SELECT 1 FROM users AS theirs WHERE theirs.client = :client AND theirs.rowid <= :top
-      AND theirs.unique_id IN (upper(mine.unique_id), lower(mine.unique_id)))"""
+      AND theirs.unique_id IN (upper(mine.unique_id), lower(mine.unique_id),
+                               upper(substr(mine.unique_id, 1, 1)) || lower(substr(mine.unique_id, 2))))"""
 _TAKEN_TEXT: Final = "belongs to another user, of this file or recorded before; no two users may have the same {}"
 _TAKEN: Final = {
     "email_key": Problem("9019", "email", _TAKEN_TEXT.format("address")),

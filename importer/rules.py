@@ -18,8 +18,13 @@ from importer.settings import ClientSettings, ReferenceSettings
 
 Judge = Callable[[str], str | Problem]  # a cleaned, non-blank value -> the value to store, or what is wrong with it
 
-# All Unicode blanks that str.strip() knows, and three that it does not: zero width space, BOM, word joiner.
-EDGE: Final = "".join(char for char in map(chr, range(0x3001)) if char.isspace()) + "\u200b\ufeff\u2060"
+# All Unicode blanks that str.strip() knows, and three that it does not: zero width space, BOM, word joiner. It takes
+# four control characters for blanks as well, which are not.
+_SEPARATORS: Final = "\x1c\x1d\x1e\x1f"
+EDGE: Final = (
+    "".join(char for char in map(chr, range(0x3001)) if char.isspace() and char not in _SEPARATORS)
+    + "\u200b\ufeff\u2060"
+)
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LINE_BREAK: Final = re.compile(r"[\r\n\t]")
@@ -200,7 +205,7 @@ def _listed(codes: Sequence[str]) -> str:
 
 def _province(text: str) -> str | Problem:
     code = text.upper()
-    if code in provinces.CODES:
+    if code in provinces.CODES and text.isascii():  # upper() makes I of the Turkish letter without a dot
         return code
     detail = "is no two-letter code of a province, territory or state; write the code, such as ON"
     meant = provinces.code_meant(text)

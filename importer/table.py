@@ -257,9 +257,10 @@ class Table:
 
     def _explained(self, broken: _Broken) -> FileRejected:
         """Say where the broken cell began, where it broke, and why that may be."""
-        began_in, column = self._open_cell(broken.line)
+        is_too_long = "field larger" in broken.reason
+        began_in, column = self._open_cell(broken.line, self.limits.max_cell_chars if is_too_long else sys.maxsize)
         place = f"line {began_in}, column {column}"
-        if "field larger" in broken.reason:
+        if is_too_long:
             return FileRejected(
                 "limit.cell",
                 f"{place}: the cell that begins here has more than {self.limits.max_cell_chars:,} characters. "
@@ -268,19 +269,25 @@ class Table:
             )
         if broken.goes_on:
             return FileRejected("upload.incomplete", f"{place}: {headers.OPEN_QUOTE}", line=began_in)
+        before, after = "", headers.delimiter_name(self.header.delimiter)
+        if began_in < broken.line:
+            before = (
+                f" If it should end in line {began_in}, the quotation mark at its beginning is never closed, or stands "
+                "there by mistake: close it, or remove it. If not:"
+            )
         return FileRejected(
             "csv.quoting",
-            f"{place}: the cell that begins here is broken in line {broken.line}: after its closing quotation mark "
-            f"stands something, if only a blank, other than {headers.delimiter_name(self.header.delimiter)} or the end "
-            "of the line. Remove what stands there, or write a quotation mark inside a quoted cell twice.",
+            f"{place}: the cell that begins here is broken in line {broken.line}.{before} After its closing quotation "
+            f"mark stands something, if only a blank, other than {after} or the end of the line. Remove what stands "
+            "there, or write a quotation mark inside a quoted cell twice.",
             line=began_in,
         )
 
-    def _open_cell(self, broke_in: int) -> tuple[int, int]:
-        """Return line and number of the column of the cell that is open, or broken, at the end of line `broke_in`."""
+    def _open_cell(self, broke_in: int, max_cell_chars: int) -> tuple[int, int]:
+        """Return line and number of the column of the cell that is too long, or open or broken in line `broke_in`."""
         chunks = text_chunks(self.raw, self.found, self.limits)
         lines = itertools.islice(text_lines(chunks), self._line - 1, broke_in)
-        return open_cell(lines, self._line, self.header.delimiter)
+        return open_cell(lines, self._line, self.header.delimiter, max_cell_chars)
 
 
 def size_of(cells: list[str]) -> int:

@@ -172,14 +172,14 @@ class Checker:
     def _fitted(self, row: Row) -> list[str] | Rejected:
         """Return exactly as many cells as the header has names, or the row rejected with 9003."""
         cells, width = row.cells, self._width
-        for index in self._header.nameless:
-            if index < len(cells) and cells[index].strip():
-                raise FileRejected(
-                    "header.unknown",
-                    f"line {row.line}: column {_letters(index)} has content but no name in the header. "
-                    "Name the column, or remove it.",
-                    line=row.line,
-                )
+        if columns := [_letters(i) for i in self._header.nameless if i < len(cells) and cells[i].strip()]:
+            has = f"column {columns[0]} has" if len(columns) == 1 else f"columns {', '.join(columns)} have"
+            it = "the column" if len(columns) == 1 else "each"
+            raise FileRejected(
+                "header.unknown",
+                f"line {row.line}: {has} content but no name in the header. Name {it}, or remove it.",
+                line=row.line,
+            )
         surplus = cells[width:]
         while surplus and not surplus[-1].strip():
             surplus.pop()

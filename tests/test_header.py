@@ -97,6 +97,22 @@ def test_names_are_trimmed_and_may_be_quoted(engine: Engine) -> None:
     assert 1 == engine.file(header, ROW).tally.created
 
 
+@pytest.mark.parametrize("written", ["Email", "courriel"])
+def test_a_name_whose_right_spelling_is_there_already(engine: Engine, written: str) -> None:
+    """A second column for what is there already is to be removed; put right, it would be refused as repeated."""
+    result = engine.file(f"{HEADER},{written}", "S1,OPSCOM,Ann,Lee,ann@example.org,ann,x")
+    assert "header.unknown" == result.code
+    assert f'"{written}"' in result.detail
+    assert "there already: remove one of the two columns" in result.detail
+
+
+def test_all_columns_without_a_name_that_have_content_are_told(engine: Engine) -> None:
+    """A row that has content below several blank names tells of all of them."""
+    result = engine.file(f"{HEADER},,city,,", "S1,OPSCOM,Ann,Lee,ann@example.org,ann,x,Hull,y,")
+    assert "header.unknown" == result.code
+    assert "columns G, I have content but no name" in result.detail
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
@@ -358,7 +374,7 @@ def test_token_columns_are_refused_or_left_out(engine: Engine, title: str) -> No
         assert (title, False) == (result.warnings["column.secret"].field, b"tok-2" in result.failed)
 
 
-@pytest.mark.parametrize("title", ["password", "Password", "user_pwd", "Mot de passe", "passwd_hash"])
+@pytest.mark.parametrize("title", ["password", "Password", "user_pwd", "Mot de passe", "passwd_hash", "PIN", "Pass"])
 def test_password_columns_are_refused_with_a_sentence_of_their_own(engine: Engine, title: str) -> None:
     """A column of passwords refuses the file: passwords are never imported."""
     result = engine.file(f"{HEADER},{title}", f"{ROW},hunter2")

@@ -254,7 +254,7 @@ def test_the_table_of_users_is_strict(engine: Engine) -> None:
 def test_new_id_that_was_recorded_in_other_capitals(engine: Engine) -> None:
     """A new user whose id stood there before but for capitals is one of its own, with a warning."""
     engine.rows(
-        "ab1,OPSCOM,Ann,Lee,ann@example.org,", "CD1,OPSCOM,Cas,Roy,cas@example.org,", "12,OPSCOM,D,E,d@example.org,"
+        "ab1,OPSCOM,Ann,Lee,ann@example.org,", "Cd1,OPSCOM,Cas,Roy,cas@example.org,", "12,OPSCOM,D,E,d@example.org,"
     )
 
     result = engine.rows(

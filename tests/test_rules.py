@@ -55,6 +55,7 @@ def test_a_cell_of_blanks_is_blank(engine: Engine, value: str) -> None:
         ("12 Main\r\nOttawa", "has a line break or a tab inside"),
         ("12\tMain", "has a line break or a tab inside"),
         ("12\x07Main", "has the control character U+0007"),
+        ("12 Main\x1f", "has the control character U+001F"),
         ("12\x1eMain", "has the control character U+001E"),
         ("12\x7fMain", "has the control character U+007F"),
         ("12\x85Main", "has the control character U+0085"),
@@ -277,7 +278,20 @@ def test_names_of_provinces_are_answered_with_their_code(engine: Engine, value: 
 
 @pytest.mark.parametrize(
     "value",
-    ["XX", "O", "Bavaria", "12", "ONN", "1234567890" * 30, "Canada", "ON/QC", "Ontario, Toronto", "T.N.", "T.-N."],
+    [
+        "XX",
+        "O",
+        "Bavaria",
+        "12",
+        "ONN",
+        "1234567890" * 30,
+        "Canada",
+        "ON/QC",
+        "Ontario, Toronto",
+        "T.N.",
+        "T.-N.",
+        "\u0131l",
+    ],
 )
 def test_other_words_are_no_provinces(engine: Engine, value: str) -> None:
     """What is no code is one problem, even when it is too long as well."""

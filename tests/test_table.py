@@ -94,7 +94,7 @@ def test_a_broken_quotation_is_refused_where_it_began_and_where_it_broke(engine:
     result = engine.rows('S1,OPSCOM,Ann,"Lee', 'the "younger" one",a@example.org,a')
     assert "csv.quoting" == result.code
     assert "line 2, column 4" in result.detail
-    assert "broken in line 3" in result.detail
+    assert "broken in line 3. If it should end in line 2, the quotation mark at its beginning is" in result.detail
     assert "a comma" in result.detail
     assert 2 == (result.receipt.refusal.line if result.receipt.refusal else 0)
 
@@ -202,6 +202,9 @@ SMALL = FileSettings(max_file_bytes=5000, max_line_bytes=1000, max_cell_chars=10
             b"\xff\xfe" + ("unique_id\n1\n" + "x" * 1001).encode("utf-16-le"), "limit.line", "line 3", id="line16"
         ),
         pytest.param(b"unique_id,city\n1," + b"x" * 101 + b"\n", "limit.cell", "line 2, column 2", id="cell"),
+        pytest.param(
+            b"unique_id,city,street\n1," + b"x" * 101 + b',"y"\n', "limit.cell", "line 2, column 2", id="followed"
+        ),
         pytest.param(b'unique_id,city\n1,"' + b"x\n" * 51 + b'"\n', "limit.cell", "line 2, column 2", id="lines"),
         pytest.param(b"unique_id," + b"x" * 101 + b"\n1,2\n", "limit.cell", "line 1", id="name"),
         pytest.param(b"unique_id,a,b,c,d\n1,2,3,4,5\n", "limit.columns", "5 columns; at most 4", id="columns"),
