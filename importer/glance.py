@@ -25,7 +25,7 @@ Cells = Sequence[str]
 # In order wherever they stand: printable ASCII, and letters that are one code point each.
 _ODD: Final = re.compile("[^\n -~\xc0-\u024f\u0391-\u03a1\u03a3-\u03c9\u0410-\u044f\u1e00-\u1eff\u4e00-\u9fff]+")
 _TIDY_ASCII: Final = b"\n" + bytes(range(0x20, 0x7F))
-_GARBLED: Final = re.compile("[ÂÃâ](?=[\u0152-\u0178])")
+_GARBLED: Final = re.compile("[ÂÃÄÅÎâ](?=[\u0152-\u017e])")
 _BLANK_END: Final = re.compile(r" (?=\n)")
 _UNTIDY: Final = re.compile(
     r"""\n(?=[ \#'=(\\nN-])                                            # most cells are through with here

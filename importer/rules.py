@@ -27,7 +27,7 @@ EDGE: Final = (
 )
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_LINE_BREAK: Final = re.compile(r"[\r\n\t]")
+_LINE_BREAK: Final = re.compile(r"[\r\n\t\u2028\u2029]")
 # In the words of English, French, German, Spanish and Italian spreadsheets; LibreOffice has numbers for some: Err:502.
 _ERROR_VALUE: Final = re.compile(r"#(?:N/A|N/D|NV|GETTING_DATA|[¡¿]?[A-ZÀ-Ý/0]{2,12}[!?])\Z|#{2,}\Z|Err:\d{3}\Z")
 _FORMULA_TEXT: Final = re.compile(r'="')
@@ -39,7 +39,7 @@ _PLAIN: Final = re.compile(
 )
 # Two or three bytes of a letter in UTF-8 as Windows-1252 has them: an odd letter, then some of those above 0x7F.
 _LATER: Final = re.escape(bytes(range(0x80, 0xC0)).decode("cp1252", "ignore"))
-_GARBLED: Final = re.compile(f"[ÂÃ][{_LATER}]|â[{_LATER}]{{2}}")
+_GARBLED: Final = re.compile(f"[ÂÃÄÅÎ][{_LATER}]|â[{_LATER}]{{2}}")
 
 # Linear: the two classes do not overlap. What does not match goes to email-validator, which decides.
 _PLAIN_LOCAL: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")

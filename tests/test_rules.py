@@ -54,6 +54,7 @@ def test_a_cell_of_blanks_is_blank(engine: Engine, value: str) -> None:
         ("12 Main\nOttawa", "has a line break or a tab inside"),
         ("12 Main\r\nOttawa", "has a line break or a tab inside"),
         ("12\tMain", "has a line break or a tab inside"),
+        ("12\u2028Main", "has a line break or a tab inside"),
         ("12\x07Main", "has the control character U+0007"),
         ("12 Main\x1f", "has the control character U+001F"),
         ("12\x1eMain", "has the control character U+001E"),
@@ -170,7 +171,7 @@ def test_text_decoded_twice_is_a_warning(engine: Engine) -> None:
     assert "RenÃ©" == engine.column("first_name")["S1"]
 
 
-@pytest.mark.parametrize("value", ["RenÃ© Müller", "Éva RenÃ©e", "Dâ€™Arcy", "«RenÃ©»", "12Â°"])
+@pytest.mark.parametrize("value", ["RenÃ© Müller", "Éva RenÃ©e", "Dâ€™Arcy", "«RenÃ©»", "12Â°", "LebÅ“uf"])
 def test_one_garbled_letter_among_good_ones_is_told(engine: Engine, value: str) -> None:
     """Letters wrongly decoded are found beside letters that are right."""
     result = engine.file(",".join(COLUMNS), f"S1,OPSCOM,{value},Lee,a@example.org")
