@@ -53,8 +53,10 @@ class Beside:
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.kill()
-            with self._process:
-                """Close the pipes and wait for the end."""
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self._process.wait()
 
     def start(self) -> None:
         """Start the process if the file is large; it waits for what `batches` asks."""

@@ -173,7 +173,7 @@ _BY_WORD: Final = {
 
 def code_meant(text: str) -> str:
     """Return the code that a name or an old code stands for, "" when none does: "Ontario (ON)", "Ontario, Canada"."""
-    if _TWO_MEANINGS.fullmatch(text.strip()):
+    if any(_TWO_MEANINGS.fullmatch(part.strip()) for part in (text, *_BETWEEN.split(text))):
         return ""
     if code := _BY_WORD.get(folded(text), ""):
         return code

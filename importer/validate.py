@@ -101,7 +101,7 @@ class Checker:
     def users(self, judged: Judged, *, but: Collection[int]) -> Users:
         """Return all users but those in these positions; none of the rest may need a close look."""
         columns, lines = [[*column] for column in judged.columns], [*judged.lines]
-        for position in sorted(but, reverse=True):  # they are few
+        for position in sorted(but, reverse=True):  # as a rule they are few
             del lines[position]
             for column in columns:
                 del column[position]

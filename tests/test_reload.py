@@ -63,13 +63,17 @@ def test_upload_of_a_client_that_is_taken_out(rosterd: Rosterd, inbox: Path, tmp
     new = tmp_path / "beta"
     new.mkdir()
     addition = f'\n[[client]]\nname = "beta"\ninbox = "{new}"\n'
+
+    def wait_for_reloads(count: int) -> None:
+        wait_until(lambda: len(rosterd.events("config.reloaded")) == count, f"{count} reloads")
+
     for number in range(1, 4):
         rosterd.reload(lambda text: text + addition)
-        wait_until(lambda times=2 * number - 1: len(rosterd.events("config.reloaded")) == times, "beta to come")  # type: ignore[misc]
+        wait_for_reloads(2 * number - 1)
         with rosterd.stopped():  # so that it hears of the upload and of the reload at once
             (new / "users.csv").write_text(HEADER + ANN)
             rosterd.reload(lambda text: text.replace(addition, ""))
-        wait_until(lambda times=2 * number: len(rosterd.events("config.reloaded")) == times, "beta to go")  # type: ignore[misc]
+        wait_for_reloads(2 * number)
     (inbox / "users.csv").write_text(HEADER + ANN)
     rosterd.wait_for_event("file.archived", client="acme")
 

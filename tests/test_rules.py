@@ -291,6 +291,7 @@ def test_names_of_provinces_are_answered_with_their_code(engine: Engine, value: 
         "Ontario, Toronto",
         "T.N.",
         "T.-N.",
+        "T.-N., Canada",
         "\u0131l",
     ],
 )

@@ -217,6 +217,19 @@ def test_ignored_folder_that_is_worked_in(settling: Settling) -> None:
     assert [waiting.ignored for waiting in settling.waiting("acme")] == [True]
 
 
+def test_only_what_may_well_be_taken_counts_as_ready(settling: Settling) -> None:
+    """A name that was looked at in vain, or is held, is due for looks again and again, and not ready for that."""
+    assert settling.next_ready_at(without=()) == math.inf
+    settling.note(seen(), 0.0)
+    assert settling.next_ready_at(without=()) == settling.next_due_at()
+    assert settling.next_ready_at(without=("acme",)) == math.inf
+
+    settling.retry_later("acme", NAME, 100.0)
+
+    assert settling.next_ready_at(without=()) == math.inf
+    assert settling.next_due_at() < math.inf
+
+
 def test_clients_take_turns(settling: Settling) -> None:
     """Names of one client come in the order of their appearance, and clients one after the other."""
     for name in (b"1.csv", b"2.csv", b"3.csv"):

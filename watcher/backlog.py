@@ -39,8 +39,8 @@ class Backlog:
         claim.due_at = now + claim.retry_s
         claim.retry_s = min(2 * claim.retry_s, LAST_RETRY_S)
 
-    def first_tried_at(self, claim_id: str, now: float) -> float:
-        """Return when a claim was to be begun for the first time; now, if that is this time."""
+    def note_try(self, claim_id: str, now: float) -> float:
+        """Note that a claim is to be begun; return when it was so for the first time."""
         claim = self._claims[claim_id]
         claim.first_tried_at = min(claim.first_tried_at, now)
         return claim.first_tried_at

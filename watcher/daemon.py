@@ -300,7 +300,9 @@ class Daemon:
         return self._signals.stop_overdue()
 
     def _others_due_at(self, client: str) -> float:
-        """Return when a file of any other client is due for a look."""
+        """Return when a file of any other client is due for a look; after a stop was asked for there are no looks."""
+        if self._signals.stop_asked:
+            return math.inf
         self._intake.take_in(self._hints, telling=False)
         return self._intake.others_due_at(client)
 

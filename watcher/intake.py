@@ -71,8 +71,9 @@ class Intake:
 
     def others_due_at(self, client: str) -> float:
         """Return when a name of any other client is due for a look, and may well be taken."""
-        without = {client, *self._claims.backlog.blocked(), *self._rests_until}
-        return self.settling.next_due_at(without=without, in_writing=False)
+        now = time.monotonic()
+        resting = (each for each, until in self._rests_until.items() if now < until)
+        return self.settling.next_ready_at(without={client, *self._claims.backlog.blocked(), *resting})
 
     def last_sweep(self, client: str) -> tuple[float, float]:
         """Return when a client's inbox was swept last, and how long that took."""

@@ -294,6 +294,17 @@ class Settling:
         records = (record for client in clients for _, record in self._in_turn(client))
         return min((record.due_at for record in records if in_writing or not record.in_writing), default=math.inf)
 
+    def next_ready_at(self, *, without: Collection[str]) -> float:
+        """
+        Return when the next name is due that may well be taken then, infinity for never.
+
+        Not one that is held, or was looked at in vain: it may be so for hours, and is looked at again and again.
+        """
+        clients = [client for client in self._records if client not in without]
+        records = (record for client in clients for _, record in self._in_turn(client))
+        fresh = (record for record in records if not record.held and record.retry_s == FIRST_RETRY_S)
+        return min((record.due_at for record in fresh), default=math.inf)
+
     def _in_turn(self, client: str) -> Iterator[tuple[bytes, _Record]]:
         """Yield the names of a client in their order, up to one whose turn has come and that could not be taken."""
         for name, record in self._records[client].items():
