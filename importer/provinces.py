@@ -173,10 +173,10 @@ _BY_WORD: Final = {
 
 def code_meant(text: str) -> str:
     """Return the code that a name or an old code stands for, "" when none does: "Ontario (ON)", "Ontario, Canada"."""
-    if any(_TWO_MEANINGS.fullmatch(part.strip()) for part in (text, *_BETWEEN.split(text))):
+    parts = _BETWEEN.split(text)
+    if any(_TWO_MEANINGS.fullmatch(part.strip()) for part in (text, *parts)):
         return ""
     if code := _BY_WORD.get(folded(text), ""):
         return code
-    parts = {folded(part) for part in _BETWEEN.split(text)} - {""} - _COUNTRIES
-    codes = {_BY_WORD.get(part, "") for part in parts}
+    codes = {_BY_WORD.get(part, "") for part in {*map(folded, parts)} - {""} - _COUNTRIES}
     return codes.pop() if len(codes) == 1 else ""

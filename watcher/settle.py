@@ -290,8 +290,7 @@ class Settling:
 
     def next_due_at(self, *, without: Collection[str] = (), in_writing: bool = True) -> float:
         """Return when the next name is due, infinity for never; `in_writing`: count those that a process writes."""
-        clients = [client for client in self._records if client not in without]
-        records = (record for client in clients for _, record in self._in_turn(client))
+        records = self._all_in_turn(without)
         return min((record.due_at for record in records if in_writing or not record.in_writing), default=math.inf)
 
     def next_ready_at(self, *, without: Collection[str]) -> float:
@@ -300,10 +299,14 @@ class Settling:
 
         Not one that is held, or was looked at in vain: it may be so for hours, and is looked at again and again.
         """
-        clients = [client for client in self._records if client not in without]
-        records = (record for client in clients for _, record in self._in_turn(client))
+        records = self._all_in_turn(without)
         fresh = (record for record in records if not record.held and record.retry_s == FIRST_RETRY_S)
         return min((record.due_at for record in fresh), default=math.inf)
+
+    def _all_in_turn(self, without: Collection[str]) -> Iterator[_Record]:
+        """Yield what is known of the names of all clients but these."""
+        clients = (client for client in self._records if client not in without)
+        return (record for client in clients for _, record in self._in_turn(client))
 
     def _in_turn(self, client: str) -> Iterator[tuple[bytes, _Record]]:
         """Yield the names of a client in their order, up to one whose turn has come and that could not be taken."""
