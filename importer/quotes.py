@@ -45,15 +45,20 @@ def last_record(chunks: Iterable[str], delimiter: str, max_record_chars: int) ->
 
 
 def _whole(delimiter: str) -> re.Pattern[str]:
-    """Return what matches only a text of whole cells, most of such texts, and is several times as fast as csv."""
+    """
+    Return what matches only a text of whole cells, most of such texts, and is several times as fast as csv.
+
+    Each place has one way to go on, so what fails is given up in linear time. A possessive group would be a third
+    faster, but in Python 3.11.2, Debian 12's own, it matches what it must not (cpython issue 106052).
+    """
     ends = re.escape(delimiter) + r"\r\n"
     return re.compile(
         rf"""(?:
             [^"]*+
-            (?: (?<![^{ends}]) (?: "[^"]*+(?:""[^"]*+)*+" (?:[{ends}]++|\Z) )++  # quoted cells
+            (?: (?<![^{ends}]) "[^"]*+(?:""[^"]*+)*" (?:[{ends}]++|\Z)  # a quoted cell
               | (?<=[^{ends}\ ]) "[^{ends}]*+  # the rest of a cell that does not begin with a mark
             )
-        )*+ [^"]*+""",
+        )* [^"]*+""",
         re.VERBOSE,
     )
 

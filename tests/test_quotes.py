@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -14,6 +17,9 @@ from importer.header import DELIMITERS
 from importer.quotes import last_record
 
 MOST_CHARS = 1 << 20
+REPOSITORY = Path(__file__).parents[1]
+SOURCES = [source for package in ("importer", "watcher", "operate") for source in (REPOSITORY / package).rglob("*.py")]
+POSSESSIVE_GROUP = re.compile(r"(?<!\\)\)(?:[*+?]|\{\d*,?\d*\})\+")
 delimiters = st.sampled_from(DELIMITERS)
 cells = st.text(st.sampled_from('",;|\t\r\n aé\u2028\x0b'), max_size=8)
 
@@ -76,3 +82,34 @@ def test_what_is_over_a_limit_is_not_waited_for(more: str, shorter: int, longer:
     """An open cell, or a record of many, that is too long already is wrong whatever comes: nobody has to wait."""
     assert last_record(in_chunks('1,"' + more * shorter, 100), ",", MOST_CHARS) is None
     assert [] == last_record(in_chunks('1,"' + more * longer, 100), ",", MOST_CHARS)
+
+
+def test_a_line_break_in_a_quoted_cell_is_no_open_cell() -> None:
+    """What Debian 12's own Python took for an open cell: a whole last cell with a line break, and no line end."""
+    text = '"id","street"\r\n"R2","1 Main\r\nApt 2"'
+    assert last_record(in_chunks(text, 9), ",", MOST_CHARS) == ["R2", "1 Main\r\nApt 2"]
+    assert last_record(in_chunks(f'{text}\r\n"R3","5 Elm\r\n', 9), ",", MOST_CHARS) is None
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: f"{source.parent.name}.{source.stem}")
+def test_no_pattern_repeats_a_group_possessively(source: Path) -> None:
+    """Python 3.11.2, Debian 12's own, matches too much where a possessive quantifier follows a group."""
+    texts = [node.value for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Constant)]
+    assert [] == [text for text in texts if isinstance(text, str) and POSSESSIVE_GROUP.search(text)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"",' * 100_000 + '"',
+        '""' * 100_000,
+        '"a\n' * 100_001,
+        'a"' * 100_000,
+        'x,"' + '""' * 100_000,
+        'a,5" b\n' * 50_000 + '"',
+    ],
+    ids=["blank", "doubled", "open", "literal", "open_doubled", "inches"],
+)
+def test_no_text_takes_more_than_its_length(text: str) -> None:
+    """No row of quotation marks, whole or open, makes the pattern try one way after another."""
+    assert as_csv_says(text, ",") == (last_record([text], ",", MOST_CHARS) is None)
