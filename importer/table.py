@@ -11,6 +11,7 @@ import io
 import itertools
 import os
 import sys
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -51,7 +52,7 @@ class Stretch(msgspec.Struct, frozen=True):
 
     lines: list[int]
     records: list[list[str]]
-    odd_lines: list[int]
+    odd_lines: array[int]  # a record can have millions of lines
 
     def row(self, position: int) -> Row:
         """Return one of them."""
@@ -139,19 +140,19 @@ class Table:
             left -= len(parsed.lines)
             for start in range(0, len(parsed.lines) or 1, STRETCH_ROWS):
                 end = start + STRETCH_ROWS
-                odd_lines = [] if start else parsed.odd_lines
+                odd_lines = array("I") if start else parsed.odd_lines
                 yield Stretch(parsed.lines[start:end], parsed.records[start:end], odd_lines)
 
     def reread(self, wanted: Iterable[int]) -> Iterator[Stretch]:
         """Yield again the rows that start in the lines `wanted`, which ascend; large ones in small stretches."""
-        stretch, size_bytes = Stretch([], [], []), 0
+        stretch, size_bytes = Stretch([], [], array("I")), 0
         for row in self._reread(wanted):
             stretch.lines.append(row.line)
             stretch.records.append(row.cells)
             size_bytes += size_of(row.cells)
             if len(stretch.lines) == STRETCH_ROWS or size_bytes > _STRETCH_BYTES:
                 yield stretch
-                stretch, size_bytes = Stretch([], [], []), 0
+                stretch, size_bytes = Stretch([], [], array("I")), 0
         yield stretch
 
     def _reread(self, wanted: Iterable[int]) -> Iterator[Row]:
@@ -207,14 +208,14 @@ class Table:
             return None
         lines = [*self._numbers[self._line - 1 : self._line - 1 + len(records)]]
         is_plain = len(records) == reader.line_num and all(map(_has_content, records))
-        return Stretch(lines, records, []) if is_plain and lines and lines[0] > self.header.line else None
+        return Stretch(lines, records, array("I")) if is_plain and lines and lines[0] > self.header.line else None
 
     def _parse_any(self, text: str) -> tuple[Stretch, str, _Broken | None]:
         physical = io.StringIO(text, newline="")
         first, done, rest = self._line - 1, 0, ""
         lines: list[int] = []
         records: list[list[str]] = []
-        odd_lines: list[int] = []
+        odd_lines = array("I")
         numbers, header_line, broken = self._numbers, self.header.line, None
         reader = self._reader(physical)
         try:
@@ -229,7 +230,7 @@ class Table:
                 if not is_row or after - done > 1:
                     if numbers[first + after - 1] - number != after - done - 1:
                         raise Entangled
-                    odd_lines += range(number, number + after - done)
+                    odd_lines.extend(range(number, number + after - done))
                 done = after
         except csv.Error as error:
             broken = _Broken(str(error), first + reader.line_num)

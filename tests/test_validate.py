@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import msgspec
 import pytest
 from hypothesis import example, given, settings
@@ -298,7 +300,7 @@ def test_the_first_look_agrees_with_the_close_one(
     # As many cells as the header has, most of the time.
     records = [(row * 10)[: header.width] if len(row) % 3 else row for row in rows]
     records = [row for row in records if any(map(str.strip, row))]
-    stretch = Stretch(list(range(2, 2 + len(records))), records, [])
+    stretch = Stretch(list(range(2, 2 + len(records))), records, array("I"))
     assert _closely(Checker(header, client, ReferenceSettings()), stretch) == _at_once(
         Checker(header, client, ReferenceSettings()), stretch
     )
@@ -312,7 +314,7 @@ def test_the_first_look_is_enough_for_the_usual_row() -> None:
         ["S2", "OPSCOM", "Jean-Luc", "O'Neil", "J.L@Example.org", "", "qc", ""],
     ]
     checker = Checker(header, CLIENT, ReferenceSettings())
-    judged = checker.judge(Stretch([2, 3], records, []))
+    judged = checker.judge(Stretch([2, 3], records, array("I")))
     assert {} == judged.others
     assert ["ON", "QC"] == [user[6] for user in checker.users_at(judged, (0, 1)).rows()]
 
@@ -327,7 +329,7 @@ def _closely(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected],
 
 def _at_once(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected], list[Notice]] | str:
     try:
-        judged = checker.judge(Stretch(stretch.lines, [list(cells) for cells in stretch.records], []))
+        judged = checker.judge(Stretch(stretch.lines, [list(cells) for cells in stretch.records], array("I")))
     except FileRejected as rejected:
         return rejected.detail
     users = iter(checker.users(judged, but=judged.others).rows())
