@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import socket
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,7 +23,8 @@ WORDS = {
 @pytest.fixture(params=["path", "abstract"])
 def manager(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """Yield the socket a service manager listens on."""
-    address = f"@rosterd-{tmp_path.name}" if request.param == "abstract" else str(tmp_path / "notify")
+    # Abstract names are the whole machine's, and test runs share the names of their folders.
+    address = f"@rosterd-{uuid.uuid4()}" if request.param == "abstract" else str(tmp_path / "notify")
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(address.replace("@", "\0", 1))
