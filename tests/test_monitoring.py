@@ -60,12 +60,21 @@ def test_the_dashboard_asks_what_prometheus_understands(needs: Needs, tmp_path: 
     needs("promtool")
     targets = [target for panel in json.loads(BOARD.read_text())["panels"] for target in panel["targets"]]
     rules = [
-        {"record": f"board:{number}", "expr": target["expr"].replace("$client", ".*")}
+        {"record": f"board:{number}", "expr": re.sub(r"\$(client|instance)", ".*", target["expr"])}
         for number, target in enumerate(targets)
     ]
     path = tmp_path / "board.yml"
     path.write_text(json.dumps({"groups": [{"name": "board", "rules": rules}]}))  # JSON is YAML
     assert f"SUCCESS: {len(targets)} rules found" in promtool("check", "rules", path)
+
+
+def test_the_dashboard_tells_hosts_apart() -> None:
+    """Every figure on the dashboard is asked for the hosts chosen there, and no sum for a client runs over hosts."""
+    for panel in json.loads(BOARD.read_text())["panels"]:
+        for target in panel["targets"]:
+            names = re.findall(r"rosterd_[a-z_]+(?:\{[^}]*\})?", target["expr"])
+            assert [] == [name for name in names if 'instance=~"$instance"' not in name], panel["title"]
+            assert "by (client" not in target["expr"], panel["title"]
 
 
 # Alert, its series over an hour in steps of five minutes, whom it has to tell of at the end; source: the syntax of
@@ -108,10 +117,135 @@ def test_an_alert_is_raised_when_it_should_be(
 ) -> None:
     """In the situation that it is for the alert fires, for the client concerned, and in no other."""
     needs("promtool")
+    raised(tmp_path, alert, series, told)
+
+
+# Alert, its series on the host that is in trouble, those on one that is well, what else the alert is labelled with.
+WAITS = 'rosterd_file_waiting_since_timestamp_seconds{client="acme"}'
+FAILED = 'rosterd_rows_total{client="acme",outcome="failed"}'
+CREATED = 'rosterd_rows_total{client="acme",outcome="created"}'
+WATCHED = 'rosterd_inbox_watched{client="acme"}'
+USABLE = 'rosterd_inbox_usable{client="acme"}'
+UP = 'up{job="rosterd"}'
+RUNNING = 'rosterd_daemon_running{job="rosterd"}'
+ACME = {"client": "acme"}
+JOB = {"job": "rosterd"}
+HOSTS: dict[str, tuple[str, dict[str, str], dict[str, str], dict[str, str]]] = {
+    "does not answer": ("RosterdDown", {UP: "1 0x11", RUNNING: "1 stale"}, {UP: "1x12", RUNNING: "1x12"}, JOB),
+    "has never answered": ("RosterdDown", {UP: "0x12"}, {UP: "1x12", RUNNING: "1x12"}, JOB),
+    "another job": (
+        "RosterdDown",
+        {'up{job="sftp"}': "1 0x11", 'rosterd_daemon_running{job="sftp"}': "1 stale"},
+        {'up{job="sftp"}': "1x12", 'rosterd_daemon_running{job="sftp"}': "1x12"},
+        {"job": "sftp"},
+    ),
+    "textfile gone": (
+        "RosterdDown",
+        {'up{job="node"}': "1x12", 'rosterd_daemon_running{job="node"}': "1 stale"},
+        {'up{job="node"}': "1x12", 'rosterd_daemon_running{job="node"}': "1x12"},
+        {"job": "node"},
+    ),
+    "stopped, textfile": ("RosterdDown", {"rosterd_daemon_running": "0x12"}, {"rosterd_daemon_running": "1x12"}, {}),
+    "stuck": (
+        "RosterdStuck",
+        {"rosterd_status_timestamp_seconds": "0x12"},
+        {"rosterd_status_timestamp_seconds": "0+300x12"},
+        {},
+    ),
+    "inbox unusable": ("RosterdInboxUnusable", {USABLE: "0x12"}, {USABLE: "1x12"}, ACME),
+    "deferred": (
+        "RosterdImportsDeferred",
+        {'rosterd_imports_deferred{client="acme"}': "1x12"},
+        {'rosterd_imports_deferred{client="acme"}': "0x12"},
+        ACME,
+    ),
+    "not watched": (
+        "RosterdInboxNotWatched",
+        {WATCHED: "0x12", USABLE: "1x12"},
+        {WATCHED: "1x12", USABLE: "1x12"},
+        ACME,
+    ),
+    "not usable there": (
+        "RosterdInboxNotWatched",
+        {WATCHED: "0x12", USABLE: "1x12"},
+        {WATCHED: "0x12", USABLE: "0x12"},
+        ACME,
+    ),
+    "watching lost": (
+        "RosterdWatchRestarts",
+        {"rosterd_watch_restarts_total": "0+1x12"},
+        {"rosterd_watch_restarts_total": "5x12"},
+        {},
+    ),
+    "late": (
+        "RosterdUploadMissing",
+        {UPLOADED: "0x12", EXPECTED: "1800x12"},
+        {UPLOADED: "0+300x12", EXPECTED: "1800x12"},
+        ACME,
+    ),
+    "never": ("RosterdUploadMissing", {EXPECTED: "1800x12"}, {UPLOADED: "0+300x12", EXPECTED: "1800x12"}, ACME),
+    "expected on one host": ("RosterdUploadMissing", {UPLOADED: "0x12", EXPECTED: "1800x12"}, {UPLOADED: "0x12"}, ACME),
+    "refused": ("RosterdUploadRefused", {REFUSED: "0x10 1 1"}, {REFUSED: "1x12"}, {**ACME, "outcome": "refused"}),
+    "many rows fail": (
+        "RosterdManyRowsFailed",
+        {FAILED: "0+30x12", CREATED: "0+70x12"},
+        {FAILED: "0x12", CREATED: "0+7000x12"},
+        ACME,
+    ),
+    "waits": ("RosterdFileWaits", {WAITS: "-7200x12"}, {WAITS: "0+300x12"}, ACME),
+    "not archived": (
+        "RosterdNotArchived",
+        {"rosterd_unarchived_files": "1x12"},
+        {"rosterd_unarchived_files": "0x12"},
+        {},
+    ),
+    "mail given up": (
+        "RosterdMailDead",
+        {'rosterd_mails{client="acme",state="dead"}': "1x12"},
+        {'rosterd_mails{client="acme",state="dead"}': "0x12"},
+        {**ACME, "state": "dead"},
+    ),
+    "mail waits": (
+        "RosterdMailWaits",
+        {"rosterd_mail_waiting_since_timestamp_seconds": "-14400x12"},
+        {"rosterd_mail_waiting_since_timestamp_seconds": "0+300x12"},
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize(("alert", "bad", "good", "labels"), HOSTS.values(), ids=HOSTS)
+def test_of_two_hosts_the_one_in_trouble_is_told_of(
+    alert: str, bad: dict[str, str], good: dict[str, str], labels: dict[str, str], needs: Needs, tmp_path: Path
+) -> None:
+    """With two hosts that serve a client of the same name the alert names the host in trouble, and that one only."""
+    needs("promtool")
+    series = {**at_host("a.example", bad), **at_host("b.example", good)}
+    raised(tmp_path, alert, series, [{"instance": "a.example", **labels}])
+
+
+def at_host(instance: str, series: dict[str, str]) -> dict[str, str]:
+    """Return the series as Prometheus labels what it gets from a host."""
+    parts = {name: name.partition("{") for name in series}
+    labels = {
+        name: [f'instance="{instance}"', *filter(None, [more.rstrip("}")])] for name, (_, _, more) in parts.items()
+    }
+    return {f"{parts[name][0]}{{{','.join(labels[name])}}}": values for name, values in series.items()}
+
+
+def test_every_alert_is_tried_with_two_hosts() -> None:
+    """No rule is left out of what is tried with two hosts, and each says on which of them."""
+    rules = ALERTS.read_text()
+    assert set(re.findall(r"alert: (\w+)", rules)) == {alert for alert, *_ in HOSTS.values()}
+    assert rules.count("summary:") == len(re.findall(r"summary:.*\$labels\.instance", rules))
+
+
+def raised(folder: Path, alert: str, series: dict[str, str], told: list[dict[str, str]]) -> None:
+    """Assert by promtool that after an hour of these series the alert is raised with just these labels."""
     severity = re.search(rf"alert: {alert}\n.*?severity: (\w+)", ALERTS.read_text(), re.DOTALL)
     assert severity is not None
     # The annotations are for people, and not compared.
-    rules = tmp_path / "alerts.yml"
+    rules = folder / "alerts.yml"
     rules.write_text(re.sub(r"(?m)^ +(annotations:|summary:.*|description:.*)\n", "", ALERTS.read_text()))
     case = {
         "interval": "5m",
@@ -124,7 +258,7 @@ def test_an_alert_is_raised_when_it_should_be(
             }
         ],
     }
-    path = tmp_path / "case.yml"
+    path = folder / "case.yml"
     path.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": [case]}))
     promtool("test", "rules", path)
 
