@@ -16,7 +16,7 @@
 PYTHON ?= python3
 WORKERS ?= 3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -I -m pip install --quiet --disable-pip-version-check
 PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 # The lock holds what PyPI has, whatever indexes and folders this machine's pip looks into.
 COMPILE := env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null .venv-lock/bin/pip-compile --quiet \
@@ -24,7 +24,7 @@ COMPILE := env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/nul
 	--no-emit-index-url --no-emit-find-links --no-emit-options --no-emit-trusted-host
 
 # What a dependency group of pyproject.toml names, as a file for pip-compile.
-GROUP = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["$(1)"], sep="\n")' \
+GROUP = $(PYTHON) -I -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["$(1)"], sep="\n")' \
 	> .venv-lock/$(1).in
 
 .PHONY: all run test faults matrix check demo bench lock docs deb clean
@@ -57,11 +57,11 @@ demo: .venv/.can-run
 	@$(BIN)/python -m deploy.demo
 
 bench: .venv/.can-test
-	@$(BIN)/python -m compileall -q watcher importer operate
+	@$(BIN)/python -I -m compileall -q watcher importer operate
 	PYTHONPATH=. $(BIN)/python bench/run.py $(if $(QUICK),--quick)
 
 docs: .venv-docs/.can-build
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -I -m mkdocs build --quiet --strict
 
 deb: .venv/.can-run
 	bash deploy/deb/build.sh
@@ -77,26 +77,27 @@ clean:
 .venv/.can-run: requirements.lock pyproject.toml | .venv/bin/python
 	$(PIP) --require-hashes -r requirements.lock
 	$(PROJECT)
-	@$(BIN)/python -m compileall -q watcher importer operate # or each start compiles them, where Python may not write
+	@sed -i '1s|/python[0-9.]*$$|& -I|' $(BIN)/rosterd # wherever it is started, whatever PYTHONPATH says
+	@$(BIN)/python -I -m compileall -q watcher importer operate # or each start compiles them, where Python may not write
 	@touch $@
 
 .venv-docs/.can-build: requirements-docs.lock | .venv/bin/python
-	$(PYTHON) -m venv .venv-docs
-	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
+	$(PYTHON) -I -m venv .venv-docs
+	.venv-docs/bin/python -I -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
 	@touch $@
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@$(PYTHON) -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'rosterd needs Python 3.11 or newer as $(PYTHON); name another by: make PYTHON=python3.12'; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	@$(PYTHON) -I -c 'import ensurepip, venv' 2>/dev/null || \
 		{ [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null && echo 'Debian keeps a part of Python in python3-venv:' && \
 			apt-get update -qq && apt-get install -y --no-install-recommends python3-venv; } || \
 		{ echo 'Python cannot make virtual environments here. On Debian and Ubuntu: apt-get install python3-venv'; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -I -m venv .venv
 
 lock:
-	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet pip-tools
+	$(PYTHON) -I -m venv .venv-lock
+	.venv-lock/bin/python -I -m pip install --quiet pip-tools
 	$(COMPILE) --build-deps-for editable --output-file requirements.lock pyproject.toml
 	$(call GROUP,dev)
 	$(COMPILE) --output-file requirements-dev.lock requirements.lock .venv-lock/dev.in

@@ -24,6 +24,7 @@ import msgspec
 
 from importer.examine import Batch, Examination, Findings, Terms
 from importer.model import FileRejected, Problem
+from importer.readonly import temporary_folder
 from importer.validate import Rejected, Users
 
 # Below, starting a process takes longer than it saves.
@@ -32,6 +33,13 @@ _MIN_BYTES: Final = 4 << 20
 _PIPE_BYTES: Final = 1 << 20
 _LENGTH_BYTES: Final = 8
 _MARSHAL_VERSION: Final = 2  # the newer ones look for equal values, which costs more than it saves
+
+# The worker may be started from a folder in which clients write, such as by `rosterd check` in an inbox. With -I Python
+# looks for modules neither there nor where the environment says, only where we were found.
+_PROGRAM: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from importer.beside import main; main(int(sys.argv[2]))"
+)
+_ROOT: Final = str(Path(__file__).resolve().parent.parent)
 
 Frame = dict[str, Any]
 
@@ -93,12 +101,13 @@ class Beside:
     def _started(self) -> subprocess.Popen[bytes]:
         # Its standard error is closed: the values of a traceback could be those of a user.
         self._process = subprocess.Popen(  # noqa: S603 - this very module
-            [sys.executable, "-m", __name__, str(self.raw.fileno())],
+            [sys.executable, "-I", "-c", _PROGRAM, _ROOT, str(self.raw.fileno())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             pass_fds=(self.raw.fileno(),),
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+            cwd="/",
+            env={**os.environ, "SQLITE_TMPDIR": os.path.abspath(temporary_folder())},  # it may be relative
         )
         return self._process
 
@@ -162,15 +171,15 @@ def _answer(raw: BinaryIO, terms: Terms) -> Iterator[Frame]:
         yield {"findings": msgspec.json.encode(examination.findings)}
 
 
-def _main() -> None:
-    """Examine the file whose handle the command line names, on the terms that come in."""
+def main(fd: int) -> None:
+    """Be the process that examines the open file, on the terms that come in."""
     # Signals of a terminal or of a stop reach both processes; what becomes of the work is for the other to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     gc.disable()  # nothing here refers to itself; looking for what does costs 6 %
     terms = msgspec.json.decode(sys.stdin.buffer.read(), type=Terms)
-    with open(int(sys.argv[1]), "rb", buffering=0) as raw, open(sys.stdout.fileno(), "wb", buffering=0) as out:
+    with open(fd, "rb", buffering=0) as raw, open(sys.stdout.fileno(), "wb", buffering=0) as out:
         for frame in _answer(raw, terms):
             body = marshal.dumps(frame, _MARSHAL_VERSION)
             for part in (len(body).to_bytes(_LENGTH_BYTES), body):
@@ -181,7 +190,3 @@ def _write(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-if __name__ == "__main__":
-    _main()

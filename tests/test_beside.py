@@ -115,6 +115,40 @@ def test_a_process_started_beforehand_is_the_one_that_answers(tmp_path: Path) ->
         assert 2500 == len(first.complete.lines) + sum(len(batch.complete.lines) for batch in batches)
 
 
+HOSTILE = """import os, pathlib
+pathlib.Path({seen!r}).open("a").write(f"{{__name__}} in {{os.getpid()}}\\n")
+raise ImportError(__name__)
+"""
+
+
+@pytest.mark.parametrize("entry", ["", ".", "here"])
+def test_no_module_of_the_current_folder_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
+    """Whatever lies in the folder in which the work is begun, or stands in the environment, is not run."""
+    hostile, seen = tmp_path / "upload", tmp_path / "seen"
+    hostile.mkdir()
+    names = (
+        "msgspec",
+        "importer",
+        "csv",
+        "codecs",
+        "io",
+        "sitecustomize",
+        "usercustomize",
+        "email_validator",
+        "startup",
+    )
+    for name in names:
+        (hostile / f"{name}.py").write_text(HOSTILE.format(seen=str(seen)))
+    with examination(tmp_path, users(2500)) as there:
+        monkeypatch.chdir(hostile)
+        monkeypatch.setenv("PYTHONPATH", str(hostile) if entry == "here" else f"{entry}:/nowhere")
+        monkeypatch.setenv("PYTHONSTARTUP", "startup.py")
+        monkeypatch.setenv("PYTHONUSERBASE", str(hostile))
+        with Beside(there.raw) as helper:
+            assert 2500 == sum(len(batch.complete.lines) for batch in helper.batches(there))
+    assert not seen.exists()
+
+
 def test_a_stop_signal_does_not_end_the_process(tmp_path: Path) -> None:
     """A signal to the whole process group leaves the decision to the importer."""
     with examination(tmp_path, users(50_000)) as there, Beside(there.raw) as helper:

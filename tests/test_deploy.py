@@ -89,6 +89,16 @@ def test_the_folders_can_be_made(needs: Needs, tmp_path: Path) -> None:
     assert {"srv/sftp": 0o755, "var/lib/rosterd": 0o700} == modes
 
 
+def test_python_is_told_where_not_to_look() -> None:
+    """No Python that a document or script starts looks into the current folder, but for what a checkout holds."""
+    top = DEPLOY.parent
+    sources = [top / "Makefile", top / "README.md", *top.glob("docs/*.md"), *top.glob("deploy/deb/*"), top / ".ci/run"]
+    for source in sources:
+        for told in re.findall(r"(?:python[0-9.]*|PYTHON\))\"? [^|;&\n]*?-[mc]\b.*", source.read_text()):
+            of_checkout = re.search(r" -m (pytest|deploy\.demo|docs\.generate)\b", told)
+            assert of_checkout or re.search(r" -[IP] -[mc]\b", told), f"{source}: {told}"
+
+
 def _entry(root: Path, table: str, name: str) -> list[str]:
     lines = (root / "etc" / table).read_text().splitlines()
     return next((line.split(":") for line in lines if line.startswith(f"{name}:")), [])

@@ -6,9 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 python=${PYTHON:-/usr/bin/python3}
-pip=(.venv/bin/python -m pip --quiet --disable-pip-version-check)
-version=$(.venv/bin/python -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
-minor=$("$python" -c 'import sys; print(sys.version_info.minor)')
+pip=(.venv/bin/python -I -m pip --quiet --disable-pip-version-check)
+version=$(.venv/bin/python -I -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
+minor=$("$python" -I -c 'import sys; print(sys.version_info.minor)')
 architecture=$(dpkg --print-architecture)
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 
@@ -19,7 +19,7 @@ opt=$root/opt/rosterd
 umask 022
 
 environment() {
-    "$python" -m venv --without-pip "$opt"
+    "$python" -I -m venv --without-pip "$opt"
     "${pip[@]}" wheel --no-deps --no-build-isolation --wheel-dir "$work" .
     .venv/bin/python deploy/deb/runtime_lock.py > "$work/lock"
     "${pip[@]}" --python "$opt/bin/python" install --no-compile --no-deps --require-hashes --requirement "$work/lock"
@@ -30,7 +30,7 @@ environment() {
     sed -i "1s|.*|#!/opt/rosterd/bin/python3 -I|" "$opt/bin/rosterd"
     printf 'home = /usr/bin\ninclude-system-site-packages = false\n' > "$opt/pyvenv.cfg"
     # Checked by hash, not by time: the files are root's, and nobody could write newer ones beside them.
-    "$python" -m compileall -q --invalidation-mode unchecked-hash -s "$root" "$opt/lib"
+    "$python" -I -m compileall -q --invalidation-mode unchecked-hash -s "$root" "$opt/lib"
 }
 
 settings() {
@@ -46,7 +46,7 @@ command_line() {
     install -d "$root/usr/bin" "$root/usr/share/man/man1" "$root/usr/share/bash-completion/completions"
     ln -s /opt/rosterd/bin/rosterd "$root/usr/bin/rosterd"
     gzip -9n < docs/rosterd.1 > "$root/usr/share/man/man1/rosterd.1.gz"
-    _ROSTERD_COMPLETE=bash_source "$opt/bin/python" -c 'from watcher.cli import main; main(prog_name="rosterd")' \
+    _ROSTERD_COMPLETE=bash_source "$opt/bin/python" -I -c 'from watcher.cli import main; main(prog_name="rosterd")' \
         > "$root/usr/share/bash-completion/completions/rosterd"
 }
 
