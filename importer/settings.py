@@ -11,6 +11,7 @@ Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 _SPAN_UNITS_S = {"min": 60, "h": 3600, "d": 86400}
 
+CLIENT_NAME = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"  # part of paths and messages
 Count = Annotated[int, Meta(gt=0)]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
 
@@ -47,7 +48,7 @@ class ReferenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[[client]]: one organisation that uploads."""
 
-    name: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")]
+    name: Annotated[str, Meta(pattern=CLIENT_NAME)]
     inbox: Text
     companion: Literal["", "done", "sha256", "md5"] = ""  # users.csv waits for users.csv.done or the like
     shrink_guard: Annotated[int, Meta(ge=0, le=100)] = 0  # percent of the last file's rows; less is held. 0: off

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,14 +21,15 @@ from typing import Final, NoReturn
 import click
 import msgspec
 
-from importer.settings import ClientSettings
+from importer.settings import CLIENT_NAME, ClientSettings
 from operate import accounts, layout, steps
 from operate.accounts import LoginState
+from operate.keys import KeyRefused, PublicKey, read_public_keys
 from operate.steps import Step
-from operate.tables import print_fields, print_json, print_table
+from operate.tables import print_fields, print_json, print_table, shown
 from watcher.config import Config, ConfigError, load
-from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_CONFIG
-from watcher.options import config_file_option, json_option
+from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_CONFIG, EXIT_NOT_PERMITTED
+from watcher.options import ClientName, config_file_option, json_option
 
 _ENDING: Final = ".toml"
 _DISABLED_ENDING: Final = ".toml.disabled"  # read by nobody
@@ -33,7 +37,7 @@ _DISABLED_ENDING: Final = ".toml.disabled"  # read by nobody
 _Conflicts = Iterator[str]
 
 _apply_option: Final = click.option("--apply", is_flag=True, help="Do it, instead of showing what would be done.")
-_name_argument: Final = click.argument("name")
+_name_argument: Final = click.argument("name", type=ClientName())
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -44,7 +48,21 @@ class Client(msgspec.Struct, frozen=True):
     settings: ClientSettings | None  # None: disabled, or not readable
 
 
-@click.group()
+class _ForRoot(click.Command):
+    """A command that ends with EXIT_NOT_PERMITTED for everybody else."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        if os.geteuid() != 0:
+            click.echo(f"{ctx.command_path}: only root may do this", err=True)
+            sys.exit(EXIT_NOT_PERMITTED)
+        return super().invoke(ctx)
+
+
+class _ForRootGroup(click.Group):
+    command_class = _ForRoot
+
+
+@click.group(cls=_ForRootGroup)
 def client() -> None:
     """Add, show, disable or remove a client: its login, its folders and its settings."""
 
@@ -77,13 +95,13 @@ def add(
         failed_import_email=tuple(emails),
         log_socket=layout.LOG_SOCKET if log_sessions else "",
     )
-    _refuse(_adding_conflicts(wanted, config_file, apply=apply))
+    keys = _read_keys(key_file) if key_file else ()
+    _refuse(_adding_conflicts(wanted, config_file))
     found = _configured(name, config_file)
-    key = [steps.file(Path(layout.keys(name)), key_file.read_text(encoding="utf-8"))] if key_file else []
     _play(
         [
             steps.command(accounts.creation(name), partial(accounts.user_exists, name)),
-            *key,
+            *([_key_step(name, keys)] if keys else []),
             *(_folder_step(folder) for folder in _folders(found or wanted)),
             # What is there may have been edited since.
             *([] if found else [steps.file(_drop_in(config_file, name), _settings(wanted))]),
@@ -92,6 +110,18 @@ def add(
     )
     if apply:
         _print_handout(name)
+
+
+def _read_keys(key_file: Path) -> Sequence[PublicKey]:
+    try:
+        return read_public_keys(key_file)
+    except KeyRefused as error:
+        _fail("Nothing was done:", f"  {error}")
+
+
+def _key_step(name: str, keys: Sequence[PublicKey]) -> Step:
+    shows = "\n".join([f"write {layout.keys(name)}:", *(key.fingerprint for key in keys)])
+    return steps.file(Path(layout.keys(name)), "".join(f"{key.text}\n" for key in keys), shows)
 
 
 def _folder_step(folder: layout.Folder) -> Step:
@@ -121,12 +151,12 @@ def _drop_in(config_file: Path, name: str, ending: str = _ENDING) -> Path:
 # What is in the way
 
 
-def _adding_conflicts(wanted: ClientSettings, config_file: Path, *, apply: bool) -> _Conflicts:
+def _adding_conflicts(wanted: ClientSettings, config_file: Path) -> _Conflicts:
     name = wanted.name
     if not accounts.LOGIN_NAME.fullmatch(name):
         yield f'"{name}" cannot be a login: up to 31 of a-z, 0-9, "-" and "_", a letter first'
         return
-    yield from _host_conflicts(apply=apply)
+    yield from _host_conflicts()
     yield from _login_conflicts(name)
     for folder in _folders(wanted):
         yield from layout.obstacles(folder)
@@ -136,9 +166,7 @@ def _adding_conflicts(wanted: ClientSettings, config_file: Path, *, apply: bool)
         yield from _settings_conflicts(wanted, config_file)
 
 
-def _host_conflicts(*, apply: bool) -> _Conflicts:
-    if apply and os.geteuid() != 0:
-        yield "only root may do this"
+def _host_conflicts() -> _Conflicts:
     if not accounts.user_exists(layout.SERVICE_USER):
         yield f"there is no user {layout.SERVICE_USER}: systemd-sysusers makes it from deploy/sysusers.d/rosterd.conf"
     if not accounts.group_exists(layout.LOGIN_GROUP):
@@ -232,8 +260,8 @@ def _print_handout(name: str) -> None:
 def host_keys() -> list[str]:
     """Return the fingerprints by which a client knows this host, "SHA256:... (ED25519)"; none where it has no keys."""
     found = sorted(Path("/etc/ssh").glob("ssh_host_*_key.pub"))
-    shown = (subprocess.run(["ssh-keygen", "-lf", key], capture_output=True, text=True, check=False) for key in found)  # noqa: S603, S607 - as the host's PATH has it
-    return [f"{words[1]} {words[-1]}" for done in shown if len(words := done.stdout.split()) > 2]  # noqa: PLR2004 - bits, fingerprint, comment, kind
+    listed = (subprocess.run(["ssh-keygen", "-lf", key], capture_output=True, text=True, check=False) for key in found)  # noqa: S603, S607 - as the host's PATH has it
+    return [f"{words[1]} {words[-1]}" for done in listed if len(words := done.stdout.split()) > 2]  # noqa: PLR2004 - bits, fingerprint, comment, kind
 
 
 # Looking
@@ -259,7 +287,8 @@ def _shown(settings: ClientSettings | None) -> tuple[str, str]:
 def _clients(config_file: Path) -> list[Client]:
     configured = [Client(each.name, accounts.login_state(each.name), each) for each in _load(config_file).clients]
     drop_ins = config_file.absolute().parent / "clients.d"
-    disabled = sorted(path.name.removesuffix(_DISABLED_ENDING) for path in drop_ins.glob(f"*{_DISABLED_ENDING}"))
+    names = sorted(path.name.removesuffix(_DISABLED_ENDING) for path in drop_ins.glob(f"*{_DISABLED_ENDING}"))
+    disabled = [name for name in names if re.match(CLIENT_NAME, name)]
     return configured + [Client(name, accounts.login_state(name), None) for name in disabled]
 
 
@@ -321,7 +350,7 @@ def enable(name: str, config_file: Path, *, apply: bool) -> None:
 
 def _switch(name: str, config_file: Path, wanted: LoginState, *, apply: bool) -> None:
     """Bring login and drop-in into a state, a client's only."""
-    _refuse(_ending_conflicts(name, config_file, apply=apply))
+    _refuse(_switching_conflicts(name, config_file))
     drop_ins = [_drop_in(config_file, name, ending) for ending in (_ENDING, _DISABLED_ENDING)]
     before, after = drop_ins if wanted is LoginState.DISABLED else reversed(drop_ins)
     login = steps.command(
@@ -337,7 +366,7 @@ def _switch(name: str, config_file: Path, wanted: LoginState, *, apply: bool) ->
 @_apply_option
 def remove(name: str, config_file: Path, *, with_files: bool, apply: bool) -> None:
     """Remove a client's login, keys and settings. Its folders stay, unless --with-files; so do its recorded users."""
-    _refuse(_removing_conflicts(name, config_file, with_files=with_files, apply=apply))
+    _refuse(_removing_conflicts(name, config_file, with_files=with_files))
     drop_ins = (_drop_in(config_file, name), _drop_in(config_file, name, _DISABLED_ENDING))
     chroot = layout.chroot(name)
     tree = Step(f"rm -r {chroot}", lambda: not os.path.lexists(chroot), lambda: shutil.rmtree(chroot))
@@ -352,28 +381,72 @@ def remove(name: str, config_file: Path, *, with_files: bool, apply: bool) -> No
     )
 
 
-def _ending_conflicts(name: str, config_file: Path, *, apply: bool) -> _Conflicts:
-    if apply and os.geteuid() != 0:
-        yield "only root may do this"
+def _ending_conflicts(name: str, config_file: Path) -> _Conflicts:
     if accounts.login_state(name) is LoginState.FOREIGN:
         yield f"the user {name} is not in {layout.LOGIN_GROUP}: not a client"
-    if not (_drop_in(config_file, name).exists() or _drop_in(config_file, name, _DISABLED_ENDING).exists()):
-        yield f"{_drop_in(config_file, name)}: is missing; a client in another file is changed there, by hand"
+    for drop_in in _drop_ins(config_file, name):
+        if others := sorted(_clients_of(drop_in) - {name}):
+            yield f"{drop_in}: is about {shown(tuple(others))}; expected {name} alone. Move what is not about it away"
 
 
-def _removing_conflicts(name: str, config_file: Path, *, with_files: bool, apply: bool) -> _Conflicts:
+def _switching_conflicts(name: str, config_file: Path) -> _Conflicts:
+    yield from _ending_conflicts(name, config_file)
+    found = _drop_ins(config_file, name)
+    if not found:
+        yield _elsewhere(name, config_file)
+    if len(found) > 1:
+        yield f"{found[0]} and {found[1].name} are both there: move away the one that is not to be used"
+
+
+def _elsewhere(name: str, config_file: Path) -> str:
+    return f"{_drop_in(config_file, name)}: is missing; a client in another file is changed there, by hand"
+
+
+def _drop_ins(config_file: Path, name: str) -> list[Path]:
+    """Return those files of a client that are there."""
+    both = (_drop_in(config_file, name, ending) for ending in (_ENDING, _DISABLED_ENDING))
+    return [path for path in both if os.path.lexists(path)]
+
+
+def _clients_of(drop_in: Path) -> set[str]:
+    """Return the names of all clients that a file is about; none when it cannot be read."""
+    try:
+        tables = tomllib.loads(drop_in.read_text(encoding="utf-8")).get("client", [])
+        return {str(table["name"]) for table in tables}
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()
+
+
+def _removing_conflicts(name: str, config_file: Path, *, with_files: bool) -> _Conflicts:
     """Yield what speaks against a removal; what an earlier one that was cut off has removed does not."""
-    yield from (each for each in _ending_conflicts(name, config_file, apply=apply) if "is missing" not in each)
+    yield from _ending_conflicts(name, config_file)
+    yield from _configured_conflicts(name, config_file, with_files=with_files)
+    if os.path.islink(layout.chroot(name)):
+        yield f"{layout.chroot(name)}: is a link. Delete it, and decide about what it leads to"
     if accounts.user_exists(name) and (sessions := list(accounts.processes(name))):
         yield f"{name} is logged in: disable it, then end its sessions: kill {' '.join(map(str, sessions))}"
     if not with_files:
         yield from _unfinished(name)
 
 
+def _configured_conflicts(name: str, config_file: Path, *, with_files: bool) -> _Conflicts:
+    """Yield what would stay configured, and what of it would lose its folder."""
+    with contextlib.suppress(ConfigError):  # a broken configuration is no reason to keep a client
+        for each in load(config_file).clients:
+            if each.name == name and not _drop_ins(config_file, name):
+                yield _elsewhere(name, config_file)
+            if with_files and each.name != name and _is_below(each.inbox, layout.chroot(name)):
+                yield f"{layout.chroot(name)}: holds the inbox of {each.name}, {each.inbox}. Move that away"
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder)}/")
+
+
 def _unfinished(name: str) -> _Conflicts:
     """Yield that uploads would be left behind."""
     for folder, ours in ((layout.inbox(name), {".work", ".bak"}), (f"{layout.inbox(name)}/.work", set[str]())):
-        if os.path.isdir(folder) and (left := set(os.listdir(folder)) - ours):
+        if os.path.isdir(folder) and not os.path.islink(folder) and (left := set(os.listdir(folder)) - ours):
             yield f"{folder}: holds {len(left)} uploads that are not imported. Wait for them, or use --with-files"
 
 

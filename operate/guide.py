@@ -14,7 +14,7 @@ from importer.settings import ClientSettings, ReferenceSettings
 from operate.client import host_keys
 from operate.page import Block, Code, Heading, Items, Table, Text, as_html, as_markdown
 from watcher.config import Config
-from watcher.options import chosen_client, config_option
+from watcher.options import ClientName, chosen_client, config_option
 
 ALWAYS_ACCEPTED = "OPSCOM"  # listed or not
 _SAMPLE_COLUMNS = ("unique_id", "login_source", "first_name", "last_name", "email", "province")
@@ -31,7 +31,9 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command()
-@click.option("--client", "client_name", metavar="NAME", help="Whose guide; needed if there are several.")
+@click.option(
+    "--client", "client_name", metavar="NAME", type=ClientName(), help="Whose guide; needed if there are several."
+)
 @click.option("--html", "as_page", is_flag=True, help="Write an HTML file, instead of Markdown.")
 @click.option("--host", default=socket.getfqdn, help="How clients call this machine.  [default: its own name]")
 @click.option("--port", default=22, show_default=True, help="Where sshd listens.")

@@ -19,7 +19,7 @@ from operate.reading import cannot_answer, database
 from operate.tables import print_fields, print_json, print_table
 from watcher.asking import Order
 from watcher.config import Config
-from watcher.options import config_option, json_option
+from watcher.options import ClientName, config_option, json_option
 
 _PENDING: Final = ("waiting", "dead")
 _ALL: Final = (*_PENDING, "joined", "sent", "dropped")
@@ -34,7 +34,7 @@ def mail() -> None:
 
 
 @mail.command(name="list")
-@click.option("--client", metavar="NAME", help="Only of this client.")
+@click.option("--client", metavar="NAME", type=ClientName(), help="Only of this client.")
 @click.option("--all", "with_done", is_flag=True, help="Those sent, joined into another or dropped as well.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
 @config_option

@@ -76,11 +76,11 @@ def run(arguments: Sequence[str]) -> str:
     return done.stdout
 
 
-def file(path: Path, content: str) -> Step:
-    """Return the step that writes a file that all may read."""
+def file(path: Path, content: str, shows: str = "") -> Step:
+    """Return the step that writes a file that all may read; unless `shows` says otherwise, its content is shown."""
     return Step(
-        f"write {path}:\n{content}".rstrip(),
-        lambda: path.is_file() and path.read_text(encoding="utf-8") == content,
+        shows or f"write {path}:\n{content}".rstrip(),
+        lambda: path.is_file() and not path.is_symlink() and path.read_bytes() == content.encode(),
         lambda: _write(path, content),
     )
 
@@ -100,7 +100,7 @@ def renaming(path: Path, new_path: Path) -> Step:
 
 def deletion(path: Path) -> Step:
     """Return the step that deletes a file."""
-    return Step(shlex.join(["rm", str(path)]), lambda: not path.exists(), path.unlink)
+    return Step(shlex.join(["rm", str(path)]), lambda: not os.path.lexists(path), path.unlink)
 
 
 def reload() -> Step:

@@ -21,7 +21,7 @@ from operate.reading import cannot_answer, database
 from operate.tables import age, counted, print_fields, print_json, print_table
 from watcher.config import Config
 from watcher.lock import is_locked
-from watcher.options import config_option, json_option
+from watcher.options import ClientName, config_option, json_option
 from watcher.settle import Names
 from watcher.status import IDLE_INTERVAL_S, ClientStatus, State, Status, read_status
 
@@ -32,7 +32,7 @@ _HELD: Final = "`rosterd release` and `rosterd refuse`"
 _SPAN: Final = re.compile(r"(\d+)\s*(m|min|h|d|w)")
 _SPAN_UNITS: Final = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
-_client_option: Final = click.option("--client", metavar="NAME", help="Only of this client.")
+_client_option: Final = click.option("--client", metavar="NAME", type=ClientName(), help="Only of this client.")
 
 
 class _Moment(click.ParamType[datetime]):

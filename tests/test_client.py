@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.lab import wait_until
 from tests.lab.host import Host, SftpUser
+from watcher import cli
 
 UPLOAD = "/srv/sftp/acme/upload"
 GOOD = "unique_id,login_source,first_name,last_name,email\nS1,OPSCOM,Zoe,Roy,zoe@example.org\n"
@@ -176,6 +179,74 @@ def test_a_removal_keeps_uploads_that_wait(host: Host, acme: SftpUser, tmp_path:
     assert "1 uploads that are not imported" in refused.stderr
     remove(host, "--with-files")
     assert [] == names(host, "/srv/sftp")
+
+
+NO_NAMES = ["acme/../beta", "acme/../..", "..", ".", "/srv/sftp/beta", "", "acme/", "acme\n", "beta\x1b[8m", "a" * 64]
+
+
+@pytest.mark.parametrize("name", NO_NAMES, ids=ascii)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("client", "add"),
+        ("client", "show"),
+        ("client", "disable"),
+        ("client", "enable"),
+        ("client", "remove", "--with-files"),
+        ("guide", "--client"),
+        ("imports", "--client"),
+        ("users", "zoe", "--client"),
+        ("mail", "list", "--client"),
+        ("release", "users.csv", "--client"),
+        ("export", "S1", "--client"),
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_is_a_path_is_refused(command: tuple[str, ...], name: str) -> None:
+    """A name that no client can have is a usage error of every command that takes one, and not printed raw."""
+    refused = CliRunner().invoke(cli.main, [*command, name])
+    assert 2 == refused.exit_code
+    assert f"{json.dumps(name)} cannot be a login or a client" in refused.output
+    assert refused.output.replace("\n", "").isprintable()
+
+
+def test_a_removal_stays_in_the_folder_of_the_client(host: Host) -> None:
+    """`client remove --with-files` refuses a folder that is a link, and one that holds the inbox of another client."""
+    host.run("sh", "-c", "mkdir -p /srv/www /srv/sftp/acme/beta; touch /srv/www/index.html; ln -s /srv/www /srv/sftp/x")
+    host.path("/etc/rosterd/clients.d/beta.toml").write_text(
+        '[[client]]\nname = "beta"\ninbox = "/srv/sftp/acme/beta"\n'
+    )
+    for name, said in (("acme", "holds the inbox of beta"), ("x", "is a link"), ("beta/../acme", "cannot be")):
+        refused = host.rosterd("client", "remove", name, "--with-files", "--apply", check=False)
+        assert (2, True) == (refused.returncode, said in refused.stderr), refused.stderr
+    assert (["acme", "x"], ["index.html"]) == (names(host, "/srv/sftp"), names(host, "/srv/www"))
+
+
+def test_settings_of_another_client_are_left_alone(host: Host) -> None:
+    """Neither `disable` nor `remove` touches a file of clients.d that is about another client than it says."""
+    drop_in = host.path("/etc/rosterd/clients.d/acme.toml")
+    drop_in.write_text('[[client]]\nname = "beta"\ninbox = "/srv/sftp/beta/upload"\n')
+    host.path("/etc/rosterd/config.toml").write_text('[[client]]\nname = "gamma"\ninbox = "/srv/sftp/gamma/upload"\n')
+    for command, name, said in (
+        ("disable", "acme", "is about beta; expected acme alone"),
+        ("remove", "acme", "is about beta; expected acme alone"),
+        ("remove", "gamma", "a client in another file is changed there"),
+    ):
+        refused = host.rosterd("client", command, name, "--apply", check=False)
+        assert (2, True) == (refused.returncode, said in refused.stderr), refused.stderr
+    assert drop_in.exists()
+
+
+def test_only_root_may_do_it(host: Host) -> None:
+    """Everybody else is told so in one sentence, with exit status 77; --help is for all."""
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m", "watcher.cli")
+    for words in (("list",), ("show", "acme"), ("add", "acme"), ("remove", "acme", "--apply")):
+        done = host.run(*nobody, "client", *words, check=False)
+        assert (77, f"rosterd client {words[0]}: only root may do this\n") == (
+            done.returncode,
+            done.stderr.replace("cli.py", "rosterd").replace("python -m watcher.cli", "rosterd"),
+        )
+    assert 0 == host.run(*nobody, "client", "add", "--help").returncode
 
 
 CONFLICTS = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,8 +62,33 @@ config_file_option: Final = click.option(
     show_default=True,
     help="Configuration; clients stand in clients.d beside it.",
 )
+
+
+class ClientName(click.ParamType[str]):
+    """
+    The name of a client from a command line: what a configuration may call one, so no path and no control characters.
+
+    Every command that takes one declares it with this type, before it can become part of a path or of a message.
+    """
+
+    name = "client"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, or fail with what one looks like."""
+        from importer.settings import CLIENT_NAME
+
+        if not re.match(CLIENT_NAME, value):
+            expected = 'up to 63 letters, digits, ".", "_" and "-", a letter or digit first'
+            self.fail(f"{json.dumps(value)} cannot be a login or a client; expected {expected}", param, ctx)
+        return value
+
+
 client_option: Final = click.option(
-    "--client", "client_name", metavar="NAME", help="Whose file it is; needed if there are several clients."
+    "--client",
+    "client_name",
+    metavar="NAME",
+    type=ClientName(),
+    help="Whose file it is; needed if there are several clients.",
 )
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
 

@@ -1,0 +1,125 @@
+"""The public keys of a client: read from a file that anybody may have written, and never shown."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from importer.model import printable
+
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_MAX_BYTES: Final = 64 << 10  # a key has 80 bytes to 3 KiB
+# What sshd takes by default. DSA is missing: OpenSSH 10 has dropped it, and older ones refuse it unless told otherwise.
+KINDS: Final = (
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+)
+KEY: Final = rf"({'|'.join(map(re.escape, KINDS))})[ \t]+([A-Za-z0-9+/]+={{0,2}})"
+_LINE: Final = re.compile(rf"{KEY}(?:[ \t]+(.*))?")
+_PRIVATE: Final = (
+    "is a private key, which only its owner may have. Ask for the public one, as a rule the file ending in .pub"
+)
+_OTHER_FILES: Final = {
+    r"BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY|^PuTTY-User-Key-File-|^SSH PRIVATE KEY FILE": _PRIVATE,
+    r"^---- BEGIN SSH2 PUBLIC KEY": "is a public key in the form of RFC 4716; ssh-keygen -i -f FILE converts it",
+    r"^-----BEGIN [A-Z ]{0,40}PUBLIC KEY": "is a public key in PEM; ssh-keygen -i -m PKCS8 -f FILE converts it",
+}
+_OTHER_LINES: Final = {
+    rf"[\s,]{KEY}": "has options before the key. Give the key alone",
+    r"-cert-v01@openssh\.com\s": "is a certificate. Give the key that it was made for",
+    r"^ssh-dss\s": "is a DSA key, which sshd does not accept any more. Ask for one made by ssh-keygen -t ed25519",
+}
+
+
+class KeyRefused(Exception):
+    """A file does not hold public keys, and nothing else; the text says what it is, and shows nothing of it."""
+
+
+class PublicKey(msgspec.Struct, frozen=True):
+    """One key that sshd would take."""
+
+    text: str  # "ssh-ed25519 AAAA... comment"
+    fingerprint: str  # "256 SHA256:... (ED25519)"
+
+
+def read_public_keys(path: Path) -> tuple[PublicKey, ...]:
+    """Return the keys of a file, one a line; empty lines and comments are left out. Raises KeyRefused."""
+    where = printable(os.fsencode(path))
+    try:
+        text = _decoded(_read(path))
+    except OSError as error:
+        raise KeyRefused(f"{where}: {error.strerror}") from error
+    except (KeyRefused, UnicodeError) as error:
+        reason = error if isinstance(error, KeyRefused) else "is not text. Expected public keys, one a line"
+        raise KeyRefused(f"{where}: {reason}") from None
+    for pattern, what in _OTHER_FILES.items():
+        if re.search(pattern, text, re.MULTILINE):
+            raise KeyRefused(f"{where}: {what}")
+    keys = tuple(_keys(where, text))
+    if not keys:
+        raise KeyRefused(f"{where}: holds no key. Expected public keys, one a line")
+    return keys
+
+
+def _read(path: Path) -> bytes:
+    """Return what a file holds, if it is a regular one, and small. Raises OSError, KeyRefused."""
+    if path.is_symlink():
+        raise KeyRefused("is a link. Name the file itself")
+    with open(os.open(path, _FILE), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise KeyRefused("is not a regular file")
+        content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise KeyRefused(f"has more than {_MAX_BYTES >> 10} KiB. Expected public keys, one a line")
+    return content
+
+
+def _decoded(content: bytes) -> str:
+    """Return the text of a file; PowerShell writes UTF-16. Raises UnicodeError."""
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+
+
+def _keys(where: str, text: str) -> Iterator[PublicKey]:
+    for number, line in enumerate(text.split("\n"), 1):
+        stripped = line.strip(" \t\r")
+        if stripped and not stripped.startswith("#"):
+            yield _key(f"{where} line {number}", stripped)
+
+
+def _key(where: str, line: str) -> PublicKey:
+    """Return the key of a line. Raises KeyRefused."""
+    if not line.replace("\t", " ").isprintable():
+        raise KeyRefused(f"{where}: holds control characters")
+    if match := _LINE.fullmatch(line):
+        kind, key, comment = match.groups(default="")
+        if fingerprint := _fingerprint(f"{kind} {key}"):
+            return PublicKey(f"{kind} {key} {comment}".rstrip(), fingerprint)
+    what = next((what for pattern, what in _OTHER_LINES.items() if re.search(pattern, line)), "is not a public key")
+    raise KeyRefused(f"{where}: {what}")
+
+
+def _fingerprint(key: str) -> str:
+    """Return size, hash and kind of a key, "" when OpenSSH cannot use it."""
+    done = subprocess.run(
+        ["ssh-keygen", "-l", "-f", "-"],  # noqa: S607 - as the host's PATH has it
+        input=f"{key}\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    words = done.stdout.split()
+    return f"{words[0]} {words[1]} {words[-1]}" if done.returncode == 0 and len(words) > 2 else ""  # noqa: PLR2004 - bits, hash, comment, kind
