@@ -157,6 +157,11 @@ def last_upload_at(conn: sqlite3.Connection, client: str) -> datetime | None:
     return datetime.fromisoformat(row[0]) if row else None
 
 
+def clients(conn: sqlite3.Connection) -> list[str]:
+    """Return whose files were ever dealt with, those of clients that are not configured any more, too."""
+    return [name for (name,) in conn.execute("SELECT DISTINCT client FROM imports ORDER BY client")]
+
+
 def count_unarchived(conn: sqlite3.Connection) -> int:
     """Return how many files are recorded and not known to lie in `.bak` yet."""
     return _count(conn, "SELECT count(*) FROM imports WHERE archived_at IS NULL")

@@ -15,7 +15,7 @@ from importer import views
 from importer.model import printable
 from importer.views import Mail
 from operate.change import give
-from operate.reading import cannot_answer, database
+from operate.reading import cannot_answer, check_known, database
 from operate.tables import print_fields, print_json, print_table
 from watcher.asking import Order
 from watcher.config import Config
@@ -42,6 +42,7 @@ def mail() -> None:
 def list_(config: Config, client: str | None, limit: int, *, with_done: bool, as_json: bool) -> None:
     """List the mail that waits or was given up, newest first."""
     with database(config) as conn:
+        check_known(config, conn, client)
         found = views.mails(conn, client=client, states=_ALL if with_done else _PENDING, limit=limit)
     if as_json:
         print_json(found)

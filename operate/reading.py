@@ -14,6 +14,7 @@ import click
 from importer import views
 from watcher.config import Config
 from watcher.exits import EXIT_CANNOT_ANSWER
+from watcher.options import unknown_client
 
 
 @contextlib.contextmanager
@@ -26,6 +27,13 @@ def database(config: Config) -> Iterator[sqlite3.Connection]:
     except sqlite3.Error as error:
         missing = "there is none yet; the service makes it at its first start" if not path.exists() else str(error)
         cannot_answer(f"{path}: cannot be read: {missing}")
+
+
+def check_known(config: Config, conn: sqlite3.Connection, client: str | None) -> None:
+    """End with a usage error when the client is neither configured nor recorded."""
+    known = {*views.clients(conn), *(each.name for each in config.clients)}
+    if client is not None and client not in known:
+        raise unknown_client(client, known)
 
 
 def cannot_answer(reason: str) -> NoReturn:

@@ -17,7 +17,7 @@ import msgspec
 from importer import views
 from importer.model import ProblemGroup, printable
 from importer.views import Import, Mail
-from operate.reading import cannot_answer, database
+from operate.reading import cannot_answer, check_known, database
 from operate.tables import age, counted, print_fields, print_json, print_table
 from watcher.config import Config
 from watcher.lock import is_locked
@@ -259,6 +259,7 @@ def imports(
 ) -> None:
     """List the files dealt with, newest first."""
     with database(config) as conn:
+        check_known(config, conn, client)
         found = views.imports(conn, client=client, since=since, failed=failed, limit=limit)
     if as_json:
         print_json(found)
@@ -369,6 +370,7 @@ def users(config: Config, query: str, client: str | None, limit: int, *, as_json
     QUERY is a unique id, an e-mail address or a user name; where nobody has it, a part of an id or a name.
     """
     with database(config) as conn:
+        check_known(config, conn, client)
         found = views.users(conn, query, client=client, limit=limit)
     if as_json:
         print_json(found)

@@ -50,7 +50,8 @@ def test_what_waits_or_was_given_up_is_listed(rosterd: Rosterd) -> None:
     [dead] = listed(rosterd)
     assert ("dead", 30, "SMTPDataError 550") == (dead["state"], dead["attempts"], dead["last_error"])
     assert "admin@acme.example" in rosterd.execute("mail", "list").stdout
-    assert [] == listed(rosterd, "--client", "beta")
+    assert [dead] == listed(rosterd, "--client", "acme")
+    assert 2 == rosterd.execute("mail", "list", "--client", "beta").returncode
 
     rosterd.change("UPDATE outbox SET state = 'sent', sent_at = '2026-11-22T07:42:05Z'")
     assert "No mail is waiting, none was given up.\n" == rosterd.execute("mail", "list").stdout

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED, EXIT_UNUSABLE_DATABASE
-from watcher.options import config_option
+from watcher.options import config_option, is_plain_terminal
 
 if TYPE_CHECKING:
     from watcher.config import Config
@@ -65,8 +65,11 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rosterd")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Import the user lists that client organisations upload by SFTP."""
+    if is_plain_terminal():
+        context.color = False
 
 
 @main.command()

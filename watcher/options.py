@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from watcher.exits import EXIT_CONFIG
 
@@ -23,19 +25,31 @@ _PACKAGE: Final = Path(__file__).resolve().parent
 _LONG_WORK_BYTES: Final = 5 << 20
 
 
-def _loaded(_context: click.Context, _parameter: click.Parameter, config_file: Path | None) -> Config:
+# The configuration
+
+
+def _loaded(context: click.Context, _parameter: click.Parameter, config_file: Path | None) -> Config | None:
     """Return the configuration, or end with EXIT_CONFIG and its problems on standard error."""
     from watcher.config import ConfigError, load
 
+    is_completing = context.resilient_parsing  # nothing may be printed
     try:
-        if config_file is not None:
-            return load(config_file)
-        if _INSTALLED_CONFIG.exists():
-            return load(_INSTALLED_CONFIG)
+        if config_file is not None or _INSTALLED_CONFIG.exists():
+            return load(config_file or _INSTALLED_CONFIG)
+        if not is_completing:
+            _tell_of_demo(context)
         return load(_built_in_config(), base=Path.cwd())
     except ConfigError as error:
+        if is_completing:
+            return None
         click.echo(str(error), err=True)
         sys.exit(EXIT_CONFIG)
+
+
+def _tell_of_demo(context: click.Context) -> None:
+    """Say which configuration is used when nobody named one; a pipe gets it on standard error."""
+    told = f"{_INSTALLED_CONFIG} does not exist: using the built-in demo, client demo with its folders in ./var"
+    click.echo(f"{told}. Name another by {context.command_path} --config FILE.", err=True)
 
 
 def _built_in_config() -> Path:
@@ -62,13 +76,18 @@ config_file_option: Final = click.option(
     show_default=True,
     help="Configuration; clients stand in clients.d beside it.",
 )
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
+
+
+# The client
 
 
 class ClientName(click.ParamType[str]):
     """
     The name of a client from a command line: what a configuration may call one, so no path and no control characters.
 
-    Every command that takes one declares it with this type, before it can become part of a path or of a message.
+    Every command that takes one declares it with this type, before it can become part of a path or of a message. The
+    shell completes it.
     """
 
     name = "client"
@@ -82,6 +101,21 @@ class ClientName(click.ParamType[str]):
             self.fail(f"{json.dumps(value)} cannot be a login or a client; expected {expected}", param, ctx)
         return value
 
+    def shell_complete(self, ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the configured clients whose names begin so; none when the configuration cannot be read."""
+        return [CompletionItem(name) for name in _configured_names(ctx) if name.startswith(incomplete)]
+
+
+def _configured_names(context: click.Context) -> list[str]:
+    from watcher.config import ConfigError, load
+
+    try:
+        # A command has either the configuration or its file.
+        config = context.params.get("config") or load(context.params["config_file"])
+    except (KeyError, ConfigError, OSError):
+        return []
+    return [client.name for client in config.clients]
+
 
 client_option: Final = click.option(
     "--client",
@@ -90,25 +124,52 @@ client_option: Final = click.option(
     type=ClientName(),
     help="Whose file it is; needed if there are several clients.",
 )
-json_option: Final = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
 
 
 def chosen_client(config: Config, name: str | None) -> ClientSettings:
     """Return the client of that name, or the only one; anything else is a usage error."""
-    names = ", ".join(client.name for client in config.clients) or "none"
+    names = [client.name for client in config.clients]
+    if name is not None and name not in names:
+        raise unknown_client(name, names)
     matching = [client for client in config.clients if name in (None, client.name)]
-    if not matching:
-        raise click.UsageError(f'no client "{name}" is configured; there is: {names}')
-    if len(matching) > 1:
-        raise click.UsageError(f"several clients are configured, choose one by --client: {names}")
+    if len(matching) != 1:
+        raise click.UsageError(
+            f"several clients are configured, choose one by --client: {', '.join(names)}"
+            if names
+            else "no client is configured"
+        )
     return matching[0]
+
+
+def unknown_client(name: str, names: Iterable[str]) -> click.UsageError:
+    """Return the usage error that names the clients there are, and the one that was meant, perhaps."""
+    known = sorted(names)
+    there_is = f"there is: {', '.join(known) or 'none'}"
+    return click.UsageError(f'no client "{name}" is known;{did_you_mean(name, known)} {there_is}')
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """Return ' did you mean "acme"?' when one of the words is near, else nothing."""
+    import difflib
+
+    folded = {each.casefold(): each for each in words}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return f' did you mean "{folded[near[0]]}"?' if near else ""
+
+
+# The terminal
+
+
+def is_plain_terminal() -> bool:
+    """Return whether the user asked for neither colours nor escape sequences. Source: https://no-color.org."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
 
 
 @contextlib.contextmanager
 def progress_bar(file: Path) -> Iterator[Callable[[int], None]]:
     """Yield what to tell the byte reached; shows a bar for a large file on a terminal, nothing anywhere else."""
     size_bytes = file.stat().st_size
-    if size_bytes < _LONG_WORK_BYTES or not sys.stderr.isatty():
+    if size_bytes < _LONG_WORK_BYTES or not sys.stderr.isatty() or is_plain_terminal():
         yield lambda _: None
         return
     with click.progressbar(length=size_bytes, label=file.name, file=sys.stderr) as bar:

@@ -1,0 +1,238 @@
+"""What all commands have in common: client names, the configuration when none is named, the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.conftest import Needs
+from tests.lab.daemon import REPOSITORY, Rosterd
+from tests.test_docs import subcommands
+from watcher import cli
+from watcher.options import ClientName, is_plain_terminal
+
+HEADER = "unique_id,login_source,first_name,last_name,email\n"
+ANN = "S-1,OPSCOM,Ann,Lee,ann@school.example\n"
+ROSTERD = (sys.executable, "-m", "watcher.cli")
+
+
+@pytest.fixture(scope="module")
+def rosterd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rosterd]:
+    """Yield an installation with the clients acme and beta that has imported a file of each; it is down."""
+    folder = tmp_path_factory.mktemp("options")
+    inboxes = {name: folder / name for name in ("acme", "beta")}
+    for inbox in inboxes.values():
+        inbox.mkdir()
+    with Rosterd(folder, inboxes) as installation:
+        for client in inboxes:
+            installation.drop("users.csv", HEADER + ANN + "S-2,OPSCOM,Bob\n", client)
+        assert 0 == installation.execute("sweep").returncode
+        yield installation
+
+
+def of(path: tuple[str, ...]) -> click.Command:
+    command: click.Command | None = cli.main
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.get_command(click.Context(cli.main), name)
+    assert command is not None
+    return command
+
+
+# Client names
+
+
+def test_every_client_option_is_a_client_name() -> None:
+    """Wherever a command takes --client, the name is checked before anything is done with it."""
+    options = {
+        (path, parameter.name): isinstance(parameter.type, ClientName)
+        for path in subcommands()
+        for parameter in of(path).params
+        if "--client" in parameter.opts
+    }
+    assert options
+    assert {True} == set(options.values()), options
+
+
+@pytest.mark.parametrize(
+    "name", ["../beta", "acme/../beta", "..", ".", "", "a\nb", "\x1b[31m", "-x", "/acme", "a" * 64]
+)
+def test_what_cannot_be_a_client_is_refused(rosterd: Rosterd, name: str) -> None:
+    """A name with a slash, a control character or the like is a usage error, and drives no terminal."""
+    result = rosterd.execute("imports", f"--client={name}")
+    assert (2, "") == (result.returncode, result.stdout)
+    assert "cannot be a login or a client" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("imports",),
+        ("users", "S-1"),
+        ("mail", "list"),
+        ("export", "S-1"),
+        ("erase", "S-1", "--yes"),
+        ("release", "users.csv"),
+        ("refuse", "users.csv"),
+        ("check", "config.toml"),
+        ("import", "config.toml"),
+        ("guide",),
+    ],
+    ids=" ".join,
+)
+def test_an_unknown_client_is_a_usage_error(rosterd: Rosterd, command: tuple[str, ...]) -> None:
+    """A client that nobody knows ends any command with 2, the nearest name and all names."""
+    result = rosterd.execute(*command, "--client", "Acmee")
+    assert (2, "") == (result.returncode, result.stdout)
+    assert 'no client "Acmee" is known; did you mean "acme"? there is: acme, beta' in result.stderr
+
+
+def complete(words: str, folder: Path) -> list[str]:
+    """Return what bash is offered after these words."""
+    asked = {"_ROSTERD_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    program = "from watcher.cli import main; main(prog_name='rosterd')"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **asked},
+        timeout=30,
+        check=False,
+    )
+    assert "" == done.stderr
+    return [line.partition(",")[2] for line in done.stdout.split()]
+
+
+@pytest.mark.parametrize("command", ["imports", "release cut.csv", "mail list", "guide", "export S-1"])
+def test_client_names_are_completed(rosterd: Rosterd, command: str, tmp_path: Path) -> None:
+    """The shell completes the names of clients, from the configuration that the line names."""
+    line = f"rosterd {command} --config {rosterd._config} --client "
+    assert ["acme", "beta"] == complete(line, tmp_path)
+    assert ["beta"] == complete(f"{line}b", tmp_path)
+
+
+@pytest.mark.parametrize("content", ["not TOML", None], ids=["faulty", "missing"])
+def test_completion_survives_a_configuration(content: str | None, tmp_path: Path) -> None:
+    """Where the configuration cannot be used nothing is offered, and nothing is said."""
+    config = tmp_path / "config.toml"
+    if content is not None:
+        config.write_text(content)
+    assert [] == complete(f"rosterd imports --config {config} --client ", tmp_path)
+
+
+# The configuration
+
+
+def test_a_command_says_that_it_uses_the_demo(rosterd: Rosterd, tmp_path: Path) -> None:
+    """Without a configuration one line on standard error says that the built-in demo is used; with one, none."""
+    if os.path.exists("/etc/rosterd/config.toml"):
+        pytest.skip("this host has a configuration of its own")
+    (tmp_path / "users.csv").write_text(HEADER + ANN)
+    done = subprocess.run(
+        [*ROSTERD, "check", "users.csv", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        timeout=30,
+        check=False,
+    )
+    assert 0 == done.returncode
+    assert 1 == done.stderr.count("built-in demo")
+    assert 1 == len(done.stderr.splitlines())
+    json.loads(done.stdout)
+    assert "" == rosterd.execute("imports").stderr
+
+
+# What is printed
+
+
+def on_a_terminal(*command: str, folder: Path, **environment: str) -> bytes:
+    """Return all that a command writes when its output is a terminal."""
+    controller, terminal = pty.openpty()
+    usual = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    with subprocess.Popen(
+        [*ROSTERD, *command],
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+        cwd=folder,
+        env={**usual, "TERM": "xterm", "PYTHONPATH": str(REPOSITORY), **environment},
+    ):
+        os.close(terminal)
+        written = b""
+        try:
+            while piece := os.read(controller, 65536):
+                written += piece
+        except OSError:  # how Linux tells the end
+            pass
+    os.close(controller)
+    return written
+
+
+PLAIN = {"xterm": {}, "NO_COLOR": {"NO_COLOR": "1"}, "empty": {"NO_COLOR": ""}, "dumb": {"TERM": "dumb"}}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("command", ["doctor", "check"])
+def test_a_plain_terminal_gets_no_escape_sequences(rosterd: Rosterd, tmp_path: Path, command: str, name: str) -> None:
+    """With NO_COLOR or TERM=dumb neither colours nor a progress bar are drawn, and everything is said all the same."""
+    large = tmp_path / "users.csv"
+    large.write_text(HEADER + "".join(f"{n},OPSCOM,Ann,Lee,a{n}@school.example\n" for n in range(130_000)))
+    words = {"doctor": ("doctor",), "check": ("check", str(large), "--client", "acme")}[command]
+    written = on_a_terminal(*words, "--config", str(rosterd._config), folder=tmp_path, **PLAIN[name])
+    assert (name in ("xterm", "empty")) == (b"\x1b" in written)
+    assert {"doctor": b"configuration: ", "check": b"130,000"}[command] in written
+
+
+def test_an_empty_wish_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR counts when it is not empty."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "")
+    assert not is_plain_terminal()
+
+
+ARGUMENTS = {"show": ["1"], "users": ["S-"], "mail show": ["1"], "check": [__file__, "--client", "acme"]}
+LISTS = {"imports", "users", "mail list", "fields", "client list"}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in subcommands() if "--json" in str([p.opts for p in of(path).params])], ids=" ".join
+)
+def test_json_is_one_document(rosterd: Rosterd, path: tuple[str, ...], needs: Needs) -> None:
+    """With --json a command prints one document, a list where it lists, also when that is empty or has one item."""
+    name = " ".join(path)
+    needs(root=path[0] == "client")
+    arguments = ["acme"] if name == "client show" else ARGUMENTS.get(name, [])
+    options = [] if name == "fields" else ["--config", str(rosterd._config)]
+    done = subprocess.run(
+        [*ROSTERD, *path, *arguments, "--json", *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=REPOSITORY,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert (list if name in LISTS else dict) is type(json.loads(done.stdout))
+
+
+def test_a_list_of_none_or_one_is_a_list(rosterd: Rosterd) -> None:
+    """A program need not tell one item, or none, from many."""
+    for words, count in (
+        (("users", "nobody"), 0),
+        (("imports", "--since", "2999-01-01"), 0),
+        (("users", "S-1", "--client", "acme"), 1),
+        (("imports", "--limit", "1"), 1),
+    ):
+        assert count == len(json.loads(rosterd.execute(*words, "--json").stdout))
