@@ -363,6 +363,29 @@ def test_broken_connection_holds_a_file_that_ends_well(tmp_path: Path, folders: 
         assert [row["code"] for row in rosterd.imports()] == ["upload.incomplete"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [rb"a\000.csv", rb"\000", "a" * 300 + ".csv", "", ".", "..", "/", r"\057.csv"],
+    ids=["NUL", "NUL alone", "too long", "empty", "dot", "dots", "slash", "slash in octal"],
+)
+def test_session_tells_of_a_name_that_no_file_can_have(
+    tmp_path: Path, folders: dict[str, Path], name: str | bytes
+) -> None:
+    """Whatever name a session tells of, the service goes on, and hears of the next one."""
+    told = name if isinstance(name, bytes) else name.encode()
+    settings: dict[str, dict[str, str | float]] = {"intake": {**SETTINGS["intake"], "pattern": "*"}}
+    with Rosterd(tmp_path, folders, settings=settings, client_settings={"log_socket": "session.log"}) as rosterd:
+        rosterd.start()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as session:
+            session.connect(str(tmp_path / "session.log"))
+            session.send(b'forced close "/beta/%b" bytes read 0 written 9' % told)
+            rosterd.drop("users.csv", HEADER + ANN, client="beta")
+            session.send(b'forced close "/beta/users.csv" bytes read 0 written 9')
+        rosterd.wait_for_event("file.held", client="beta", reason="broken_off")
+
+        assert [] == rosterd.events("inbox.unusable") + rosterd.events("thread.died") + rosterd.events("file.failed")
+
+
 def test_folders_and_old_temporary_names_are_told_of(tmp_path: Path, folders: dict[str, Path]) -> None:
     """Files in folders that a client makes are reported once, not imported."""
     with installed_with(tmp_path, folders) as rosterd:
@@ -379,6 +402,58 @@ def test_folders_and_old_temporary_names_are_told_of(tmp_path: Path, folders: di
 
 
 # Trouble
+
+# What makes a function of the daemon raise for one client's entries.
+FAULT = """
+from watcher import spool
+{name} = spool.Inbox.{name}
+def faulty(self, *arguments, **more):
+    if self._client == "acme" and {condition}:
+        raise RuntimeError("a cell: Tremblay-4711")
+    return {name}(self, *arguments, **more)
+spool.Inbox.{name} = faulty
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "condition", "told"),
+    [
+        ("files", "True", "inbox.unusable"),
+        ("strays", "True", "inbox.unusable"),
+        ("unfinished", "True", "inbox.unusable"),
+        ("glance", "arguments[0] == b'odd.csv'", "inbox.unusable"),
+        ("look", "arguments[0] == b'odd.csv'", "file.failed"),
+    ],
+    ids=["listing", "strays", "claims", "noting", "looking"],
+)
+def test_whatever_one_client_does_to_us(
+    tmp_path: Path, folders: dict[str, Path], name: str, condition: str, told: str
+) -> None:
+    """What a client's entries raise is told once, without the words of the error, and keeps nobody else waiting."""
+    fault = FAULT.format(name=name, condition=condition)
+    settings = {**SETTINGS, "service": {"sweep_interval_s": 0.5}}
+    with Rosterd(tmp_path, folders, settings=settings) as rosterd:
+        rosterd.planted = fault
+        rosterd.start()
+        rosterd.drop("odd.csv", HEADER + ANN)
+        event = rosterd.wait_for_event(told, client="acme")
+        for number in range(3):
+            rosterd.drop(f"{number}.csv", HEADER + ANN, client="beta")
+            rosterd.wait_for_event("file.archived", client="beta", file=f"{number}.csv")
+
+        assert event["reason"] == "RuntimeError"
+        assert isinstance(event["exception"], list)
+        assert "Tremblay" not in rosterd.log()
+        assert 1 == len(rosterd.events(told))
+
+
+def test_single_pass_over_an_inbox_with_a_fault(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """A single pass serves the other clients, and its exit code says that a fault of ours left something behind."""
+    with Rosterd(tmp_path, folders, settings=SETTINGS) as rosterd:
+        rosterd.planted = FAULT.format(name="files", condition="True")
+        rosterd.drop("users.csv", HEADER + ANN, client="beta")
+        assert 70 == rosterd.execute("sweep").returncode
+        assert list(rosterd.users("beta")) == ["1"]
 
 
 def test_broken_folders_of_one_client(idle: Rosterd, acme: Path) -> None:

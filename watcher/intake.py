@@ -7,7 +7,6 @@ together, and a client whose inbox costs more looks than it brings files gets fe
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from watcher.config import Config
 from watcher.doubt import doubt_of, refusal
 from watcher.notice import Hint, Hints
 from watcher.settle import Doubt, Look, Settling, Sighting, Verdict, Writer
-from watcher.trouble import Troubles
+from watcher.trouble import Troubles, raise_if_fatal
 
 log = structlog.get_logger()
 
@@ -32,8 +31,6 @@ SWEEP_PAUSE_S: Final = 10.0  # between sweeps that are asked for again and again
 # that come to nothing: to see whether a quotation mark is open may take 10 s for 1 GiB, and a client can ask for ever.
 FRUITLESS_SHARE: Final = 0.05
 LONG_LOOK_S: Final = 0.5
-
-_UNUSABLE: Final = (OSError, spool.InboxUnusable)
 
 Follow = Callable[[str, tuple[int, int] | None], None]
 
@@ -104,15 +101,15 @@ class Intake:
 
     def _note(self, client: str, heard: list[Hint], *, telling: bool = True) -> None:
         """Give the names that were heard of to the settling, with what now has them."""
-        try:
-            with self._opened(client) as inbox:
-                for hint in heard:
-                    self._note_in(inbox, hint)
-        except _UNUSABLE as error:
-            if telling:
-                self._leave(client, error)
-            else:
-                self._sweep_soon(client, time.monotonic())
+
+        def note_all(inbox: spool.Inbox) -> None:
+            for hint in heard:
+                self._note_in(inbox, hint)
+
+        if telling:
+            self._work_in(client, note_all, lambda error: self._leave(client, error))
+        else:
+            self._work_in(client, note_all, lambda _: self._sweep_soon(client, time.monotonic()))
 
     def _note_in(self, inbox: spool.Inbox, hint: Hint) -> None:
         if not self.settling.has_room(hint.client, hint.name):
@@ -129,9 +126,21 @@ class Intake:
         self._follow(client, None)
         self._sweep_soon(client, time.monotonic() + SWEEP_PAUSE_S)
 
-    def _opened(self, client: str) -> contextlib.AbstractContextManager[spool.Inbox]:
+    def _work_in(self, client: str, work: Callable[[spool.Inbox], None], give_up: Callable[[Exception], None]) -> bool:
+        """
+        Do some work in the inbox of a client, or give it up for the error that it raised; return whether it was done.
+
+        Whatever the entries of one client raise is that client's trouble, and never the end of the service.
+        """
         settings = self._clients[client]
-        return spool.opened(client, settings.inbox, settings.companion)
+        try:
+            with spool.opened(client, settings.inbox, settings.companion) as inbox:
+                work(inbox)
+        except Exception as error:  # noqa: BLE001 - as above; what must end the process is raised again
+            raise_if_fatal(error)
+            give_up(error)
+            return False
+        return True
 
     # Sweeping
 
@@ -152,13 +161,9 @@ class Intake:
         now = time.monotonic()
         self._swept_at[client] = now
         self._sweep_at[client] = now + self._config.service.sweep_interval_s
-        try:
-            with self._opened(client) as inbox:
-                self._sweep_in(inbox, client, now)
-        except _UNUSABLE as error:
-            self._leave(client, error)
-            return False
-        return True
+        return self._work_in(
+            client, lambda inbox: self._sweep_in(inbox, client, now), lambda error: self._leave(client, error)
+        )
 
     def _sweep_in(self, inbox: spool.Inbox, client: str, now: float) -> None:
         self._follow(client, inbox.identity)
@@ -204,12 +209,12 @@ class Intake:
     def _consider(self, client: str, name: bytes) -> None:
         started, taken = time.monotonic(), self.taken
         with structlog.contextvars.bound_contextvars(client=client, file=printable(name), claim_id=""):
-            try:
-                with self._opened(client) as inbox:
-                    self._consider_in(inbox, client, name)
+            if self._work_in(
+                client,
+                lambda inbox: self._consider_in(inbox, client, name),
+                lambda error: self._put_off(client, name, error),
+            ):
                 self._troubles.is_over(client, printable(name))
-            except Exception as error:  # noqa: BLE001 - the loop must go on whatever one file does to us
-                self._put_off(client, name, error)
         now = time.monotonic()
         if self._watching and self.taken == taken and now > started + LONG_LOOK_S:
             self._rests_until[client] = now + (now - started) / FRUITLESS_SHARE

@@ -22,6 +22,7 @@ FIRST_RETRY_S = 1.0
 LAST_RETRY_S = 30.0
 
 _COMPANIONS = (b"done", b"sha256", b"md5")  # endings of files that say of another that it is complete
+_MAX_NAME_BYTES = 255
 _MAX_STRAYS = 1_000  # of each client, to be told of only once
 
 
@@ -148,7 +149,7 @@ class Names:
         # The pattern first: it is quick, and most names that a client can make up by the 100,000 do not match it.
         if self._pattern.match(name) is None or name.rpartition(b".")[2] in _COMPANIONS:
             return False
-        return not self.is_temporary(name)
+        return _is_possible(name) and not self.is_temporary(name)
 
     def about(self, name: bytes) -> bytes | None:
         """Return the upload that a file of this name is, or that it speaks of as its companion."""
@@ -168,6 +169,11 @@ class Names:
             or name == b"4913"
             or self._CYBERDUCK.fullmatch(name, max(0, len(name) - self._CYBERDUCK_BYTES)) is not None
         )
+
+
+def _is_possible(name: bytes) -> bool:
+    """Return whether a file can have this name; the log of a session may tell of any."""
+    return 0 < len(name) <= _MAX_NAME_BYTES and b"/" not in name and b"\0" not in name
 
 
 class _Record:

@@ -14,6 +14,7 @@ from watcher.alerts import Alerts
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED
 
 _OF_HOST: Final = (OSError, sqlite3.OperationalError, spool.InboxUnusable)
+_TELLING: Final = (OSError, sqlite3.Error, spool.InboxUnusable)  # whose texts quote nothing of a file
 _SHARED_ERRORS: Final = (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -52,10 +53,18 @@ class Troubles:
         )
 
     def close_inbox(self, client: str, error: Exception) -> None:
-        """Tell why an inbox cannot be used."""
-        self.tell("inbox.unusable", client=client, reason=reason(error))
+        """Tell why an inbox cannot be used. Raises the error when it is fatal."""
+        raise_if_fatal(error)
+        is_hosts = is_of_host(error)
         if not self._watching:
-            self._codes[client, ""] = EXIT_IO_ERROR
+            self._codes[client, ""] = EXIT_IO_ERROR if is_hosts else EXIT_UNEXPECTED
+        self._alerts.tell(
+            "inbox.unusable",
+            time.monotonic(),
+            exc_info=None if is_hosts else error,
+            client=client,
+            reason=reason(error),
+        )
 
     def is_over(self, client: str, what: str = "") -> None:
         """Note that a file or a claim could be dealt with, or an inbox be used."""
@@ -81,10 +90,10 @@ def is_of_host(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Return the cause without what is particular to one file, so that equal causes are equal."""
+    """Return the cause without what is particular to one file, so that equal causes are equal, and without a cell."""
     if isinstance(error, OSError) and error.errno is not None:
         return f"{errno.errorcode.get(error.errno, error.errno)}: {error.strerror}"
-    return str(error)
+    return str(error) if isinstance(error, _TELLING) else type(error).__name__
 
 
 def _shared_cause(error: Exception) -> str:
@@ -99,7 +108,7 @@ def _shared_cause(error: Exception) -> str:
 
 def raise_if_fatal(error: Exception) -> None:
     """Raise for a disk that fails, or a database that is damaged: to go on would only make it worse."""
-    if isinstance(error, SyncFailed):
+    if isinstance(error, SyncFailed | StoreUnusable):
         raise error
     if not isinstance(error, sqlite3.Error):
         return
