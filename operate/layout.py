@@ -5,9 +5,9 @@ What a client has on the host: its folders, as sshd and the service need them, a
     /srv/sftp/acme/upload/        rosterd:acme  1770   the inbox: owner and sticky bit keep `.bak` from being renamed
     /srv/sftp/acme/upload/.work/  rosterd:acme  2700   what is made in it belongs to the client's group
     /srv/sftp/acme/upload/.bak/   rosterd:acme  2750   the client reads, and cannot change
-    /srv/sftp/acme/dev/           rosterd:root  0711   only with log_socket: where its sessions find the socket "log"
+    /srv/sftp/acme/dev/           rosterd:acme  2710   only with log_socket: where its sessions find the socket "log"
 
-The set-group-id bits stand in for a right to give files away, which the service does not have.
+The set-group-id bits stand in for a right to give files and sockets away, which the service does not have.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def folders(login: str) -> tuple[Folder, ...]:
 
 def log_folder(login: str) -> Folder:
     """Return the folder of the socket that the sessions of a login log to; the service makes the socket."""
-    return Folder(os.path.dirname(f"{chroot(login)}/{LOG_SOCKET}"), SERVICE_USER, "root", 0o711)
+    return Folder(os.path.dirname(f"{chroot(login)}/{LOG_SOCKET}"), SERVICE_USER, login, 0o2710)
 
 
 def is_made(folder: Folder) -> bool:

@@ -23,6 +23,11 @@ def session_findings(topic: Topic, client: ClientSettings, service_uid: int) -> 
             yield topic.fault(f"{folder}: others than the service may put a socket there", set_up)
         elif found.st_uid == 0 != service_uid:
             yield topic.warning(f"{folder}: belongs to root, the service cannot make its socket there", set_up)
+        elif os.lstat(path).st_mode & stat.S_IWOTH:
+            yield topic.warning(
+                f"{path}: every local user may write to it; expected the client alone",
+                f"{set_up}, then systemctl restart rosterd",
+            )
         else:
             _connect(path)
             yield topic.ok(f"its sessions are heard at {path}")

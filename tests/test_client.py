@@ -98,7 +98,7 @@ def test_adding_again_sets_folders_right(host: Host, acme: SftpUser) -> None:
 def test_sessions_are_heard_by_the_service(host: Host, tmp_path: Path) -> None:
     """`client add --log-sessions` makes the place of a socket in the chroot, where the service then listens."""
     shown = host.rosterd("client", "add", "acme", "--log-sessions").stdout
-    assert "install -d -o rosterd -g root -m 0711 /srv/sftp/acme/dev" in shown
+    assert "install -d -o rosterd -g acme -m 2710 /srv/sftp/acme/dev" in shown
     assert 'log_socket = "dev/log"' in shown
     user = SftpUser(host, "acme", tmp_path)
     host.rosterd("client", "add", "acme", "--key", user.public_key, "--log-sessions", "--apply")
@@ -117,7 +117,7 @@ def test_a_socket_that_was_configured_later_gets_its_place(host: Host, acme: Sft
     drop_in.write_text(drop_in.read_text() + 'log_socket = "dev/log"\n')
     shown = host.rosterd(*again).stdout
     assert (1, 0) == (shown.count("install -d"), shown.count("clients.d"))
-    assert 0o711 == mode(host.path("/srv/sftp/acme/dev"))
+    assert 0o2710 == mode(host.path("/srv/sftp/acme/dev"))
     assert "Nothing to do" in host.rosterd(*again).stdout
 
 

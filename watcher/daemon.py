@@ -279,16 +279,17 @@ class Daemon:
             self._ping.note_trouble(client)
         if self._watch is not None:
             self._watch.follow(client, self._clients[client].inbox, identity)
-            self._follow_sessions(client)
+            if identity is not None:
+                self._follow_sessions(client)
 
     def _follow_sessions(self, client: str) -> None:
         settings = self._clients[client]
         if not settings.log_socket:
             self._session_logs.forget(client)
             return
-        chroot, folder = os.path.split(settings.inbox)
+        path = os.path.join(os.path.dirname(settings.inbox), settings.log_socket)
         try:
-            self._session_logs.follow(client, os.path.join(chroot, settings.log_socket), os.fsencode(folder))
+            self._session_logs.follow(client, path, settings.inbox)
         except OSError as error:
             self._troubles.tell("sessions.unheard", client=client, reason=reason(error))
         else:

@@ -4,6 +4,8 @@ The log of internal-sftp as a hint: it knows which uploads ended with their conn
 Optional, per client. In its chroot a session logs to /dev/log; bound there, a socket of ours hears `forced close` for
 a file that was open when the connection ended. That is proof of an interruption; a plain `close` proves nothing
 (OpenSSH 9.2: an interrupted sftp in batch mode closes like one that is done), so no upload ever waits for the log.
+
+Sessions run as their client. The kernel tells of each line who sent it, and a line of anybody else is dropped.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ import re
 import selectors
 import socket
 import stat
+import struct
 import threading
 from typing import Final
 
 from watcher.notice import About, Hints
+from watcher.spool import is_of_client
 
 # Names come as vis(3) writes them, in octal; quotation marks in them stay as they are.
 _BROKEN_OFF: Final = re.compile(rb'forced close "(.*)" bytes read \d+ written [1-9]', re.DOTALL)
@@ -26,16 +30,28 @@ _ESCAPED: Final = re.compile(rb"\\([0-7]{3}|[abfnrstv0\\])")
 _LETTERS: Final = dict(zip(b"abfnrstv0\\", b"\a\b\f\n\r \t\v\0\\", strict=True))
 _MAX_LINE_BYTES: Final = 8192
 _PATIENCE_S: Final = 5.0
+_CREDENTIALS: Final = struct.Struct("=iII")  # pid, uid, gid of the sender. Source: unix(7), SCM_CREDENTIALS
 
 
 class _Log:
-    """The socket of one client, the folder its inbox is in the chroot, and which socket the path should lead to."""
+    """The socket of one client, its inbox, and which socket the path should lead to."""
 
-    def __init__(self, client: str, path: str, folder: bytes) -> None:
+    def __init__(self, client: str, path: str, inbox: str) -> None:
         self.client = client
-        self.folder = folder
-        self.socket = _bound(path)
+        self.use(inbox)
+        self.socket = _bound(path, self._owner.st_gid)
         self.identity = _identity(path)
+
+    def use(self, inbox: str) -> None:
+        """Take lines about this inbox, of those who may upload into it. Raises OSError."""
+        self._owner = os.stat(inbox, follow_symlinks=False)
+        self.folder = os.fsencode(os.path.basename(inbox))
+
+    def receive(self) -> bytes:
+        """Return the next line, b"" for one that is not the client's. Raises OSError."""
+        line, told, _, _ = self.socket.recvmsg(_MAX_LINE_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size))
+        sent_by = [_CREDENTIALS.unpack(data) for _, kind, data in told if kind == socket.SCM_CREDENTIALS]
+        return line if any(is_of_client(uid, gid, self._owner) for _, uid, gid in sent_by) else b""
 
 
 class SessionLogs:
@@ -55,17 +71,18 @@ class SessionLogs:
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._thread: threading.Thread | None = None
 
-    def follow(self, client: str, path: str, folder: bytes) -> None:
+    def follow(self, client: str, path: str, inbox: str) -> None:
         """
-        Listen at `path` for sessions whose inbox is called `folder`; a socket that is no longer there is made again.
+        Listen at `path` for the sessions that upload into `inbox`; a socket that is no longer there is made again.
 
         Raises OSError.
         """
         known = self._logs.get(client)
         if known is not None and known.identity == _identity(path):
+            known.use(inbox)
             return
         self.forget(client)
-        log = self._logs[client] = _Log(client, path, folder)
+        log = self._logs[client] = _Log(client, path, inbox)
         self._selector.register(log.socket, selectors.EVENT_READ, log)
         if self._thread is None:
             self._thread = threading.Thread(target=self._listen, name="sessions", daemon=True)
@@ -93,8 +110,12 @@ class SessionLogs:
             for key, _ in self._selector.select():
                 if key.data is None:
                     return
-                with contextlib.suppress(OSError):  # closed a moment ago
-                    self._hear(key.data, key.data.socket.recv(_MAX_LINE_BYTES))
+                try:
+                    self._hear(key.data, key.data.receive())
+                except OSError:  # closed a moment ago
+                    continue
+                except Exception:  # noqa: BLE001 - whatever one client's line does, the others are still heard
+                    self._hints.doubt(key.data.client)
 
     def _hear(self, log: _Log, line: bytes) -> None:
         for pattern, is_broken_off in ((_BROKEN_OFF, True), (_OPENED, False)):
@@ -118,21 +139,38 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
     return bytes([int(code, 8) & 0xFF if len(code) > 1 else _LETTERS[code[0]]])
 
 
-def _bound(path: str) -> socket.socket:
-    """Return a socket at `path`, in place of an old one, that every session may write to. Raises OSError."""
+def _bound(path: str, gid: int) -> socket.socket:
+    """Return a socket at `path`, in place of an old one, that the group may write to. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.lstat(path).st_mode):
             os.unlink(path)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         bound.bind(path)
         bound.settimeout(0)
-        # Sessions have the clients' own ids, and the chroot lets nobody else in.
-        os.chmod(path, 0o666)  # noqa: S103
+        _open_up(path, gid)
     except BaseException:
         bound.close()
         raise
     return bound
+
+
+def _open_up(path: str, gid: int) -> None:
+    """
+    Let the group write to our socket, whatever the umask.
+
+    Only its members, and a folder with the set-group-id bit, give a socket to a group. A service that has neither lets
+    everybody write, and drops what others than the client do. Raises OSError.
+    """
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        itself = f"/proc/self/fd/{fd}"  # not what somebody may have put at the path by now
+        with contextlib.suppress(PermissionError):
+            os.chown(itself, -1, gid)
+        os.chmod(itself, 0o660 if os.fstat(fd).st_gid == gid else 0o666)
+    finally:
+        os.close(fd)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -650,13 +650,22 @@ def _is_foreign(found: os.stat_result, inbox: os.stat_result) -> bool:
     """
     Return whether a file is of somebody who has no business in the inbox.
 
-    Those who have: root and ourselves, the owner of the inbox, and where that is we, the members of its group. As root
-    we are not set up to tell clients apart, and where everybody may write, everybody belongs.
+    As root we are not set up to tell clients apart.
+    """
+    return os.geteuid() != 0 and not is_of_client(found.st_uid, found.st_gid, inbox)
+
+
+def is_of_client(uid: int, gid: int, inbox: os.stat_result) -> bool:
+    """
+    Return whether a user with this group has business in an inbox.
+
+    Those who have: root and ourselves, the owner of the inbox, and where that is we, the members of its group. Where
+    everybody may write, everybody belongs.
     """
     ours = {0, os.geteuid()}
-    if os.geteuid() == 0 or inbox.st_mode & stat.S_IWOTH or found.st_uid in ours | {inbox.st_uid}:
-        return False
-    return inbox.st_uid not in ours or not (found.st_gid == inbox.st_gid or _is_member(found.st_uid, inbox.st_gid))
+    if inbox.st_mode & stat.S_IWOTH or uid in ours | {inbox.st_uid}:
+        return True
+    return inbox.st_uid in ours and (gid == inbox.st_gid or _is_member(uid, inbox.st_gid))
 
 
 def _is_member(uid: int, gid: int) -> bool:
