@@ -69,7 +69,7 @@ def _records(conn: sqlite3.Connection, where: str, *values: str) -> list[Record]
               purged_at IS NOT NULL
             FROM imports WHERE {where} ORDER BY id""",
         values,
-    )
+    ).fetchall()
     return [
         msgspec.convert(dict(zip(Record.__struct_fields__, row, strict=True)), Record, strict=False) for row in rows
     ]
@@ -78,7 +78,7 @@ def _records(conn: sqlite3.Connection, where: str, *values: str) -> list[Record]
 def database_findings(conn: sqlite3.Connection, *, quick: bool) -> Iterator[Finding]:
     """Yield damage of the database file; `quick`: without comparing each index with its table."""
     pragma = "quick_check" if quick else "integrity_check"
-    for (line,) in conn.execute(f"PRAGMA {pragma}({_MAX_LINES})"):
+    for (line,) in conn.execute(f"PRAGMA {pragma}({_MAX_LINES})").fetchall():
         if line != "ok":
             yield Finding(check="database.damaged", text=f"The database is damaged: {line}. Restore it from a backup.")
     for table, rowid, parent, _ in conn.execute("PRAGMA foreign_key_check").fetchmany(_MAX_LINES):
@@ -145,12 +145,13 @@ def ledger_findings(conn: sqlite3.Connection) -> Iterator[Finding]:
 def outbox_findings(conn: sqlite3.Connection, now: datetime) -> Iterator[Finding]:
     """Yield mail that cannot be sent as it is, and mail that was not."""
     yield from _contradictions(conn, _OUTBOX_CHECKS)
-    for client, id_, reason in conn.execute("SELECT client, id, last_error FROM outbox WHERE state = 'dead'"):
+    dead = conn.execute("SELECT client, id, last_error FROM outbox WHERE state = 'dead'").fetchall()
+    for client, id_, reason in dead:
         text = f"Mail {id_} was given up ({reason}). `rosterd mail retry {id_}` tries it again, `drop` removes it."
         yield Finding(check="mail.dead", client=client, text=text)
     overdue = conn.execute(
         "SELECT client, id, last_error FROM outbox WHERE state = 'waiting' AND due_at < ?", (stamp(now - _OVERDUE),)
-    )
+    ).fetchall()
     for client, id_, reason in overdue:
         text = f"Mail {id_} should have been tried long ago{f' ({reason})' if reason else ''}. Does the daemon run?"
         yield Finding(check="mail.overdue", client=client, text=text, is_grave=False)
@@ -158,5 +159,5 @@ def outbox_findings(conn: sqlite3.Connection, now: datetime) -> Iterator[Finding
 
 def _contradictions(conn: sqlite3.Connection, checks: dict[str, tuple[str, str]]) -> Iterator[Finding]:
     for check, (query, sentence) in checks.items():
-        for row in conn.execute(query):
+        for row in conn.execute(query).fetchall():
             yield Finding(check=check, client=row[0], text=sentence.format(*row))

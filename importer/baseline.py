@@ -23,7 +23,7 @@ import itertools
 import operator
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 import msgspec
@@ -82,13 +82,15 @@ def is_plain(unique_id: str, delimiter: str) -> bool:
 
 
 def compare(
-    table: Table, archive: BinaryIO, baseline: Baseline, changed_ids: Iterable[str], excerpt: BinaryIO
+    table: Table, archive: BinaryIO, baseline: Baseline, changed_ids: Sequence[str], excerpt: BinaryIO
 ) -> Difference:
     """
     Compare a file with the baseline, which `archive` holds; write the lines to be examined to `excerpt`.
 
     `changed_ids`: the users that other files have changed since. Raises Incomparable.
     """
+    if len(changed_ids) > MOST_LINES:
+        raise Incomparable("too many users were changed since")
     digest = hashlib.sha256()
     archive.seek(0)
     digest.update(archive.read(table.found.start))
@@ -98,7 +100,7 @@ def compare(
         pass
     if digest.hexdigest() != baseline.sha256:
         raise Incomparable("the archive is not what was imported")
-    ids = {*_limited(map(_folded, changed_ids)), *_ids_in(table.excerpt(excerpt, lines))} - {b""}
+    ids = {*map(_folded, changed_ids), *_ids_in(table.excerpt(excerpt, lines))} - {b""}
     marks = _lines_with(ids, _blocks_of(table), table.header.delimiter)
     for line in lines:
         marks[line] = True

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
-from collections.abc import Iterator
 from typing import Final
 
-from importer.baseline import Baseline
+from importer.baseline import MOST_LINES, Baseline
 from importer.model import Claim
 
 _KEPT_BASELINES: Final = 8  # of a client: it may upload files of several names, or one whose name has the day in it
@@ -41,9 +40,9 @@ def has_baseline(db: sqlite3.Connection, client: str) -> bool:
     return bool(db.execute("SELECT EXISTS (SELECT 1 FROM baselines WHERE client = ?)", (client,)).fetchone()[0])
 
 
-def keep_baseline(db: sqlite3.Connection, claim: Claim, import_id: int, terms: str, odd_lines: array[int]) -> None:
+def keep_baseline(db: sqlite3.Connection, claim: Claim, import_id: int, terms: str, odd_lines: list[int]) -> None:
     """Let later files be compared with this one."""
-    row = (claim.client, claim.file, import_id, terms, odd_lines.tobytes())
+    row = (claim.client, claim.file, import_id, terms, array("I", odd_lines).tobytes())
     db.execute("INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?, ?)", row)
     db.execute(
         """DELETE FROM baselines WHERE client = :client AND import_id NOT IN
@@ -52,15 +51,17 @@ def keep_baseline(db: sqlite3.Connection, claim: Claim, import_id: int, terms: s
     )
 
 
-def ids_changed_since(db: sqlite3.Connection, client: str, import_id: int) -> Iterator[str]:
-    """Yield the users whom imports after this one have created or changed."""
+def ids_changed_since(db: sqlite3.Connection, client: str, import_id: int) -> list[str]:
+    """Return the users whom imports after this one have created or changed; if they are very many, some too many."""
     changes = db.execute(
         "SELECT EXISTS (SELECT 1 FROM imports WHERE client = ? AND id > ? AND created + updated > 0)",
         (client, import_id),
     )
-    if changes.fetchone()[0]:
-        # The whole table in its order: by the index of clients each row would be a look-up of its own.
-        rows = db.execute(
-            "SELECT unique_id FROM users NOT INDEXED WHERE client = ? AND import_id > ?", (client, import_id)
-        )
-        yield from (unique_id for (unique_id,) in rows)
+    if not changes.fetchone()[0]:
+        return []
+    # The whole table in its order: by the index of clients each row would be a look-up of its own.
+    rows = db.execute(
+        "SELECT unique_id FROM users NOT INDEXED WHERE client = ? AND import_id > ? LIMIT ?",
+        (client, import_id, MOST_LINES + 1),
+    )
+    return [unique_id for (unique_id,) in rows.fetchall()]

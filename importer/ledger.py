@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
@@ -74,12 +73,12 @@ def ended_unterminated(db: Database, client: str, *, before: str) -> bool:
 
 def find(db: Database, claim_id: str) -> Entry | None:
     """Return the entry of a claim, None when its import was never committed."""
-    return next(_entries(db, "claim_id = ?", claim_id), None)
+    return next(iter(_entries(db, "claim_id = ?", claim_id)), None)
 
 
 def unarchived(db: Database, client: str) -> list[Entry]:
     """Return the entries of a client whose files are not known to lie in `.bak` yet, oldest first."""
-    return list(_entries(db, "client = ? AND archived_at IS NULL ORDER BY id", client))
+    return _entries(db, "client = ? AND archived_at IS NULL ORDER BY id", client)
 
 
 def mark_archived(db: Database, claim_id: str, at: datetime) -> None:
@@ -87,11 +86,11 @@ def mark_archived(db: Database, claim_id: str, at: datetime) -> None:
     db.execute("UPDATE imports SET archived_at = ? WHERE claim_id = ?", (stamp(at), claim_id))
 
 
-def _entries(db: Database, where: str, value: str) -> Iterator[Entry]:
+def _entries(db: Database, where: str, value: str) -> list[Entry]:
     rows = db.execute(
         f"SELECT claim_id, client, archive, outcome, archived_at IS NOT NULL FROM imports WHERE {where}", (value,)
-    )
-    for claim_id, client, archive, outcome, archived in rows:
-        yield Entry(
-            claim_id=claim_id, client=client, archive=archive, outcome=Outcome(outcome), archived=bool(archived)
-        )
+    ).fetchall()
+    return [
+        Entry(claim_id=claim_id, client=client, archive=archive, outcome=Outcome(outcome), archived=bool(archived))
+        for claim_id, client, archive, outcome, archived in rows
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email
 import re
 import sqlite3
@@ -59,14 +60,15 @@ def problems_about(conn: sqlite3.Connection, client: str, unique_id: str) -> lis
         """SELECT imports.id, detail FROM imports JOIN import_problems ON import_id = imports.id
            WHERE client = ? AND imports.code LIKE 'header.%'""",
         (client,),
-    )
+    ).fetchall()
     return [id_ for id_, detail in rows if f'"{unique_id}"' in detail]
 
 
 def mails_about(conn: sqlite3.Connection, client: str, unique_id: str) -> list[int]:
     """Return the ids of the mails that have a row of this person."""
-    rows = conn.execute("SELECT id, body FROM outbox WHERE client = ? AND length(body) > 0", (client,))
-    return [id_ for id_, body in rows if is_about(body, unique_id)]
+    query = "SELECT id, body FROM outbox WHERE client = ? AND length(body) > 0"
+    with contextlib.closing(conn.execute(query, (client,))) as rows:
+        return [id_ for id_, body in rows if is_about(body, unique_id)]
 
 
 def is_about(body: bytes, unique_id: str) -> bool:

@@ -26,7 +26,7 @@ import msgspec
 
 from importer import history, ledger, outbox, receipt
 from importer.attributes import ATTRIBUTES, Attribute
-from importer.baseline import Incomparable, compare
+from importer.baseline import MOST_LINES, Incomparable, compare
 from importer.beside import Beside
 from importer.completeness import is_cut_off
 from importer.durable import sync, write_durably
@@ -142,10 +142,10 @@ class Importer:
                 with open(_open(found.archive, claim.bak_fd), "rb", buffering=0) as archive:
                     changed_ids = history.ids_changed_since(conn, claim.client, found.import_id)
                     difference = compare(examination.table, archive, found, changed_ids, excerpt)
+                left = examination.excerpt(excerpt, difference.lines), difference.plain
             except (OSError, Incomparable):
-                yield whole
-            else:
-                yield examination.excerpt(excerpt, difference.lines), difference.plain
+                left = whole
+            yield left
 
     def _record(
         self, found: Survey, claim: Claim, client: ClientSettings, examination: Examination, plain: int, beside: Beside
@@ -172,11 +172,12 @@ class Importer:
             finished_at=datetime.now(UTC),
         )
         ledger.add(self._store.db, import_id, answer)
-        if tally.applied and examination.findings.odd_lines is not None:
-            odd_lines = array("I", sorted({*array("I", examination.findings.odd_lines), *recorder.failed_lines()}))
-            history.keep_baseline(self._store.conn, claim, import_id, _terms_digest(examination), odd_lines)
+        if tally.applied and tally.failed <= MOST_LINES and examination.findings.odd_lines is not None:
+            odd_lines = {*array("I", examination.findings.odd_lines), *recorder.failed_lines()}
+            history.keep_baseline(self._store.conn, claim, import_id, _terms_digest(examination), sorted(odd_lines))
         answer = msgspec.structs.replace(answer, problems=recorder.record_problems())
-        self._report(answer, client, receipt.failed_csv(examination.table.header, recorder.failed_rows()))
+        with recorder.failed_rows() as rows:
+            self._report(answer, client, receipt.failed_csv(examination.table.header, rows))
         return answer
 
     def _refuse(self, raw: BinaryIO, claim: Claim, client: ClientSettings, rejected: FileRejected) -> Receipt:

@@ -9,6 +9,7 @@ memory stays the same for any number of rows.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -105,7 +106,7 @@ class Recorder:
             conn.execute(f"DROP TABLE IF EXISTS temp.{name}")
             conn.execute(f"CREATE TEMP TABLE {name} ({columns})")
         conn.execute("DROP TABLE IF EXISTS temp.before")
-        users = ", ".join(name for (name,) in conn.execute("SELECT name FROM pragma_table_info('users')"))
+        users = ", ".join(name for (name,) in conn.execute("SELECT name FROM pragma_table_info('users')").fetchall())
         conn.execute(f"CREATE TEMP TABLE before (id INTEGER PRIMARY KEY, is_rekeyed INTEGER, {users})")
         top = conn.execute("SELECT coalesce(max(rowid), 0) FROM users").fetchone()[0]
         known = conn.execute("SELECT EXISTS (SELECT 1 FROM users WHERE client = ?)", (client.name,)).fetchone()[0]
@@ -167,20 +168,25 @@ class Recorder:
                WHERE import_id = :import_id GROUP BY code, field, detail
                ORDER BY count(DISTINCT line) DESC, min(line) LIMIT :groups""",
             {**self._names, "groups": _GROUPS_TOLD},
-        )
+        ).fetchall()
         return tuple(
             ProblemGroup(code=code, field=field, detail=detail, rows=count, first_line=line)
             for code, field, detail, count, line in rows
         )
 
-    def failed_lines(self) -> Iterator[int]:
-        """Yield the lines of the rejected rows."""
-        return (line for (line,) in self._conn.execute("SELECT line FROM temp.failed"))
+    def failed_lines(self) -> list[int]:
+        """Return the lines of the rejected rows."""
+        return [line for (line,) in self._conn.execute("SELECT line FROM temp.failed").fetchall()]
 
-    def failed_rows(self) -> Iterator[FailedRow]:
-        """Yield the rejected rows in file order."""
-        for line, cells, problems in self._conn.execute("SELECT line, cells, problems FROM temp.failed ORDER BY line"):
-            yield FailedRow(line, msgspec.json.decode(cells, type=list[str]), _decoded(problems))
+    @contextlib.contextmanager
+    def failed_rows(self) -> Iterator[Iterator[FailedRow]]:
+        """Give the rejected rows in file order."""
+        query = "SELECT line, cells, problems FROM temp.failed ORDER BY line"
+        with contextlib.closing(self._conn.execute(query)) as rows:
+            yield (
+                FailedRow(line, msgspec.json.decode(cells, type=list[str]), _decoded(problems))
+                for line, cells, problems in rows
+            )
 
     # -- applying ------------------------------------------------------------------------------------------------
 
@@ -242,7 +248,7 @@ class Recorder:
             f"SELECT rowid, {', '.join(self._columns)} FROM users "
             f"WHERE client = ? AND unique_id IN ({', '.join('?' * len(unique_ids))})"
         )
-        rows = self._conn.execute(query, (self._client.name, *unique_ids))
+        rows = self._conn.execute(query, (self._client.name, *unique_ids)).fetchall()
         return {row[1 + self._id_at]: (row[0], row[1:]) for row in rows}
 
     def _finish_loading(self) -> None:
@@ -273,12 +279,13 @@ class Recorder:
 
     def _fill_in_cells(self, table: Table) -> None:
         """Read again the rows that were applied and then undone."""
-        lines = self._conn.execute("SELECT line FROM temp.failed WHERE cells = x'' ORDER BY line")
-        for stretch in table.reread(line for (line,) in lines):
-            self._conn.executemany(
-                "UPDATE temp.failed SET cells = ? WHERE line = ?",
-                [(msgspec.json.encode(row.cells), row.line) for row in stretch.rows],
-            )
+        query = "SELECT line FROM temp.failed WHERE cells = x'' ORDER BY line"
+        with contextlib.closing(self._conn.execute(query)) as lines:
+            for stretch in table.reread(line for (line,) in lines):
+                self._conn.executemany(
+                    "UPDATE temp.failed SET cells = ? WHERE line = ?",
+                    [(msgspec.json.encode(row.cells), row.line) for row in stretch.rows],
+                )
 
     def _complete_problems(self) -> None:
         """Add to the rejected rows what only the table tells: what a new user lacks, what another user has."""

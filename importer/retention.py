@@ -71,7 +71,7 @@ def note_pass(store: Store, began_at: datetime) -> None:
 
 def clients(conn: sqlite3.Connection) -> list[str]:
     """Return whose mail there is; "" stands for the operator."""
-    return [client for (client,) in conn.execute("SELECT DISTINCT client FROM outbox ORDER BY client")]
+    return [client for (client,) in conn.execute("SELECT DISTINCT client FROM outbox ORDER BY client").fetchall()]
 
 
 def due(conn: sqlite3.Connection, client: str, before: datetime) -> Kept | None:

@@ -202,8 +202,12 @@ class Store:
         # The imports of that database are none of this one's: an equal id would be taken for the same import.
         values = ", ".join("0" if name == "import_id" else name for name in columns)
         marks = ", ".join("?" * len(columns))
-        with contextlib.closing(read_only(database)) as source, self.transaction():
-            rows = source.execute(f"SELECT {values} FROM users WHERE client = ?", (client,))
+        query = f"SELECT {values} FROM users WHERE client = ?"
+        with (
+            contextlib.closing(read_only(database)) as source,
+            self.transaction(),
+            contextlib.closing(source.execute(query, (client,))) as rows,
+        ):
             self.conn.executemany(f"INSERT INTO users ({', '.join(columns)}) VALUES ({marks})", rows)
 
     def close(self) -> None:

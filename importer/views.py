@@ -123,7 +123,7 @@ def totals(conn: sqlite3.Connection) -> list[Totals]:
     rows = conn.execute(
         """SELECT client, outcome, count(*), sum(size_bytes), sum(created), sum(updated), sum(unchanged), sum(failed),
            sum(repeated), max(finished_at) FROM imports GROUP BY client, outcome"""
-    )
+    ).fetchall()
     return [msgspec.convert(dict(zip(Totals.__struct_fields__, row, strict=True)), Totals) for row in rows]
 
 
@@ -159,7 +159,7 @@ def last_upload_at(conn: sqlite3.Connection, client: str) -> datetime | None:
 
 def clients(conn: sqlite3.Connection) -> list[str]:
     """Return whose files were ever dealt with, those of clients that are not configured any more, too."""
-    return [name for (name,) in conn.execute("SELECT DISTINCT client FROM imports ORDER BY client")]
+    return [name for (name,) in conn.execute("SELECT DISTINCT client FROM imports ORDER BY client").fetchall()]
 
 
 def count_unarchived(conn: sqlite3.Connection) -> int:
@@ -173,7 +173,7 @@ def problems(conn: sqlite3.Connection, import_id: int) -> list[ProblemGroup]:
         """SELECT code, field, detail, count(DISTINCT line), min(line) FROM import_problems WHERE import_id = ?
            GROUP BY code, field, detail ORDER BY count(DISTINCT line) DESC, min(line) LIMIT ?""",
         (import_id, _GROUPS),
-    )
+    ).fetchall()
     return [
         ProblemGroup(code=code, field=field, detail=detail, rows=count, first_line=line)
         for code, field, detail, count, line in rows
@@ -255,16 +255,16 @@ def oldest_waiting_mail(conn: sqlite3.Connection) -> datetime | None:
 
 
 def _users(conn: sqlite3.Connection, where: str, named: dict[str, str | int | None]) -> list[User]:
-    cursor = conn.execute(f"SELECT {', '.join(_USER_COLUMNS)} FROM {where} LIMIT :limit", named)
-    return [dict(zip(_USER_COLUMNS, row, strict=True)) for row in cursor]
+    found = conn.execute(f"SELECT {', '.join(_USER_COLUMNS)} FROM {where} LIMIT :limit", named).fetchall()
+    return [dict(zip(_USER_COLUMNS, row, strict=True)) for row in found]
 
 
 def _rows(
     conn: sqlite3.Connection, kind: type[_RowT], source: str, named: Mapping[str, str | int | None]
 ) -> list[_RowT]:
     """Return rows as structs whose fields are called like the columns."""
-    cursor = conn.execute(f"SELECT {', '.join(kind.__struct_fields__)} {source}", named)
-    rows = (dict(zip(kind.__struct_fields__, map(_as_text, row), strict=True)) for row in cursor)
+    found = conn.execute(f"SELECT {', '.join(kind.__struct_fields__)} {source}", named).fetchall()
+    rows = (dict(zip(kind.__struct_fields__, map(_as_text, row), strict=True)) for row in found)
     return [msgspec.convert(row, kind) for row in rows]
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
+import resource
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 
 from importer import baseline
 from importer.baseline import Difference
+from importer.model import Interrupted
 from tests.conftest import unsynced
 from tests.engine import Engine, Result
 
@@ -28,10 +32,10 @@ class Compared(Engine):
         super().__init__(folder)
         self.differences: list[list[int] | None] = []
 
-    def file(self, *lines: str, name: str = "users.csv") -> Result:
+    def upload(self, content: bytes | Path, *, name: str = "users.csv") -> Result:
         """Import a file."""
         self.differences.append(None)
-        return super().file(*lines, name=name)
+        return super().upload(content, name=name)
 
     @property
     def last(self) -> list[int] | None:
@@ -187,6 +191,55 @@ def test_a_file_that_was_refused_takes_nobodys_place(compared: Compared) -> None
     compared.file(HEADER, *USERS, 'S300,"')
     compared.file(HEADER, *USERS)
     assert [1] == compared.last
+
+
+def test_too_many_users_that_others_changed_are_no_obstacle(
+    compared: Compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When other files have changed more users than are kept in memory, a file is looked at whole, and imported."""
+    compared.file(HEADER, *USERS)
+    compared.file(HEADER, *(user.replace("Hull", "Gatineau") for user in USERS[:20]), name="moved.csv")
+    monkeypatch.setattr(baseline, "MOST_LINES", 8)
+    assert 20 == compared.file(HEADER, *USERS).tally.updated
+    assert compared.last is None
+
+
+def turns_true_after(moments: int) -> Callable[[], bool]:
+    passed = iter(range(moments))
+    return lambda: next(passed, None) is None
+
+
+def test_stopped_at_any_moment_an_import_can_be_tried_again(engine: Engine) -> None:
+    """Wherever an import was stopped, the next try does the same work, also while the error is still in hand."""
+    engine.file(HEADER, *USERS)
+    users = [USERS[0].replace("ann0@", "ann1@"), *USERS[1:9], "N1,OPSCOM,New,One,ann2@example.org,"]
+    errors = []
+    with engine.claimed("\n".join([HEADER, *users, ""]).encode()) as claim:
+        for moments in itertools.count():
+            try:
+                receipt = engine.importer().import_file(claim, engine.client, stopping=turns_true_after(moments))
+            except Interrupted as error:
+                errors.append(error)
+            else:
+                break
+    assert {"9019"} == {group.code for group in receipt.problems}
+    assert len(errors) > 5
+
+
+def test_a_disk_that_fills_up_leaves_no_table_locked(engine: Engine) -> None:
+    """After an answer that could not be written the file is imported at the next try."""
+    engine.file(HEADER, *USERS)
+    lines = [HEADER, *USERS, *(f"N{number},OPSCOM,New,One,bad," for number in range(5000))]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with engine.claimed("\n".join(lines).encode()) as claim:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, hard))
+        try:
+            with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is looked at below
+                engine.importer().import_file(claim, engine.client)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert 5000 == engine.importer().import_file(claim, engine.client).tally.failed
+    assert errno.EFBIG == caught.value.errno
 
 
 # Cells and lines as real files have them, few enough to meet again.

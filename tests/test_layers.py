@@ -63,3 +63,31 @@ def test_a_library_is_used_at_home_only(module: str) -> None:
 def test_only_log_configures_logging() -> None:
     """No module but watcher.log sets up structlog or adds handlers to the root logger."""
     assert {"watcher.log"} == {name for name, source in MODULES.items() if "structlog.configure" in source.read_text()}
+
+
+def lazily_read(source: Path) -> Iterator[int]:
+    """Yield the lines where a result of SQL is gone through row by row without anything that closes it."""
+    tree = ast.parse(source.read_text())
+    assigned = {
+        ast.unparse(node.targets[0]) for node in ast.walk(tree) if isinstance(node, ast.Assign) and asks(node.value)
+    }
+    for node in ast.walk(tree):
+        taken = (
+            [node.iter]
+            if isinstance(node, ast.For | ast.comprehension)
+            else node.args
+            if isinstance(node, ast.Call)
+            else []
+        )
+        closed = isinstance(node, ast.Call) and ast.unparse(node.func) == "contextlib.closing"
+        yield from (each.lineno for each in taken if not closed and (asks(each) or ast.unparse(each) in assigned))
+
+
+def asks(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "execute"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("importer.")])
+def test_no_statement_is_left_open(module: str) -> None:
+    """What SQL returns is fetched at once, or closed: an error must not leave a table locked, nor the log growing."""
+    assert [] == [*lazily_read(MODULES[module])]
