@@ -32,7 +32,7 @@ from importer.attributes import ATTRIBUTES
 from importer.header import Header, unguarded
 from importer.model import FileRejected
 from importer.rules import clean
-from importer.survey import CHUNK_BYTES, Survey
+from importer.survey import CHUNK_BYTES, Survey, text_bounds
 from importer.table import Entangled, Table
 
 if TYPE_CHECKING:
@@ -91,13 +91,15 @@ def compare(
     """
     if len(changed_ids) > MOST_LINES:
         raise Incomparable("too many users were changed since")
-    digest = hashlib.sha256()
+    # Where the text of the old file begins and ends is its own affair: one may have a mark, or a 0x1A, the other not.
+    start, end = text_bounds(archive)
     archive.seek(0)
-    digest.update(archive.read(table.found.start))
-    old = _blocks(archive, None, digest)
-    lines = _written(_differing(_blocks_of(table), old, baseline.odd_lines), excerpt)
+    digest = hashlib.sha256(archive.read(start))
+    old = _blocks(archive, end - start, digest)
+    lines = _written(_differing(_blocks_of(table), old, baseline.odd_lines, table.header.line), excerpt)
     for _ in old:  # for the digest
         pass
+    digest.update(archive.read(2))  # a 0x1A, and what should not be there
     if digest.hexdigest() != baseline.sha256:
         raise Incomparable("the archive is not what was imported")
     ids = {*map(_folded, changed_ids), *_ids_in(table.excerpt(excerpt, lines))} - {b""}
@@ -214,8 +216,10 @@ class _Ahead:
 # Comparing
 
 
-def _differing(new: Iterator[bytes], old: Iterator[bytes], odd_lines: array[int]) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of the new file that are no plain lines of the old one, with their numbers."""
+def _differing(
+    new: Iterator[bytes], old: Iterator[bytes], odd_lines: array[int], header_line: int
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the header of the new file, and its lines that are no plain lines of the old one, with their numbers."""
     ours, theirs = _Ahead(new), _Ahead(old)
     while ours.fill():
         is_over = not theirs.fill()
@@ -225,6 +229,9 @@ def _differing(new: Iterator[bytes], old: Iterator[bytes], odd_lines: array[int]
         first, last = (bisect_left(odd_lines, theirs.at + offset) for offset in (0, len(same)))
         for line in odd_lines[first:last]:
             same[line - theirs.at] = False
+        # A header can equal a user of the old file; without it the excerpt would begin with a user.
+        for place in range(min(header_line + 1 - ours.at, len(same))):
+            same[place] = False
         yield from _unlike(same, ours)
         theirs.drop(len(same))
         if lost >= 0 or is_over:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final
 
 import msgspec
@@ -13,7 +13,7 @@ from importer.model import Notice, Problem
 from importer.repeats import Repeats
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from importer.survey import Survey
-from importer.table import EVERY_LINE, Row, Stretch, Table, size_of
+from importer.table import Row, Stretch, Table, size_of
 from importer.validate import Checker, Rejected, User, Users
 
 _BATCH_ROWS: Final = 500
@@ -71,25 +71,24 @@ class Examination:
     Raises FileRejected from the constructor (header) and from `batches` (rows).
     """
 
-    def __init__(self, raw: BinaryIO, terms: Terms, numbers: Sequence[int] = EVERY_LINE) -> None:
-        """`numbers`: for an excerpt, which lines of the file stand in it."""
+    def __init__(self, raw: BinaryIO, terms: Terms, table: Table | None = None) -> None:
+        """`table`: what to examine if not the whole file."""
         self.raw = raw
         self.terms = terms
-        self.table = Table(raw, terms.found, terms.limits, terms.client, numbers)
+        self.table = table or Table(raw, terms.found, terms.limits, terms.client)
         self.checker = Checker(self.table.header, terms.client, terms.reference)
         self._second_look = Checker(self.table.header, terms.client, terms.reference)  # warnings came at the first look
         self._repeats = Repeats()
         self._two_cases = (0, 0)  # rows whose id differs from another in case only, first line
         self._repeated = (0, 0)  # rows, first line
-        self.is_excerpt = numbers is not EVERY_LINE
+        self.is_excerpt = self.table.is_excerpt
         self.is_comparable = self.is_excerpt or is_comparable(terms.found, self.table.header)
         self._odd_lines = array("I", range(1, self.table.header.line + 1)) if self.is_comparable else None
         self.findings = Findings(0, [])
 
     def excerpt(self, raw: BinaryIO, lines: array[int]) -> Examination:
         """Return the examination of these lines of the file alone, which stand in `raw`."""
-        found = self.table.excerpt(raw, lines).found
-        return Examination(raw, msgspec.structs.replace(self.terms, found=found), lines)
+        return Examination(raw, self.terms, self.table.excerpt(raw, lines))
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows of the file; rows whose id stands in the file before come last."""

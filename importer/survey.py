@@ -80,6 +80,15 @@ def survey(raw: BinaryIO, limits: FileSettings, fallback: str = "") -> Survey:
     )
 
 
+def text_bounds(raw: BinaryIO) -> tuple[int, int]:
+    """Return where the text of a UTF-8 file begins, after a byte order mark, and where it ends, before a 0x1A."""
+    raw.seek(0)
+    start = len(codecs.BOM_UTF8) if raw.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
+    size_bytes = raw.seek(0, os.SEEK_END)
+    raw.seek(max(size_bytes - len(_SUBSTITUTE), start))
+    return start, size_bytes - len(_SUBSTITUTE) * (raw.read() == _SUBSTITUTE)
+
+
 def _ends_line(raw: BinaryIO, end: int, encoding: str) -> bool:
     raw.seek(max(end - 2, 0))
     return raw.read(min(end, 2)).endswith(("\n".encode(encoding), "\r".encode(encoding)))

@@ -94,21 +94,30 @@ class Table:
         found: Survey,
         limits: FileSettings,
         client: ClientSettings,
+        whole: Table | None = None,
         numbers: Sequence[int] = EVERY_LINE,
     ) -> None:
-        """`numbers`: for an excerpt, which lines of the file stand in it, all of the header among them."""
+        """For an excerpt: the table of the `whole` file, and the `numbers` of its lines, all of the header included."""
         self.raw = raw
         self.found = found
         self.limits = limits
         self._client = client
         self._numbers = numbers
         csv.field_size_limit(limits.max_cell_chars)
+        self.header: Header = whole.header if whole else self._read_header()
+
+    def _read_header(self) -> Header:
         head = ""
-        for chunk in text_chunks(raw, found, limits):
+        for chunk in text_chunks(self.raw, self.found, self.limits):
             head += chunk
             if len(head) >= HEAD_CHARS:
                 break
-        self.header: Header = headers.read(head, client, limits.max_columns)
+        return headers.read(head, self._client, self.limits.max_columns)
+
+    @property
+    def is_excerpt(self) -> bool:
+        """Tell whether only some lines of a file are in it."""
+        return self._numbers is not EVERY_LINE
 
     def rows(self) -> Iterator[Row]:
         """Yield every record below the header that has content, in file order."""
@@ -127,7 +136,7 @@ class Table:
         """Return the table of some lines of this file, which stand in `raw`; then Entangled may be raised."""
         size_bytes = os.fstat(raw.fileno()).st_size
         found = msgspec.structs.replace(self.found, start=0, end=size_bytes, size_bytes=size_bytes)
-        return Table(raw, found, self.limits, self._client, numbers)
+        return Table(raw, found, self.limits, self._client, self, numbers)
 
     def stretches(self) -> Iterator[Stretch]:
         """Yield the same in stretches of at most STRETCH_ROWS rows."""
@@ -190,7 +199,7 @@ class Table:
             yield parsed
         # Only now, so that of two things wrong with a file the first one is told.
         if broken:
-            raise Entangled if self._numbers is not EVERY_LINE else self._explained(broken)
+            raise Entangled if self.is_excerpt else self._explained(broken)
 
     def _parse(self, text: str) -> tuple[Stretch, str, _Broken | None]:
         """Return the records that end in the text, which begins in `self._line`, the rest of it, and what broke it."""

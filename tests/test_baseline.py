@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import itertools
@@ -191,6 +192,35 @@ def test_a_file_that_was_refused_takes_nobodys_place(compared: Compared) -> None
     compared.file(HEADER, *USERS, 'S300,"')
     compared.file(HEADER, *USERS)
     assert [1] == compared.last
+
+
+@pytest.mark.parametrize(("before", "after"), [(b"", codecs.BOM_UTF8), (codecs.BOM_UTF8, b"")])
+def test_a_mark_at_the_front_belongs_to_its_file_alone(compared: Compared, before: bytes, after: bytes) -> None:
+    """A byte order mark that one file has and the other has not shifts no line: rows that failed fail again."""
+    lines = ["", HEADER, *without(USERS, 5), "S200,OPSCOM,Zoe,Orr,zoe,Hull"]
+    text = "".join(f"{line}\r\n" for line in lines).encode()
+    first, again = (compared.upload(mark + text) for mark in (before, after))
+    assert [1, 2, 102] == compared.last
+    assert {102: "9033"} == first.codes == again.codes
+
+
+@pytest.mark.parametrize("before", [b"", b"\x1a"])
+@pytest.mark.parametrize("after", [b"", b"\x1a", b"\x1a\x1a"])
+def test_a_mark_at_the_end_belongs_to_its_file_alone(compared: Compared, before: bytes, after: bytes) -> None:
+    """One 0x1A at the end is no part of the last row, a second one is, whatever the last file ended with."""
+    text = "\n".join([HEADER, *USERS]).encode()
+    assert 100 == compared.upload(text + before).tally.created
+    expected = {101: "9033"} if after == b"\x1a\x1a" else {}
+    assert expected == compared.upload(text + after).codes
+    assert compared.last is not None
+
+
+def test_a_header_that_was_a_user_is_a_header(compared: Compared) -> None:
+    """A header that stood among the users of the last file is still the header of this one."""
+    compared.settings(required=(), login_source="OPSCOM")
+    compared.file('"unique_id",city', "unique_id,city", *(f"S{number},Hull" for number in range(20)))
+    result = compared.file("unique_id,city", *(f"T{number},Hull" for number in range(20)))
+    assert ("", 20) == (result.code, result.tally.created)
 
 
 def test_too_many_users_that_others_changed_are_no_obstacle(
