@@ -126,8 +126,10 @@ _OUTBOX_CHECKS: Final = {
         "Mail {1} tells of an import that the ledger does not have.",
     ),
     "mail.lost": (
+        # One that stands for many may be joined itself, into a later one.
         """SELECT client, id FROM outbox AS part WHERE state = 'joined' AND NOT EXISTS (
-             SELECT 1 FROM outbox AS whole WHERE whole.id = part.joined_into AND whole.state <> 'joined')""",
+             SELECT 1 FROM outbox AS whole WHERE whole.id = part.joined_into
+             AND (whole.state <> 'joined' OR whole.joined_into > whole.id))""",
         "Mail {1} was joined into another, which is not there.",
     ),
     "mail.undated": (

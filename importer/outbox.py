@@ -10,7 +10,9 @@ bytes never change. What a restart finds after each durable step:
 3. answer recorded: `sent`; or `waiting` for those recipients who still lack it; or `dead`, for a person to look at.
 
 Several mails never tried, to the same people, leave as one digest: a new row replaces them in one transaction
-(`joined`). All functions on rows belong to the thread that owns the store; only `Sender` has a thread of its own.
+(`joined`). What waits for a client is bounded: a report beyond that is not kept as a mail but joined into the one mail
+of that hour which says so. All functions on rows belong to the thread that owns the store; only `Sender` has a thread
+of its own.
 """
 
 from __future__ import annotations
@@ -33,18 +35,17 @@ import sqlite_utils
 import structlog
 
 from importer.durable import SyncFailed
+from importer.overflow import is_full, overflow_letter
 from importer.readonly import stamp
+from importer.turns import LAST_RETRY_S, next_mail
 
 log = structlog.get_logger()
 
 FIRST_RETRY_S = 60
-LAST_RETRY_S = 3600
 LIFE = timedelta(days=7)
 # Age alone must not bury a mail, or a clock that jumps and a week of being switched off would: ten attempts take 4 h.
 MIN_ATTEMPTS = 10
 
-CLIENT_WINDOW = timedelta(minutes=5)  # one mail per client, the rest joins a digest
-MAILS_PER_HOUR = 60
 # Under the 10 MB that common mail servers take, and under the 250 parts at which some of them refuse a mail.
 MAX_DIGEST_BYTES = 8 << 20
 MAX_DIGEST_MAILS = 100
@@ -219,31 +220,28 @@ def is_spent(mail: Mail, now: datetime) -> bool:
 
 _COLUMNS = "id, message_id, client, claim_id, sender, recipients, subject, attempts, created_at, body"
 
-# A time further ahead than any back-off, or a sending in the future, is left from a clock that was wrong: not believed.
-# While a client's older mail is being retried its new ones wait, so that an outage ends in one digest, not in a flood;
-# a mail that the server refuses for good holds nobody up.
-_DUE = f"""
-SELECT {_COLUMNS} FROM outbox AS mail
-WHERE state = 'waiting'
-  AND (due_at <= :now OR due_at > :latest)
-  AND NOT EXISTS (SELECT 1 FROM outbox WHERE client = mail.client AND sent_at > :window_start AND sent_at <= :now)
-  AND (attempts > 0 OR NOT EXISTS (
-        SELECT 1 FROM outbox WHERE client = mail.client AND state = 'waiting' AND attempts > 0 AND permanent = 0))
-  AND (SELECT count(*) FROM outbox WHERE sent_at > :hour_start AND sent_at <= :now) < {MAILS_PER_HOUR}
-ORDER BY due_at, id LIMIT 1
-"""
-
-_JOINABLE = f"""
-SELECT {_COLUMNS} FROM (
-    SELECT *, sum(length(body)) OVER (ORDER BY id <> :id, id) AS bytes_so_far FROM outbox
-    WHERE client = :client AND state = 'waiting' AND attempts = 0 AND sender = :sender AND recipients = :recipients)
-WHERE id = :id OR bytes_so_far <= {MAX_DIGEST_BYTES}
-ORDER BY id LIMIT {MAX_DIGEST_MAILS}
+_JOINABLE = """
+SELECT id, sender, recipients, length(body) FROM outbox
+WHERE client = ? AND state = 'waiting' AND (attempts > 0) = 0 ORDER BY due_at LIMIT ?
 """
 
 
 def add(db: sqlite_utils.Database, letter: Letter) -> int:
-    """Put a letter into the outbox, inside the caller's transaction; return its row id."""
+    """Put a letter into the outbox, inside the caller's transaction, or note that it has no room; return its row id."""
+    if not is_full(db.conn, letter.client):
+        return _insert(db, letter, compose(letter))
+    overflow = overflow_letter(letter)
+    found = db.execute("SELECT id FROM outbox WHERE message_id = ?", (overflow.message_id,)).fetchone()
+    joined_into = found[0] if found else _insert(db, overflow, compose(overflow))
+    if not found:
+        log.warning("mail.overflowed", client=letter.client, message_id=overflow.message_id)
+    id_ = _insert(db, letter, b"")
+    db.execute("UPDATE outbox SET state = 'joined', joined_into = ? WHERE id = ?", (joined_into, id_))
+    return id_
+
+
+def _insert(db: sqlite_utils.Database, letter: Letter, body: bytes) -> int:
+    """Write the row of a letter; return its id."""
     cursor = db.execute(
         "INSERT INTO outbox (message_id, client, claim_id, sender, recipients, subject, created_at, due_at, body)"
         " VALUES (:message_id, :client, :claim_id, :sender, :recipients, :subject, :at, :at, :body)",
@@ -255,7 +253,7 @@ def add(db: sqlite_utils.Database, letter: Letter) -> int:
             "recipients": json.dumps(letter.recipients),
             "subject": safe_subject(letter.subject),
             "at": stamp(letter.written_at),
-            "body": compose(letter),
+            "body": body,
         },
     )
     if cursor.lastrowid is None:
@@ -265,31 +263,31 @@ def add(db: sqlite_utils.Database, letter: Letter) -> int:
 
 def due(db: sqlite_utils.Database, now: datetime) -> Mail | None:
     """Return the mail that may be tried now, under all limits; None when it is nobody's turn."""
-    moments = {
-        "now": stamp(now),
-        "latest": stamp(now + timedelta(seconds=2 * LAST_RETRY_S)),
-        "window_start": stamp(now - CLIENT_WINDOW),
-        "hour_start": stamp(now - timedelta(hours=1)),
-    }
-    found = [_mail(row) for row in db.query(_DUE, moments)]
-    return found[0] if found else None
+    id_ = next_mail(db.conn, now)
+    return None if id_ is None else _found(db, [id_])[0]
 
 
 def joinable(db: sqlite_utils.Database, mail: Mail) -> list[Mail]:
     """
-    Return the mails that can leave together with this one, itself included.
+    Return the mails that can leave together with this one, itself included, of the oldest that wait.
 
     Only those never tried: one that was tried may have arrived, and must be repeated as it was.
     """
     if mail.attempts:
         return [mail]
-    same = {
-        "id": mail.id,
-        "client": mail.client,
-        "sender": mail.sender,
-        "recipients": json.dumps(mail.recipients),
-    }
-    return [_mail(row) for row in db.query(_JOINABLE, same)]
+    ids, size_bytes = [mail.id], len(mail.body)
+    same = (mail.sender, json.dumps(mail.recipients))
+    for id_, sender, recipients, body_bytes in db.execute(_JOINABLE, (mail.client, MAX_DIGEST_MAILS)).fetchall():
+        if id_ != mail.id and (sender, recipients) == same and size_bytes + body_bytes <= MAX_DIGEST_BYTES:
+            ids.append(id_)
+            size_bytes += body_bytes
+    return _found(db, ids[:MAX_DIGEST_MAILS])
+
+
+def _found(db: sqlite_utils.Database, ids: Sequence[int]) -> list[Mail]:
+    """Return the mails with these ids, oldest first."""
+    marks = ", ".join("?" * len(ids))
+    return [_mail(row) for row in db.query(f"SELECT {_COLUMNS} FROM outbox WHERE id IN ({marks}) ORDER BY id", ids)]
 
 
 def take(db: sqlite_utils.Database, now: datetime) -> Mail | None:
@@ -309,19 +307,21 @@ def take(db: sqlite_utils.Database, now: datetime) -> Mail | None:
 
 def _join(db: sqlite_utils.Database, mails: Sequence[Mail], now: datetime) -> Mail:
     """Replace several waiting mails by their digest, which carries all they said."""
-    joined_into = add(db, digest(mails, now))
+    letter = digest(mails, now)
+    joined_into = _insert(db, letter, compose(letter))
     for mail in mails:
         db.execute(
             "UPDATE outbox SET state = 'joined', joined_into = ?, body = x'' WHERE id = ?", (joined_into, mail.id)
         )
-    (row,) = db.query(f"SELECT {_COLUMNS} FROM outbox WHERE id = ?", (joined_into,))
-    return _mail(row)
+    return _found(db, [joined_into])[0]
 
 
 def _count_attempt(db: sqlite_utils.Database, mail: Mail, now: datetime) -> Mail:
     attempts = mail.attempts + 1
     due_at = now + retry_delay(attempts, permanent=False)
-    db.execute("UPDATE outbox SET attempts = ?, due_at = ? WHERE id = ?", (attempts, stamp(due_at), mail.id))
+    db.execute(
+        "UPDATE outbox SET attempts = ?, due_at = ?, at_once = 0 WHERE id = ?", (attempts, stamp(due_at), mail.id)
+    )
     return msgspec.structs.replace(mail, attempts=attempts)
 
 
@@ -381,10 +381,11 @@ def retry(db: sqlite_utils.Database, id_: int, now: datetime) -> bool:
     """
     Let a waiting or dead mail be tried now, with hours of tries to come; return False when there is none such.
 
-    One that was tried stays so: it may have arrived, and is repeated as it is.
+    It goes ahead of all others, also when its client had a mail just now; only the limit of an hour holds. One that was
+    tried stays so: it may have arrived, and is repeated as it is.
     """
     cursor = db.execute(
-        "UPDATE outbox SET state = 'waiting', due_at = :now, permanent = 0, attempts = min(attempts, 1)"
+        "UPDATE outbox SET state = 'waiting', due_at = :now, at_once = 1, permanent = 0, attempts = min(attempts, 1)"
         " WHERE id = :id AND state IN ('waiting', 'dead')",
         {"id": id_, "now": stamp(now)},
     )

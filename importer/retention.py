@@ -70,8 +70,9 @@ def note_pass(store: Store, began_at: datetime) -> None:
 
 
 def clients(conn: sqlite3.Connection) -> list[str]:
-    """Return whose mail there is; "" stands for the operator."""
-    return [client for (client,) in conn.execute("SELECT DISTINCT client FROM outbox ORDER BY client").fetchall()]
+    """Return whose mail is kept; "" stands for the operator."""
+    rows = conn.execute("SELECT DISTINCT client FROM outbox WHERE length(body) > 0 ORDER BY client").fetchall()
+    return [client for (client,) in rows]
 
 
 def due(conn: sqlite3.Connection, client: str, before: datetime) -> Kept | None:

@@ -151,6 +151,27 @@ def m004_order_of_keys(db: Database) -> None:
         db.execute(USER_INDEXES[name])
 
 
+# So that what is asked of the outbox each second and after each file costs the same however many mails there are.
+_OUTBOX_TURNS: Final = (
+    "ALTER TABLE outbox ADD COLUMN at_once INTEGER NOT NULL DEFAULT 0",
+    "DROP INDEX outbox_retried",
+    "CREATE INDEX outbox_at_once ON outbox (due_at) WHERE state = 'waiting' AND at_once = 1",
+    "CREATE INDEX outbox_turns ON outbox (client, attempts > 0, due_at) WHERE state = 'waiting'",
+    "CREATE INDEX outbox_retrying ON outbox (client) WHERE state = 'waiting' AND attempts > 0 AND permanent = 0",
+    "CREATE INDEX outbox_dead ON outbox (client) WHERE state = 'dead'",
+    "CREATE INDEX outbox_sent_bodies ON outbox (sent_at) WHERE state = 'sent' AND length(body) > 0",
+    "CREATE INDEX outbox_bodies ON outbox (client, created_at) WHERE length(body) > 0",
+    "CREATE INDEX outbox_claims ON outbox (claim_id)",
+)
+
+
+@migrations()
+def m005_outbox_turns(db: Database) -> None:
+    """Find the next mail, and the mails to forget, without looking at all that wait or were sent."""
+    for statement in _OUTBOX_TURNS:
+        db.execute(statement)
+
+
 def _statements(script: str) -> list[str]:
     return [statement for part in script.split(";\n") if (statement := part.strip())]
 

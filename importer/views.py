@@ -33,6 +33,9 @@ _IS_CALLED: Final = """
 _HAS_PATTERN: Final = " OR ".join(rf"{column} LIKE :pattern ESCAPE '\'" for column in _SEARCHED)
 _CONTAINS: Final = f"users WHERE (:client IS NULL OR client = :client) AND ({_HAS_PATTERN})"
 
+# As the indexes of the outbox have it: a parameter would not be found in them.
+_IN_STATE: Final = {"waiting": "state = 'waiting'", "dead": "state = 'dead'"}
+
 
 class Import(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the ledger."""
@@ -228,15 +231,15 @@ def knows_mail(conn: sqlite3.Connection, message_id: str) -> bool:
 
 
 def mails_by_client(conn: sqlite3.Connection, state: str) -> dict[str, int]:
-    """Return how many mails are in a state, by client; "" stands for the operator."""
+    """Return how many mails are `waiting` or `dead`, by client; "" stands for the operator."""
     return dict(
-        conn.execute("SELECT client, count(*) FROM outbox WHERE state = ? GROUP BY client", (state,)).fetchall()
+        conn.execute(f"SELECT client, count(*) FROM outbox WHERE {_IN_STATE[state]} GROUP BY client").fetchall()
     )
 
 
 def count_mails(conn: sqlite3.Connection, state: str) -> int:
-    """Return how many mails are in a state."""
-    return _count(conn, "SELECT count(*) FROM outbox WHERE state = ?", state)
+    """Return how many mails are `waiting` or `dead`."""
+    return _count(conn, f"SELECT count(*) FROM outbox WHERE {_IN_STATE[state]}")
 
 
 def failing_mail(conn: sqlite3.Connection) -> tuple[int, str]:

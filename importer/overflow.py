@@ -1,0 +1,49 @@
+"""What waits for a client at most, and the mail that stands for all that is more."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from importer.outbox import Letter
+
+MAX_WAITING_MAILS: Final = 100  # as a rule one digest
+MAX_WAITING_BYTES: Final = 32 << 20
+
+
+def is_full(conn: sqlite3.Connection, client: str) -> bool:
+    """Return whether as much waits for a client as may."""
+    mails, size_bytes = conn.execute(
+        "SELECT count(*), total(size) FROM ("
+        "SELECT length(body) AS size FROM outbox WHERE client = ? AND state = 'waiting' LIMIT ?)",
+        (client, MAX_WAITING_MAILS),
+    ).fetchone()
+    return bool(mails >= MAX_WAITING_MAILS or size_bytes >= MAX_WAITING_BYTES)
+
+
+def overflow_letter(letter: Letter) -> Letter:
+    """Return what is sent in place of all letters of an hour for which there is no room, always the same."""
+    hour = f"{letter.written_at:%Y-%m-%d %H}:00"
+    to = hashlib.sha256(json.dumps((letter.client, letter.sender, letter.recipients)).encode()).hexdigest()[:16]
+    about = f"reports about files of {letter.client}" if letter.client else "reports to the operator"
+    where = (
+        "The files were dealt with all the same, and no result is lost: the folder .bak has one for each file, and the "
+        "failed CSV where rows were not imported."
+        if letter.client
+        else "The log has all of them, and `rosterd status` says what is wrong now."
+    )
+    return msgspec.structs.replace(
+        letter,
+        message_id=f"<overflow.{letter.written_at:%Y%m%dT%H}.{to}@{letter.message_id.rstrip('>').rpartition('@')[2]}>",
+        claim_id="",
+        subject=f"rosterd: more {about} than are mailed",
+        text=f"There are more {about} than are kept to be mailed, which are {MAX_WAITING_MAILS} or "
+        f"{MAX_WAITING_BYTES >> 20} MiB. This mail stands for all further ones of the hour from {hour} UTC on.\n\n"
+        f"{where}\n",
+        attachments=(),
+    )
