@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,17 +21,15 @@ import click
 import msgspec
 
 from importer.settings import CLIENT_NAME, ClientSettings
-from operate import accounts, layout, steps
+from operate import accounts, layout, ownership, steps
 from operate.accounts import LoginState
+from operate.drop_ins import DISABLED_ENDING, ENDING, clients_of, settings_file, settings_files
 from operate.keys import KeyRefused, PublicKey, read_public_keys
 from operate.steps import Step
 from operate.tables import print_fields, print_json, print_table, shown
 from watcher.config import Config, ConfigError, load
 from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_CONFIG, EXIT_NOT_PERMITTED
 from watcher.options import ClientName, config_file_option, json_option
-
-_ENDING: Final = ".toml"
-_DISABLED_ENDING: Final = ".toml.disabled"  # read by nobody
 
 _Conflicts = Iterator[str]
 
@@ -103,8 +100,10 @@ def add(
             steps.command(accounts.creation(name), partial(accounts.user_exists, name)),
             *([_key_step(name, keys)] if keys else []),
             *(_folder_step(folder) for folder in _folders(found or wanted)),
+            *ownership.mending(name),
+            _login_step(name, LoginState.OPEN),
             # What is there may have been edited since.
-            *([] if found else [steps.file(_drop_in(config_file, name), _settings(wanted))]),
+            *([] if found else [steps.file(settings_file(config_file, name), _settings(wanted))]),
         ],
         apply=apply,
     )
@@ -144,10 +143,6 @@ def _configured(name: str, config_file: Path) -> ClientSettings | None:
     return next((client for client in load(config_file).clients if client.name == name), None)
 
 
-def _drop_in(config_file: Path, name: str, ending: str = _ENDING) -> Path:
-    return config_file.absolute().parent / "clients.d" / (name + ending)
-
-
 # What is in the way
 
 
@@ -157,10 +152,10 @@ def _adding_conflicts(wanted: ClientSettings, config_file: Path) -> _Conflicts:
         yield f'"{name}" cannot be a login: up to 31 of a-z, 0-9, "-" and "_", a letter first'
         return
     yield from _host_conflicts()
-    yield from _login_conflicts(name)
+    yield from _login_conflicts(name, has_settings=bool(settings_files(config_file, name)))
     for folder in _folders(wanted):
         yield from layout.obstacles(folder)
-    if _drop_in(config_file, name, _DISABLED_ENDING).exists():
+    if settings_file(config_file, name, DISABLED_ENDING).exists():
         yield f"{name} is disabled: rosterd client enable {name}"
     else:
         yield from _settings_conflicts(wanted, config_file)
@@ -176,11 +171,11 @@ def _host_conflicts() -> _Conflicts:
             yield f"{folder}: is missing: systemd-tmpfiles --create makes it from deploy/tmpfiles.d/rosterd.conf"
 
 
-def _login_conflicts(name: str) -> _Conflicts:
+def _login_conflicts(name: str, *, has_settings: bool) -> _Conflicts:
     match accounts.login_state(name):
         case LoginState.FOREIGN:
             yield f"the user {name} exists and is not in {layout.LOGIN_GROUP}: choose another name"
-        case LoginState.DISABLED:
+        case LoginState.DISABLED if has_settings:
             yield f"the login {name} is disabled: rosterd client enable {name}"
         case LoginState.MISSING if accounts.group_exists(name):
             yield f"a group {name} exists without a user of that name: choose another name, or groupdel {name}"
@@ -192,7 +187,7 @@ def _login_conflicts(name: str) -> _Conflicts:
 
 def _settings_conflicts(wanted: ClientSettings, config_file: Path) -> _Conflicts:
     """Yield what the configuration would say against the client, or against what there is of it."""
-    drop_in = _drop_in(config_file, wanted.name)
+    drop_in = settings_file(config_file, wanted.name)
     if not drop_in.exists():
         yield from _problems_with(drop_in.name, _settings(wanted), config_file)
         return
@@ -287,7 +282,7 @@ def _shown(settings: ClientSettings | None) -> tuple[str, str]:
 def _clients(config_file: Path) -> list[Client]:
     configured = [Client(each.name, accounts.login_state(each.name), each) for each in _load(config_file).clients]
     drop_ins = config_file.absolute().parent / "clients.d"
-    names = sorted(path.name.removesuffix(_DISABLED_ENDING) for path in drop_ins.glob(f"*{_DISABLED_ENDING}"))
+    names = sorted(path.name.removesuffix(DISABLED_ENDING) for path in drop_ins.glob(f"*{DISABLED_ENDING}"))
     disabled = [name for name in names if re.match(CLIENT_NAME, name)]
     return configured + [Client(name, accounts.login_state(name), None) for name in disabled]
 
@@ -351,12 +346,16 @@ def enable(name: str, config_file: Path, *, apply: bool) -> None:
 def _switch(name: str, config_file: Path, wanted: LoginState, *, apply: bool) -> None:
     """Bring login and drop-in into a state, a client's only."""
     _refuse(_switching_conflicts(name, config_file))
-    drop_ins = [_drop_in(config_file, name, ending) for ending in (_ENDING, _DISABLED_ENDING)]
+    drop_ins = [settings_file(config_file, name, ending) for ending in (ENDING, DISABLED_ENDING)]
     before, after = drop_ins if wanted is LoginState.DISABLED else reversed(drop_ins)
-    login = steps.command(
+    _play([_login_step(name, wanted), steps.renaming(before, after)], apply=apply)
+
+
+def _login_step(name: str, wanted: LoginState) -> Step:
+    """Return the step that opens or disables a login, if there is one."""
+    return steps.command(
         accounts.switching(name, wanted), lambda: accounts.login_state(name) in (wanted, LoginState.MISSING)
     )
-    _play([login, steps.renaming(before, after)], apply=apply)
 
 
 @client.command()
@@ -367,31 +366,44 @@ def _switch(name: str, config_file: Path, wanted: LoginState, *, apply: bool) ->
 def remove(name: str, config_file: Path, *, with_files: bool, apply: bool) -> None:
     """Remove a client's login, keys and settings. Its folders stay, unless --with-files; so do its recorded users."""
     _refuse(_removing_conflicts(name, config_file, with_files=with_files))
-    drop_ins = (_drop_in(config_file, name), _drop_in(config_file, name, _DISABLED_ENDING))
-    chroot = layout.chroot(name)
-    tree = Step(f"rm -r {chroot}", lambda: not os.path.lexists(chroot), lambda: shutil.rmtree(chroot))
     _play(
         [
-            *map(steps.deletion, drop_ins),
-            steps.command(accounts.removal(name), lambda: not accounts.user_exists(name)),
+            # First nobody comes in any more, last the numbers of the login are free for another one.
+            _login_step(name, LoginState.DISABLED),
+            *(_deleting(name) if with_files else _handing_over(name, config_file)),
             steps.deletion(Path(layout.keys(name))),
-            *([tree] if with_files else []),
+            *map(steps.deletion, settings_files(config_file, name)),
+            steps.command(accounts.removal(name), lambda: not accounts.user_exists(name)),
         ],
         apply=apply,
     )
 
 
+def _deleting(name: str) -> list[Step]:
+    chroot = layout.chroot(name)
+    return [steps.command(("rm", "-rf", chroot), lambda: not os.path.lexists(chroot))]
+
+
+def _handing_over(name: str, config_file: Path) -> list[Step]:
+    """Return the steps for all folders of a client, an inbox of another place included."""
+    folders = [layout.chroot(name)]
+    with contextlib.suppress(ConfigError):
+        if (found := _configured(name, config_file)) and not layout.is_below(found.inbox, folders[0]):
+            folders.append(found.inbox)
+    return [step for folder in folders for step in ownership.handing_over(name, folder)]
+
+
 def _ending_conflicts(name: str, config_file: Path) -> _Conflicts:
     if accounts.login_state(name) is LoginState.FOREIGN:
         yield f"the user {name} is not in {layout.LOGIN_GROUP}: not a client"
-    for drop_in in _drop_ins(config_file, name):
-        if others := sorted(_clients_of(drop_in) - {name}):
+    for drop_in in settings_files(config_file, name):
+        if others := sorted(clients_of(drop_in) - {name}):
             yield f"{drop_in}: is about {shown(tuple(others))}; expected {name} alone. Move what is not about it away"
 
 
 def _switching_conflicts(name: str, config_file: Path) -> _Conflicts:
     yield from _ending_conflicts(name, config_file)
-    found = _drop_ins(config_file, name)
+    found = settings_files(config_file, name)
     if not found:
         yield _elsewhere(name, config_file)
     if len(found) > 1:
@@ -399,22 +411,7 @@ def _switching_conflicts(name: str, config_file: Path) -> _Conflicts:
 
 
 def _elsewhere(name: str, config_file: Path) -> str:
-    return f"{_drop_in(config_file, name)}: is missing; a client in another file is changed there, by hand"
-
-
-def _drop_ins(config_file: Path, name: str) -> list[Path]:
-    """Return those files of a client that are there."""
-    both = (_drop_in(config_file, name, ending) for ending in (_ENDING, _DISABLED_ENDING))
-    return [path for path in both if os.path.lexists(path)]
-
-
-def _clients_of(drop_in: Path) -> set[str]:
-    """Return the names of all clients that a file is about; none when it cannot be read."""
-    try:
-        tables = tomllib.loads(drop_in.read_text(encoding="utf-8")).get("client", [])
-        return {str(table["name"]) for table in tables}
-    except (OSError, ValueError, TypeError, KeyError):
-        return set()
+    return f"{settings_file(config_file, name)}: is missing; a client in another file is changed there, by hand"
 
 
 def _removing_conflicts(name: str, config_file: Path, *, with_files: bool) -> _Conflicts:
@@ -433,14 +430,10 @@ def _configured_conflicts(name: str, config_file: Path, *, with_files: bool) -> 
     """Yield what would stay configured, and what of it would lose its folder."""
     with contextlib.suppress(ConfigError):  # a broken configuration is no reason to keep a client
         for each in load(config_file).clients:
-            if each.name == name and not _drop_ins(config_file, name):
+            if each.name == name and not settings_files(config_file, name):
                 yield _elsewhere(name, config_file)
-            if with_files and each.name != name and _is_below(each.inbox, layout.chroot(name)):
+            if with_files and each.name != name and layout.is_below(each.inbox, layout.chroot(name)):
                 yield f"{layout.chroot(name)}: holds the inbox of {each.name}, {each.inbox}. Move that away"
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder)}/")
 
 
 def _unfinished(name: str) -> _Conflicts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import grp
 import os
 import pwd
 import re
@@ -13,10 +14,11 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from importer.settings import ClientSettings
-from operate import accounts, layout, steps
+from operate import accounts, layout, ownership, steps
 from operate.accounts import LoginState
 from operate.findings import Finding, Findings, Topic
 from operate.sessions import session_findings
+from operate.tables import counted
 from watcher.config import Config
 
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -114,7 +116,10 @@ def _own_problems(topic: Topic, path: str, service_uid: int, forbidden: int, set
         return
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (service_uid, 0):
-        yield topic.fault(f"{path}: is not a folder of the service", f"move it away, then {set_up}")
+        yield topic.fault(
+            f"{path}: is not a folder of the service",
+            f"move it away, or, if a backup brought it, chown -hR {layout.SERVICE_USER} {path}; then {set_up}",
+        )
     elif mode & forbidden:
         yield topic.fault(f"{path}: mode {mode:04o} lets others in", f"chmod {mode & ~forbidden:04o} {path}")
 
@@ -168,6 +173,7 @@ def _login(topic: Topic, client: ClientSettings, resume_grace_s: float) -> Findi
             yield topic.warning(f"its login {name} is not in {layout.LOGIN_GROUP}: what it may do is for you to check")
         case _:
             yield from _way_in(topic, name)
+            yield from _ownership(topic, name, client.inbox)
             yield from _sshd(topic, name, client.inbox, resume_grace_s)
 
 
@@ -179,6 +185,33 @@ def _login_name(client: ClientSettings) -> str:
         gid = os.stat(client.inbox).st_gid
         return next((user.pw_name for user in pwd.getpwall() if user.pw_gid == gid), client.name)
     return client.name
+
+
+def _ownership(topic: Topic, name: str, inbox: str) -> Findings:
+    """Yield that files belong to others, as after a backup of another host; not where the inbox is the client's."""
+    found = None if os.geteuid() else _stat(inbox)
+    if found is None or found.st_uid == pwd.getpwnam(name).pw_uid:
+        return
+    remedy = f"rosterd client add {name} --apply"
+    if found.st_gid != pwd.getpwnam(name).pw_gid:
+        yield topic.fault(f"{inbox}: belongs to group {_group(found.st_gid)}; expected the one of {name}", remedy)
+    if misowned := ownership.misowned(name, inbox):
+        uid, gid = map(int, misowned[0].split(":"))
+        yield topic.fault(
+            f"{inbox}/.bak and .work: {counted(len(misowned), 'entry belongs', 'entries belong')} to others, as to "
+            f"{_user(uid)} and group {_group(gid)}; expected {layout.SERVICE_USER} and group {name}",
+            remedy,
+        )
+    uids, gids = ownership.foreign_ids(name, inbox)
+    if owners := [*map(_user, uids), *(f"group {_group(gid)}" for gid in gids)]:
+        yield topic.fault(f"{inbox}: what waits in it belongs to {', '.join(owners)}; expected {name}", remedy)
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
 
 
 def _way_in(topic: Topic, name: str) -> Findings:
@@ -276,3 +309,10 @@ def _user(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return f"gid {gid}"

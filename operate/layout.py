@@ -59,6 +59,11 @@ def keys(login: str) -> str:
     return f"{KEYS}/{login}"
 
 
+def is_below(path: str, folder: str) -> bool:
+    """Return whether a path leads into a folder, or to it."""
+    return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder)}/")
+
+
 def folders(login: str) -> tuple[Folder, ...]:
     """Return the folders of a login, each after the one it lies in."""
     return (
@@ -126,7 +131,8 @@ def obstacles(folder: Folder) -> Iterator[str]:
     if not stat.S_ISDIR(found.st_mode):
         yield f"{folder.path}: is not a folder. Move it away"
     elif os.path.basename(folder.path).startswith(".") and found.st_uid not in _trusted():
-        yield f"{folder.path}: belongs to uid {found.st_uid}; expected {folder.owner}. Move it away"
+        restored = f"if a backup brought it, chown -hR {folder.owner} {folder.path}"
+        yield f"{folder.path}: belongs to uid {found.st_uid}; expected {folder.owner}. Move it away, or, {restored}"
 
 
 def _trusted() -> set[int]:

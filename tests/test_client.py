@@ -249,6 +249,77 @@ def test_only_root_may_do_it(host: Host) -> None:
     assert 0 == host.run(*nobody, "client", "add", "--help").returncode
 
 
+def owners(host: Host, folder: str) -> set[tuple[str, str]]:
+    """Return user and group, as the host calls them, of all that is in a folder, itself included."""
+    return {
+        (user, group)
+        for line in host.run("find", folder, "-printf", r"%u %g\n").stdout.splitlines()
+        for user, group in [line.split()]
+    }
+
+
+def test_what_a_removed_client_leaves_is_nobodys_else(host: Host, acme: SftpUser, tmp_path: Path) -> None:
+    """Who is given the numbers of a removed login owns none of its files; the client, added again, has them back."""
+    host.run("sh", "-c", f"cd {UPLOAD}; setpriv --reuid=acme --regid=acme --clear-groups mkdir -p of/theirs")
+    host.run("sh", "-c", f"echo x > {UPLOAD}/.bak/old.csv; chown rosterd:acme {UPLOAD}/.bak/old.csv")
+    host.run(
+        "sh", "-c", f"touch {UPLOAD}/.bak/link; ln -sf /etc/shadow {UPLOAD}/.bak/link; chown -h acme {UPLOAD}/.bak/link"
+    )
+    host.run("chmod", "0640", f"{UPLOAD}/.bak/old.csv")
+    host.run("mv", f"{UPLOAD}/of", f"{UPLOAD}/.bak/of")
+    uid = host.run("id", "-u", "acme").stdout.strip()
+    remove(host)
+    host.run("useradd", "--uid", uid, "beta")
+    assert {("root", "root"), ("rosterd", "rosterd")} == owners(host, "/srv/sftp/acme")
+    assert ("root", "shadow") == (host.path("/etc/shadow").owner(), host.path("/etc/shadow").group())
+    host.rosterd("client", "add", "acme", "--email", "it@acme.example", "--key", acme.public_key, "--apply")
+    assert {("rosterd", "acme")} == owners(host, f"{UPLOAD}/.bak")
+    assert 0 == acme.batch(f"get .bak/old.csv {tmp_path / 'old.csv'}").returncode
+    assert "Nothing to do" in host.rosterd("client", "add", "acme", "--apply").stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--with-files",)], ids=["leaving files", "with files"])
+@pytest.mark.usefixtures("acme")
+def test_a_removal_that_was_cut_off_is_completed(host: Host, options: tuple[str, ...]) -> None:
+    """Wherever a removal ends early, the login is there as long as files are its own, and it can be made again."""
+    host.run("sh", "-c", f"touch {UPLOAD}/.bak/old.csv; chown acme:acme {UPLOAD}/.bak/old.csv")
+    host.path("/srv/bin").mkdir()
+    early = ("env", "PATH=/srv/bin:/usr/bin:/usr/sbin", sys.executable, "-m", "watcher.cli", "client", "remove", "acme")
+    for name in ("usermod", "chown", "rm", "userdel"):
+        program = host.path(f"/srv/bin/{name}")
+        program.write_text("#!/bin/sh\nexit 9\n")
+        program.chmod(0o755)
+        host.run(*early, "--apply", *options, check=False)
+        program.unlink()
+        is_owner = any("acme" in pair for pair in owners(host, "/srv/sftp"))
+        assert not is_owner or "acme" in host.path("/etc/passwd").read_text()
+    remove(host, *options)
+    assert "acme" not in host.path("/etc/passwd").read_text()
+    left = host.run("find", "/srv/sftp", "-name", "old.csv", "-user", "rosterd").stdout
+    assert ("" if options else f"{UPLOAD}/.bak/old.csv\n") == left
+
+
+def test_a_restored_tree_is_seen_and_set_right(host: Host, acme: SftpUser, tmp_path: Path) -> None:
+    """Files that a backup brought back with numbers of others are named by doctor; `client add` gives them back."""
+    (tmp_path / "users.csv").write_text(GOOD)
+    assert 0 == acme.batch(f"put {tmp_path / 'users.csv'}", "mkdir own").returncode
+    host.run("sh", "-c", f"echo x > {UPLOAD}/.bak/old.csv; chmod 0640 {UPLOAD}/.bak/old.csv")
+    host.run("useradd", "--uid", "20005", "beta")
+    host.run("sh", "-c", f"chown -R rosterd:beta {UPLOAD} && chown -R beta:beta {UPLOAD}/users.csv {UPLOAD}/own")
+    assert 0 != acme.batch(f"get .bak/old.csv {tmp_path / 'old.csv'}").returncode
+    said = host.rosterd("doctor", check=False).stdout
+    assert f"fault    client acme: {UPLOAD}: belongs to group beta; expected the one of acme" in said
+    assert f"{UPLOAD}/.bak and .work: 3 entries belong to others, as to rosterd and group beta" in said
+    assert f"{UPLOAD}: what waits in it belongs to beta, group beta; expected acme" in said
+    host.rosterd("client", "add", "acme", "--apply")
+    assert {("rosterd", "acme")} == owners(host, f"{UPLOAD}/.bak")
+    assert {("acme", "acme")} == owners(host, f"{UPLOAD}/own") | owners(host, f"{UPLOAD}/users.csv")
+    assert 0 == acme.batch(f"get .bak/old.csv {tmp_path / 'old.csv'}").returncode
+    lines = host.rosterd("doctor", check=False).stdout.splitlines()
+    assert [] == [line for line in lines if line.startswith("fault") and "belongs to" in line]
+    assert "Nothing to do" in host.rosterd("client", "add", "acme", "--apply").stdout
+
+
 CONFLICTS = {
     "a name that is no login": ("true", "Acme Inc", "cannot be a login"),
     "another user": ("useradd acme", "acme", "is not in sftpdrop"),
