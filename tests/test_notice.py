@@ -274,6 +274,17 @@ def test_replaced_inbox_is_watched(hints: Hints, watch: Watch, inbox: Path, tmp_
     assert hints.take() == []
 
 
+def test_inbox_at_another_path_is_watched(hints: Hints, watch: Watch, inbox: Path, tmp_path: Path) -> None:
+    """After a client has got another inbox that one is heard, also after a rebuild, and the old one is not."""
+    new = followed(watch, tmp_path / "new")
+    for stage in ("followed", "rebuilt"):
+        (inbox / "old.csv").write_text(stage)
+        (new / f"{stage}.csv").write_text(stage)
+        assert [f"{stage}.csv".encode()] == [hint.name for hint in wait_until(hints.take, "a hint")]
+        watch._canary.condemn()
+        watch.tend(NOW)
+
+
 def test_refused_watch_is_tried_again(hints: Hints, watch: Watch, tmp_path: Path) -> None:
     """An inbox that cannot be watched harms no other, and is watched with the first sweep that succeeds."""
     folder = tmp_path / "acme"

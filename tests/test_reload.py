@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Needs
 from tests.lab import wait_until
-from tests.lab.daemon import Rosterd
+from tests.lab.daemon import Rosterd, Setting
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"
@@ -78,6 +78,87 @@ def test_upload_of_a_client_that_is_taken_out(rosterd: Rosterd, inbox: Path, tmp
     rosterd.wait_for_event("file.archived", client="acme")
 
     assert list(rosterd.users("acme")) == ["1"]
+
+
+def test_inbox_of_a_client_moves(tmp_path: Path, inbox: Path) -> None:
+    """After a client has got another inbox its uploads there are heard at once, and those in the old one stay."""
+    new = tmp_path / "new"
+    new.mkdir()
+    with Rosterd(tmp_path, {"acme": inbox}, settings={"log": {"level": "debug"}}) as rosterd:
+        rosterd.start()
+        reload(rosterd, str(inbox), str(new))
+        wait_until(lambda: len(rosterd.events("sweep.finished")) == 2, "the sweep of the new inbox")
+        (inbox / "old.csv").write_text(HEADER + ANN)
+        (new / "new.csv").write_text(HEADER + ANN)
+        rosterd.wait_for_event("file.archived", file="new.csv")
+
+        assert 2 == len(rosterd.events("sweep.finished"))
+        assert ["file.imported"] == [e["event"] for e in rosterd.events("file.imported")]
+        assert (inbox / "old.csv").exists()
+
+
+def reload(rosterd: Rosterd, old: str = "", new: str = "") -> None:
+    """Let the daemon read its configuration again, with one text in place of another."""
+    before = len(rosterd.events("config.reloaded"))
+    rosterd.reload(lambda text: text.replace(old, new))
+    wait_until(lambda: len(rosterd.events("config.reloaded")) > before, "the reload")
+
+
+def test_holds_go_on_over_reloads(tmp_path: Path, inbox: Path) -> None:
+    """A held file is given up in its time, however often the configuration is read again, and is told of once."""
+    settings = {"intake": {"quiet_s": 0.2, "resume_grace_s": 3.0}}
+    with Rosterd(tmp_path, {"acme": inbox}, settings=settings) as rosterd:
+        rosterd.start()
+        (inbox / "users.csv").write_text(HEADER + "1,OPSCOM")
+        rosterd.wait_for_event("file.held")
+
+        def reloaded() -> bool:
+            reload(rosterd)
+            return bool(rosterd.events("file.refused"))
+
+        wait_until(reloaded, "the end of the hold")
+        assert [1, 1] == [len(rosterd.events(name)) for name in ("file.held", "file.refused")]
+
+
+def test_trouble_is_told_once_over_reloads(tmp_path: Path, inbox: Path) -> None:
+    """What was told once is not told again because the configuration was read again."""
+    settings: dict[str, dict[str, Setting]] = {
+        "service": {"ping_url": "http://127.0.0.1:1/secret", "sweep_interval_s": 0.5},
+    }
+    clients = {"acme": inbox, "beta": tmp_path / "missing"}
+    once = ("file.held", "file.shrunk", "file.ignored", "inbox.unusable", "ping.failed")
+    with Rosterd(tmp_path, clients, settings=settings, client_settings={"shrink_guard": 50}) as rosterd:
+        (tmp_path / "missing").mkdir()
+        rosterd.start()
+        rosterd.wait_for_event("ping.failed")
+        (tmp_path / "missing").rename(tmp_path / "elsewhere")
+        rosterd.wait_for_event("inbox.unusable")
+        (inbox / "users.csv").write_text(
+            HEADER + "".join(ANN.replace("1,", f"{n},").replace("ann", f"ann{n}") for n in range(9))
+        )
+        rosterd.wait_for_imports(1)
+        (inbox / "link.csv").symlink_to("/etc/hostname")
+        (inbox / "users.csv").write_text(HEADER + ANN)
+        rosterd.wait_for_event("file.shrunk")
+        rosterd.wait_for_event("file.ignored")
+        for number in range(2, 4):
+            reload(rosterd)
+            (inbox / f"{number}.csv").write_text(HEADER + "".join(f"{ANN}" for _ in range(9)))
+            rosterd.wait_for_imports(number)
+
+        assert dict.fromkeys(once, 1) == {name: len(rosterd.events(name)) for name in once}
+
+
+def test_held_file_is_judged_by_new_settings(tmp_path: Path, inbox: Path) -> None:
+    """A file that is held is let through as soon as the settings by which it was held are changed."""
+    with Rosterd(tmp_path, {"acme": inbox}, client_settings={"shrink_guard": 50}) as rosterd:
+        rosterd.start()
+        (inbox / "users.csv").write_text(HEADER + ANN * 9)
+        rosterd.wait_for_imports(1)
+        (inbox / "users.csv").write_text(HEADER + ANN)
+        rosterd.wait_for_event("file.shrunk")
+        reload(rosterd, "shrink_guard = 50", "shrink_guard = 0")
+        rosterd.wait_for_imports(2)
 
 
 @pytest.mark.parametrize(

@@ -401,3 +401,22 @@ def test_nothing_overtakes_a_name_that_could_not_be_taken() -> None:
     assert settling.next_due(2.0) == ("acme", b"old.csv")
     settling.forget("acme", b"old.csv")
     assert settling.next_due(2.0) == ("acme", b"new.csv")
+
+
+def test_names_under_other_settings(settling: Settling) -> None:
+    """Other settings drop names that are no uploads any more, and let the time count that the others have waited."""
+    for name in (NAME, b"users.txt.csv"):
+        settling.note(seen(name), 0.0)
+    settling.judge_doubt("acme", NAME, Doubt.CUT_OFF, 3.0)
+    settling.use(IntakeSettings(pattern="users.csv", quiet_s=1.0, resume_grace_s=8.0))
+    assert ("acme", NAME) == settling.next_due(4.0)
+    assert Verdict.WAIT is settling.judge_doubt("acme", NAME, Doubt.CUT_OFF, 4.0)
+    assert Verdict.TAKE is settling.judge_doubt("acme", NAME, Doubt.CUT_OFF, 10.0)
+    assert [NAME] == [waiting.name for waiting in settling.waiting("acme")]
+
+
+def test_forgotten_client_has_no_names(settling: Settling) -> None:
+    """Nothing is known any more of a client that is forgotten."""
+    settling.note(seen(), 0.0)
+    settling.forget_client("acme")
+    assert [] == list(settling.waiting("acme"))

@@ -37,6 +37,10 @@ class Alerts:
         self._shared_at: dict[tuple[str, ...], float] = {}  # likewise; not over when it is for one of those it meets
         self._mailed_at: dict[tuple[str, ...], float] = {}  # likewise
 
+    def use(self, settings: MailSettings) -> None:
+        """Mail by these settings from now on; what was told stays told."""
+        self._settings = settings
+
     def tell(
         self, event: str, now: float, *, shared_cause: str = "", exc_info: Exception | None = None, **about: str
     ) -> None:

@@ -46,7 +46,7 @@ _LOOKS_SHARE: Final = 0.05  # of the time, at most
 
 class Claims:
     """
-    Makes claims and works on them, under one configuration.
+    Makes claims and works on them.
 
     `backlog` holds those that are not done, and is there for whoever asks. `stopping` is asked now and then while a
     file is imported whether to leave it for the next start, `others_due_at` when any other client has something ready;
@@ -64,14 +64,18 @@ class Claims:
         others_due_at: Callable[[str], float] | None,
     ) -> None:
         self.backlog = backlog
-        self._config = config
-        self._clients = {client.name: client for client in config.clients}
         self._store = store
         self._troubles = troubles
         self._stopping = stopping
         self._others_due_at = others_due_at
-        self._importer = Importer(store, file=config.file, reference=config.reference, mail=config.mail)
-        backlog.keep(self._clients)
+        self.use(config)
+
+    def use(self, config: Config) -> None:
+        """Work by this configuration from now on."""
+        self._config = config
+        self._clients = {client.name: client for client in config.clients}
+        self._importer = Importer(self._store, file=config.file, reference=config.reference, mail=config.mail)
+        self.backlog.keep(self._clients)
 
     def last_rows(self, client: str) -> int:
         """Return how many rows the last import of a client had."""

@@ -78,13 +78,25 @@ class Daemon:
         self._lateness = Lateness(store.conn, self._post)
         self._ping = Ping(ping_url(config.service))
         self._mail_at = -math.inf
-        self._watching = watching
-        self._adopt(config)
+        self._config = config
+        self._clients = {client.name: client for client in config.clients}
+        self._alerts = Alerts(config.mail, self._post)
+        self._troubles = Troubles(self._alerts, watching=watching)
+        self._claims = Claims(
+            config,
+            store,
+            self._backlog,
+            self._troubles,
+            stopping=self._gives_up,
+            others_due_at=self._others_due_at if watching else None,
+        )
+        self._intake = Intake(config, self._claims, self._troubles, self._follow, watching=watching)
+        self._lateness.use(config, self._started_at)
         state_dir = config.service.state_dir
         self._watch = Watch(hints, self._about, os.path.join(state_dir, "canary")) if watching else None
         self._session_logs = SessionLogs(hints, self._about)
         self._control = ControlServer(state_dir, hints.wake)
-        held = held_orders(lambda: self._intake.settling, time.monotonic)
+        held = held_orders(self._intake.settling, time.monotonic)
         self._orders = {**store_orders(store), **held, "reload": self._reload_ordered}
         self._orders |= archive_orders(store, lambda: self._config, self._gives_up)
         self._status_file = StatusFile(state_dir)
@@ -93,19 +105,12 @@ class Daemon:
         return self._intake.settling.about(name)
 
     def _adopt(self, config: Config) -> None:
-        """Work by this configuration from now on; every inbox is swept anew."""
+        """Work by this configuration from now on; every inbox is swept; what is known of files and trouble stays."""
         self._config = config
         self._clients = {client.name: client for client in config.clients}
-        self._troubles = Troubles(Alerts(config.mail, self._post), watching=self._watching)
-        self._claims = Claims(
-            config,
-            self._store,
-            self._backlog,
-            self._troubles,
-            stopping=self._gives_up,
-            others_due_at=self._others_due_at if self._watching else None,
-        )
-        self._intake = Intake(config, self._claims, self._troubles, self._follow, watching=self._watching)
+        self._alerts.use(config.mail)
+        self._claims.use(config)
+        self._intake.use(config)
         self._lateness.use(config, datetime.now(UTC))
 
     def _post(self, letter: Letter) -> None:
@@ -117,7 +122,7 @@ class Daemon:
         try:
             config = load_again(self._config)
             transport = make_transport(config.mail, smtp_password())
-            ping = Ping(ping_url(config.service))
+            url = ping_url(config.service)
         except (ConfigError, MailUnusable) as error:
             return str(error)
         if _fixed(config) != _fixed(self._config):
@@ -127,9 +132,10 @@ class Daemon:
                 self._watch.forget(client)
                 self._session_logs.forget(client)
         self._pump.use(transport)
-        self._ping.close()
-        self._ping = ping
-        ping.start()
+        if url != self._ping.url:
+            self._ping.close()
+            self._ping = Ping(url)
+            self._ping.start()
         self._adopt(config)
         return ""
 

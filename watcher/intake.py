@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from importer.model import printable
+from importer.settings import ClientSettings
 from watcher import spool
 from watcher.backlog import LAST_RETRY_S
 from watcher.claims import Claims
@@ -37,7 +38,7 @@ Follow = Callable[[str, tuple[int, int] | None], None]
 
 class Intake:
     """
-    The inboxes of all clients under one configuration; every one is due for a sweep at first.
+    The inboxes of all clients; every one is due for a sweep at first.
 
     `follow` is told at each look at an inbox which folder it is now, None for one that cannot be used. `watching`: else
     it is a single pass. `settling` is there for whoever asks what waits, or ends a hold.
@@ -47,16 +48,32 @@ class Intake:
         self.settling = Settling(config.intake)
         self.taken = 0  # files
         self.crowded: set[str] = set()  # clients with more files than are kept in mind
-        self._config = config
-        self._clients = {client.name: client for client in config.clients}
+        self._clients: dict[str, ClientSettings] = {}
         self._claims = claims
         self._troubles = troubles
         self._follow = follow
         self._watching = watching
-        self._sweep_at = dict.fromkeys(self._clients, -math.inf)
-        self._swept_at = dict.fromkeys(self._clients, -math.inf)
-        self._sweep_s: dict[str, float] = {}
+        self._last_sweep: dict[str, tuple[float, float]] = {}  # when, and how long it took
         self._rests_until: dict[str, float] = {}  # clients that are not looked at for a while
+        self.use(config)
+
+    def use(self, config: Config) -> None:
+        """Work by this configuration from now on; every inbox is swept anew, and no hold begins anew."""
+        before = self._clients
+        self._config = config
+        self._clients = {client.name: client for client in config.clients}
+        for client in before:
+            if client not in self._clients or self._clients[client].inbox != before[client].inbox:
+                self._forget(client)
+        self.settling.use(config.intake)
+        self._sweep_at = dict.fromkeys(self._clients, -math.inf)
+
+    def _forget(self, client: str) -> None:
+        """Forget all about an inbox that is not the client's any more."""
+        self.settling.forget_client(client)
+        self.crowded.discard(client)
+        self._last_sweep.pop(client, None)
+        self._rests_until.pop(client, None)
 
     def next_at(self) -> float:
         """Return when there is something to do if nothing is heard."""
@@ -74,7 +91,7 @@ class Intake:
 
     def last_sweep(self, client: str) -> tuple[float, float]:
         """Return when a client's inbox was swept last, and how long that took."""
-        return self._swept_at[client], self._sweep_s.get(client, 0.0)
+        return self._last_sweep.get(client, (-math.inf, 0.0))
 
     def has_come(self, client: str) -> bool:
         """Return whether a file of a client is there that is not imported yet."""
@@ -159,7 +176,7 @@ class Intake:
     def sweep(self, client: str) -> bool:
         """List an inbox, and find the claims that were left in it; return whether it could be used."""
         now = time.monotonic()
-        self._swept_at[client] = now
+        self._last_sweep[client] = now, self.last_sweep(client)[1]
         self._sweep_at[client] = now + self._config.service.sweep_interval_s
         return self._work_in(
             client, lambda inbox: self._sweep_in(inbox, client, now), lambda error: self._leave(client, error)
@@ -173,7 +190,7 @@ class Intake:
         self._troubles.is_over(client)
         if self._troubles.clear("inbox.unusable", client):
             log.info("inbox.restored", client=client)
-        self._sweep_s[client] = time.monotonic() - now
+        self._last_sweep[client] = now, time.monotonic() - now
         if client in self.crowded:
             self._sweep_again(client)
         log.debug("sweep.finished", client=client, files=files)

@@ -284,7 +284,10 @@ class Watch:
 
         To be called with every sweep, before the folder is listed.
         """
-        inbox = self._inboxes.setdefault(client, _Followed(path))
+        inbox = self._inboxes.get(client)
+        if inbox is None or inbox.path != path:
+            self.forget(client)
+            inbox = self._inboxes[client] = _Followed(path)
         if inbox.identity == identity and (inbox.is_heard or identity is None):
             return
         self._drop(inbox)
@@ -292,7 +295,7 @@ class Watch:
         self._watch(client, inbox)
 
     def forget(self, client: str) -> None:
-        """Hear no more of a client that is not served any longer."""
+        """Hear no more of the inbox that is followed for a client."""
         inbox = self._inboxes.pop(client, None)
         if inbox is not None:
             self._drop(inbox)

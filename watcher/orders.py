@@ -35,15 +35,15 @@ def store_orders(store: Store) -> dict[str, Handler]:
     return {"mail.retry": retry, "mail.drop": drop, "person.erase": erase}
 
 
-def held_orders(settling: Callable[[], Settling], now: Callable[[], float]) -> dict[str, Handler]:
+def held_orders(settling: Settling, now: Callable[[], float]) -> dict[str, Handler]:
     """Return the orders about held files, of which only the running daemon knows."""
 
     def release(order: Order) -> str:
-        _end_hold(settling(), settling().release, order, now())
+        _end_hold(settling, settling.release, order, now())
         return f"{order.file} is imported as it is"
 
     def refuse(order: Order) -> str:
-        _end_hold(settling(), settling().refuse, order, now())
+        _end_hold(settling, settling.refuse, order, now())
         return f"{order.file} is refused, and the client told"
 
     return {"file.release": release, "file.refuse": refuse}

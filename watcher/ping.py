@@ -47,7 +47,7 @@ class Ping:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
         self._swept: set[str] = set()
         self._swept_at = -math.inf
         self.trouble = ""  # why the last request failed
@@ -58,7 +58,7 @@ class Ping:
 
     def start(self) -> None:
         """Begin."""
-        if self._url:
+        if self.url:
             self._thread.start()
 
     def note_sweep(self, client: str, clients: Collection[str]) -> None:
@@ -85,7 +85,7 @@ class Ping:
         while self._asked.wait():
             self._asked.clear()
             if (swept_at := self._swept_at) > max(told_at, time.monotonic() - _FRESH_S):
-                reason = request(self._url)
+                reason = request(self.url)
                 self._log(reason, failures)
                 self.trouble = reason
                 failures = failures + 1 if reason else 0
@@ -96,7 +96,7 @@ class Ping:
                 self._asked.set()
 
     def _log(self, reason: str, failures: int) -> None:
-        host = urlsplit(self._url).hostname
+        host = urlsplit(self.url).hostname
         if reason and not failures:
             log.error("ping.failed", host=host, reason=reason)
         elif failures and not reason:

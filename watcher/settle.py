@@ -200,6 +200,11 @@ class _Record:
         self.verdict: Verdict | None = None  # the operator's
         self.is_first = False  # its turn has come: nothing that appeared later may overtake it
 
+    def look_again(self, quiet_s: float) -> None:
+        """Let what waits for its time alone be due as soon as it is quiet."""
+        if not (self.ignored or self.in_writing):
+            self.due_at = self.quiet_since + quiet_s
+
     def retry_later(self, now: float) -> None:
         self.due_at = now + self.retry_s
         self.retry_s = min(2 * self.retry_s, LAST_RETRY_S)
@@ -218,6 +223,14 @@ class Settling:
         self._names = Names(settings.pattern)
         self._records: dict[str, dict[bytes, _Record]] = {}  # the next client to serve stands first
         self._strays: dict[str, set[bytes]] = {}
+
+    def use(self, settings: IntakeSettings) -> None:
+        """Go by these settings from now on: what waits is looked at again, and keeps the time that it has waited."""
+        self._settings, self._names = settings, Names(settings.pattern)
+        for client, records in self._records.items():
+            self._records[client] = {name: record for name, record in records.items() if self.accepts(name)}
+            for record in self._records[client].values():
+                record.look_again(settings.quiet_s)
 
     def accepts(self, name: bytes) -> bool:
         """Return whether a file of this name is an upload."""
@@ -282,6 +295,11 @@ class Settling:
     def forget(self, client: str, name: bytes) -> None:
         """Drop a name: it was taken, or is gone."""
         self._records.get(client, {}).pop(name, None)
+
+    def forget_client(self, client: str) -> None:
+        """Drop all names of a client."""
+        self._records.pop(client, None)
+        self._strays.pop(client, None)
 
     def next_due(self, now: float, *, without: Collection[str] = ()) -> tuple[str, bytes] | None:
         """Return the name to look at now, of the client whose turn it is; None when nothing is due."""
