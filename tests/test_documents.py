@@ -35,8 +35,9 @@ def test_fields_names_every_attribute() -> None:
         assert attribute.also in output
 
 
-def test_template_passes_the_check(tmp_path: Path) -> None:
+def test_template_passes_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The template can be uploaded as it is."""
+    monkeypatch.chdir(tmp_path)  # the built-in demo keeps everything in the current folder
     file = tmp_path / "users.csv"
     file.write_bytes(CliRunner().invoke(main, ["template"]).stdout_bytes)
     checked = CliRunner().invoke(main, ["check", str(file)])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+# A plain user's PATH leaves out where sshd, rsyslogd and useradd are; what the tests start looks there, too.
+os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 Found = TypeVar("Found")
 

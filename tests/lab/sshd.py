@@ -222,7 +222,7 @@ class Sshd:
         (self._server / "sshd_config").write_text(config)
 
     def _start(self) -> None:
-        sshd = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        sshd = shutil.which("sshd")
         if sshd is None:
             raise FileNotFoundError("no sshd found: install openssh-server")
         command = [sshd, "-D", "-f", str(self._server / "sshd_config"), "-E", str(self._server / "sshd.log")]
