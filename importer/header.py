@@ -36,6 +36,7 @@ OPEN_QUOTE: Final = (
     "the whole file again; or the mark is a stray one: double it or remove it."
 )
 _GUARDED: Final = re.compile(r"'+[=+\-@\t\r]")
+MAX_SHOWN_CHARS: Final = 80  # of a name
 _NOT_KNOWN: Final = "is not known"
 _DATA: Final = re.compile(r"\S@\S|\d{3}|^\d+$|^OPSCOM$")
 
@@ -260,7 +261,7 @@ def _repeated(title: str, times: int) -> str:
 
 
 def _shown(title: str) -> str:
-    return f'"{printable(title[:80].encode())}"'
+    return f'"{printable(title[:MAX_SHOWN_CHARS].encode())}"'
 
 
 def _missing(columns: dict[str, list[int]], client: ClientSettings) -> list[str]:

@@ -15,7 +15,8 @@ from typing import Final
 import msgspec
 
 from importer.attributes import ATTRIBUTES
-from importer.header import unguarded
+from importer.header import MAX_SHOWN_CHARS, unguarded
+from importer.model import printable
 from importer.rules import clean
 from importer.store import Store
 
@@ -37,7 +38,6 @@ def erase(store: Store, client: str, unique_id: str) -> Erased:
     Problems hold line numbers and no cell, but for a row that stood where a header belongs: the answer quotes it. The
     ledger names nobody.
     """
-    store.conn.execute("PRAGMA secure_delete = ON").fetchall()
     with store.transaction():
         mails = mails_about(store.conn, client, unique_id)
         for id_ in mails:
@@ -61,7 +61,7 @@ def problems_about(conn: sqlite3.Connection, client: str, unique_id: str) -> lis
            WHERE client = ? AND imports.code LIKE 'header.%'""",
         (client,),
     ).fetchall()
-    return [id_ for id_, detail in rows if f'"{unique_id}"' in detail]
+    return [id_ for id_, detail in rows if _quotes(detail, unique_id)]
 
 
 def mails_about(conn: sqlite3.Connection, client: str, unique_id: str) -> list[int]:
@@ -75,9 +75,19 @@ def is_about(body: bytes, unique_id: str) -> bool:
     """Tell whether a mail of ours has a row of this person attached, or quotes it as a header."""
     message = email.message_from_bytes(body, policy=policy.default)
     text = message.get_body(("plain",))
-    if text is not None and f'"{unique_id}"' in text.get_content():
+    if text is not None and _quotes(text.get_content(), unique_id):
         return True
     return any(_has_cell(attached, unique_id) for attached in _attached(message))
+
+
+def _quotes(text: str, unique_id: str) -> bool:
+    """Tell whether an answer quotes the id as the name of a column; lines are broken at any blank, also within it."""
+    shown = printable(unique_id[:MAX_SHOWN_CHARS].encode())
+    return _on_one_line(f'"{shown}"') in _on_one_line(text)
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def _has_cell(text: str, unique_id: str) -> bool:

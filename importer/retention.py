@@ -93,7 +93,6 @@ def purge(store: Store, bak_fd: int, kept: Kept, at: datetime) -> bool:
     Raises OSError, and has not marked the row then.
     """
     _remove(bak_fd, kept.archive)
-    store.conn.execute("PRAGMA secure_delete = ON").fetchall()
     with store.transaction():
         problems = store.conn.execute(
             "DELETE FROM import_problems WHERE rowid IN"
@@ -124,7 +123,6 @@ def forget_mails(store: Store, client: str, before: datetime) -> int:
     Those that wait to be sent stay as they are. Those that were given up are from then on `dropped`: nothing is left to
     try again.
     """
-    store.conn.execute("PRAGMA secure_delete = ON").fetchall()
     with store.transaction():
         return store.conn.execute(
             """UPDATE outbox SET body = x'', state = iif(state = 'dead', 'dropped', state) WHERE id IN (

@@ -268,7 +268,14 @@ def _unknown_migrations(db: Database) -> set[str]:
 
 def _set_up(db: Database) -> None:
     """Set what SQLite does not keep, and read back what matters."""
-    wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "cache_size": -CACHE_KIB, "temp_store": 1}
+    wanted = {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "cache_size": -CACHE_KIB,
+        "temp_store": 1,
+        "secure_delete": 1,  # what an update frees must not outlive an erasure; Debian's SQLite does so by itself
+    }
     for pragma, value in wanted.items():
         db.execute(f"PRAGMA {pragma} = {value}").fetchall()
         if (got := db.execute(f"PRAGMA {pragma}").fetchone()[0]) != value:

@@ -6,6 +6,7 @@ import contextlib
 import re
 import sqlite3
 import sys
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ import click
 import msgspec
 
 from importer import audit, person, views
+from importer.header import MAX_SHOWN_CHARS
 from importer.model import printable
 from importer.settings import ClientSettings
 from operate.change import EXIT_NOT_DONE, carried_out
@@ -25,6 +27,7 @@ from watcher.config import Config
 from watcher.options import chosen_client, client_option, config_option
 
 _ENCODINGS: Final = ("utf-8", "cp1252", "utf-16-le", "utf-16-be")
+_ANY_BLANKS: Final = rb"[\s\0]{1,20}"
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +132,7 @@ def _tell_what_is_left(config: Config, client: ClientSettings, unique_id: str) -
 
 
 def _places(conn: sqlite3.Connection, client: ClientSettings, unique_id: str) -> _Places:
-    word = _word(unique_id)
+    word = _word(unique_id, client)
     records = [record for record in audit.records(conn) if record.client == client.name]
     try:
         with opened(client.inbox) as folders:
@@ -167,7 +170,21 @@ def _content(path: Path) -> bytes:
     return b""
 
 
-def _word(unique_id: str) -> re.Pattern[bytes]:
-    spellings = {unique_id.encode(encoding, "ignore") for encoding in _ENCODINGS}
-    spelled = b"|".join(re.escape(spelling) for spelling in sorted(spellings) if spelling)
+def _word(unique_id: str, client: ClientSettings) -> re.Pattern[bytes]:
+    """Return what finds the id as a word of its own, in a CSV or in a text whose lines are broken at blanks."""
+    forms = {unicodedata.normalize(form, unique_id) for form in ("NFC", "NFD")}
+    forms.add(unique_id[:MAX_SHOWN_CHARS])  # as answers quote it
+    forms |= {form.replace('"', '""') for form in forms}
+    spellings = {
+        _pattern(form, encoding) for form in forms for encoding in {*_ENCODINGS, client.fallback_encoding or "utf-8"}
+    }
+    spelled = b"|".join(sorted(spellings - {b""}))
     return re.compile(rb"(?<![0-9A-Za-z])(?:" + spelled + rb")(?![0-9A-Za-z])")
+
+
+def _pattern(form: str, encoding: str) -> bytes:
+    """Return the pattern for one spelling of an id, b"" where the encoding lacks a letter of it."""
+    try:
+        return _ANY_BLANKS.join(re.escape(part.encode(encoding)) for part in form.split(" "))
+    except UnicodeEncodeError:
+        return b""

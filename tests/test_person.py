@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import email
+import email.policy
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -227,3 +230,45 @@ def test_uploads_to_come_are_told(rosterd: Rosterd) -> None:
     rosterd.drop("held.csv", HEADER + ANN + "S-2,OPS")
     wait_until(lambda: rosterd.events("file.held"), "the file to be held")
     assert "will record the person anew: " in rosterd.execute("erase", *PERSON, "--yes").stdout
+
+
+# Ids as they come: each with the form in which a file without a header has it.
+IDS = {
+    "a blank": ("Anna Lena", "Anna Lena"),
+    "several blanks": ("Anna  Maria von Lee", "Anna  Maria von Lee"),
+    "decomposed": ("Zoe\u0308 L", "Zoe\u0308 L"),
+    "guarded": ("=1 2", "'=1 2"),
+    "a quotation mark": ('A"B c', '"A""B c"'),
+    "long": ("x y " * 30 + "z", "x y " * 30 + "z"),
+}
+
+
+@pytest.mark.parametrize(("unique_id", "cell"), IDS.values(), ids=IDS)
+def test_an_id_is_found_where_a_line_is_broken_in_it(tmp_path: Path, unique_id: str, cell: str) -> None:
+    """What mails and answers quote of a person is found and goes, wherever in the id a line of them was broken."""
+    (tmp_path / "acme").mkdir()
+    with Rosterd(tmp_path, {"acme": tmp_path / "acme"}) as rosterd:
+        for pad in range(0, 96, 3):
+            rosterd.drop(f"{pad}.csv", f"{'q' * pad}x,Bertha,{cell},Mueller Lang,Koeln\nb,c,d,e,f\n")
+        assert 0 == rosterd.execute("sweep").returncode
+        rosterd.change("UPDATE outbox SET state = 'waiting'")  # as if the Maildir had not been there
+        normal = unicodedata.normalize("NFC", unique_id)
+        person = (normal, "--client", "acme")
+
+        exported = json.loads(rosterd.execute("export", *person).stdout)
+        assert 32 == len(exported["problems"])
+        assert 2 * 32 == len(exported["archives"])  # upload and result text
+        assert [] != exported["delivered"]
+
+        result = rosterd.execute("erase", *person, "--rewrite-archives", "--yes")
+        assert 0 == result.returncode, result.stderr
+        assert [] == left(result.stdout)
+        bodies = rosterd.query("SELECT hex(body) AS body FROM outbox WHERE length(body) > 0")
+        assert [] == [row for row in bodies if "Bertha" in parsed(bytes.fromhex(str(row["body"])))]
+        assert [] == rosterd.query("SELECT detail FROM import_problems WHERE detail LIKE '%Bertha%'")
+
+
+def parsed(body: bytes) -> str:
+    message = email.message_from_bytes(body, policy=email.policy.default)
+    part = message.get_body(("plain",))
+    return "" if part is None else str(part.get_content())
