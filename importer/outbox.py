@@ -54,32 +54,6 @@ KEEP_SENT_BODY = timedelta(days=14)
 MAX_SUBJECT_CHARS = 120
 MAX_FILE_NAME_CHARS = 150
 
-# The body stands last: SQLite reads the columns before it without touching the pages a big body spills over to.
-SCHEMA = """
-CREATE TABLE outbox (
-    id INTEGER PRIMARY KEY,
-    message_id TEXT NOT NULL UNIQUE,
-    client TEXT NOT NULL,
-    claim_id TEXT NOT NULL,
-    sender TEXT NOT NULL,
-    recipients TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'joined', 'sent', 'dead', 'dropped')),
-    attempts INTEGER NOT NULL DEFAULT 0,
-    permanent INTEGER NOT NULL DEFAULT 0,
-    created_at TEXT NOT NULL,
-    due_at TEXT NOT NULL,
-    sent_at TEXT,
-    last_error TEXT NOT NULL DEFAULT '',
-    joined_into INTEGER REFERENCES outbox (id),
-    body BLOB NOT NULL
-) STRICT;
-CREATE INDEX outbox_waiting ON outbox (due_at) WHERE state = 'waiting';
-CREATE INDEX outbox_retried ON outbox (client) WHERE state = 'waiting' AND attempts > 0;
-CREATE INDEX outbox_sent ON outbox (sent_at) WHERE sent_at IS NOT NULL;
-CREATE INDEX outbox_sent_by_client ON outbox (client, sent_at) WHERE sent_at IS NOT NULL;
-"""
-
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be told to whom; `compose` makes it the bytes that are sent."""

@@ -22,7 +22,7 @@ from importer.attributes import ATTRIBUTES
 from importer.examine import Batch
 from importer.model import Notice, Problem, ProblemGroup, Tally
 from importer.settings import ClientSettings
-from importer.store import KEY_INDEXES, USER_INDEXES
+from importer.store import KEY_INDEXES
 from importer.table import Table
 from importer.validate import CLEARED, KEYS, Checker, Rejected, User
 
@@ -112,9 +112,9 @@ class Recorder:
         known = conn.execute("SELECT EXISTS (SELECT 1 FROM users WHERE client = ?)", (client.name,)).fetchone()[0]
         self._is_first = not known
         self._is_loading = self._is_first and size_bytes > max(_LOAD_MIN_BYTES, top * _LOAD_BYTES_PER_ROW)
+        self._dropped: list[str] = []  # the statements of indexes that are to be made anew
         if self._is_loading:
-            for name in USER_INDEXES:
-                conn.execute(f"DROP INDEX {name}")
+            self._drop_indexes()
         self._names = {"client": client.name, "import_id": import_id, "top": top}
         self._insert = self._insert_statement(import_id, at)
         self._changed_by = f"import_id = {import_id}, updated_at = {_quoted(at)}"
@@ -238,7 +238,9 @@ class Recorder:
             [(row[-1],) for row in rows],
         )
         values = ", ".join(f"{column} = ?" for column in columns)
-        self._conn.executemany(f"UPDATE users SET {values}, import_line = ?, {self._changed_by} WHERE rowid = ?", rows)
+        self._conn.executemany(
+            f"UPDATE users SET {values}, import_line = ?, {self._changed_by} WHERE rowid = ?", rows
+        )
         self._updated += len(rows)
         self._rekeyed += is_rekeyed * len(rows)
 
@@ -251,9 +253,15 @@ class Recorder:
         rows = self._conn.execute(query, (self._client.name, *unique_ids)).fetchall()
         return {row[1 + self._id_at]: (row[0], row[1:]) for row in rows}
 
+    def _drop_indexes(self) -> None:
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'users' AND sql IS NOT NULL"
+        for name, statement in self._conn.execute(query).fetchall():
+            self._conn.execute(f"DROP INDEX {_quoted(name)}")
+            self._dropped.append(statement)
+
     def _finish_loading(self) -> None:
         if self._is_loading:
-            for statement in USER_INDEXES.values():
+            for statement in self._dropped:
                 self._conn.execute(statement)
             self._is_loading = False
 

@@ -10,20 +10,20 @@ from typing import Final
 
 from sqlite_utils import Database, Migrations
 
-from importer import outbox
-from importer.attributes import ATTRIBUTES
 from importer.readonly import APPLICATION_ID, read_only
 
 # 1M random keys outgrow SQLite's 2 MiB; 16 MiB is 1.3 times as fast and 64 MiB only a little more (measured).
 CACHE_KIB: Final = 16 * 1024
 BUSY_TIMEOUT_MS: Final = 5000
 
-_NOT_NULL: Final = ("unique_id", "login_source")
-_USER_COLUMNS: Final = ",\n    ".join(
-    f"{name} TEXT NOT NULL" if name in _NOT_NULL else f"{name} TEXT" for name in ATTRIBUTES
-)
+# Each migration is literal SQL and is never changed: databases that went through it are what it made of them. A new
+# attribute needs a new migration. The indexes of users begin with what tells most: SQLite sorts by a text that differs
+# a quarter faster than by one that is mostly the same.
+KEY_INDEXES: Final = {"email_key": "users_by_email", "user_name_key": "users_by_user_name"}
 
-_SCHEMA: Final = f"""
+migrations = Migrations("rosterd")
+
+_FIRST: Final = """
 CREATE TABLE imports (
     id INTEGER PRIMARY KEY,
     claim_id TEXT NOT NULL UNIQUE,
@@ -52,7 +52,30 @@ CREATE INDEX imports_unarchived ON imports (client) WHERE archived_at IS NULL;
 
 CREATE TABLE users (
     client TEXT NOT NULL,
-    {_USER_COLUMNS},
+    unique_id TEXT NOT NULL,
+    login_source TEXT NOT NULL,
+    first_name TEXT,
+    last_name TEXT,
+    user_name TEXT,
+    email TEXT,
+    street TEXT,
+    city TEXT,
+    province TEXT,
+    postal_code TEXT,
+    street2 TEXT,
+    city2 TEXT,
+    province2 TEXT,
+    postal_code2 TEXT,
+    phone_cell TEXT,
+    user_type_id TEXT,
+    employ_no TEXT,
+    employee_phone TEXT,
+    student_phone TEXT,
+    student_no TEXT,
+    driver_licence_num TEXT,
+    driver_licence_prov TEXT,
+    date_of_birth TEXT,
+    locker_user_type_id TEXT,
     email_key TEXT,
     user_name_key TEXT,
     created_at TEXT NOT NULL,
@@ -77,25 +100,40 @@ CREATE VIEW recent_imports AS
 CREATE VIEW failing_clients AS
     SELECT client, count(*) AS imports_with_failures, sum(failed) AS failed_rows, max(finished_at) AS last_failure_at
     FROM imports WHERE outcome <> 'imported' GROUP BY client ORDER BY last_failure_at DESC;
+
+CREATE UNIQUE INDEX users_by_id ON users (client, unique_id);
+CREATE INDEX users_by_email ON users (email_key, client);
+CREATE INDEX users_by_user_name ON users (user_name_key, client);
+
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY,
+    message_id TEXT NOT NULL UNIQUE,
+    client TEXT NOT NULL,
+    claim_id TEXT NOT NULL,
+    sender TEXT NOT NULL,
+    recipients TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'joined', 'sent', 'dead', 'dropped')),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    permanent INTEGER NOT NULL DEFAULT 0,
+    created_at TEXT NOT NULL,
+    due_at TEXT NOT NULL,
+    sent_at TEXT,
+    last_error TEXT NOT NULL DEFAULT '',
+    joined_into INTEGER REFERENCES outbox (id),
+    body BLOB NOT NULL
+) STRICT;
+CREATE INDEX outbox_waiting ON outbox (due_at) WHERE state = 'waiting';
+CREATE INDEX outbox_retried ON outbox (client) WHERE state = 'waiting' AND attempts > 0;
+CREATE INDEX outbox_sent ON outbox (sent_at) WHERE sent_at IS NOT NULL;
+CREATE INDEX outbox_sent_by_client ON outbox (client, sent_at) WHERE sent_at IS NOT NULL;
 """
-
-# The indexes of users, apart: an import into an empty table drops them and makes them again at its end.
-# What tells most comes first: SQLite sorts by a text that differs a quarter faster than by one that is mostly the same.
-USER_INDEXES: Final = {
-    "users_by_id": "CREATE UNIQUE INDEX users_by_id ON users (client, unique_id)",
-    "users_by_email": "CREATE INDEX users_by_email ON users (email_key, client)",
-    "users_by_user_name": "CREATE INDEX users_by_user_name ON users (user_name_key, client)",
-}
-
-KEY_INDEXES: Final = {"email_key": "users_by_email", "user_name_key": "users_by_user_name"}
-
-migrations = Migrations("rosterd")
 
 
 @migrations()
 def m001_first(db: Database) -> None:
-    """Create all tables."""
-    for statement in (*_statements(_SCHEMA), *USER_INDEXES.values(), *_statements(outbox.SCHEMA)):
+    """Create all tables; the body of a mail is last, so that SQLite reads the rest without the pages it spills to."""
+    for statement in _statements(_FIRST):
         db.execute(statement)
 
 
@@ -143,12 +181,19 @@ def m003_baselines(db: Database) -> None:
         db.execute(statement)
 
 
+_ORDER_OF_KEYS: Final = (
+    "DROP INDEX users_by_email",
+    "CREATE INDEX users_by_email ON users (email_key, client)",
+    "DROP INDEX users_by_user_name",
+    "CREATE INDEX users_by_user_name ON users (user_name_key, client)",
+)
+
+
 @migrations()
 def m004_order_of_keys(db: Database) -> None:
     """Make the indexes of keys anew, as they have another order of columns."""
-    for name in KEY_INDEXES.values():
-        db.execute(f"DROP INDEX {name}")
-        db.execute(USER_INDEXES[name])
+    for statement in _ORDER_OF_KEYS:
+        db.execute(statement)
 
 
 # So that what is asked of the outbox each second and after each file costs the same however many mails there are.
@@ -206,6 +251,7 @@ class Store:
             _make_ours(db, path)
             _set_up(db)
             migrations.apply(db)
+            _check_schema(db, path)
         except sqlite3.OperationalError:
             conn.close()
             raise
@@ -246,6 +292,33 @@ class Store:
             if self.conn.in_transaction:
                 self.conn.execute("ROLLBACK")
             raise
+
+
+def _check_schema(db: Database, path: Path) -> None:
+    """
+    Compare the database with a new one: all columns, indexes and triggers have to be there; others may be.
+
+    Raises StoreUnusable.
+    """
+    with contextlib.closing(Database(memory=True, execute_plugins=False)) as new:
+        migrations.apply(new)
+        expected, found = _schema(new), _schema(db)
+    for name, wanted in expected.items():
+        if (got := found.get(name)) != wanted:
+            raise StoreUnusable(
+                f"{path}: {name}: got {got or 'nothing'}; expected {wanted}. Somebody changed the tables: undo that by "
+                "hand, or restore the database from a backup"
+            )
+
+
+def _schema(db: Database) -> dict[str, str]:
+    """Return what makes up the tables: for each column its kind, for each index and trigger its SQL."""
+    columns = """SELECT 'column ' || tables.name || '.' || columns.name,
+          trim(columns.type || iif(columns."notnull", ' NOT NULL', '') || iif(columns.pk, ' PRIMARY KEY', ''))
+        FROM sqlite_master AS tables JOIN pragma_table_info(tables.name) AS columns
+        WHERE tables.type = 'table' AND tables.name <> '_sqlite_migrations'"""
+    others = "SELECT type || ' ' || name, sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
+    return dict(db.execute(f"{columns} UNION ALL {others}").fetchall())
 
 
 def _make_ours(db: Database, path: Path) -> None:

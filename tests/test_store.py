@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import shutil
 import sqlite3
 import threading
 from pathlib import Path
@@ -12,6 +14,9 @@ import pytest
 from importer.attributes import ATTRIBUTES
 from importer.readonly import APPLICATION_ID, read_only
 from importer.store import Store, StoreUnusable
+from tests.engine import Engine
+
+OLD = Path(__file__).parent / "data" / "rosterd-0.1.0.db"
 
 
 @pytest.fixture
@@ -30,6 +35,70 @@ def test_a_new_database_has_what_other_programs_drive(path: Path) -> None:
         )
         strict = {row[0] for row in store.conn.execute("SELECT name FROM pragma_table_list WHERE strict")}
         assert {"users", "imports", "import_problems", "outbox"} <= strict
+
+
+def schema(store: Store) -> list[tuple[str, ...]]:
+    return store.conn.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+def test_an_old_database_brought_up_to_date_equals_a_new_one(tmp_path: Path) -> None:
+    """Whether a database was made by 0.1.0 or is new: tables, columns, indexes, triggers and views are the same."""
+    shutil.copy(OLD, tmp_path / "old.db")
+    with (
+        contextlib.closing(Store.open(tmp_path / "old.db")) as old,
+        contextlib.closing(Store.open(tmp_path / "new.db")) as new,
+    ):
+        assert schema(new) == schema(old)
+
+
+def test_an_old_database_goes_on_with_what_it_holds(tmp_path: Path) -> None:
+    """The users that 0.1.0 recorded are updated by the next file, whole; ledger, problems and mail stay."""
+    shutil.copy(OLD, tmp_path / "rosterd.db")
+    with contextlib.closing(Engine(tmp_path)) as engine:
+        engine._files = 6  # so many it has imported already
+        tables = ("imports", "import_problems", "outbox")
+        assert [6, 2, 2] == [engine.store.db.table(name).count for name in tables]
+        tally = engine.rows("S1,OPSCOM,Ann,Lee,ann1@example.org,ann", "S99,OPSCOM,Bob,Roy,bob@example.org,bob").tally
+        assert (1, 1) == (tally.created, tally.updated)
+        assert ("Hull", "ann") == (engine.users()["S1"]["city"], engine.users()["S1"]["user_name"])
+
+
+@pytest.mark.parametrize(
+    ("change", "lacks"),
+    [
+        ("ALTER TABLE users DROP COLUMN city", "column users.city: got nothing; expected TEXT"),
+        (
+            "ALTER TABLE imports RENAME COLUMN code TO reason",
+            "column imports.code: got nothing; expected TEXT NOT NULL",
+        ),
+        ("DROP TABLE import_problems", "column import_problems.import_id: got nothing"),
+        ("DROP INDEX users_by_id", "index users_by_id: got nothing; expected CREATE UNIQUE INDEX users_by_id ON users"),
+        ("DROP TRIGGER users_edited", "trigger users_edited: got nothing; expected CREATE TRIGGER"),
+    ],
+)
+def test_changed_tables_are_told_at_the_start(path: Path, change: str, lacks: str) -> None:
+    """A database that lacks a column, an index or a trigger is refused, naming it and the remedy; nothing is mended."""
+    with contextlib.closing(Store.open(path)) as store:
+        store.conn.execute(change)
+    with pytest.raises(StoreUnusable, match=re.escape(lacks)) as caught:
+        Store.open(path)
+    assert "undo that by hand, or restore the database from a backup" in str(caught.value)
+
+
+def test_what_an_operator_adds_is_left_alone(path: Path) -> None:
+    """Tables, views, columns and indexes of the operator's own are no reason to refuse a database."""
+    added = (
+        "CREATE TABLE notes (text TEXT)",
+        "CREATE VIEW towns AS SELECT DISTINCT city FROM users",
+        "ALTER TABLE users ADD COLUMN note TEXT",
+        "CREATE INDEX users_by_city ON users (city)",
+    )
+    with contextlib.closing(Store.open(path)) as store:
+        for statement in added:
+            store.conn.execute(statement)
+        expected = schema(store)
+    with contextlib.closing(Store.open(path)) as store:
+        assert expected == schema(store)
 
 
 def test_an_import_survives_power_cuts_by_its_settings(path: Path) -> None:
