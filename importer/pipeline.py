@@ -84,7 +84,7 @@ class Importer:
         self, raw: BinaryIO, claim: Claim, client: ClientSettings, *, stopping: Callable[[], bool] = lambda: False
     ) -> Receipt:
         """Import from an open file, as `import_file` does; the claim says where it comes from."""
-        with self._interruptible(stopping), self._store.transaction():
+        with self._interruptible(stopping), self._store.importing():
             return self._import(raw, claim, client)
 
     @contextlib.contextmanager

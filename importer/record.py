@@ -198,7 +198,9 @@ class Recorder:
         values["login_source"] = f"coalesce(?, {default})" if "login_source" in values else default
         values |= {"client": _quoted(self._client.name), "created_at": _quoted(at), "updated_at": _quoted(at)}
         values |= {"created_import": str(import_id), "import_id": str(import_id)}
-        return f"INSERT INTO users ({', '.join(values)}) VALUES ({', '.join(values.values())})"
+        # FAIL in place of ABORT: as there are triggers, SQLite would keep what a statement has changed in order to undo
+        # it, which costs 6 us for each user. Of a statement for one user nothing is left to undo.
+        return f"INSERT OR FAIL INTO users ({', '.join(values)}) VALUES ({', '.join(values.values())})"
 
     def _create(self, users: list[User]) -> None:
         self._conn.executemany(self._insert, users)
@@ -239,7 +241,7 @@ class Recorder:
         )
         values = ", ".join(f"{column} = ?" for column in columns)
         self._conn.executemany(
-            f"UPDATE users SET {values}, import_line = ?, {self._changed_by} WHERE rowid = ?", rows
+            f"UPDATE OR FAIL users SET {values}, import_line = ?, {self._changed_by} WHERE rowid = ?", rows
         )
         self._updated += len(rows)
         self._rekeyed += is_rekeyed * len(rows)

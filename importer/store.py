@@ -156,8 +156,7 @@ def m002_retention(db: Database) -> None:
         db.execute(statement)
 
 
-# What later files are compared with (importer/baseline.py). The ledger does not tell of users who were edited by hand
-# or erased; after that the client's next files are examined whole. An import under way is not in the ledger yet.
+# What later files are compared with (importer/baseline.py).
 _BASELINE_SCHEMA: Final = (
     """CREATE TABLE baselines (
         client TEXT NOT NULL,
@@ -217,6 +216,31 @@ def m005_outbox_turns(db: Database) -> None:
         db.execute(statement)
 
 
+# The ledger does not tell of users who were edited by hand or erased: after that the client's next files are examined
+# whole. An import says that it is one by a row of `importing`, which it removes before it commits. What older versions
+# left to compare with may be wrong: they miscounted lines.
+_EDITS_BY_HAND: Final = (
+    "CREATE TABLE importing (is_under_way INTEGER NOT NULL) STRICT",
+    "DROP TRIGGER users_edited",
+    "DROP TRIGGER users_removed",
+    # INSERT OR REPLACE removes a user without a word to the trigger for that.
+    """CREATE TRIGGER users_inserted AFTER INSERT ON users WHEN NOT EXISTS (SELECT 1 FROM importing)
+        BEGIN DELETE FROM baselines WHERE client = new.client; END""",
+    """CREATE TRIGGER users_edited AFTER UPDATE ON users WHEN NOT EXISTS (SELECT 1 FROM importing)
+        BEGIN DELETE FROM baselines WHERE client IN (old.client, new.client); END""",
+    """CREATE TRIGGER users_removed AFTER DELETE ON users WHEN NOT EXISTS (SELECT 1 FROM importing)
+        BEGIN DELETE FROM baselines WHERE client = old.client; END""",
+    "DELETE FROM baselines",
+)
+
+
+@migrations()
+def m006_edits_by_hand(db: Database) -> None:
+    """Tell by a mark whether users are changed by an import, and not by what the changed rows say."""
+    for statement in _EDITS_BY_HAND:
+        db.execute(statement)
+
+
 def _statements(script: str) -> list[str]:
     return [statement for part in script.split(";\n") if (statement := part.strip())]
 
@@ -272,14 +296,22 @@ class Store:
         query = f"SELECT {values} FROM users WHERE client = ?"
         with (
             contextlib.closing(read_only(database)) as source,
-            self.transaction(),
+            self.importing(),
             contextlib.closing(source.execute(query, (client,))) as rows,
         ):
-            self.conn.executemany(f"INSERT INTO users ({', '.join(columns)}) VALUES ({marks})", rows)
+            self.conn.executemany(f"INSERT OR FAIL INTO users ({', '.join(columns)}) VALUES ({marks})", rows)
 
     def close(self) -> None:
         """Close the connection; the last one out folds the write-ahead log into the database."""
         self.conn.close()
+
+    @contextlib.contextmanager
+    def importing(self) -> Iterator[None]:
+        """Run the block in a transaction in which whoever changes users is an import (`m006_edits_by_hand`)."""
+        with self.transaction():
+            self.conn.execute("INSERT INTO importing VALUES (1)")
+            yield
+            self.conn.execute("DELETE FROM importing")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from importer import baseline
 from importer.baseline import Difference
 from importer.model import Interrupted
+from importer.person import erase
 from tests.conftest import unsynced
 from tests.engine import Engine, Result
 
@@ -126,7 +127,14 @@ def test_a_line_that_stays_contradicts_one_that_is_new(compared: Compared) -> No
     "statement",
     [
         "UPDATE users SET city = 'Gatineau' WHERE unique_id = 'S3'",
+        "UPDATE users SET city = 'Gatineau', import_id = 0 WHERE unique_id = 'S3'",
+        "UPDATE users SET city = 'Gatineau', import_id = import_id + 1 WHERE unique_id = 'S3'",
+        "UPDATE OR REPLACE users SET unique_id = 'S3', city = 'Gatineau' WHERE unique_id = 'S4'",
+        """INSERT OR REPLACE INTO users (client, unique_id, login_source, city, created_at, updated_at, created_import,
+             import_id, import_line) SELECT client, unique_id, login_source, 'Gatineau', created_at, updated_at,
+             created_import, import_id, import_line FROM users WHERE unique_id = 'S3'""",
         "DELETE FROM users WHERE unique_id = 'S3'",
+        "DELETE FROM users",
     ],
 )
 def test_after_an_edit_by_hand_all_is_looked_at(compared: Compared, statement: str) -> None:
@@ -137,6 +145,24 @@ def test_after_an_edit_by_hand_all_is_looked_at(compared: Compared, statement: s
     compared.file(HEADER, *USERS)
     assert compared.last is None
     assert expected == compared.users()
+
+
+def test_an_erased_user_comes_back_with_the_next_file(compared: Compared) -> None:
+    """Also a user that somebody inserted by hand, and no import ever changed, is recorded again after an erasure."""
+    compared.file(HEADER, USERS[3])
+    compared.store.conn.execute("UPDATE users SET created_import = 0, import_id = 0")
+    compared.file(HEADER, *USERS)
+    erase(compared.store, compared.client.name, "S3")
+    assert 1 == compared.file(HEADER, *USERS).tally.created
+
+
+def test_what_an_import_undoes_is_no_edit_by_hand(compared: Compared) -> None:
+    """Rows that another file brought and that do not count leave the files of other names comparable."""
+    compared.file(HEADER, *USERS)
+    clashing = ["N1,OPSCOM,New,One,ann7@example.org,", USERS[8].replace("ann8@", "ann9@").replace("Hull", "Gatineau")]
+    assert {2: "9019", 3: "9019"} == compared.file(HEADER, *clashing, name="other.csv").codes
+    compared.file(HEADER, *USERS)
+    assert [1] == compared.last
 
 
 def test_other_settings_judge_anew(compared: Compared) -> None:
