@@ -32,6 +32,8 @@ _CAPABILITIES: Final = {
 _OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 _CLOCK_SLACK_S: Final = 300
 _OLD_TEXTFILE_S: Final = 120  # written every 30 s
+# systemd refuses a start after too many of them, until it is told to forget these.
+_START: Final = "why it ended: journalctl -u rosterd; then: systemctl reset-failed rosterd; systemctl start rosterd"
 _UNIT_REMEDY: Final = "run it by the systemd unit that comes with rosterd"
 
 
@@ -56,7 +58,7 @@ def _process(state_dir: str) -> Findings:
         yield topic.warning(f"{state_dir} cannot be looked into", "run rosterd doctor as root")
         return
     if not runs:
-        yield topic.fault("does not run", "systemctl start rosterd; why it ended: journalctl -u rosterd")
+        yield topic.fault("does not run", _START)
     elif status is None:
         yield topic.warning("runs, and does not say how it is", "systemctl restart rosterd")
     else:

@@ -32,7 +32,7 @@ def usable(name: str) -> bool:
     return shutil.which(name) is not None
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs() -> Needs:
     """Return the check for programs, devices and rights; what lacks them is skipped by hand, and fails in CI."""
 

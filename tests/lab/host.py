@@ -42,7 +42,6 @@ class Host:
     """The host as a context manager. Entered, the package's files are in place, sshd listens, no client is there."""
 
     def __init__(self) -> None:
-        self.port = free_port()
         self._started: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
@@ -54,8 +53,9 @@ class Host:
         try:
             assert self._holder.stdout is not None
             assert self._holder.stdout.readline() == b"ready\n"
-            self._install()
-            self._start_sshd()
+            self.install()
+            self.run("ssh-keygen", "-A")
+            self.start_sshd()
         except BaseException:
             self.__exit__()
             raise
@@ -93,6 +93,14 @@ class Host:
         wait_until(lambda: "daemon.started" in log.read_text(), "daemon.started")
         return service
 
+    def start_sshd(self) -> subprocess.Popen[bytes]:
+        """Start sshd on a port of its own, with what its configuration says now, and wait until it answers."""
+        self.port = free_port()
+        arguments = ["-D", "-e", "-o", f"ListenAddress={HOST}:{self.port}", "-o", "PidFile=none"]
+        sshd = self.start("/usr/sbin/sshd", *arguments, log=self.path("/run/sshd.log"))
+        wait_until(self._answers, "sshd to answer")
+        return sshd
+
     def start(self, *command: str | Path, log: Path) -> subprocess.Popen[bytes]:
         """Start a command on the host; it is ended with it, at the latest."""
         with log.open("ab") as output:
@@ -117,7 +125,7 @@ class Host:
         enter = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", f"--wdns={REPOSITORY}"]
         return [*enter, *environment, *map(str, command)]
 
-    def _install(self) -> None:
+    def install(self) -> None:
         """Put in place what the package does."""
         for path in (self.path("/etc/ssh/sshd_config.d"), self.path("/etc/rosterd/clients.d")):
             path.mkdir(parents=True, exist_ok=True)
@@ -125,13 +133,6 @@ class Host:
         self.path("/etc/rosterd/config.toml").write_text("[intake]\nquiet_s = 0.3\n")
         self.run("systemd-sysusers", DEPLOY / "sysusers.d" / "rosterd.conf")
         self.run("systemd-tmpfiles", "--create", DEPLOY / "tmpfiles.d" / "rosterd.conf")
-
-    def _start_sshd(self) -> None:
-        self.run("ssh-keygen", "-A")
-        log = self.path("/run/sshd.log")
-        arguments = ["-D", "-e", "-o", f"ListenAddress={HOST}:{self.port}", "-o", "PidFile=none"]
-        self.start("/usr/sbin/sshd", *arguments, log=log)
-        wait_until(self._answers, "sshd to answer")
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), timeout=2) as connection:
