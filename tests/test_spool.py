@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import resource
 import stat
 import subprocess
 import threading
@@ -464,7 +465,7 @@ def test_restart_removes_claim_folders_without_upload(folder: Path, inbox: Inbox
 
 def test_resume_of_a_claim_that_is_gone(inbox: Inbox) -> None:
     """A claim that is not there any more is not found."""
-    with pytest.raises(FileNotFoundError), inbox.resume(f"{STAMP}-00000000"):
+    with pytest.raises(spool.ClaimGone), inbox.resume(f"{STAMP}-00000000"):
         pass
 
 
@@ -795,6 +796,19 @@ def test_companion_that_vouches_for_nothing(folder: Path, vouched: Inbox, kind: 
     assert tree(folder / ".work") == []
     if kind in ("link", "folder", "fifo"):
         assert os.path.lexists(beside)
+
+
+def test_companion_that_cannot_be_opened_is_trouble_of_the_host(folder: Path, vouched: Inbox) -> None:
+    """An upload is not refused as unaccompanied because the host could not open its companion."""
+    put(folder)
+    put(folder, "users.csv.sha256", "digest")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            vouched.companion(b"users.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_companion_is_part_of_the_identity(folder: Path, vouched: Inbox) -> None:

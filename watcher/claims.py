@@ -138,7 +138,7 @@ class Claims:
                 settings = self._clients[client]
                 with spool.opened(client, settings.inbox, settings.companion) as inbox:
                     self._resume(inbox, client, claim_id)
-            except FileNotFoundError:  # the claim, or the inbox with it; a sweep finds it if it comes back
+            except spool.ClaimGone:  # a sweep finds it if it comes back
                 self.backlog.drop(claim_id)
             except Interrupted:
                 if self._stopping():

@@ -56,6 +56,7 @@ _PASSAGE: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NOT_A_FOLDER: Final = (errno.ELOOP, errno.ENOTDIR)
+_REPLACED: Final = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR)  # what was a file a moment ago
 _CLOSED: Final = 0o700
 _RENAME_NOREPLACE: Final = 1
 _MAX_NAME_BYTES: Final = 255
@@ -81,6 +82,10 @@ class Capture(msgspec.Struct, frozen=True):
 
     claim_id: str
     settled: bool
+
+
+class ClaimGone(Exception):
+    """There is no such claim in `.work` any more, or it holds no upload."""
 
 
 class InboxUnusable(Exception):
@@ -261,16 +266,22 @@ class Inbox:
             yield file
 
     def companion(self, name: bytes) -> bytes | None:
-        """Return what the file that vouches for this one says; None when there is none, or no plain and small one."""
+        """
+        Return what the file that vouches for this one says; None when there is none, or no plain and small one.
+
+        Raises OSError when it cannot be read: that speaks against the host, not against the upload.
+        """
         beside = name + self._companion
+        found = _stat(self._fd, beside)
+        if found is None or not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or _is_foreign(found, self._folder):
+            return None
         try:
-            found = os.stat(beside, dir_fd=self._fd, follow_symlinks=False)
-            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or _is_foreign(found, self._folder):
-                return None
             with _open_file(self._fd, beside) as file:
                 content = file.read(_MAX_COMPANION_BYTES + 1)
-        except OSError:
-            return None
+        except OSError as error:
+            if error.errno in _REPLACED:
+                return None
+            raise
         return content if len(content) <= _MAX_COMPANION_BYTES else None
 
     def strays(
@@ -421,12 +432,14 @@ class Inbox:
         """
         Open an unfinished claim again, as the file is now. `archive` is the name it was promised, if any.
 
-        Raises FileNotFoundError when the claim is not there any more, OSError for host trouble.
+        Raises ClaimGone when the claim is not there any more, OSError for host trouble.
         """
+        if not _exists(self._work_fd, claim_id.encode()):
+            raise ClaimGone
         with self._claim_folder(claim_id) as folder_fd:
             name = _upload_name(folder_fd)
             if name is None:
-                raise FileNotFoundError(errno.ENOENT, "the claim holds no upload", claim_id)
+                raise ClaimGone
             found = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
             self._finish_link(name, found)
             if self.glance(name) is None:
@@ -621,7 +634,8 @@ def _names_in(parent_fd: int, name: bytes) -> Iterator[bytes]:
 
 
 def _open_file(folder_fd: int, name: bytes) -> BinaryIO:
-    return open(os.open(name, _FILE, dir_fd=folder_fd), "rb")
+    # By an opener: were it another thing in the meantime, a folder, its handle would be left open.
+    return open(name, "rb", opener=lambda path, _: os.open(path, _FILE, dir_fd=folder_fd))
 
 
 def _look(fd: int) -> Look:
