@@ -2,8 +2,9 @@
 The examination of a large file in a process beside ours: while one reads and judges, the other records.
 
 The two meet at a pipe. The process is started, never forked, because the daemon has threads; it is handed the open
-file and the terms, and answers in frames: batches, then the findings, or why the file is refused. It ends with its
-work, or when nobody reads the pipe any more.
+file and the terms, and answers in frames: batches, then the findings, or why the file is refused. In between it gives
+signs of life, empty frames, as it reads on; while ours waits for either it asks whether to stop. The process ends with
+its work, at the latest with ours, and is ended when it has been silent for `SILENCE_S`.
 """
 
 from __future__ import annotations
@@ -12,19 +13,23 @@ import contextlib
 import fcntl
 import gc
 import marshal
+import math
 import os
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
 import msgspec
 
 from importer.examine import Batch, Examination, Findings, Terms
-from importer.model import FileRejected, Problem
+from importer.model import FileRejected, Interrupted, Problem
 from importer.readonly import temporary_folder
+from importer.upload import Upload
 from importer.validate import Rejected, Users
 
 # Below, starting a process takes longer than it saves.
@@ -32,13 +37,22 @@ _MIN_BYTES: Final = 4 << 20
 # Room for several batches: with the usual 64 KiB the two would wait for each other at every one.
 _PIPE_BYTES: Final = 1 << 20
 _LENGTH_BYTES: Final = 8
+SILENCE_S: Final = 30.0  # reading on, the worker is silent for some 2 s at most; a busy host may be far slower
+_WAIT_S: Final = 0.1
+_SIGN_OF_LIFE_S: Final = 0.2
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _MARSHAL_VERSION: Final = 2  # the newer ones look for equal values, which costs more than it saves
 
 # The worker may be started from a folder in which clients write, such as by `rosterd check` in an inbox. With -I Python
 # looks for modules neither there nor where the environment says, only where we were found.
-_PROGRAM: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from importer.beside import main; main(int(sys.argv[2]))"
-)
+# And a killed daemon leaves nothing behind: a worker that stands still would not notice the end of the pipe.
+_PROGRAM: Final = f"""
+import ctypes, signal, sys
+ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGKILL)
+sys.path.insert(0, sys.argv[1])
+from importer.beside import main
+main(int(sys.argv[2]))
+"""
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
 
 Frame = dict[str, Any]
@@ -48,11 +62,13 @@ class Beside:
     """
     A process that examines a file while ours records it, if that is large. A context manager: it ends with the block.
 
-    `start` may be called beforehand, as starting takes 0.2 s in which ours has other things to do.
+    `start` may be called beforehand, as starting takes 0.2 s in which ours has other things to do. `stopping` is asked
+    all the while that ours waits for it.
     """
 
-    def __init__(self, raw: BinaryIO) -> None:
+    def __init__(self, raw: BinaryIO, stopping: Callable[[], bool] = lambda: False) -> None:
         self.raw = raw
+        self._stopping = stopping
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -75,7 +91,8 @@ class Beside:
         """
         Yield the batches of an examination, examined here or, if a whole large file is, in the process.
 
-        Raises FileRejected as `Examination.batches` does; ChildProcessError when the process ends before its work.
+        Raises FileRejected as `Examination.batches` does; Interrupted when `stopping` turned true; OSError when the
+        process cannot be started, as ChildProcessError when it ends before its work or gives no sign of life.
         """
         if examination.is_excerpt or examination.terms.found.size_bytes < _MIN_BYTES:
             yield from examination.batches()
@@ -87,7 +104,7 @@ class Beside:
                 examination.findings = msgspec.json.decode(findings, type=Findings)
                 return
             yield _unpacked(frame)
-        raise ChildProcessError("the process that examines the file ended before its work")
+        raise ChildProcessError("the worker that examines the file ended before its work")
 
     def _answers(self, terms: Terms) -> Iterator[Frame]:
         process = self._process or self._started()
@@ -95,38 +112,62 @@ class Beside:
         assert process.stdout is not None  # noqa: S101
         fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-            stdin.write(msgspec.json.encode(terms))
-        return _frames(process.stdout.fileno())
+            self._send(stdin.fileno(), msgspec.json.encode(terms))
+        return self._frames(process.stdout.fileno())
+
+    def _send(self, fd: int, data: bytes) -> None:
+        os.set_blocking(fd, False)
+        view = memoryview(data)
+        while view:
+            self._wait(fd, select.POLLOUT)
+            view = view[os.write(fd, view) :]
+
+    def _frames(self, fd: int) -> Iterator[Frame]:
+        while len(head := self._read(fd, _LENGTH_BYTES)) == _LENGTH_BYTES:
+            length = int.from_bytes(head)
+            if len(body := self._read(fd, length)) < length:
+                return
+            if body:
+                yield marshal.loads(body)  # noqa: S302 - written by this module, in a process that we started
+
+    def _read(self, fd: int, length: int) -> bytes:
+        """Read that many bytes in pieces as large as there are; nothing, or less, when the other side has ended."""
+        pieces = []
+        while length:
+            self._wait(fd, select.POLLIN)
+            if not (piece := os.read(fd, length)):
+                break
+            pieces.append(piece)
+            length -= len(piece)
+        return b"".join(pieces)
+
+    def _wait(self, fd: int, event: int) -> None:
+        """Wait until the pipe can be read or written. Waits are counted, so that a suspended host is not mistaken."""
+        ready = select.poll()
+        ready.register(fd, event)
+        for _ in range(round(SILENCE_S / _WAIT_S)):
+            if self._stopping():
+                raise Interrupted
+            if ready.poll(1000 * _WAIT_S):
+                return
+        raise ChildProcessError(f"the worker that examines the file gave no sign of life for {SILENCE_S:g} s")
 
     def _started(self) -> subprocess.Popen[bytes]:
         # Its standard error is closed: the values of a traceback could be those of a user.
-        self._process = subprocess.Popen(  # noqa: S603 - this very module
-            [sys.executable, "-I", "-c", _PROGRAM, _ROOT, str(self.raw.fileno())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(self.raw.fileno(),),
-            cwd="/",
-            env={**os.environ, "SQLITE_TMPDIR": os.path.abspath(temporary_folder())},  # it may be relative
-        )
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - this very module
+                [sys.executable, "-I", "-c", _PROGRAM, _ROOT, str(self.raw.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(self.raw.fileno(),),
+                cwd="/",
+                env={**os.environ, "SQLITE_TMPDIR": os.path.abspath(temporary_folder())},  # it may be relative
+            )
+        except OSError as error:
+            said = f"{error.strerror}: {sys.executable}, which examines the file. Was Python replaced? Restart rosterd"
+            raise OSError(error.errno, said) from error
         return self._process
-
-
-def _frames(fd: int) -> Iterator[Frame]:
-    while len(head := _read(fd, _LENGTH_BYTES)) == _LENGTH_BYTES:
-        length = int.from_bytes(head)
-        if len(body := _read(fd, length)) < length:
-            return
-        yield marshal.loads(body)  # noqa: S302 - written by this module, in a process that we started
-
-
-def _read(fd: int, length: int) -> bytes:
-    """Read that many bytes in pieces as large as there are; nothing, or less, when the other side has ended."""
-    pieces = []
-    while length and (piece := os.read(fd, length)):
-        pieces.append(piece)
-        length -= len(piece)
-    return b"".join(pieces)
 
 
 def _packed(batch: Batch) -> Frame:
@@ -179,14 +220,27 @@ def main(fd: int) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     gc.disable()  # nothing here refers to itself; looking for what does costs 6 %
     terms = msgspec.json.decode(sys.stdin.buffer.read(), type=Terms)
-    with open(fd, "rb", buffering=0) as raw, open(sys.stdout.fileno(), "wb", buffering=0) as out:
+    with open(sys.stdout.fileno(), "wb", buffering=0) as out, Upload(fd, _SignsOfLife(out.fileno())) as raw:
         for frame in _answer(raw, terms):
-            body = marshal.dumps(frame, _MARSHAL_VERSION)
-            for part in (len(body).to_bytes(_LENGTH_BYTES), body):
-                _write(out.fileno(), part)
+            _write_frame(out.fileno(), marshal.dumps(frame, _MARSHAL_VERSION))
 
 
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+class _SignsOfLife:
+    """Gives one now and then, when called often."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._next_at = -math.inf
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_at:
+            self._next_at = now + _SIGN_OF_LIFE_S
+            _write_frame(self._fd, b"")
+
+
+def _write_frame(fd: int, body: bytes) -> None:
+    for part in (len(body).to_bytes(_LENGTH_BYTES), body):
+        view = memoryview(part)
+        while view:
+            view = view[os.write(fd, view) :]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import itertools
 import os
 import sqlite3
@@ -50,6 +49,7 @@ from importer.settings import ClientSettings, FileSettings, MailSettings, Refere
 from importer.store import Store
 from importer.survey import CHUNK_BYTES, Survey, line_of, survey
 from importer.table import Row
+from importer.upload import Upload
 
 _ATTACHED_BYTES: Final = 5 << 20
 _ATTACHED_ROWS: Final = 1000
@@ -75,7 +75,12 @@ class Importer:
         Raises Interrupted when `stopping` turned true; OSError, SyncFailed or sqlite3.Error when the host fails.
         Nothing is committed then, and the claim can be imported again.
         """
-        with _Upload(_open(claim.name, claim.folder_fd), stopping) as raw:
+
+        def ask() -> None:
+            if stopping():
+                raise Interrupted
+
+        with Upload(claim.name, ask, folder_fd=claim.folder_fd) as raw:
             # sshd syncs nothing: without this a power cut after our commit leaves an empty archive (measured on ext4).
             sync(raw.fileno())
             return self.import_from(raw, claim, client, stopping=stopping)
@@ -84,8 +89,8 @@ class Importer:
         self, raw: BinaryIO, claim: Claim, client: ClientSettings, *, stopping: Callable[[], bool] = lambda: False
     ) -> Receipt:
         """Import from an open file, as `import_file` does; the claim says where it comes from."""
-        with self._interruptible(stopping), self._store.importing():
-            return self._import(raw, claim, client)
+        with self._interruptible(stopping), Beside(raw, stopping) as beside, self._store.importing():
+            return self._import(beside, claim, client)
 
     @contextlib.contextmanager
     def _interruptible(self, stopping: Callable[[], bool]) -> Iterator[None]:
@@ -101,23 +106,23 @@ class Importer:
         finally:
             conn.set_progress_handler(None, 0)
 
-    def _import(self, raw: BinaryIO, claim: Claim, client: ClientSettings) -> Receipt:
+    def _import(self, beside: Beside, claim: Claim, client: ClientSettings) -> Receipt:
         self._store.conn.execute("SAVEPOINT rows")
         try:
-            answer = self._import_rows(raw, claim, client)
+            answer = self._import_rows(beside, claim, client)
         except FileRejected as rejected:
             self._store.conn.execute("ROLLBACK TO rows")
-            answer = self._refuse(raw, claim, client, rejected)
+            # The traceback would keep the examination, with its memory and temporary file, until some later collection.
+            answer = self._refuse(beside.raw, claim, client, rejected.with_traceback(None))
         self._store.conn.execute("RELEASE rows")
         return answer
 
-    def _import_rows(self, raw: BinaryIO, claim: Claim, client: ClientSettings) -> Receipt:
+    def _import_rows(self, beside: Beside, claim: Claim, client: ClientSettings) -> Receipt:
         if claim.refusal:
             raise FileRejected("upload.incomplete", claim.refusal)
-        with Beside(raw) as beside:
-            if not history.has_baseline(self._store.conn, claim.client):
-                beside.start()
-            return self._examine(claim, client, beside)
+        if not history.has_baseline(self._store.conn, claim.client):
+            beside.start()
+        return self._examine(claim, client, beside)
 
     def _examine(self, claim: Claim, client: ClientSettings, beside: Beside) -> Receipt:
         raw = beside.raw
@@ -139,7 +144,7 @@ class Importer:
             return
         with tempfile.TemporaryFile(dir=temporary_folder()) as excerpt:
             try:
-                with open(_open(found.archive, claim.bak_fd), "rb", buffering=0) as archive:
+                with Upload(found.archive, lambda: None, folder_fd=claim.bak_fd) as archive:
                     changed_ids = history.ids_changed_since(conn, claim.client, found.import_id)
                     difference = compare(examination.table, archive, found, changed_ids, excerpt)
                 left = examination.excerpt(excerpt, difference.lines), difference.plain
@@ -238,25 +243,6 @@ def _terms_digest(examination: Examination) -> str:
     terms = examination.terms
     judged_by = (version("rosterd"), terms.limits, terms.client, terms.reference, examination.table.header)
     return hashlib.sha256(msgspec.json.encode(judged_by)).hexdigest()
-
-
-class _Upload(io.FileIO):
-    """The file to import. Whenever it is read, `stopping` is asked: SQL aside, to go over a large one takes seconds."""
-
-    def __init__(self, fd: int, stopping: Callable[[], bool]) -> None:
-        super().__init__(fd)
-        self._stopping = stopping
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read as a file does. Raises Interrupted when `stopping` turned true."""
-        if self._stopping():
-            raise Interrupted
-        return super().read(size)
-
-
-def _open(name: bytes, folder_fd: int) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    return os.open(name, flags, dir_fd=folder_fd)
 
 
 def _cut_off(raw: BinaryIO, found: Survey, header: Header) -> FileRejected:

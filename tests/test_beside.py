@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from importer import beside
 from importer.beside import Beside
 from importer.examine import Batch, Examination, Terms
-from importer.model import FileRejected
+from importer.model import FileRejected, Interrupted
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from importer.survey import survey
+from tests.lab import wait_until, worker
+from tests.lab.daemon import REPOSITORY
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 
@@ -89,6 +94,87 @@ def test_a_killed_process_is_trouble_of_the_host(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(ChildProcessError):
             list(batches)
+
+
+@pytest.mark.parametrize("terms_chars", [0, 4_000_000], ids=["at_work", "at_the_terms"])
+def test_a_process_that_stands_still_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terms_chars: int
+) -> None:
+    """A worker without a sign of life is trouble of the host, whether it reads its terms or the file, and is ended."""
+    monkeypatch.setattr(beside, "SILENCE_S", 0.5)
+    with examination(tmp_path, users(50_000)) as there, Beside(there.raw) as helper:
+        helper.start()
+        if terms_chars:
+            client = msgspec.structs.replace(there.terms.client, columns={"x" * terms_chars: ""})
+            there.terms = msgspec.structs.replace(there.terms, client=client)
+        else:
+            batches = helper.batches(there)
+            next(batches)
+        [pid] = children()
+        worker.stop(pid)
+        with pytest.raises(ChildProcessError, match="no sign of life"):
+            list(helper.batches(there) if terms_chars else batches)
+    assert not children()
+
+
+def test_a_stop_is_heard_while_the_process_stands_still(tmp_path: Path) -> None:
+    """Whoever waits for the worker asks all the while whether to stop."""
+    asked = iter([False] * 20)
+    with examination(tmp_path, users(50_000)) as there, Beside(there.raw, lambda: next(asked, True)) as helper:
+        batches = helper.batches(there)
+        helper.start()
+        [pid] = children()
+        worker.stop(pid)
+        with pytest.raises(Interrupted):
+            list(batches)
+    assert not children()
+
+
+def test_a_process_that_reads_on_is_not_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that gives nothing to record for long is waited for, as long as the worker reads on."""
+    monkeypatch.setattr(beside, "SILENCE_S", 0.5)
+    tall = "".join(f'S{n // 2},BAD,Ann,Lee,"' + "\n" * 65_000 + '"\n' for n in range(500))
+    with examination(tmp_path, tall) as there, Beside(there.raw) as helper:
+        helper.start()
+        worker.wait_for_start(*children())
+        list(helper.batches(there))
+    assert 250 == there.findings.repeated
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from importer.beside import Beside
+with open(sys.argv[1], "rb", buffering=0) as raw, Beside(raw) as helper:
+    helper.start()
+    print(helper._process.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("stands_still", [False, True])
+def test_no_process_outlives_ours(tmp_path: Path, *, stands_still: bool) -> None:
+    """When ours is killed the worker ends with it, even one that stands still."""
+    file = tmp_path / "users.csv"
+    os.truncate(os.open(file, os.O_CREAT | os.O_WRONLY), 8 << 20)
+    with subprocess.Popen([sys.executable, "-c", PARENT, file], cwd=REPOSITORY, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        worker.wait_for_start(pid)
+        if stands_still:
+            worker.stop(pid)
+        parent.kill()
+        wait_until(lambda: worker.has_ended(pid), "the worker to end")
+
+
+def test_a_process_that_cannot_be_started_is_trouble_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the interpreter is gone, as in an upgrade, the error names it and what to do."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python3")
+    gone = pytest.raises(FileNotFoundError, match=r"/nowhere/python3.* Restart rosterd")
+    with examination(tmp_path, users(10)) as there, Beside(there.raw) as helper, gone:
+        list(helper.batches(there))
 
 
 def test_an_import_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:

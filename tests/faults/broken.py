@@ -15,6 +15,7 @@ import sqlite_utils
 import structlog
 
 from importer import durable, ledger, outbox, pipeline, store
+from importer.beside import Beside
 from importer.model import Claim, FileRejected, Receipt
 from importer.outbox import Delivery, Letter, Mail
 from importer.settings import ClientSettings
@@ -91,12 +92,12 @@ def commit_piecemeal() -> None:
             yield
 
     def import_rows(
-        self: pipeline.Importer, raw: BinaryIO, claim: Claim, client: ClientSettings
+        self: pipeline.Importer, beside: Beside, claim: Claim, client: ClientSettings
     ) -> Receipt:  # without the savepoint, which would begin a transaction of its own
         try:
-            return self._import_rows(raw, claim, client)
+            return self._import_rows(beside, claim, client)
         except FileRejected as rejected:
-            return self._refuse(raw, claim, client, rejected)
+            return self._refuse(beside.raw, claim, client, rejected)
 
     store.Store.transaction = transaction  # type: ignore[method-assign]
     pipeline.Importer._import = import_rows  # type: ignore[method-assign]

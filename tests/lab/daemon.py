@@ -98,6 +98,12 @@ class Rosterd:
             self.kill9()
             raise
 
+    @property
+    def pid(self) -> int:
+        """Return the process of the running daemon."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> None:
         """End the daemon as an operator does; it must go in time, and with exit status 0."""
         if self._process is not None:

@@ -1,0 +1,24 @@
+"""The file of an upload, opened without following links or waiting; whoever reads it can be asked to stop."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from typing import Final
+
+_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class Upload(io.FileIO):
+    """An open file that calls `before_read` before each read: to go over a large one takes seconds to minutes."""
+
+    def __init__(self, file: bytes | int, before_read: Callable[[], None], *, folder_fd: int | None = None) -> None:
+        """`file`: its name in the folder, or a handle. Raises OSError; no handle is left open then."""
+        super().__init__(file, opener=lambda name, _: os.open(name, _FLAGS, dir_fd=folder_fd))
+        self._before_read = before_read
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as a file does. Raises what `before_read` raises."""
+        self._before_read()
+        return super().read(size)
