@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 _LOST: Final = (errno.EIO,)
@@ -38,6 +38,24 @@ def write_durably(folder_fd: int, name: bytes, chunks: Iterable[bytes], *, mode:
     An older file of that name is replaced; a link is never followed. Raises SyncFailed, or OSError, and then no part of
     the file stays.
     """
+    _replace(folder_fd, name, chunks, mode, sync)
+    sync(folder_fd)
+
+
+def replace(path: str, content: bytes, *, mode: int) -> None:
+    """Put a whole file at `path`, in place of an older one or of a link, but not durably. Raises OSError."""
+    folder, name = os.path.split(path)
+    folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _replace(folder_fd, os.fsencode(name), [content], mode, lambda _: None)
+    finally:
+        os.close(folder_fd)
+
+
+def _replace(
+    folder_fd: int, name: bytes, chunks: Iterable[bytes], mode: int, before_rename: Callable[[int], None]
+) -> None:
+    """Write a file of a new name, and give it the name it is for: others may be able to write to the folder."""
     temporary = b".new-" + os.urandom(8).hex().encode()
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder_fd)
     try:
@@ -45,10 +63,9 @@ def write_durably(folder_fd: int, name: bytes, chunks: Iterable[bytes], *, mode:
             os.fchmod(fd, mode)  # whatever the umask
             file.writelines(chunks)
             file.flush()
-            sync(fd)
+            before_rename(fd)
         os.rename(temporary, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=folder_fd)
         raise
-    sync(folder_fd)

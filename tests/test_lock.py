@@ -22,3 +22,11 @@ def test_asking_leaves_nothing(tmp_path: Path) -> None:
     """Whoever asks whether the lock is held makes neither folder nor file."""
     assert not is_locked(str(tmp_path / "state"))
     assert [] == list(tmp_path.iterdir())
+
+
+def test_a_link_in_place_of_the_lock(tmp_path: Path) -> None:
+    """A link is not followed to a file that is made elsewhere."""
+    (tmp_path / "lock").symlink_to(tmp_path / "made")
+    with pytest.raises(OSError, match="symbolic links"), locked(str(tmp_path)):
+        raise AssertionError
+    assert not (tmp_path / "made").exists()

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -127,6 +129,38 @@ def test_libraries_are_heard(lines: Lines) -> None:
         logging.getLogger("watchdog.x").warning("overflow of %d", 3)
         logging.getLogger("watchdog.x").info("nothing to see")
     assert ["overflow of 3"] == [line["message"] for line in lines()]
+
+
+COMPLAINING = f"""
+import threading, warnings
+from watcher.config import LogSettings
+from watcher.log import configured
+
+class Odd:
+    def __del__(self):
+        raise ValueError("{SECRET}")
+
+def die():
+    raise ValueError("{SECRET}")
+
+with configured(LogSettings()):
+    thread = threading.Thread(target=die, name="odd")
+    thread.start()
+    thread.join()
+    Odd()
+    warnings.warn("deprecated")
+"""
+
+
+def test_python_itself_is_heard() -> None:
+    """Warnings and errors that Python would write to standard error are events, and quote nothing."""
+    ended = subprocess.run([sys.executable, "-c", COMPLAINING], capture_output=True, text=True, check=True)
+    out = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert ["thread.died", "exception.ignored", "library.logged"] == [line["event"] for line in out]
+    assert "Odd.__del__" == out[1]["where"]
+    assert "deprecated" in out[2]["message"]
+    assert SECRET not in ended.stdout
+    assert "" == ended.stderr
 
 
 def test_a_library_that_logs_wrongly_is_heard_too(lines: Lines) -> None:

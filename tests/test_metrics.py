@@ -3,7 +3,9 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
 import stat
+import threading
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,8 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from importer.settings import ClientSettings
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
-from watcher.config import Config, MetricsSettings, load
+from watcher import endpoint
+from watcher.config import Config, LogSettings, MetricsSettings, load
+from watcher.endpoint import MAX_CONNECTIONS
 from watcher.lock import locked
+from watcher.log import configured
 from watcher.metrics import Exporter, as_text
 from watcher.source import Source, source_of
 from watcher.status import ClientStatus, State, Status, WaitingFile, write_status
@@ -145,6 +150,121 @@ def test_a_textfile_that_is_refused_is_told_once(source: Source, tmp_path: Path)
     exporter.start()
     exporter.close()
     assert not (tmp_path / "gone").exists()
+
+
+@contextlib.contextmanager
+def exporting(source: Source) -> Iterator[Exporter]:
+    exporter = Exporter(MetricsSettings(listen="127.0.0.1:0"), lambda: source)
+    exporter.start()
+    with contextlib.closing(exporter):
+        yield exporter
+
+
+def asked(port: int, request: bytes = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") -> bytes:
+    """Return the answer to one request."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+def test_idle_connections_cost_nothing(source: Source) -> None:
+    """However many connections are open and say nothing, the figures are offered, by one thread."""
+    with exporting(source) as exporter, contextlib.ExitStack() as idle:
+        threads = threading.active_count()
+        connections = [
+            idle.enter_context(socket.create_connection(("127.0.0.1", exporter.port), timeout=10)) for _ in range(60)
+        ]
+        for _ in range(3):
+            assert asked(exporter.port).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert threads == threading.active_count()
+        assert b"" == connections[0].recv(1)  # closed for those that came later
+        assert len(exporter._endpoint._connections) <= MAX_CONNECTIONS
+
+
+@pytest.mark.parametrize("request_", [b"", b"GET / HTTP/1.1\r\n", b"GET /metrics HTTP/1.1\r\n\r\n"])
+def test_a_slow_connection_is_closed(source: Source, monkeypatch: pytest.MonkeyPatch, request_: bytes) -> None:
+    """Whoever says nothing, or not all, or does not take the answer, is left after a while."""
+    monkeypatch.setattr(endpoint, "TIME_OUT_S", 0.2)
+    monkeypatch.setattr(endpoint, "_response", lambda *_: bytes(64 << 20))  # more than a connection takes unread
+    with exporting(source) as exporter, socket.create_connection(("127.0.0.1", exporter.port)) as connection:
+        connection.sendall(request_)
+        wait_until(lambda: exporter._endpoint._connections, "the connection")
+        wait_until(lambda: not exporter._endpoint._connections, "its end")
+
+
+def test_a_connection_that_says_a_little_now_and_then_is_closed(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of a connection counts as a whole, not from byte to byte."""
+    monkeypatch.setattr(endpoint, "TIME_OUT_S", 0.3)
+    with exporting(source) as exporter, socket.create_connection(("127.0.0.1", exporter.port)) as connection:
+
+        def is_closed() -> bool:
+            try:
+                connection.send(b"x")
+            except OSError:
+                return True
+            return False
+
+        wait_until(is_closed, "the end of the connection")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"HEAD /metrics HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK"),
+        (b"POST /metrics HTTP/1.1\r\n\r\n", b"HTTP/1.1 405 Method Not Allowed"),
+        (b"nonsense\r\n\r\n", b"HTTP/1.1 405 Method Not Allowed"),
+        (b"GET /" + b"x" * 100_000, b""),
+    ],
+    ids=["head", "post", "nonsense", "too long"],
+)
+def test_other_requests(source: Source, request_: bytes, status: bytes) -> None:
+    """What is no GET is refused, what is too long is not even read."""
+    with exporting(source) as exporter:
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            answer = asked(exporter.port, request_)
+        assert status == answer.partition(b"\r\n")[0]
+        assert b"" == answer.partition(b"\r\n\r\n")[2] or status != b"HTTP/1.1 200 OK"
+        assert names(as_text(source)) <= names(asked(exporter.port).partition(b"\r\n\r\n")[2])
+
+
+def test_figures_that_cannot_be_read(source: Source, capfd: pytest.CaptureFixture[str]) -> None:
+    """A fault of ours is told once, in the log, until the figures can be read again."""
+    faults: list[Exception] = [RuntimeError("Tremblay-4711")] * 2
+
+    def failing() -> Source:
+        if faults:
+            raise faults.pop()
+        return source
+
+    exporter = Exporter(MetricsSettings(listen="127.0.0.1:0"), failing)
+    with configured(LogSettings()):
+        exporter.start()
+        with contextlib.closing(exporter):
+            answers = [asked(exporter.port)[:12] for _ in range(3)]
+    assert [b"HTTP/1.1 503", b"HTTP/1.1 503", b"HTTP/1.1 200"] == answers
+    out, err = capfd.readouterr()
+    assert ["metrics.failed"] == [json.loads(line)["event"] for line in out.splitlines()]
+    assert "" == err
+    assert "Tremblay" not in out
+
+
+@pytest.mark.parametrize("name", ["rosterd.prom", "rosterd.prom.new"])
+def test_a_link_in_the_folder_of_the_textfile(source: Source, tmp_path: Path, name: str) -> None:
+    """Nothing is written through a link that somebody made in the folder of the textfile."""
+    (tmp_path / "precious").write_text("precious")
+    folder = tmp_path / "exporter"
+    folder.mkdir()
+    (folder / name).symlink_to(tmp_path / "precious")
+    exporter = Exporter(MetricsSettings(textfile=str(folder / "rosterd.prom")), lambda: source)
+    exporter.start()
+    with contextlib.closing(exporter):
+        textfile = folder / "rosterd.prom"
+        wait_until(lambda: textfile.is_file() and not textfile.is_symlink(), "the textfile")
+    assert "precious" == (tmp_path / "precious").read_text()
+    assert {"rosterd.prom", name} == {path.name for path in folder.iterdir()}
 
 
 def test_the_command_prints_the_figures(source: Source, tmp_path: Path) -> None:

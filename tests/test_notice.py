@@ -330,6 +330,17 @@ def test_canary_on_a_disk_that_refuses_proves_nothing(hints: Hints, watch: Watch
     assert hints.take_doubts() == (False, set())
 
 
+@pytest.mark.parametrize("kind", ["link", "FIFO"])
+def test_canary_in_whose_place_is_something_else(watch: Watch, tmp_path: Path, kind: str) -> None:
+    """What is in the canary's place is neither followed nor waited for."""
+    if kind == "link":
+        (tmp_path / "canary" / "canary").symlink_to(tmp_path / "made")
+    else:
+        os.mkfifo(tmp_path / "canary" / "canary")
+    watch.tend(watch.next_at)
+    assert not (tmp_path / "made").exists()
+
+
 def test_close_leaves_nothing(hints: Hints, tmp_path: Path) -> None:
     """After the end nothing is heard, and no handle is left open."""
     handles = len(os.listdir("/proc/self/fd"))

@@ -155,3 +155,13 @@ def test_the_status_is_json_for_anybody(tmp_path: Path) -> None:
     """The file is one JSON object whose names are those of the struct."""
     write_status(str(tmp_path), a_status())
     assert set(Status.__struct_fields__) == set(msgspec.json.decode((tmp_path / "status.json").read_bytes()))
+
+
+@pytest.mark.parametrize("name", ["status.json", "status.json.new"])
+def test_a_link_in_place_of_the_file(tmp_path: Path, name: str) -> None:
+    """The status is never written through a link."""
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / name).symlink_to(tmp_path / "precious")
+    write_status(str(tmp_path), a_status())
+    assert "precious" == (tmp_path / "precious").read_text()
+    assert a_status() == read_status(str(tmp_path))

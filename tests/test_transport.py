@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -431,6 +431,20 @@ def test_a_mail_delivered_again_after_a_crash_is_not_doubled(tmp_path: Path, whe
     transport(a_mail())
     transport(a_mail(message_id="<two@example.org>"))
     assert len([*(tmp_path / "new").iterdir(), *(tmp_path / "cur").iterdir()]) == 2
+
+
+@pytest.mark.parametrize("make", [Path.symlink_to, Path.hardlink_to], ids=["link", "hard link"])
+def test_a_link_in_the_maildir(tmp_path: Path, make: Callable[[Path, Path], None]) -> None:
+    """A mail is never written through a link that is in the place of its temporary file."""
+    transport = make_transport(MailSettings(maildir=str(tmp_path / "mail")), "")
+    transport(a_mail())
+    [delivered] = (tmp_path / "mail" / "new").iterdir()
+    delivered.unlink()
+    (tmp_path / "precious").write_text("precious")
+    make(tmp_path / "mail" / "tmp" / delivered.name, tmp_path / "precious")
+    transport(a_mail())
+    assert "precious" == (tmp_path / "precious").read_text()
+    assert a_mail().body == delivered.read_bytes()
 
 
 def test_a_mail_found_in_the_maildir_is_synced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,8 +172,8 @@ def _listener(state_dir: str) -> socket.socket:
             fresh = os.path.join(folder, f"{SOCKET_NAME}.new")
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(fresh)
+            os.fchmod(listener.fileno(), 0o600)  # what it is bound with: by its path, a link might be meant by then
             listener.bind(fresh)
-            os.chmod(fresh, 0o600)
             listener.listen()
             os.replace(fresh, os.path.join(folder, SOCKET_NAME))
     except BaseException:

@@ -23,7 +23,7 @@ class RunningAlready(Exception):
 def locked(state_dir: str) -> Iterator[None]:
     """Make the state directory ours alone; the lock ends with the process. Raises RunningAlready, OSError."""
     os.makedirs(state_dir, mode=0o700, exist_ok=True)
-    fd = os.open(os.path.join(state_dir, _NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(os.path.join(state_dir, _NAME), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(fd, "rb"):
         _lock(fd)
         yield

@@ -37,10 +37,14 @@ _TELLING_ERRORS: Final = (OSError, sqlite3.Error)
 
 @contextlib.contextmanager
 def configured(settings: LogSettings) -> Iterator[None]:
-    """Send every event of at least `settings.level`, and the libraries' warnings, to standard output meanwhile."""
+    """
+    Send every event of at least `settings.level`, and the libraries' warnings, to standard output meanwhile.
+
+    So is what Python itself would write to standard error: the end of a thread, a warning, an error in a finalizer.
+    """
     writer = _Writer(_STDOUT_FD, _renderer(settings))
     bridge = _Bridge(level=logging.WARNING)
-    thread_hook = threading.excepthook
+    thread_hook, ignored_hook = threading.excepthook, sys.unraisablehook
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -54,12 +58,14 @@ def configured(settings: LogSettings) -> Iterator[None]:
         cache_logger_on_first_use=False,
     )
     logging.getLogger().addHandler(bridge)
-    threading.excepthook = _log_dead_thread
+    logging.captureWarnings(capture=True)
+    threading.excepthook, sys.unraisablehook = _log_dead_thread, _log_ignored
     writer.start()
     try:
         yield
     finally:
-        threading.excepthook = thread_hook
+        threading.excepthook, sys.unraisablehook = thread_hook, ignored_hook
+        logging.captureWarnings(capture=False)
         logging.getLogger().removeHandler(bridge)
         writer.close()
         structlog.reset_defaults()
@@ -150,6 +156,11 @@ class _Bridge(logging.Handler):
 def _log_dead_thread(args: threading.ExceptHookArgs) -> None:
     name = args.thread.name if args.thread else ""
     structlog.get_logger().critical("thread.died", thread=name, exc_info=args.exc_value)
+
+
+def _log_ignored(args: sys.UnraisableHookArgs) -> None:
+    where = getattr(args.object, "__qualname__", type(args.object).__name__)
+    structlog.get_logger().error("exception.ignored", where=where, exc_info=args.exc_value)
 
 
 def _write_fully(fd: int, line: str) -> None:

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Final
-from wsgiref.simple_server import WSGIServer
 
 import structlog
-from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from importer import views
+from importer.durable import replace
 from importer.model import Outcome
 from watcher.config import MetricsSettings
+from watcher.endpoint import Endpoint
 from watcher.lock import is_locked
 from watcher.source import Source
 from watcher.status import ClientStatus, State, Status, read_status
@@ -79,38 +79,48 @@ class Exporter:
         self._settings = settings
         self._registry = _registry(source)
         self._over = threading.Event()
+        self._is_failing = False
         self._writer = threading.Thread(target=self._write, name="metrics-textfile", daemon=True)
-        self._server: tuple[WSGIServer, threading.Thread] | None = None
+        self._endpoint = Endpoint(self._text, CONTENT_TYPE_LATEST)
 
     def start(self) -> None:
         """Begin. Raises OSError when the address cannot be listened on."""
         if self._settings.listen:
             host, _, port = self._settings.listen.rpartition(":")
-            self._server = start_http_server(int(port), addr=host.strip("[]"), registry=self._registry)
+            self._endpoint.start(host.strip("[]"), int(port))
         if self._settings.textfile:
             self._writer.start()
 
     @property
     def port(self) -> int:
         """Return where it listens, 0 for nowhere."""
-        return self._server[0].server_port if self._server is not None else 0
+        return self._endpoint.port
 
     def close(self) -> None:
         """End."""
         self._over.set()
-        if self._server is not None:
-            server, thread = self._server
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        self._endpoint.close()
         if self._writer.is_alive():
             self._writer.join()
+
+    def _text(self) -> bytes | None:
+        """Return all figures; None, told once, when a fault of ours keeps them from being read."""
+        try:
+            text = generate_latest(self._registry)
+        except Exception as error:
+            if not self._is_failing:
+                log.error("metrics.failed", exc_info=error)
+            self._is_failing = True
+            return None
+        self._is_failing = False
+        return text
 
     def _write(self) -> None:
         is_refused = False
         while True:
             try:
-                _replace(self._settings.textfile, generate_latest(self._registry))
+                if text := self._text():
+                    replace(self._settings.textfile, text, mode=0o644)  # for the node exporter to read
                 is_refused = False
             except OSError as error:
                 if not is_refused:
@@ -118,14 +128,6 @@ class Exporter:
                 is_refused = True
             if self._over.wait(_TEXTFILE_INTERVAL_S):
                 return
-
-
-def _replace(path: str, content: bytes) -> None:
-    """Put a new file in place, readable by the node exporter whatever our umask. Raises OSError."""
-    with open(f"{path}.new", "wb") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(content)
-    os.replace(f"{path}.new", path)
 
 
 # The figures

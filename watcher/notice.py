@@ -201,8 +201,9 @@ class _Canary:
 
     def _touch(self) -> bool:
         """Return False when the disk refuses: then nothing is proved either way."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            os.close(os.open(os.path.join(self.folder, "canary"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(os.open(os.path.join(self.folder, "canary"), flags, 0o600))
         except OSError:
             return False
         return True

@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from importer.durable import replace
 from importer.model import printable
 from watcher.settle import Waiting
 
@@ -112,11 +113,7 @@ def moment(reading: float, now: float, at: datetime) -> datetime | None:
 
 def write_status(state_dir: str, status: Status) -> None:
     """Replace the status file at once. Raises OSError."""
-    path = os.path.join(state_dir, STATUS_FILE)
-    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as file:
-        file.write(msgspec.json.encode(status) + b"\n")
-    os.replace(f"{path}.new", path)
+    replace(os.path.join(state_dir, STATUS_FILE), msgspec.json.encode(status) + b"\n", mode=0o600)
 
 
 def read_status(state_dir: str) -> Status | None:
