@@ -18,12 +18,11 @@ import tempfile
 from array import array
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import BinaryIO, Final
 
 import msgspec
 
-from importer import history, ledger, outbox, receipt
+from importer import fingerprint, history, ledger, outbox, receipt
 from importer.attributes import ATTRIBUTES, Attribute
 from importer.baseline import MOST_LINES, Incomparable, compare
 from importer.beside import Beside
@@ -138,7 +137,9 @@ class Importer:
     def _left(self, claim: Claim, examination: Examination) -> Iterator[tuple[Examination, int]]:
         """Yield what is left to examine of a file, and how many users of it stand in the database as they are."""
         conn, whole = self._store.conn, (examination, 0)
-        found = history.find_baseline(conn, claim, _terms_digest(examination)) if examination.is_comparable else None
+        found = (
+            history.find_baseline(conn, claim, fingerprint.of_terms(examination)) if examination.is_comparable else None
+        )
         if found is None or claim.bak_fd is None:
             yield whole
             return
@@ -179,7 +180,9 @@ class Importer:
         ledger.add(self._store.db, import_id, answer)
         if tally.applied and tally.failed <= MOST_LINES and examination.findings.odd_lines is not None:
             odd_lines = {*array("I", examination.findings.odd_lines), *recorder.failed_lines()}
-            history.keep_baseline(self._store.conn, claim, import_id, _terms_digest(examination), sorted(odd_lines))
+            history.keep_baseline(
+                self._store.conn, claim, import_id, fingerprint.of_terms(examination), sorted(odd_lines)
+            )
         answer = msgspec.structs.replace(answer, problems=recorder.record_problems())
         with recorder.failed_rows() as rows:
             self._report(answer, client, receipt.failed_csv(examination.table.header, rows))
@@ -236,13 +239,6 @@ class Importer:
             attachments=((printable(claim.failed_csv), attachment),) if attachment else (),
             written_at=answer.finished_at,
         )
-
-
-def _terms_digest(examination: Examination) -> str:
-    """Return a digest of all that says how a line is judged."""
-    terms = examination.terms
-    judged_by = (version("rosterd"), terms.limits, terms.client, terms.reference, examination.table.header)
-    return hashlib.sha256(msgspec.json.encode(judged_by)).hexdigest()
 
 
 def _cut_off(raw: BinaryIO, found: Survey, header: Header) -> FileRejected:

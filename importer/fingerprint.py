@@ -1,0 +1,34 @@
+"""What says how a line is judged, in one digest: the code, what it is built on, and the settings."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Final
+
+import msgspec
+
+from importer.examine import Examination
+
+
+def _digest_of_code() -> str:
+    """Return a digest of this package's files, sources or compiled, also inside a zip file."""
+    digest = hashlib.sha256()
+    for file in sorted(files(__package__).iterdir(), key=lambda each: each.name):
+        if file.name.endswith((".py", ".pyc")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+# Of the whole package, so that no module can be forgotten: after an update each client's next file is examined whole,
+# once. Taken at the start, when the files are still those that run.
+_CODE: Final = (_digest_of_code(), sys.version, version("email-validator"), version("idna"))
+
+
+def of_terms(examination: Examination) -> str:
+    """Return a digest of all that says how the lines of a file are judged; the header is a part of it."""
+    terms = examination.terms
+    judged_by = (_CODE, terms.limits, terms.client, terms.reference, examination.table.header)
+    return hashlib.sha256(msgspec.json.encode(judged_by)).hexdigest()
