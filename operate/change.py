@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from watcher.asking import Answer, NoAnswer, NotRunning, Order, ask
 from watcher.config import Config
 from watcher.exits import EXIT_RUNNING_ALREADY
 from watcher.lock import RunningAlready, locked
+from watcher.owner import check_access
 
 EXIT_NOT_DONE: Final = 1
 
@@ -28,7 +30,7 @@ def give(config: Config, *orders: Order) -> None:
 
 
 def carried_out(config: Config, order: Order) -> Answer:
-    """Have one order carried out; ends the program when that cannot be asked for."""
+    """Have one order carried out; ends the program when that cannot be asked for. Raises PermissionError."""
     state_dir = config.service.state_dir
     try:
         return ask(state_dir, order)
@@ -36,8 +38,6 @@ def carried_out(config: Config, order: Order) -> Answer:
         return _done_here(config, order)
     except NoAnswer as error:
         cannot_answer(f"no answer from the daemon ({error}): look whether it was done before you try again")
-    except PermissionError:
-        cannot_answer(f"{state_dir}: permission denied; do it as root or as the user of the service")
 
 
 def _done_here(config: Config, order: Order) -> Answer:
@@ -52,7 +52,10 @@ def _done_here(config: Config, order: Order) -> Answer:
     if not database.exists():
         cannot_answer(f"{database}: there is none yet; the service makes it at its first start")
     try:
-        with locked(config.service.state_dir), contextlib.closing(Store.open(database)) as store:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(locked(config.service.state_dir))
+            check_access(database, os.O_RDWR)
+            store = stack.enter_context(contextlib.closing(Store.open(database)))
             handlers = {**store_orders(store), **archive_orders(store, lambda: config)}
             if order.do not in handlers:
                 return Answer(done=False, text="the service does not run, and only it knows which files are held")
@@ -61,5 +64,7 @@ def _done_here(config: Config, order: Order) -> Answer:
     except RunningAlready:
         click.echo("the service is at work and does not listen; try again in a moment", err=True)
         sys.exit(EXIT_RUNNING_ALREADY)
+    except PermissionError:
+        raise
     except (OSError, SyncFailed, sqlite3.Error, StoreUnusable) as error:
         cannot_answer(f"{database}: {error}")

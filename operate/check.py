@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from importer.store import StoreUnusable
 from watcher.config import Config
 from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_WOULD_FAIL
 from watcher.options import chosen_client, client_option, config_option, json_option, progress_bar
+from watcher.owner import check_access
 
 
 @click.command()
@@ -31,11 +33,14 @@ def check(file: Path, config: Config, client_name: str | None, *, as_json: bool)
         raise click.BadParameter(f"{file} is no regular file.", param_hint="FILE")
     client = chosen_client(config, client_name)
     database = Path(config.service.database)
+    check_access(database, os.O_RDONLY)
     try:
         with progress_bar(file) as progress:
             answer = check_file(
                 file, client, file=config.file, reference=config.reference, database=database, progress=progress
             )
+    except PermissionError:
+        raise
     except (OSError, SyncFailed, sqlite3.Error, StoreUnusable) as error:
         click.echo(f"{file}: cannot be checked: {error}", err=True)
         sys.exit(EXIT_CANNOT_ANSWER)

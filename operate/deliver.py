@@ -23,6 +23,7 @@ from watcher.config import Config
 from watcher.exits import EXIT_WOULD_FAIL
 from watcher.lock import is_locked
 from watcher.options import chosen_client, client_option, config_option, progress_bar
+from watcher.owner import check_access
 from watcher.settle import Names
 from watcher.spool import BAK, move
 from watcher.status import State, read_status
@@ -48,6 +49,7 @@ def import_(config: Config, file: Path, client_name: str | None) -> None:
     client = chosen_client(config, client_name)
     if not Names(config.intake.pattern).accept(os.fsencode(file.name)):
         raise click.UsageError(f"{file.name}: by its name no upload; expected {config.intake.pattern}")
+    _check_followable(config)
     with file.open("rb") as source, progress_bar(file) as progress:
         delivered = _delivered(source, client, os.fsencode(file.name), progress)
     _follow(config, client.name, file.name, delivered)
@@ -71,6 +73,7 @@ def replay(config: Config, id_: str) -> None:
             cannot_answer(f"import {id_}: its file was purged on {entry.purged_at:%Y-%m-%d}")
         archive = views.archive_name(conn, entry.id)
     client = chosen_client(config, entry.client)
+    _check_followable(config)
     name = _STAMP.sub(b".csv", archive)
     with _opened_archive(client, archive) as source:
         delivered = _delivered(source, client, name, lambda _: None)
@@ -87,6 +90,8 @@ def _opened_archive(client: ClientSettings, archive: bytes) -> Iterator[BinaryIO
             open(os.open(archive, _FILE, dir_fd=bak_fd), "rb") as source,
         ):
             yield source
+    except PermissionError:
+        raise
     except OSError as error:
         cannot_answer(f"{printable(archive)}: cannot be read from .bak of {client.inbox}: {error.strerror}")
 
@@ -100,6 +105,8 @@ def _delivered(
             return _deliver(source, inbox_fd, name, progress)
     except FileExistsError:
         cannot_answer(f"{client.inbox}: holds a file {printable(name)} already; wait until it is imported")
+    except PermissionError:
+        raise
     except OSError as error:
         cannot_answer(f"{printable(name)}: cannot be delivered to {client.inbox}: {error.strerror}")
     except SyncFailed as error:
@@ -131,6 +138,12 @@ def _folder(path: str | bytes, parent_fd: int | None = None) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _check_followable(config: Config) -> None:
+    """Raise PermissionError before anything is delivered, when its end could not be told."""
+    is_locked(config.service.state_dir)
+    check_access(Path(config.service.database), os.O_RDONLY)
 
 
 def _follow(config: Config, client: str, file: str, delivered: os.stat_result) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections import Counter
@@ -18,6 +19,7 @@ from operate.service import service_findings
 from operate.tables import print_json
 from watcher.config import ConfigError, load
 from watcher.options import config_file_option, json_option
+from watcher.owner import check_access
 
 _WORDS: Final = {Level.OK: "OK", Level.WARNING: "warning", Level.FAULT: "fault"}
 _COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
@@ -57,6 +59,9 @@ def _findings(config_file: Path) -> Findings:
         for problem in error.problems:
             yield topic.fault(problem, f"edit it; the comments of {config_file} explain every setting")
         return
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.listdir(config.service.state_dir)  # who may not look in here can find nothing
+    check_access(Path(config.service.database), os.O_RDONLY)
     clients = ", ".join(client.name for client in config.clients) or "none"
     yield topic.ok(f"{config_file}; clients: {clients}")
     yield from host_findings(config)

@@ -20,6 +20,7 @@ from operate.findings import Finding, Findings, Topic
 from operate.sessions import session_findings
 from operate.tables import counted
 from watcher.config import Config
+from watcher.owner import owner_of, user_name
 
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 _FORWARDING: Final = ("allowtcpforwarding", "allowagentforwarding", "x11forwarding", "permittunnel", "permittty")
@@ -35,19 +36,10 @@ def client_findings(config: Config) -> Findings:
         topic = Topic(f"client {client.name}")
         if not (client.failed_import_email or config.mail.failed_import_email):
             yield topic.warning("nobody hears of failed imports", "set failed_import_email")
-        yield from _inbox(topic, client, _service_uid(config.service.state_dir))
+        service_uid, _ = owner_of(config.service.state_dir)
+        yield from _inbox(topic, client, service_uid)
         yield from _login(topic, client, config.intake.resume_grace_s)
-        yield from session_findings(topic, client, _service_uid(config.service.state_dir))
-
-
-def _service_uid(state_dir: str) -> int:
-    """Return whom the service runs as: the owner of its state directory."""
-    try:
-        return os.stat(state_dir).st_uid
-    except OSError:
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(layout.SERVICE_USER).pw_uid
-        return os.geteuid()
+        yield from session_findings(topic, client, service_uid)
 
 
 # Folders
@@ -68,7 +60,8 @@ def _inbox(topic: Topic, client: ClientSettings, service_uid: int) -> Findings:
         return
     problems = [*_inbox_problems(topic, client.inbox, found, service_uid, set_up)]
     for name, forbidden in ((".work", stat.S_IRWXG | stat.S_IRWXO), (".bak", _WRITABLE)):
-        problems += _own_problems(topic, f"{client.inbox}/{name}", service_uid, forbidden, set_up)
+        problems += _own_problems(topic, client, name, service_uid, forbidden)
+    problems += _claim_problems(topic, f"{client.inbox}/.work", service_uid)
     problems += _readability(topic, client.inbox, found, set_up)
     yield from problems or [topic.ok(f"{client.inbox} and what lies in it belong to whom they should")]
     yield from _lease(topic, client.inbox)
@@ -79,12 +72,12 @@ def _inbox_problems(topic: Topic, path: str, found: os.stat_result, service_uid:
         yield topic.fault(f"{path}: everybody may write to it, mode {stat.S_IMODE(found.st_mode):04o}", set_up)
     if not _may_take(found, service_uid):
         yield topic.fault(
-            f"{path}: belongs to {_user(found.st_uid)}, mode {stat.S_IMODE(found.st_mode):04o}: "
+            f"{path}: belongs to {user_name(found.st_uid)}, mode {stat.S_IMODE(found.st_mode):04o}: "
             "the service cannot take uploads out of it",
             set_up,
         )
     elif found.st_uid not in (service_uid, 0):
-        yield topic.warning(f"{path}: belongs to {_user(found.st_uid)}, who can rename or remove .bak", set_up)
+        yield topic.warning(f"{path}: belongs to {user_name(found.st_uid)}, who can rename or remove .bak", set_up)
     elif found.st_mode & _WRITABLE and not found.st_mode & stat.S_ISVTX:
         yield topic.warning(f"{path}: has no sticky bit, the client can rename or remove .bak", set_up)
 
@@ -108,20 +101,42 @@ def _groups(uid: int) -> list[int]:
     return os.getgrouplist(user.pw_name, user.pw_gid)
 
 
-def _own_problems(topic: Topic, path: str, service_uid: int, forbidden: int, set_up: str) -> Findings:
+def _own_problems(topic: Topic, client: ClientSettings, name: str, service_uid: int, forbidden: int) -> Findings:
     """Yield why a folder is not the service's alone to write; one that is missing will be made."""
+    path = f"{client.inbox}/{name}"
     try:
         found = os.lstat(path)
     except OSError:
         return
     mode = stat.S_IMODE(found.st_mode)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (service_uid, 0):
+    if not stat.S_ISDIR(found.st_mode) or user_name(found.st_uid) == _login_name(client):
+        set_up = f"rosterd client add {client.name} --apply"
         yield topic.fault(
             f"{path}: is not a folder of the service",
-            f"move it away, or, if a backup brought it, chown -hR {layout.SERVICE_USER} {path}; then {set_up}",
+            f"move it away, or, if a backup brought it, chown -hR {service_uid} {path}; then {set_up}",
+        )
+    elif found.st_uid != service_uid:
+        # Not the client's: what is in it was put there by a service, or by root in its place.
+        owner, service = user_name(found.st_uid), user_name(service_uid)
+        yield topic.fault(
+            f"{path}: belongs to {owner}, so that the service, {service}, cannot use it",
+            f"chown -hR {service_uid} {path}"
+            + (f", if it is right that the service is {service}" if found.st_uid else ""),
         )
     elif mode & forbidden:
         yield topic.fault(f"{path}: mode {mode:04o} lets others in", f"chmod {mode & ~forbidden:04o} {path}")
+
+
+def _claim_problems(topic: Topic, work: str, service_uid: int) -> Findings:
+    """Yield that uploads were taken by another user, as by root, and cannot be gone on with."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        others = [entry.name for entry in os.scandir(work) if entry.stat(follow_symlinks=False).st_uid != service_uid]
+        if others:
+            yield topic.fault(
+                f"{work}: {counted(len(others), 'upload', 'uploads')} in it taken by another user than "
+                f"{user_name(service_uid)}, and not imported",
+                f"chown -hR {service_uid} {work}; systemctl restart rosterd",
+            )
 
 
 def _readability(topic: Topic, inbox: str, found: os.stat_result, set_up: str) -> Findings:
@@ -199,11 +214,11 @@ def _ownership(topic: Topic, name: str, inbox: str) -> Findings:
         uid, gid = map(int, misowned[0].split(":"))
         yield topic.fault(
             f"{inbox}/.bak and .work: {counted(len(misowned), 'entry belongs', 'entries belong')} to others, as to "
-            f"{_user(uid)} and group {_group(gid)}; expected {layout.SERVICE_USER} and group {name}",
+            f"{user_name(uid)} and group {_group(gid)}; expected {layout.SERVICE_USER} and group {name}",
             remedy,
         )
     uids, gids = ownership.foreign_ids(name, inbox)
-    if owners := [*map(_user, uids), *(f"group {_group(gid)}" for gid in gids)]:
+    if owners := [*map(user_name, uids), *(f"group {_group(gid)}" for gid in gids)]:
         yield topic.fault(f"{inbox}: what waits in it belongs to {', '.join(owners)}; expected {name}", remedy)
 
 
@@ -302,13 +317,6 @@ def _time_out_problems(topic: Topic, effective: Mapping[str, str], resume_grace_
             f"sshd closes dead connections after {closed_after_s} s only",
             f"set ClientAliveInterval lower, or [intake] resume_grace_s above {closed_after_s}",
         )
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
 
 
 def _group(gid: int) -> str:

@@ -22,10 +22,12 @@ from typing import Final
 
 import msgspec
 
+from watcher import owner
+
 SFTP_ROOT: Final = "/srv/sftp"
 KEYS: Final = "/etc/ssh/sftpdrop"
 LOGIN_GROUP: Final = "sftpdrop"
-SERVICE_USER: Final = "rosterd"
+SERVICE_USER: Final = owner.SERVICE_USER
 LOG_SOCKET: Final = "dev/log"  # where internal-sftp logs, in the chroot
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import click
 
 from watcher.config import Config
+from watcher.lock import is_locked
 from watcher.metrics import as_text
 from watcher.options import config_option
+from watcher.owner import check_access
 from watcher.source import source_of
 
 
@@ -18,4 +23,6 @@ def metrics(config: Config) -> None:
 
     They are those that `[metrics]` offers, for a look or for a textfile that outlives the daemon.
     """
+    is_locked(config.service.state_dir)  # figures that may not be read are left out: here that is said
+    check_access(Path(config.service.database), os.O_RDONLY)
     click.echo(as_text(source_of(config)), nl=False)

@@ -142,6 +142,8 @@ def _places(conn: sqlite3.Connection, client: ClientSettings, unique_id: str) ->
                 unread=[printable(each.archive) for each in records if _is_unread(each) and each.archive in present],
                 waiting=[printable(name) for name in folders.unfinished(word)],
             )
+    except PermissionError:
+        raise
     except OSError as error:
         cannot_answer(f"{client.inbox}: its files cannot be read: {error.strerror}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -15,12 +16,14 @@ from importer import views
 from watcher.config import Config
 from watcher.exits import EXIT_CANNOT_ANSWER
 from watcher.options import unknown_client
+from watcher.owner import check_access
 
 
 @contextlib.contextmanager
 def database(config: Config) -> Iterator[sqlite3.Connection]:
-    """Open the database of the service; ends the program when that cannot be read."""
+    """Open the database of the service; ends the program when that cannot be read. Raises PermissionError."""
     path = Path(config.service.database)
+    check_access(path, os.O_RDONLY)
     try:
         with views.opened(path) as conn:
             yield conn

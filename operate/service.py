@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import os
 import re
+import shlex
 import socket
 import sqlite3
 import stat
@@ -23,6 +24,7 @@ from operate import layout, steps
 from operate.findings import Finding, Findings, Topic
 from watcher.config import Config, ConfigError, smtp_password
 from watcher.lock import is_locked
+from watcher.owner import owner_of, user_name
 from watcher.status import read_status
 
 _CAPABILITIES: Final = {
@@ -31,6 +33,7 @@ _CAPABILITIES: Final = {
 }
 _OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 _CLOCK_SLACK_S: Final = 300
+_SHOWN: Final = 5  # files of a wrong owner, by name
 _OLD_TEXTFILE_S: Final = 120  # written every 30 s
 # systemd refuses a start after too many of them, until it is told to forget these.
 _START: Final = "why it ended: journalctl -u rosterd; then: systemctl reset-failed rosterd; systemctl start rosterd"
@@ -41,6 +44,7 @@ def service_findings(config: Config) -> Findings:
     """Yield what is found about the service, running or not."""
     yield from _process(config.service.state_dir)
     yield from _state_dir(config.service.state_dir)
+    yield from _owners(config)
     yield from _database(Path(config.service.database))
     yield from _mail(config.mail)
     yield from _textfile(config)
@@ -51,12 +55,8 @@ def service_findings(config: Config) -> Findings:
 
 def _process(state_dir: str) -> Findings:
     topic = Topic("service")
-    try:
-        runs = is_locked(state_dir)
-        status = read_status(state_dir) if runs else None
-    except PermissionError:
-        yield topic.warning(f"{state_dir} cannot be looked into", "run rosterd doctor as root")
-        return
+    runs = is_locked(state_dir)
+    status = read_status(state_dir) if runs else None
     if not runs:
         yield topic.fault("does not run", _START)
     elif status is None:
@@ -113,6 +113,43 @@ def _state_dir(state_dir: str) -> Findings:
         yield topic.fault(f"{state_dir}: others may look into it, mode {mode:04o}", f"chmod 0700 {state_dir}")
     else:
         yield topic.ok(f"{state_dir} is the service's alone")
+
+
+def _owners(config: Config) -> Findings:
+    """Yield that the service cannot use what is its own, since another user made it."""
+    state_dir, database = config.service.state_dir, config.service.database
+    uid, gid = owner_of(state_dir)
+    kept = (
+        _below(state_dir) | _below(config.mail.maildir) | {database, *(f"{database}{end}" for end in ("-wal", "-shm"))}
+    )
+    wrong = sorted(path for path in kept if (found := _uid(path)) is not None and found != uid)
+    if not wrong:
+        return
+    outside = [path for path in wrong if not f"{path}/".startswith(f"{state_dir}/")]
+    paths = shlex.join([*([state_dir] if len(outside) < len(wrong) else []), *outside])
+    owners = " and ".join(sorted({user_name(_uid(path) or 0) for path in wrong}))
+    shown = ", ".join(wrong[:_SHOWN]) + (f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else "")
+    yield Topic("state").fault(
+        f"belongs to {owners}, so that the service, {user_name(uid)}, cannot use it: {shown}",
+        f"systemctl stop rosterd; chown -hR {uid}:{gid} {paths}; systemctl start rosterd",
+    )
+
+
+def _below(folder: str) -> set[str]:
+    """Return a folder and what is in it, two levels deep: those of a Maildir, too."""
+    paths = {folder}
+    for path, folders, files in os.walk(folder):
+        paths |= {os.path.join(path, name) for name in (*folders, *files)}
+        if path != folder:
+            folders.clear()
+    return paths
+
+
+def _uid(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_uid
+    except FileNotFoundError:
+        return None
 
 
 # The database

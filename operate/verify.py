@@ -17,7 +17,7 @@ from importer.model import printable
 from importer.readonly import stamp
 from importer.settings import ClientSettings
 from operate.folders import Folders, opened
-from operate.reading import cannot_answer, database
+from operate.reading import database
 from operate.tables import counted, print_json
 from watcher.config import Config
 from watcher.lock import is_locked
@@ -64,10 +64,7 @@ def verify(config: Config, *, quick: bool, as_json: bool) -> None:
 
 
 def _verdict(config: Config, *, quick: bool) -> Verdict:
-    try:
-        is_running = is_locked(config.service.state_dir)
-    except OSError as error:
-        cannot_answer(f"{config.service.state_dir}: {error.strerror}; ask as root or as the user of the service")
+    is_running = is_locked(config.service.state_dir)
     imports, findings = _look(config, is_running=is_running, quick=quick)
     if findings and is_running:
         time.sleep(_MOTION_S)

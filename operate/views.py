@@ -143,11 +143,8 @@ def status(config: Config, *, as_json: bool) -> None:
 
 
 def _picture(config: Config) -> Picture:
-    try:
-        is_running = is_locked(config.service.state_dir)
-        told = read_status(config.service.state_dir) if is_running else None
-    except OSError as error:
-        cannot_answer(f"{config.service.state_dir}: {error.strerror}; ask as root or as the user of the service")
+    is_running = is_locked(config.service.state_dir)
+    told = read_status(config.service.state_dir) if is_running else None
     known = {client.client: client for client in told.clients} if told else {}
     accepts = Names(config.intake.pattern)
     with database(config) as conn:

@@ -53,8 +53,8 @@ def test_the_unit_asks_for_two_capabilities_only() -> None:
 
 
 def test_what_a_person_has_to_see_is_not_restarted() -> None:
-    """A damaged database, a second instance and a bad configuration do not get better by starting again."""
-    codes = {exits.EXIT_UNUSABLE_DATABASE, exits.EXIT_RUNNING_ALREADY, exits.EXIT_CONFIG}
+    """A damaged database, a second instance, files of a wrong owner and a bad configuration do not get better by it."""
+    codes = {exits.EXIT_UNUSABLE_DATABASE, exits.EXIT_RUNNING_ALREADY, exits.EXIT_NOT_PERMITTED, exits.EXIT_CONFIG}
     assert {*map(str, codes)} == {*directive("RestartPreventExitStatus")}
 
 

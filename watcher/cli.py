@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Callable
@@ -9,7 +10,13 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED, EXIT_UNUSABLE_DATABASE
+from watcher.exits import (
+    EXIT_CANNOT_ANSWER,
+    EXIT_IO_ERROR,
+    EXIT_NOT_PERMITTED,
+    EXIT_UNEXPECTED,
+    EXIT_UNUSABLE_DATABASE,
+)
 from watcher.options import config_option, is_plain_terminal
 
 if TYPE_CHECKING:
@@ -55,12 +62,32 @@ class _Commands(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         return command if isinstance(command, click.Command) else None
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; what the host does not permit, or cannot do, is a sentence and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read has gone: click ends quietly
+                raise
+            sys.exit(_told(error))
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         here = [(name, super(_Commands, self).get_command(ctx, name)) for name in super().list_commands(ctx)]
         summaries = [(name, command.get_short_help_str(limit=100)) for name, command in here if command]
         summaries += [(name, summary) for name, (_, summary) in _ELSEWHERE.items()]
         with formatter.section("Commands"):
             formatter.write_dl(summaries)
+
+
+def _told(error: OSError) -> int:
+    """Say what the host refused, and return the exit code for it."""
+    from watcher.owner import permission_sentence
+
+    if isinstance(error, PermissionError):
+        click.echo(permission_sentence(error), err=True)
+        return EXIT_NOT_PERMITTED
+    click.echo(str(error), err=True)
+    return EXIT_CANNOT_ANSWER
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -126,7 +126,7 @@ def load(path: Path, *, base: Path | None = None) -> Config:
     Read `path` and every clients.d/*.toml beside it.
 
     Relative paths, in both, are taken from `base`, by default the folder of `path`. Raises ConfigError with all
-    problems found; a file that is not TOML is one problem and its content is not judged.
+    problems found; a file that is not TOML is one problem and its content is not judged. Raises PermissionError.
     """
     problems: list[str] = []
     data = _read_toml(path, path.name, problems)
@@ -150,7 +150,7 @@ def load(path: Path, *, base: Path | None = None) -> Config:
 
 
 def load_again(config: Config) -> Config:
-    """Read the same files as they are now. Raises ConfigError."""
+    """Read the same files as they are now. Raises ConfigError, PermissionError."""
     return load(Path(config.source), base=Path(config.base))
 
 
@@ -191,6 +191,8 @@ def _read_toml(path: Path, where: str, problems: list[str]) -> dict[str, object]
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         problems.append(f"{where}: not TOML: {error}")
+    except PermissionError:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{path}: {_reason(error)}; expected a readable UTF-8 file")
     return {}
@@ -202,6 +204,8 @@ def _drop_ins(folder: Path, problems: list[str]) -> list[Path]:
         names = sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
+    except PermissionError:
+        raise
     except OSError as error:
         problems.append(f"{folder}: {_reason(error)}; expected a readable folder")
         return []

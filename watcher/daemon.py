@@ -123,7 +123,7 @@ class Daemon:
             config = load_again(self._config)
             transport = make_transport(config.mail, smtp_password())
             url = ping_url(config.service)
-        except (ConfigError, MailUnusable) as error:
+        except (ConfigError, MailUnusable, PermissionError) as error:
             return str(error)
         if _fixed(config) != _fixed(self._config):
             return "[service], [log] and [metrics] change with a restart only, ping_url aside"

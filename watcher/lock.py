@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from watcher.owner import become_owner
+
 _NAME: Final = "lock"
 # A command that asks whether the lock is held, or changes something while the daemon is down, has it for a moment only.
 _PATIENCE_S: Final = 0.5
@@ -21,8 +23,12 @@ class RunningAlready(Exception):
 
 @contextlib.contextmanager
 def locked(state_dir: str) -> Iterator[None]:
-    """Make the state directory ours alone; the lock ends with the process. Raises RunningAlready, OSError."""
-    os.makedirs(state_dir, mode=0o700, exist_ok=True)
+    """
+    Make the state directory ours alone; the lock ends with the process.
+
+    Whoever has it is the owner of the state directory from then on. Raises RunningAlready, NotOwner, OSError.
+    """
+    become_owner(state_dir)
     fd = os.open(os.path.join(state_dir, _NAME), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(fd, "rb"):
         _lock(fd)

@@ -62,7 +62,7 @@ def _built_in_config() -> Path:
 config_option: Final = click.option(
     "--config",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # one that may not be read is told like all else
     callback=_loaded,
     help=f"Configuration; by default {_INSTALLED_CONFIG}, or the built-in one when that is missing.",
 )
@@ -71,7 +71,7 @@ config_file_option: Final = click.option(
     "--config",
     "config_file",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # one that may not be read is told like all else
     default=_INSTALLED_CONFIG,
     show_default=True,
     help="Configuration; clients stand in clients.d beside it.",

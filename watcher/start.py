@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -17,9 +18,10 @@ from watcher import notify
 from watcher.backlog import FIRST_RETRY_S, LAST_RETRY_S
 from watcher.config import Config, ConfigError, smtp_password
 from watcher.daemon import Daemon
-from watcher.exits import EXIT_CONFIG, EXIT_RUNNING_ALREADY
+from watcher.exits import EXIT_CONFIG, EXIT_NOT_PERMITTED, EXIT_RUNNING_ALREADY
 from watcher.lock import RunningAlready, locked
 from watcher.notice import Hints
+from watcher.owner import check_access, permission_sentence
 from watcher.signals import Signals
 
 log = structlog.get_logger()
@@ -58,9 +60,14 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     hints = Hints()
     signals = Signals(hints.wake)
     running.enter_context(signals.heeded())
-    running.enter_context(locked(config.service.state_dir))
-    transport = make_transport(config.mail, smtp_password())
     path = Path(config.service.database)
+    try:
+        running.enter_context(locked(config.service.state_dir))
+        check_access(path, os.O_RDWR)
+    except PermissionError as error:
+        log.error("daemon.refused", reason=permission_sentence(error))
+        return EXIT_NOT_PERMITTED
+    transport = make_transport(config.mail, smtp_password())
     store = _open_patiently(path, hints, signals) if watching else Store.open(path)
     if store is None:
         log.info("daemon.stopped")

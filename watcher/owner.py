@@ -1,0 +1,126 @@
+"""
+Who writes in the state directory: its owner alone, else there are files in it that the service cannot use.
+
+A command that root gives becomes that user before it writes, for good, with the two rights that the unit gives the
+service. Everybody else is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+from pathlib import Path
+from typing import Final
+
+from importer.model import printable
+
+SERVICE_USER: Final = "rosterd"
+SERVICE_STATE_DIR: Final = "/var/lib/rosterd"  # made for that user, whoever comes first
+_RIGHTS: Final = 1 << 2 | 1 << 28  # CAP_DAC_READ_SEARCH, CAP_LEASE
+_KEEP_CAPS: Final = 8  # PR_SET_KEEPCAPS of prctl(2)
+_CAPABILITY_VERSION: Final = 0x20080522  # _LINUX_CAPABILITY_VERSION_3 of capget(2)
+
+
+class NotOwner(PermissionError):
+    """The state directory is another user's; the message says what to do."""
+
+
+def permission_sentence(error: PermissionError) -> str:
+    """Return what was not permitted, to whom, and what to do."""
+    if isinstance(error, NotOwner):
+        return str(error)
+    where = f"{printable(os.fsencode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+    return (
+        f"{where}permission denied to {user_name(os.geteuid())}. Run it as root or as the user of the service; "
+        "`rosterd doctor`, run by root, names files of a wrong owner"
+    )
+
+
+def owner_of(state_dir: str) -> tuple[int, int]:
+    """Return user and group of the service: those of the state directory, or whose it will be."""
+    if os.path.normpath(state_dir) == SERVICE_STATE_DIR:
+        try:
+            service = pwd.getpwnam(SERVICE_USER)
+        except KeyError:
+            pass
+        else:
+            return service.pw_uid, service.pw_gid
+    try:
+        found = os.stat(state_dir)
+    except FileNotFoundError:
+        return os.geteuid(), os.getegid()
+    return found.st_uid, found.st_gid
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, or its number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def check_access(database: Path, flags: int) -> None:
+    """
+    Raise PermissionError, or OSError, for a file of the database that this process may not open so.
+
+    SQLite says "unable to open database file" or "attempt to write a readonly database", and not which. To be called
+    before this process opens the database: closing any handle of it gives up the locks of all.
+    """
+    for path in (database, *(Path(f"{database}{ending}") for ending in ("-wal", "-shm"))):
+        with contextlib.suppress(FileNotFoundError):
+            os.close(os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK))
+
+
+def become_owner(state_dir: str) -> None:
+    """
+    Make the state directory if there is none, and be its owner from now on.
+
+    Raises NotOwner; OSError.
+    """
+    if not os.path.isdir(state_dir):
+        _make(state_dir)
+    found = os.stat(state_dir)
+    if found.st_uid == os.geteuid():
+        return
+    if os.geteuid() != 0:
+        owner, we = user_name(found.st_uid), user_name(os.geteuid())
+        raise NotOwner(f"{state_dir}: belongs to {owner}, and this is run by {we}; run it as root or as {owner}")
+    _become(found.st_uid, found.st_gid)
+
+
+def _make(state_dir: str) -> None:
+    uid, gid = owner_of(state_dir)
+    os.makedirs(state_dir, mode=0o700, exist_ok=True)
+    if os.geteuid() == 0 != uid:
+        os.chown(state_dir, uid, gid)
+
+
+def _become(uid: int, gid: int) -> None:
+    """Give up root for another user, but for the rights of the service as far as root has them."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_KEEP_CAPS, 1, 0, 0, 0)
+    os.setgroups(_groups(uid, gid))
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    rights = _RIGHTS & _permitted()
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    # Effective, permitted, inheritable; twice, as there are more than 32.
+    if libc.capset(header, (ctypes.c_uint32 * 6)(rights, rights, 0, 0, 0, 0)):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "capset")
+
+
+def _groups(uid: int, gid: int) -> list[int]:
+    try:
+        return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        return [gid]
+
+
+def _permitted() -> int:
+    """Return the capabilities that this process may have. Source: /proc/PID/status."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("CapPrm:")[2].split()[0], 16)
