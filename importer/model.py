@@ -116,6 +116,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     tally: Tally
     finished_at: datetime
+    listed: int = 0  # how many of the rows that failed are in the failed CSV
     problems: tuple[ProblemGroup, ...] = ()  # most rows first; the failed CSV has them row by row
     warnings: tuple[Notice, ...] = ()
     refusal: FileRejected | None = None

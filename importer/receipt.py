@@ -30,33 +30,42 @@ def guarded(cell: str) -> str:
     return "'" + cell if _RUN_BY_SPREADSHEETS.match(cell) else cell
 
 
-def failed_csv(header: Header, rows: Iterable[FailedRow]) -> Iterator[bytes]:
+def failed_csv(header: Header, rows: Iterable[FailedRow], receipt: Receipt) -> Iterator[bytes]:
     """
     Yield the failed CSV: the original columns and cells, then what is wrong with each row.
 
     UTF-8 with BOM and CRLF, as spreadsheets like it; the upload's delimiter; all fields quoted. Columns with secrets
-    and rosterd's own columns of an earlier report are left out.
+    and rosterd's own columns of an earlier report are left out. The last row tells of those that are not in it.
     """
     out = io.StringIO()
     writer = csv.writer(out, delimiter=header.delimiter, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writerow([*(guarded(header.titles[index]) for index in header.echoed), *REPORT_NAMES])
     yield b"\xef\xbb\xbf"
-    for row in rows:
+    for number, row in enumerate(rows, 1):
         cells = row.cells + [""] * (header.width - len(row.cells))
-        writer.writerow([*(guarded(unguarded(cells[index])) for index in header.echoed), *_report_cells(row)])
+        more = _unlisted(receipt) if number == receipt.listed else 0
+        writer.writerow([*(guarded(unguarded(cells[index])) for index in header.echoed), *_report_cells(row, more)])
         yield out.getvalue().encode()
         out.seek(0)
         out.truncate()
     yield out.getvalue().encode()
 
 
-def _report_cells(row: FailedRow) -> list[str]:
+def _unlisted(receipt: Receipt) -> int:
+    """Return how many of the rows that failed are not in the failed CSV."""
+    return receipt.tally.failed - receipt.listed
+
+
+def _report_cells(row: FailedRow, more_rows: int) -> list[str]:
     problems = row.problems
+    reasons = [f"{problem.field} {problem.precise or problem.detail}".strip() for problem in problems]
+    if more_rows:
+        reasons.append(f"and {_number(more_rows, 'more row')}, for which this file has no room")
     return [
         str(row.line),
         "; ".join(problem.code for problem in problems),
         "; ".join(problem.field for problem in problems if problem.field),
-        "; ".join(f"{problem.field} {problem.precise or problem.detail}".strip() for problem in problems),
+        "; ".join(reasons),
     ]
 
 
@@ -147,21 +156,34 @@ def _notice(notice: Notice) -> str:
 def _what_to_do(receipt: Receipt) -> Iterator[str]:
     claim = receipt.claim
     if receipt.tally.failed:
-        yield (
-            f"What to do: open {printable(claim.failed_csv)}, which lies in the folder .bak and, if this is a "
-            "mail, is attached. It holds just the rows that were not imported; its last columns say what is wrong with "
-            "each. Correct the cells, save it as CSV UTF-8, and upload that file: its rows are imported, all others "
-            "stay as they are. The last four columns may stay in it. In Excel open it by Data, From Text/CSV, with "
-            "Text as the type of its columns: a double click changes dates and drops leading zeros."
-        )
+        file = f"{printable(claim.failed_csv)}, which lies in the folder .bak and, if this is a mail, is attached"
+        yield _upload_whole(file, receipt) if _unlisted(receipt) else _upload_corrected(file)
         yield ""
     yield f"The uploaded file is kept as {printable(claim.archive)} in the folder .bak."
+
+
+def _upload_corrected(file: str) -> str:
+    return (
+        f"What to do: open {file}. It holds just the rows that were not imported; its last columns say what is wrong "
+        "with each. Correct the cells, save it as CSV UTF-8, and upload that file: its rows are imported, all others "
+        "stay as they are. The last four columns may stay in it. In Excel open it by Data, From Text/CSV, with "
+        "Text as the type of its columns: a double click changes dates and drops leading zeros."
+    )
+
+
+def _upload_whole(file: str, receipt: Receipt) -> str:
+    return (
+        f"What to do: look into {file}. Its last columns say what is wrong with {_number(receipt.listed, 'row')} that "
+        f"were not imported, and {_number(_unlisted(receipt), 'more row')}, for which it has no room, were not either. "
+        "Correct all of them where the file comes from, and upload the whole file again: what is recorded already "
+        "stays as it is."
+    )
 
 
 def mail_text(receipt: Receipt, *, attached_rows: int) -> str:
     """Return the body of the mail: the result text, and where the failed CSV is when it is not attached whole."""
     text = result_text(receipt)
-    if attached_rows == receipt.tally.failed:
+    if attached_rows == receipt.listed:
         return text
     name = printable(receipt.claim.failed_csv)
     return (

@@ -5,6 +5,8 @@ Rows are applied as they come; what only the state after the whole file can tell
 user names that two users would share. A row that turns out not to count is undone from its image in `before`.
 The rejected rows of the file wait in `failed` until the report is written. All helpers are temporary tables, so that
 memory stays the same for any number of rows.
+
+Every rejected row counts, in the tally and in its groups of problems; what is written of them is bounded for a file.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -21,6 +24,7 @@ from importer import rules
 from importer.attributes import ATTRIBUTES
 from importer.examine import Batch
 from importer.model import Notice, Problem, ProblemGroup, Tally
+from importer.room import MOST_FAILED_BYTES, MOST_FAILED_ROWS, MOST_PROBLEMS
 from importer.settings import ClientSettings
 from importer.store import KEY_INDEXES
 from importer.table import Table
@@ -32,11 +36,17 @@ _ROWS_PER_PROBE: Final = 10
 _LOAD_MIN_BYTES: Final = 4 << 20
 _LOAD_BYTES_PER_ROW: Final = 400
 _GROUPS_TOLD: Final = 100
+_REPORT_BYTES: Final = 64  # of code, field and punctuation of one problem in the failed CSV
+_UNDONE_BYTES: Final = 512  # of the two problems that a row can have which is undone
+_CELL_BYTES: Final = 4  # of quotation marks, delimiter and guard around a cell
 _CLEARED_SQL: Final = "char(0)"
 
 _TEMPORARY_TABLES: Final = {
-    "failed": """line INTEGER PRIMARY KEY, cells BLOB NOT NULL, problems TEXT NOT NULL, lacks TEXT NOT NULL,
-                 unique_id TEXT, email_key TEXT, user_name_key TEXT""",
+    # cells: x'' where they are not known, or are left out of the failed CSV. problems: ids, see Recorder._kinds.
+    # precise: what the failed CSV says in place of the details of the first problems. lacks: a bit for each attribute
+    # of ClientSettings.required.
+    "failed": """line INTEGER PRIMARY KEY, cells BLOB NOT NULL, problems TEXT NOT NULL, precise TEXT NOT NULL,
+                 lacks INTEGER NOT NULL, unique_id TEXT, email_key TEXT, user_name_key TEXT""",
     "shared": "field TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (field, value)",
     "undone": "id INTEGER PRIMARY KEY, problems TEXT NOT NULL",
 }
@@ -102,6 +112,8 @@ class Recorder:
         self._id_at = self._columns.index("unique_id")
         self._created = self._updated = self._unchanged = 0
         self._rekeyed = 0  # updated with a new address or user name
+        self._kinds: dict[Problem, int] = {}  # each problem without what is particular to a row, and its id
+        self._rows_left, self._bytes_left = MOST_FAILED_ROWS, MOST_FAILED_BYTES
         for name, columns in _TEMPORARY_TABLES.items():
             conn.execute(f"DROP TABLE IF EXISTS temp.{name}")
             conn.execute(f"CREATE TEMP TABLE {name} ({columns})")
@@ -155,24 +167,41 @@ class Recorder:
             if rows:
                 yield Notice(code="id.recorded_case", detail="", field="unique_id", rows=rows, first_line=line)
 
+    def listed(self) -> int:
+        """Return how many of the rejected rows the failed CSV has room for."""
+        return int(self._conn.execute("SELECT count(*) FROM temp.failed WHERE cells <> x''").fetchone()[0])
+
     def record_problems(self) -> tuple[ProblemGroup, ...]:
-        """Write the problems to import_problems; return them grouped, most rows first."""
-        self._conn.execute(
-            """INSERT INTO import_problems (import_id, line, code, field, detail)
-               SELECT :import_id, failed.line, problem.value ->> 0, problem.value ->> 1, problem.value ->> 2
-               FROM temp.failed, json_each(failed.problems) AS problem ORDER BY failed.line""",
-            self._names,
+        """Write the problems to import_problems, as many as it has room for; return all grouped, most rows first."""
+        kinds = [*self._kinds]
+        rows: Counter[int] = Counter()
+        first: dict[int, int] = {}
+        with contextlib.closing(self._problems()) as problems:
+            for line, kind in problems:
+                rows[kind] += 1
+                first.setdefault(kind, line)
+        groups = (
+            ProblemGroup(
+                code=about.code, field=about.field, detail=about.detail, rows=rows[kind], first_line=first[kind]
+            )
+            for kind, about in enumerate(kinds)
+            if rows[kind]
         )
-        rows = self._conn.execute(
-            """SELECT code, field, detail, count(DISTINCT line), min(line) FROM import_problems
-               WHERE import_id = :import_id GROUP BY code, field, detail
-               ORDER BY count(DISTINCT line) DESC, min(line) LIMIT :groups""",
-            {**self._names, "groups": _GROUPS_TOLD},
-        ).fetchall()
-        return tuple(
-            ProblemGroup(code=code, field=field, detail=detail, rows=count, first_line=line)
-            for code, field, detail, count, line in rows
-        )
+        with contextlib.closing(self._problems()) as problems:
+            self._conn.executemany(
+                f"INSERT INTO import_problems VALUES ({self._names['import_id']}, ?, ?, ?, ?)",
+                (
+                    (line, kinds[kind].code, kinds[kind].field, kinds[kind].detail)
+                    for line, kind in itertools.islice(problems, MOST_PROBLEMS)
+                ),
+            )
+        return tuple(sorted(groups, key=lambda group: (-group.rows, group.first_line))[:_GROUPS_TOLD])
+
+    def _problems(self) -> Generator[tuple[int, int], None, None]:
+        """Yield the line and the id of each problem, in file order."""
+        query = "SELECT line, problems FROM temp.failed ORDER BY line"
+        with contextlib.closing(self._conn.execute(query)) as rows:
+            yield from ((line, kind) for line, ids in rows for kind in _ids(ids))
 
     def failed_lines(self) -> list[int]:
         """Return the lines of the rejected rows."""
@@ -180,12 +209,13 @@ class Recorder:
 
     @contextlib.contextmanager
     def failed_rows(self) -> Iterator[Iterator[FailedRow]]:
-        """Give the rejected rows in file order."""
-        query = "SELECT line, cells, problems FROM temp.failed ORDER BY line"
+        """Give the rejected rows that the failed CSV has room for, in file order."""
+        kinds = [*self._kinds]
+        query = "SELECT line, cells, problems, precise FROM temp.failed WHERE cells <> x'' ORDER BY line"
         with contextlib.closing(self._conn.execute(query)) as rows:
             yield (
-                FailedRow(line, msgspec.json.decode(cells, type=list[str]), _decoded(problems))
-                for line, cells, problems in rows
+                FailedRow(line, msgspec.json.decode(cells, type=list[str]), _told(kinds, _ids(ids), precise))
+                for line, cells, ids, precise in rows
             )
 
     # -- applying ------------------------------------------------------------------------------------------------
@@ -271,41 +301,59 @@ class Recorder:
 
     def _keep(self, rejected: Iterable[Rejected]) -> None:
         self._conn.executemany(
-            "INSERT OR REPLACE INTO temp.failed VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO temp.failed VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (
                     row.line,
-                    msgspec.json.encode(row.cells),
-                    msgspec.json.encode([_fields(problem) for problem in row.problems]).decode(),
-                    msgspec.json.encode(row.lacks).decode(),
+                    *self._listed(row.cells, row.problems),
+                    sum(1 << self._client.required.index(name) for name in row.lacks),
                     *(self._of(row.user, column) for column in ("unique_id", "email_key", "user_name_key")),
                 )
                 for row in rejected
             ),
         )
 
+    def _listed(self, cells: list[str], problems: Sequence[Problem]) -> tuple[bytes, str, str]:
+        """Return `cells`, `problems` and `precise` of a rejected row: only the problems when there is no more room."""
+        ids = msgspec.json.encode([self._kind(problem) for problem in problems]).decode()
+        told_bytes = sum(len((each.precise or each.detail).encode()) + _REPORT_BYTES for each in problems)
+        kept = self._within(cells, told_bytes)
+        is_precise = kept and any(problem.precise for problem in problems)
+        return kept, ids, msgspec.json.encode([each.precise for each in problems]).decode() if is_precise else ""
+
+    def _within(self, cells: list[str], told_bytes: int) -> bytes:
+        """Return the cells as they are kept for the failed CSV, b"" from the first row on that it has no room for."""
+        kept = msgspec.json.encode(cells) if self._rows_left else b""
+        self._bytes_left -= len(kept) + told_bytes + self._checker.width * _CELL_BYTES
+        self._rows_left = self._rows_left - 1 if self._bytes_left > 0 and kept else 0
+        return kept if self._bytes_left > 0 else b""
+
+    def _kind(self, problem: Problem) -> int:
+        """Return the id of a problem; there are few, as no detail has anything of a row in it."""
+        about = msgspec.structs.replace(problem, precise="") if problem.precise else problem
+        return self._kinds.setdefault(about, len(self._kinds))
+
     def _of(self, user: User | None, column: str) -> str | int | None:
         return None if user is None or column not in self._columns else user[self._columns.index(column)]
 
     def _fill_in_cells(self, table: Table) -> None:
-        """Read again the rows that were applied and then undone."""
-        query = "SELECT line FROM temp.failed WHERE cells = x'' ORDER BY line"
-        with contextlib.closing(self._conn.execute(query)) as lines:
+        """Read again the rows that were applied and then undone, as far as the failed CSV has room for them."""
+        query = "SELECT line FROM temp.failed WHERE cells = x'' ORDER BY line LIMIT ?"
+        with contextlib.closing(self._conn.execute(query, (self._rows_left,))) as lines:
             for stretch in table.reread(line for (line,) in lines):
                 self._conn.executemany(
                     "UPDATE temp.failed SET cells = ? WHERE line = ?",
-                    [(msgspec.json.encode(row.cells), row.line) for row in stretch.rows],
+                    [(self._within(row.cells, _UNDONE_BYTES), row.line) for row in stretch.rows],
                 )
 
     def _complete_problems(self) -> None:
         """Add to the rejected rows what only the table tells: what a new user lacks, what another user has."""
-        for name in self._client.required:
+        for place, name in enumerate(self._client.required):
             is_absent = self._checker.is_absent(name)
             # Without an id nobody knows whether the user is new: then only a blank cell is worth a word.
             self._add_problem(
                 rules.required(name, absent=is_absent),
-                f"""EXISTS (SELECT 1 FROM json_each(lacks) WHERE value = {_quoted(name)})
-                    AND (unique_id IS NOT NULL OR NOT {is_absent}) AND NOT EXISTS (
+                f"""lacks & {1 << place} AND (unique_id IS NOT NULL OR NOT {is_absent}) AND NOT EXISTS (
                       SELECT 1 FROM users WHERE users.client = :client AND users.unique_id = failed.unique_id)""",
             )
         for key, problem in _TAKEN.items():
@@ -318,11 +366,15 @@ class Recorder:
 
     def _add_problem(self, problem: Problem, condition: str) -> None:
         """Add the problem to the rejected rows that fulfil the condition and do not have it yet."""
+        added = self._kind(problem)
+        alike = (
+            str(id_) for each, id_ in self._kinds.items() if (each.code, each.field) == (problem.code, problem.field)
+        )
         self._conn.execute(
-            f"""UPDATE temp.failed SET problems = json_insert(problems, '$[#]', json(:problem))
+            f"""UPDATE temp.failed SET problems = json_insert(problems, '$[#]', {added})
                 WHERE {condition} AND NOT EXISTS (
-                  SELECT 1 FROM json_each(problems) WHERE value ->> 0 = :code AND value ->> 1 = :field)""",
-            {**self._names, "problem": _encoded(problem), "code": problem.code, "field": problem.field},
+                  SELECT 1 FROM json_each(problems) WHERE value IN ({", ".join(alike)}))""",
+            self._names,
         )
 
     # -- settling ------------------------------------------------------------------------------------------------
@@ -340,12 +392,13 @@ class Recorder:
             for key, problem in _TAKEN.items():
                 claimants = _CLAIMANTS.format(key=key)
                 self._conn.execute(
-                    f"INSERT INTO temp.undone SELECT id, json_array(json(:problem)) FROM ({claimants}) "
-                    "WHERE true ON CONFLICT DO UPDATE SET problems = json_insert(problems, '$[#]', json(:problem))",
-                    {**self._names, "problem": _encoded(problem)},
+                    f"INSERT INTO temp.undone SELECT id, json_array(:kind) FROM ({claimants}) "
+                    "WHERE true ON CONFLICT DO UPDATE SET problems = json_insert(problems, '$[#]', :kind)",
+                    {**self._names, "kind": self._kind(problem)},
                 )
             self._conn.execute(
-                """INSERT INTO temp.failed SELECT import_line, x'', problems, '[]', unique_id, email_key, user_name_key
+                """INSERT INTO temp.failed
+                   SELECT import_line, x'', problems, '', 0, unique_id, email_key, user_name_key
                    FROM temp.undone JOIN users ON users.rowid = undone.id"""
             )
             self._undo()
@@ -389,13 +442,12 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _fields(problem: Problem) -> tuple[str, str, str, str]:
-    return (problem.code, problem.field, problem.detail, problem.precise)
+def _told(kinds: list[Problem], ids: list[int], precise: str) -> list[Problem]:
+    """Return the problems of a row as the failed CSV tells them."""
+    texts = msgspec.json.decode(precise, type=list[str]) if precise else []
+    texts += [""] * (len(ids) - len(texts))
+    return [msgspec.structs.replace(kinds[kind], precise=text) for kind, text in zip(ids, texts, strict=True)]
 
 
-def _encoded(problem: Problem) -> str:
-    return msgspec.json.encode(_fields(problem)).decode()
-
-
-def _decoded(problems: str) -> list[Problem]:
-    return [Problem(*each) for each in msgspec.json.decode(problems, type=list[tuple[str, str, str, str]])]
+def _ids(problems: str) -> list[int]:
+    return msgspec.json.decode(problems, type=list[int])

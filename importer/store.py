@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -276,6 +277,8 @@ class Store:
             _set_up(db)
             migrations.apply(db)
             _check_schema(db, path)
+            store = cls(db)
+            store.shrink_log()  # whoever was killed in the midst of an import left it as long as that had made it
         except sqlite3.OperationalError:
             conn.close()
             raise
@@ -285,7 +288,7 @@ class Store:
         except BaseException:
             conn.close()
             raise
-        return cls(db)
+        return store
 
     def copy_users(self, database: Path, client: str) -> None:
         """Take over the users of one client from another database, which is only read."""
@@ -320,10 +323,38 @@ class Store:
         try:
             yield
             self.conn.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self.conn.in_transaction:
                 self.conn.execute("ROLLBACK")
+            if is_full(error):
+                self.shrink_log()
             raise
+
+    def shrink_log(self) -> None:
+        """
+        Give back the disk space of the write-ahead log, unless somebody is reading: then the log is as long as it was.
+
+        What was rolled back stays in it otherwise, and SQLite never gives back space on its own.
+        """
+        with contextlib.suppress(sqlite3.OperationalError):
+            self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of the database without its log."""
+        (size_bytes,) = self.conn.execute(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        ).fetchone()
+        return int(size_bytes)
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether a disk is full, or what a user may take of it is used up."""
+    if isinstance(error, sqlite3.OperationalError):
+        code = getattr(error, "sqlite_errorcode", 0)
+        # The second when the index of the log cannot grow, which is a file as well.
+        return code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _check_schema(db: Database, path: Path) -> None:

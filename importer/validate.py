@@ -88,6 +88,11 @@ class Checker:
         self.warned_lines = array("I")
         self._glance = Glance(header, client, self._judges, always=self._always)
 
+    @property
+    def width(self) -> int:
+        """Return the number of fields a row has to have."""
+        return self._width
+
     def judge(self, stretch: Stretch) -> Judged:
         """
         Say what each row comes to.

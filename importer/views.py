@@ -183,6 +183,11 @@ def problems(conn: sqlite3.Connection, import_id: int) -> list[ProblemGroup]:
     ]
 
 
+def count_rows_with_problems(conn: sqlite3.Connection, import_id: int) -> int:
+    """Return of how many rows the problems are recorded; of a file with very many not those of all."""
+    return _count(conn, "SELECT count(DISTINCT line) FROM import_problems WHERE import_id = ?", str(import_id))
+
+
 def users(conn: sqlite3.Connection, query: str, *, client: str | None, limit: int) -> list[User]:
     """
     Return the users that the text stands for, by column; None: empty.

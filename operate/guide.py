@@ -10,6 +10,7 @@ import msgspec
 
 from importer.attributes import ATTRIBUTES
 from importer.documents import attribute_rows
+from importer.room import MOST_FAILED_BYTES, MOST_FAILED_ROWS
 from importer.settings import ClientSettings, ReferenceSettings
 from operate.client import host_keys
 from operate.page import Block, Code, Heading, Items, Table, Text, as_html, as_markdown
@@ -152,6 +153,10 @@ def _answers(client: ClientSettings, config: Config) -> Iterator[Block]:
             "`users.20261122T074205Z.result.txt`: what became of it, in sentences.",
             "`users.20261122T074205Z.failed.csv`, if any rows could not be recorded: these, with the reasons added.",
         )
+    )
+    yield Text(
+        f"The failed CSV has room for {MOST_FAILED_ROWS:,} rows, or {MOST_FAILED_BYTES >> 20} MiB; its last row says "
+        "how many more there are. Then correct all of them where the file comes from, and upload the whole file again."
     )
     yield Text(
         "Correct the cells of the failed CSV and upload it as it is: only its rows are dealt with. A spreadsheet that "

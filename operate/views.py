@@ -274,6 +274,7 @@ class ImportStory(msgspec.Struct, frozen=True, kw_only=True):
 
     entry: Import
     problems: list[ProblemGroup]
+    more_rows: int  # that failed, and of which no problem is recorded, because there were so many
     files: dict[str, str]  # name in `.bak` -> "there", "missing", "unknown" or "purged on" a day
     mails: list[Mail]
 
@@ -305,6 +306,7 @@ def _story(config: Config, conn: sqlite3.Connection, id_: str) -> ImportStory | 
     return ImportStory(
         entry=entry,
         problems=views.problems(conn, entry.id),
+        more_rows=0 if entry.purged_at else max(0, entry.failed - views.count_rows_with_problems(conn, entry.id)),
         files=_files_of(entry, _archived_names(config, entry.client)),
         mails=views.mails_of(conn, entry.claim_id),
     )
@@ -339,6 +341,8 @@ def _print_story(story: ImportStory) -> None:
     click.echo()
     rows = [(group.rows, group.first_line or "", group.code, group.field, group.detail) for group in story.problems]
     print_table(("rows", "first line", "code", "field", "problem"), rows, empty=_without_problems(entry))
+    if story.more_rows:
+        click.echo(f"more rows that failed: {story.more_rows:,}; the result text has all counts")
     click.echo()
     print_table(("file in .bak", ""), story.files.items(), empty="")
     if story.mails:

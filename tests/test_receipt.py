@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from importer import record
 from importer.attributes import ATTRIBUTES, REPORT_NAMES
 from importer.codes import CODES, Level
 from importer.header import unguarded
@@ -280,6 +281,51 @@ def test_a_large_failed_csv_is_attached_in_part(engine: Engine, cell: str) -> No
         in result.mail.text
     )
     assert 1200 == len(result.failed_rows)
+
+
+def test_what_is_written_of_very_many_failed_rows_is_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a bound rows are counted, not listed: result, mail and failed CSV say how many, and what to do then."""
+    monkeypatch.setattr(record, "MOST_FAILED_ROWS", 3)
+    monkeypatch.setattr(record, "MOST_PROBLEMS", 4)
+    engine.rows(GOOD)
+    undone = [f"T{n},OPSCOM,A,B,ann@example.org," for n in range(1200)]
+    result = engine.rows(*(f"R{n},X,A,,r{n}@example,r{n}" for n in range(1300)), *undone)
+
+    assert (2500, 3) == (result.tally.failed, len(result.failed_rows))
+    groups = {(group.code, group.field, group.rows) for group in result.receipt.problems}
+    assert {
+        ("9015", "login_source", 1300),
+        ("9033", "email", 1300),
+        ("9018", "last_name", 1300),
+        ("9019", "email", 1200),
+    } == groups
+    assert [(4,)] == engine.store.conn.execute("SELECT count(*) FROM import_problems").fetchall()
+    more = [
+        row["import_reason"].count("; and 2,497 more rows, for which this file has no room")
+        for row in result.failed_rows
+    ]
+    assert [0, 0, 1] == more
+    assert result.mail is not None
+    for text in (result.text, result.mail.text):
+        assert "what is wrong with 3 rows that were not imported, and 2,497 more rows, for which it has no room" in text
+        assert "upload the whole file again: what is recorded already stays as it is." in text
+        assert "too large for a mail" not in text
+    assert 3 == engine.upload(corrected(result, login_source="OPSCOM", last_name="B", email="")).tally.rows
+
+
+@pytest.mark.parametrize(
+    ("names", "rows", "row"),
+    [(list(ATTRIBUTES), 30_000, ",\x01" * 23), (["unique_id", *(f"c{n}" for n in range(255))], 60_000, "")],
+    ids=["wrong cells", "short rows"],
+)
+def test_a_small_file_does_not_become_a_large_answer(engine: Engine, names: list[str], rows: int, row: str) -> None:
+    """Rows of a few bytes, with many columns or problems, take at most 32 MiB in `.bak` and 20 in the database."""
+    engine.settings(unknown_columns="ignore", login_source="OPSCOM")
+    result = engine.file(",".join(names), *(f"{n}{row}" for n in range(rows)))
+    assert rows == result.tally.failed == max(group.rows for group in result.receipt.problems)
+    assert 1 << 20 < len(result.failed) < 32 << 20
+    (size_bytes,) = engine.store.conn.execute("SELECT page_count * 4096 FROM pragma_page_count").fetchone()
+    assert size_bytes < 20 << 20
 
 
 def test_names_of_files_are_shown_printable(engine: Engine) -> None:

@@ -242,7 +242,7 @@ def test_no_file_begins_that_its_temporary_files_would_not_fit(tmp_path: Path, i
             (inbox / "large.csv").write_text(HEADER + ANN * (7 * (1 << 20) // len(ANN)))
             deferred = rosterd.wait_for_event("file.deferred")
             assert str(deferred["reason"]).endswith(f"MiB are free in {temporary}")
-            subprocess.run(["mount", "-o", "remount,size=90m", temporary], check=True)
+            subprocess.run(["mount", "-o", "remount,size=170m", temporary], check=True)
             rosterd.wait_for_imports(3)
     finally:
         subprocess.run(["umount", temporary], check=True)

@@ -6,6 +6,8 @@ import contextlib
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -227,3 +229,44 @@ def test_a_store_belongs_to_its_thread(path: Path) -> None:
         thread.start()
         thread.join()
         assert 1 == len(refused)
+
+
+def fill(store: Store) -> None:
+    """Write 40 MiB of users, which are not committed."""
+    store.conn.executemany(
+        "INSERT INTO users (client, unique_id, login_source, street, created_at, updated_at, created_import, import_id,"
+        " import_line) VALUES ('acme', ?, 'OPSCOM', ?, '', '', 1, 1, 1)",
+        ((str(number), "x" * 4000) for number in range(10_000)),
+    )
+
+
+def log_bytes(path: Path) -> int:
+    """Return the size of the write-ahead log."""
+    return path.with_name(f"{path.name}-wal").stat().st_size
+
+
+def test_a_full_disk_gets_back_what_was_rolled_back(path: Path) -> None:
+    """When a transaction fails because the disk is full, the log of it does not go on filling the disk."""
+    with contextlib.closing(Store.open(path)) as store:
+        store.conn.execute("PRAGMA max_page_count = 9000").fetchall()
+        with pytest.raises(sqlite3.OperationalError, match="full"), store.transaction():
+            fill(store)
+        assert 0 == log_bytes(path)
+
+
+def test_a_killed_import_leaves_no_large_log(path: Path) -> None:
+    """What a killed process had written without a commit is given back at the next start."""
+    script = f"""
+import os, signal
+from pathlib import Path
+from importer.store import Store
+from tests.test_store import fill
+store = Store.open(Path({str(path)!r}))
+store.conn.execute("BEGIN IMMEDIATE")
+fill(store)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", script], check=False, cwd=Path(__file__).parents[1])
+    assert log_bytes(path) > 10 << 20
+    with contextlib.closing(Store.open(path)):
+        assert 0 == log_bytes(path)

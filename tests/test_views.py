@@ -102,6 +102,19 @@ def test_one_import_is_told_whole(rosterd: Rosterd, by: str) -> None:
     assert "failed.csv  there" in text
 
 
+def test_more_problems_than_are_recorded(rosterd: Rosterd) -> None:
+    """Of a file with very many problems `show` says how many more rows failed than it has problems of."""
+    rosterd.drop("many.csv", HEADER + BAD * 30_000, "beta")
+    assert 0 == rosterd.execute("sweep").returncode
+    [many] = [row for row in rosterd.imports() if row["file"] == "many.csv"]
+    story = answer(rosterd, "show", str(many["id"]))
+    assert (30_000, 25_000, 5_000) == (many["failed"], story["problems"][0]["rows"], story["more_rows"])
+    assert "\nmore rows that failed: 5,000; the result text has all counts\n" in told(
+        rosterd.execute("show", str(many["id"]))
+    )
+    assert 0 == rosterd.execute("verify").returncode
+
+
 def test_an_import_that_is_not(rosterd: Rosterd) -> None:
     """`show` of an unknown id ends with 2 and says where to look."""
     result = rosterd.execute("show", "99")

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
-from importer import history, ledger
+from importer import history, ledger, room
 from importer.model import Claim, Interrupted, Outcome, Receipt, printable
 from importer.pipeline import Importer
 from importer.readonly import temporary_folder
@@ -30,11 +32,8 @@ from watcher.trouble import Troubles, is_of_host
 
 log = structlog.get_logger()
 
-# Below this, or so many times the size of a file, no work on it begins: the disk is left to what is under way. An
-# import took up to 11.3 times the size of a file with 50 bytes a row, 6.8 with 230 (docs/reliability.md).
+# Of each disk so much is to be left when an import has taken all that it can (importer/room.py).
 FREE_BYTES: Final = 64 << 20
-STORE_TIMES: Final = 12
-INBOX_TIMES: Final = 2
 
 # The import of a file above this takes longer than others should wait for it; one that is due in the time that it
 # will take goes first. New users, which take longest, were imported at 5 to 18 MiB a second.
@@ -93,7 +92,7 @@ class Claims:
     ) -> bool:
         """Claim a file as it was looked at; return whether it still was. Raises OSError, also when the disk is full."""
         if not refusal:
-            self._check_room(inbox, client, identity.size_bytes)
+            self._check_room(inbox, client, identity.size_bytes, rows=0)
         capture = inbox.claim(name, identity, datetime.now(UTC), refusal=refusal, is_released=is_released)
         if capture is None:
             log.debug("file.disturbed")
@@ -157,7 +156,7 @@ class Claims:
                 self._wait_for_writer(client, claim_id)
                 return
             if entry is None:
-                self._check_room(inbox, client, 0 if claim.refusal else claim.size_bytes)
+                self._check_room(inbox, client, claim.size_bytes, self._count_rows(claim))
                 if self._lets_others_go_first(claim, claim.size_bytes / _BYTES_PER_S):
                     raise Interrupted
                 self._import(inbox, claim)
@@ -189,18 +188,37 @@ class Claims:
         log.warning("file.deferred", claim_id=claim_id, reason="touched after it was claimed")
         self.backlog.defer(client, claim_id, time.monotonic() + self._config.intake.quiet_s, blocks=False)
 
-    def _check_room(self, inbox: spool.Inbox, client: str, size_bytes: int) -> None:
-        """Raise OSError ENOSPC when the disk of the inbox, of the database or of its temporary files is too full."""
-        read_bytes = size_bytes if size_bytes <= self._config.file.max_file_bytes else 0  # or it is refused unread
+    def _count_rows(self, claim: Claim) -> int:
+        if self._is_refused_unread(claim.size_bytes) or claim.refusal:
+            return 0
+        return room.count_lines(claim, self._stopping)
+
+    def _is_refused_unread(self, size_bytes: int) -> bool:
+        return size_bytes > self._config.file.max_file_bytes
+
+    def _check_room(self, inbox: spool.Inbox, client: str, size_bytes: int, rows: int) -> None:
+        """Raise OSError ENOSPC when a disk has less free than an import may take; 0 `rows`: they are not known yet."""
+        read_bytes = 0 if self._is_refused_unread(size_bytes) else size_bytes
+        needed = room.need(read_bytes, rows, client=client, database_bytes=self._store.size_bytes)
+        if self._shortage(inbox, client, needed):
+            self._store.shrink_log()
+            if shortage := self._shortage(inbox, client, needed):
+                raise OSError(errno.ENOSPC, shortage)
+
+    def _shortage(self, inbox: spool.Inbox, client: str, needed: room.Need) -> str:
+        """Say which disk has too little free; "" when none. On one disk the needs of several folders add up."""
         state_dir, temporary = self._config.service.state_dir, temporary_folder()
-        for folder, free, times in (
-            (self._clients[client].inbox, inbox.free_bytes(), INBOX_TIMES),
-            (state_dir, spool.free_bytes(state_dir), STORE_TIMES),
-            (temporary, spool.free_bytes(temporary), STORE_TIMES),
+        asked: Counter[int] = Counter()
+        for folder, device, free, taken in (
+            (self._clients[client].inbox, inbox.device, inbox.free_bytes(), needed.inbox),
+            (state_dir, os.stat(state_dir).st_dev, spool.free_bytes(state_dir), needed.state),
+            (temporary, os.stat(temporary).st_dev, spool.free_bytes(temporary), needed.temporary),
         ):
-            floor = max(FREE_BYTES, times * read_bytes)
+            asked[device] += taken
+            floor = FREE_BYTES + asked[device]
             if free < floor:
-                raise OSError(errno.ENOSPC, f"less than {floor >> 20} MiB are free in {folder}")
+                return f"less than {floor >> 20} MiB are free in {folder}"
+        return ""
 
     def _import(self, inbox: spool.Inbox, claim: Claim) -> None:
         inbox.discard_drafts(claim)

@@ -534,6 +534,11 @@ class Inbox:
         """Return how much the disk of the inbox can still take from us."""
         return free_bytes(self._fd)
 
+    @property
+    def device(self) -> int:
+        """Return the number of the disk on which the inbox lies."""
+        return os.fstat(self._fd).st_dev
+
     def holds_archive(self, archive: bytes) -> bool:
         """Return whether `.bak` has a file of this name."""
         return _exists(self._bak_fd, archive)

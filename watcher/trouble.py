@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from importer.durable import SyncFailed
-from importer.store import StoreUnusable
+from importer.store import StoreUnusable, is_full
 from watcher import spool
 from watcher.alerts import Alerts
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED
@@ -99,8 +99,7 @@ def reason(error: Exception) -> str:
 def _shared_cause(error: Exception) -> str:
     """Return the cause of an error that can meet all clients alike: the disk, the process, the database; else ""."""
     if isinstance(error, sqlite3.OperationalError):
-        is_full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-        return "ENOSPC" if is_full else str(error)
+        return "ENOSPC" if is_full(error) else str(error)
     if isinstance(error, OSError) and error.errno in _SHARED_ERRORS:
         return errno.errorcode[error.errno]
     return ""
@@ -115,5 +114,5 @@ def raise_if_fatal(error: Exception) -> None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         raise StoreUnusable(str(error)) from error
-    if code == sqlite3.SQLITE_IOERR:
+    if code == sqlite3.SQLITE_IOERR and not is_full(error):
         raise error

@@ -15,8 +15,7 @@ import sqlite_utils
 import structlog
 
 from importer import durable, ledger, outbox, pipeline, store
-from importer.beside import Beside
-from importer.model import Claim, FileRejected, Receipt
+from importer.model import Claim, Receipt
 from importer.outbox import Delivery, Letter, Mail
 from importer.settings import ClientSettings
 from importer.transport import MaildirTransport
@@ -91,16 +90,7 @@ def commit_piecemeal() -> None:
         with self.conn:
             yield
 
-    def import_rows(
-        self: pipeline.Importer, beside: Beside, claim: Claim, client: ClientSettings
-    ) -> Receipt:  # without the savepoint, which would begin a transaction of its own
-        try:
-            return self._import_rows(beside, claim, client)
-        except FileRejected as rejected:
-            return self._refuse(beside.raw, claim, client, rejected)
-
     store.Store.transaction = transaction  # type: ignore[method-assign]
-    pipeline.Importer._import = import_rows  # type: ignore[method-assign]
 
 
 def import_without_sync() -> None:
