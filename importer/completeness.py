@@ -25,7 +25,7 @@ class Completeness(enum.StrEnum):
     EMPTY = "empty"
 
 
-def completeness(raw: BinaryIO, client: ClientSettings) -> Completeness:
+def completeness(raw: BinaryIO, client: ClientSettings, limits: FileSettings) -> Completeness:
     """
     Tell from the end of a file, and from its quotation marks, whether its upload looks cut off.
 
@@ -41,7 +41,7 @@ def completeness(raw: BinaryIO, client: ClientSettings) -> Completeness:
     for each in filter(None, (encoding, client.fallback_encoding)):
         found = Survey(sha256="", size_bytes=size_bytes, encoding=each, start=start, end=size_bytes)
         try:
-            return _completeness(raw, found, client)
+            return _completeness(raw, found, client, limits)
         except FileRejected:
             break
         except UnicodeError:
@@ -49,11 +49,10 @@ def completeness(raw: BinaryIO, client: ClientSettings) -> Completeness:
     return Completeness.WHOLE
 
 
-def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings) -> Completeness:
+def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings, limits: FileSettings) -> Completeness:
     quotes, blank, last, lines_end = 0, True, "", False
     raw.seek(found.start)
     kind.refuse_other_kinds(raw.read(1 << 13), found.encoding)
-    limits = FileSettings()
     for chunk in text_chunks(raw, found, limits):
         quotes += chunk.count('"')
         blank = blank and not chunk.strip()

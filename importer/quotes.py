@@ -7,6 +7,9 @@ import io
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Final
+
+CELL_CHARS: Final = 32  # some 80 bytes for one that is not ASCII, where a character has up to 4
 
 
 def last_record(chunks: Iterable[str], delimiter: str, max_record_chars: int) -> list[str] | None:
@@ -18,7 +21,7 @@ def last_record(chunks: Iterable[str], delimiter: str, max_record_chars: int) ->
     are left out, a limit that the text is over may go unseen, except the one of a cell or a record that is open.
     """
     is_whole = _whole(delimiter).fullmatch
-    record_chars = 0  # of the record that has begun and not ended; 0 outside of quoted cells
+    record_chars = 0  # weight of the record that has begun and not ended; 0 outside of quoted cells
 
     def lines() -> Iterator[str]:
         nonlocal record_chars
@@ -29,7 +32,7 @@ def last_record(chunks: Iterable[str], delimiter: str, max_record_chars: int) ->
             if record_chars or not following or not ('"' not in chunk or is_whole(chunk)):
                 for line in io.StringIO(chunk, newline=""):
                     if record_chars or not following or '"' in line:
-                        record_chars += len(line)
+                        record_chars += weight(line, delimiter)
                         if record_chars > max_record_chars:
                             raise csv.Error("the record is too long")
                         yield line
@@ -42,6 +45,11 @@ def last_record(chunks: Iterable[str], delimiter: str, max_record_chars: int) ->
     except csv.Error as error:
         return None if "unexpected end" in str(error) else []
     return last
+
+
+def weight(text: str, delimiter: str) -> int:
+    """Return what a text takes in memory when it is parsed, in characters: a short cell takes more than its own."""
+    return len(text) + CELL_CHARS * text.count(delimiter)
 
 
 def _whole(delimiter: str) -> re.Pattern[str]:

@@ -21,7 +21,7 @@ import msgspec
 from importer import header as headers
 from importer.header import Header
 from importer.model import FileRejected
-from importer.quotes import open_cell
+from importer.quotes import CELL_CHARS, open_cell, weight
 from importer.settings import ClientSettings, FileSettings
 from importer.survey import SPLIT, Survey
 from importer.text import text_chunks, text_lines
@@ -190,7 +190,7 @@ class Table:
             if broken and not broken.goes_on:
                 break
             most = self.limits.max_record_chars
-            if len(text) > most:
+            if weight(text, self.header.delimiter) > most:
                 raise self._endless_record()
             # What is left is a record that goes on. Twice as much is read before the next try, or it would cost n * n.
             enough = min(2 * len(text), most)
@@ -252,8 +252,9 @@ class Table:
     def _endless_record(self) -> FileRejected:
         return FileRejected(
             "limit.line",
-            f"the row that begins in line {self._line} goes on for over {self.limits.max_record_chars:,} "
-            "bytes: a quotation mark is probably opened there and never closed. Double it or remove it.",
+            f"the row that begins in line {self._line} goes on for over {self.limits.max_record_chars:,} bytes, or "
+            f"over {self.limits.max_record_chars // CELL_CHARS:,} fields: a quotation mark is probably opened there "
+            "and never closed. Double it or remove it.",
             line=self._line,
         )
 

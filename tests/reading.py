@@ -34,12 +34,12 @@ def reread(content: bytes, lines: list[int]) -> list[Row]:
         return [row for stretch in table.reread(lines) for row in stretch.rows]
 
 
-def ending(content: bytes, client: ClientSettings = CLIENT) -> Completeness:
+def ending(content: bytes, client: ClientSettings = CLIENT, limits: FileSettings | None = None) -> Completeness:
     """Return what `completeness` says of a file with this content."""
     with tempfile.TemporaryFile() as raw:
         raw.write(content)
         raw.flush()
-        return completeness(raw, client)
+        return completeness(raw, client, limits or FileSettings())
 
 
 def refused(content: bytes, client: ClientSettings = CLIENT, limits: FileSettings | None = None) -> FileRejected:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from importer.completeness import Completeness
+from importer.settings import FileSettings
 from tests.engine import HEADER, Engine, table
 from tests.reading import CLIENT, ROW, ending
 
@@ -60,6 +61,20 @@ def test_a_short_last_row_is_whole_where_short_rows_are_taken() -> None:
     """A client whose rows may lack cells at the end cannot be told to be cut off by them."""
     client = msgspec.structs.replace(CLIENT, short_rows="pad")
     assert Completeness.UNTERMINATED is ending(b"unique_id,city\n1,Hull\n2", client)
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        (FileSettings(max_columns=400), "unique_id" + "".join(f",c{n}" for n in range(350)) + "\n1" + 300 * ",x"),
+        (FileSettings(max_line_bytes=3 << 20), "unique_id,city\n1," + "x" * (2 << 20) + "\n2"),
+        (FileSettings(max_cell_chars=1 << 18), 'unique_id,city\n1,"' + "x\n" * (1 << 16) + '"\n2'),
+    ],
+    ids=["columns", "line", "cell"],
+)
+def test_a_file_within_wider_limits_may_be_cut_off_like_any_other(limits: FileSettings, text: str) -> None:
+    """Where more is let in than by default, the end of such a file is looked at as well."""
+    assert Completeness.CUT_OFF is ending(text.encode(), limits=limits)
 
 
 def test_a_file_in_the_fallback_encoding_may_be_cut_off_like_any_other() -> None:

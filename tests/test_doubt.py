@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from importer.settings import ClientSettings
+from importer.settings import ClientSettings, FileSettings
 from watcher.doubt import count_rows, doubt_of, refusal
 from watcher.settle import Doubt
 
@@ -27,7 +27,10 @@ def judged(
 ) -> Doubt:
     (folder / "users.csv").write_bytes(content)
     with (folder / "users.csv").open("rb") as raw:
-        return doubt_of(raw, client, companion=companion, is_broken_off=is_broken_off, last_rows=lambda: last_rows)
+        limits = FileSettings()
+        return doubt_of(
+            raw, client, limits, companion=companion, is_broken_off=is_broken_off, last_rows=lambda: last_rows
+        )
 
 
 def with_companion(kind: str) -> ClientSettings:

@@ -25,12 +25,12 @@ IMPORT = """
 import contextlib, json, resource, sys
 from pathlib import Path
 from importer.completeness import completeness
-from importer.settings import ClientSettings
+from importer.settings import ClientSettings, FileSettings
 from tests.engine import Engine
 file, folder = map(Path, sys.argv[1:])
 with file.open("rb", buffering=0) as raw:
-    ending = completeness(raw, ClientSettings(name="acme", inbox="/srv"))
-with contextlib.closing(Engine(folder)) as engine:
+    ending = completeness(raw, ClientSettings(name="acme", inbox="/srv"), FileSettings())
+with contextlib.closing(Engine(folder, unknown_columns="ignore")) as engine:
     with engine.claimed(file) as claim:
         receipt = engine.importer().import_file(claim, engine.client)
 own = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
@@ -97,6 +97,32 @@ def large_rows_of_one_id(file: Path) -> None:
         out.writelines(b"1,OPSCOM,%d%b,%b,%b\n" % (n, cell, cell, cell) for n in range(200))
 
 
+def many_cells_of_a_row(file: Path) -> None:
+    """Write rows of some million short cells, each over several lines, and a quotation mark that is never closed."""
+    line = ",ж".encode() * 340_000 + b',"\n"'
+    row = b'1,OPSCOM,a,b,"c@x.ca"%b\n' % (line * 11)
+    file.write_bytes(HEADER + row * 2 + b'"\n')
+
+
+def many_surplus_cells(file: Path) -> None:
+    """Write rows of a line each, with as many cells as fit a line."""
+    cells = ",ж".encode() * 340_000
+    file.write_bytes(HEADER + b"".join(b"%d,OPSCOM,a,b,c@x.ca%b\n" % (n, cells) for n in range(20)))
+
+
+def wide_rows(file: Path) -> None:
+    """Write rows that fail, of 4 MB of letters beyond ASCII in cells of many lines."""
+    header = HEADER.strip() + b"".join(b",c%d" % n for n in range(250)) + b"\n"
+    cells = b",".join([b'"' + "é\n".encode() * 16_000 + b'"'] * 120) + b"," * 130
+    file.write_bytes(header + b"".join(b"%d,BAD,a,b,c@x.ca,%b\n" % (n, cells) for n in range(4)))
+
+
+def tall_emoji(file: Path) -> None:
+    """Write rows of 32 MB, of characters that take most memory."""
+    line = (',"' + "😀" * 64_000 + '\n"').encode()
+    file.write_bytes(HEADER + b"".join(b'%d,OPSCOM,a,b,"c@x.ca"%b\n' % (n, line * 126) for n in range(2)))
+
+
 @pytest.mark.parametrize(
     ("write", "code", "told"),
     [
@@ -108,6 +134,10 @@ def large_rows_of_one_id(file: Path) -> None:
         (huge, "limit.file", "1,099,511,627,776 bytes; at most 1,073,741,824 are taken"),
         (tall_rows, None, ""),
         (large_rows_of_one_id, None, ""),
+        (many_cells_of_a_row, "limit.line", "or over 262,144 fields"),
+        (many_surplus_cells, None, ""),
+        (wide_rows, None, ""),
+        (tall_emoji, None, ""),
         (zeros, "encoding.nul", "line 2: NUL at byte 50"),
     ],
 )
@@ -124,4 +154,4 @@ def test_memory_stays_bounded(tmp_path: Path, write: Callable[[Path], None], cod
     found_ending, found_code, detail, resident = json.loads(done.stdout)
     assert (Completeness.WHOLE, code) == (found_ending, found_code)
     assert told in (detail or "")
-    assert resident < MAX_RESIDENT
+    assert resident < MAX_RESIDENT, f"{resident >> 20} MiB"

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 from importer.completeness import completeness
 from importer.model import printable
-from importer.settings import ClientSettings
+from importer.settings import ClientSettings, FileSettings
 from watcher.settle import Doubt
 
 _CHUNK_BYTES: Final = 1 << 18
@@ -38,6 +38,7 @@ _REMEDY: Final = "it looks cut off, and the operator has refused it. Upload the 
 def doubt_of(
     raw: BinaryIO,
     client: ClientSettings,
+    limits: FileSettings,
     *,
     companion: bytes | None,
     is_broken_off: bool,
@@ -54,7 +55,7 @@ def doubt_of(
     elif is_broken_off:
         doubt = Doubt.BROKEN_OFF
     else:
-        ending = completeness(raw, client)
+        ending = completeness(raw, client, limits)
         doubt = Doubt.NONE if ending == "whole" else Doubt(ending.value)
     if doubt in (Doubt.NONE, Doubt.UNTERMINATED) and _has_shrunk(raw, client.shrink_guard, last_rows):
         return Doubt.SHRUNK

@@ -272,6 +272,7 @@ class Intake:
             return doubt_of(
                 raw,
                 settings,
+                self._config.file,
                 companion=inbox.companion(name) if settings.companion else None,
                 is_broken_off=self.settling.is_broken_off(client, name),
                 last_rows=lambda: self._claims.last_rows(client),
