@@ -1,6 +1,7 @@
 # make        format, lint, types, then all tests: what CI runs
 # make run    the daemon in the foreground on config.toml: client "demo", everything under var/
 # make test   all tests with branch coverage, three at a time; WORKERS=0 for one after the other
+# make test-importer  those tests that need neither the daemon nor a server
 # make check  format, lint, types
 # make faults killed, refused and cut off from power at every step, an hour; make test takes a sample; ONLY=FILE for one
 # make matrix every SFTP client in every situation, and hostile ones, half an hour; make test takes a sample
@@ -8,13 +9,16 @@
 # make bench  our speed beside that of others, half an hour; QUICK=1 for two minutes
 # make lock   pin the newest versions of all dependencies, with hashes
 # make docs   the documents as a site in dist/docs/
-# make deb    a Debian package in dist/, see docs/install.md
+# make deb    a package for the Debian it runs on in dist/; DEBIAN=trixie for another one; see docs/install.md
 # make clean  remove what make has made; var/ stays
 #
-# Needs Python 3.11 or newer with its venv module, PYTHON=python3.12 to choose one. All else comes into .venv.
+# Needs Python 3.11 or newer with its venv module, PYTHON=python3.12 to choose one; tested on the 3.11 of Debian 12 and the
+# 3.13 of Debian 13. All else comes into .venv.
 
 PYTHON ?= python3
 WORKERS ?= 3
+# What imports neither the daemon, nor its commands, nor a server of tests/lab.
+IMPORTER_TESTS = $(shell grep -LE '^ *(from|import) (watcher|operate|tests\.lab\.)' tests/test_*.py)
 BIN := .venv/bin
 PIP := $(BIN)/python -I -m pip install --quiet --disable-pip-version-check
 PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
@@ -27,7 +31,7 @@ COMPILE := env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/nul
 GROUP = $(PYTHON) -I -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["$(1)"], sep="\n")' \
 	> .venv-lock/$(1).in
 
-.PHONY: all run test faults matrix check demo bench lock docs deb clean
+.PHONY: all run test test-importer faults matrix check demo bench lock docs deb clean
 .DELETE_ON_ERROR:
 
 all: check test
@@ -41,6 +45,9 @@ run: .venv/.can-run
 
 test: .venv/.can-test
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --cov --cov-report=term
+
+test-importer: .venv/.can-test
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup $(IMPORTER_TESTS)
 
 faults: .venv/.can-test
 	ROSTERD_FAULTS=full $(BIN)/python -m pytest --log-cli-level=INFO $(or $(ONLY),tests/faults)
@@ -64,7 +71,7 @@ docs: .venv-docs/.can-build
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -I -m mkdocs build --quiet --strict
 
 deb: .venv/.can-run
-	bash deploy/deb/build.sh
+	bash deploy/deb/$(if $(DEBIAN),make_in.sh $(DEBIAN) deb,build.sh)
 
 clean:
 	rm -rf .venv .venv-docs .venv-lock dist .coverage htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Builds dist/rosterd_VERSION_ARCH.deb: a virtual environment of its own in /opt/rosterd, made of what requirements.lock
-# names; nothing is fetched when it is installed. Needs dpkg-deb, the Python of the Debian it is for (PYTHON=), and
-# .venv, which make provides.
+# Builds dist/rosterd_VERSION+RELEASE_ARCH.deb for the release of Debian that it runs on: a virtual environment of its own
+# in /opt/rosterd, made of what requirements.lock names; nothing is fetched when it is installed. Needs dpkg-deb, Debian's
+# own Python, and .venv, which make provides.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. deploy/deb/debian.sh
 
-python=${PYTHON:-/usr/bin/python3}
+python=/usr/bin/python3 # the one that the package will find, whatever made .venv
 pip=(.venv/bin/python -I -m pip --quiet --disable-pip-version-check)
 version=$(.venv/bin/python -I -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
+version+=+$(release_of /)
 minor=$("$python" -I -c 'import sys; print(sys.version_info.minor)')
 architecture=$(dpkg --print-architecture)
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
