@@ -209,7 +209,7 @@ def _textfile(config: Config) -> Findings:
     else:
         yield topic.warning(
             f"{path}: {told}",
-            f"systemctl edit rosterd, and add there below [Service]: ReadWritePaths={folder}; "
+            f"systemctl edit rosterd, and add there below [Service]: BindPaths={folder}; "
             f"the user {layout.SERVICE_USER} has to be allowed to write there",
         )
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Installs, uses, upgrades, removes and purges the newest package of dist/ in a Debian 12 of its own, made by debootstrap
-# in a temporary folder: in a chroot, and, where systemd-nspawn can boot it, as a running system with real sshd, sftp
-# and the unit. Needs root, debootstrap and Debian's packages. About 3 minutes; ROOTFS names a ready one to copy.
+# Installs, uses, upgrades, removes and purges the newest package that dist/ has for a release of Debian (bookworm, trixie;
+# without a word, the one it runs on), in a Debian of its own, made by debootstrap in a temporary folder: in a chroot, and,
+# where systemd-nspawn can boot it, as a running system with real sshd, sftp and the unit. Needs root, debootstrap and
+# Debian's packages. About 2 minutes; ROOTFS names a ready one to copy.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. deploy/deb/debian.sh
 
-package=$(find dist -name 'rosterd_*.deb' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)
-[ -n "$package" ] || { echo "no package in dist: make deb"; exit 1; }
+codename=${1:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
 work=$(mktemp -d -p /var/tmp rosterd-deb-XXXXXX)
 root=$work/root
 trap 'rm -rf --one-file-system "$work"' EXIT
@@ -22,11 +23,6 @@ is() { # what it is, command ...
     fi
     echo "ok: $what"
     passed=$((passed + 1))
-}
-
-inside() {
-    unshare --mount sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$root" \
-        env -i PATH=/usr/bin:/usr/sbin:/bin:/sbin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
 }
 
 lacks() {
@@ -46,19 +42,22 @@ has() {
 if [ -n "${ROOTFS:-}" ]; then
     cp -a "$ROOTFS" "$root"
 else
-    debootstrap --variant=minbase --include=dbus,openssh-client,openssh-server,python3,systemd,systemd-sysv \
-        bookworm "$root" > "$work/debootstrap.log" || { tail "$work/debootstrap.log"; exit 1; }
+    make_debian "$codename" "$root" dbus,iproute2,openssh-client,openssh-server,python3,systemd,systemd-sysv
 fi
+release=$(release_of "$root")
+package=$(find dist -name "rosterd_*+${release}_*.deb" -printf '%T@ %p\n' 2> /dev/null | sort -n | tail -n 1 | cut -d' ' -f2)
+[ -n "$package" ] || { echo "no package for $release in dist: make deb DEBIAN=$codename"; exit 1; }
+echo "== $package"
 cp "$package" "$root/rosterd.deb"
 
 # Not running: what the package puts where
 
-is "installs without network" inside dpkg -i /rosterd.deb
-is "has user, group and folders" inside sh -c 'id rosterd && getent group sftpdrop && test -d /srv/sftp -a -d /var/lib/rosterd'
+is "installs without network" inside "$root" dpkg -i /rosterd.deb
+is "has user, group and folders" inside "$root" sh -c 'id rosterd && getent group sftpdrop && test -d /srv/sftp -a -d /var/lib/rosterd'
 is "is enabled" has /etc/systemd/system/multi-user.target.wants/rosterd.service
-is "answers" inside rosterd --version
-is "has settings that load" inside sh -c 'rosterd doctor --json | grep -A3 configuration | grep -q "clients: none"'
-is "lets sshd start" inside sh -c 'mkdir -p /run/sshd && ssh-keygen -A && sshd -t'
+is "answers" inside "$root" rosterd --version
+is "has settings that load" inside "$root" sh -c 'rosterd doctor --json | grep -A3 configuration | grep -q "clients: none"'
+is "lets sshd start" inside "$root" sh -c 'mkdir -p /run/sshd && ssh-keygen -A && sshd -t'
 is "has its manual page and completion" has /usr/share/man/man1/rosterd.1.gz /usr/share/bash-completion/completions/rosterd
 
 # Running: as a new operator would
@@ -68,7 +67,7 @@ boots() {
 }
 
 if boots; then
-    cp deploy/deb/use.sh "$root/use.sh"
+    cp deploy/deb/use.sh deploy/deb/sandbox.sh "$root/"
     cat > "$root/etc/systemd/system/use.service" <<'UNIT'
 [Unit]
 After=multi-user.target ssh.service
@@ -78,19 +77,20 @@ ExecStart=/bin/bash /use.sh
 ExecStopPost=/bin/systemctl --no-block poweroff
 StandardOutput=file:/use.log
 StandardError=file:/use.log
-TimeoutStartSec=240
+TimeoutStartSec=480
 [Install]
 WantedBy=default.target
 UNIT
     ln -s /etc/systemd/system/use.service "$root/etc/systemd/system/multi-user.target.wants/"
-    timeout --kill-after=10 300 systemd-nspawn --quiet --register=no --keep-unit --private-network --console=pipe \
-        --directory="$root" --boot < /dev/null > "$work/boot.log" 2>&1 || true
+    # With all rights, as the system in there has to load the unit's filters of addresses and ports into the kernel.
+    SYSTEMD_SECCOMP=0 timeout --kill-after=10 540 systemd-nspawn --quiet --capability=all --register=no --keep-unit \
+        --private-network --console=pipe --directory="$root" --boot < /dev/null > "$work/boot.log" 2>&1 || true
     cat "$root/use.log" || cat "$work/boot.log"
     is "is used as a new operator would" grep -qx 'all was well' "$root/use.log"
     rm "$root/etc/systemd/system/multi-user.target.wants/use.service"
 else
     echo "not run: no systemd-nspawn to boot it with"
-    inside rosterd client add demo --email it@demo.example --apply > /dev/null
+    inside "$root" rosterd client add demo --email it@demo.example --apply > /dev/null
 fi
 
 # Upgrade, remove, purge
@@ -100,13 +100,13 @@ dpkg-deb --raw-extract "$package" "$work/next"
 sed -i 's/^Version: .*/&+next/' "$work/next/DEBIAN/control"
 dpkg-deb --root-owner-group --build "$work/next" "$root/next.deb" > /dev/null
 
-is "upgrades" inside dpkg -i /next.deb
+is "upgrades" inside "$root" dpkg -i /next.deb
 is "keeps what was edited" grep -qx '# edited' "$root/etc/rosterd/config.toml"
 is "keeps clients" has /etc/rosterd/clients.d/demo.toml /srv/sftp/demo/upload/.bak
-is "is removed" inside dpkg --remove rosterd
+is "is removed" inside "$root" dpkg --remove rosterd
 is "leaves no program" lacks /opt/rosterd /usr/bin/rosterd /lib/systemd/system/rosterd.service
 is "leaves settings and data" has /etc/rosterd/config.toml /etc/rosterd/clients.d/demo.toml /var/lib/rosterd
-is "is purged" inside dpkg --purge rosterd
+is "is purged" inside "$root" dpkg --purge rosterd
 is "leaves no settings" lacks /etc/rosterd /etc/ssh/sftpdrop /etc/ssh/sshd_config.d/rosterd.conf /var/lib/rosterd
 is "locks the login of a client that is left" inside sh -c 'test "$(getent shadow demo | cut -d: -f8)" = 1'
 is "leaves what clients uploaded" has /srv/sftp/demo/upload/.bak

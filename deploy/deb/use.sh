@@ -20,8 +20,12 @@ waits_for() { # command, at most 30 s
     fail "waited in vain for: $*"
 }
 
+sftp_as() { # login
+    sftp -q -i key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -b - "$1@127.0.0.1"
+}
+
 sftp_as_demo() {
-    sftp -q -i key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -b - demo@127.0.0.1
+    sftp_as demo
 }
 
 doctor_says() {
@@ -59,6 +63,7 @@ systemctl is-active rosterd || fail "the service does not run"
 echo "== the service"
 grep -E '^(Uid|Cap(Eff|Bnd|Amb)|NoNewPrivs|Seccomp):' "/proc/$(systemctl show -P MainPID rosterd)/status"
 systemctl show rosterd -p StatusText,NRestarts,MemoryCurrent,WatchdogUSec,Type
+systemd-analyze --no-pager security rosterd | tail -n 1
 
 echo "== doctor"
 rosterd doctor || [ $? -eq 1 ] || fail "doctor finds a fault" # a clock may be out of step here
@@ -134,6 +139,14 @@ echo "== the password"
 install -m 0600 /dev/stdin /etc/rosterd/smtp_password <<< secret
 systemctl restart rosterd || fail "restart with a password"
 [ "$(cat /run/credentials/rosterd.service/smtp_password)" = secret ] || fail "the password is not handed over"
+
+echo "== what the unit allows"
+. /sandbox.sh
+test_addresses
+test_ports
+test_files
+test_metrics
+test_worker
 
 echo "== the end"
 systemctl stop rosterd || fail "stop"

@@ -1,0 +1,104 @@
+# What the unit keeps the service from, each tried from inside of it, and what it must let it do; sourced by use.sh.
+
+# In the service's cgroup, which filters of addresses and ports are bound to.
+in_cgroup() {
+    local cgroups=/sys/fs/cgroup
+    [ -e $cgroups/cgroup.controllers ] || cgroups=$cgroups/unified
+    sh -c 'echo $$ > "$0/cgroup.procs" && exec "$@"' "$cgroups$(systemctl show -P ControlGroup rosterd)" "$@"
+}
+
+# In its view of the files, as its user.
+in_view() {
+    nsenter --target "$(systemctl show -P MainPID rosterd)" --mount \
+        setpriv --reuid rosterd --regid rosterd --clear-groups "$@"
+}
+
+connects() { # address, port
+    echo "import socket; socket.create_connection(('$1', $2), 5)"
+}
+
+binds() { # kind, port
+    echo "import socket; socket.socket(socket.AF_INET, socket.SOCK_$1).bind(('127.0.0.1', $2))"
+}
+
+# Filters are programs that systemd loads into the kernel; where it cannot, it only warns. A command of its own tells.
+acts() { # setting, program that it must refuse
+    if systemd-run --quiet --wait --collect --property "$1" python3 -I -c "$2" 2> /dev/null; then
+        echo "NOT TESTED: ${1%%=*}= does not act here, as systemd may not load BPF programs"
+        return 1
+    fi
+}
+
+refuses() { # what it is, command ...
+    local what=$1
+    shift
+    ! "$@" 2> /dev/null || fail "the unit does not keep the service from $what"
+    echo "the unit keeps the service from $what"
+}
+
+allows() { # what it is, command ...
+    local what=$1
+    shift
+    "$@" || fail "the unit keeps the service from $what"
+    echo "the unit allows $what"
+}
+
+test_addresses() {
+    ip address add 192.0.2.25/32 dev lo
+    systemd-run --quiet --unit=stranger python3 -I -m http.server 2500 --directory /var/empty
+    waits_for python3 -I -c "$(connects 192.0.2.25 2500)"
+    acts IPAddressDeny=any "$(connects 192.0.2.25 2500)" || return 0
+    refuses 'another address' in_cgroup python3 -I -c "$(connects 192.0.2.25 2500)"
+    allows 'this machine' in_cgroup python3 -I -c "$(connects 127.0.0.1 2500)"
+}
+
+test_ports() {
+    allows 'listening for metrics' in_cgroup python3 -I -c "$(binds STREAM 9188)"
+    systemctl --version | grep -q -- '+BPF_FRAMEWORK' || { echo "the systemd of this release has no SocketBindDeny="; return 0; }
+    acts SocketBindDeny=any "$(binds STREAM 9188)" || return 0
+    refuses 'listening by UDP' in_cgroup python3 -I -c "$(binds DGRAM 9188)"
+    refuses 'listening at a port of the system' in_cgroup python3 -I -c "$(binds STREAM 999)"
+}
+
+test_files() {
+    mkdir -p /var/lib/other
+    refuses 'the state of others' in_view ls /var/lib/other
+    for folder in /srv/sftp/demo/upload /var/lib/rosterd /tmp /var/tmp /dev/shm; do
+        in_view cp /usr/bin/true $folder/true || fail "the service cannot write to $folder"
+        refuses "running what it wrote to $folder" in_view $folder/true
+        in_view rm $folder/true
+    done
+    for folder in / /etc /opt /usr /var/lib; do
+        refuses "writing to $folder" nsenter --target "$(systemctl show -P MainPID rosterd)" --mount touch $folder/new
+    done
+    [ "$(stat -c %a /var/lib/rosterd/rosterd.db)" = 600 ] || fail "others may read the database"
+}
+
+# Figures at a port, and in a folder of /var/lib that a drop-in lets in.
+test_metrics() {
+    local folder=/var/lib/prometheus/node-exporter drop_in=/etc/systemd/system/rosterd.service.d
+    install -d -o rosterd $folder && mkdir -p $drop_in
+    printf '[Service]\nBindPaths=%s\n' $folder > $drop_in/metrics.conf
+    cp /etc/rosterd/config.toml kept.toml
+    sed -i "s|^\[metrics\]\$|&\nlisten = \"127.0.0.1:9188\"\ntextfile = \"$folder/rosterd.prom\"|" /etc/rosterd/config.toml
+    systemctl daemon-reload && systemctl restart rosterd || fail "restart with metrics"
+    waits_for python3 -I -c \
+        "from urllib.request import urlopen as get; assert b'rosterd_' in get('http://127.0.0.1:9188/metrics').read()"
+    waits_for grep -q rosterd_daemon_running $folder/rosterd.prom
+    echo "figures are served, and written below /var/lib"
+    mv kept.toml /etc/rosterd/config.toml && rm $drop_in/metrics.conf
+    systemctl daemon-reload && systemctl restart rosterd || fail "restart without metrics"
+}
+
+# A process of its own for a large file, of a client that came after the start and whose sessions are listened to.
+test_worker() {
+    rosterd client add later --email it@later.example --key key.pub --log-sessions --apply > /dev/null || fail "client add"
+    says 'rosterd doctor' 'its sessions are heard at /srv/sftp/later/dev/log'
+    python3 -I -c 'print("unique_id,login_source,first_name,last_name,email"); [
+        print(f"S{i},OPSCOM,Zoe,Roy,zoe{i}@later.example") for i in range(100_000)]' > large.csv
+    sftp_as later <<< 'put large.csv' || fail "sftp put"
+    says 'rosterd imports --client later' '100000'
+    says 'ls /srv/sftp/later/upload/.bak' '.result.txt'
+    sftp_as later <<< 'get .bak/large.*.result.txt' || fail "sftp get"
+    rosterd client remove later --with-files --apply > /dev/null || fail "client remove"
+}
