@@ -70,8 +70,12 @@ def note_pass(store: Store, began_at: datetime) -> None:
 
 
 def clients(conn: sqlite3.Connection) -> list[str]:
-    """Return whose mail is kept; "" stands for the operator."""
-    rows = conn.execute("SELECT DISTINCT client FROM outbox WHERE length(body) > 0 ORDER BY client").fetchall()
+    """Return whose mail or problems are kept; "" stands for the operator."""
+    rows = conn.execute(
+        """SELECT client FROM outbox WHERE length(body) > 0
+           UNION SELECT client FROM imports WHERE EXISTS (SELECT 1 FROM import_problems WHERE import_id = imports.id)
+           ORDER BY client"""
+    ).fetchall()
     return [client for (client,) in rows]
 
 
@@ -105,6 +109,21 @@ def purge(store: Store, bak_fd: int, kept: Kept, at: datetime) -> bool:
     archive = printable(kept.archive)
     log.info("archive.purged", client=kept.client, file=kept.file, claim_id=kept.claim_id, archive=archive)
     return True
+
+
+def forget_problems(store: Store, client: str, before: datetime) -> int:
+    """
+    Remove some of the problems of a client that is not configured any more; return how many there were.
+
+    Where its files are is not known: they stay, and the imports are not marked as purged.
+    """
+    with store.transaction():
+        return store.conn.execute(
+            """DELETE FROM import_problems WHERE rowid IN (
+                 SELECT import_problems.rowid FROM imports JOIN import_problems ON import_id = imports.id
+                 WHERE client = ? AND finished_at < ? LIMIT ?)""",
+            (client, stamp(before), _PROBLEMS_AT_ONCE),
+        ).rowcount
 
 
 def _remove(bak_fd: int, archive: bytes) -> None:

@@ -21,6 +21,7 @@ _RowT = TypeVar("_RowT", bound=msgspec.Struct)
 User = dict[str, str | int | None]
 
 _GROUPS: Final = 100
+_SIMILAR: Final = 20_000  # ids that are compared with one that is not there
 _USER_COLUMNS: Final = ("client", *ATTRIBUTES, "created_at", "updated_at", "created_import", "import_id", "import_line")
 _SEARCHED: Final = ("unique_id", "email", "user_name", "first_name || ' ' || last_name", "employ_no", "student_no")
 # One question for each index: put together with OR, SQLite asks one index and reads the rest of the client.
@@ -194,8 +195,8 @@ def users(conn: sqlite3.Connection, query: str, *, client: str | None, limit: in
 
     Those whose unique id, address or user name it is; when there is none, those in whose ids and names it stands.
     """
-    escaped = "".join(f"\\{char}" if char in "\\%_" else char for char in query)
-    named = {"client": client, "query": query, "key": query.casefold(), "pattern": f"%{escaped}%", "limit": limit}
+    pattern = f"%{_literally(query)}%"
+    named = {"client": client, "query": query, "key": query.casefold(), "pattern": pattern, "limit": limit}
     return _users(conn, _IS_CALLED, named) or _users(conn, _CONTAINS, named)
 
 
@@ -204,6 +205,29 @@ def find_user(conn: sqlite3.Connection, client: str, unique_id: str) -> User | N
     where = "users WHERE client = :client AND unique_id = :id"
     found = _users(conn, where, {"client": client, "id": unique_id, "limit": 1})
     return found[0] if found else None
+
+
+def similar_ids(conn: sqlite3.Connection, client: str, unique_id: str) -> list[str]:
+    """Return unique ids of a client that begin or end like this one and are about as long."""
+    half = (len(unique_id) + 1) // 2
+    named = {
+        "client": client,
+        "begins": _literally(unique_id[:half]) + "%",
+        "ends": "%" + _literally(unique_id[-half:]),
+        "length": len(unique_id),
+        "limit": _SIMILAR,
+    }
+    rows = conn.execute(
+        r"""SELECT unique_id FROM users WHERE client = :client AND abs(length(unique_id) - :length) <= 2
+            AND (unique_id LIKE :begins ESCAPE '\' OR unique_id LIKE :ends ESCAPE '\') LIMIT :limit""",
+        named,
+    ).fetchall()
+    return [found for (found,) in rows]
+
+
+def _literally(text: str) -> str:
+    """Return a text as LIKE takes it literally, with a backslash for ESCAPE."""
+    return "".join(f"\\{char}" if char in "\\%_" else char for char in text)
 
 
 def mails(conn: sqlite3.Connection, *, client: str | None, states: Sequence[str], limit: int) -> list[Mail]:

@@ -18,13 +18,14 @@ from importer import audit, person, views
 from importer.header import MAX_SHOWN_CHARS
 from importer.model import printable
 from importer.settings import ClientSettings
+from operate import layout
 from operate.change import EXIT_NOT_DONE, carried_out
 from operate.folders import Folders, opened
-from operate.reading import cannot_answer, database
+from operate.reading import cannot_answer, check_known, database
 from operate.tables import counted, print_json
 from watcher.asking import Order
 from watcher.config import Config
-from watcher.options import chosen_client, client_option, config_option
+from watcher.options import chosen_client, client_option, config_option, did_you_mean
 
 _ENCODINGS: Final = ("utf-8", "cp1252", "utf-16-le", "utf-16-be")
 _ANY_BLANKS: Final = rb"[\s\0]{1,20}"
@@ -61,19 +62,45 @@ def export(config: Config, unique_id: str, client_name: str | None) -> None:
     Archives and mails are named, not quoted: they hold others, too. One in which the id stands within another column
     is named as well.
     """
-    client = chosen_client(config, client_name)
     with database(config) as conn:
-        places = _places(conn, client, unique_id)
-        found = Person(
-            user=views.find_user(conn, client.name, unique_id),
-            problems=person.problems_about(conn, client.name, unique_id),
-            mails=person.mails_about(conn, client.name, unique_id),
-            delivered=_delivered(Path(config.mail.maildir), unique_id),
-            archives=sorted(places.archives),
-            unread=places.unread,
-            waiting=places.waiting,
-        )
+        client = _client(config, conn, client_name)
+        found = _found(config, conn, client, _places(config, conn, client, unique_id), unique_id)
     print_json(found)
+
+
+def _client(config: Config, conn: sqlite3.Connection, name: str | None) -> ClientSettings:
+    """
+    Return the settings of a client; of one that is not configured any more the folder that `client add` made.
+
+    Ends with a usage error when nobody ever heard of it.
+    """
+    if name is None or name in (client.name for client in config.clients):
+        return chosen_client(config, name)
+    check_known(config, conn, name)
+    return ClientSettings(name=name, inbox=layout.inbox(name))
+
+
+def _is_configured(config: Config, client: ClientSettings) -> bool:
+    return client in config.clients
+
+
+def _found(config: Config, conn: sqlite3.Connection, client: ClientSettings, places: _Places, unique_id: str) -> Person:
+    """Return all that is kept about a person; ends the program when that is nothing."""
+    found = Person(
+        user=views.find_user(conn, client.name, unique_id),
+        problems=person.problems_about(conn, client.name, unique_id),
+        mails=person.mails_about(conn, client.name, unique_id),
+        delivered=_delivered(Path(config.mail.maildir), unique_id),
+        archives=sorted(places.archives),
+        unread=places.unread,
+        waiting=places.waiting,
+    )
+    if not any((found.user, found.problems, found.mails, found.delivered, found.archives, found.waiting)):
+        near = did_you_mean(unique_id, views.similar_ids(conn, client.name, unique_id))
+        searched = counted(len(found.unread), "file in .bak", "files in .bak")
+        unread = f" {searched} cannot be searched" if found.unread else ""
+        cannot_answer(f"{client.name}: nobody with this unique id is recorded, and nothing names them;{near}{unread}")
+    return found
 
 
 @click.command()
@@ -90,9 +117,12 @@ def erase(config: Config, unique_id: str, client_name: str | None, *, rewrite_ar
     their rows are taken out of uploads and failed CSVs; all other bytes stay. Mail that was delivered stays, in the
     Maildir as well. The next upload that has the person records them anew: the client has to take them out first.
     """
-    client = chosen_client(config, client_name)
     with database(config) as conn:
-        named = _places(conn, client, unique_id).archives if rewrite_archives else {}
+        client = _client(config, conn, client_name)
+        places = _places(config, conn, client, unique_id)
+        _found(config, conn, client, places, unique_id)
+    is_configured = _is_configured(config, client)
+    named = places.archives if rewrite_archives and is_configured else {}
     if not yes:
         _ask(client, named)
     orders = [Order(do="person.erase", client=client.name, unique_id=unique_id)]
@@ -104,6 +134,9 @@ def erase(config: Config, unique_id: str, client_name: str | None, *, rewrite_ar
     for answer in answers:
         click.echo(answer.text, err=not answer.done)
     _tell_what_is_left(config, client, unique_id)
+    if rewrite_archives and places.archives and not is_configured:
+        click.echo(f"{client.name} is not configured any more: its archives are not rewritten, delete them", err=True)
+        sys.exit(EXIT_NOT_DONE)
     # After an erasure that was cut off nobody is recorded any more, and the archives still have to be rewritten.
     if not all(answer.done for answer in answers[1:] or answers):
         sys.exit(EXIT_NOT_DONE)
@@ -120,18 +153,19 @@ def _ask(client: ClientSettings, archives: dict[str, int]) -> None:
 
 def _tell_what_is_left(config: Config, client: ClientSettings, unique_id: str) -> None:
     with database(config) as conn:
-        places = _places(conn, client, unique_id)
+        places = _places(config, conn, client, unique_id)
     for archive in sorted(places.archives):
         click.echo(f"may still hold the person: {client.inbox}/.bak/{archive}")
     for archive in places.unread:
         click.echo(f"cannot be searched: {client.inbox}/.bak/{archive}")
     for upload in places.waiting:
-        click.echo(f"will record the person anew: {client.inbox}/{upload}")
+        what = "will record the person anew" if _is_configured(config, client) else "may still hold the person"
+        click.echo(f"{what}: {client.inbox}/{upload}")
     for mail in _delivered(Path(config.mail.maildir), unique_id):
         click.echo(f"was delivered, delete it there: {mail}")
 
 
-def _places(conn: sqlite3.Connection, client: ClientSettings, unique_id: str) -> _Places:
+def _places(config: Config, conn: sqlite3.Connection, client: ClientSettings, unique_id: str) -> _Places:
     word = _word(unique_id, client)
     records = [record for record in audit.records(conn) if record.client == client.name]
     try:
@@ -144,6 +178,10 @@ def _places(conn: sqlite3.Connection, client: ClientSettings, unique_id: str) ->
             )
     except PermissionError:
         raise
+    except FileNotFoundError:
+        if _is_configured(config, client):
+            cannot_answer(f"{client.inbox}: is missing; its files cannot be searched")
+        return _Places(archives={}, unread=[], waiting=[])
     except OSError as error:
         cannot_answer(f"{client.inbox}: its files cannot be read: {error.strerror}")
 

@@ -352,7 +352,9 @@ def _print_story(story: ImportStory) -> None:
 
 
 def _without_problems(entry: Import) -> str:
-    return f"Purged on {entry.purged_at:%Y-%m-%d}." if entry.purged_at else "No problem."
+    if entry.purged_at:
+        return f"Purged on {entry.purged_at:%Y-%m-%d}."
+    return "Not kept any more." if entry.failed or entry.code else "No problem."
 
 
 # Users

@@ -16,6 +16,7 @@ from tests.faults.nursery import Nursery
 from tests.faults.tracing import Commands, Point
 from tests.lab import wait_until
 from tests.lab.daemon import STAMP, Rosterd
+from tests.lab.host import Host
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "S-1,OPSCOM,Ann,Zyzzyva,ann@school.example\n"
@@ -107,10 +108,51 @@ def test_a_person_is_erased(rosterd: Rosterd, tmp_path: Path, *, running: bool) 
 
 
 def test_a_person_nobody_knows(rosterd: Rosterd) -> None:
-    """`erase` of an unknown id ends with 1; without a yes nothing is done."""
-    assert 1 == rosterd.execute("erase", "S-9", "--client", "acme", "--yes").returncode
+    """`erase` and `export` of an unknown id end with 2 and the nearest one; without a yes nothing is done."""
+    for command in (("export",), ("erase", "--yes"), ("erase", "--yes", "--rewrite-archives")):
+        result = rosterd.execute(command[0], "s-1", "--client", "acme", *command[1:])
+        assert (2, "") == (result.returncode, result.stdout)
+        expected = 'acme: nobody with this unique id is recorded, and nothing names them; did you mean "S-1"?\n'
+        assert expected == result.stderr
+    assert "did you mean" not in rosterd.execute("export", "%\\_x", "--client", "acme").stderr
     assert 1 == rosterd.execute("erase", *PERSON).returncode
     assert ["S-1", "S-11"] == list(rosterd.users())
+
+
+def without_clients(text: str) -> str:
+    return text.partition("[[client]]")[0]
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["by the daemon", "in its place"])
+def test_a_person_of_a_client_that_was_removed(rosterd: Rosterd, *, running: bool) -> None:
+    """`export` and `erase` go on for a client that is not configured any more; one never heard of is a usage error."""
+    rosterd.reload(without_clients)
+    if running:
+        rosterd.start()
+    assert ("S-1", [1]) == (exported(rosterd)["user"]["unique_id"], exported(rosterd)["mails"])
+    result = rosterd.execute("erase", *PERSON, "--yes")
+    assert (0, "removed: users 1, mails 1") == (result.returncode, result.stdout.splitlines()[0])
+    assert ["S-11"] == list(rosterd.users())
+    unknown = rosterd.execute("erase", "S-11", "--client", "acne", "--yes")
+    assert (2, True) == (unknown.returncode, 'did you mean "acme"?' in unknown.stderr)
+
+
+def test_the_archives_of_a_client_that_was_removed(needs: Needs) -> None:
+    """What `client remove` leaves in the client's folder is searched and named, and is not rewritten."""
+    needs("sshd", "unshare", "nsenter", "useradd", "systemd-sysusers", "systemd-tmpfiles", root=True)
+    with Host() as host:
+        host.rosterd("client", "add", "acme", "--email", "it@acme.example", "--apply")
+        host.path("/srv/users.csv").write_text(HEADER + ANN_AMISS + BOB)
+        host.rosterd("import", "/srv/users.csv", "--client", "acme")
+        host.rosterd("sweep")
+        host.rosterd("client", "remove", "acme", "--apply")
+        found = json.loads(host.rosterd("export", "S-11", "--client", "acme").stdout)
+        assert ["users.csv"] == [STAMP.sub("", name) for name in found["archives"]]
+        done = host.rosterd("erase", "S-11", "--client", "acme", "--yes", "--rewrite-archives", check=False)
+        assert 1 == done.returncode
+        assert "removed: users 1, mails 0" in done.stdout
+        assert "may still hold the person: /srv/sftp/acme/upload/.bak/users." in done.stdout
+        assert "not configured any more: its archives are not rewritten, delete them" in done.stderr
 
 
 # Out of the archives, too

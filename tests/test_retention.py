@@ -104,6 +104,22 @@ def test_what_is_old_is_removed(rosterd: Rosterd, *, running: bool) -> None:
     assert [] == verified(rosterd)
 
 
+@pytest.mark.parametrize("running", [True, False], ids=["by the daemon", "by a sweep"])
+def test_problems_of_a_client_that_is_gone(rosterd: Rosterd, *, running: bool) -> None:
+    """Problems of a client that is not configured any more go when the days of all are over; younger ones stay."""
+    age(rosterd, days=100)
+    rosterd.reload(lambda text: text.partition("[[client]]")[0])
+    if running:
+        rosterd.start()
+        assert 2 == rosterd.wait_for_event("retention.purged")["problems"]
+    else:
+        assert rosterd.execute("sweep").returncode == 0
+    assert [{"import_id": 2}] == rosterd.query("SELECT DISTINCT import_id FROM import_problems")
+    assert [None, None] == [row["purged_at"] for row in rosterd.imports()]
+    assert ALL == rosterd.archived()
+    assert "Not kept any more." in rosterd.execute("show", "1").stdout
+
+
 def test_a_purge_is_logged(rosterd: Rosterd) -> None:
     """Each import that goes is an event, and what went of a client is counted."""
     age(rosterd)

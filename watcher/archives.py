@@ -60,7 +60,7 @@ class Purging:
         retention.note_pass(self._store, began_at)
 
     def _pieces_of(self, name: str, client: ClientSettings | None, before: datetime) -> Iterator[bool]:
-        archives = mails = 0
+        archives = problems = mails = 0
         try:
             while client is not None and (kept := retention.due(self._store.conn, name, before)) is not None:
                 with spool.opened(name, client.inbox) as inbox:
@@ -68,11 +68,14 @@ class Purging:
                 yield True
         except (OSError, spool.InboxUnusable) as error:
             log.error("retention.deferred", client=name, reason=str(error))
+        while client is None and (removed := retention.forget_problems(self._store, name, before)):
+            problems += removed
+            yield True
         while emptied := retention.forget_mails(self._store, name, before):
             mails += emptied
             yield True
-        if archives or mails:
-            log.info("retention.purged", client=name, archives=archives, mails=mails)
+        if archives or problems or mails:
+            log.info("retention.purged", client=name, archives=archives, problems=problems, mails=mails)
 
 
 def archive_orders(
