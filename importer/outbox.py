@@ -89,7 +89,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
     mail: Mail
     refused: tuple[str, ...] = ()  # recipients who still lack the mail; none: everybody has it
-    reason: str = ""  # SMTP code or class of the error
+    reason: str = ""  # SMTP code or class of the error; of a mail that was not refused: where it is instead
     permanent: bool = False  # the server will say the same of this mail again
 
 
@@ -310,11 +310,14 @@ def record(db: sqlite_utils.Database, delivery: Delivery, now: datetime) -> None
 def _record_sent(db: sqlite_utils.Database, delivery: Delivery, now: datetime) -> None:
     with db.atomic():
         db.execute(
-            "UPDATE outbox SET state = 'sent', sent_at = ?, last_error = '' WHERE id = ?",
-            (stamp(now), delivery.mail.id),
+            "UPDATE outbox SET state = 'sent', sent_at = ?, last_error = ? WHERE id = ?",
+            (stamp(now), delivery.reason, delivery.mail.id),
         )
         forget(db, now)
-    log.info("mail.sent", **_traits(delivery.mail))
+    if delivery.reason:
+        log.info("mail.sent", reason=delivery.reason, **_traits(delivery.mail))
+    else:
+        log.info("mail.sent", **_traits(delivery.mail))
 
 
 def _record_refused(db: sqlite_utils.Database, delivery: Delivery, now: datetime) -> None:

@@ -1,14 +1,17 @@
-"""The two ways a mail leaves: into a Maildir, which is here, or to an SMTP server."""
+"""The two ways for a mail: into a Maildir, which is here and where it stays, or to an SMTP server."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
+from typing import Final
 
 from importer.durable import sync
 from importer.outbox import Delivery, Mail, Transport
 from importer.settings import MailSettings
+
+IN_MAILDIR: Final = "no SMTP server: in the Maildir only"
 
 
 def make_transport(settings: MailSettings, password: str) -> Transport:
@@ -43,7 +46,7 @@ class MaildirTransport:
         if not self._holds(name):
             self._put(name, mail.body)
         _sync_folder(os.path.join(self._folder, "new"))  # of a mail found there as well: a crash may have come before
-        return Delivery(mail=mail)
+        return Delivery(mail=mail, reason=IN_MAILDIR)
 
     def _holds(self, name: str) -> bool:
         """Return whether the mail is there, read (`cur/<name>:2,S`) or unread."""

@@ -39,6 +39,11 @@ _OLD_TEXTFILE_S: Final = 120  # written every 30 s
 _START: Final = "why it ended: journalctl -u rosterd; then: systemctl reset-failed rosterd; systemctl start rosterd"
 _UNIT_REMEDY: Final = "run it by the systemd unit that comes with rosterd"
 
+_MAIL_REMEDY: Final = (
+    "imports go on, and mail waits; mend [mail], or put the password into /etc/rosterd/smtp_password, root's and with "
+    "mode 0600; then systemctl restart rosterd, as systemd hands a password over at the start only"
+)
+
 
 def service_findings(config: Config) -> Findings:
     """Yield what is found about the service, running or not."""
@@ -67,6 +72,8 @@ def _process(state_dir: str) -> Findings:
         unwatched = [client.client for client in status.clients if not client.is_watched and not client.trouble]
         if unwatched:
             yield topic.warning(f"not watched, only swept: {', '.join(unwatched)}", "see watch.refused in the log")
+        if status.mail_trouble:
+            yield Topic("mail").fault(f"the service cannot send any: {status.mail_trouble}", _MAIL_REMEDY)
         for client in status.clients:
             if client.trouble:
                 remedy = "see the lines about its folders; the service looks again every 10 s"
@@ -226,12 +233,15 @@ def _runs(state_dir: str) -> bool:
 def _mail(settings: MailSettings) -> Findings:
     topic = Topic("mail")
     if not settings.host:
-        yield topic.ok(f"no SMTP server is set: mail is delivered into {settings.maildir}")
+        yield topic.warning(
+            f"no SMTP server is set: mail is only put into the Maildir {settings.maildir}, and reaches nobody",
+            "name the server as [mail] host, then systemctl reload rosterd",
+        )
         return
     try:
         yield _greeting(topic, settings)
     except (MailUnusable, ConfigError) as error:
-        yield topic.fault(str(error))
+        yield topic.fault(str(error), _MAIL_REMEDY)
     if not is_loopback(settings.host):
         yield from _firewall(topic, settings.host)
 

@@ -81,6 +81,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     status: Status | None
     clients: tuple[ClientPicture, ...]
+    maildir: str  # where mail is put that no server gets; "": a server is set
     mail_waiting: int
     mail_failing: int  # of those that wait: tried in vain
     mail_trouble: str  # why
@@ -99,6 +100,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         told += [late for client in self.clients if (late := client.lateness(self.at))]
         if self.status is not None and self.status.ping_trouble:
             told.append(f"The sign of life does not get through: {self.status.ping_trouble}.")
+        if self.status is not None and self.status.mail_trouble:
+            told.append(f"No mail leaves, it waits: {self.status.mail_trouble}. {_DOCTOR}")
         if self.mail_failing:
             mails = counted(self.mail_failing, "mail does", "mails do")
             told.append(
@@ -164,6 +167,7 @@ def _picture(config: Config) -> Picture:
                 )
                 for client in config.clients
             ),
+            maildir="" if config.mail.host else config.mail.maildir,
             mail_waiting=views.count_mails(conn, "waiting"),
             mail_failing=failing,
             mail_trouble=trouble,
@@ -188,6 +192,7 @@ def _print_picture(picture: Picture) -> None:
             ("daemon", "runs" if picture.is_running else "does not run"),
             ("since", told and f"{age(told.started_at, picture.at)}, process {told.pid}"),
             ("watching rebuilt", told and told.watch_restarts),
+            ("mail", picture.maildir and f"reaches nobody, is only put into {picture.maildir}: no SMTP server is set"),
             ("mail waiting", picture.mail_waiting),
             ("mail given up", picture.mail_dead),
             ("to be archived", picture.unarchived),

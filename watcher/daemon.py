@@ -20,20 +20,19 @@ import msgspec
 import structlog
 
 from importer import outbox
-from importer.outbox import Letter, OutboxPump
-from importer.settings import MailUnusable
+from importer.outbox import Letter
 from importer.store import Store
-from importer.transport import make_transport
 from watcher import notify
 from watcher.alerts import Alerts
 from watcher.archives import Purging, archive_orders
 from watcher.asking import Order
 from watcher.backlog import Backlog
 from watcher.claims import Claims
-from watcher.config import Config, ConfigError, load_again, ping_url, smtp_password
+from watcher.config import Config, ConfigError, ServiceSettings, load_again, ping_url
 from watcher.control import ControlServer, Refused
 from watcher.intake import Intake
 from watcher.lateness import Lateness
+from watcher.mailing import POLL_S, Mailing
 from watcher.notice import Hints, Watch
 from watcher.orders import held_orders, store_orders
 from watcher.ping import Ping
@@ -46,8 +45,6 @@ from watcher.trouble import Troubles, raise_if_fatal, reason
 log = structlog.get_logger()
 
 MAIL_PATIENCE_S: Final = 5.0  # for the mail in hand, when told to stop
-MAIL_INTERVAL_S: Final = 1.0
-MAIL_POLL_S: Final = 0.1
 
 
 class Daemon:
@@ -57,31 +54,25 @@ class Daemon:
         self,
         config: Config,
         store: Store,
-        pump: OutboxPump,
         hints: Hints,
         signals: Signals,
         *,
         watching: bool,
     ) -> None:
-        """
-        `watching`: else it is a single pass, which neither hears of events nor takes orders.
-
-        Raises ConfigError when a secret cannot be read.
-        """
+        """`watching`: else it is a single pass, which neither hears of events nor takes orders."""
         self._store = store
-        self._pump = pump
         self._hints = hints
         self._signals = signals
         self._started_at = datetime.now(UTC)
         self._backlog = Backlog()
         self._purging = Purging(store)
         self._lateness = Lateness(store.conn, self._post)
-        self._ping = Ping(ping_url(config.service))
-        self._mail_at = -math.inf
+        self._ping = _ping_of(config.service)
         self._config = config
         self._clients = {client.name: client for client in config.clients}
         self._alerts = Alerts(config.mail, self._post)
         self._troubles = Troubles(self._alerts, watching=watching)
+        self._mailing = Mailing(store, self._troubles, config.mail)
         self._claims = Claims(
             config,
             store,
@@ -121,17 +112,17 @@ class Daemon:
         """Read the configuration again and adopt it whole; or keep the old one, and return why."""
         try:
             config = load_again(self._config)
-            transport = make_transport(config.mail, smtp_password())
             url = ping_url(config.service)
-        except (ConfigError, MailUnusable, PermissionError) as error:
+        except (ConfigError, PermissionError) as error:
             return str(error)
         if _fixed(config) != _fixed(self._config):
             return "[service], [log] and [metrics] change with a restart only, ping_url aside"
+        if why := self._mailing.use(config.mail):
+            return why
         if self._watch is not None:
             for client in self._clients.keys() - {client.name for client in config.clients}:
                 self._watch.forget(client)
                 self._session_logs.forget(client)
-        self._pump.use(transport)
         if url != self._ping.url:
             self._ping.close()
             self._ping = Ping(url)
@@ -210,8 +201,10 @@ class Daemon:
             self._watch.tend(time.monotonic())
         worked = self._work() or self._purge()
         self._tell_of_missing()
-        self._move_mail(at_once=worked)
-        self._status_file.keep(self._status, time.monotonic(), worked=worked or swept)
+        mail_trouble = self._mailing.trouble
+        self._mailing.move(at_once=worked)
+        is_news = worked or swept or self._mailing.trouble != mail_trouble
+        self._status_file.keep(self._status, time.monotonic(), worked=is_news)
         return worked
 
     def _obey(self) -> None:
@@ -230,6 +223,7 @@ class Daemon:
             clients=tuple(self._status_of(client, now, at) for client in self._clients),
             watch_restarts=self._watch.restarts if self._watch is not None else 0,
             ping_trouble=self._ping.trouble,
+            mail_trouble=self._mailing.trouble,
         )
 
     def _status_of(self, client: str, now: float, at: datetime) -> ClientStatus:
@@ -252,7 +246,7 @@ class Daemon:
         return min(
             self._intake.next_at(),
             self._backlog.next_due_at(),
-            self._mail_at,
+            self._mailing.next_at,
             self._status_file.next_at,
             self._lateness.next_at,
             self._watch.next_at if self._watch is not None else math.inf,
@@ -328,25 +322,10 @@ class Daemon:
         except sqlite3.Error as error:
             self._troubles.tell_error("store.refused", error)
 
-    # Mail
-
-    def _move_mail(self, *, at_once: bool = False) -> bool:
-        """Let mail go on its way; return whether one is under way."""
-        now = time.monotonic()
-        if now < self._mail_at and not at_once:
-            return False
-        under_way = False
-        try:
-            under_way = self._pump.pump(self._store.db, datetime.now(UTC))
-        except sqlite3.Error as error:
-            self._troubles.tell_error("mail.stuck", error)
-        self._mail_at = now + (MAIL_POLL_S if under_way else MAIL_INTERVAL_S)
-        return under_way
-
     def _send_all(self) -> None:
         """Send the mail that is due, before the end of a single pass."""
-        while not self._signals.stop_asked and self._move_mail(at_once=True):
-            self._hints.wait(MAIL_POLL_S)
+        while not self._signals.stop_asked and self._mailing.move(at_once=True):
+            self._hints.wait(POLL_S)
 
     def close(self) -> None:
         """End watching, listening and sending."""
@@ -358,7 +337,16 @@ class Daemon:
         self._ping.close()
         if self._signals.stop_allows(MAIL_PATIENCE_S):
             with contextlib.suppress(sqlite3.Error):  # the mail is sent again, with the same Message-ID
-                self._pump.close(self._store.db, datetime.now(UTC))
+                self._mailing.close()
+
+
+def _ping_of(service: ServiceSettings) -> Ping:
+    """Return what gives the sign of life; a secret that cannot be read costs that, and nothing else."""
+    try:
+        return Ping(ping_url(service))
+    except ConfigError as error:
+        log.error("ping.failed", host="", reason=str(error))
+        return Ping("", trouble=str(error))
 
 
 def _fixed(config: Config) -> tuple[msgspec.Struct, ...]:

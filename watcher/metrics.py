@@ -53,6 +53,7 @@ class Figures(Collector):
         with contextlib.suppress(sqlite3.Error), views.opened(source.database) as conn:
             yield from _ledger_figures(conn, source.clients)
             yield from _mail_figures(conn, source.clients)
+            yield _gauge("mail_by_smtp", "0 while mail is only put into the Maildir", [((), source.has_smtp)])
         expected = [((client,), seconds) for client, seconds in source.expected_s.items()]
         yield _gauge("upload_expected_seconds", "A client should upload at least this often", expected, "client")
 
@@ -189,6 +190,7 @@ def _status_figures(status: Status) -> Iterator[Metric]:
     yield _gauge("started_timestamp_seconds", "When the daemon started", [((), _at(status.started_at))])
     yield _gauge("status_timestamp_seconds", "When the work loop last told of itself", [((), _at(status.written_at))])
     yield _counter("watch_restarts", "Times that events had stopped arriving", [((), status.watch_restarts)])
+    yield _gauge("mail_usable", "1 while mail can leave, as far as this host knows", [((), not status.mail_trouble)])
     for client_figures in (_inbox_figures, _waiting_figures):
         yield from client_figures(status.clients)
 

@@ -46,11 +46,11 @@ class Ping:
     is done. One thread uses the methods.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, trouble: str = "") -> None:
         self.url = url
         self._swept: set[str] = set()
         self._swept_at = -math.inf
-        self.trouble = ""  # why the last request failed
+        self.trouble = trouble  # why the last request failed, or none is made
         self._asked = threading.Event()
         self._over = threading.Event()
         # A daemon thread: a server that never ends its answer must not keep the process from ending.

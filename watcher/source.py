@@ -17,6 +17,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     database: Path
     clients: tuple[str, ...]
     expected_s: Mapping[str, float]  # client -> how often it should upload; those that are not held to it are left out
+    has_smtp: bool = False  # else mail is only put into the Maildir
 
 
 def source_of(config: Config) -> Source:
@@ -26,4 +27,5 @@ def source_of(config: Config) -> Source:
         database=Path(config.service.database),
         clients=tuple(client.name for client in config.clients),
         expected_s={client.name: client.expected_s for client in config.clients if client.expected_s is not None},
+        has_smtp=bool(config.mail.host),
     )

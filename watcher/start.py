@@ -10,15 +10,12 @@ from typing import Final
 
 import structlog
 
-from importer.outbox import OutboxPump, Sender
-from importer.settings import MailUnusable
 from importer.store import Store
-from importer.transport import make_transport
 from watcher import notify
 from watcher.backlog import FIRST_RETRY_S, LAST_RETRY_S
-from watcher.config import Config, ConfigError, smtp_password
+from watcher.config import Config
 from watcher.daemon import Daemon
-from watcher.exits import EXIT_CONFIG, EXIT_NOT_PERMITTED, EXIT_RUNNING_ALREADY
+from watcher.exits import EXIT_NOT_PERMITTED, EXIT_RUNNING_ALREADY
 from watcher.lock import RunningAlready, locked
 from watcher.notice import Hints
 from watcher.owner import check_access, permission_sentence
@@ -51,9 +48,6 @@ def _run(config: Config, *, watching: bool) -> int:
     except RunningAlready:
         log.error("daemon.refused", reason="another instance runs", state_dir=config.service.state_dir)
         return EXIT_RUNNING_ALREADY
-    except (ConfigError, MailUnusable) as error:
-        log.error("daemon.refused", reason=str(error))
-        return EXIT_CONFIG
 
 
 def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) -> int:
@@ -67,15 +61,12 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     except PermissionError as error:
         log.error("daemon.refused", reason=permission_sentence(error))
         return EXIT_NOT_PERMITTED
-    transport = make_transport(config.mail, smtp_password())
     store = _open_patiently(path, hints, signals) if watching else Store.open(path)
     if store is None:
         log.info("daemon.stopped")
         return 0
     running.enter_context(contextlib.closing(store))
-    sender = Sender(transport)
-    sender.start()
-    daemon = Daemon(config, store, OutboxPump(sender), hints, signals, watching=watching)
+    daemon = Daemon(config, store, hints, signals, watching=watching)
     running.enter_context(contextlib.closing(daemon))
     if not watching:
         return daemon.run_once()

@@ -1,0 +1,95 @@
+"""Mail on its way, by the settings of now. What keeps it from leaving stops no import, and ends by itself."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from importer.outbox import OutboxPump, Sender
+from importer.settings import MailSettings, MailUnusable
+from importer.store import Store
+from importer.transport import make_transport
+from watcher.config import ConfigError, smtp_password
+from watcher.trouble import Troubles
+
+log = structlog.get_logger()
+
+POLL_S: Final = 0.1
+_INTERVAL_S: Final = 1.0
+_LOOK_AGAIN_S: Final = 10.0  # whether what was missing is there now
+
+
+class Mailing:
+    """
+    Sends what is due, one mail at a time. One thread uses the methods.
+
+    Without a password, or with certificates that cannot be read, mail waits untried; `trouble` says why.
+    """
+
+    def __init__(self, store: Store, troubles: Troubles, settings: MailSettings) -> None:
+        self._store = store
+        self._troubles = troubles
+        self._settings = settings
+        self._pump: OutboxPump | None = None  # None: there never was a way for mail to leave
+        self._retry_at = -math.inf
+        self.trouble = ""
+        self.next_at = -math.inf  # by the monotonic clock
+
+    def use(self, settings: MailSettings) -> str:
+        """Send by these settings from now on; or, should that put an end to sending, keep the old ones and say why."""
+        reason = self._connect(settings)
+        if reason and self._pump is not None:
+            return reason
+        self._settings = settings
+        self._note(reason)
+        return ""
+
+    def move(self, *, at_once: bool = False) -> bool:
+        """Let mail go on its way, if it is time; return whether one is under way. Raises SyncFailed."""
+        now = time.monotonic()
+        if now < self.next_at and not at_once:
+            return False
+        if self._pump is None and now >= self._retry_at:
+            self._retry_at = now + _LOOK_AGAIN_S
+            self._note(self._connect(self._settings))
+        is_under_way = self._pump is not None and self._pumped(self._pump)
+        self.next_at = now + (POLL_S if is_under_way else _INTERVAL_S)
+        return is_under_way
+
+    def close(self) -> None:
+        """Stop sending, for which it may take a few seconds. Raises sqlite3.Error; the mail is then sent again."""
+        if self._pump is not None:
+            self._pump.close(self._store.db, datetime.now(UTC))
+
+    def _pumped(self, pump: OutboxPump) -> bool:
+        try:
+            return pump.pump(self._store.db, datetime.now(UTC))
+        except sqlite3.Error as error:
+            self._troubles.tell_error("mail.stuck", error)
+            return False
+
+    def _note(self, reason: str) -> None:
+        """Tell why mail cannot leave, or that it can again."""
+        if reason:
+            self._troubles.tell("mail.unusable", reason=reason)
+        elif self.trouble:
+            log.info("mail.restored")
+        self.trouble = reason
+
+    def _connect(self, settings: MailSettings) -> str:
+        """Deliver by these settings; return why that cannot be, "" when it can."""
+        try:
+            transport = make_transport(settings, smtp_password())
+        except (ConfigError, MailUnusable) as error:
+            return str(error)
+        if self._pump is None:
+            sender = Sender(transport)
+            sender.start()
+            self._pump = OutboxPump(sender)
+        self._pump.use(transport)
+        return ""
