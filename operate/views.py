@@ -64,13 +64,11 @@ class ClientPicture(msgspec.Struct, frozen=True, kw_only=True):
     expected_s: float | None  # how often it should upload; None: whenever it likes
 
     def lateness(self, at: datetime) -> str:
-        """Return in a sentence that an upload is missing, "" when none is."""
-        if self.expected_s is None:
+        """Return in a sentence that the daemon misses an upload, "" when none is missing."""
+        if self.status is None or not self.status.is_overdue:
             return ""
         if self.last_import is None:
             return f"{self.client}: no file has come yet."
-        if (at - self.last_import.finished_at).total_seconds() <= self.expected_s:
-            return ""
         return f"{self.client}: no file has come for {age(self.last_import.finished_at, at)}."
 
 

@@ -65,6 +65,40 @@ def test_status_tells_of_a_missing_upload(expecting: Rosterd) -> None:
     assert (1, True) == (told.returncode, "acme: no file has come for" in told.stdout)
 
 
+def overdue(rosterd: Rosterd) -> tuple[bool, bool]:
+    """Return whether `status` and the figures say that an upload of acme is missing."""
+    told = rosterd.execute("status").stdout
+    figures = rosterd.execute("metrics").stdout.splitlines()
+    return "acme: no file has come" in told, 'rosterd_upload_overdue{client="acme"} 1.0' in figures
+
+
+def test_all_that_tells_agrees(expecting: Rosterd) -> None:
+    """Status and figures say that an upload is missing when the log does; a file that is held has come."""
+    expecting.start()
+    expecting.wait_for_event("upload.missed")
+    wait_until(lambda: overdue(expecting) == (True, True), "status and figures to say so")
+    expecting.drop("cut.csv", HEADER + ANN[:9])
+    expecting.wait_for_event("file.held")
+    wait_until(lambda: overdue(expecting) == (False, False), "status and figures to see the file")
+    expecting.execute("refuse", "cut.csv", "--client", "acme")
+    expecting.wait_for_imports(2)
+    expecting.change(LONG_AGO)
+    expecting.drop("users.csv", HEADER + ANN)
+    expecting.wait_for_imports(3)
+    wait_until(lambda: overdue(expecting) == (False, False), "status and figures to see the import")
+
+
+def test_a_new_client_is_not_overdue(tmp_path: Path, inboxes: dict[str, Path]) -> None:
+    """A client that has never uploaded has its time first: nothing says that a file is missing."""
+    with Rosterd(tmp_path, inboxes, client_settings={"expect_every": "26h"}) as installation:
+        installation.start()
+        wait_until(lambda: "is_overdue" in installation.execute("status", "--json").stdout, "the status")
+        assert (0, (False, False)) == (installation.execute("status").returncode, overdue(installation))
+        assert [] == installation.events("upload.missed")
+        installation.stop()
+        assert (False, False) == overdue(installation)
+
+
 def test_a_reload_brings_the_expectation(expecting: Rosterd) -> None:
     """What is expected of a client is taken over by a reload."""
     wish = 'expect_every = "1min"'

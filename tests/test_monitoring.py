@@ -79,18 +79,16 @@ def test_the_dashboard_tells_hosts_apart() -> None:
 
 # Alert, its series over an hour in steps of five minutes, whom it has to tell of at the end; source: the syntax of
 # `promtool test rules`.
-UPLOADED = 'rosterd_last_upload_timestamp_seconds{client="acme",outcome="imported"}'
-EXPECTED = 'rosterd_upload_expected_seconds{client="acme"}'
+OVERDUE = 'rosterd_upload_overdue{client="acme"}'
 REFUSED = 'rosterd_uploads_total{client="acme",outcome="refused"}'
 SITUATIONS: dict[str, tuple[str, dict[str, str], list[dict[str, str]]]] = {
     "down": ("RosterdDown", {"rosterd_daemon_running": "1 0x11"}, [{}]),
     "unreachable": ("RosterdDown", {"rosterd_unarchived_files": "0x12"}, [{}]),
     "running": ("RosterdDown", {"rosterd_daemon_running": "1x12"}, []),
     "stuck": ("RosterdStuck", {"rosterd_status_timestamp_seconds": "600x12"}, [{}]),
-    "late": ("RosterdUploadMissing", {UPLOADED: "0x12", EXPECTED: "1800x12"}, [{"client": "acme"}]),
-    "never": ("RosterdUploadMissing", {EXPECTED: "1800x12"}, [{"client": "acme"}]),
-    "in time": ("RosterdUploadMissing", {UPLOADED: "0+300x12", EXPECTED: "1800x12"}, []),
-    "whenever": ("RosterdUploadMissing", {UPLOADED: "0x12"}, []),
+    "late": ("RosterdUploadMissing", {OVERDUE: "1x12"}, [{"client": "acme"}]),
+    "late just now": ("RosterdUploadMissing", {OVERDUE: "0x11 1"}, []),
+    "in time": ("RosterdUploadMissing", {OVERDUE: "0x12"}, []),
     "first refusal": ("RosterdUploadRefused", {REFUSED: "0x10 1 1"}, [{"client": "acme", "outcome": "refused"}]),
     "old refusals": ("RosterdUploadRefused", {REFUSED: "5x12"}, []),
     "mail given up": (
@@ -177,14 +175,7 @@ HOSTS: dict[str, tuple[str, dict[str, str], dict[str, str], dict[str, str]]] = {
         {"rosterd_watch_restarts_total": "5x12"},
         {},
     ),
-    "late": (
-        "RosterdUploadMissing",
-        {UPLOADED: "0x12", EXPECTED: "1800x12"},
-        {UPLOADED: "0+300x12", EXPECTED: "1800x12"},
-        ACME,
-    ),
-    "never": ("RosterdUploadMissing", {EXPECTED: "1800x12"}, {UPLOADED: "0+300x12", EXPECTED: "1800x12"}, ACME),
-    "expected on one host": ("RosterdUploadMissing", {UPLOADED: "0x12", EXPECTED: "1800x12"}, {UPLOADED: "0x12"}, ACME),
+    "late": ("RosterdUploadMissing", {OVERDUE: "1x12"}, {OVERDUE: "0x12"}, ACME),
     "refused": ("RosterdUploadRefused", {REFUSED: "0x10 1 1"}, {REFUSED: "1x12"}, {**ACME, "outcome": "refused"}),
     "many rows fail": (
         "RosterdManyRowsFailed",

@@ -236,10 +236,19 @@ class Daemon:
             sweep_s=sweep_s,
             trouble=self._troubles.about("inbox.unusable", client),
             deferred=self._troubles.about("file.deferred", client) if self._intake.has_come(client) else "",
+            is_overdue=self._is_overdue(client, at),
             claims=self._backlog.count(client),
             counts=count_states(waiting),
             files=told_files(waiting, now, at),
         )
+
+    def _is_overdue(self, client: str, at: datetime) -> bool:
+        if self._intake.has_come(client):
+            return False
+        try:
+            return self._lateness.missing(client, at) is not None
+        except sqlite3.Error:  # told by what needs the database more
+            return False
 
     def _next_at(self) -> float:
         """Return when there is something to do if nothing is heard."""

@@ -200,6 +200,8 @@ def _inbox_figures(clients: Iterable[ClientStatus]) -> Iterator[Metric]:
     yield _gauge("inbox_watched", "1 while events of the inbox are heard", watched, "client")
     usable = [((c.client,), not c.trouble) for c in clients]
     yield _gauge("inbox_usable", "1 while the inbox can be used", usable, "client")
+    overdue = [((c.client,), c.is_overdue) for c in clients]
+    yield _gauge("upload_overdue", "1 while no file has come within expect_every", overdue, "client")
     deferred = [((c.client,), bool(c.deferred)) for c in clients]
     yield _gauge("imports_deferred", "1 while the host keeps files from being imported", deferred, "client")
     swept = [((c.client,), _at(c.swept_at)) for c in clients if c.swept_at is not None]

@@ -56,6 +56,7 @@ class ClientStatus(msgspec.Struct, frozen=True, kw_only=True):
     sweep_s: float  # how long that took
     trouble: str = ""  # why the inbox cannot be used
     deferred: str = ""  # why files that are there have to wait for the host
+    is_overdue: bool = False  # no file has come within `expect_every`
     claims: int = 0  # taken, not archived yet
     counts: dict[State, int] = {}
     files: tuple[WaitingFile, ...] = ()
