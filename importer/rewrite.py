@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import io
 import os
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from importer.audit import Record
 from importer.durable import sync, write_durably
 from importer.header import unguarded
 from importer.model import FileRejected, Interrupted, printable
+from importer.quotes import weight
 from importer.retention import Kept
 from importer.rules import clean
 from importer.settings import ClientSettings, FileSettings
@@ -184,20 +186,30 @@ class _Extract:
         return self._raw.read(end - start)
 
     def _records(self) -> Iterator[tuple[int, list[str], str]]:
-        """Yield each record: the line where it starts, its cells, its text with the line end."""
+        """
+        Yield each record: the line where it starts, its cells, its text with the line end.
+
+        Raises FileRejected limit.line where a record goes on for longer than an import lets it.
+        """
         lines = text_lines(text_chunks(self._raw, self._found, self._limits))
-        taken: list[str] = []
+        line, weighs = 1, 0
+        taken = io.StringIO(newline="")  # no list: three million lines of two letters are 8 MiB of text, 190 as texts
 
         def taking() -> Iterator[str]:
+            nonlocal weighs
             for text in lines:
-                taken.append(text)
+                if weighs > self._limits.max_record_chars:
+                    raise FileRejected("limit.line", "a record goes on for too long")
+                taken.write(text)
+                weighs += weight(text, self._header.delimiter)
                 yield text
 
-        line = 1
-        for cells in csv.reader(taking(), delimiter=self._header.delimiter, strict=True, skipinitialspace=True):
-            yield line, cells, "".join(taken)
-            line += len(taken)
-            taken.clear()
+        reader = csv.reader(taking(), delimiter=self._header.delimiter, strict=True, skipinitialspace=True)
+        for cells in reader:
+            yield line, cells, taken.getvalue()
+            line, weighs = reader.line_num + 1, 0
+            taken.seek(0)
+            taken.truncate()
 
     def _is_theirs(self, cells: list[str]) -> bool:
         columns = self._header.columns["unique_id"]

@@ -51,7 +51,7 @@ def import_(config: Config, file: Path, client_name: str | None) -> None:
         raise click.UsageError(f"{file.name}: by its name no upload; expected {config.intake.pattern}")
     _check_followable(config)
     with file.open("rb") as source, progress_bar(file) as progress:
-        delivered = _delivered(source, client, os.fsencode(file.name), progress)
+        delivered = _delivered(source, config, client, os.fsencode(file.name), progress)
     _follow(config, client.name, file.name, delivered)
 
 
@@ -76,7 +76,7 @@ def replay(config: Config, id_: str) -> None:
     _check_followable(config)
     name = _STAMP.sub(b".csv", archive)
     with _opened_archive(client, archive) as source:
-        delivered = _delivered(source, client, name, lambda _: None)
+        delivered = _delivered(source, config, client, name, lambda _: None)
     _follow(config, client.name, printable(name), delivered)
 
 
@@ -97,9 +97,12 @@ def _opened_archive(client: ClientSettings, archive: bytes) -> Iterator[BinaryIO
 
 
 def _delivered(
-    source: BinaryIO, client: ClientSettings, name: bytes, progress: Callable[[int], None]
+    source: BinaryIO, config: Config, client: ClientSettings, name: bytes, progress: Callable[[int], None]
 ) -> os.stat_result:
     """Let a copy appear in the inbox, whole; return what it is there. Ends the program when that cannot be done."""
+    size_bytes, most = os.fstat(source.fileno()).st_size, config.file.max_file_bytes
+    if size_bytes > most:  # a sparse one of a client would fill the disk as a copy
+        cannot_answer(f"{printable(name)}: has {size_bytes:,} bytes; at most {most:,} are imported")
     try:
         with _folder(client.inbox) as inbox_fd:
             return _deliver(source, inbox_fd, name, progress)

@@ -39,8 +39,9 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     mails: list[int]  # whose attached rows have the unique id
     delivered: list[str]  # such mails in the Maildir: whoever reads it deletes them
     archives: list[str]  # in `.bak`: uploads and answers in which it stands
-    unread: list[str]  # in `.bak`, in no form that can be searched, such as a workbook
+    unread: list[str]  # in `.bak`, in no form that can be searched, such as a workbook, or larger than is imported
     waiting: list[str]  # in the inbox and on the way to `.bak`: they will be imported
+    too_large: list[str]  # likewise, but larger than is imported: they are not searched
 
 
 class _Places(msgspec.Struct, frozen=True):
@@ -49,6 +50,7 @@ class _Places(msgspec.Struct, frozen=True):
     archives: dict[str, int]  # with their imports
     unread: list[str]
     waiting: list[str]
+    too_large: list[str]
 
 
 @click.command()
@@ -94,6 +96,7 @@ def _found(config: Config, conn: sqlite3.Connection, client: ClientSettings, pla
         archives=sorted(places.archives),
         unread=places.unread,
         waiting=places.waiting,
+        too_large=places.too_large,
     )
     if not any((found.user, found.problems, found.mails, found.delivered, found.archives, found.waiting)):
         near = did_you_mean(unique_id, views.similar_ids(conn, client.name, unique_id))
@@ -158,6 +161,8 @@ def _tell_what_is_left(config: Config, client: ClientSettings, unique_id: str) -
         click.echo(f"may still hold the person: {client.inbox}/.bak/{archive}")
     for archive in places.unread:
         click.echo(f"cannot be searched: {client.inbox}/.bak/{archive}")
+    for upload in places.too_large:
+        click.echo(f"is larger than any upload may be, and was not searched: {client.inbox}/{upload}")
     for upload in places.waiting:
         what = "will record the person anew" if _is_configured(config, client) else "may still hold the person"
         click.echo(f"{what}: {client.inbox}/{upload}")
@@ -169,33 +174,37 @@ def _places(config: Config, conn: sqlite3.Connection, client: ClientSettings, un
     word = _word(unique_id, client)
     records = [record for record in audit.records(conn) if record.client == client.name]
     try:
-        with opened(client.inbox) as folders:
-            present = folders.archived()
-            return _Places(
-                archives=dict(_archives(records, folders, word)),
-                unread=[printable(each.archive) for each in records if _is_unread(each) and each.archive in present],
-                waiting=[printable(name) for name in folders.unfinished(word)],
-            )
+        with opened(client.inbox, searched_bytes=config.file.max_file_bytes) as folders:
+            archives = list(_archives(records, folders, word))
+            unfinished = list(folders.unfinished(word))
     except PermissionError:
         raise
     except FileNotFoundError:
         if _is_configured(config, client):
             cannot_answer(f"{client.inbox}: is missing; its files cannot be searched")
-        return _Places(archives={}, unread=[], waiting=[])
+        return _Places(archives={}, unread=[], waiting=[], too_large=[])
     except OSError as error:
         cannot_answer(f"{client.inbox}: its files cannot be read: {error.strerror}")
+    return _Places(
+        archives={printable(name): record.id for name, record, holds in archives if holds},
+        unread=[printable(name) for name, record, holds in archives if holds is None or _is_unread(record, name)],
+        waiting=[printable(name) for name, holds in unfinished if holds],
+        too_large=[printable(name) for name, holds in unfinished if holds is None],
+    )
 
 
-def _archives(records: list[audit.Record], folders: Folders, word: re.Pattern[bytes]) -> Iterator[tuple[str, int]]:
-    """Yield the uploads and answers in which the id stands as a word of its own, with their imports."""
+def _archives(
+    records: list[audit.Record], folders: Folders, word: re.Pattern[bytes]
+) -> Iterator[tuple[bytes, audit.Record, bool | None]]:
+    """Yield uploads and answers with their imports, and whether the id stands in each as a word of its own."""
     present = folders.archived()
     for record in records:
         names = present & {record.archive, *record.answers}
-        yield from ((printable(name), record.id) for name in names if folders.contains(name, word))
+        yield from ((name, record, folders.contains(name, word)) for name in names)
 
 
-def _is_unread(record: audit.Record) -> bool:
-    return record.code == "file.not_csv"
+def _is_unread(record: audit.Record, name: bytes) -> bool:
+    return record.code == "file.not_csv" and name == record.archive
 
 
 def _delivered(maildir: Path, unique_id: str) -> list[str]:

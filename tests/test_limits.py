@@ -19,6 +19,25 @@ ROW = b"%07d,OPSCOM,Ann,Lee,a%d@example.org\n"
 MIB = 1 << 20
 MAX_RESIDENT = 256 * MIB
 
+# Likewise, and then take a person out of the archive.
+REWRITE = """
+import contextlib, json, os, sys
+from pathlib import Path
+from importer import audit
+from importer.rewrite import Rewriter
+from tests.engine import Engine
+file, folder = map(Path, sys.argv[1:])
+with contextlib.closing(Engine(folder)) as engine:
+    engine.upload(file)
+    (folder / "work").mkdir()
+    fds = [os.open(folder / name, os.O_RDONLY) for name in ("work", ".bak")]
+    told = Rewriter(engine.store, engine.client, engine.limits, lambda: False).take_out(
+        "1", audit.records(engine.store.conn)[0], *fds
+    )
+own = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps([told, int(own.split()[1]) * 1024]))
+"""
+
 # A process of its own for each file: what it held at most is what the system counted of it. VmHWM is its own;
 # ru_maxrss begins with what the process that started it held, here the whole test run.
 IMPORT = """
@@ -121,6 +140,37 @@ def tall_emoji(file: Path) -> None:
     """Write rows of 32 MB, of characters that take most memory."""
     line = (',"' + "😀" * 64_000 + '\n"').encode()
     file.write_bytes(HEADER + b"".join(b'%d,OPSCOM,a,b,"c@x.ca"%b\n' % (n, line * 126) for n in range(2)))
+
+
+def endless_record(file: Path) -> None:
+    """Write a row that goes on for 200 MB, over lines of two letters."""
+    with file.open("wb") as out:
+        out.write(HEADER + b"1,OPSCOM,Ann,Lee,ann@example.org\n" + b'"x\n",')
+        out.writelines(b'"y\n",' * 1_000_000 for _ in range(40))
+        out.write(b'"\n"\n')
+
+
+@pytest.mark.parametrize(
+    ("write", "told"),
+    [
+        (endless_record, "its archive was removed as a whole; it is no table (limit.line)"),
+        (many_cells_of_a_row, "its archive was removed as a whole; it is no table (limit.line)"),
+        (tall_rows, "1 row taken out"),
+    ],
+)
+def test_memory_of_a_rewritten_archive_stays_bounded(tmp_path: Path, write: Callable[[Path], None], told: str) -> None:
+    """To take a person out of an archive takes less than 256 MiB, also where a record never ends."""
+    file = tmp_path / "upload"
+    write(file)
+    done = subprocess.run(
+        [sys.executable, "-c", REWRITE, file, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        check=True,
+    )
+    found, resident = json.loads(done.stdout.splitlines()[-1])  # below what is logged
+    assert told in found
+    assert resident < MAX_RESIDENT
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,31 @@ def test_a_person_is_found_wherever_they_are(rosterd: Rosterd, tmp_path: Path) -
     assert Path(found["delivered"][0]).exists()
 
 
+def sparse(path: Path, size_bytes: int, *, content: str, at: int = 0) -> None:
+    """Make a file of this size, of which only this content takes space."""
+    with path.open("wb") as file:
+        file.seek(at)
+        file.write(content.encode())
+        file.truncate(size_bytes)
+
+
+def test_what_takes_no_space_takes_no_time(rosterd: Rosterd, tmp_path: Path) -> None:
+    """Holes of a file are not searched, nor what is larger than any upload, which is named, and not replayed."""
+    inbox = tmp_path / "acme"
+    sparse(inbox / "huge.csv", 1 << 40, content=ANN)
+    assert 0 == rosterd.execute("sweep").returncode
+    sparse(inbox / "huge.tmp", 1 << 40, content=ANN)
+    for number in range(200):
+        sparse(inbox / f"large{number}.tmp", 1 << 30, content=f",{ANN}", at=1 << 29)
+
+    found = exported(rosterd)
+    assert ["huge.csv"] == [STAMP.sub("", name) for name in found["unread"]]
+    assert (["huge.tmp"], 200) == (found["too_large"], len(found["waiting"]))
+    told = rosterd.execute("erase", *PERSON, "--rewrite-archives", "--yes").stdout
+    assert f"is larger than any upload may be, and was not searched: {inbox}/huge.tmp\n" in told
+    assert "at most 1,073,741,824 are imported" in rosterd.execute("replay", "4").stderr
+
+
 @pytest.mark.parametrize("running", [True, False], ids=["by the daemon", "in its place"])
 def test_a_person_is_erased(rosterd: Rosterd, tmp_path: Path, *, running: bool) -> None:
     """`erase` leaves nothing of a person in the database files or the log, nobody else out, and names the archives."""

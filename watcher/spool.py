@@ -596,14 +596,14 @@ def _copy_durably(fd: int, folder_fd: int, inbox: os.stat_result) -> None:
     with open(os.open(_COPY, flags, _DRAFT_MODE, dir_fd=folder_fd), "wb") as copy:
         found = os.fstat(fd)
         os.ftruncate(copy.fileno(), found.st_size)
-        for start, end in _filled(fd, found.st_size):
+        for start, end in filled(fd, found.st_size):
             _copy_range(fd, copy.fileno(), start, end)
         _open_up(copy.fileno(), inbox, _DRAFT_MODE)
         os.utime(copy.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
         sync(copy.fileno())
 
 
-def _filled(fd: int, size_bytes: int) -> Iterator[tuple[int, int]]:
+def filled(fd: int, size_bytes: int) -> Iterator[tuple[int, int]]:
     """Yield where in a file there is data: from, to."""
     end = 0
     while end < size_bytes:
