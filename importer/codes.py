@@ -87,8 +87,7 @@ _TABLE: Final = (
         "header.missing",
         Level.FILE,
         "a required column is missing",
-        "The line of names has no column unique_id, or no login_source and no default is set; or it is not the first "
-        "line, or not there at all.",
+        "The line of names has no column unique_id; or it is not the first line, or not there at all.",
         "Add the column, or make the line of names the first.",
     ),
     Code(
@@ -134,7 +133,13 @@ _TABLE: Final = (
         "Put the value in quotation marks, or add the missing cells.",
     ),
     Code("9013", Level.ROW, "unique id required", "The cell is blank.", "Fill in the user's unique id."),
-    Code("9014", Level.ROW, "login source required", "The cell is blank.", "Fill in one of the login sources."),
+    Code(
+        "9014",
+        Level.ROW,
+        "login source required",
+        "The user is new and the login source is blank, or its column is missing.",
+        "Fill in one of the login sources.",
+    ),
     Code(
         "9015",
         Level.ROW,

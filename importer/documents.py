@@ -34,10 +34,10 @@ def attribute_rows(client: ClientSettings | None = None) -> Iterator[tuple[str, 
 def _required(attribute: Attribute, client: ClientSettings | None) -> str:
     if attribute.rule is Rule.KEY:
         return "always"
-    if attribute.rule is Rule.LOGIN_SOURCE:
-        return ("" if client.login_source else "always") if client else "unless there is a default"
-    required_on_create = client.required if client else ("first_name", "last_name", "email")
-    return "for new users" if attribute.name in required_on_create else ""
+    if client is None and attribute.rule is Rule.LOGIN_SOURCE:
+        return "for new users, unless there is a default"
+    needed = client.needed if client else ("first_name", "last_name", "email")
+    return "for new users" if attribute.name in needed else ""
 
 
 def attributes_markdown() -> str:

@@ -46,9 +46,7 @@ _DOUBT: Final = Problem("", "", "needs a closer look")
 class Glance:
     """The first look at the rows of one file. `judges` names the attributes in their order."""
 
-    def __init__(
-        self, header: Header, client: ClientSettings, judges: dict[str, rules.Judge], *, always: tuple[str, ...]
-    ) -> None:
+    def __init__(self, header: Header, client: ClientSettings, judges: dict[str, rules.Judge]) -> None:
         names = tuple(judges)
         self._width = header.width
         self._clear_token = unicodedata.normalize("NFC", client.clear_token)  # as the cells are
@@ -56,7 +54,8 @@ class Glance:
         self._is_direct = all(len(columns) == 1 for columns in header.columns.values())
         self._nameless = tuple(index for index in header.nameless if index < header.width)
         self._looks = tuple(
-            (header.columns[name][0], _look(ATTRIBUTES[name], judges[name], client), name in always) for name in names
+            (header.columns[name][0], _look(ATTRIBUTES[name], judges[name], client), name == "unique_id")
+            for name in names
         )
 
     def columns(self, records: Sequence[list[str]]) -> tuple[list[Cells], set[int]]:

@@ -204,7 +204,8 @@ def _bind(reading: _Reading, titles: tuple[str, ...], first_line: int, client: C
             unknown.append(_unknown(title, titles, client))
             meant.add(nearest(title))
     repeated = [_repeated(title, times) for title, times in Counter(filter(None, titles)).items() if times > 1]
-    missing = [f'"{name}" is missing: add the column' for name in _missing(columns, client) if name not in meant]
+    is_missing = "unique_id" not in columns and "unique_id" not in meant
+    missing = ['"unique_id" is missing: add the column'] if is_missing else []
     if unknown or repeated or missing:
         raise _refusal(reading, unknown, repeated, missing)
     return Header(
@@ -262,11 +263,6 @@ def _repeated(title: str, times: int) -> str:
 
 def _shown(title: str) -> str:
     return f'"{printable(title[:MAX_SHOWN_CHARS].encode())}"'
-
-
-def _missing(columns: dict[str, list[int]], client: ClientSettings) -> list[str]:
-    needed = ["unique_id"] if client.login_source else ["unique_id", "login_source"]
-    return [name for name in needed if name not in columns]
 
 
 def _refusal(reading: _Reading, unknown: list[str], repeated: list[str], missing: list[str]) -> FileRejected:

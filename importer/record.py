@@ -44,7 +44,7 @@ _CLEARED_SQL: Final = "char(0)"
 _TEMPORARY_TABLES: Final = {
     # cells: x'' where they are not known, or are left out of the failed CSV. problems: ids, see Recorder._kinds.
     # precise: what the failed CSV says in place of the details of the first problems. lacks: a bit for each attribute
-    # of ClientSettings.required.
+    # of ClientSettings.needed.
     "failed": """line INTEGER PRIMARY KEY, cells BLOB NOT NULL, problems TEXT NOT NULL, precise TEXT NOT NULL,
                  lacks INTEGER NOT NULL, unique_id TEXT, email_key TEXT, user_name_key TEXT""",
     "shared": "field TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (field, value)",
@@ -306,7 +306,7 @@ class Recorder:
                 (
                     row.line,
                     *self._listed(row.cells, row.problems),
-                    sum(1 << self._client.required.index(name) for name in row.lacks),
+                    sum(1 << self._client.needed.index(name) for name in row.lacks),
                     *(self._of(row.user, column) for column in ("unique_id", "email_key", "user_name_key")),
                 )
                 for row in rejected
@@ -348,7 +348,7 @@ class Recorder:
 
     def _complete_problems(self) -> None:
         """Add to the rejected rows what only the table tells: what a new user lacks, what another user has."""
-        for place, name in enumerate(self._client.required):
+        for place, name in enumerate(self._client.needed):
             is_absent = self._checker.is_absent(name)
             # Without an id nobody knows whether the user is new: then only a blank cell is worth a word.
             self._add_problem(

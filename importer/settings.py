@@ -65,7 +65,13 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     clear_token: str = ""  # a cell equal to this empties the attribute; "": off
     short_rows: Literal["refuse", "pad"] = "refuse"
     limits: dict[str, Count] = {}  # attribute -> characters, in place of the table's
-    required: tuple[str, ...] = ("first_name", "last_name", "email")  # on create
+    required: tuple[str, ...] = ("first_name", "last_name", "email")  # on create, beside what is always
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Return what a new user must have beside its id: `required`, and a login source unless there is a default."""
+        others = tuple(name for name in self.required if name != "login_source")
+        return others if self.login_source else ("login_source", *others)
 
     @property
     def expected_s(self) -> float | None:

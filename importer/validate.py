@@ -81,12 +81,11 @@ class Checker:
         self.columns: tuple[str, ...] = (*names, *(KEYS[name] for name in self._keyed))
         judges = rules.judges(reference)
         self._judges = {attribute.name: judges.get(attribute.rule, str) for attribute in self._attributes}
-        self._always = ("unique_id",) if client.login_source else ("unique_id", "login_source")
-        self._needed = tuple(name for name in client.required if name in names)
-        self._absent = tuple(name for name in client.required if name not in names)
+        self._needed = tuple(name for name in client.needed if name in names)
+        self._absent = tuple(name for name in client.needed if name not in names)
         self._notices: dict[tuple[str, str], tuple[int, int]] = {}
         self.warned_lines = array("I")
-        self._glance = Glance(header, client, self._judges, always=self._always)
+        self._glance = Glance(header, client, self._judges)
 
     @property
     def width(self) -> int:
@@ -132,7 +131,7 @@ class Checker:
                 yield from (position for position, value in enumerate(column) if not value)
 
     def lacks(self, user: User) -> tuple[str, ...]:
-        """Return the required attributes that keep the user from being created."""
+        """Return the attributes without which the user cannot be created."""
         blank = (name for name in self._needed if not user[self.columns.index(name)])
         return (*blank, *self._absent)
 
@@ -164,7 +163,8 @@ class Checker:
             key = values[self.columns.index(name)]
             values.append(key.casefold() if key else None)
         user = (*values, row.line)
-        problems += self._blank_where_required(user)
+        if not values[0]:
+            problems.append(rules.required("unique_id"))
         if problems:
             return Rejected(row.line, cells, tuple(problems), user, self.lacks(user))
         if warnings:
@@ -224,7 +224,7 @@ class Checker:
             verdict = self._judges[name](value)
             if not isinstance(verdict, Problem):
                 value = verdict
-            elif "value.placeholder" in warnings and name not in (*self._always, *self._client.required):
+            elif "value.placeholder" in warnings and name not in ("unique_id", *self._client.needed):
                 problems.append(Problem(verdict.code, name, "is a word that means nothing; leave the cell blank"))
             elif verdict.code not in {problem.code for problem in problems}:
                 problems.append(msgspec.structs.replace(verdict, field=name))
@@ -235,9 +235,6 @@ class Checker:
             return "", []  # as if it were blank
         is_required = attribute.name in ("login_source", *self._client.required)
         return CLEARED, [rules.required(attribute.name, cleared=True)] if is_required else []
-
-    def _blank_where_required(self, user: User) -> list[Problem]:
-        return [rules.required(name) for name in self._always if not user[self.columns.index(name)]]
 
 
 def _disagree(attribute: Attribute, values: list[str]) -> bool:

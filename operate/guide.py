@@ -82,7 +82,7 @@ def _connecting(access: Access) -> Iterator[Block]:
 
 
 def _file(client: ClientSettings) -> Iterator[Block]:
-    columns = [name for name in _SAMPLE_COLUMNS if name in client.required or name in _SAMPLE_COLUMNS[:2]]
+    columns = [name for name in _SAMPLE_COLUMNS if name in ("unique_id", *client.needed)]
     own = {attribute: header for header, attribute in client.columns.items() if attribute}
     yield Heading("The file")
     yield Code(

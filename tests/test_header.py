@@ -54,7 +54,7 @@ def test_the_table_is_the_published_one() -> None:
 @pytest.mark.parametrize("name", POSSIBLE_NAMES)
 def test_every_possible_name_is_taken(engine: Engine, name: str) -> None:
     """A file may name each attribute by each of its possible names."""
-    needed = [each for each in ("unique_id", "login_source") if each != name]
+    needed = [each for each in ("unique_id",) if each != name]
     assert "" == engine.file(",".join((*needed, name)), ",".join("x" for _ in (*needed, name))).code
 
 
@@ -182,10 +182,9 @@ def test_all_problems_of_a_header_are_in_one_answer(engine: Engine) -> None:
         '"email" stands twice',
         '"password" holds passwords, and passwords are never imported: remove the column',
         '"Homeroom" is not known;',
-        '"login_source" is missing: add the column',
     ):
         assert part in result.detail
-    assert '"unique_id" is missing' not in result.detail
+    assert "is missing" not in result.detail
 
 
 def test_a_repeated_name_is_refused(engine: Engine) -> None:
@@ -210,10 +209,9 @@ def test_the_line_to_correct_is_the_one_named(engine: Engine) -> None:
 
 
 def test_required_columns(engine: Engine) -> None:
-    """A file needs unique_id, and login_source unless the client has a default."""
-    assert "header.missing" == engine.file("login_source,email", "OPSCOM,a@example.org").code
-    assert '"login_source" is missing' in engine.file("unique_id,email", "S1,a@example.org").detail
-    assert "" == engine.settings(login_source="OPSCOM").file("unique_id,email", "S1,a@example.org").code
+    """A file needs unique_id, and no other column."""
+    assert '"unique_id" is missing: add the column' in engine.file("login_source,email", "OPSCOM,a@example.org").detail
+    assert "" == engine.file("unique_id", "S1").code
 
 
 def test_a_title_above_the_header_is_told_to_be_deleted(engine: Engine) -> None:

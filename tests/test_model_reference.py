@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from importer import baseline, record
 from importer.model import Tally
+from importer.settings import ReferenceSettings
 from tests.conftest import unsynced
 from tests.engine import Engine, User, table
 
 CLEAR = "CLEAR"
 REQUIRED = {"email": "9016", "first_name": "9017"}
+LOGIN_SOURCE = {"login_source": "9014"}
 UNIQUE = {"email": "9019", "user_name": "9020"}
 CELLS = {
     "unique_id": st.sampled_from(["1", "2", "3", "4", "5", "a", "A", ""]),
@@ -25,6 +27,7 @@ CELLS = {
     "user_name": st.sampled_from(["u", "U", "v", "w", "", CLEAR]),
     "first_name": st.sampled_from(["Ann", "Bob", "Ann", "Bob", "", CLEAR]),
     "city": st.sampled_from(["Hull", "", CLEAR]),
+    "login_source": st.sampled_from(["OPSCOM", "LDAP", "OPSCOM", "LDAP", "", CLEAR]),
 }
 File = tuple[Sequence[str], Sequence[Sequence[str]]]  # names of columns, rows
 NAMES = st.sampled_from(["staff.csv", "students.csv"])
@@ -42,8 +45,10 @@ CHAIN: File = (("unique_id", "email"), (("3", "b@example.org"), ("2", "a@example
 class Model:
     """Users by id, and what a file does to them."""
 
-    def __init__(self) -> None:
+    def __init__(self, default: str) -> None:
         self.users: dict[str, User] = {}
+        self._default = default
+        self._required = REQUIRED if default else REQUIRED | LOGIN_SOURCE
 
     def apply(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Tally, Failures]:
         """Import a file; return its counts and the codes of its failed rows."""
@@ -57,9 +62,9 @@ class Model:
             failures[line].add("9022")
         for line, codes in failures.items():
             if not codes and ids[line] not in self.users:
-                codes |= _lacks(columns, said[line])  # noqa: PLW2901 - the set in the dict
+                codes |= self._lacks(columns, said[line])  # noqa: PLW2901 - the set in the dict
         before, at = self.users, {ids[line]: line for line in failures if not failures[line]}
-        self.users = before | {each: _merged(before.get(each, {}), said[line]) for each, line in at.items()}
+        self.users = before | {each: _merged(before.get(each, self._new()), said[line]) for each, line in at.items()}
         while claims := self._claims(before, at):
             for each, codes in claims.items():
                 failures[at.pop(each)] |= codes
@@ -78,7 +83,7 @@ class Model:
         return tally, failed
 
     def _own_problems(self, row: User) -> set[str]:
-        cleared = {code for name, code in REQUIRED.items() if row.get(name) == CLEAR}
+        cleared = {code for name, code in (REQUIRED | LOGIN_SOURCE).items() if row.get(name) == CLEAR}
         return (
             cleared | ({"9013"} if not row["unique_id"] else set()) | ({"9033"} if row.get("email") == "bad" else set())
         )
@@ -100,12 +105,14 @@ class Model:
         taken = {
             code for n, code in UNIQUE.items() if _key(row, n) and _key(row, n) in [_key(each, n) for each in others]
         }
-        return taken if row["unique_id"] in self.users else taken | _lacks(columns, row)
+        return taken if row["unique_id"] in self.users else taken | self._lacks(columns, row)
 
+    def _lacks(self, columns: Sequence[str], row: User) -> set[str]:
+        known = set(columns) if not row["unique_id"] else set(self._required)
+        return {code for name, code in self._required.items() if name in known and row.get(name, "") in ("", CLEAR)}
 
-def _lacks(columns: Sequence[str], row: User) -> set[str]:
-    known = set(columns) if not row["unique_id"] else set(REQUIRED)
-    return {code for name, code in REQUIRED.items() if name in known and row.get(name, "") in ("", CLEAR)}
+    def _new(self) -> User:
+        return {"login_source": self._default} if self._default else {}
 
 
 def _merged(old: User, row: User) -> User:
@@ -120,7 +127,8 @@ def _key(user: User, name: str) -> str:
 @st.composite
 def files(draw: st.DrawFn) -> File:
     """Draw a file: some columns in some order, some rows."""
-    columns = ["unique_id", *draw(st.lists(st.sampled_from(["email", "user_name", "first_name", "city"]), unique=True))]
+    others = st.sampled_from(["email", "user_name", "first_name", "city", "login_source"])
+    columns = ["unique_id", *draw(st.lists(others, unique=True))]
     return columns, draw(st.lists(st.tuples(*(CELLS[name] for name in columns)), max_size=7))
 
 
@@ -152,12 +160,21 @@ WAYS: dict[str, dict[tuple[ModuleType, str], object]] = {
 }
 
 
+@pytest.fixture(params=["OPSCOM", ""], ids=["default", "no default"])
+def default(request: pytest.FixtureRequest) -> str:
+    """Return the login source of new users whose row says none."""
+    return str(request.param)
+
+
 @pytest.fixture(params=WAYS.values(), ids=list(WAYS))
-def shared(request: pytest.FixtureRequest, fleeting: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+def shared(
+    request: pytest.FixtureRequest, fleeting: Path, monkeypatch: pytest.MonkeyPatch, default: str
+) -> Iterator[Engine]:
     """Yield an engine for all examples, which treats small files in each of the ways it has."""
     for (module, name), value in request.param.items():
         monkeypatch.setattr(module, name, value)
-    engine = Engine(fleeting, login_source="OPSCOM", required=tuple(REQUIRED), clear_token=CLEAR)
+    engine = Engine(fleeting, login_source=default, required=tuple(REQUIRED), clear_token=CLEAR)
+    engine.reference = ReferenceSettings(login_sources=("LDAP",))
     with unsynced(engine.settings(failed_import_email=())):
         yield engine
 
@@ -168,13 +185,10 @@ def shared(request: pytest.FixtureRequest, fleeting: Path, monkeypatch: pytest.M
 @example(sequence=[HOLDERS, CHAIN], names=["staff.csv"] * 4)
 def test_any_sequence_of_files(shared: Engine, sequence: list[File], names: list[str]) -> None:
     """Counts, codes of failed rows and the users that result are those of the model, file after file."""
-    engine, model = shared.emptied(), Model()
+    engine, model = shared.emptied(), Model(shared.client.login_source)
     for name, (columns, rows) in zip(names, sequence, strict=False):
         result = engine.upload(table([columns, *rows], line_end="\n").encode(), name=name)
         tally, failures = model.apply(columns, rows)
         assert tally == result.tally
         assert failures == {line: set(codes.split("; ")) for line, codes in result.codes.items()}
-        assert model.users == {
-            unique_id: {name: value for name, value in user.items() if name != "login_source"}
-            for unique_id, user in engine.users().items()
-        }
+        assert {each: user | {"unique_id": each} for each, user in model.users.items()} == engine.users()

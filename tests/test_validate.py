@@ -150,6 +150,29 @@ def test_default_login_source(engine: Engine) -> None:
     assert {"S1": "LDAP", "S2": "SAML", "S3": "LDAP"} == engine.column("login_source")
 
 
+def test_login_source_is_asked_for_new_users_only(engine: Engine) -> None:
+    """Without the column, or with a blank cell, known users are updated and keep theirs; new ones fail with 9014."""
+    engine.reference = ReferenceSettings(login_sources=("LDAP",))
+    engine.settings(required=())
+    engine.file("unique_id,login_source", "S1,LDAP", "S2,OPSCOM")
+    absent = engine.file("unique_id,city", "S1,Hull", "S2,Hull", "S3,Hull", "S4,Hull", ",Hull")
+    assert (2, {4: "9014", 5: "9014", 6: "9013"}) == (absent.tally.updated, absent.codes)
+    told = "2 rows: login_source has no column in the file, and a new user needs it; add the column"
+    assert 1 == absent.text.count("login_source") == absent.text.count(told)
+    blank = engine.file("unique_id,login_source,city", "S1,,Ottawa", "S2,OPSCOM,Hull", "S3,,Hull", ",,Hull")
+    assert (1, 1, {4: "9014", 5: "9013; 9014"}) == (blank.tally.updated, blank.tally.unchanged, blank.codes)
+    assert "login_source is blank; fill it in" == blank.reasons[4]
+    assert {"S1": "LDAP", "S2": "OPSCOM"} == engine.column("login_source")
+    assert {"S1": "Ottawa", "S2": "Hull"} == engine.column("city")
+
+
+def test_a_login_source_cannot_be_emptied(engine: Engine) -> None:
+    """A cell that would empty it fails the row, of a known user as well."""
+    engine.settings(clear_token="NONE", login_source="OPSCOM", required=())
+    engine.file("unique_id", "S1")
+    assert {2: "9014", 3: "9014"} == engine.file("unique_id,login_source", "S1,NONE", "S2,NONE").codes
+
+
 def test_two_names_of_one_attribute(engine: Engine) -> None:
     """Of two names the first that is not blank counts, in the order of the table, whatever the order of the columns."""
     header = f"{HEADER},state,province,zip,postal_code"
