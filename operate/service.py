@@ -21,7 +21,7 @@ from importer.settings import MailSettings, MailUnusable
 from importer.smtp import SmtpTransport, is_loopback
 from importer.transport import make_transport
 from operate import layout, steps
-from operate.findings import Finding, Findings, Topic
+from operate.findings import Findings, Topic
 from watcher.config import Config, ConfigError, smtp_password
 from watcher.lock import is_locked
 from watcher.owner import owner_of, user_name
@@ -239,15 +239,15 @@ def _mail(settings: MailSettings) -> Findings:
         )
         return
     try:
-        yield _greeting(topic, settings)
+        yield from _greeting(topic, settings)
     except (MailUnusable, ConfigError) as error:
         yield topic.fault(str(error), _MAIL_REMEDY)
     if not is_loopback(settings.host):
         yield from _firewall(topic, settings.host)
 
 
-def _greeting(topic: Topic, settings: MailSettings) -> Finding:
-    """Return how connecting and logging in went; no mail is sent."""
+def _greeting(topic: Topic, settings: MailSettings) -> Findings:
+    """Yield how connecting and logging in went; no mail is sent."""
     where = f"{settings.host} port {settings.port}, {settings.security}"
     transport = make_transport(settings, smtp_password())
     assert isinstance(transport, SmtpTransport)  # noqa: S101 - the settings name a host
@@ -256,9 +256,15 @@ def _greeting(topic: Topic, settings: MailSettings) -> Finding:
         connection.login()
         connection.close()
     except OSError as error:
-        return topic.fault(f"{where}: {error}", "see host, port, security, user and ca_file in [mail]")
+        yield topic.fault(f"{where}: {error}", "see host, port, security, user and ca_file in [mail]")
+        return
     login = f", logged in as {settings.user}" if settings.user else ""
-    return topic.ok(f"{where}: answers{login}")
+    yield topic.ok(f"{where}: answers{login}")
+    if settings.ca_file and (objection := transport.strict_objection()):
+        yield topic.warning(
+            f"{settings.ca_file}: accepted, though a strict check would refuse its certificates: {objection}",
+            "make the authority anew with -addext keyUsage=critical,keyCertSign,cRLSign, and certificates by it",
+        )
 
 
 def _firewall(topic: Topic, host: str) -> Findings:
