@@ -17,6 +17,7 @@ from operate.host import host_findings
 from operate.inboxes import client_findings
 from operate.service import service_findings
 from operate.tables import print_json
+from watcher.adopted import read_adopted
 from watcher.config import ConfigError, load
 from watcher.options import config_file_option, json_option
 from watcher.owner import check_access
@@ -58,12 +59,16 @@ def _findings(config_file: Path) -> Findings:
     except ConfigError as error:
         for problem in error.problems:
             yield topic.fault(problem, f"edit it; the comments of {config_file} explain every setting")
-        return
+        adopted = read_adopted(config_file)
+        if adopted is None:
+            return
+        config = adopted  # what the service goes by meanwhile
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         os.listdir(config.service.state_dir)  # who may not look in here can find nothing
     check_access(Path(config.service.database), os.O_RDONLY)
     clients = ", ".join(client.name for client in config.clients) or "none"
-    yield topic.ok(f"{config_file}; clients: {clients}")
+    if not config.is_outdated:
+        yield topic.ok(f"{config_file}; clients: {clients}")
     yield from host_findings(config)
     yield from service_findings(config)
     yield from client_findings(config)

@@ -7,13 +7,13 @@ import click
 from operate.change import give
 from watcher.asking import Order
 from watcher.config import Config
-from watcher.options import chosen_client, client_option, config_option
+from watcher.options import chosen_client, client_option, service_config_option
 
 
 @click.command()
 @click.argument("file")
 @client_option
-@config_option
+@service_config_option
 def release(config: Config, file: str, client_name: str | None) -> None:
     """
     Import a held FILE as it is.
@@ -26,7 +26,7 @@ def release(config: Config, file: str, client_name: str | None) -> None:
 @click.command()
 @click.argument("file")
 @client_option
-@config_option
+@service_config_option
 def refuse(config: Config, file: str, client_name: str | None) -> None:
     """
     Refuse a held FILE now.

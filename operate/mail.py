@@ -19,7 +19,7 @@ from operate.reading import cannot_answer, check_known, database
 from operate.tables import print_fields, print_json, print_table
 from watcher.asking import Order
 from watcher.config import Config
-from watcher.options import ClientName, config_option, json_option
+from watcher.options import ClientName, json_option, service_config_option
 
 _PENDING: Final = ("waiting", "dead")
 _ALL: Final = (*_PENDING, "joined", "sent", "dropped")
@@ -37,7 +37,7 @@ def mail() -> None:
 @click.option("--client", metavar="NAME", type=ClientName(), help="Only of this client.")
 @click.option("--all", "with_done", is_flag=True, help="Those sent, joined into another or dropped as well.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
-@config_option
+@service_config_option
 @json_option
 def list_(config: Config, client: str | None, limit: int, *, with_done: bool, as_json: bool) -> None:
     """List the mail that waits or was given up, newest first."""
@@ -58,7 +58,7 @@ def list_(config: Config, client: str | None, limit: int, *, with_done: bool, as
 @mail.command()
 @click.argument("id_", metavar="ID", type=click.IntRange(min=1))
 @click.option("--raw", is_flag=True, help="Write the mail as it is sent, and nothing else.")
-@config_option
+@service_config_option
 @json_option
 def show(config: Config, id_: int, *, raw: bool, as_json: bool) -> None:
     """Show one mail."""
@@ -81,7 +81,7 @@ def show(config: Config, id_: int, *, raw: bool, as_json: bool) -> None:
 @mail.command()
 @_ids_argument
 @click.option("--dead", is_flag=True, help="All that were given up.")
-@config_option
+@service_config_option
 def retry(config: Config, ids: tuple[int, ...], *, dead: bool) -> None:
     """Try mail now, and for hours again should that fail."""
     give(config, *_orders("mail.retry", config, ids, dead=dead))
@@ -90,7 +90,7 @@ def retry(config: Config, ids: tuple[int, ...], *, dead: bool) -> None:
 @mail.command()
 @_ids_argument
 @click.option("--dead", is_flag=True, help="All that were given up.")
-@config_option
+@service_config_option
 def drop(config: Config, ids: tuple[int, ...], *, dead: bool) -> None:
     """Give up mail for good and delete its content."""
     give(config, *_orders("mail.drop", config, ids, dead=dead))

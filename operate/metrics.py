@@ -10,13 +10,13 @@ import click
 from watcher.config import Config
 from watcher.lock import is_locked
 from watcher.metrics import as_text
-from watcher.options import config_option
+from watcher.options import service_config_option
 from watcher.owner import check_access
 from watcher.source import source_of
 
 
 @click.command()
-@config_option
+@service_config_option
 def metrics(config: Config) -> None:
     """
     Print the figures for Prometheus.

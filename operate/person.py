@@ -25,7 +25,7 @@ from operate.reading import cannot_answer, check_known, database
 from operate.tables import counted, print_json
 from watcher.asking import Order
 from watcher.config import Config
-from watcher.options import chosen_client, client_option, config_option, did_you_mean
+from watcher.options import chosen_client, client_option, did_you_mean, service_config_option
 
 _ENCODINGS: Final = ("utf-8", "cp1252", "utf-16-le", "utf-16-be")
 _ANY_BLANKS: Final = rb"[\s\0]{1,20}"
@@ -56,7 +56,7 @@ class _Places(msgspec.Struct, frozen=True):
 @click.command()
 @click.argument("unique_id")
 @client_option
-@config_option
+@service_config_option
 def export(config: Config, unique_id: str, client_name: str | None) -> None:
     """
     Print all that is kept about one person, as JSON.
@@ -111,7 +111,7 @@ def _found(config: Config, conn: sqlite3.Connection, client: ClientSettings, pla
 @client_option
 @click.option("--rewrite-archives", is_flag=True, help="Take their rows out of the archives, too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@config_option
+@service_config_option
 def erase(config: Config, unique_id: str, client_name: str | None, *, rewrite_archives: bool, yes: bool) -> None:
     """
     Remove one person for good, and name the archives that still hold them.

@@ -21,7 +21,7 @@ from operate.reading import database
 from operate.tables import counted, print_json
 from watcher.config import Config
 from watcher.lock import is_locked
-from watcher.options import config_option, json_option
+from watcher.options import json_option, service_config_option
 
 EXIT_WORTH_A_LOOK: Final = 1
 EXIT_BROKEN: Final = 2
@@ -46,7 +46,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Compare sizes of archives, not contents; check the database lightly.")
-@config_option
+@service_config_option
 @json_option
 def verify(config: Config, *, quick: bool, as_json: bool) -> None:
     """

@@ -21,7 +21,7 @@ from operate.reading import cannot_answer, check_known, database
 from operate.tables import age, counted, print_fields, print_json, print_table
 from watcher.config import Config
 from watcher.lock import is_locked
-from watcher.options import ClientName, config_option, json_option
+from watcher.options import ClientName, json_option, service_config_option
 from watcher.settle import Names
 from watcher.status import IDLE_INTERVAL_S, ClientStatus, State, Status, read_status
 
@@ -76,6 +76,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """All there is to say about the service at a glance."""
 
     is_running: bool
+    is_config_outdated: bool  # config.toml has faults: all this is by what the service last adopted
     at: datetime
     status: Status | None
     clients: tuple[ClientPicture, ...]
@@ -94,6 +95,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
             told.append("The daemon does not run, nothing is imported: `systemctl start rosterd`.")
         elif self.status is not None and (self.at - self.status.written_at).total_seconds() > _SILENCE_S:
             told.append(f"The daemon has said nothing for {age(self.status.written_at, self.at)}: busy, or stuck.")
+        if self.is_config_outdated:
+            told.append(f"The configuration has faults; the service goes by the one before, until it ends. {_DOCTOR}")
         told += [concern for client in self.clients for concern in _concerns_of(client)]
         told += [late for client in self.clients if (late := client.lateness(self.at))]
         if self.status is not None and self.status.ping_trouble:
@@ -127,7 +130,7 @@ def _concerns_of(client: ClientPicture) -> list[str]:
 
 
 @click.command()
-@config_option
+@service_config_option
 @json_option
 def status(config: Config, *, as_json: bool) -> None:
     """
@@ -152,6 +155,7 @@ def _picture(config: Config) -> Picture:
         failing, trouble = views.failing_mail(conn)
         return Picture(
             is_running=is_running,
+            is_config_outdated=config.is_outdated,
             at=datetime.now(UTC),
             status=told,
             clients=tuple(
@@ -252,7 +256,7 @@ def _decided(until: datetime | None, picture: Picture) -> str:
 @click.option("--since", type=_Moment(), help='Only what ended after this: "2h", "7d", "2026-11-22".')
 @click.option("--failed", is_flag=True, help="Only where the file or a row failed.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
-@config_option
+@service_config_option
 @json_option
 def imports(
     config: Config, client: str | None, since: datetime | None, limit: int, *, failed: bool, as_json: bool
@@ -284,7 +288,7 @@ class ImportStory(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @click.argument("id_", metavar="ID")
-@config_option
+@service_config_option
 @json_option
 def show(config: Config, id_: str, *, as_json: bool) -> None:
     """
@@ -367,7 +371,7 @@ def _without_problems(entry: Import) -> str:
 @click.argument("query")
 @_client_option
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
-@config_option
+@service_config_option
 @json_option
 def users(config: Config, query: str, client: str | None, limit: int, *, as_json: bool) -> None:
     """

@@ -92,6 +92,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     clients: tuple[ClientSettings, ...] = ()
     source: str = ""  # the file it was read from
     base: str = ""  # where relative paths in it start
+    is_outdated: bool = False  # the file has faults by now: this is what the service last adopted of it
 
 
 _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {

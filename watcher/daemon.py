@@ -23,6 +23,7 @@ from importer import outbox
 from importer.outbox import Letter
 from importer.store import Store
 from watcher import notify
+from watcher.adopted import write_adopted
 from watcher.alerts import Alerts
 from watcher.archives import Purging, archive_orders
 from watcher.asking import Order
@@ -91,6 +92,7 @@ class Daemon:
         self._orders = {**store_orders(store), **held, "reload": self._reload_ordered}
         self._orders |= archive_orders(store, lambda: self._config, self._gives_up)
         self._status_file = StatusFile(state_dir)
+        write_adopted(config)
 
     def _about(self, name: bytes) -> bytes | None:
         return self._intake.settling.about(name)
@@ -103,6 +105,7 @@ class Daemon:
         self._claims.use(config)
         self._intake.use(config)
         self._lateness.use(config, datetime.now(UTC))
+        write_adopted(config)
 
     def _post(self, letter: Letter) -> None:
         with self._store.transaction():

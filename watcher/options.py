@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _INSTALLED_CONFIG: Final = Path("/etc/rosterd/config.toml")
 _PACKAGE: Final = Path(__file__).resolve().parent
 _LONG_WORK_BYTES: Final = 5 << 20
+_CommandT = TypeVar("_CommandT", bound=Callable[..., object])
 
 
 # The configuration
@@ -30,6 +31,15 @@ _LONG_WORK_BYTES: Final = 5 << 20
 
 def _loaded(context: click.Context, _parameter: click.Parameter, config_file: Path | None) -> Config | None:
     """Return the configuration, or end with EXIT_CONFIG and its problems on standard error."""
+    return _load(context, config_file, may_be_outdated=False)
+
+
+def _loaded_or_adopted(context: click.Context, _parameter: click.Parameter, config_file: Path | None) -> Config | None:
+    """Return the configuration; the one that the service goes by when there are problems, which are told."""
+    return _load(context, config_file, may_be_outdated=True)
+
+
+def _load(context: click.Context, config_file: Path | None, *, may_be_outdated: bool) -> Config | None:
     from watcher.config import ConfigError, load
 
     is_completing = context.resilient_parsing  # nothing may be printed
@@ -43,7 +53,19 @@ def _loaded(context: click.Context, _parameter: click.Parameter, config_file: Pa
         if is_completing:
             return None
         click.echo(str(error), err=True)
+        if may_be_outdated and (adopted := _adopted(config_file or _INSTALLED_CONFIG)) is not None:
+            return adopted
         sys.exit(EXIT_CONFIG)
+
+
+def _adopted(config_file: Path) -> Config | None:
+    """Return the configuration that the service goes by and say so; None when it is not known."""
+    from watcher.adopted import read_adopted
+
+    adopted = read_adopted(config_file)
+    if adopted is not None:
+        click.echo(f"{config_file} has faults: going by what the service last adopted of it.", err=True)
+    return adopted
 
 
 def _tell_of_demo(context: click.Context) -> None:
@@ -58,14 +80,20 @@ def _built_in_config() -> Path:
     return carried if carried.exists() else _PACKAGE.parent / "config.toml"
 
 
+def _config_option(load: Callable[..., Config | None]) -> Callable[[_CommandT], _CommandT]:
+    return click.option(
+        "--config",
+        metavar="FILE",
+        type=click.Path(path_type=Path, readable=False),  # one that may not be read is told like all else
+        callback=load,
+        help=f"Configuration; by default {_INSTALLED_CONFIG}, or the built-in one when that is missing.",
+    )
+
+
 # Gives the command its `config`, loaded and checked.
-config_option: Final = click.option(
-    "--config",
-    metavar="FILE",
-    type=click.Path(path_type=Path, readable=False),  # one that may not be read is told like all else
-    callback=_loaded,
-    help=f"Configuration; by default {_INSTALLED_CONFIG}, or the built-in one when that is missing.",
-)
+config_option: Final = _config_option(_loaded)
+# Likewise, for what is about the service: while the file has faults, the configuration that the service goes by.
+service_config_option: Final = _config_option(_loaded_or_adopted)
 # Gives the command its `config_file`: for what has to look at a configuration that may be wrong, or change it.
 config_file_option: Final = click.option(
     "--config",

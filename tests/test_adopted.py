@@ -1,0 +1,113 @@
+"""A configuration with a fault while the service runs on: commands about the service go by what it adopted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import wait_until
+from tests.lab.daemon import Rosterd, Setting
+
+HEADER = "unique_id,login_source,first_name,last_name,email\n"
+ANN = "S-1,OPSCOM,Ann,Lee,ann@school.example\n"
+BOB = "S-2,OPSCOM,Bob,Ray,bob\n"
+SECRET = "https://ping.example/0123-secret"
+ABOUT_THE_SERVICE = [
+    ("imports",),
+    ("show", "1"),
+    ("users", "S-1"),
+    ("metrics",),
+    ("verify", "--quick"),
+    ("mail", "list", "--all"),
+    ("mail", "show", "1"),
+    ("export", "S-1", "--client", "acme"),
+]
+GOING_BY = "has faults: going by what the service last adopted of it."
+
+
+@pytest.fixture
+def rosterd(tmp_path: Path) -> Iterator[Rosterd]:
+    """Yield a running service for acme that has imported a file, and refused a row of it."""
+    (tmp_path / "acme").mkdir()
+    (tmp_path / "upload.csv").write_text(HEADER + ANN)
+    service: dict[str, Setting] = {"ping_url": SECRET, "state_dir": str(tmp_path / "state")}
+    with Rosterd(tmp_path, {"acme": tmp_path / "acme"}, settings={"service": service}) as installation:
+        installation.start()
+        installation.drop("users.csv", HEADER + ANN + BOB)
+        installation.wait_for_imports(1)
+        yield installation
+
+
+FAULTS = {
+    "no TOML": lambda text: text.replace("[intake]", "[intake"),
+    "an unclosed text": lambda text: text.replace('name = "acme"', 'name = "acme'),
+    "an unknown key": lambda text: text.replace("quiet_s", "quit_s"),
+    "a wrong value": lambda text: text.replace("quiet_s = ", "quiet_s = -"),
+    "a client without an inbox": lambda text: text.replace("inbox = ", "in_box = "),
+    "an unclosed list": lambda text: text.replace("]\n[[", "\n[[").replace('example"]', 'example"'),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_commands_go_on_with_what_the_service_adopted(rosterd: Rosterd, tmp_path: Path, fault: str) -> None:
+    """Whatever the fault, commands that look answer as before, and name it on standard error."""
+    whole = rosterd._config.read_text()
+    before = {command: rosterd.execute(*command) for command in ABOUT_THE_SERVICE}
+    rosterd._config.write_text(FAULTS[fault](whole))
+    assert whole != rosterd._config.read_text()
+    for command, expected in before.items():
+        found = rosterd.execute(*command)
+        assert expected.returncode == found.returncode, found.stderr
+        if command != ("metrics",):  # its figures go on
+            assert expected.stdout == found.stdout
+        assert 1 == found.stderr.count(GOING_BY)
+        assert len(found.stderr.splitlines()) > 1
+    done = rosterd.execute("import", str(tmp_path / "upload.csv"), "--client", "acme")
+    assert (0, True) == (done.returncode, "imported" in done.stdout)
+
+
+def test_status_and_doctor_name_the_fault(rosterd: Rosterd) -> None:
+    """A fault is a concern of `status` and a fault of `doctor`, which go on with all else."""
+    wait_until(lambda: json.loads(rosterd.execute("status", "--json").stdout)["status"], "the status")
+    rosterd.reload(FAULTS["a wrong value"])
+    rosterd.wait_for_event("config.refused")
+    told = json.loads(rosterd.execute("status", "--json").stdout)
+    expected = "The configuration has faults; the service goes by the one before, until it ends."
+    assert [expected] == [concern.partition(" `rosterd")[0] for concern in told["concerns"]]
+    assert ["acme"] == [client["client"] for client in told["clients"]]
+    findings = json.loads(rosterd.execute("doctor", "--json").stdout)["findings"]
+    assert ("fault", "configuration") in [(each["level"], each["topic"]) for each in findings]
+    assert {"service", "database", "client acme"} <= {each["topic"] for each in findings}
+
+
+def test_a_reload_is_what_counts(rosterd: Rosterd) -> None:
+    """What a reload brought is gone by, also after the service has ended."""
+    rosterd.reload(lambda text: text.replace('name = "acme"', 'name = "acme"\nexpect_every = "36500d"'))
+    rosterd.wait_for_event("config.reloaded")
+    rosterd._config.write_text("not TOML\n" + rosterd._config.read_text())
+    rosterd.stop()
+    told = json.loads(rosterd.execute("status", "--json").stdout)
+    assert [36500 * 86400.0] == [client["expected_s"] for client in told["clients"]]
+
+
+@pytest.mark.parametrize("command", [("run",), ("sweep",), ("check", __file__), ("guide",)], ids=lambda words: words[0])
+def test_what_needs_the_settings_themselves_does_not_go_on(rosterd: Rosterd, command: tuple[str, ...]) -> None:
+    """A start, and what judges by the settings, ends with 78."""
+    rosterd._config.write_text(FAULTS["a wrong value"](rosterd._config.read_text()))
+    assert 78 == rosterd.execute(*command).returncode
+
+
+def test_the_note_is_of_that_file_and_has_no_secret(rosterd: Rosterd, tmp_path: Path) -> None:
+    """Another configuration that names the same state directory is not answered for; the secret is not written down."""
+    other = tmp_path / "other.toml"
+    other.write_text("not TOML\n" + rosterd._config.read_text())
+    rosterd._config = other
+    assert 78 == rosterd.execute("imports").returncode
+    written = [
+        path for path in (tmp_path / "state").iterdir() if path.is_file() and b"0123-secret" in path.read_bytes()
+    ]
+    assert [] == written
+    assert 0o600 == (tmp_path / "state" / "adopted.json").stat().st_mode & 0o777

@@ -1,0 +1,46 @@
+"""
+The configuration that the service works by, in a file of the state directory, as config.toml may have faults by now.
+
+Commands about the service go by it meanwhile. Like the status it is a hint, not a record, and holds no secret.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from importer.durable import replace
+from watcher.config import Config, ServiceSettings
+
+_FILE: Final = "adopted.json"
+_STATE_DIR: Final = re.compile(r"""^[ \t]*state_dir[ \t]*=[ \t]*(["'])(.+?)\1""", re.MULTILINE)
+
+
+def write_adopted(config: Config) -> None:
+    """Note that the service works by this configuration from now on; a disk that is full keeps the older note."""
+    kept = msgspec.structs.replace(config, service=msgspec.structs.replace(config.service, ping_url=""))
+    with contextlib.suppress(OSError):
+        replace(os.path.join(config.service.state_dir, _FILE), msgspec.json.encode(kept) + b"\n", mode=0o600)
+
+
+def read_adopted(path: Path) -> Config | None:
+    """Return what the service last adopted of a configuration that has faults; None when that is not known."""
+    try:
+        content = Path(_state_dir_in(path), _FILE).read_bytes()
+        config = msgspec.json.decode(content, type=Config)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None
+    return msgspec.structs.replace(config, is_outdated=True) if config.source == str(path.absolute()) else None
+
+
+def _state_dir_in(path: Path) -> str:
+    """Return the state directory that a file names, whatever else is wrong with it."""
+    with contextlib.suppress(FileNotFoundError):
+        if found := _STATE_DIR.search(path.read_text(encoding="utf-8", errors="replace")):
+            return os.path.join(path.absolute().parent, found[2])
+    return ServiceSettings().state_dir
