@@ -7,7 +7,7 @@
 # make matrix every SFTP client in every situation, and hostile ones, half an hour; make test takes a sample
 # make demo   a real sshd and the daemon on loopback, three uploads, everything they lead to; ends by itself
 # make bench  our speed beside that of others, half an hour; QUICK=1 for two minutes
-# make lock   pin the newest versions of all dependencies, with hashes
+# make lock   pin the newest versions of all dependencies, with hashes; by the oldest Python: PYTHON=/usr/bin/python3
 # make docs   the documents as a site in dist/docs/
 # make deb    a package for the Debian it runs on in dist/; DEBIAN=trixie for another one; see docs/install.md
 # make clean  remove what make has made; var/ stays
