@@ -52,13 +52,16 @@ command_line() {
         > "$root/usr/share/bash-completion/completions/rosterd"
 }
 
+# In the folders of the repository, so that links between documents, and to examples, lead somewhere.
 documents() {
     local folder=$root/usr/share/doc/rosterd
-    install -d "$folder"
-    install -m 0644 README.md docs/*.md "$folder"
-    install -m 0644 LICENSE "$folder/copyright"
+    install -d "$folder/docs" "$folder/deploy"
+    install -m 0644 config.toml LICENSE ./*.md "$folder"
+    install -m 0644 docs/*.md "$folder/docs"
+    cp -r deploy/{grafana,log,prometheus,sshd_config.d,sysusers.d,tmpfiles.d,rosterd.service} "$folder/deploy"
+    install -D -m 0644 --target-directory="$folder/tests/data" tests/data/*.csv
+    ln -s LICENSE "$folder/copyright"
     gzip -9n < CHANGELOG.md > "$folder/changelog.gz"
-    cp -r deploy/log "$folder/log"
 }
 
 control() {

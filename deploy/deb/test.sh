@@ -58,6 +58,7 @@ is "is enabled" has /etc/systemd/system/multi-user.target.wants/rosterd.service
 is "answers" inside "$root" rosterd --version
 is "has settings that load" inside "$root" sh -c 'rosterd doctor --json | grep -A3 configuration | grep -q "clients: none"'
 is "lets sshd start" inside "$root" sh -c 'mkdir -p /run/sshd && ssh-keygen -A && sshd -t'
+is "has what its documents name" python3 -I deploy/deb/named.py "$root"
 is "has its manual page and completion" has /usr/share/man/man1/rosterd.1.gz /usr/share/bash-completion/completions/rosterd
 
 # Running: as a new operator would
