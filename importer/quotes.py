@@ -9,6 +9,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+_RUN_OR_LINE: Final = re.compile(
+    r'[^"]*[\r\n]|[^\r\n]+(?:\r\n?|\n)?'
+)  # lines without a quotation mark, or one line with some
 CELL_CHARS: Final = 32  # some 80 bytes for one that is not ASCII, where a character has up to 4
 
 
@@ -30,12 +33,12 @@ def last_record(chunks: Iterable[str], delimiter: str, max_record_chars: int) ->
         while chunk:
             following = next(left, "")
             if record_chars or not following or not ('"' not in chunk or is_whole(chunk)):
-                for line in io.StringIO(chunk, newline=""):
-                    if record_chars or not following or '"' in line:
-                        record_chars += weight(line, delimiter)
+                for piece in _pieces(chunk, is_last=not following):
+                    if record_chars or not following or '"' in piece:
+                        record_chars += len(piece) + CELL_CHARS * piece.count(delimiter)
                         if record_chars > max_record_chars:
                             raise csv.Error("the record is too long")
-                        yield line
+                        yield piece
             chunk = following
 
     last: list[str] = []
@@ -45,6 +48,14 @@ def last_record(chunks: Iterable[str], delimiter: str, max_record_chars: int) ->
     except csv.Error as error:
         return None if "unexpected end" in str(error) else []
     return last
+
+
+def _pieces(chunk: str, *, is_last: bool) -> Iterable[str]:
+    """Return the lines of a chunk; where marks are few, and it is not the last, those without one in runs."""
+    # Of a cell of line feeds alone ten times as fast, of marks alone half as fast.
+    if is_last or chunk.count('"') > len(chunk) // 16:
+        return io.StringIO(chunk, newline="")
+    return _RUN_OR_LINE.findall(chunk)
 
 
 def weight(text: str, delimiter: str) -> int:

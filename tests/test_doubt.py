@@ -28,9 +28,7 @@ def judged(
     (folder / "users.csv").write_bytes(content)
     with (folder / "users.csv").open("rb") as raw:
         limits = FileSettings()
-        return doubt_of(
-            raw, client, limits, companion=companion, is_broken_off=is_broken_off, last_rows=lambda: last_rows
-        )
+        return doubt_of(raw, client, limits, companion=companion, is_broken_off=is_broken_off, last_rows=last_rows)
 
 
 def with_companion(kind: str) -> ClientSettings:

@@ -56,6 +56,18 @@ def test_any_text_is_told_as_the_csv_module_tells_it(text: str, delimiter: str, 
 
 
 @given(
+    parts=st.lists(
+        st.sampled_from(['"', ',"', '"\n', '""', 20 * "a,b\n", 40 * "\r\n", 40 * "\r", 30 * "x", "\n", ","])
+    ),
+    lines=st.integers(1, 90),
+)
+def test_long_runs_without_a_mark_change_nothing(parts: list[str], lines: int) -> None:
+    """Many lines without a quotation mark, in quoted cells or outside of them, are told as csv tells them."""
+    text = "".join(parts)
+    assert as_csv_says(text, ",") == (last_record(in_chunks(text, lines), ",", MOST_CHARS) is None)
+
+
+@given(
     rows=st.lists(st.lists(cells, min_size=1, max_size=4), max_size=6),
     delimiter=delimiters,
     line_end=st.sampled_from(["\n", "\r\n", "\r"]),

@@ -297,7 +297,7 @@ def test_unreadable_name_is_put_off(settling: Settling) -> None:
 # Doubts
 
 
-@pytest.mark.parametrize("doubt", [Doubt.BROKEN_OFF, Doubt.UNACCOMPANIED, Doubt.MISMATCHED])
+@pytest.mark.parametrize("doubt", [Doubt.BROKEN_OFF, Doubt.UNACCOMPANIED, Doubt.MISMATCHED, Doubt.UNREAD])
 def test_what_the_importer_cannot_see_is_refused_after_the_grace(settling: Settling, doubt: Doubt) -> None:
     """A file that only its surroundings call incomplete is held for the resume grace, then refused."""
     settling.note(seen(), 0.0)

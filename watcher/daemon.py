@@ -342,6 +342,7 @@ class Daemon:
     def close(self) -> None:
         """End watching, listening and sending."""
         notify.stopping()
+        self._intake.close()
         self._control.close()
         if self._watch is not None:
             self._watch.close()

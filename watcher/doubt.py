@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
 from typing import BinaryIO, Final
 
 from importer.completeness import completeness
@@ -31,6 +30,8 @@ _REMEDIES: Final = {
     "another file. Upload both again.",
     Doubt.SHRUNK: "it has far fewer rows than the file before it, and the operator has refused it. Upload a file of "
     "all users, or ask the operator to let this one through.",
+    Doubt.UNREAD: "to find out whether it is whole took too long: it holds very many quotation marks, or line breaks "
+    "inside cells. Remove them, or split the file, and upload it again.",
 }
 _REMEDY: Final = "it looks cut off, and the operator has refused it. Upload the whole file again."
 
@@ -42,13 +43,13 @@ def doubt_of(
     *,
     companion: bytes | None,
     is_broken_off: bool,
-    last_rows: Callable[[], int],
+    last_rows: int,
 ) -> Doubt:
     """
     Return what speaks against the open file, the gravest first.
 
-    `companion` is the content of the file that vouches for this one, None when there is none; `last_rows` tells how
-    many rows the client's last import had.
+    `companion` is the content of the file that vouches for this one, None when there is none; `last_rows` is how many
+    rows the client's last import had.
     """
     if client.companion:
         doubt = _doubt_by_companion(raw, client.companion, companion)
@@ -93,7 +94,7 @@ def _digest(raw: BinaryIO, kind: str) -> str:
     return digest.hexdigest()
 
 
-def _has_shrunk(raw: BinaryIO, guard: int, last_rows: Callable[[], int]) -> bool:
+def _has_shrunk(raw: BinaryIO, guard: int, last_rows: int) -> bool:
     """
     Return whether the file has less than `guard` percent of the rows of the last one.
 
@@ -101,7 +102,7 @@ def _has_shrunk(raw: BinaryIO, guard: int, last_rows: Callable[[], int]) -> bool
     """
     if not guard or _is_failed_csv(raw):
         return False
-    return count_rows(raw) * 100 < last_rows() * guard
+    return count_rows(raw) * 100 < last_rows * guard
 
 
 def _is_failed_csv(raw: BinaryIO) -> bool:

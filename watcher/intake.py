@@ -7,6 +7,7 @@ together, and a client whose inbox costs more looks than it brings files gets fe
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +19,11 @@ from importer.model import printable
 from importer.settings import ClientSettings
 from watcher import spool
 from watcher.backlog import LAST_RETRY_S
-from watcher.claims import Claims
+from watcher.claims import LARGE_BYTES, Claims
 from watcher.config import Config
 from watcher.doubt import doubt_of, refusal
 from watcher.notice import Hint, Hints
+from watcher.reading import Reading, Readings
 from watcher.settle import Doubt, Look, Settling, Sighting, Verdict, Writer
 from watcher.trouble import Troubles, raise_if_fatal
 
@@ -29,7 +31,7 @@ log = structlog.get_logger()
 
 SWEEP_PAUSE_S: Final = 10.0  # between sweeps that are asked for again and again, by doubts, trouble or a crowded inbox
 # Of all time, at most, for such sweeps of one client, however crowded its inbox is, and for long looks at its files
-# that come to nothing: to see whether a quotation mark is open may take 10 s for 1 GiB, and a client can ask for ever.
+# that come to nothing: to see whether a mark is open may take minutes for 1 GiB, and a client can ask for ever.
 FRUITLESS_SHARE: Final = 0.05
 LONG_LOOK_S: Final = 0.5
 
@@ -55,6 +57,7 @@ class Intake:
         self._watching = watching
         self._last_sweep: dict[str, tuple[float, float]] = {}  # when, and how long it took
         self._rests_until: dict[str, float] = {}  # clients that are not looked at for a while
+        self._readings = Readings()
         self.use(config)
 
     def use(self, config: Config) -> None:
@@ -65,6 +68,7 @@ class Intake:
         for client in before:
             if client not in self._clients or self._clients[client].inbox != before[client].inbox:
                 self._forget(client)
+        self._readings.end_all()
         self.settling.use(config.intake)
         self._sweep_at = dict.fromkeys(self._clients, -math.inf)
 
@@ -75,6 +79,10 @@ class Intake:
         self._last_sweep.pop(client, None)
         self._rests_until.pop(client, None)
 
+    def close(self) -> None:
+        """End what is under way."""
+        self._readings.end_all()
+
     def next_at(self) -> float:
         """Return when there is something to do if nothing is heard."""
         return min(
@@ -84,10 +92,11 @@ class Intake:
         )
 
     def others_due_at(self, client: str) -> float:
-        """Return when a name of any other client is due for a look, and may well be taken."""
+        """Return when a name of any other client is due for a look, and may well be taken soon."""
         now = time.monotonic()
         resting = (each for each, until in self._rests_until.items() if now < until)
-        return self.settling.next_ready_at(without={client, *self._claims.backlog.blocked(), *resting})
+        reading = (each for each, _ in self._readings.names())
+        return self.settling.next_ready_at(without={client, *self._claims.backlog.blocked(), *resting, *reading})
 
     def last_sweep(self, client: str) -> tuple[float, float]:
         """Return when a client's inbox was swept last, and how long that took."""
@@ -218,9 +227,16 @@ class Intake:
         """Look at one name that is due, and act on the verdict; return whether there was one."""
         now = time.monotonic()
         self._rests_until = {client: until for client, until in self._rests_until.items() if now < until}
-        due = self.settling.next_due(now, without=self._claims.backlog.blocked() | self._rests_until.keys())
+        without = self._claims.backlog.blocked() | self._rests_until.keys()
+        for client, name in self._readings.names():
+            if client in without or not self.settling.is_due(client, name, now):
+                self._readings.end(client)
+                self._rest(client, 0.0)
+        due = self.settling.next_due(now, without=without | self._rests_until.keys())
         if due is not None:
-            self._consider(*due)
+            client, name = due
+            # What is under way comes to its end, or a name that is due every few seconds would keep it from that.
+            self._consider(client, self._readings.name_of(client) or name)
         return due is not None
 
     def _consider(self, client: str, name: bytes) -> None:
@@ -232,9 +248,14 @@ class Intake:
                 lambda error: self._put_off(client, name, error),
             ):
                 self._troubles.is_over(client, printable(name))
-        now = time.monotonic()
-        if self._watching and self.taken == taken and now > started + LONG_LOOK_S:
-            self._rests_until[client] = now + (now - started) / FRUITLESS_SHARE
+        if self._readings.name_of(client) != name:
+            self._rest(client, time.monotonic() - started, is_fruitless=self.taken == taken)
+
+    def _rest(self, client: str, took_s: float, *, is_fruitless: bool = True) -> None:
+        """Leave a client alone for a while if looks at its files took long and came to nothing."""
+        cost_s = max(took_s, self._readings.take_spent(client))
+        if self._watching and is_fruitless and cost_s > LONG_LOOK_S:
+            self._rests_until[client] = time.monotonic() + cost_s / FRUITLESS_SHARE
 
     def _consider_in(self, inbox: spool.Inbox, client: str, name: bytes) -> None:
         look = inbox.look(name)
@@ -242,7 +263,11 @@ class Intake:
             self.settling.forget(client, name)
             return
         verdict, doubt = self._judge(inbox, client, name, look)
+        if verdict is not None:
+            self._readings.end(client)
         match verdict:
+            case None:  # there is more to read
+                pass
             case Verdict.TAKE | Verdict.RELEASE:
                 self._take(inbox, client, name, look, is_released=verdict is Verdict.RELEASE)
             case Verdict.REFUSE:
@@ -254,29 +279,40 @@ class Intake:
             case Verdict.WAIT:
                 log.debug("file.waiting", writer=str(look.writer), size_bytes=look.identity.size_bytes)
 
-    def _judge(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> tuple[Verdict, Doubt]:
+    def _judge(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> tuple[Verdict | None, Doubt]:
+        """Return what to do with a name, None when first there is more to read, and what speaks against it."""
         if look.writer is Writer.UNKNOWN:
             self._troubles.tell("intake.unprobed", client=client)
         verdict = self.settling.judge(client, name, look, time.monotonic())
         if verdict is not Verdict.TAKE:
             return verdict, Doubt.NONE
         doubt = self._doubt(inbox, client, name, look)
+        if doubt is None:
+            return None, Doubt.NONE
         return self.settling.judge_doubt(client, name, doubt, time.monotonic()), doubt
 
-    def _doubt(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> Doubt:
-        """Read what speaks against a file; one that is too large is not read at all, the import will refuse it."""
+    def _doubt(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> Doubt | None:
+        """
+        Read what speaks against a file; None when there is more to read.
+
+        One that is too large is not read at all, the import will refuse it.
+        """
         if look.identity.size_bytes > self._config.file.max_file_bytes:
             return Doubt.NONE
         settings = self._clients[client]
-        with inbox.upload(name) as raw:
-            return doubt_of(
-                raw,
-                settings,
-                self._config.file,
-                companion=inbox.companion(name) if settings.companion else None,
-                is_broken_off=self.settling.is_broken_off(client, name),
-                last_rows=lambda: self._claims.last_rows(client),
-            )
+        judge = functools.partial(
+            doubt_of,
+            client=settings,
+            limits=self._config.file,
+            companion=inbox.companion(name) if settings.companion else None,
+            is_broken_off=self.settling.is_broken_off(client, name),
+            last_rows=self._claims.last_rows(client) if settings.shrink_guard else 0,
+        )
+        if look.identity.size_bytes < LARGE_BYTES:
+            with inbox.upload(name) as raw:
+                return judge(raw)
+        begin = functools.partial(Reading, name, look.identity, functools.partial(inbox.upload, name), judge)
+        return self._readings.doubt(client, name, look.identity, begin)
 
     def _take(
         self,
@@ -299,6 +335,8 @@ class Intake:
         log.warning("file.held", reason=str(doubt), size_bytes=look.identity.size_bytes)
         if doubt is Doubt.SHRUNK:
             self._troubles.tell("file.shrunk", client=client, file=printable(name))
+        elif doubt is Doubt.UNREAD:
+            self._troubles.tell("file.unread", client=client, file=printable(name))
 
     def _put_off(self, client: str, name: bytes, error: Exception) -> None:
         now = time.monotonic()

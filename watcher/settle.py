@@ -79,6 +79,7 @@ class Doubt(enum.StrEnum):
     UNACCOMPANIED = "unaccompanied"  # its companion has not come
     MISMATCHED = "mismatched"  # its companion speaks of other content
     SHRUNK = "shrunk"  # it has far fewer rows than the file before it
+    UNREAD = "unread"  # to look whether it is whole took too long
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +128,7 @@ class Verdict(enum.StrEnum):
     IGNORE = "ignore"  # never imported: say so once
 
 
-_NOT_IN_THE_FILE = (Doubt.BROKEN_OFF, Doubt.UNACCOMPANIED, Doubt.MISMATCHED)
+_NOT_IN_THE_FILE = (Doubt.BROKEN_OFF, Doubt.UNACCOMPANIED, Doubt.MISMATCHED, Doubt.UNREAD)
 
 
 class Names:
@@ -311,6 +312,11 @@ class Settling:
                     self._records[client] = self._records.pop(client)  # to the end of the round
                     return client, name
         return None
+
+    def is_due(self, client: str, name: bytes, now: float) -> bool:
+        """Return whether a name is still to be looked at now."""
+        record = self._records.get(client, {}).get(name)
+        return record is not None and record.due_at <= now
 
     def next_due_at(self, *, without: Collection[str] = (), in_writing: bool = True) -> float:
         """Return when the next name is due, infinity for never; `in_writing`: count those that a process writes."""

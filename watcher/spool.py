@@ -47,6 +47,7 @@ import msgspec
 
 from importer.durable import sync, write_durably
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim
+from importer.upload import Upload
 from watcher.settle import Identity, Kind, Look, Writer
 
 WORK: Final = b".work"
@@ -259,11 +260,9 @@ class Inbox:
         except FileNotFoundError:
             return None
 
-    @contextlib.contextmanager
-    def upload(self, name: bytes) -> Iterator[BinaryIO]:
+    def upload(self, name: bytes, before_read: Callable[[], None] = lambda: None) -> Upload:
         """Open a file of the inbox for reading. Raises OSError."""
-        with _open_file(self._fd, name) as file:
-            yield file
+        return Upload(name, before_read, folder_fd=self._fd)
 
     def companion(self, name: bytes) -> bytes | None:
         """

@@ -1,0 +1,266 @@
+"""Looks at large files in turns: they find what one go finds, and keep nobody waiting."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from importer import text as texts
+from importer.settings import ClientSettings, FileSettings
+from importer.upload import Upload
+from tests.lab import wait_until
+from tests.lab.daemon import Rosterd
+from watcher import doubt as doubts
+from watcher import reading as readings
+from watcher.doubt import doubt_of
+from watcher.reading import Reading, Readings
+from watcher.settle import Doubt, Identity
+
+HEADER = "unique_id,login_source,first_name,last_name,email\n"
+ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"
+CLIENT = ClientSettings(name="acme", inbox="/srv", fallback_encoding="cp1252")
+CLIENTS = [
+    CLIENT,
+    msgspec.structs.replace(CLIENT, shrink_guard=50),
+    msgspec.structs.replace(CLIENT, companion="sha256", fallback_encoding=""),
+]
+# Quotation marks that a look has to follow to the end of the file: some 0.1 s of processor time for each MiB.
+COSTLY = HEADER + '"\n' * (20 << 20) + '"'
+
+
+def identity(path: Path) -> Identity:
+    found = path.stat()
+    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def begun(path: Path, judge: Callable[[BinaryIO], Doubt]) -> Reading:
+    return Reading(os.fsencode(path.name), identity(path), functools.partial(Upload, os.fsencode(path)), judge)
+
+
+def in_turns(path: Path, judge: Callable[[BinaryIO], Doubt]) -> tuple[Doubt, int]:
+    """Return what was found, and in how many turns."""
+    reading, turns = begun(path, judge), 1
+    try:
+        while (found := reading.advance()) is None:
+            turns += 1
+        return found, turns
+    finally:
+        reading.end()
+
+
+@given(
+    content=st.one_of(
+        st.text(st.sampled_from('"""\r\n,,aé '), max_size=80).map(lambda text: (HEADER + text).encode()),
+        st.text(st.sampled_from('""\n,aé'), max_size=60).map(lambda text: (HEADER + text).encode("utf-16")),
+        st.binary(max_size=40),
+    ),
+    client=st.sampled_from(CLIENTS),
+    is_vouched=st.booleans(),
+)
+def test_turns_find_what_one_go_finds(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, client: ClientSettings, *, is_vouched: bool
+) -> None:
+    """Whatever a file holds, and however often its look has to wait for a turn, the answer is that of a whole look."""
+    path = tmp_path_factory.getbasetemp() / "turns.csv"
+    path.write_bytes(content)
+    companion = hashlib.sha256(content if is_vouched else b"").hexdigest().encode()
+    judge = functools.partial(
+        doubt_of, client=client, limits=FileSettings(), companion=companion, is_broken_off=False, last_rows=9
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(texts, "CHUNK_BYTES", 7)
+        patch.setattr(doubts, "_CHUNK_BYTES", 5)
+        with path.open("rb") as raw:
+            expected = judge(raw)
+        patch.setattr(readings, "SLICE_S", 0.0)
+        found, turns = in_turns(path, judge)
+    assert expected == found
+    assert turns > 1
+
+
+def test_a_look_that_is_too_costly_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that takes more processor time than it may is told as a doubt of its own."""
+    monkeypatch.setattr(readings, "_LIMIT_S", 0.2)
+    monkeypatch.setattr(readings, "_LIMIT_S_PER_BYTE", 0.0)
+    path = tmp_path / "users.csv"
+    path.write_text(HEADER)
+
+    def read_for_ever(raw: BinaryIO) -> Doubt:
+        while True:
+            raw.seek(0)
+            raw.read(1)
+
+    assert in_turns(path, read_for_ever)[0] is Doubt.UNREAD
+
+
+def test_a_read_that_hangs_does_not_keep_the_loop(tmp_path: Path) -> None:
+    """The loop goes on after a second, and hears the answer once the disk has given it."""
+    (tmp_path / "users.csv").write_text(HEADER)
+    until = time.monotonic() + 2.5
+
+    def hang(raw: BinaryIO) -> Doubt:
+        raw.read(1)
+        while time.monotonic() < until:
+            time.sleep(0.01)
+        raw.read(1)
+        return Doubt.NONE
+
+    found, turns = in_turns(tmp_path / "users.csv", hang)
+    assert (Doubt.NONE, 3) <= (found, turns)
+
+
+def test_an_error_of_the_disk_comes_across(tmp_path: Path) -> None:
+    """What reading raises is raised where the answer was waited for, and nothing stays open."""
+    (tmp_path / "users.csv").write_text(HEADER)
+
+    def fail(raw: BinaryIO) -> Doubt:
+        raw.read(1)
+        raise OSError(5, "Input/output error")
+
+    looks = Readings()
+    before = os.listdir("/proc/self/fd")
+    for _ in range(5):
+        with pytest.raises(OSError, match="Input/output error"):
+            looks.doubt(
+                "acme", b"users.csv", identity(tmp_path / "users.csv"), lambda: begun(tmp_path / "users.csv", fail)
+            )
+    assert before == os.listdir("/proc/self/fd")
+
+
+def test_a_changed_file_is_looked_at_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that was begun before its file changed, or on another file of the client, is not gone on with."""
+    monkeypatch.setattr(readings, "SLICE_S", 0.0)
+    path, looks = tmp_path / "users.csv", Readings()
+    path.write_text(HEADER)
+
+    def judge(raw: BinaryIO) -> Doubt:
+        size_bytes = len(raw.read(1000)) + len(raw.read(1000))
+        return Doubt.NONE if size_bytes > len(HEADER) else Doubt.EMPTY
+
+    def look() -> Doubt | None:
+        return looks.doubt("acme", b"users.csv", identity(path), lambda: begun(path, judge))
+
+    assert look() is None
+    path.write_text(HEADER + ANN)
+    found = [look() for _ in range(4)]
+    assert Doubt.NONE in found
+    assert Doubt.EMPTY not in found
+    looks.end_all()
+
+
+# With the daemon
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    """Return the inboxes of two clients."""
+    inboxes = {name: tmp_path / name for name in ("acme", "beta")}
+    for inbox in inboxes.values():
+        inbox.mkdir()
+    return inboxes
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """Yield the socket a service manager listens on."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(20)
+        yield listener
+
+
+@pytest.fixture
+def rosterd(tmp_path: Path, folders: dict[str, Path], manager: socket.socket) -> Iterator[Rosterd]:
+    """Yield the running daemon, which a service manager watches."""
+    with Rosterd(tmp_path, folders, environment={"NOTIFY_SOCKET": manager.getsockname()}) as installation:
+        installation.start()
+        yield installation
+
+
+def is_looking(rosterd: Rosterd) -> bool:
+    """Tell whether a look is under way: its file is open."""
+    paths = (f"/proc/{rosterd.pid}/fd/{fd}" for fd in os.listdir(f"/proc/{rosterd.pid}/fd"))
+    return any(os.path.lexists(path) and os.readlink(path).endswith("/acme/large.csv") for path in paths)
+
+
+def test_a_look_at_a_large_file_keeps_nobody_waiting(rosterd: Rosterd, manager: socket.socket) -> None:
+    """Files of others are imported meanwhile, and the watchdog is fed, however long it takes to look at one."""
+    rosterd.drop("large.csv", COSTLY)
+    wait_until(lambda: is_looking(rosterd), "the look")
+    manager.settimeout(0)
+    for number in range(3):
+        rosterd.drop(f"small{number}.csv", HEADER + ANN, client="beta")
+        rosterd.wait_for_event("file.archived", file=f"small{number}.csv")
+        words = []
+        while b"" not in words:
+            words.append(_word(manager))
+        assert b"WATCHDOG=1" in words
+    assert not rosterd.events("file.held")
+    assert rosterd.wait_for_event("file.held", file="large.csv")["reason"] == "open_quote"
+
+
+def _word(manager: socket.socket) -> bytes:
+    try:
+        return manager.recv(100)
+    except BlockingIOError:
+        return b""
+
+
+def test_a_look_ends_with_its_file(rosterd: Rosterd, folders: dict[str, Path]) -> None:
+    """A file that is removed while it is looked at is closed at once, and keeps nobody waiting."""
+    rosterd.drop("large.csv", COSTLY)
+    wait_until(lambda: is_looking(rosterd), "the look")
+    (folders["acme"] / "large.csv").unlink()
+    wait_until(lambda: not is_looking(rosterd), "the end of the look")
+    rosterd.drop("next.csv", HEADER + ANN, client="beta")
+    rosterd.wait_for_event("file.archived", file="next.csv")
+
+
+def test_a_name_that_is_due_again_and_again_ends_no_look(rosterd: Rosterd, folders: dict[str, Path]) -> None:
+    """An upload that is still written, and so looked at every few seconds, keeps no look at another from its end."""
+    with (folders["acme"] / "written.csv").open("w") as written:
+        written.write(HEADER)
+        written.flush()
+        wait_until(lambda: "written.csv" in rosterd.execute("status").stdout, "the other name to be known")
+        rosterd.drop("large.csv", COSTLY)
+        assert rosterd.wait_for_event("file.held", file="large.csv")["reason"] == "open_quote"
+
+
+def test_a_stop_ends_a_look(rosterd: Rosterd) -> None:
+    """A stop does not wait for the end of a look."""
+    rosterd.drop("large.csv", COSTLY)
+    wait_until(lambda: is_looking(rosterd), "the look")
+    began = time.monotonic()
+    rosterd.stop()
+    assert time.monotonic() - began < 5.0
+
+
+def test_a_reload_begins_a_look_anew(rosterd: Rosterd) -> None:
+    """What is looked at while the configuration is read again is judged by the new one."""
+    rosterd.drop("large.csv", COSTLY)
+    wait_until(lambda: is_looking(rosterd), "the look")
+    rosterd.reload(lambda text: text.replace('name = "acme"', 'name = "acme"\ncompanion = "done"'))
+    rosterd.wait_for_event("config.reloaded")
+    assert rosterd.wait_for_event("file.held", file="large.csv")["reason"] == "unaccompanied"
+
+
+def test_a_large_file_may_have_shrunk(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """The rows of a large file are compared with those of the file before it as well."""
+    rows = [f"{n},OPSCOM,Ann,Lee,ann{n}@school.example\n" for n in range(200_000)]
+    with Rosterd(tmp_path, folders, client_settings={"shrink_guard": 90}) as rosterd:
+        rosterd.start()
+        rosterd.drop("large.csv", HEADER + "".join(rows))
+        rosterd.wait_for_event("file.archived", file="large.csv")
+        rosterd.drop("less.csv", HEADER + "".join(rows[:120_000]))
+        assert rosterd.wait_for_event("file.held", file="less.csv")["reason"] == "shrunk"
