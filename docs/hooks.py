@@ -9,6 +9,7 @@ from typing import Any
 
 from mkdocs.structure.files import File
 
+_INWARD = re.compile(r"\]\(docs/")  # as pages from outside name those of this folder
 _OUTWARD = re.compile(r"\]\(\.\./([^)#]+)")
 _DOCS = Path(__file__).parent
 
@@ -16,11 +17,11 @@ _DOCS = Path(__file__).parent
 def on_files(files: Any, config: Any) -> Any:  # noqa: ANN401 - mkdocs calls it so, and its types are not installed with ours
     """Add the files outside that the pages name."""
     named = {name for page in _DOCS.glob("*.md") for name in _OUTWARD.findall(page.read_text(encoding="utf-8"))}
-    for name in sorted({*named, "CHANGELOG.md"}):
+    for name in sorted({*named, "CHANGELOG.md", "SECURITY.md"}):
         files.append(File.generated(config, name, abs_src_path=str(_DOCS.parent / name)))
     return files
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Let their links lead there."""
-    return _OUTWARD.sub(r"](\1", markdown)
+    return _INWARD.sub("](", _OUTWARD.sub(r"](\1", markdown))

@@ -183,8 +183,20 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_the_site_has_every_document() -> None:
     """Each document stands in the navigation of the site, once."""
-    listed = re.findall(r"^ +- ([\w-]+\.md)$", (REPOSITORY / "mkdocs.yml").read_text(), re.MULTILINE)
-    assert sorted(["CHANGELOG.md", *(path.name for path in (REPOSITORY / "docs").glob("*.md"))]) == sorted(listed)
+    listed = re.findall(r"^ +- (?:\w+: )?([\w-]+\.md)$", (REPOSITORY / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(
+        ["CHANGELOG.md", "SECURITY.md", *(path.name for path in (REPOSITORY / "docs").glob("*.md"))]
+    ) == sorted(listed)
+
+
+def test_how_to_report_a_vulnerability_is_found() -> None:
+    """The README and the front page of the site lead to how a vulnerability is reported, and what is promised."""
+    told = (REPOSITORY / "SECURITY.md").read_text()
+    assert "(SECURITY.md)" in (REPOSITORY / "README.md").read_text()
+    assert "(../SECURITY.md)" in (REPOSITORY / "docs/index.md").read_text()
+    headings = ["Reporting a vulnerability", "Supported versions", "What is promised", "What is not promised"]
+    assert headings == re.findall(r"^## (.*)$", told, re.MULTILINE)
+    assert "@" not in told  # nobody can vouch for an address here
 
 
 def typed(document: Path) -> list[str]:
