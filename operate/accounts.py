@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from operate.layout import LOGIN_GROUP, chroot
 
 # What Debian's useradd takes without --badname, and a client may be called.
@@ -18,6 +20,8 @@ LOGIN_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 SHELL: Final = "/usr/sbin/nologin"
 _EXPIRED: Final = "1"  # a day long ago; to sshd and PAM alike a login that has ended
 _PASSWORD_FIELD: Final = 1
+_CHANGED_FIELD: Final = 2
+_LONGEST_FIELD: Final = 4
 _EXPIRY_FIELD: Final = 7
 
 
@@ -44,6 +48,44 @@ def login_state(name: str) -> LoginState:
 def has_password(name: str) -> bool:
     """Return whether a login has a password; without root the answer is no."""
     return _shadow(name, _PASSWORD_FIELD) not in ("", "*") and not _shadow(name, _PASSWORD_FIELD).startswith("!")
+
+
+class Ageing(msgspec.Struct, frozen=True):
+    """What /etc/shadow says about the time of an account, in days since 1970; None for no limit."""
+
+    changed: int | None
+    longest: int | None
+    expires: int | None
+    is_locked: bool
+
+    @property
+    def password_ends(self) -> int:
+        """Return the last day of the password."""
+        return (self.changed or 0) + (self.longest or 0)
+
+
+def ageing(name: str) -> Ageing:
+    """Return the time limits of an account; without root there are none."""
+    changed, longest, expires = (
+        int(field) if (field := _shadow(name, number)).isdecimal() else None
+        for number in (_CHANGED_FIELD, _LONGEST_FIELD, _EXPIRY_FIELD)
+    )
+    return Ageing(changed, longest, expires, is_locked=_shadow(name, _PASSWORD_FIELD).startswith("!"))
+
+
+def group_name(gid: int) -> str:
+    """Return what the host calls a group."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return f"gid {gid}"
+
+
+def expanded(pattern: str, name: str) -> str:
+    """Return a path of sshd's with its tokens put in. Source: sshd_config(5), TOKENS."""
+    user = pwd.getpwnam(name)
+    tokens = {"%u": name, "%h": user.pw_dir, "%U": str(user.pw_uid), "%%": "%"}
+    return re.sub("%[uhU%]", lambda token: tokens[token[0]], pattern)
 
 
 def _shadow(name: str, field: int) -> str:

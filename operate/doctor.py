@@ -27,15 +27,17 @@ _COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red
 
 
 @click.command()
+@click.option("--probe", is_flag=True, help="Log in as each client that has a key, with one that is good for a minute.")
 @config_file_option
 @json_option
-def doctor(config_file: Path, *, as_json: bool) -> None:
+def doctor(config_file: Path, *, probe: bool, as_json: bool) -> None:
     """
     Find what keeps the service, or a client, from working.
 
-    Changes nothing and sends no mail. As root it sees all. Exits with 0 when all is well, 1 for warnings, 2 for faults.
+    Changes nothing, but for what --probe takes back, and sends no mail. As root it sees all. Exits with 0 when all is
+    well, 1 for warnings, 2 for faults.
     """
-    findings = list(_findings(config_file))
+    findings = list(_findings(config_file, probe=probe))
     worst = max(finding.level for finding in findings)
     if as_json:
         listed = [{**msgspec.structs.asdict(each), "level": _WORDS[each.level].lower()} for each in findings]
@@ -51,7 +53,7 @@ def doctor(config_file: Path, *, as_json: bool) -> None:
     sys.exit(worst)
 
 
-def _findings(config_file: Path) -> Findings:
+def _findings(config_file: Path, *, probe: bool) -> Findings:
     topic = Topic("configuration")
     _find_credentials(config_file)
     try:
@@ -71,7 +73,7 @@ def _findings(config_file: Path) -> Findings:
         yield topic.ok(f"{config_file}; clients: {clients}")
     yield from host_findings(config)
     yield from service_findings(config)
-    yield from client_findings(config)
+    yield from client_findings(config, probe=probe)
 
 
 def _find_credentials(config_file: Path) -> None:

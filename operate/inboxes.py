@@ -5,31 +5,35 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import grp
 import os
 import pwd
-import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from importer.settings import ClientSettings
-from operate import accounts, layout, ownership, steps
+from operate import accounts, layout, ownership, sshd, steps
 from operate.accounts import LoginState
 from operate.findings import Finding, Findings, Topic
+from operate.logins import login_findings, sshd_findings
+from operate.probe import probe_findings
 from operate.sessions import session_findings
+from operate.sshd import Effective
 from operate.tables import counted
 from watcher.config import Config
 from watcher.owner import owner_of, user_name
 
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 _FORWARDING: Final = ("allowtcpforwarding", "allowagentforwarding", "x11forwarding", "permittunnel", "permittty")
+_PUNCTUAL_VERSION: Final = (10, 0)
 _PASSED_WORDS: Final = 9  # of a ForceCommand with internal-sftp, the program's name included (measured on 9.2p1)
 _SNIPPET: Final = "see sshd_config.d/rosterd.conf, then: sshd -t && systemctl reload ssh"
 
 
-def client_findings(config: Config) -> Findings:
-    """Yield what is found about each client."""
+def client_findings(config: Config, *, probe: bool) -> Findings:
+    """Yield what is found about each client, and about sshd, which lets them in; `probe` logs in as each."""
+    if os.geteuid() == 0 and config.clients:
+        yield from sshd_findings()
     if not config.clients:
         yield Topic("clients").warning("there is none", "rosterd client add NAME --email ADDRESS")
     for client in config.clients:
@@ -38,7 +42,7 @@ def client_findings(config: Config) -> Findings:
             yield topic.warning("nobody hears of failed imports", "set failed_import_email")
         service_uid, _ = owner_of(config.service.state_dir)
         yield from _inbox(topic, client, service_uid)
-        yield from _login(topic, client, config.intake.resume_grace_s)
+        yield from _login(topic, client, config.intake.resume_grace_s, probe=probe)
         yield from session_findings(topic, client, service_uid)
 
 
@@ -177,7 +181,7 @@ def _lease(topic: Topic, inbox: str) -> Findings:
 # Login
 
 
-def _login(topic: Topic, client: ClientSettings, resume_grace_s: float) -> Findings:
+def _login(topic: Topic, client: ClientSettings, resume_grace_s: float, *, probe: bool) -> Findings:
     name = _login_name(client)
     match accounts.login_state(name):
         case LoginState.MISSING:
@@ -187,9 +191,8 @@ def _login(topic: Topic, client: ClientSettings, resume_grace_s: float) -> Findi
         case LoginState.FOREIGN if not os.path.isdir(layout.chroot(name)):
             yield topic.warning(f"its login {name} is not in {layout.LOGIN_GROUP}: what it may do is for you to check")
         case _:
-            yield from _way_in(topic, name)
             yield from _ownership(topic, name, client.inbox)
-            yield from _sshd(topic, name, client.inbox, resume_grace_s)
+            yield from _sshd(topic, name, client.inbox, resume_grace_s, probe=probe)
 
 
 def _login_name(client: ClientSettings) -> str:
@@ -209,16 +212,19 @@ def _ownership(topic: Topic, name: str, inbox: str) -> Findings:
         return
     remedy = f"rosterd client add {name} --apply"
     if found.st_gid != pwd.getpwnam(name).pw_gid:
-        yield topic.fault(f"{inbox}: belongs to group {_group(found.st_gid)}; expected the one of {name}", remedy)
+        yield topic.fault(
+            f"{inbox}: belongs to group {accounts.group_name(found.st_gid)}; expected the one of {name}", remedy
+        )
     if misowned := ownership.misowned(name, inbox):
         uid, gid = map(int, misowned[0].split(":"))
+        others = f"others, as to {user_name(uid)} and group {accounts.group_name(gid)}"
         yield topic.fault(
-            f"{inbox}/.bak and .work: {counted(len(misowned), 'entry belongs', 'entries belong')} to others, as to "
-            f"{user_name(uid)} and group {_group(gid)}; expected {layout.SERVICE_USER} and group {name}",
+            f"{inbox}/.bak and .work: {counted(len(misowned), 'entry belongs', 'entries belong')} to {others}; "
+            f"expected {layout.SERVICE_USER} and group {name}",
             remedy,
         )
     uids, gids = ownership.foreign_ids(name, inbox)
-    if owners := [*map(user_name, uids), *(f"group {_group(gid)}" for gid in gids)]:
+    if owners := [*map(user_name, uids), *(f"group {accounts.group_name(gid)}" for gid in gids)]:
         yield topic.fault(f"{inbox}: what waits in it belongs to {', '.join(owners)}; expected {name}", remedy)
 
 
@@ -229,30 +235,29 @@ def _stat(path: str) -> os.stat_result | None:
         return None
 
 
-def _way_in(topic: Topic, name: str) -> Findings:
-    if os.geteuid() == 0 and not os.path.exists(layout.keys(name)) and not accounts.has_password(name):
-        yield topic.warning(f"{name} cannot log in yet", f"put the key into {layout.keys(name)}, or passwd {name}")
-
-
-def _sshd(topic: Topic, name: str, inbox: str, resume_grace_s: float) -> Findings:
+def _sshd(topic: Topic, name: str, inbox: str, resume_grace_s: float, *, probe: bool) -> Findings:
     """Yield how sshd, asked for what holds for this login, will treat it."""
     if os.geteuid() != 0:
         yield topic.warning("sshd answers root only", "run rosterd doctor as root")
         return
     try:
-        told = steps.run(("sshd", "-T", "-C", f"user={name},host=localhost,addr=127.0.0.1"))
+        effective = sshd.effective(name)
     except steps.StepFailed as error:
         yield topic.fault(f"sshd's configuration cannot be read: {error}", "sshd -t says what is wrong")
         return
-    effective = dict(line.partition(" ")[::2] for line in told.splitlines())
-    problems = [*_sshd_problems(topic, effective, name, inbox, resume_grace_s)]
+    problems = [
+        *login_findings(topic, name, effective),
+        *_sshd_problems(topic, effective, name, inbox, resume_grace_s),
+    ]
     yield from problems or [topic.ok(f"sshd lets {name} into its folder, by SFTP only")]
+    if probe:
+        yield from probe_findings(topic, name, inbox, effective)
 
 
 def _sshd_problems(
-    topic: Topic, effective: Mapping[str, str], name: str, inbox: str, resume_grace_s: float
+    topic: Topic, effective: Effective, name: str, inbox: str, resume_grace_s: float
 ) -> Iterator[Finding]:
-    chroot = _expanded(effective.get("chrootdirectory", "none"), name)
+    chroot = accounts.expanded(effective.get("chrootdirectory", "none"), name)
     if chroot == "none" or not f"{inbox}/".startswith(f"{chroot}/"):
         yield topic.fault(f"sshd shuts {name} into {chroot}, which does not hold {inbox}", _SNIPPET)
     else:
@@ -261,12 +266,6 @@ def _sshd_problems(
     if allowed := [key for key in _FORWARDING if effective.get(key, "no") != "no"]:
         yield topic.fault(f"sshd allows {name} more than SFTP: {', '.join(allowed)}", _SNIPPET)
     yield from _time_out_problems(topic, effective, resume_grace_s)
-
-
-def _expanded(pattern: str, name: str) -> str:
-    """Return a path of sshd's with its tokens put in. Source: sshd_config(5), TOKENS."""
-    tokens = {"%u": name, "%h": pwd.getpwnam(name).pw_dir, "%U": str(pwd.getpwnam(name).pw_uid), "%%": "%"}
-    return re.sub("%[uhU%]", lambda token: tokens[token[0]], pattern)
 
 
 def _chroot_problems(topic: Topic, chroot: str) -> Findings:
@@ -307,20 +306,18 @@ def _command_problems(topic: Topic, command: str, name: str) -> Findings:
         yield topic.warning(f"{name} may make links, which are never imported", _SNIPPET)
 
 
-def _time_out_problems(topic: Topic, effective: Mapping[str, str], resume_grace_s: float) -> Findings:
+def _closing_rounds() -> int:
+    """Return how many ClientAliveIntervals each missing answer costs: measured, two on 9.2p1, one on 10.0p2."""
+    return 1 if sshd.version() >= _PUNCTUAL_VERSION else 2
+
+
+def _time_out_problems(topic: Topic, effective: Effective, resume_grace_s: float) -> Findings:
     """Yield that a dead connection outlives the time in which its upload may be resumed."""
     interval, count = (int(effective.get(key, "0")) for key in ("clientaliveinterval", "clientalivecountmax"))
     if not interval or not count:
         yield topic.warning("sshd keeps dead connections for hours, and their files are open meanwhile", _SNIPPET)
-    elif (closed_after_s := 2 * interval * (count + 1)) > resume_grace_s:  # the formula is measured, on 9.2p1
+    elif (closed_after_s := _closing_rounds() * interval * (count + 1)) > resume_grace_s:
         yield topic.warning(
             f"sshd closes dead connections after {closed_after_s} s only",
             f"set ClientAliveInterval lower, or [intake] resume_grace_s above {closed_after_s}",
         )
-
-
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return f"gid {gid}"

@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from importer.model import printable
 
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MAX_BYTES: Final = 64 << 10  # a key has 80 bytes to 3 KiB
+_MAX_KEY_FILE_BYTES: Final = 1 << 20
 # What sshd takes by default. DSA is missing: OpenSSH 10 has dropped it, and older ones refuse it unless told otherwise.
 KINDS: Final = (
     "ssh-ed25519",
@@ -29,6 +31,9 @@ KINDS: Final = (
 )
 KEY: Final = rf"({'|'.join(map(re.escape, KINDS))})[ \t]+([A-Za-z0-9+/]+={{0,2}})"
 _LINE: Final = re.compile(rf"{KEY}(?:[ \t]+(.*))?")
+# What `rosterd doctor --probe` lets in for a minute, and leaves behind only when it is killed.
+PROBE_NAME: Final = "rosterd-doctor-probe"
+PROBE: Final = re.compile(rf'restrict,expiry-time="\d{{14}}Z",from="[^" ]*" {KEY} {PROBE_NAME}')
 _PRIVATE: Final = (
     "is a private key, which only its owner may have. Ask for the public one, as a rule the file ending in .pub"
 )
@@ -74,16 +79,16 @@ def read_public_keys(path: Path) -> tuple[PublicKey, ...]:
     return keys
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, max_bytes: int = _MAX_BYTES) -> bytes:
     """Return what a file holds, if it is a regular one, and small. Raises OSError, KeyRefused."""
     if path.is_symlink():
         raise KeyRefused("is a link. Name the file itself")
     with open(os.open(path, _FILE), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise KeyRefused("is not a regular file")
-        content = file.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise KeyRefused(f"has more than {_MAX_BYTES >> 10} KiB. Expected public keys, one a line")
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise KeyRefused(f"has more than {max_bytes >> 10} KiB. Expected public keys, one a line")
     return content
 
 
@@ -123,3 +128,39 @@ def _fingerprint(key: str) -> str:
     )
     words = done.stdout.split()
     return f"{words[0]} {words[1]} {words[-1]}" if done.returncode == 0 and len(words) > 2 else ""  # noqa: PLR2004 - bits, hash, comment, kind
+
+
+class KeyLine(msgspec.Struct, frozen=True):
+    """A line of a file in which sshd looks for keys; without a fingerprint it is none to sshd."""
+
+    kind: str = ""
+    fingerprint: str = ""
+    expires_at: float | None = None
+
+
+def key_lines(path: Path) -> list[tuple[int, KeyLine]]:
+    """Return the lines that sshd tries, with their numbers, but for those of probes. Raises KeyRefused, OSError."""
+    lines = enumerate(_read(path, _MAX_KEY_FILE_BYTES).decode("utf-8", "replace").split("\n"), 1)
+    tried = ((number, line.strip(" \t\r")) for number, line in lines)
+    return [
+        (n, _key_line(line)) for n, line in tried if line and not line.startswith("#") and not PROBE.fullmatch(line)
+    ]
+
+
+def _key_line(line: str) -> KeyLine:
+    """Return what sshd would make of a line, options in front of the key included. Source: sshd(8)."""
+    match = re.search(rf"(?:^|[ \t]){KEY}(?=[ \t]|$)", line)
+    if match is None:
+        return KeyLine()
+    expiry = re.search(r'expiry-time="(\d{8,14}Z?)"', line[: match.start()])
+    return KeyLine(match[1], _fingerprint(f"{match[1]} {match[2]}"), _time_of(expiry[1]) if expiry else None)
+
+
+def _time_of(expiry: str) -> float:
+    """Return the moment that an expiry-time names, YYYYMMDD[HHMM[SS]], of this host's zone unless it ends in Z."""
+    form = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}.get(len(expiry.rstrip("Z")), "")
+    try:
+        moment = datetime.strptime(expiry.rstrip("Z"), form)  # noqa: DTZ007 - the next line gives it its zone
+    except ValueError:
+        return 0.0  # sshd takes no such line
+    return moment.replace(tzinfo=UTC).timestamp() if expiry.endswith("Z") else moment.timestamp()

@@ -33,7 +33,9 @@ def handing_over(login: str, folder: str) -> list[Step]:
 
 
 def _chown(words: tuple[str, ...], folder: str, tests: tuple[str, ...]) -> Step:
-    return steps.command(("chown", "-hR", *words, folder), lambda: not _find((folder,), *tests, "-print", "-quit"))
+    return steps.command(
+        ("chown", "-hR", *words, folder), lambda: not _find((folder,), *tests, "-printf", ".", "-quit")
+    )
 
 
 def mending(login: str) -> list[Step]:
@@ -56,7 +58,7 @@ def misowned(login: str, inbox: str) -> list[str]:
     """
     folders = [f"{inbox}/{name}" for name in _OWN]
     if not user_exists(login):
-        return _find(folders, "-mindepth", "1", "-print", "-quit")
+        return _find(folders, "-mindepth", "1", "-printf", r"%U:%G\n", "-quit")
     users = [word for uid in sorted(_uids(login)) for word in ("!", "-uid", str(uid))]
     group = ("!", "-gid", str(pwd.getpwnam(login).pw_gid))
     return _find(folders, "(", *users, "-o", *group, ")", "-printf", r"%U:%G\n")

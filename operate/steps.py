@@ -58,22 +58,23 @@ def command(arguments: Sequence[str], is_done: Callable[[], bool]) -> Step:
     return Step(shlex.join(arguments), is_done, lambda: run(arguments))
 
 
-def run(arguments: Sequence[str]) -> str:
-    """Run a program of the system and return what it says. Raises StepFailed."""
+def environment() -> dict[str, str]:
+    """Return the environment in which programs of the system are found, and speak English."""
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # not on everybody's
+    return {**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"}
+
+
+def run(arguments: Sequence[str], *, with_errors: bool = False) -> str:
+    """Run a program of the system and return what it says. Raises StepFailed."""
     try:
         done = subprocess.run(  # noqa: S603 - programs of the system, by arguments that were checked
-            arguments,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"},
+            arguments, capture_output=True, text=True, errors="replace", check=False, env=environment()
         )
     except OSError as error:
         raise StepFailed(f"{arguments[0]}: {error.strerror}") from error
     if done.returncode:
         raise StepFailed(f"{shlex.join(arguments)}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
+    return done.stdout + (done.stderr if with_errors else "")
 
 
 def file(path: Path, content: str, shows: str = "") -> Step:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -55,7 +56,7 @@ class Host:
             assert self._holder.stdout.readline() == b"ready\n"
             self.install()
             self.run("ssh-keygen", "-A")
-            self.start_sshd()
+            self.sshd = self.start_sshd()
         except BaseException:
             self.__exit__()
             raise
@@ -96,10 +97,17 @@ class Host:
     def start_sshd(self) -> subprocess.Popen[bytes]:
         """Start sshd on a port of its own, with what its configuration says now, and wait until it answers."""
         self.port = free_port()
-        arguments = ["-D", "-e", "-o", f"ListenAddress={HOST}:{self.port}", "-o", "PidFile=none"]
-        sshd = self.start("/usr/sbin/sshd", *arguments, log=self.path("/run/sshd.log"))
+        self.path("/etc/ssh/sshd_config.d/lab.conf").write_text(f"ListenAddress {HOST}:{self.port}\nPidFile none\n")
+        sshd = self.start("/usr/sbin/sshd", "-D", "-e", log=self.path("/run/sshd.log"))
         wait_until(self._answers, "sshd to answer")
         return sshd
+
+    def reload_sshd(self) -> None:
+        """Let sshd read its configuration again."""
+        log = self.path("/run/sshd.log")
+        times = log.read_text().count("Server listening")
+        self.sshd.send_signal(signal.SIGHUP)
+        wait_until(lambda: log.read_text().count("Server listening") > times, "sshd to listen again")
 
     def start(self, *command: str | Path, log: Path) -> subprocess.Popen[bytes]:
         """Start a command on the host; it is ended with it, at the latest."""

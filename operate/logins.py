@@ -1,0 +1,227 @@
+"""
+What `rosterd doctor` looks at of a login: whether sshd would let it in.
+
+As sshd goes about it: AllowUsers and the like, the account, then the ways in, a key or a password (auth.c,
+auth2-pubkeyfile.c, pam_unix of OpenSSH 9.2 and Linux-PAM 1.5; each was tried).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from operate import accounts, keys, sshd
+from operate.findings import Findings, Topic
+from operate.sshd import Effective
+from operate.steps import StepFailed
+
+_WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
+_EPOCH: Final = date(1970, 1, 1)
+_NOLOGIN: Final = ("/etc/nologin", "/run/nologin")  # pam_nologin(8)
+_ALLOWED: Final = "see AllowUsers, DenyUsers, AllowGroups and DenyGroups in sshd_config(5)"
+
+
+class _KeyFile(msgspec.Struct, frozen=True):
+    """What sshd would find in a file of keys."""
+
+    usable: int
+    problem: str = ""
+    remedy: str = ""
+
+
+def sshd_findings() -> Findings:
+    """Yield what is found about sshd, once for all logins."""
+    topic = Topic("sshd")
+    try:
+        configured = sshd.effective()
+    except StepFailed:
+        return  # each login's line says so
+    if not sshd.addresses(configured):
+        yield topic.fault(
+            "does not run, so nobody can log in",
+            "why it ended: journalctl -u ssh; then: sshd -t && systemctl reset-failed ssh; systemctl start ssh",
+        )
+    for path in _NOLOGIN:
+        if os.path.exists(path):
+            yield topic.fault(f"{path} keeps out everybody but root", f"rm {path}")
+    if configured.get("persourcepenalties", "no") != "no":
+        exempt = configured.get("persourcepenaltyexemptlist", "none")
+        yield topic.ok(
+            "shuts out an address for a time after some wrong keys, and so all clients behind it (PerSourcePenalties); "
+            f"exempt by PerSourcePenaltyExemptList: {exempt}"
+        )
+
+
+def login_findings(topic: Topic, name: str, effective: Effective) -> Findings:
+    """Yield what keeps a login out."""
+    for setting in _shutting_out(name, effective):
+        yield topic.fault(f"sshd refuses {name}, by {setting}", _ALLOWED)
+    files = [_key_file(path, name, effective) for path in key_files(name, effective) if os.path.lexists(path)]
+    keys_usable = sum(file.usable for file in files)
+    for problem, remedy in _account_problems(name, effective, by_key=bool(keys_usable)):
+        yield topic.fault(f"{name} cannot log in: {problem}", remedy)
+    for file in files:
+        if file.problem:
+            yield (topic.warning if keys_usable else topic.fault)(file.problem, file.remedy)
+    yield from _ways_in(topic, name, effective, files)
+
+
+# Who may
+
+
+def _shutting_out(name: str, effective: Effective) -> Iterator[str]:
+    """Yield the settings by which sshd refuses a login wherever it comes from."""
+    user = pwd.getpwnam(name)
+    groups = [accounts.group_name(gid) for gid in os.getgrouplist(name, user.pw_gid)]
+    if any("@" not in pattern and _matches(pattern, name) for pattern in effective.all("denyusers")):
+        yield "DenyUsers"
+    allowed = effective.all("allowusers")
+    if allowed and not any(_matches(pattern.partition("@")[0], name) for pattern in allowed):
+        yield "AllowUsers"
+    if any(_matches(pattern, group) for pattern in effective.all("denygroups") for group in groups):
+        yield "DenyGroups"
+    allowed = effective.all("allowgroups")
+    if allowed and not any(_matches(pattern, group) for pattern in allowed for group in groups):
+        yield "AllowGroups"
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """Return whether a pattern of sshd's fits: * and ?, and nothing else that a shell knows."""
+    return bool(re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), name))
+
+
+# The account
+
+
+def _account_problems(name: str, effective: Effective, *, by_key: bool) -> Iterator[tuple[str, str]]:
+    """Yield why an account is no good, and the remedy. PAM asks for its ageing whatever the way in."""
+    account = accounts.ageing(name)
+    today = (datetime.now(UTC).date() - _EPOCH).days
+    if account.expires is not None and account.expires <= today:
+        ended = _EPOCH + timedelta(days=account.expires)
+        yield f"its account has expired on {ended}", f"usermod --expiredate '' {name}"
+    if effective.is_on("usepam") or not by_key:
+        fresh = f'chage --lastday "$(date +%F)" --maxdays -1 {name}'
+        if account.changed == 0:
+            yield "it has to choose a new password first, for which SFTP has no means", fresh
+        elif None not in (account.changed, account.longest) and account.password_ends < today:
+            yield f"its password has expired on {_EPOCH + timedelta(days=account.password_ends)}", fresh
+    if by_key and not effective.is_on("usepam") and account.is_locked:
+        yield "its password is locked, and without UsePAM sshd then takes no key either", f"usermod -p '*' {name}"
+
+
+# Keys
+
+
+def key_files(name: str, effective: Effective) -> list[str]:
+    """Return the files in which sshd looks for the keys of a login."""
+    home = pwd.getpwnam(name).pw_dir
+    patterns = [pattern for pattern in effective.get("authorizedkeysfile").split() if pattern != "none"]
+    return [os.path.join(home, accounts.expanded(pattern, name)) for pattern in patterns]
+
+
+def _key_file(path: str, name: str, effective: Effective) -> _KeyFile:
+    """Return what sshd would find in a file."""
+    if obstacle := _obstacle(path, pwd.getpwnam(name), effective):
+        return _KeyFile(0, *obstacle)
+    again = f"rosterd client add {name} --key FILE --apply"
+    try:
+        lines = keys.key_lines(Path(os.path.realpath(path)))
+    except (keys.KeyRefused, OSError) as error:
+        return _KeyFile(0, f"{path}: {error}", again)
+    wrong = [f"{path} line {number}: {what}" for number, line in lines if (what := _line_problem(line, effective))]
+    problem = "" if lines else f"{path}: holds no key"
+    return _KeyFile(len(lines) - len(wrong), next(iter(wrong), problem), again)
+
+
+def _obstacle(path: str, user: pwd.struct_passwd, effective: Effective) -> tuple[str, str] | None:
+    """Return why sshd does not read a file, and the remedy."""
+    if effective.is_on("strictmodes") and (loose := _loose(path, user)):
+        return f"{loose}: sshd takes no key, as others may write there", f"chown root {loose}; chmod go-w {loose}"
+    if not _may_read(path, user):
+        return (
+            f"{path}: {user.pw_name} may not read it, and it is as {user.pw_name} that sshd does",
+            f"chmod a+r {path}",
+        )
+    return None
+
+
+def _loose(path: str, user: pwd.struct_passwd) -> str:
+    """Return what StrictModes objects to: the file, or a folder above it, up to the home folder; "" for nothing."""
+    each = os.path.realpath(path)
+    ends = (os.path.realpath(user.pw_dir), "/")
+    while _is_strict(each, user.pw_uid) and each not in ends:
+        each = os.path.dirname(each)
+    return "" if _is_strict(each, user.pw_uid) else each
+
+
+def _is_strict(path: str, uid: int) -> bool:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return found.st_uid in (0, uid) and not found.st_mode & _WRITABLE
+
+
+def _may_read(path: str, user: pwd.struct_passwd) -> bool:
+    """Return whether this user can open a file: asked as this user, so that every rule of the host counts."""
+    done = subprocess.run(  # noqa: S603 - no input but a path
+        ["test", "-f", path, "-a", "-r", path],  # noqa: S607 - of the host
+        check=False,
+        user=user.pw_uid,
+        group=user.pw_gid,
+        extra_groups=os.getgrouplist(user.pw_name, user.pw_gid),
+    )
+    return done.returncode == 0
+
+
+def _line_problem(line: keys.KeyLine, effective: Effective) -> str:
+    """Return why sshd would pass over a line, "" when it would not."""
+    if not line.fingerprint:
+        return "is not a public key"
+    accepted = effective.get("pubkeyacceptedalgorithms").split(",")
+    signatures = {"rsa-sha2-256", "rsa-sha2-512", "ssh-rsa"} if line.kind == "ssh-rsa" else {line.kind}
+    if accepted != [""] and not signatures & {*accepted}:
+        return f"sshd does not accept keys of the kind {line.kind}: PubkeyAcceptedAlgorithms"
+    if line.kind == "ssh-rsa" and int(line.fingerprint.split()[0]) < int(effective.get("requiredrsasize", "0")):
+        return "the key is shorter than RequiredRSASize"
+    if line.expires_at is not None and line.expires_at < time.time():
+        return "the key has expired, by its expiry-time"
+    return ""
+
+
+# Ways in
+
+
+def _ways_in(topic: Topic, name: str, effective: Effective, files: list[_KeyFile]) -> Findings:
+    """Yield that no way in is left, unless why has been told."""
+    has_key = any(file.usable for file in files)
+    has_other_keys = any(effective.get(key, "none") != "none" for key in ("authorizedkeyscommand", "trustedusercakeys"))
+    ways = {
+        "publickey": (has_key or has_other_keys, "pubkeyauthentication"),
+        "password": (accounts.has_password(name), "passwordauthentication"),
+        "keyboard-interactive": (accounts.has_password(name), "kbdinteractiveauthentication"),
+    }
+    if not (files or has_other_keys or accounts.has_password(name)):
+        path = next(iter(key_files(name, effective)), "")
+        yield topic.warning(f"{name} cannot log in yet", f"put the key into {path}, or passwd {name}")
+        return
+    open_ways = {way for way, (has_it, setting) in ways.items() if has_it and effective.is_on(setting)}
+    asked = effective.get("authenticationmethods", "any").split()
+    chains = [{way.partition(":")[0] for way in chain.split(",")} for chain in asked]
+    if open_ways and (asked == ["any"] or any(chain <= open_ways for chain in chains)):
+        return
+    if any(has_it for has_it, _ in ways.values()):
+        having = " and ".join(way for way, (has_it, _) in ways.items() if has_it)
+        settings = "PubkeyAuthentication, PasswordAuthentication and AuthenticationMethods"
+        yield topic.fault(f"{name} cannot log in: sshd does not take its {having}", f"see {settings} in sshd_config(5)")
