@@ -55,6 +55,11 @@ def examine(host: Host) -> tuple[int, Lines]:
     return done.returncode, [line for line in lines if line[1] not in FOREIGN]
 
 
+def wrong(host: Host) -> Lines:
+    """Return the findings that are not OK, but for the mail server that no host here has."""
+    return [line for line in examine(host)[1] if line[0] != "ok" and line[:2] != ("warning", "mail")]
+
+
 def test_a_host_as_it_should_be_has_no_findings(host: Host) -> None:
     """After `client add`, with the service running as its user and with its rights, all is OK but for a mail server."""
     _, lines = examine(host)
@@ -198,7 +203,7 @@ def test_what_is_broken_is_named(host: Host, fault: Fault) -> None:
     assert (fault.level, fault.topic) in found, lines
     assert status >= {"warning": 1, "fault": 2}[fault.level]
     # The service looks again at an inbox that it could not use every 10 s.
-    wait_until(lambda: not [line for line in examine(host)[1] if line[0] != "ok"], "all to be well again")
+    wait_until(lambda: not wrong(host), "all to be well again")
 
 
 def test_a_service_that_does_not_run_is_a_fault(tmp_path: Path) -> None:
@@ -206,7 +211,7 @@ def test_a_service_that_does_not_run_is_a_fault(tmp_path: Path) -> None:
     with Host() as host:
         user = SftpUser(host, "acme", tmp_path)
         host.rosterd("client", "add", "acme", "--email", "it@acme.example", "--key", user.public_key, "--apply")
-        assert [("fault", "service", "does not run")] == [line for line in examine(host)[1] if line[0] != "ok"]
+        assert [("fault", "service", "does not run")] == wrong(host)
         # Without the first word systemd refuses a start after too many of them.
         said = host.rosterd("doctor", check=False).stdout
         assert "systemctl reset-failed rosterd; systemctl start rosterd" in said
