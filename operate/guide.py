@@ -18,6 +18,22 @@ from watcher.config import Config
 from watcher.options import ClientName, chosen_client, config_option
 
 ALWAYS_ACCEPTED = "OPSCOM"  # listed or not
+# Since when a program can agree on keys by elliptic curves, the only way left by default in OpenSSH 10.
+_CURVES_SINCE = (
+    ("OpenSSH (`sftp`, `scp`, `sshfs`)", "5.7 (2011)"),
+    ("WinSCP", "5.9 (2016)"),
+    ("PuTTY (`psftp`, `pscp`)", "0.68 (2017)"),
+    ("FileZilla", "any of 2018 or later"),
+    ("Cyberduck", "5 (2016)"),
+    (
+        "curl, PHP and others by libssh2",
+        "libssh2 1.9 (2019) built with OpenSSL; builds with WinCNG, on Windows, may lack it",
+    ),
+    ("Java: JSch", "the maintained fork, `com.github.mwiede:jsch`; the original up to 0.1.50 lacks it"),
+    ("Java: sshj", "0.15 (2015)"),
+    (".NET: SSH.NET (Renci), Posh-SSH", "SSH.NET 2020.0.2, Posh-SSH 3"),
+    ("Python: Paramiko", "2.3 (2017)"),
+)
 _SAMPLE_COLUMNS = ("unique_id", "login_source", "first_name", "last_name", "email", "province")
 
 
@@ -64,6 +80,7 @@ def guide_blocks(client: ClientSettings, access: Access, config: Config) -> Iter
     yield from _uploading(access)
     yield from _answers(client, config)
     yield from _waiting(config)
+    yield from _refused_connection()
 
 
 def _connecting(access: Access) -> Iterator[Block]:
@@ -184,3 +201,14 @@ def _waiting(config: Config) -> Iterator[Block]:
             f"Only names like `{config.intake.pattern}` are taken, and none that begin with a dot or look temporary.",
         )
     )
+
+
+def _refused_connection() -> Iterator[Block]:
+    yield Heading("If your program cannot connect")
+    yield Text(
+        'It says "no matching key exchange method", "Unable to exchange encryption keys" or "Couldn\'t agree a key '
+        'exchange algorithm": it is too old. Such a program knows only `diffie-hellman-group` methods, which servers '
+        "with OpenSSH 10 do not accept any more. These versions, and all newer ones, know better:"
+    )
+    yield Table(("program or library", "from version"), _CURVES_SINCE)
+    yield Text("If you cannot update it, tell us its name and version.")

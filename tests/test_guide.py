@@ -73,6 +73,14 @@ def test_the_guide_is_about_this_client() -> None:
     assert "\nStudent ID,login_source,email\n" in text
 
 
+@pytest.mark.parametrize("program", ["OpenSSH", "WinSCP", "FileZilla", "Cyberduck", "libssh2", "JSch", "SSH.NET"])
+def test_the_guide_says_since_when_programs_can_connect(program: str) -> None:
+    """A client whose program knows only what OpenSSH 10 has dropped finds its message, its program and the version."""
+    section = guide().split("## If your program cannot connect")[1]
+    assert "no matching key exchange method" in section
+    assert re.search(rf"^\|.*\b{re.escape(program)}\b.*\| .*\d.* \|$", section, re.MULTILINE)
+
+
 def test_the_sample_passes_the_check(tmp_path: Path) -> None:
     """The sample of the guide is a file that `rosterd check` finds nothing wrong with."""
     sample = re.search(r"```\n(unique_id.*?)```", guide(), re.DOTALL)

@@ -148,6 +148,21 @@ test_files
 test_metrics
 test_worker
 
+echo "== a client that knows finite fields only"
+old_client() {
+    sftp -q -i key -o KexAlgorithms=diffie-hellman-group14-sha256 -o StrictHostKeyChecking=no \
+        -o UserKnownHostsFile=/dev/null -b - demo@127.0.0.1 <<< 'ls'
+}
+if sshd -T | grep -q '^kexalgorithms.*diffie-hellman-group14-sha256'; then
+    echo "sshd lets it in by itself"
+else
+    old_client && fail "sshd lets it in"
+    says 'journalctl -u ssh' 'no matching key exchange method'
+    grep '^KexAlgorithms' /usr/share/doc/rosterd/docs/upgrading.md > /etc/ssh/sshd_config.d/old-clients.conf
+    sshd -t && systemctl reload ssh || fail "reload of sshd"
+fi
+waits_for old_client
+
 echo "== the end"
 systemctl stop rosterd || fail "stop"
 systemctl show -P Result rosterd
