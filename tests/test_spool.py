@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from importer.model import Claim
+from importer.model import Claim, Interrupted
 from tests.conftest import Needs
 from tests.lab import open_parents
 from watcher import spool
@@ -697,6 +697,25 @@ def test_half_a_copy_is_made_again(folder: Path, needs: Needs) -> None:
         inbox.archive(claim)
 
     assert (folder / ".bak" / f"users.{STAMP}.csv").read_text() == "a\n"
+
+
+def test_copying_asks_whether_to_go_on(folder: Path, needs: Needs) -> None:
+    """To copy a large file stops when asked to, with the original in its place, and can be done again."""
+    needs(root=True)
+    put_as_client(folder).write_bytes(b"x" * (40 << 20))
+    asked = iter([None, Interrupted()])
+
+    def ask() -> None:
+        if error := next(asked, None):
+            raise error
+
+    with as_service(folder), spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
+        with pytest.raises(Interrupted):
+            inbox.archive(claim, before_copying=ask)
+        assert not (folder / ".bak" / f"users.{STAMP}.csv").exists()
+        inbox.archive(claim, before_copying=ask)
+
+    assert (folder / ".bak" / f"users.{STAMP}.csv").stat().st_size == 40 << 20
 
 
 def test_copy_keeps_holes(folder: Path, needs: Needs) -> None:

@@ -245,7 +245,11 @@ class Claims:
         return is_to_be_left
 
     def _archive(self, inbox: spool.Inbox, claim: Claim) -> None:
-        inbox.archive(claim, copied_up_to_bytes=self._config.file.max_file_bytes)
+        def ask() -> None:
+            if self._stopping():
+                raise Interrupted
+
+        inbox.archive(claim, copied_up_to_bytes=self._config.file.max_file_bytes, before_copying=ask)
         self._mark_archived(claim.claim_id)
         self.backlog.drop(claim.claim_id)
         self._troubles.clear("file.deferred", claim.client)

@@ -66,7 +66,7 @@ _COMPANION: Final = b".companion."  # then its ending
 _REFUSAL: Final = b".refusal"
 _RELEASED: Final = b".released"
 _COPY: Final = b".copy"
-_COPIED_AT_ONCE_BYTES: Final = 64 << 20
+_COPIED_AT_ONCE_BYTES: Final = 16 << 20  # a second on a slow disk
 _STRAY_AGE_S: Final = 86_400
 _MAX_STRAYS: Final = 100  # of one sweep
 _MAX_SUSPECTS: Final = 2_000  # likewise: to open so many folders takes 50 ms
@@ -492,12 +492,14 @@ class Inbox:
                 return base + b".csv"
         raise AssertionError
 
-    def archive(self, claim: Claim, *, copied_up_to_bytes: int = sys.maxsize) -> None:
+    def archive(
+        self, claim: Claim, *, copied_up_to_bytes: int = sys.maxsize, before_copying: Callable[[], None] = lambda: None
+    ) -> None:
         """
         Move drafts and companion, and last the upload, to `.bak`; what was moved before is left out.
 
         A file above `copied_up_to_bytes`, which was refused unread, stays the client's own rather than be copied.
-        Raises OSError.
+        `before_copying` is called before each part. Raises OSError, and what that raises; then it can be called again.
         """
         for draft, name in ((FAILED_DRAFT, claim.failed_csv), (RESULT_DRAFT, claim.result_txt)):
             with contextlib.suppress(FileNotFoundError):
@@ -512,13 +514,13 @@ class Inbox:
                 move(claim.folder_fd, claim.name, self._bak_fd, claim.archive)
                 sync(self._bak_fd)
             else:
-                self._archive_copy(claim, file.fileno())
+                self._archive_copy(claim, file.fileno(), before_copying)
         self._clear_claim_folder(claim.claim_id, claim.folder_fd)
 
-    def _archive_copy(self, claim: Claim, fd: int) -> None:
+    def _archive_copy(self, claim: Claim, fd: int, before_copying: Callable[[], None]) -> None:
         """Put a durable copy into `.bak`, then remove the original; a copy that is there already is not made again."""
         if not self._holds_copy(claim, os.fstat(fd)):
-            _copy_durably(fd, claim.folder_fd, self._folder)
+            _copy_durably(fd, claim.folder_fd, self._folder, before_copying)
             move(claim.folder_fd, _COPY, self._bak_fd, claim.archive)
             sync(self._bak_fd)
         os.unlink(claim.name, dir_fd=claim.folder_fd)
@@ -582,7 +584,7 @@ def _make_ours(fd: int, inbox: os.stat_result) -> bool:
     return True
 
 
-def _copy_durably(fd: int, folder_fd: int, inbox: os.stat_result) -> None:
+def _copy_durably(fd: int, folder_fd: int, inbox: os.stat_result, before_copying: Callable[[], None]) -> None:
     """
     Copy an open file to `.copy` in the folder, with its time of change; holes stay holes.
 
@@ -596,7 +598,7 @@ def _copy_durably(fd: int, folder_fd: int, inbox: os.stat_result) -> None:
         found = os.fstat(fd)
         os.ftruncate(copy.fileno(), found.st_size)
         for start, end in filled(fd, found.st_size):
-            _copy_range(fd, copy.fileno(), start, end)
+            _copy_range(fd, copy.fileno(), start, end, before_copying)
         _open_up(copy.fileno(), inbox, _DRAFT_MODE)
         os.utime(copy.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
         sync(copy.fileno())
@@ -616,8 +618,9 @@ def filled(fd: int, size_bytes: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def _copy_range(from_fd: int, to_fd: int, start: int, end: int) -> None:
+def _copy_range(from_fd: int, to_fd: int, start: int, end: int, before_copying: Callable[[], None]) -> None:
     while start < end:
+        before_copying()
         copied = os.copy_file_range(from_fd, to_fd, min(end - start, _COPIED_AT_ONCE_BYTES), start, start)
         if not copied:  # somebody has shortened it
             return
