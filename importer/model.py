@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 from datetime import datetime
 
 import msgspec
@@ -149,3 +150,13 @@ def printable(name: bytes) -> str:
     """Return a file name as ASCII-safe-enough text: valid UTF-8 as it is, other bytes and controls escaped."""
     text = name.decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def host_name() -> str:
+    """Return the name of this host."""
+    return os.uname().nodename
+
+
+def for_operator(subject: str) -> str:
+    """Return the subject of a mail to the operator, who may look after several hosts."""
+    return f"rosterd on {host_name()}: {subject}"

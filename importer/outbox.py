@@ -35,6 +35,7 @@ import sqlite_utils
 import structlog
 
 from importer.durable import SyncFailed
+from importer.model import for_operator
 from importer.overflow import is_full, overflow_letter
 from importer.readonly import stamp
 from importer.turns import LAST_RETRY_S, next_mail
@@ -155,7 +156,7 @@ def digest(mails: Sequence[Mail], written_at: datetime) -> Letter:
         claim_id="",
         sender=first.sender,
         recipients=first.recipients,
-        subject=f"{count} reports for {first.client}" if first.client else f"{count} reports",
+        subject=f"{count} reports for {first.client}" if first.client else for_operator(f"{count} reports"),
         text="\n\n".join((f"This mail holds {count} reports.", *parts)),
         attachments=tuple(attachment for message in messages for attachment in _attachments(message)),
         written_at=written_at,

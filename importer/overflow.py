@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from importer.model import for_operator
+
 if TYPE_CHECKING:
     from importer.outbox import Letter
 
@@ -41,7 +43,9 @@ def overflow_letter(letter: Letter) -> Letter:
         letter,
         message_id=f"<overflow.{letter.written_at:%Y%m%dT%H}.{to}@{letter.message_id.rstrip('>').rpartition('@')[2]}>",
         claim_id="",
-        subject=f"rosterd: more {about} than are mailed",
+        subject=f"rosterd: more {about} than are mailed"
+        if letter.client
+        else for_operator(f"more {about} than are mailed"),
         text=f"There are more {about} than are kept to be mailed, which are {MAX_WAITING_MAILS} or "
         f"{MAX_WAITING_BYTES >> 20} MiB. This mail stands for all further ones of the hour from {hour} UTC on.\n\n"
         f"{where}\n",

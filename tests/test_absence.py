@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from importer.model import for_operator
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd, Setting
 from tests.lab.web import Mode, WebServer
@@ -52,8 +53,8 @@ def test_a_missing_upload_is_logged_and_mailed_once(expecting: Rosterd) -> None:
 
     assert ("2026-01-02T03:04:05+00:00", "1min") == (missed["last_at"], missed["expect_every"])
     assert 1 == len(expecting.events("upload.missed"))
-    assert ["acme: no file of users has come since 2026-01-02 03:04 UTC"] == [
-        mail["Subject"] for mail in expecting.mails() if mail["To"] == OPERATOR
+    assert [for_operator("acme: no file of users has come since 2026-01-02 03:04 UTC")] == [
+        mail["Subject"].strip() for mail in expecting.mails() if mail["To"] == OPERATOR
     ]
 
 

@@ -1,12 +1,24 @@
 from __future__ import annotations
 
+import contextlib
+import re
+import socket
+from pathlib import Path
+
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from importer import outbox
 from importer.outbox import Letter
-from importer.settings import MailSettings
+from importer.settings import ClientSettings, MailSettings
+from importer.store import Store
+from watcher import lateness
+from watcher.alert_texts import alert_text
 from watcher.alerts import ALERT_INTERVAL_S, Alerts
 
+HOST = socket.gethostname()
+WATCHER = Path(__file__).parents[1] / "watcher"
 SETTINGS = MailSettings(reply_to="imports@rosterd.example", operator=("root@rosterd.example",))
 
 
@@ -41,9 +53,9 @@ def test_client_cannot_cause_more_than_a_mail_an_hour(alerts: Alerts, letters: l
 
     assert sum(entry["log_level"] == "error" for entry in logs) == 201
     assert [letter.subject for letter in letters] == [
-        "rosterd: file.shrunk acme",
-        "rosterd: inbox.unusable acme",
-        "rosterd: file.shrunk beta",
+        f"rosterd on {HOST}: file.shrunk acme",
+        f"rosterd on {HOST}: inbox.unusable acme",
+        f"rosterd on {HOST}: file.shrunk beta",
     ]
 
 
@@ -63,3 +75,47 @@ def test_trouble_of_a_client_is_known_while_it_lasts(alerts: Alerts) -> None:
 
     alerts.clear("inbox.unusable", client="acme")
     assert alerts.about("inbox.unusable", "acme") == ""
+
+
+# What the mail says
+
+
+def alerted() -> list[str]:
+    """Return every event of which the code tells the operator by mail."""
+    code = "".join(source.read_text() for source in sorted(WATCHER.glob("*.py")))
+    told = re.findall(r'\.tell(?:_error)?\(\s*"([a-z.]+)"', code)
+    chosen = re.findall(r'event = "([a-z.]+)" if \w+ else "([a-z.]+)"', code)
+    return sorted({*told, *(event for pair in chosen for event in pair)})
+
+
+@pytest.mark.parametrize("event", alerted())
+def test_the_operator_reads_what_happened_and_what_to_do(event: str) -> None:
+    """Of each trouble the mail says in a sentence what happened, what to do, on which host and for whom."""
+    text = alert_text("sftp1", event, {"client": "acme", "reason": "ENOSPC: No space left on device"})
+    happened, remedy, traits, _ = text.split("\n\n")
+    assert "rosterd met trouble" not in happened
+    assert re.fullmatch(r"[A-Z].* .*\.", happened)
+    assert re.fullmatch(r"What to do: [A-Z`].* .*\.", remedy)
+    assert ["host: sftp1", f"event: {event}", "client: acme"] == [line.strip() for line in traits.splitlines()[:3]]
+    assert "{" not in text
+
+
+def test_trouble_without_a_sentence_of_its_own_is_told() -> None:
+    """An event that nobody has written a sentence for says at least where to look."""
+    assert "`rosterd doctor`" in alert_text("sftp1", "disk.tired", {})
+
+
+def test_every_mail_to_the_operator_names_the_host(letters: list[Letter], alerts: Alerts, tmp_path: Path) -> None:
+    """Alert, digest, what stands for surplus mail, and a missing upload: the subject says on which host it is."""
+    alerts.tell("store.refused", 0.0, reason="database is locked")
+    [alert] = letters
+    with contextlib.closing(Store.open(tmp_path / "rosterd.db")) as store:
+        for number in range(150):
+            outbox.add(store.db, msgspec.structs.replace(alert, message_id=f"<{number}@rosterd.example>"))
+        digest = outbox.take(store.db, alert.written_at)
+        surplus = store.conn.execute("SELECT subject FROM outbox WHERE message_id LIKE '<overflow%'").fetchone()
+    assert digest is not None
+    client = ClientSettings(name="acme", inbox="/in", expect_every="1h", late_mail=("operator",))
+    [late] = lateness.letters(lateness.Missing(client=client, last_at=None), SETTINGS, alert.written_at)
+    for subject in (alert.subject, digest.subject, *surplus, late.subject):
+        assert subject.startswith(f"rosterd on {HOST}: ")

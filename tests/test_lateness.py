@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from importer import outbox
+from importer.model import for_operator
 from importer.outbox import Letter
 from importer.settings import ClientSettings, MailSettings
 from importer.store import Store
@@ -94,7 +95,7 @@ def test_a_new_client_has_its_time(store: Store) -> None:
     assert 0 == watcher.look(101 * HOUR)
     watcher.use(config("operator"), AT + 120 * HOUR)
     assert 1 == watcher.look(127 * HOUR)
-    assert "acme: no file of users has come yet" == watcher.letters[0].subject
+    assert for_operator("acme: no file of users has come yet") == watcher.letters[0].subject
 
 
 def test_it_looks_once_a_minute(store: Store) -> None:
@@ -120,7 +121,8 @@ def test_letters_tell_what_is_missing(store: Store) -> None:
     assert ("", "acme") == (to_operator.client, to_client.client)
     for letter in watcher.letters:
         assert "since 2026-11-22 07:42 UTC. One is expected at least every 26 hours." in letter.text
-        assert "acme: no file of users has come since 2026-11-22 07:42 UTC" == letter.subject
+    subject = "acme: no file of users has come since 2026-11-22 07:42 UTC"
+    assert (for_operator(subject), subject) == (to_operator.subject, to_client.subject)
 
 
 def test_a_restart_does_not_mail_again(store: Store) -> None:

@@ -15,8 +15,10 @@ from typing import Final
 
 import structlog
 
+from importer.model import for_operator, host_name
 from importer.outbox import Letter
 from importer.settings import MailSettings
+from watcher.alert_texts import alert_text
 
 log = structlog.get_logger()
 
@@ -84,8 +86,8 @@ class Alerts:
             claim_id="",
             sender=sender,
             recipients=self._settings.operator,
-            subject=f"rosterd: {event} {about.get('client', '')}".rstrip(),
-            text=_text(event, about),
+            subject=for_operator(f"{event} {about.get('client', '')}".rstrip()),
+            text=alert_text(host_name(), event, about),
             written_at=datetime.now(UTC),
         )
         try:
@@ -103,11 +105,3 @@ def _note(noted_at: dict[tuple[str, ...], float], what: tuple[str, ...], now: fl
     noted_at.pop(what, None)
     noted_at[what] = now
     return True
-
-
-def _text(event: str, about: dict[str, str]) -> str:
-    traits = "\n".join(f"  {name}: {value}" for name, value in about.items())
-    return (
-        f"{event}\n\n{traits}\n\nrosterd tries again by itself and goes on when the cause is gone. The log says more. "
-        "The same cause is told again after an hour at the earliest.\n"
-    )

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from importer import views
+from importer.model import for_operator
 from importer.outbox import Letter
 from importer.settings import ClientSettings, MailSettings
 from watcher.config import Config
@@ -106,13 +107,14 @@ def letters(missing: Missing, mail: MailSettings, at: datetime) -> Iterator[Lett
     texts = {"operator": _text_for_operator(missing), "client": _text_for_client(missing)}
     recipients = {"operator": mail.operator, "client": client.failed_import_email or mail.failed_import_email}
     for whom in client.late_mail:
+        subject = f"{client.name}: no file of users has come {_since(missing)}"
         yield Letter(
             message_id=f"<late.{whom}.{missing.name}@{mail.reply_to.rpartition('@')[2]}>",
             client=client.name if whom == "client" else "",
             claim_id="",
             sender=mail.reply_to,
             recipients=recipients[whom],
-            subject=f"{client.name}: no file of users has come {_since(missing)}",
+            subject=for_operator(subject) if whom == "operator" else subject,
             text=texts[whom],
             written_at=at,
         )
