@@ -19,6 +19,7 @@ from importer.model import printable
 from importer.settings import ClientSettings
 from importer.views import Import
 from operate.reading import cannot_answer, database
+from watcher.asking import NoAnswer, NotRunning, Order, ask
 from watcher.config import Config
 from watcher.exits import EXIT_WOULD_FAIL
 from watcher.lock import is_locked
@@ -26,10 +27,11 @@ from watcher.options import chosen_client, client_option, progress_bar, service_
 from watcher.owner import check_access
 from watcher.settle import Names
 from watcher.spool import BAK, move
-from watcher.status import State, read_status
+from watcher.status import State
 
 _CHUNK_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.2
+_MISSED_LOOKS: Final = 3  # a file that is put back is nowhere for a moment
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _STAMP: Final = re.compile(rb"\.\d{8}T\d{6}Z(-\d+)?\.csv\Z")
@@ -52,7 +54,7 @@ def import_(config: Config, file: Path, client_name: str | None) -> None:
     _check_followable(config)
     with file.open("rb") as source, progress_bar(file) as progress:
         delivered = _delivered(source, config, client, os.fsencode(file.name), progress)
-    _follow(config, client.name, file.name, delivered)
+    _follow(config, client, os.fsencode(file.name), delivered)
 
 
 @click.command()
@@ -77,7 +79,7 @@ def replay(config: Config, id_: str) -> None:
     name = _STAMP.sub(b".csv", archive)
     with _opened_archive(client, archive) as source:
         delivered = _delivered(source, config, client, name, lambda _: None)
-    _follow(config, client.name, printable(name), delivered)
+    _follow(config, client, name, delivered)
 
 
 @contextlib.contextmanager
@@ -149,41 +151,54 @@ def _check_followable(config: Config) -> None:
     check_access(Path(config.service.database), os.O_RDONLY)
 
 
-def _follow(config: Config, client: str, file: str, delivered: os.stat_result) -> None:
+def _follow(config: Config, client: ClientSettings, name: bytes, delivered: os.stat_result) -> None:
     """Wait for the end of a delivered file, tell it, and end the program accordingly."""
     if not is_locked(config.service.state_dir):
-        click.echo(f"{file} lies in the inbox. The service does not run; it is imported at its next start.")
+        click.echo(f"{printable(name)} lies in the inbox. The service does not run; it is imported at its next start.")
         return
     click.echo("Delivered. Waiting for its end; Ctrl-C does not take it back.")
-    entry = _wait(config, client, file, delivered)
+    entry = _wait(config, client, name, delivered)
     counts = f"{entry.created} created, {entry.updated} updated, {entry.unchanged} unchanged, {entry.failed} failed"
     why = f" ({entry.code})" if entry.code else ""
     click.echo(f"{entry.file}: {entry.outcome}{why}: {counts}. `rosterd show {entry.id}` says more.")
     sys.exit(0 if entry.outcome == "imported" else EXIT_WOULD_FAIL)
 
 
-def _wait(config: Config, client: str, file: str, delivered: os.stat_result) -> Import:
-    """Return the import of the file once it is archived; ends the program when the file is held."""
+def _wait(config: Config, client: ClientSettings, name: bytes, delivered: os.stat_result) -> Import:
+    """Return the import of the file once it is archived; ends the program when that will not come by itself."""
+    file, missed = printable(name), 0
     while True:
-        with database(config) as conn:
-            found = views.find_upload(conn, client, delivered.st_ino, delivered.st_mtime_ns)
-        if found is not None and found.archived_at is not None:
+        is_running = is_locked(config.service.state_dir)
+        missed = missed + 1 if _is_gone(client.inbox, name) else 0
+        with database(config) as conn:  # after these two looks, else it could be imported in between
+            found = views.find_upload(conn, client.name, delivered.st_ino, delivered.st_mtime_ns)
+        if found is not None and (found.archived_at is not None or not is_running):
             return found
-        if (reason := _held_because(config, client, file)) is not None:
-            hint = f"`rosterd release {file} --client {client}` imports it as it is"
-            click.echo(f"{file} is held ({reason}); {hint}", err=True)
-            sys.exit(EXIT_WOULD_FAIL)
+        if not is_running:
+            cannot_answer(f"{file}: the service has ended before its import; it is imported at the next start")
+        if found is None and missed >= _MISSED_LOOKS:
+            cannot_answer(f"{file}: was taken out of the inbox of {client.name} before its import")
+        _end_if_stuck(config, client.name, file)
         time.sleep(_POLL_S)
 
 
-def _held_because(config: Config, client: str, file: str) -> str | None:
-    """Return why the daemon holds a file, None when it does not, or has not said so."""
-    status = read_status(config.service.state_dir)
-    reasons = (
-        waiting.reason.replace("_", " ")
-        for known in (status.clients if status else ())
-        if known.client == client
-        for waiting in known.files
-        if waiting.file == file and waiting.state is State.HELD
-    )
-    return next(reasons, None)
+def _is_gone(inbox: str, name: bytes) -> bool:
+    """Return whether a file is neither in the inbox nor in hand."""
+    places = (Path(inbox), *Path(inbox, ".work").glob("*"))
+    return not any(os.path.lexists(place / os.fsdecode(name)) for place in places)
+
+
+def _end_if_stuck(config: Config, client: str, file: str) -> None:
+    """End the program when the service holds the file, or will never take it."""
+    try:
+        answer = ask(config.service.state_dir, Order(do="file.state", client=client, file=file))
+    except (NotRunning, NoAnswer):
+        return
+    state, _, reason = answer.text.partition(": ") if answer.done else ("", "", "")
+    if state == State.HELD:
+        hint = f"`rosterd release {file} --client {client}` imports it as it is"
+        click.echo(f"{file} is held ({reason.replace('_', ' ')}); {hint}", err=True)
+        sys.exit(EXIT_WOULD_FAIL)
+    if state == State.IGNORED:
+        click.echo(f"{file} is never imported as it is; `rosterd doctor` says what is wrong with the inbox", err=True)
+        sys.exit(EXIT_WOULD_FAIL)

@@ -14,6 +14,7 @@ from sqlite_utils import Database
 
 from importer import outbox
 from importer.outbox import Letter, failed
+from importer.readonly import stamp
 from importer.store import Store
 from tests.lab.daemon import Rosterd
 
@@ -75,13 +76,29 @@ def test_a_dead_mail_is_tried_again(rosterd: Rosterd, *, running: bool) -> None:
     if running:
         rosterd.start()
     result = rosterd.execute("mail", "retry", "1")
-    assert (0, "mail 1 is tried again now\n") == (result.returncode, result.stdout)
+    when = "now" if running else "as soon as the service runs"
+    assert (0, f"mail 1 is tried again {when}\n") == (result.returncode, result.stdout)
     if not running:
         assert ["waiting"] == states(rosterd)
         rosterd.start()
 
     rosterd.wait_for_event("mail.sent")
     assert 1 == len(rosterd.mails())
+
+
+def test_a_mail_is_tried_at_once(rosterd: Rosterd) -> None:
+    """`mail retry` does not wait for the pause between two mails of a client, nor for its back-off."""
+    rosterd.drop("second.csv", HEADER + BAD)
+    assert rosterd.execute("sweep").returncode == 0
+    now = datetime.now(UTC)
+    later = stamp(now + timedelta(minutes=30))
+    rosterd.change(f"UPDATE outbox SET state = 'waiting', attempts = 5, due_at = '{later}' WHERE id = 1")  # noqa: S608 - a time of ours
+    rosterd.change(f"UPDATE outbox SET state = 'sent', sent_at = '{stamp(now)}' WHERE id = 2")  # noqa: S608 - likewise
+    rosterd.start()
+    assert [] == rosterd.events("mail.sent")
+    assert "is tried again now" in rosterd.execute("mail", "retry", "1").stdout
+    rosterd.wait_for_event("mail.sent")
+    assert ["sent", "sent"] == states(rosterd)
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["by the daemon", "in its place"])

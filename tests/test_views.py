@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from importer import views
 from tests.lab import wait_until
-from tests.lab.daemon import Rosterd
+from tests.lab.daemon import REPOSITORY, Rosterd
 
 HEADER = "unique_id,login_source,first_name,last_name,email,user_name\n"
 ANN = "1,OPSCOM,Ann,Lee,Ann@school.example,AnnLee\n"
@@ -294,6 +296,53 @@ def test_a_held_file_by_hand(running: Rosterd, tmp_path: Path) -> None:
     result = running.execute("import", str(tmp_path / "cut.csv"), "--client", "acme")
     assert 1 == result.returncode
     assert "cut.csv is held (cut off)" in result.stderr
+
+
+def test_a_held_file_among_many(running: Rosterd, tmp_path: Path) -> None:
+    """`import` sees that its file is held however many are."""
+    for number in range(25):
+        running.drop(f"cut{number}.csv", HEADER + ANN[:9])
+    wait_until(lambda: len(running.events("file.held")) == 25, "the files to be held")
+    (tmp_path / "last.csv").write_text(HEADER + ANN[:9])
+    result = running.execute("import", str(tmp_path / "last.csv"), "--client", "acme")
+    assert (1, True) == (result.returncode, "last.csv is held (cut off)" in result.stderr)
+
+
+@contextlib.contextmanager
+def importing(rosterd: Rosterd, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Yield a `rosterd import` that waits for the end of its file, while the daemon stands still."""
+    command = [*rosterd._command("import", str(path), "--client", "acme")]
+    with (
+        rosterd.stopped(),
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Delivered.")
+        yield process
+
+
+def test_a_file_by_hand_and_a_service_that_ends(running: Rosterd, tmp_path: Path) -> None:
+    """`import` ends with 2 and a sentence when the service ends before the file is imported."""
+    (tmp_path / "good.csv").write_text(HEADER + ANN)
+    with importing(running, tmp_path / "good.csv") as process:
+        running._process.kill()  # type: ignore[union-attr]
+        running._process.wait()  # type: ignore[union-attr]
+        _, told = process.communicate(timeout=30)
+    running.kill9()
+    assert (2, "good.csv: the service has ended before its import; it is imported at the next start\n") == (
+        process.returncode,
+        told,
+    )
+
+
+def test_a_file_by_hand_that_somebody_takes_away(running: Rosterd, tmp_path: Path) -> None:
+    """`import` ends with 2 and a sentence when the file vanishes from the inbox."""
+    (tmp_path / "good.csv").write_text(HEADER + ANN)
+    with importing(running, tmp_path / "good.csv") as process:
+        (tmp_path / "acme" / "good.csv").unlink()
+        running._process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
+        _, told = process.communicate(timeout=30)
+    assert (2, "good.csv: was taken out of the inbox of acme before its import\n") == (process.returncode, told)
 
 
 def test_before_the_first_start(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
+from typing import Final
 
 import msgspec
 import structlog
@@ -34,6 +35,8 @@ from watcher.asking import (
 
 log = structlog.get_logger()
 
+
+_QUESTIONS: Final = ("file.state",)  # change nothing, and are asked again and again
 
 Handler = Callable[[Order], str]  # returns what was done; raises Refused
 
@@ -114,7 +117,10 @@ class ControlServer:
             check(error)
         else:
             call.answer.set_result(answer)
-            log.info("order.answered", **about, done=answer.done)
+            if call.order.do in _QUESTIONS:
+                log.debug("order.answered", **about, done=answer.done)
+            else:
+                log.info("order.answered", **about, done=answer.done)
 
     def _next(self) -> _Call | None:
         try:

@@ -11,16 +11,18 @@ from importer.store import Store
 from watcher.asking import Order
 from watcher.control import Handler, Refused
 from watcher.settle import Settling
+from watcher.status import state_of
 
 EndHold = Callable[[str, bytes, float], bool]
 
 
-def store_orders(store: Store) -> dict[str, Handler]:
+def store_orders(store: Store, *, is_running: bool = True) -> dict[str, Handler]:
     """Return the orders that need nothing but the store: of the daemon, or of a command that holds its lock."""
+    retried = "is tried again now" if is_running else "is tried again as soon as the service runs"
 
     def retry(order: Order) -> str:
         _change_mail(order, lambda id_: outbox.retry(store.db, id_, datetime.now(UTC)))
-        return f"mail {order.id} is tried again now"
+        return f"mail {order.id} {retried}"
 
     def drop(order: Order) -> str:
         _change_mail(order, lambda id_: outbox.drop(store.db, id_))
@@ -36,7 +38,7 @@ def store_orders(store: Store) -> dict[str, Handler]:
 
 
 def held_orders(settling: Settling, now: Callable[[], float]) -> dict[str, Handler]:
-    """Return the orders about held files, of which only the running daemon knows."""
+    """Return the orders about files that wait, of which only the running daemon knows."""
 
     def release(order: Order) -> str:
         _end_hold(settling, settling.release, order, now())
@@ -46,7 +48,13 @@ def held_orders(settling: Settling, now: Callable[[], float]) -> dict[str, Handl
         _end_hold(settling, settling.refuse, order, now())
         return f"{order.file} is refused, and the client told"
 
-    return {"file.release": release, "file.refuse": refuse}
+    def tell_state(order: Order) -> str:
+        for waiting in settling.waiting(order.client):
+            if printable(waiting.name) == order.file:
+                return ": ".join([state_of(waiting), *([str(waiting.doubt)] if waiting.held else [])])
+        raise Refused(f"no file {order.file} of {order.client} waits")
+
+    return {"file.release": release, "file.refuse": refuse, "file.state": tell_state}
 
 
 def _change_mail(order: Order, change: Callable[[int], bool]) -> None:
