@@ -8,7 +8,7 @@ import msgspec
 from sqlite_utils import Database
 
 from importer.model import FileRejected, Outcome, Receipt
-from importer.readonly import stamp
+from importer.readonly import stamp, stored
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,9 +37,9 @@ def add(db: Database, import_id: int, receipt: Receipt) -> None:
             "file": claim.file,
             "sha256": receipt.sha256,
             "size_bytes": claim.size_bytes,
-            "device": claim.device,
-            "inode": claim.inode,
-            "mtime_ns": claim.mtime_ns,
+            "device": stored(claim.device),
+            "inode": stored(claim.inode),
+            "mtime_ns": stored(claim.mtime_ns),
             "outcome": str(receipt.outcome),
             "ends_line": not any(notice.code == "file.unterminated" for notice in receipt.warnings),
             "code": receipt.refusal.code if receipt.refusal else "",

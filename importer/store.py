@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -269,6 +270,7 @@ class Store:
 
         Raises StoreUnusable; sqlite3.OperationalError when it is locked or the disk refuses.
         """
+        _make_private(path)
         conn = sqlite3.connect(path, isolation_level=None)
         try:
             conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
@@ -382,6 +384,20 @@ def _schema(db: Database) -> dict[str, str]:
         WHERE tables.type = 'table' AND tables.name <> '_sqlite_migrations'"""
     others = "SELECT type || ' ' || name, sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
     return dict(db.execute(f"{columns} UNION ALL {others}").fetchall())
+
+
+def _make_private(path: Path) -> None:
+    """
+    Let nobody else read the database, nor what SQLite keeps beside it with the mode of the database.
+
+    What cannot be done is left to SQLite, which then says what is wrong.
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        with contextlib.suppress(OSError):
+            if each.stat().st_mode & 0o077:
+                each.chmod(0o600)
 
 
 def _make_ours(db: Database, path: Path) -> None:

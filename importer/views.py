@@ -14,7 +14,7 @@ import msgspec
 
 from importer.attributes import ATTRIBUTES
 from importer.model import ProblemGroup, printable
-from importer.readonly import read_only, stamp
+from importer.readonly import read_only, stamp, stored
 
 _RowT = TypeVar("_RowT", bound=msgspec.Struct)
 
@@ -142,7 +142,7 @@ def find_upload(conn: sqlite3.Connection, client: str, inode: int, mtime_ns: int
         conn,
         Import,
         "FROM imports WHERE client = :client AND inode = :inode AND mtime_ns = :mtime_ns ORDER BY id DESC LIMIT 1",
-        {"client": client, "inode": inode, "mtime_ns": mtime_ns},
+        {"client": client, "inode": stored(inode), "mtime_ns": stored(mtime_ns)},
     )
     return found[0] if found else None
 

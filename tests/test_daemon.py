@@ -8,14 +8,19 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from importer import views
+from importer.model import Outcome
 from tests.conftest import Needs
-from tests.lab import wait_until
+from tests.engine import Engine
+from tests.lab import MEMORY, wait_until
 from tests.lab.daemon import REPOSITORY, STOP_WITHIN_S, Rosterd
 from watcher.backlog import FIRST_RETRY_S, LAST_RETRY_S, Backlog
 from watcher.signals import Signals
@@ -25,6 +30,7 @@ ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"
 CUT = len("1,OPSCOM,An")
 BOB = "2,OPSCOM,Bob,Ray,bob@school.example\n"
 LARGE_ROWS = 300_000
+CLIENT, SERVICE = 61001, 61003
 SETTINGS: dict[str, dict[str, float]] = {"intake": {"quiet_s": 0.2, "unterminated_grace_s": 0.5, "resume_grace_s": 1.5}}
 
 
@@ -399,6 +405,60 @@ def test_folders_and_old_temporary_names_are_told_of(tmp_path: Path, folders: di
 
         assert list(rosterd.users()) == ["2"]
         assert len(rosterd.events("file.ignored")) == 1
+
+
+def test_database_is_for_the_service_alone(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """Whatever umask the service is started with, and whoever may enter its folder, nobody else reads what it keeps."""
+    state = tmp_path / "state"
+    before = os.umask(0o000)
+    try:
+        with Rosterd(tmp_path, folders, settings=SETTINGS) as rosterd:
+            for modes in ((), (0o644, 0o666, 0o664)):
+                with contextlib.closing(sqlite3.connect(state / "rosterd.db")) if modes else contextlib.nullcontext():
+                    for name, mode in zip(("rosterd.db", "rosterd.db-wal", "rosterd.db-shm"), modes, strict=False):
+                        (state / name).touch()
+                        (state / name).chmod(mode)
+                    rosterd.start()
+                rosterd.drop("users.csv", HEADER + ANN + "2,OPSCOM,,,\n")
+                rosterd.wait_for_event("mail.sent")
+                kept = [path for path in state.rglob("*") if path.is_file()]
+                assert {"rosterd.db", "rosterd.db-wal", "rosterd.db-shm"} <= {path.name for path in kept}
+                assert dict.fromkeys(kept, 384) == {path: path.stat().st_mode & 0o777 for path in kept}
+                rosterd.stop()
+    finally:
+        os.umask(before)
+
+
+def test_times_and_inodes_beyond_what_sqlite_keeps(engine: Engine) -> None:
+    """A file is imported whatever numbers its file system has for it."""
+    with engine.claimed((HEADER + ANN).encode()) as claim:
+        odd = msgspec.structs.replace(claim, device=1 << 63, inode=(1 << 64) - 1, mtime_ns=10**20)
+        assert engine.importer().import_file(odd, engine.client).outcome is Outcome.IMPORTED
+    found = views.find_upload(engine.store.conn, engine.client.name, (1 << 64) - 1, 10**20)
+    assert found is not None
+
+
+@pytest.mark.parametrize("time_s", [-(10**11), 10**11])
+def test_time_of_change_far_away(time_s: int, needs: Needs) -> None:
+    """A file with a time of change that only its file system can keep is imported and archived."""
+    needs("setpriv", root=True)
+    with tempfile.TemporaryDirectory(dir=MEMORY) as place:
+        folder = Path(place)
+        folder.chmod(0o755)
+        inbox = folder / "acme"
+        inbox.mkdir()
+        os.chown(inbox, SERVICE, CLIENT)
+        inbox.chmod(0o1770)
+        with Rosterd(folder, {"acme": inbox}, settings=SETTINGS, service_uid=SERVICE) as rosterd:
+            rosterd.start()
+            path = inbox / "users.csv.part"
+            path.write_text(HEADER + ANN)
+            os.chown(path, CLIENT, CLIENT)
+            os.utime(path, (time_s, time_s))
+            assert time_s == path.stat().st_mtime_ns // 10**9
+            path.rename(inbox / "users.csv")
+            rosterd.wait_for_event("file.archived")
+            assert ["imported"] == [row["outcome"] for row in rosterd.imports()]
 
 
 # Trouble

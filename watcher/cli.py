@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -121,6 +122,7 @@ def _exit_with(config: Config, act: Callable[[Config], int]) -> NoReturn:
     """Run a command that logs, and end with its exit code, or with the one for what it raised."""
     from watcher.log import configured
 
+    os.umask(0o077)  # what others may read gets its mode by name
     with configured(config.log):
         code = _code_of(config, act)
     sys.exit(code)
