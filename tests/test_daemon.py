@@ -407,6 +407,49 @@ def test_folders_and_old_temporary_names_are_told_of(tmp_path: Path, folders: di
         assert len(rosterd.events("file.ignored")) == 1
 
 
+def test_files_that_waited_are_taken_in_the_order_of_arrival(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """What came while the service was down is imported as it came, also when it is more than is kept in mind."""
+    settings = {"intake": {**SETTINGS["intake"], "max_waiting": 3}}
+    names = ["e.csv", "a.csv", "d.csv", "c.csv", "b.csv", "f.csv", "0.csv"]
+    came_at = 0
+    with Rosterd(tmp_path, folders, settings=settings) as rosterd:
+        for age, name in enumerate(names):
+            rosterd.drop(name, HEADER + ANN.replace("Ann", f"Ann {name[0]}"))
+            path = folders["acme"] / name
+            while path.stat().st_ctime_ns <= came_at:
+                os.utime(path, (1_000_000 - age, 1_000_000 - age))
+            came_at = path.stat().st_ctime_ns
+        assert rosterd.execute("sweep").returncode == 0
+
+        assert names == [row["file"] for row in rosterd.imports()]
+
+
+def test_newest_file_does_not_overtake_a_crowd(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """What is heard of while older files wait for room comes after them."""
+    settings = {"intake": {**SETTINGS["intake"], "max_waiting": 2}}
+    with Rosterd(tmp_path, folders, settings=settings) as rosterd:
+        for number in range(4):
+            rosterd.drop(f"{number}.csv", HEADER + ANN)
+        rosterd.start()
+        rosterd.wait_for_event("file.archived", file="0.csv")
+        rosterd.drop("newest.csv", HEADER + BOB)
+        rosterd.wait_for_imports(5)
+
+        assert [*(f"{number}.csv" for number in range(4)), "newest.csv"] == [row["file"] for row in rosterd.imports()]
+
+
+def test_companion_in_other_capitals(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """A companion counts in whatever case its name is spelled."""
+    with installed_with(tmp_path, folders, companion="sha256") as rosterd:
+        rosterd.start()
+        rosterd.drop("users.csv", HEADER + ANN)
+        rosterd.drop("users.csv.SHA256", hashlib.sha256((HEADER + ANN).encode()).hexdigest())
+        rosterd.wait_for_event("file.archived")
+
+        assert [row["outcome"] for row in rosterd.imports()] == ["imported"]
+        assert rosterd.inbox() == []
+
+
 def test_database_is_for_the_service_alone(tmp_path: Path, folders: dict[str, Path]) -> None:
     """Whatever umask the service is started with, and whoever may enter its folder, nobody else reads what it keeps."""
     state = tmp_path / "state"

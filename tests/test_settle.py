@@ -252,16 +252,40 @@ def test_blocked_client_is_passed_over(settling: Settling) -> None:
     assert settling.next_due_at(without={"acme"}) == 4.0
 
 
-def test_listing_comes_in_the_order_of_modification(settling: Settling) -> None:
-    """After a restart files are taken in the order of mtime, then name."""
-    files = {b"c.csv": identity(mtime_ns=1), b"b.csv": identity(mtime_ns=2), b"a.csv": identity(mtime_ns=2)}
-    settling.note_listing("acme", files, 0.0, whole=True)
+def in_turn(settling: Settling) -> list[bytes]:
+    """Return the names of the only client in the order in which they are taken."""
     order = []
-    while due := settling.next_due(3.0):
+    while due := settling.next_due(30.0):
         settling.forget(*due)
         order.append(due[1])
+    return order
 
-    assert order == [b"c.csv", b"a.csv", b"b.csv"]
+
+def test_listing_comes_in_the_order_of_arrival(settling: Settling) -> None:
+    """After a restart files are taken in the order in which they came, whatever time of change the client has set."""
+    came = {b"c.csv": 1, b"b.csv": 2, b"a.csv": 2}
+    files = {name: identity(ctime_ns=at, mtime_ns=-at) for name, at in came.items()}
+    settling.note_listing("acme", files, 0.0, whole=True)
+
+    assert in_turn(settling) == [b"c.csv", b"a.csv", b"b.csv"]
+
+
+def test_what_events_have_missed_comes_in_its_turn(settling: Settling) -> None:
+    """A file that only a sweep finds goes before those that came later, also when these were heard of before."""
+    for name, at in ((b"b.csv", 2), (b"d.csv", 4)):
+        settling.note(seen(name, found=identity(ctime_ns=at)), 0.0)
+    files = {name: identity(ctime_ns=at) for name, at in ((b"a.csv", 3), (b"b.csv", 2), (b"c.csv", 1), (b"d.csv", 4))}
+    settling.note_listing("acme", files, 1.0, whole=True)
+
+    assert in_turn(settling) == [b"c.csv", b"b.csv", b"a.csv", b"d.csv"]
+
+
+@pytest.mark.parametrize("ending", ["done", "sha256", "md5"])
+def test_companions_in_any_case(ending: str) -> None:
+    """A companion is one in whatever case its name is spelled, also under a pattern that every name matches."""
+    for name in (f"users.csv.{ending}", f"users.csv.{ending.upper()}", f"USERS.CSV.{ending.title()}"):
+        assert not Names("*").accept(name.encode())
+        assert Names("*.csv").about(name.encode()) == name[:9].encode()
 
 
 def test_name_that_is_gone_is_forgotten(settling: Settling) -> None:

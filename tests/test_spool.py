@@ -616,6 +616,19 @@ def test_handles_are_closed(folder: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
+def test_files_beyond_the_limit_are_those_that_came_last(folder: Path) -> None:
+    """Of more files than are asked for those that came first are returned, whatever times the client has set."""
+    names = [f"{number * 7 % 20}.csv" for number in range(20)]
+    came_at = 0
+    for age, name in enumerate(names):
+        path = put(folder, name)
+        while path.stat().st_ctime_ns <= came_at:
+            os.utime(path, (1000 - age, 1000 - age))
+        came_at = path.stat().st_ctime_ns
+    with spool.opened("acme", str(folder)) as inbox:
+        assert set(map(os.fsencode, names[:5])) == set(inbox.files(lambda name: name.endswith(b".csv"), 5))
+
+
 # The archive is ours
 
 
@@ -718,6 +731,59 @@ def test_copying_asks_whether_to_go_on(folder: Path, needs: Needs) -> None:
     assert (folder / ".bak" / f"users.{STAMP}.csv").stat().st_size == 40 << 20
 
 
+@pytest.mark.parametrize("times", [0, 1])
+def test_copy_that_comes_out_short(folder: Path, needs: Needs, *, times: int) -> None:
+    """An original goes only when all of it was copied; else it is tried again."""
+    needs(root=True)
+    put_as_client(folder, content="a" * 100)
+    copy_range = os.copy_file_range
+
+    def copy_less(from_fd: int, to_fd: int, count: int, start: int, to: int) -> int:
+        return copy_range(from_fd, to_fd, min(count, 10), start, to) if start < 10 * times else 0
+
+    with as_service(folder), spool.opened("acme", str(folder)) as inbox:
+        claim_id = claimed(inbox)
+        with inbox.resume(claim_id) as claim, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "copy_file_range", copy_less)
+            with pytest.raises(OSError, match="shorter than the upload"):
+                inbox.archive(claim)
+        assert os.listdir(folder / ".bak") == []
+        with inbox.resume(claim_id) as claim:
+            inbox.archive(claim)
+
+    assert (folder / ".bak" / f"users.{STAMP}.csv").read_text() == "a" * 100
+
+
+@pytest.mark.parametrize("change", ["shortened", "rewritten"])
+def test_original_that_is_changed_while_it_is_copied(folder: Path, needs: Needs, change: str) -> None:
+    """An original that its client still writes to is copied again, as it is then."""
+    needs(root=True)
+    upload = put_as_client(folder, content="a" * 100)
+    copy_range = os.copy_file_range
+
+    with upload.open("r+") as kept_open, as_service(folder), spool.opened("acme", str(folder)) as inbox:
+
+        def change_first(from_fd: int, to_fd: int, count: int, start: int, to: int) -> int:
+            if change == "shortened":
+                kept_open.truncate(10)
+            copied = copy_range(from_fd, to_fd, count, start, to)
+            kept_open.write("b")
+            kept_open.flush()
+            return copied
+
+        claim_id = inbox.claim(b"users.csv", glanced(inbox, b"users.csv"), AT)
+        assert claim_id is not None
+        with inbox.resume(claim_id.claim_id) as claim, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "copy_file_range", change_first)
+            with pytest.raises(OSError, match=r"\.bak"):
+                inbox.archive(claim)
+        with inbox.resume(claim_id.claim_id) as claim:
+            inbox.archive(claim)
+
+        kept_open.seek(0)
+        assert (folder / ".bak" / f"users.{STAMP}.csv").read_text() == kept_open.read()
+
+
 def test_copy_keeps_holes(folder: Path, needs: Needs) -> None:
     """A file that is mostly holes takes no more room in the archive than it did in the inbox."""
     needs(root=True)
@@ -779,6 +845,72 @@ def _in(claim: Claim, *names: str) -> list[str]:
     return [f".work/{claim.claim_id}/{name}" for name in names]
 
 
+@pytest.mark.parametrize("root", [False, True])
+def test_archived_companion_is_no_longer_the_clients(folder: Path, needs: Needs, *, root: bool) -> None:
+    """What lies in `.bak` of a companion is the service's own, however long the client keeps it open."""
+    needs(root=True)
+    put_as_client(folder)
+    companion = put_as_client(folder, "users.csv.sha256", "digest")
+    with (
+        companion.open("a") as kept_open,
+        contextlib.nullcontext() if root else as_service(folder),
+        spool.opened("acme", str(folder), "sha256") as inbox,
+        inbox.resume(claimed(inbox)) as claim,
+    ):
+        inbox.archive(claim)
+        kept_open.write("x" * 5_000_000)
+
+    archived = folder / ".bak" / f"users.{STAMP}.csv.sha256"
+    found = archived.stat()
+    assert archived.read_text() == "digest"
+    assert (found.st_uid, found.st_nlink, found.st_mode & 0o022) == (0 if root else 1001, 1, 0)
+    assert not companion.exists()
+
+
+def test_companion_that_has_grown_since_it_was_claimed(folder: Path, vouched: Inbox) -> None:
+    """Of a companion that was small when it was looked at no more is archived than one may have."""
+    put(folder)
+    companion = put(folder, "users.csv.sha256", "digest")
+    with companion.open("a") as kept_open, vouched.resume(claimed(vouched)) as claim:
+        kept_open.write("x" * 5_000_000)
+        kept_open.flush()
+        vouched.archive(claim)
+
+    assert (folder / ".bak" / f"users.{STAMP}.csv.sha256").stat().st_size == 4096
+
+
+@pytest.mark.parametrize("spelled", ["users.csv.SHA256", "USERS.CSV.Sha256", "Users.csv.sha256"])
+def test_companion_is_found_in_any_case(folder: Path, vouched: Inbox, spelled: str) -> None:
+    """A companion vouches for its upload, and goes with it, in whatever case its name is spelled."""
+    put(folder)
+    alone = glanced(vouched, b"users.csv")
+    put(folder, spelled, "digest")
+    with spool.opened("acme", str(folder), "sha256") as inbox:
+        assert inbox.companion(b"users.csv") == b"digest"
+        assert glanced(inbox, b"users.csv") != alone
+        with inbox.resume(claimed(inbox)) as claim:
+            inbox.archive(claim)
+
+    assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", f".bak/users.{STAMP}.csv.sha256", ".work"]
+
+
+def test_listing_with_companions_is_whole(folder: Path) -> None:
+    """However many uploads lack a companion, a listing has all of them."""
+    for number in range(2000):
+        put(folder, f"{number}.csv")
+    with spool.opened("acme", str(folder), "sha256") as inbox:
+        assert len(inbox.files(lambda name: name.endswith(b".csv"), 5000)) == 2000
+
+
+def test_companion_of_another_upload_is_left_to_it(folder: Path, vouched: Inbox) -> None:
+    """Of two uploads whose names differ in case alone each has the companion that is spelled like it."""
+    for name in ("users.csv", "USERS.csv"):
+        put(folder, name)
+    put(folder, "users.csv.sha256", "digest")
+    assert vouched.companion(b"USERS.csv") is None
+    assert vouched.companion(b"users.csv") == b"digest"
+
+
 def test_companion_left_behind_is_fetched(folder: Path, vouched: Inbox) -> None:
     """A crash between upload and companion is made good, unless a newer upload needs the companion itself."""
     put(folder)
@@ -813,8 +945,8 @@ def test_companion_that_vouches_for_nothing(folder: Path, vouched: Inbox, kind: 
     with vouched.resume(claimed(vouched)) as claim:
         vouched.archive(claim)
     assert tree(folder / ".work") == []
-    if kind in ("link", "folder", "fifo"):
-        assert os.path.lexists(beside)
+    assert os.path.lexists(beside) == (kind != "nothing")
+    assert os.listdir(folder / ".bak") == [f"users.{STAMP}.csv"]
 
 
 def test_companion_that_cannot_be_opened_is_trouble_of_the_host(folder: Path, vouched: Inbox) -> None:

@@ -138,7 +138,9 @@ class Intake:
             self._work_in(client, note_all, lambda _: self._sweep_soon(client, time.monotonic()))
 
     def _note_in(self, inbox: spool.Inbox, hint: Hint) -> None:
-        if not self.settling.has_room(hint.client, hint.name):
+        is_behind = hint.client in self.crowded and not self.settling.knows(hint.client, hint.name)
+        if is_behind or not self.settling.has_room(hint.client, hint.name):
+            self.crowded.add(hint.client)  # what came before waits for a sweep, and so does this
             self._sweep_again(hint.client)
         elif (identity := inbox.glance(hint.name)) is not None:
             sighting = Sighting(

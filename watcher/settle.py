@@ -148,7 +148,7 @@ class Names:
     def accept(self, name: bytes) -> bool:
         """Return whether a file of this name is an upload."""
         # The pattern first: it is quick, and most names that a client can make up by the 100,000 do not match it.
-        if self._pattern.match(name) is None or name.rpartition(b".")[2] in _COMPANIONS:
+        if self._pattern.match(name) is None or name.rpartition(b".")[2].lower() in _COMPANIONS:
             return False
         return _is_possible(name) and not self.is_temporary(name)
 
@@ -157,7 +157,7 @@ class Names:
         if self.accept(name):
             return name
         upload, _, ending = name.rpartition(b".")
-        return upload if ending in _COMPANIONS and self.accept(upload) else None
+        return upload if ending.lower() in _COMPANIONS and self.accept(upload) else None
 
     def is_temporary(self, name: bytes) -> bool:
         """Return whether a file of this name is an upload not finished, or a lock or backup beside it."""
@@ -184,6 +184,7 @@ class _Record:
         self.told: tuple[int, int, Kind, bool, bool] | None = None  # what was told of as ignored
         self.broken_off = False
         self.identity = identity
+        self.arrived_ns = identity.ctime_ns  # by the clock of the host, as of when it was noted
         self.restart(identity, now, quiet_s)
 
     def restart(self, identity: Identity, now: float, quiet_s: float) -> None:
@@ -215,8 +216,8 @@ class Settling:
     """
     The names of all clients that may become claims.
 
-    `now` is always a reading of the monotonic clock. Names of one client come out in the order of their first
-    appearance, clients take turns.
+    `now` is always a reading of the monotonic clock. Names of one client come out in the order of their arrival,
+    clients take turns.
     """
 
     def __init__(self, settings: IntakeSettings) -> None:
@@ -240,6 +241,10 @@ class Settling:
     def about(self, name: bytes) -> bytes | None:
         """Return the upload that something with this name is about, None when about none."""
         return self._names.about(name)
+
+    def knows(self, client: str, name: bytes) -> bool:
+        """Return whether a name was noted."""
+        return name in self._records.get(client, {})
 
     def has_room(self, client: str, name: bytes) -> bool:
         """Return whether a name can be noted: it is known, or the client has not too many of them."""
@@ -266,7 +271,7 @@ class Settling:
         self, client: str, files: Mapping[bytes, Identity], now: float, *, whole: bool, at_ns: int | None = None
     ) -> bool:
         """
-        Take in what a sweep found, oldest file first; `whole`: a name that is not there is gone.
+        Take in what a sweep found, in the order of arrival; `whole`: a name that is not there is gone.
 
         `at_ns`, a wall clock time, lets the hold of a file count from its ctime: for those who forget in between.
         Returns False when there was no room for all.
@@ -274,13 +279,22 @@ class Settling:
         if whole:
             for name in self._records.get(client, {}).keys() - files.keys():
                 self.forget(client, name)
-        oldest_first = sorted(files.items(), key=lambda file: (file[1].mtime_ns, file[0]))
+        # The mtime is the client's to set.
+        in_turn = sorted(files.items(), key=lambda file: (file[1].ctime_ns, file[0]))
         sightings = (
             Sighting(client=client, name=name, identity=found, swept=True, age_s=_age_s(found, at_ns))
-            for name, found in oldest_first
+            for name, found in in_turn
         )
+        known = len(self._records.get(client, {}))
         noted = [self.note(sighting, now) for sighting in sightings]
+        if known < len(self._records.get(client, {})):
+            self._sort(client)
         return all(noted)
+
+    def _sort(self, client: str) -> None:
+        """Put the names of a client into the order of arrival: what events missed may be older than what is known."""
+        records = self._records[client]
+        self._records[client] = dict(sorted(records.items(), key=lambda item: item[1].arrived_ns))
 
     def is_stray(self, name: bytes) -> bool:
         """Return whether a file of this name, an old one, should be told of: nobody will ever finish it."""
