@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
 _LOST: Final = (errno.EIO,)
+_UNFINISHED: Final = re.compile(r"\.new-[0-9a-f]{16}")
 
 
 class SyncFailed(Exception):
@@ -52,11 +54,18 @@ def replace(path: str, content: bytes, *, mode: int) -> None:
         os.close(folder_fd)
 
 
+def discard_unfinished(folder: str) -> None:
+    """Remove what processes that were killed have not finished writing to a folder of ours. Raises OSError."""
+    for name in filter(_UNFINISHED.fullmatch, os.listdir(folder)):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, name))
+
+
 def _replace(
     folder_fd: int, name: bytes, chunks: Iterable[bytes], mode: int, before_rename: Callable[[int], None]
 ) -> None:
     """Write a file of a new name, and give it the name it is for: others may be able to write to the folder."""
-    temporary = b".new-" + os.urandom(8).hex().encode()
+    temporary = f".new-{os.urandom(8).hex()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder_fd)
     try:
         with open(fd, "wb") as file:

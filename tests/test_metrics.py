@@ -258,6 +258,7 @@ def test_a_link_in_the_folder_of_the_textfile(source: Source, tmp_path: Path, na
     folder = tmp_path / "exporter"
     folder.mkdir()
     (folder / name).symlink_to(tmp_path / "precious")
+    (folder / ".new-0123456789abcdef").touch()  # of a service that was killed
     exporter = Exporter(MetricsSettings(textfile=str(folder / "rosterd.prom")), lambda: source)
     exporter.start()
     with contextlib.closing(exporter):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from importer import views
-from importer.durable import replace
+from importer.durable import discard_unfinished, replace
 from importer.model import Outcome
 from watcher.config import MetricsSettings
 from watcher.endpoint import Endpoint
@@ -118,6 +119,8 @@ class Exporter:
 
     def _write(self) -> None:
         is_refused = False
+        with contextlib.suppress(OSError):  # it is told of below
+            discard_unfinished(os.path.dirname(self._settings.textfile))
         while True:
             try:
                 if text := self._text():

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from importer.durable import discard_unfinished
 from importer.store import Store
 from watcher import notify
 from watcher.backlog import FIRST_RETRY_S, LAST_RETRY_S
@@ -57,6 +58,7 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     path = Path(config.service.database)
     try:
         running.enter_context(locked(config.service.state_dir))
+        discard_unfinished(config.service.state_dir)
         check_access(path, os.O_RDWR)
     except PermissionError as error:
         log.error("daemon.refused", reason=permission_sentence(error))

@@ -27,7 +27,10 @@ from tests.faults.ground import NOT_UPLOADS, Ground
 
 Row = dict[str, Any]  # as SQLite gives it
 
-OWN_STATE = {"rosterd.db", "rosterd.db-wal", "rosterd.db-shm", "lock", "mail", "canary", "control.sock", "status.json"}
+OWN_STATE = {
+    *("rosterd.db", "rosterd.db-wal", "rosterd.db-shm", "lock", "mail", "canary", "control.sock"),
+    *("status.json", "adopted.json"),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
