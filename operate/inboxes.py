@@ -44,6 +44,12 @@ def client_findings(config: Config, *, probe: bool) -> Findings:
         yield from _inbox(topic, client, service_uid)
         yield from _login(topic, client, config.intake.resume_grace_s, probe=probe)
         yield from session_findings(topic, client, service_uid)
+    for inbox, gid in ownership.leftovers({client.name for client in config.clients}):
+        yield Topic("clients").warning(
+            f"{inbox}: left by a client that is no more, with the number of group {accounts.group_name(gid)}; "
+            "who is given it next may read what is there",
+            f"chown -hR {layout.SERVICE_USER}:{layout.SERVICE_USER} {inbox}",
+        )
 
 
 # Folders
@@ -191,7 +197,8 @@ def _login(topic: Topic, client: ClientSettings, resume_grace_s: float, *, probe
         case LoginState.FOREIGN if not os.path.isdir(layout.chroot(name)):
             yield topic.warning(f"its login {name} is not in {layout.LOGIN_GROUP}: what it may do is for you to check")
         case _:
-            yield from _ownership(topic, name, client.inbox)
+            if accounts.login_state(name) is LoginState.OPEN and client.inbox == layout.inbox(name):
+                yield from _ownership(topic, name, client.inbox)
             yield from _sshd(topic, name, client.inbox, resume_grace_s, probe=probe)
 
 
@@ -210,6 +217,13 @@ def _ownership(topic: Topic, name: str, inbox: str) -> Findings:
     found = None if os.geteuid() else _stat(inbox)
     if found is None or found.st_uid == pwd.getpwnam(name).pw_uid:
         return
+    try:
+        yield from _ownership_problems(topic, name, inbox, found)
+    except steps.StepFailed as error:
+        yield topic.warning(f"{inbox}: whom its files belong to cannot be told: {error}")
+
+
+def _ownership_problems(topic: Topic, name: str, inbox: str, found: os.stat_result) -> Findings:
     remedy = f"rosterd client add {name} --apply"
     if found.st_gid != pwd.getpwnam(name).pw_gid:
         yield topic.fault(

@@ -299,6 +299,16 @@ def test_a_removal_that_was_cut_off_is_completed(host: Host, options: tuple[str,
     assert ("" if options else f"{UPLOAD}/.bak/old.csv\n") == left
 
 
+def test_a_tree_that_nobody_claims_is_seen(host: Host, acme: SftpUser) -> None:
+    """Doctor warns of an inbox whose login was removed by hand, as its number will be given to another one."""
+    assert 0 == acme.batch("ls").returncode
+    wait_until(lambda: host.run("userdel", "acme", check=False).returncode == 0, "acme's sessions to end")
+    host.path("/etc/rosterd/clients.d/acme.toml").unlink()
+    assert f"warning  clients: {UPLOAD}: left by a client that is no more" in host.rosterd("doctor", check=False).stdout
+    host.run("chown", "-hR", "rosterd:rosterd", UPLOAD)
+    assert "no more" not in host.rosterd("doctor", check=False).stdout
+
+
 def test_a_restored_tree_is_seen_and_set_right(host: Host, acme: SftpUser, tmp_path: Path) -> None:
     """Files that a backup brought back with numbers of others are named by doctor; `client add` gives them back."""
     (tmp_path / "users.csv").write_text(GOOD)

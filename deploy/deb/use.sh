@@ -66,7 +66,8 @@ systemctl show rosterd -p StatusText,NRestarts,MemoryCurrent,WatchdogUSec,Type
 systemd-analyze --no-pager security rosterd | tail -n 1
 
 echo "== doctor"
-rosterd doctor || [ $? -eq 1 ] || fail "doctor finds a fault" # a clock may be out of step here
+rosterd doctor --probe || [ $? -eq 1 ] || fail "doctor finds a fault" # a clock may be out of step here
+grep -q 'tried with a key made for it, reaches /upload' <<< "$(rosterd doctor --probe)" || fail "the probe does not log in"
 
 echo "== upload, while the mail server is down"
 began=$(date '+%F %T')
@@ -89,6 +90,8 @@ ls -la $upload $upload/.bak
 
 echo "== broken, one by one"
 chmod o+w $upload && doctor_says 'everybody may write' && chmod o-w $upload
+usermod --expiredate 2020-01-01 demo && doctor_says 'its account has expired' && usermod --expiredate '' demo
+systemctl stop ssh && doctor_says 'sshd: does not run' && systemctl start ssh
 usable='rosterd_inbox_usable{client="demo"}'
 chown nobody $upload && systemctl reload rosterd
 named 'the service cannot take uploads out of it' 'cannot take uploads out of it' "$usable 0" inbox.unusable
