@@ -29,7 +29,7 @@ from operate.steps import Step
 from operate.tables import print_fields, print_json, print_table, shown
 from watcher.config import Config, ConfigError, load
 from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_CONFIG, EXIT_NOT_PERMITTED
-from watcher.options import ClientName, config_file_option, json_option
+from watcher.options import ClientName, config_file_option, did_you_mean, json_option, unknown_client
 
 _Conflicts = Iterator[str]
 
@@ -301,9 +301,10 @@ def _load(config_file: Path) -> Config:
 @json_option
 def show(name: str, config_file: Path, *, as_json: bool) -> None:
     """Show one client: login, folders, settings."""
-    found = next((each for each in _clients(config_file) if each.name == name), None)
+    known = {each.name: each for each in _clients(config_file)}
+    found = known.get(name)
     if found is None:
-        _fail(f"There is no client {name}. rosterd client list shows all")
+        raise unknown_client(name, known)
     if as_json:
         print_json(found)
         return
@@ -405,7 +406,8 @@ def _switching_conflicts(name: str, config_file: Path) -> _Conflicts:
     yield from _ending_conflicts(name, config_file)
     found = settings_files(config_file, name)
     if not found:
-        yield _elsewhere(name, config_file)
+        files = settings_file(config_file, name).parent.glob("*.toml*")
+        yield _elsewhere(name, config_file) + did_you_mean(name, {path.name.partition(".toml")[0] for path in files})
     if len(found) > 1:
         yield f"{found[0]} and {found[1].name} are both there: move away the one that is not to be used"
 

@@ -77,6 +77,14 @@ def test_an_added_client_has_all_it_needs(host: Host, acme: SftpUser) -> None:
     assert 0 == acme.batch("cd /upload", "ls -la", "ls .bak").returncode
 
 
+@pytest.mark.parametrize("command", ["show", "disable", "enable"])
+def test_an_unknown_client_is_not_guessed_at(host: Host, acme: SftpUser, command: str) -> None:
+    """A client that is not there ends a command with 2 and the nearest name."""
+    _ = acme
+    done = host.rosterd("client", command, "acmee", check=False)
+    assert (2, True) == (done.returncode, 'did you mean "acme"?' in done.stderr)
+
+
 def test_adding_again_changes_nothing(host: Host, acme: SftpUser) -> None:
     """`client add` of a client that is there says that nothing is to be done, and keeps what was edited since."""
     drop_in = host.path("/etc/rosterd/clients.d/acme.toml")
