@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -27,7 +28,7 @@ from watcher.options import chosen_client, client_option, progress_bar, service_
 from watcher.owner import check_access
 from watcher.settle import Names
 from watcher.spool import BAK, move
-from watcher.status import State
+from watcher.status import State, read_status
 
 _CHUNK_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.2
@@ -166,7 +167,7 @@ def _follow(config: Config, client: ClientSettings, name: bytes, delivered: os.s
 
 def _wait(config: Config, client: ClientSettings, name: bytes, delivered: os.stat_result) -> Import:
     """Return the import of the file once it is archived; ends the program when that will not come by itself."""
-    file, missed = printable(name), 0
+    file, missed, since = printable(name), 0, datetime.now(UTC)
     while True:
         is_running = is_locked(config.service.state_dir)
         missed = missed + 1 if _is_gone(client.inbox, name) else 0
@@ -178,6 +179,7 @@ def _wait(config: Config, client: ClientSettings, name: bytes, delivered: os.sta
             cannot_answer(f"{file}: the service has ended before its import; it is imported at the next start")
         if found is None and missed >= _MISSED_LOOKS:
             cannot_answer(f"{file}: was taken out of the inbox of {client.name} before its import")
+        _end_if_unserved(config, client.name, file, since)
         _end_if_stuck(config, client.name, file)
         time.sleep(_POLL_S)
 
@@ -186,6 +188,18 @@ def _is_gone(inbox: str, name: bytes) -> bool:
     """Return whether a file is neither in the inbox nor in hand."""
     places = (Path(inbox), *Path(inbox, ".work").glob("*"))
     return not any(os.path.lexists(place / os.fsdecode(name)) for place in places)
+
+
+def _end_if_unserved(config: Config, client: str, file: str, since: datetime) -> None:
+    """End the program when the service, as it has told since then, does not look into the inbox."""
+    status = read_status(config.service.state_dir)
+    if status is None or status.written_at < since:
+        return
+    known = next((each for each in status.clients if each.client == client), None)
+    if known is None:
+        cannot_answer(f"{file} lies in the inbox. The service does not know {client}: systemctl reload rosterd")
+    if known.trouble:
+        cannot_answer(f"{file} lies in the inbox, which the service cannot use: {known.trouble}. See `rosterd doctor`")
 
 
 def _end_if_stuck(config: Config, client: str, file: str) -> None:

@@ -298,6 +298,21 @@ def test_a_held_file_by_hand(running: Rosterd, tmp_path: Path) -> None:
     assert "cut.csv is held (cut off)" in result.stderr
 
 
+def test_a_file_by_hand_for_whom_the_service_does_not_look(running: Rosterd, tmp_path: Path) -> None:
+    """`import` ends with 2 and a sentence when the service does not know the client, or cannot use its inbox."""
+    (tmp_path / "good.csv").write_text(HEADER + ANN)
+    (tmp_path / "beta").mkdir()
+    (tmp_path / "beta" / ".work").write_text("no folder")
+    unusable = running.execute("import", str(tmp_path / "good.csv"), "--client", "beta")
+    assert (2, True) == (unusable.returncode, "which the service cannot use" in unusable.stderr)
+
+    (tmp_path / "gamma").mkdir()
+    with running._config.open("a") as file:
+        file.write(f'[[client]]\nname = "gamma"\ninbox = "{tmp_path}/gamma"\n')
+    unknown = running.execute("import", str(tmp_path / "good.csv"), "--client", "gamma")
+    assert (2, True) == (unknown.returncode, "The service does not know gamma" in unknown.stderr)
+
+
 def test_a_held_file_among_many(running: Rosterd, tmp_path: Path) -> None:
     """`import` sees that its file is held however many are."""
     for number in range(25):
