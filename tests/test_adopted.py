@@ -14,7 +14,7 @@ from tests.lab.daemon import Rosterd, Setting
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "S-1,OPSCOM,Ann,Lee,ann@school.example\n"
 BOB = "S-2,OPSCOM,Bob,Ray,bob\n"
-SECRET = "https://ping.example/0123-secret"
+SECRET = "http://127.0.0.1:9/0123-secret"  # nobody listens there
 ABOUT_THE_SERVICE = [
     ("imports",),
     ("show", "1"),
@@ -76,7 +76,7 @@ def test_status_and_doctor_name_the_fault(rosterd: Rosterd) -> None:
     rosterd.wait_for_event("config.refused")
     told = json.loads(rosterd.execute("status", "--json").stdout)
     expected = "The configuration has faults; the service goes by the one before, until it ends."
-    assert [expected] == [concern.partition(" `rosterd")[0] for concern in told["concerns"]]
+    assert expected in [concern.partition(" `rosterd")[0] for concern in told["concerns"]]
     assert ["acme"] == [client["client"] for client in told["clients"]]
     findings = json.loads(rosterd.execute("doctor", "--json").stdout)["findings"]
     assert ("fault", "configuration") in [(each["level"], each["topic"]) for each in findings]
@@ -98,6 +98,17 @@ def test_what_needs_the_settings_themselves_does_not_go_on(rosterd: Rosterd, com
     """A start, and what judges by the settings, ends with 78."""
     rosterd._config.write_text(FAULTS["a wrong value"](rosterd._config.read_text()))
     assert 78 == rosterd.execute(*command).returncode
+
+
+@pytest.mark.parametrize(
+    "form", ["service.state_dir = {}", "service = {{ state_dir = {} }}", "[service]\nstate_dir={}"]
+)
+def test_the_state_directory_is_found_however_it_is_written(rosterd: Rosterd, tmp_path: Path, form: str) -> None:
+    """Beside a fault the state directory is read in any form that TOML has for it; a comment does not count."""
+    line = form.format(f"'{tmp_path}/state'")
+    rosterd._config.write_text(f"# state_dir = '/nowhere'\n{line}\n[intake\n")
+    found = rosterd.execute("imports")
+    assert (0, True) == (found.returncode, "users.csv" in found.stdout)
 
 
 def test_the_note_is_of_that_file_and_has_no_secret(rosterd: Rosterd, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from importer.durable import replace
 from watcher.config import Config, ServiceSettings
 
 _FILE: Final = "adopted.json"
-_STATE_DIR: Final = re.compile(r"""^[ \t]*state_dir[ \t]*=[ \t]*(["'])(.+?)\1""", re.MULTILINE)
+_STATE_DIR: Final = re.compile(r"""^[^#\n]*\bstate_dir[ \t]*=[ \t]*(["'])(.+?)\1""", re.MULTILINE)
 
 
 def write_adopted(config: Config) -> None:
