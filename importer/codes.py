@@ -49,6 +49,13 @@ _TABLE: Final = (
         "Upload the whole file again; if it was whole, double or remove the stray quotation mark.",
     ),
     Code(
+        "file.shrunk",
+        Level.FILE,
+        "the file has far fewer rows than the one before",
+        "The export left out a part of the users, or the upload was cut off between two rows.",
+        "Upload a file of all users, or ask us to let this one through.",
+    ),
+    Code(
         "encoding.invalid",
         Level.FILE,
         "the file is not UTF-8 text",

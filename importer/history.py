@@ -9,17 +9,17 @@ from typing import Final
 from importer.baseline import MOST_LINES, Baseline
 from importer.model import Claim
 
+_COUNTED_FILES: Final = 100  # of a client: corrections may come after the last whole file
 _KEPT_BASELINES: Final = 8  # of a client: it may upload files of several names, or one whose name has the day in it
 
 
-def last_rows(db: sqlite3.Connection, client: str) -> int:
-    """Return how many rows the last file had of which something was applied; 0 when there was none."""
-    row = db.execute(
-        "SELECT created + updated + unchanged + failed + repeated FROM imports"
-        " WHERE client = ? AND outcome <> 'refused' ORDER BY id DESC LIMIT 1",
-        (client,),
-    ).fetchone()
-    return row[0] if row else 0
+def row_counts(db: sqlite3.Connection, client: str) -> list[tuple[str, bytes, int]]:
+    """Return name, archive and number of rows of the last files of which something was applied, newest first."""
+    return db.execute(
+        "SELECT file, archive, created + updated + unchanged + failed + repeated FROM imports"
+        " WHERE client = ? AND outcome <> 'refused' ORDER BY id DESC LIMIT ?",
+        (client, _COUNTED_FILES),
+    ).fetchall()
 
 
 def find_baseline(db: sqlite3.Connection, claim: Claim, terms: str) -> Baseline | None:

@@ -28,7 +28,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     mtime_ns: int
     claimed_at: datetime
-    refusal: str = ""  # why it is not to be imported, if it is given up for a reason that does not stand in it
+    refusal: str = ""  # why it is given up, for a reason that is not in it; below a code if it has one of its own
     bak_fd: int | None = None  # None: it is not compared with earlier files
     is_released: bool = False  # the operator says that it is whole, whatever its end looks like
 

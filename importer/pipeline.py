@@ -117,7 +117,8 @@ class Importer:
 
     def _import_rows(self, beside: Beside, claim: Claim, client: ClientSettings) -> Receipt:
         if claim.refusal:
-            raise FileRejected("upload.incomplete", claim.refusal)
+            code, _, detail = claim.refusal.rpartition("\n")
+            raise FileRejected(code or "upload.incomplete", detail)
         if not history.has_baseline(self._store.conn, claim.client):
             beside.start()
         return self._examine(claim, client, beside)

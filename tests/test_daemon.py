@@ -345,14 +345,35 @@ def test_operator_decides_on_a_shrunk_file(tmp_path: Path, folders: dict[str, Pa
         rosterd.start()
         rosterd.drop("users.csv", HEADER + ANN + BOB + ANN.replace("1,", "3,").replace("ann@", "eve@"))
         rosterd.wait_for_imports(1)
-        rosterd.drop("users.csv", HEADER + ANN)
+        rosterd.drop("less.csv", HEADER + ANN)
         rosterd.wait_for_event("file.shrunk")
 
-        done = rosterd.execute(order, "users.csv", "--client", "acme")
+        done = rosterd.execute(order, "less.csv", "--client", "acme")
         assert done.returncode == 0, done.stderr
         rosterd.wait_for_imports(2)
 
         assert rosterd.imports()[1]["outcome"] == outcome
+        result = " ".join(rosterd.read_bak("less.result.txt").decode().split())
+        assert ("far fewer rows than the file before it, and the operator has refused it" in result) == (
+            order == "refuse"
+        )
+        assert "breaks off" not in result
+
+
+def test_corrected_rows_are_not_the_last_file(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """A file is compared with the last whole one, not with the failed rows of it that came back corrected."""
+    people = [ANN.replace("1,", f"{number},", 1).replace("ann@", f"ann{number}@") for number in range(10)]
+    with installed_with(tmp_path, folders, shrink_guard=50) as rosterd:
+        rosterd.start()
+        rosterd.drop("users.csv", HEADER + "".join(people[:9]) + people[9].replace("Lee", ""))
+        rosterd.wait_for_imports(1)
+        failed = rosterd.read_bak("users.failed.csv").decode("utf-8-sig")
+        rosterd.drop("corrected.csv", "sep=,\n" + failed.replace('"Ann",""', '"Ann","Lee"'))
+        rosterd.wait_for_imports(2)
+        rosterd.drop("users.csv", HEADER + "".join(people[:4]))
+        rosterd.wait_for_event("file.shrunk", file="users.csv")
+
+        assert [9, 1] == [row["created"] for row in rosterd.imports()]
 
 
 def test_broken_connection_holds_a_file_that_ends_well(tmp_path: Path, folders: dict[str, Path]) -> None:

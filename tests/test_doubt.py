@@ -99,12 +99,16 @@ def test_shrink_guard(tmp_path: Path) -> None:
     assert judged(tmp_path, content, last_rows=1000) is Doubt.NONE
 
 
-def test_corrected_rows_are_no_shrinking(tmp_path: Path) -> None:
-    """The failed rows that come back corrected pass the guard."""
+@pytest.mark.parametrize(
+    "above", [b"", b"sep=;\r\n", b"\n\nSEP=,\n", b"\xef\xbb\xbfsep=,\r"], ids=["", "sep", "blank", "BOM"]
+)
+def test_corrected_rows_are_no_shrinking(tmp_path: Path, above: bytes) -> None:
+    """The failed rows that come back corrected pass the guard, whatever a spreadsheet has put above them."""
     guarded = msgspec.structs.replace(ACME, shrink_guard=50)
-    header = HEADER.strip() + b",import_line,import_code,import_field,import_reason\n"
+    header = above + HEADER.strip() + b",import_line,import_code,import_field,import_reason\n"
 
     assert judged(tmp_path, header + ANN.strip() + b",1,2,3,4\n", guarded, last_rows=1000) is Doubt.NONE
+    assert judged(tmp_path, HEADER + ANN.replace(b"Ann", b"import_line"), guarded, last_rows=1000) is Doubt.SHRUNK
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,14 @@ from typing import Final
 import structlog
 
 from importer import history, ledger, room
-from importer.model import Claim, Interrupted, Outcome, Receipt, printable
+from importer.model import FAILED_DRAFT, Claim, Interrupted, Outcome, Receipt, printable
 from importer.pipeline import Importer
 from importer.readonly import temporary_folder
 from importer.store import Store
 from watcher import spool
 from watcher.backlog import Backlog
 from watcher.config import Config
+from watcher.doubt import is_failed_csv
 from watcher.settle import Identity
 from watcher.trouble import Troubles, is_of_host
 
@@ -76,9 +77,10 @@ class Claims:
         self._importer = Importer(self._store, file=config.file, reference=config.reference, mail=config.mail)
         self.backlog.keep(self._clients)
 
-    def last_rows(self, client: str) -> int:
-        """Return how many rows the last import of a client had."""
-        return history.last_rows(self._store.conn, client)
+    def last_rows(self, inbox: spool.Inbox, client: str) -> int:
+        """Return how many rows the last file of a client had, corrected failed CSVs aside; 0 when there was none."""
+        files = history.row_counts(self._store.conn, client)
+        return next((rows for name, archive, rows in files if not _is_correction(inbox, name, archive)), 0)
 
     def take(
         self,
@@ -257,6 +259,15 @@ class Claims:
 
     def _mark_archived(self, claim_id: str) -> None:
         ledger.mark_archived(self._store.db, claim_id, datetime.now(UTC))
+
+
+def _is_correction(inbox: spool.Inbox, name: str, archive: bytes) -> bool:
+    """Return whether an earlier file was a failed CSV that came back; by its name alone when it was purged."""
+    try:
+        with inbox.archived(archive) as raw:
+            return is_failed_csv(raw)
+    except FileNotFoundError:
+        return name.lower().endswith(FAILED_DRAFT.decode())
 
 
 def _log_receipt(receipt: Receipt, took_s: float) -> None:

@@ -19,6 +19,7 @@ from watcher.settle import Doubt
 _CHUNK_BYTES: Final = 1 << 18
 _HEAD_BYTES: Final = 1 << 16
 _REPORT_COLUMN: Final = b"import_line"
+_DELIMITER: Final = re.compile(rb"\W*sep=", re.IGNORECASE)  # a line of Excel's above the header
 _DIGEST_CHARS: Final = {"sha256": 64, "md5": 32}
 
 _REMEDIES: Final = {
@@ -49,7 +50,7 @@ def doubt_of(
     Return what speaks against the open file, the gravest first.
 
     `companion` is the content of the file that vouches for this one, None when there is none; `last_rows` is how many
-    rows the client's last import had.
+    rows the client's last whole file had.
     """
     if client.companion:
         doubt = _doubt_by_companion(raw, client.companion, companion)
@@ -64,8 +65,9 @@ def doubt_of(
 
 
 def refusal(doubt: Doubt, name: bytes, client: ClientSettings) -> str:
-    """Return what to tell a client whose file is given up: cause and remedy."""
-    return _REMEDIES.get(doubt, _REMEDY).format(companion=f"{printable(name)}.{client.companion}")
+    """Return what to tell a client whose file is given up: cause and remedy, below a code if it has one of its own."""
+    told = _REMEDIES.get(doubt, _REMEDY).format(companion=f"{printable(name)}.{client.companion}")
+    return f"file.shrunk\n{told}" if doubt is Doubt.SHRUNK else told
 
 
 def _doubt_by_companion(raw: BinaryIO, kind: str, companion: bytes | None) -> Doubt:
@@ -100,14 +102,17 @@ def _has_shrunk(raw: BinaryIO, guard: int, last_rows: int) -> bool:
 
     A failed CSV that comes back corrected holds only a few of them, and is meant to.
     """
-    if not guard or _is_failed_csv(raw):
+    if not guard or is_failed_csv(raw):
         return False
     return count_rows(raw) * 100 < last_rows * guard
 
 
-def _is_failed_csv(raw: BinaryIO) -> bool:
+def is_failed_csv(raw: BinaryIO) -> bool:
+    """Return whether the header of a file has the columns of a failed CSV."""
     raw.seek(0)
-    return _REPORT_COLUMN in raw.read(_HEAD_BYTES).partition(b"\n")[0].replace(b"\0", b"")
+    lines = re.split(rb"[\r\n]+", raw.read(_HEAD_BYTES).replace(b"\0", b""))
+    header = next((line for line in lines if line.strip() and not _DELIMITER.match(line)), b"")
+    return _REPORT_COLUMN in header.lower()
 
 
 def count_rows(raw: BinaryIO) -> int:

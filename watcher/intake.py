@@ -308,7 +308,7 @@ class Intake:
             limits=self._config.file,
             companion=inbox.companion(name) if settings.companion else None,
             is_broken_off=self.settling.is_broken_off(client, name),
-            last_rows=self._claims.last_rows(client) if settings.shrink_guard else 0,
+            last_rows=self._claims.last_rows(inbox, client) if settings.shrink_guard else 0,
         )
         if look.identity.size_bytes < LARGE_BYTES:
             with inbox.upload(name) as raw:

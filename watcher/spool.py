@@ -586,6 +586,12 @@ class Inbox:
         """Return the number of the disk on which the inbox lies."""
         return os.fstat(self._fd).st_dev
 
+    @contextlib.contextmanager
+    def archived(self, archive: bytes) -> Iterator[BinaryIO]:
+        """Open a file of `.bak` for reading. Raises OSError."""
+        with _open_file(self._bak_fd, archive) as file:
+            yield file
+
     def holds_archive(self, archive: bytes) -> bool:
         """Return whether `.bak` has a file of this name."""
         return _exists(self._bak_fd, archive)
