@@ -13,14 +13,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from importer import baseline
 from importer.baseline import Difference
 from importer.model import Interrupted
 from importer.person import erase
-from tests.conftest import unsynced
 from tests.engine import Engine, Result
 
 HEADER = "unique_id,login_source,first_name,last_name,email,city"
@@ -296,64 +293,3 @@ def test_a_disk_that_fills_up_leaves_no_table_locked(engine: Engine) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert 5000 == engine.importer().import_file(claim, engine.client).tally.failed
     assert errno.EFBIG == caught.value.errno
-
-
-# Cells and lines as real files have them, few enough to meet again.
-_IDS = st.sampled_from(["1", "2", "3", "a", "A", '"4"', ' "5"', " 6", '"7,7"', '8"8', "é", "'=9", "", "N/A"])
-_CITIES = st.sampled_from(
-    ["Hull", "", '"Hull, QC"', '"two\nlines"', '"two\r\nlines\n"', 'Val d"Or', "N/A", "Montréal "]
-)
-_EMAILS = st.sampled_from(["a@example.org", "A@example.org", "b@example.org", "c@example.org", "bad"])
-_ROW = st.tuples(_IDS, st.just("OPSCOM"), st.just("Ann"), st.just("Lee"), _EMAILS, _CITIES).map(",".join)
-_LINE = _ROW | st.sampled_from(["", ",,,,,", "1,OPSCOM", '"', "x" * 9])
-_END = st.sampled_from(["\n", "\n", "\r\n", "\r"])
-
-
-@st.composite
-def _edited(draw: st.DrawFn) -> list[str]:
-    """Draw the lines of up to four files, each of them most of the one before."""
-    lines = draw(st.lists(_LINE, max_size=12))
-    texts = []
-    for _ in range(draw(st.integers(2, 4))):
-        end = draw(_END)
-        texts.append(end.join([HEADER, *lines]) + draw(st.sampled_from([end, end, ""])))
-        place, length = draw(st.integers(0, len(lines))), draw(st.integers(0, 3))
-        lines = [*lines[:place], *draw(st.lists(_LINE, max_size=2)), *lines[place + length :]]
-    return texts
-
-
-@pytest.fixture
-def two(fleeting: Path) -> Iterator[tuple[Engine, Engine]]:
-    """Yield two engines for all examples, which mail nothing."""
-    whole, compared = fleeting / "whole", fleeting / "compared"
-    whole.mkdir()
-    compared.mkdir()
-    with unsynced(Engine(whole)) as one, unsynced(Engine(compared)) as other:
-        yield one.settings(failed_import_email=()), other.settings(failed_import_email=())
-
-
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(texts=_edited())
-def test_nobody_can_tell(two: tuple[Engine, Engine], texts: list[str]) -> None:
-    """Whatever the files: counts, warnings, answers, failed CSVs and users are those of a look at every line."""
-    outcomes = []
-    for engine, min_bytes in zip(two, (1 << 30, 0), strict=True):
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(baseline, "MIN_BYTES", min_bytes)
-            engine.emptied()
-            results = [(engine.upload(text.encode()), engine.users()) for text in texts]
-        outcomes.append([(told(result), users) for result, users in results])
-    assert outcomes[0] == outcomes[1]
-
-
-def told(result: Result) -> tuple[object, ...]:
-    receipt = result.receipt
-    return (
-        receipt.outcome,
-        receipt.tally,
-        receipt.warnings,
-        receipt.problems,
-        result.code,
-        result.detail,
-        result.failed,
-    )

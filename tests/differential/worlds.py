@@ -1,0 +1,170 @@
+"""One installation's database and folders, and what an operator and a client see of them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from importer import audit, ledger, person, retention
+from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim, Interrupted, Receipt
+from importer.rewrite import NotRewritable, Rewriter
+from importer.settings import ClientSettings, FileSettings, ReferenceSettings
+from importer.store import Store
+from tests.engine import Engine, Result
+
+_TIMES = re.compile(rb"Date: [^\r\n]*|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_TABLES = (
+    "SELECT * FROM users ORDER BY client, unique_id",
+    "SELECT * FROM imports ORDER BY id",
+    "SELECT * FROM import_problems ORDER BY rowid",
+    "SELECT * FROM outbox ORDER BY id",
+)
+_OF_THE_MOMENT = ("_at", "device", "inode", "mtime_ns")  # how the names of columns end that no two worlds share
+
+
+class Upload(msgspec.Struct, frozen=True, kw_only=True):
+    """One file to import."""
+
+    client: ClientSettings
+    name: str
+    content: bytes
+    is_released: bool = False
+
+
+class World(Engine):
+    """An installation; `is_forgetful`: each file is examined whole."""
+
+    def __init__(self, folder: Path, *, is_forgetful: bool) -> None:
+        folder.mkdir()
+        super().__init__(folder)
+        self._is_forgetful = is_forgetful
+        self._unsynced()
+
+    def _unsynced(self) -> None:
+        self.store.conn.execute("PRAGMA synchronous = OFF")
+
+    def emptied(self) -> World:
+        """Begin anew."""
+        for table in ("baselines", "import_problems", "imports", "users", "outbox"):
+            self.store.db.table(table).delete_where()
+        for archive in (self.folder / ".bak").iterdir():
+            archive.unlink()
+        self._files, self.reference, self.limits = 0, ReferenceSettings(), FileSettings()
+        return self
+
+    def answer(self, upload: Upload, *, stop_after: int | None) -> tuple[object, ...]:
+        """Import a file, at the second try if the first is stopped; return all that is said of it."""
+        self.client = upload.client
+        if self._is_forgetful:
+            self.store.conn.execute("DELETE FROM baselines")
+        with self.claimed(upload.content, name=upload.name) as held:
+            claim = msgspec.structs.replace(held, is_released=upload.is_released)
+            receipt = self._stopped(claim, stop_after) or self.importer().import_file(claim, self.client)
+            result = self._result(receipt)
+            self._archive(claim)
+        return _said(result)
+
+    def _stopped(self, claim: Claim, moments: int | None) -> Receipt | None:
+        """Begin an import and stop it; return the receipt if it was over before."""
+        if moments is None:
+            return None
+        left = iter(range(moments))
+        with contextlib.suppress(Interrupted):
+            return self.importer().import_file(claim, self.client, stopping=lambda: next(left, None) is None)
+        return None
+
+    def _archive(self, claim: Claim) -> None:
+        stem = claim.archive.removesuffix(b".csv")
+        names = {claim.name: claim.archive, FAILED_DRAFT: stem + b".failed.csv", RESULT_DRAFT: stem + b".result.txt"}
+        for name, archived in names.items():
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(name, archived, src_dir_fd=claim.folder_fd, dst_dir_fd=claim.bak_fd)
+        ledger.mark_archived(self.store.db, claim.claim_id, datetime.now(UTC))
+        shutil.rmtree(self.folder / claim.claim_id)
+
+    def left(self) -> list[list[tuple[object, ...]]]:
+        """Return what the database holds."""
+        return [self._rows(query) for query in _TABLES]
+
+    def _rows(self, query: str) -> list[tuple[object, ...]]:
+        rows = self.store.conn.execute(query)
+        is_lasting = [not name.endswith(_OF_THE_MOMENT) for name, *_ in rows.description]
+        return [tuple(map(_timeless, itertools.compress(row, is_lasting))) for row in rows.fetchall()]
+
+    # -- what else happens
+
+    def known_ids(self) -> list[tuple[str, str]]:
+        """Return client and id of all users."""
+        return self.store.conn.execute("SELECT client, unique_id FROM users ORDER BY client, unique_id").fetchall()
+
+    def archives(self) -> list[Path]:
+        """Return the uploads in `.bak`."""
+        return sorted(path for path in (self.folder / ".bak").glob("*.csv") if not path.name.endswith(".failed.csv"))
+
+    def edit(self, statement: str, *values: str) -> None:
+        """Change the database by hand."""
+        self.store.conn.execute(statement, values)
+
+    def erase(self, client: str, unique_id: str) -> None:
+        """Remove a person from the database."""
+        person.erase(self.store, client, unique_id)
+
+    def rewrite(self, client: ClientSettings, unique_id: str, number: int) -> None:
+        """Take a person out of the files of one import."""
+        record = audit.records(self.store.conn)[number]
+        if record.client != client.name or record.is_purged:
+            return
+        rewriter = Rewriter(self.store, client, self.limits, lambda: False)
+        work_fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        with contextlib.suppress(NotRewritable, OSError):
+            rewriter.take_out(unique_id, record, work_fd, self._bak_fd)
+        os.close(work_fd)
+
+    def purge(self, number: int) -> None:
+        """Remove the files and problems of one import."""
+        record = audit.records(self.store.conn)[number]
+        fields = {name: getattr(record, name) for name in retention.Kept.__struct_fields__}
+        retention.purge(self.store, self._bak_fd, retention.Kept(**fields), datetime.now(UTC))
+
+    def back_up(self, name: str) -> None:
+        """Copy the database, as SQLite does it."""
+        with contextlib.closing(sqlite3.connect(self.folder / name)) as copy:
+            self.store.conn.backup(copy)
+
+    def restore(self, name: str) -> None:
+        """Put a copy in place of the database."""
+        self.restart(lambda path: shutil.copy(self.folder / name, path))
+
+    def restart(self, meanwhile: Callable[[Path], object] = lambda _: None) -> None:
+        """Close the database and open it again."""
+        self.store.close()
+        path = self.folder / "rosterd.db"
+        meanwhile(path)
+        self.store = Store.open(path)
+        self._unsynced()
+
+
+def _said(result: Result) -> tuple[object, ...]:
+    receipt = result.receipt
+    return (
+        receipt.outcome,
+        receipt.tally,
+        receipt.problems,
+        receipt.warnings,
+        (result.code, result.detail),
+        _TIMES.sub(b"", result.text.encode()),
+        result.failed,
+    )
+
+
+def _timeless(value: object) -> object:
+    return _TIMES.sub(b"", value) if isinstance(value, bytes) else value

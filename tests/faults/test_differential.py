@@ -1,0 +1,53 @@
+"""Importing by comparison against importing whole: nobody can tell them apart."""
+
+from __future__ import annotations
+
+import logging
+import random
+from array import array
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from importer import baseline
+from importer.record import Recorder
+from tests.differential.history import TellingDifference, check
+from tests.faults.trials import FULL
+
+log = logging.getLogger(__name__)
+pytestmark = pytest.mark.faults
+
+HISTORIES = 20_000 if FULL else 1_000
+PARTS = 20  # which can be run side by side
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_passing_over_what_stayed_the_same_changes_nothing(fleeting: Path, part: int) -> None:
+    """Whatever happened before: users, counts, problems, warnings and answers are those of a look at every line."""
+    first = random.SystemRandom().randrange(1 << 32) if FULL else 0
+    share = HISTORIES // PARTS
+    check(range(first + part * share, first + (part + 1) * share), fleeting)
+    log.info("%d histories from %d on", share, first + part * share)
+
+
+def _no_header(new: Iterator[bytes], old: Iterator[bytes], odd_lines: array[int], _: int) -> object:
+    return compare_lines(new, old, odd_lines, 0)
+
+
+compare_lines = baseline._differing
+# In place of what is right; each was made once, or is easily made.
+MISTAKES: dict[str, tuple[object, str, Callable[..., object]]] = {
+    "each file begins with a mark": (baseline, "text_bounds", lambda raw: (3, raw.seek(0, 2))),
+    "a header may have been a user": (baseline, "_differing", _no_header),
+    "rows that were undone are forgotten": (Recorder, "failed_lines", lambda _: []),
+    "lines that stay contradict none": (baseline, "_ids_in", lambda _: ()),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_shows(fleeting: Path, monkeypatch: pytest.MonkeyPatch, mistake: str) -> None:
+    """A comparison with a mistake made on purpose is told from importing whole."""
+    monkeypatch.setattr(*MISTAKES[mistake])
+    with pytest.raises(TellingDifference):
+        check(range(1000), fleeting)
