@@ -104,6 +104,7 @@ class Beside:
                 examination.findings = msgspec.json.decode(findings, type=Findings)
                 return
             yield _unpacked(frame)
+            del frame
         raise ChildProcessError("the worker that examines the file ended before its work")
 
     def _answers(self, terms: Terms) -> Iterator[Frame]:
@@ -128,18 +129,20 @@ class Beside:
             if len(body := self._read(fd, length)) < length:
                 return
             if body:
-                yield marshal.loads(body)  # noqa: S302 - written by this module, in a process that we started
+                frame = marshal.loads(body)  # noqa: S302 - written by this module, in a process that we started
+                del body  # a row can have 8 MiB: none is held longer than it must
+                yield frame
+                del frame
 
-    def _read(self, fd: int, length: int) -> bytes:
-        """Read that many bytes in pieces as large as there are; nothing, or less, when the other side has ended."""
-        pieces = []
-        while length:
+    def _read(self, fd: int, length: int) -> bytearray:
+        """Read that many bytes; less when the other side has ended."""
+        whole, done = bytearray(length), 0
+        while done < length:
             self._wait(fd, select.POLLIN)
-            if not (piece := os.read(fd, length)):
-                break
-            pieces.append(piece)
-            length -= len(piece)
-        return b"".join(pieces)
+            if not (count := os.readv(fd, [memoryview(whole)[done:]])):
+                return whole[:done]
+            done += count
+        return whole
 
     def _wait(self, fd: int, event: int) -> None:
         """Wait until the pipe can be read or written. Waits are counted, so that a suspended host is not mistaken."""

@@ -167,6 +167,7 @@ class Importer:
         )
         for batch in beside.batches(examination):
             recorder.apply(batch)
+            del batch  # before the next one is read
         recorder.settle(examination.table)
         tally = recorder.tally(examination.findings.repeated, plain)
         answer = Receipt(

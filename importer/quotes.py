@@ -12,7 +12,7 @@ from typing import Final
 _RUN_OR_LINE: Final = re.compile(
     r'[^"]*[\r\n]|[^\r\n]+(?:\r\n?|\n)?'
 )  # lines without a quotation mark, or one line with some
-CELL_CHARS: Final = 32  # some 80 bytes for one that is not ASCII, where a character has up to 4
+CELL_BYTES: Final = 64  # that each cell takes beside its characters
 
 
 def last_record(chunks: Iterable[str], delimiter: str, max_record_chars: int) -> list[str] | None:
@@ -35,7 +35,7 @@ def last_record(chunks: Iterable[str], delimiter: str, max_record_chars: int) ->
             if record_chars or not following or not ('"' not in chunk or is_whole(chunk)):
                 for piece in _pieces(chunk, is_last=not following):
                     if record_chars or not following or '"' in piece:
-                        record_chars += len(piece) + CELL_CHARS * piece.count(delimiter)
+                        record_chars += weight(piece, delimiter)
                         if record_chars > max_record_chars:
                             raise csv.Error("the record is too long")
                         yield piece
@@ -59,8 +59,8 @@ def _pieces(chunk: str, *, is_last: bool) -> Iterable[str]:
 
 
 def weight(text: str, delimiter: str) -> int:
-    """Return what a text takes in memory when it is parsed, in characters: a short cell takes more than its own."""
-    return len(text) + CELL_CHARS * text.count(delimiter)
+    """Return about how many bytes of memory the cells of a text take."""
+    return (len(text) if text.isascii() else sys.getsizeof(text)) + CELL_BYTES * text.count(delimiter)
 
 
 def _whole(delimiter: str) -> re.Pattern[str]:

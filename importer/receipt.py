@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -37,7 +36,7 @@ def failed_csv(header: Header, rows: Iterable[FailedRow], receipt: Receipt) -> I
     UTF-8 with BOM and CRLF, as spreadsheets like it; the upload's delimiter; all fields quoted. Columns with secrets
     and rosterd's own columns of an earlier report are left out. The last row tells of those that are not in it.
     """
-    out = io.StringIO()
+    out = _Written()
     writer = csv.writer(out, delimiter=header.delimiter, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writerow([*(guarded(header.titles[index]) for index in header.echoed), *REPORT_NAMES])
     yield b"\xef\xbb\xbf"
@@ -45,10 +44,21 @@ def failed_csv(header: Header, rows: Iterable[FailedRow], receipt: Receipt) -> I
         cells = row.cells + [""] * (header.width - len(row.cells))
         more = _unlisted(receipt) if number == receipt.listed else 0
         writer.writerow([*(guarded(unguarded(cells[index])) for index in header.echoed), *_report_cells(row, more)])
-        yield out.getvalue().encode()
-        out.seek(0)
-        out.truncate()
-    yield out.getvalue().encode()
+        yield out.taken()
+    yield out.taken()
+
+
+class _Written(list[str]):
+    """What a csv writer wrote; io.StringIO would take four bytes for each letter."""
+
+    def write(self, text: str) -> None:
+        self.append(text)
+
+    def taken(self) -> bytes:
+        """Return it, once, as UTF-8."""
+        text = "".join(self).encode()
+        self.clear()
+        return text
 
 
 def _unlisted(receipt: Receipt) -> int:

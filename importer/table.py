@@ -21,7 +21,7 @@ import msgspec
 from importer import header as headers
 from importer.header import Header
 from importer.model import FileRejected
-from importer.quotes import CELL_CHARS, open_cell, weight
+from importer.quotes import CELL_BYTES, open_cell, weight
 from importer.settings import ClientSettings, FileSettings
 from importer.survey import SPLIT, Survey
 from importer.text import text_chunks, text_lines
@@ -253,7 +253,7 @@ class Table:
         return FileRejected(
             "limit.line",
             f"the row that begins in line {self._line} goes on for over {self.limits.max_record_chars:,} bytes, or "
-            f"over {self.limits.max_record_chars // CELL_CHARS:,} fields: a quotation mark is probably opened there "
+            f"over {self.limits.max_record_chars // CELL_BYTES:,} fields: a quotation mark is probably opened there "
             "and never closed. Double it or remove it.",
             line=self._line,
         )

@@ -101,7 +101,6 @@ def test_a_process_that_stands_still_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terms_chars: int
 ) -> None:
     """A worker without a sign of life is trouble of the host, whether it reads its terms or the file, and is ended."""
-    monkeypatch.setattr(beside, "SILENCE_S", 0.5)
     with examination(tmp_path, users(50_000)) as there, Beside(there.raw) as helper:
         helper.start()
         if terms_chars:
@@ -112,6 +111,7 @@ def test_a_process_that_stands_still_is_given_up(
             next(batches)
         [pid] = children()
         worker.stop(pid)
+        monkeypatch.setattr(beside, "SILENCE_S", 0.5)
         with pytest.raises(ChildProcessError, match="no sign of life"):
             list(helper.batches(there) if terms_chars else batches)
     assert not children()
@@ -132,11 +132,11 @@ def test_a_stop_is_heard_while_the_process_stands_still(tmp_path: Path) -> None:
 
 def test_a_process_that_reads_on_is_not_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that gives nothing to record for long is waited for, as long as the worker reads on."""
-    monkeypatch.setattr(beside, "SILENCE_S", 0.5)
     tall = "".join(f'S{n // 2},BAD,Ann,Lee,"' + "\n" * 65_000 + '"\n' for n in range(500))
     with examination(tmp_path, tall) as there, Beside(there.raw) as helper:
         helper.start()
         worker.wait_for_start(*children())
+        monkeypatch.setattr(beside, "SILENCE_S", 0.7)
         list(helper.batches(there))
     assert 250 == there.findings.repeated
 
