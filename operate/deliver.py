@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ def import_(config: Config, file: Path, client_name: str | None) -> None:
     if not Names(config.intake.pattern).accept(os.fsencode(file.name)):
         raise click.UsageError(f"{file.name}: by its name no upload; expected {config.intake.pattern}")
     _check_followable(config)
-    with file.open("rb") as source, progress_bar(file) as progress:
+    with _opened(file) as source, progress_bar(file) as progress:
         delivered = _delivered(source, config, client, os.fsencode(file.name), progress)
     _follow(config, client, os.fsencode(file.name), delivered)
 
@@ -81,6 +82,17 @@ def replay(config: Config, id_: str) -> None:
     with _opened_archive(client, archive) as source:
         delivered = _delivered(source, config, client, name, lambda _: None)
     _follow(config, client, name, delivered)
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    """Open a file of the command line, which a link would turn into any other: the client gets a copy into `.bak`."""
+    if file.is_symlink():
+        cannot_answer(f"{printable(os.fsencode(file))}: is a link. Name the file itself")
+    with open(os.open(file, _FILE), "rb") as source:
+        if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+            cannot_answer(f"{printable(os.fsencode(file))}: is not a regular file")
+        yield source
 
 
 @contextlib.contextmanager

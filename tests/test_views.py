@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -241,6 +242,17 @@ def test_a_file_by_hand_that_cannot_be_delivered(running: Rosterd, tmp_path: Pat
     assert 2 == running.execute("import", str(tmp_path / "cut.csv"), "--client", "beta").returncode
     assert 2 == running.execute("import", str(tmp_path / "good.txt"), "--client", "acme").returncode
     assert ["cut.csv"] == running.inbox()
+
+
+def test_only_a_regular_file_is_delivered_by_hand(running: Rosterd, tmp_path: Path) -> None:
+    """`import` follows no link, by whose name a client would get a copy of any file, and does not wait for a pipe."""
+    (tmp_path / "secret").write_text(HEADER + ANN)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name, said in (("link.csv", "is a link"), ("pipe.csv", "is not a regular file")):
+        refused = running.execute("import", str(tmp_path / name), "--client", "acme")
+        assert (2, True) == (refused.returncode, said in refused.stderr), refused.stderr
+    assert ([], []) == (running.inbox(), running.archived())
 
 
 def test_a_file_by_hand_while_the_daemon_is_down(running: Rosterd, tmp_path: Path) -> None:
