@@ -205,7 +205,7 @@ class Daemon:
         worked = self._work() or self._purge()
         self._tell_of_missing()
         mail_trouble = self._mailing.trouble
-        self._mailing.move(at_once=worked)
+        self._mailing.move(datetime.now(UTC), at_once=worked)
         is_news = worked or swept or self._mailing.trouble != mail_trouble
         self._status_file.keep(self._status, time.monotonic(), worked=is_news)
         return worked
@@ -336,7 +336,7 @@ class Daemon:
 
     def _send_all(self) -> None:
         """Send the mail that is due, before the end of a single pass."""
-        while not self._signals.stop_asked and self._mailing.move(at_once=True):
+        while not self._signals.stop_asked and self._mailing.move(datetime.now(UTC), at_once=True):
             self._hints.wait(POLL_S)
 
     def close(self) -> None:
@@ -350,7 +350,7 @@ class Daemon:
         self._ping.close()
         if self._signals.stop_allows(MAIL_PATIENCE_S):
             with contextlib.suppress(sqlite3.Error):  # the mail is sent again, with the same Message-ID
-                self._mailing.close()
+                self._mailing.close(datetime.now(UTC))
 
 
 def _ping_of(service: ServiceSettings) -> Ping:

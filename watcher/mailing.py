@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -49,7 +49,7 @@ class Mailing:
         self._note(reason)
         return ""
 
-    def move(self, *, at_once: bool = False) -> bool:
+    def move(self, at: datetime, *, at_once: bool = False) -> bool:
         """Let mail go on its way, if it is time; return whether one is under way. Raises SyncFailed."""
         now = time.monotonic()
         if now < self.next_at and not at_once:
@@ -57,18 +57,18 @@ class Mailing:
         if self._pump is None and now >= self._retry_at:
             self._retry_at = now + _LOOK_AGAIN_S
             self._note(self._connect(self._settings))
-        is_under_way = self._pump is not None and self._pumped(self._pump)
+        is_under_way = self._pump is not None and self._pumped(self._pump, at)
         self.next_at = now + (POLL_S if is_under_way else _INTERVAL_S)
         return is_under_way
 
-    def close(self) -> None:
+    def close(self, at: datetime) -> None:
         """Stop sending, for which it may take a few seconds. Raises sqlite3.Error; the mail is then sent again."""
         if self._pump is not None:
-            self._pump.close(self._store.db, datetime.now(UTC))
+            self._pump.close(self._store.db, at)
 
-    def _pumped(self, pump: OutboxPump) -> bool:
+    def _pumped(self, pump: OutboxPump, at: datetime) -> bool:
         try:
-            return pump.pump(self._store.db, datetime.now(UTC))
+            return pump.pump(self._store.db, at)
         except sqlite3.Error as error:
             self._troubles.tell_error("mail.stuck", error)
             return False
