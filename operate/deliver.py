@@ -25,7 +25,7 @@ from watcher.asking import NoAnswer, NotRunning, Order, ask
 from watcher.config import Config
 from watcher.exits import EXIT_WOULD_FAIL
 from watcher.lock import is_locked
-from watcher.options import chosen_client, client_option, progress_bar, service_config_option
+from watcher.options import chosen_client, client_option, config_option, progress_bar
 from watcher.owner import check_access
 from watcher.settle import Names
 from watcher.spool import BAK, move
@@ -42,7 +42,7 @@ _STAMP: Final = re.compile(rb"\.\d{8}T\d{6}Z(-\d+)?\.csv\Z")
 @click.command(name="import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path))
 @client_option
-@service_config_option
+@config_option
 def import_(config: Config, file: Path, client_name: str | None) -> None:
     """
     Import FILE by hand.
@@ -61,7 +61,7 @@ def import_(config: Config, file: Path, client_name: str | None) -> None:
 
 @click.command()
 @click.argument("id_", metavar="ID")
-@service_config_option
+@config_option
 def replay(config: Config, id_: str) -> None:
     """
     Import a file again from its archive.

@@ -29,13 +29,20 @@ def write_adopted(config: Config) -> None:
 
 
 def read_adopted(path: Path) -> Config | None:
-    """Return what the service last adopted of a configuration that has faults; None when that is not known."""
+    """
+    Return what the service last adopted of a configuration that has faults; None when that is not known.
+
+    It is the service's word: what it says must not lead root to write anywhere but in that state directory.
+    """
+    state_dir = os.path.abspath(_state_dir_in(path))
     try:
-        content = Path(_state_dir_in(path), _FILE).read_bytes()
+        content = Path(state_dir, _FILE).read_bytes()
         config = msgspec.json.decode(content, type=Config)
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return None
-    return msgspec.structs.replace(config, is_outdated=True) if config.source == str(path.absolute()) else None
+    if (config.source, config.service.state_dir) != (str(path.absolute()), state_dir):
+        return None
+    return msgspec.structs.replace(config, is_outdated=True)
 
 
 def _state_dir_in(path: Path) -> str:

@@ -46,7 +46,7 @@ def _lock(fd: int) -> None:
 def is_locked(state_dir: str) -> bool:
     """Return whether a daemon, or a command in its place, is at work. Raises PermissionError."""
     try:
-        fd = os.open(os.path.join(state_dir, _NAME), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(os.path.join(state_dir, _NAME), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     with open(fd, "rb"):
