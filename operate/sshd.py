@@ -17,6 +17,13 @@ from operate import steps
 UNKNOWN: Final = (0, 0)
 Address = tuple[str, int]
 
+# Without this folder sshd does not answer, and systemd removes it when sshd stops: it is given one that only it sees.
+_PLACE: Final = "/run/sshd"
+_PLACE_OF_ITS_OWN: Final = (
+    *("unshare", "--mount", "sh", "-c"),
+    f'mount -t tmpfs -o mode=0755 tmpfs /run && mkdir -m 0755 {_PLACE} && exec "$@"',
+    "sh",
+)
 _LISTENS: Final = "0A"  # TCP_LISTEN of the kernel
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where it is reached from here
 _TIMEOUT_S: Final = 5.0
@@ -47,7 +54,8 @@ class Effective:
 def effective(login: str = "") -> Effective:
     """Return what holds for everybody, or for one login that comes from this machine. Raises StepFailed."""
     about = ("-C", f"user={login},host=localhost,addr=127.0.0.1") if login else ()
-    return Effective(steps.run(("sshd", "-T", *about)))
+    place = () if os.path.isdir(_PLACE) else _PLACE_OF_ITS_OWN
+    return Effective(steps.run((*place, "sshd", "-T", *about)))
 
 
 @functools.cache

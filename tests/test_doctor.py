@@ -64,7 +64,9 @@ def test_a_host_as_it_should_be_has_no_findings(host: Host) -> None:
     """After `client add`, with the service running as its user and with its rights, all is OK but for a mail server."""
     _, lines = examine(host)
     assert [("warning", "mail")] == [line[:2] for line in lines if line[0] != "ok"]
-    assert {"configuration", "service", "state", "database", "mail", "client acme"} == {line[1] for line in lines}
+    # Of sshd there is a line from OpenSSH 9.8 on.
+    topics = {line[1] for line in lines} - {"sshd"}
+    assert {"configuration", "service", "state", "database", "mail", "client acme"} == topics
 
 
 def test_it_reads_well(host: Host) -> None:

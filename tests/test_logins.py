@@ -167,8 +167,10 @@ def test_an_sshd_that_does_not_run_is_told_once(needs: Needs, tmp_path: Path) ->
             host.rosterd("client", "add", name, "--email", "it@acme.example", "--key", key, "--apply")
         assert [] == [line for line in findings(host, "--probe") if line[0] != "ok"]
         host.end(host.sshd)
+        host.run("rmdir", "/run/sshd")  # as systemd does
         expected = [("fault", "sshd", "does not run, so nobody can log in")]
         assert expected == [line for line in findings(host, "--probe") if line[0] != "ok"]
+        assert not host.path("/run/sshd").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["ended", "killed"])
