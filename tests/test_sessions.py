@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from importer.settings import ClientSettings
+from operate.findings import Level, Topic
+from operate.sessions import session_findings
 from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.lab.clients import StalledUpload, Visit
@@ -124,6 +127,21 @@ def test_socket_is_made_again(hints: Hints, logs: SessionLogs, tmp_path: Path, i
     logs.follow("acme", str(path), inbox)
     tell(path, b'forced close "users.csv" bytes read 0 written 338')
     assert heard(hints)
+
+
+@pytest.mark.parametrize(("mode", "level"), [(0o660, Level.OK), (0o666, Level.WARNING)])
+def test_doctor_sees_a_socket_that_is_everybodys(
+    logs: SessionLogs, tmp_path: Path, inbox: str, mode: int, level: Level
+) -> None:
+    """`rosterd doctor` warns of a socket that every local user may write to, and says how it becomes the client's."""
+    (tmp_path / "dev").mkdir(mode=0o755)
+    logs.follow("acme", str(tmp_path / "dev" / "log"), inbox)
+    (tmp_path / "dev" / "log").chmod(mode)
+    client = ClientSettings(name="acme", inbox=inbox, log_socket="dev/log")
+
+    [finding] = session_findings(Topic("client acme"), client, os.geteuid())
+    assert finding.level is level
+    assert ("client add acme --apply" in finding.remedy) == (level is Level.WARNING)
 
 
 def test_socket_that_cannot_be_made(logs: SessionLogs, tmp_path: Path, inbox: str) -> None:
