@@ -34,6 +34,7 @@ _UNTIDY: Final = re.compile(
     re.VERBOSE,
 )
 _EXPONENT: Final = re.compile(r"[eE]\+\d")
+_GUARDED_PART: Final = re.compile(r"[,;|]'")
 _NUMBERED_ERROR: Final = re.compile(r"\nErr:\d{3}(?=\n)")
 # Matches each cell that is blank or a plain address; the group is the domain.
 _ADDRESS: Final = re.compile(r"\n(?:[A-Za-z0-9_][A-Za-z0-9_+-]*(?:\.[A-Za-z0-9_+-]+)*@([A-Za-z0-9.-]+))?(?=\n)")
@@ -180,6 +181,8 @@ def _untidy(joined: str) -> Iterator[int]:
         yield from _found(_BLANK_END, joined)
     if "+" in joined:
         yield from _found(_EXPONENT, joined)
+    if "'" in joined:
+        yield from _found(_GUARDED_PART, joined)
     if "Err:" in joined:
         yield from _found(_NUMBERED_ERROR, joined)
 

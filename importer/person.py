@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from importer.attributes import ATTRIBUTES
-from importer.header import MAX_SHOWN_CHARS, unguarded
+from importer.header import MAX_SHOWN_CHARS, guarded, unguarded
 from importer.model import printable
 from importer.rules import clean
 from importer.store import Store
@@ -92,12 +92,10 @@ def _on_one_line(text: str) -> str:
 
 def _has_cell(text: str, unique_id: str) -> bool:
     text = unicodedata.normalize("NFC", text)
-    if unique_id.replace('"', '""') not in text:
+    if not any(form.replace('"', '""') in text for form in (unique_id, guarded(unique_id))):
         return False
-    cells = (found[1].replace('""', '"') for found in _QUOTED.finditer(text))
-    return any(
-        clean(ATTRIBUTES["unique_id"], unguarded(cell)).value == unique_id for cell in cells if unique_id in cell
-    )
+    cells = (unguarded(found[1].replace('""', '"')) for found in _QUOTED.finditer(text))
+    return any(clean(ATTRIBUTES["unique_id"], cell).value == unique_id for cell in cells if unique_id in cell)
 
 
 def _attached(message: EmailMessage) -> Iterator[str]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from importer.attributes import REPORT_NAMES
 from importer.codes import CODES
-from importer.header import Header, unguarded
+from importer.header import Header, guarded, unguarded
 from importer.model import FileRejected, Notice, Outcome, ProblemGroup, Receipt, Tally, printable
 from importer.record import FailedRow
 
-_RUN_BY_SPREADSHEETS: Final = re.compile(r"'*[=+\-@\t\r]")
 _GROUPS_TOLD: Final = 20
 _WIDTH: Final = 96
 
@@ -22,11 +20,6 @@ _HEADLINES: Final = {
     Outcome.PARTLY: "PARTLY IMPORTED",
     Outcome.REFUSED: "NOT IMPORTED",
 }
-
-
-def guarded(cell: str) -> str:
-    """Return the cell so that no spreadsheet runs it; the inverse of `header.unguarded`."""
-    return "'" + cell if _RUN_BY_SPREADSHEETS.match(cell) else cell
 
 
 def failed_csv(header: Header, rows: Iterable[FailedRow], receipt: Receipt) -> Iterator[bytes]:
@@ -75,7 +68,7 @@ def _report_cells(row: FailedRow, more_rows: int) -> list[str]:
         str(row.line),
         "; ".join(problem.code for problem in problems),
         "; ".join(problem.field for problem in problems if problem.field),
-        "; ".join(reasons),
+        guarded("; ".join(reasons)),  # some quote a cell
     ]
 
 

@@ -216,9 +216,10 @@ class _Extract:
         return any(self._is_id(cells[column]) for column in columns if column < len(cells))
 
     def _is_id(self, cell: str) -> bool:
+        cell = unguarded(cell)
         if self._unique_id not in unicodedata.normalize("NFC", cell):  # most cells, and clean() takes its time
             return False
-        return clean(ATTRIBUTES["unique_id"], unguarded(cell)).value == self._unique_id
+        return clean(ATTRIBUTES["unique_id"], cell).value == self._unique_id
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from importer import audit, person, views
-from importer.header import MAX_SHOWN_CHARS
+from importer.header import MAX_SHOWN_CHARS, guarded
 from importer.model import printable
 from importer.settings import ClientSettings
 from operate import layout
@@ -223,6 +223,7 @@ def _word(unique_id: str, client: ClientSettings) -> re.Pattern[bytes]:
     """Return what finds the id as a word of its own, in a CSV or in a text whose lines are broken at blanks."""
     forms = {unicodedata.normalize(form, unique_id) for form in ("NFC", "NFD")}
     forms.add(unique_id[:MAX_SHOWN_CHARS])  # as answers quote it
+    forms |= {guarded(form) for form in forms}
     forms |= {form.replace('"', '""') for form in forms}
     spellings = {
         _pattern(form, encoding) for form in forms for encoding in {*_ENCODINGS, client.fallback_encoding or "utf-8"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +16,7 @@ from hypothesis import strategies as st
 from importer import record
 from importer.attributes import ATTRIBUTES, REPORT_NAMES
 from importer.codes import CODES, Level
-from importer.header import unguarded
-from importer.receipt import guarded
+from importer.header import guarded, unguarded
 from importer.settings import MailSettings
 from tests.conftest import unsynced
 from tests.engine import HEADER, MAILBOX, Engine, corrected, table, without_report
@@ -85,11 +86,44 @@ def test_rows_found_unchanged_count_as_applied(engine: Engine) -> None:
     assert "partly" == engine.rows(GOOD, "S2,CAS,A,B,b@example.org,").receipt.outcome
 
 
-@given(cell=st.text("'=+-@\t\r a", max_size=4) | st.text())
+TRICKY = "'=+-@\uff1d\uff0d\ufe62\u2212\t\r\n,;| \"\x01\u200b\u2060\ufeff\xa0\u3000\u2028\u034f\ufe0f\u3164a"
+
+
+def is_run(part: str) -> bool:
+    """Tell whether a spreadsheet that passes over what nobody sees, and folds wide signs, would run a cell."""
+    unseen = ("Cc", "Cf", "Zs", "Zl", "Zp", "Mn")
+    seen = [char for char in part if unicodedata.category(char) not in unseen and char != "\u3164"]
+    return bool(seen) and unicodedata.normalize("NFKC", seen[0]) in ("=", "+", "-", "\u2212", "@")
+
+
+@given(cell=st.text(TRICKY, max_size=8) | st.text())
 def test_the_guard_is_undone(cell: str) -> None:
     """What the guard makes of any cell no spreadsheet runs, and taking the guard off gives the cell back."""
-    assert not guarded(cell).startswith(("=", "+", "-", "@", "\t", "\r"))
-    assert cell == unguarded(guarded(cell))
+    shown = guarded(cell)
+    assert not is_run(shown)
+    assert not shown.startswith(("\t", "\r", "\n"))
+    assert cell == unguarded(shown)
+
+
+@given(cell=st.text(TRICKY, max_size=8))
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_a_part_of_a_cell_is_not_run_either(cell: str, separator: str) -> None:
+    """Whoever takes another separator for that of the file, and line breaks for ends of rows, finds nothing to run."""
+    parts = re.split(f"[\r\n{re.escape(separator)}]", guarded(cell))
+    assert [] == [part for part in parts if is_run(part)]
+    assert [] == [part for part in parts[1:] if is_run(part.replace('"', ""))]
+
+
+@pytest.mark.parametrize(("delimiter", "other"), [(";", ","), (",", ";"), ("\t", ","), (",", "\t")])
+def test_a_failed_csv_read_with_another_separator(engine: Engine, delimiter: str, other: str) -> None:
+    """A failed CSV that a program splits at another separator than its own has no cell that it would run."""
+    hostile = f'x{other}=cmd{other} "@SUM(1)"\n=1+1'
+    header = [*HEADER.split(","), "street", "city"]
+    row = ["S1", "OPSCOM", "=A", "B", "a@example", "", hostile, f'"{other}=2'.replace('"', "y")]
+    shown = engine.upload(table([header, row], delimiter=delimiter).encode()).failed.decode("utf-8-sig")
+    cells = [cell for line in csv.reader(io.StringIO(shown), delimiter=other) for cell in line]
+    assert len(cells) > 4
+    assert [] == [cell for cell in cells if is_run(cell.replace('"', ""))]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +135,13 @@ def test_the_guard_is_undone(cell: str) -> None:
         ("@a", "'@a"),
         ("'s-Gravenhage", "'s-Gravenhage"),
         ("a=1", "a=1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("\n=1", "'\n'=1"),
+        ("\u200b=1", "'\u200b=1"),
+        ("12 Main St, Apt 2", "12 Main St, Apt 2"),
+        ("1 Main\r\nApt 2", "1 Main\r\nApt 2"),
+        ("a;=1", "a;'=1"),
+        ("a;'=1", "a;''=1"),
     ],
 )
 def test_the_guard(cell: str, shown: str) -> None:

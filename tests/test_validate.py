@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from importer import header as headers
@@ -15,6 +17,7 @@ from importer.model import FileRejected, Notice
 from importer.settings import ClientSettings, ReferenceSettings
 from importer.table import Row, Stretch
 from importer.validate import Checker, Rejected, User
+from tests.conftest import unsynced
 from tests.engine import HEADER, Engine, corrected, table, without_report
 
 CLIENT = ClientSettings(name="acme", inbox="/srv/sftp/acme", unknown_columns="ignore")
@@ -257,7 +260,11 @@ def test_a_token_is_text_where_it_is_off(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["=1+1", "+1 613 555", "-5", "@home", "'=x", "''=x", "'s-Gravenhage", "'", "''x", "x=1"]
+    "value",
+    [
+        *("=1+1", "+1 613 555", "-5", "@home", "'=x", "''=x", "'s-Gravenhage", "'", "''x", "x=1"),
+        *("\uff1d1", "'\uff0bx", "\u200b=1", "'\u200b=1", "\xa0-x", " '=x", "a,=1", "a,'=1", 'a;"=1', "a|''@", "a, -5"),
+    ],
 )
 def test_what_a_corrected_failed_csv_stores(engine: Engine, value: str) -> None:
     """A row corrected in the failed CSV ends as the row would have that was right at once, guarded cells included."""
@@ -271,6 +278,27 @@ def test_what_a_corrected_failed_csv_stores(engine: Engine, value: str) -> None:
     assert streets["S1"] == streets["S2"]
 
 
+@pytest.fixture
+def quick(fleeting: Path) -> Iterator[Engine]:
+    """Yield an engine for many examples, which asks for nothing of new users."""
+    engine = Engine(fleeting, required=(), login_source="OPSCOM")
+    with unsynced(engine.settings(failed_import_email=())):
+        yield engine
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(values=st.lists(st.text("'=+-@\uff1d\t,;|\" \u200b\ufeff\xa0a", min_size=1, max_size=7), min_size=5, max_size=5))
+def test_any_value_of_a_corrected_failed_csv(quick: Engine, values: list[str]) -> None:
+    """Whatever a cell looks like, correcting another one of its row stores what the upload would have stored."""
+    header = ["unique_id", "email", "street"]
+    quick.emptied().upload(table([header, *([f"S{n}", "", value] for n, value in enumerate(values))]).encode())
+    right = quick.column("street")
+    wrong = table([header, *([f"S{n}", "bad", value] for n, value in enumerate(values))])
+    failed = quick.emptied().upload(wrong.encode())
+    quick.upload(corrected(failed, email=""))
+    assert right == quick.column("street")
+
+
 # -- two ways, one answer ------------------------------------------------------------------------------------------
 
 NAMES = st.lists(st.sampled_from(sorted({*POSSIBLE_NAMES, "apiToken", "Grade", ""})), max_size=8, unique=True).map(
@@ -279,7 +307,8 @@ NAMES = st.lists(st.sampled_from(sorted({*POSSIBLE_NAMES, "apiToken", "Grade", "
 ODD_CELLS = [
     "", " ", "a", "A1", "é", "e\u0301", "OPSCOM", "CAS", "on", "QC", "Ontario", "2001-05-23", "2001-5-3", "12",
     "ann@example.org", "Ann@example.org", "zoé@example.org", "a@b", "a b@c.org", "CLEAR", " CLEAR", "CLEAR\xa0",
-    "=1", "'=1", "''-", "'s", "#REF!", "##", "#1", '="1"', "1.2E+05", "NULL", "n/a", "-", "--", "none", r"\N",
+    "=1", "'=1", "''-", "'s", "a,'=1", "a;'-", "'\u200b=1", "\uff1d1", "'\uff1d1",
+    "#REF!", "##", "#1", '="1"', "1.2E+05", "NULL", "n/a", "-", "--", "none", r"\N",
     "RenÃ©", "Err:502", "a\nb", "a\tb", "\tb", "a\x1eb", "\x1f", "a\x85b", "a\u200bb", "\u200ba", "a\xa0b", "\u2028",
     "x" * 51, "x" * 256, "\ufffd", "\u0131", "ﬀ", "\ud7ff", "😀", "\uff21",
 ]  # fmt: skip
