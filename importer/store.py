@@ -259,9 +259,11 @@ class Store:
     sqlite-utils was measured 14 times slower.
     """
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, path: Path) -> None:
         self.db = db
         self.conn: sqlite3.Connection = db.conn
+        self._path = path
+        self._identity = _identity(path)
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -279,7 +281,7 @@ class Store:
             _set_up(db)
             migrations.apply(db)
             _check_schema(db, path)
-            store = cls(db)
+            store = cls(db, path)
             store.shrink_log()  # whoever was killed in the midst of an import left it as long as that had made it
         except sqlite3.OperationalError:
             conn.close()
@@ -305,6 +307,27 @@ class Store:
             contextlib.closing(source.execute(query, (client,))) as rows,
         ):
             self.conn.executemany(f"INSERT OR FAIL INTO users ({', '.join(columns)}) VALUES ({marks})", rows)
+
+    def check_writable(self) -> None:
+        """Raise sqlite3.OperationalError when nothing could be written now; SQLITE_BUSY when somebody else writes."""
+        self.conn.execute("PRAGMA busy_timeout = 0").fetchall()
+        try:
+            self.conn.execute("BEGIN IMMEDIATE")  # alone it would pass where nothing can be written
+            self.conn.execute("INSERT INTO importing VALUES (1)")
+        finally:
+            if self.conn.in_transaction:
+                self.conn.execute("ROLLBACK")
+            self.conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}").fetchall()
+
+    def is_replaced(self) -> bool:
+        """Tell whether another file is in the place of the database that is open."""
+        return _identity(self._path) != self._identity
+
+    def open_again(self) -> None:
+        """Open the database anew: SQLite goes on reading only for as long as one is open that it might not write."""
+        fresh = Store.open(self._path)
+        self.conn.close()
+        self.db, self.conn, self._identity = fresh.db, fresh.conn, fresh._identity  # noqa: SLF001 - our own class
 
     def close(self) -> None:
         """Close the connection; the last one out folds the write-ahead log into the database."""
@@ -348,6 +371,11 @@ class Store:
             "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
         ).fetchone()
         return int(size_bytes)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def is_full(error: BaseException) -> bool:

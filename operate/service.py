@@ -21,11 +21,12 @@ from importer.settings import MailSettings, MailUnusable
 from importer.smtp import SmtpTransport, is_loopback
 from importer.transport import make_transport
 from operate import layout, steps
-from operate.findings import Findings, Topic
+from operate.findings import Findings, Level, Topic
 from watcher.config import Config, ConfigError, smtp_password
 from watcher.lock import is_locked
 from watcher.owner import owner_of, user_name
 from watcher.status import read_status
+from watcher.storage import obstacle
 
 _CAPABILITIES: Final = {
     2: ("CAP_DAC_READ_SEARCH", "uploads that only the client may read cannot be imported"),
@@ -50,7 +51,7 @@ def service_findings(config: Config) -> Findings:
     yield from _process(config.service.state_dir)
     yield from _state_dir(config.service.state_dir)
     yield from _owners(config)
-    yield from _database(Path(config.service.database))
+    yield from _database(Path(config.service.database), owner_of(config.service.state_dir)[0])
     yield from _mail(config.mail)
     yield from _textfile(config)
 
@@ -72,6 +73,9 @@ def _process(state_dir: str) -> Findings:
         unwatched = [client.client for client in status.clients if not client.is_watched and not client.trouble]
         if unwatched:
             yield topic.warning(f"not watched, only swept: {', '.join(unwatched)}", "see watch.refused in the log")
+        if status.database_trouble:
+            remedy = "do that; the service looks again every 10 s, and goes on by itself"
+            yield Topic("database").fault(f"the service cannot write it: {status.database_trouble}", remedy)
         if status.mail_trouble:
             yield Topic("mail").fault(f"the service cannot send any: {status.mail_trouble}", _MAIL_REMEDY)
         for client in status.clients:
@@ -162,16 +166,20 @@ def _uid(path: str) -> int | None:
 # The database
 
 
-def _database(path: Path) -> Findings:
+def _database(path: Path, uid: int) -> Findings:
     topic = Topic("database")
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         yield topic.fault(f"SQLite is {sqlite3.sqlite_version}; expected 3.37 or newer", "upgrade libsqlite3-0")
     if not path.exists():
         yield topic.ok(f"{path}: will be made by the first start")
         return
+    what, remedy = obstacle(path, uid)
+    if what:
+        yield topic.fault(what, remedy)
     try:
         with contextlib.closing(read_only(path)) as database:
-            yield from _damages(topic, path, database)
+            found = _damages(topic, path, database)
+            yield from (each for each in found if not (what and each.level is Level.OK))
             yield from _future(database)
     except sqlite3.DatabaseError as error:
         yield topic.fault(f"{path}: {error}", "rosterd verify says more; a damaged one is restored from a backup")

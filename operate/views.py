@@ -22,8 +22,10 @@ from operate.tables import age, counted, print_fields, print_json, print_table
 from watcher.config import Config
 from watcher.lock import is_locked
 from watcher.options import ClientName, json_option, service_config_option
+from watcher.owner import owner_of
 from watcher.settle import Names
 from watcher.status import IDLE_INTERVAL_S, ClientStatus, State, Status, read_status
+from watcher.storage import obstacle
 
 EXIT_NEEDS_A_LOOK: Final = 1
 _SILENCE_S: Final = 10 * IDLE_INTERVAL_S  # a work loop that has written nothing for so long may be stuck
@@ -80,6 +82,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     status: Status | None
     clients: tuple[ClientPicture, ...]
+    database_trouble: str  # why nothing can be recorded
     maildir: str  # where mail is put that no server gets; "": a server is set
     mail_waiting: int
     mail_failing: int  # of those that wait: tried in vain
@@ -97,6 +100,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
             told.append(f"The daemon has said nothing for {age(self.status.written_at, self.at)}: busy, or stuck.")
         if self.is_config_outdated:
             told.append(f"The configuration has faults; the service goes by the one before, until it ends. {_DOCTOR}")
+        if self.database_trouble:
+            told.append(f"Nothing can be recorded, uploads wait: {self.database_trouble}.")
         told += [concern for client in self.clients for concern in _concerns_of(client)]
         told += [late for client in self.clients if (late := client.lateness(self.at))]
         if self.status is not None and self.status.ping_trouble:
@@ -127,6 +132,12 @@ def _concerns_of(client: ClientPicture) -> list[str]:
     if held := status.counts.get(State.HELD, 0):
         told.append(f"{client.client}: {counted(held, 'file is held', 'files are held')}: see {_HELD}.")
     return told
+
+
+def _database_trouble(config: Config, told: Status | None) -> str:
+    """Say why nothing can be recorded: the daemon cannot, where it cannot write its status either."""
+    what, remedy = obstacle(Path(config.service.database), owner_of(config.service.state_dir)[0])
+    return f"{what}: {remedy}" if what else told.database_trouble if told is not None else ""
 
 
 @click.command()
@@ -169,6 +180,7 @@ def _picture(config: Config) -> Picture:
                 )
                 for client in config.clients
             ),
+            database_trouble=_database_trouble(config, told),
             maildir="" if config.mail.host else config.mail.maildir,
             mail_waiting=views.count_mails(conn, "waiting"),
             mail_failing=failing,

@@ -46,7 +46,7 @@ class Watcher:
     def __init__(self, store: Store, settings: Config) -> None:
         self.letters: list[Letter] = []
         self._store = store
-        self._lateness = Lateness(store.conn, self._post)
+        self._lateness = Lateness(store, self._post)
         self._lateness.use(settings, AT)
         self.use = self._lateness.use
 

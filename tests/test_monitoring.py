@@ -190,6 +190,12 @@ HOSTS: dict[str, tuple[str, dict[str, str], dict[str, str], dict[str, str]]] = {
         {"rosterd_unarchived_files": "0x12"},
         {},
     ),
+    "database read-only": (
+        "RosterdDatabaseReadOnly",
+        {"rosterd_database_writable": "0x12"},
+        {"rosterd_database_writable": "1x12"},
+        {},
+    ),
     "mail unusable": ("RosterdMailUnusable", {"rosterd_mail_usable": "0x12"}, {"rosterd_mail_usable": "1x12"}, {}),
     "mail to nobody": ("RosterdMailOnlyStored", {"rosterd_mail_by_smtp": "0x12"}, {"rosterd_mail_by_smtp": "1x12"}, {}),
     "mail given up": (

@@ -14,6 +14,7 @@ import os
 import sqlite3
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -41,6 +42,7 @@ from watcher.sessions import SessionLogs
 from watcher.signals import Signals
 from watcher.source import Source, source_of
 from watcher.status import ClientStatus, Status, StatusFile, count_states, moment, told_files
+from watcher.storage import Storage
 from watcher.trouble import Troubles, raise_if_fatal, reason
 
 log = structlog.get_logger()
@@ -67,13 +69,14 @@ class Daemon:
         self._started_at = datetime.now(UTC)
         self._backlog = Backlog()
         self._purging = Purging(store)
-        self._lateness = Lateness(store.conn, self._post)
+        self._lateness = Lateness(store, self._post)
         self._ping = _ping_of(config.service)
         self._config = config
         self._clients = {client.name: client for client in config.clients}
         self._alerts = Alerts(config.mail, self._post)
         self._troubles = Troubles(self._alerts, watching=watching)
         self._mailing = Mailing(store, self._troubles, config.mail)
+        self._storage = Storage(store, Path(config.service.database), self._troubles)
         self._claims = Claims(
             config,
             store,
@@ -202,6 +205,7 @@ class Daemon:
         swept = self._sweep_due()
         if self._watch is not None:
             self._watch.tend(time.monotonic())
+        self._storage.tend(time.monotonic())
         worked = self._work() or self._purge()
         self._tell_of_missing()
         mail_trouble = self._mailing.trouble
@@ -226,6 +230,7 @@ class Daemon:
             clients=tuple(self._status_of(client, now, at) for client in self._clients),
             watch_restarts=self._watch.restarts if self._watch is not None else 0,
             ping_trouble=self._ping.trouble,
+            database_trouble=self._storage.trouble,
             mail_trouble=self._mailing.trouble,
         )
 
@@ -260,6 +265,7 @@ class Daemon:
             self._backlog.next_due_at(),
             self._mailing.next_at,
             self._status_file.next_at,
+            self._storage.next_at,
             self._lateness.next_at,
             self._watch.next_at if self._watch is not None else math.inf,
         )

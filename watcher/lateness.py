@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Final
@@ -15,6 +14,7 @@ from importer import views
 from importer.model import for_operator
 from importer.outbox import Letter
 from importer.settings import ClientSettings, MailSettings
+from importer.store import Store
 from watcher.config import Config
 
 log = structlog.get_logger()
@@ -42,8 +42,8 @@ class Lateness:
     `post` puts a letter into the outbox, which remembers, over restarts, too, what was told by mail.
     """
 
-    def __init__(self, conn: sqlite3.Connection, post: Callable[[Letter], None]) -> None:
-        self._conn = conn
+    def __init__(self, store: Store, post: Callable[[Letter], None]) -> None:
+        self._store = store
         self._post = post
         self._clients: dict[str, ClientSettings] = {}
         self._known_since: dict[str, datetime] = {}
@@ -81,14 +81,14 @@ class Lateness:
         client = self._clients.get(name)
         if client is None:
             return None
-        last_at = views.last_upload_at(self._conn, name)
+        last_at = views.last_upload_at(self._store.conn, name)
         is_over = (at - (last_at or self._known_since[name])).total_seconds() > (client.expected_s or math.inf)
         return Missing(client=client, last_at=last_at) if is_over else None
 
     def _tell(self, missing: Missing, at: datetime) -> None:
         client, last_at = missing.client, missing.last_at
         for letter in letters(missing, self._mail, at):
-            if not views.knows_mail(self._conn, letter.message_id):
+            if not views.knows_mail(self._store.conn, letter.message_id):
                 self._post(letter)
         log.warning(
             "upload.missed",

@@ -193,6 +193,7 @@ def _status_figures(status: Status) -> Iterator[Metric]:
     yield _gauge("started_timestamp_seconds", "When the daemon started", [((), _at(status.started_at))])
     yield _gauge("status_timestamp_seconds", "When the work loop last told of itself", [((), _at(status.written_at))])
     yield _counter("watch_restarts", "Times that events had stopped arriving", [((), status.watch_restarts)])
+    yield _gauge("database_writable", "1 while the database can be written", [((), not status.database_trouble)])
     yield _gauge("mail_usable", "1 while mail can leave, as far as this host knows", [((), not status.mail_trouble)])
     for client_figures in (_inbox_figures, _waiting_figures):
         yield from client_figures(status.clients)

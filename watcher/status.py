@@ -71,6 +71,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     clients: tuple[ClientStatus, ...] = ()
     watch_restarts: int = 0
     ping_trouble: str = ""  # why the sign of life could not be given last
+    database_trouble: str = ""  # why nothing can be recorded
     mail_trouble: str = ""  # why no mail can leave
 
 

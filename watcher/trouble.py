@@ -70,9 +70,9 @@ class Troubles:
         """Note that a file or a claim could be dealt with, or an inbox be used."""
         self._codes.pop((client, what), None)
 
-    def clear(self, event: str, client: str) -> bool:
-        """Forget what was told of a trouble of a client; return whether there was any."""
-        return self._alerts.clear(event, client=client)
+    def clear(self, event: str, client: str = "") -> bool:
+        """Forget what was told of a trouble, of a client as a rule; return whether there was any."""
+        return self._alerts.clear(event, **({"client": client} if client else {}))
 
     def about(self, event: str, client: str) -> str:
         """Return the reason told last of a trouble of a client, "" when there is none."""

@@ -1,0 +1,174 @@
+"""A database that cannot be written: noticed at once, told with the remedy, gone on with by itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import Needs
+from tests.lab import wait_until
+from tests.lab.daemon import Rosterd
+
+REPOSITORY = Path(__file__).parents[1]
+HEADER = "unique_id,login_source,first_name,last_name,email\n"
+ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"
+SERVICE = 54_321  # a user that no host has, and no name
+NOBODY = 54_322
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Yield a folder that every user can reach; pytest's can be closed by whoever starts it next."""
+    with tempfile.TemporaryDirectory(prefix="rosterd-storage-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def service() -> int | None:
+    """Return whom to run the service as; None: as ourselves, who have no rights beyond files either."""
+    return SERVICE if os.geteuid() == 0 else None
+
+
+@pytest.fixture
+def rosterd(place: Path, service: int | None) -> Iterator[Rosterd]:
+    inbox = place / "acme"
+    inbox.mkdir()
+    if service is not None:
+        os.chown(inbox, service, service)
+    with Rosterd(place, {"acme": inbox}, service_uid=service) as installation:
+        installation.start()
+        yield installation
+
+
+def forbid_by_mode(database: Path) -> None:
+    database.chmod(0o400)
+
+
+def allow_by_mode(database: Path) -> None:
+    database.chmod(0o600)
+
+
+def give_away(database: Path) -> None:
+    os.chown(database, NOBODY, NOBODY)
+
+
+def give_back(database: Path) -> None:
+    os.chown(database, SERVICE, SERVICE)
+
+
+def forbid_by_mount(database: Path) -> None:
+    subprocess.run(["mount", "--bind", database.parent, database.parent], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", database.parent], check=True)
+
+
+def allow_by_mount(database: Path) -> None:
+    subprocess.run(["umount", "--lazy", database.parent], check=True)
+
+
+class Case(NamedTuple):
+    """What keeps a database from being written, and what is told of it."""
+
+    forbid: Callable[[Path], None]
+    allow: Callable[[Path], None]
+    what: str
+    remedy: str
+
+
+CASES = {
+    "mode": Case(forbid_by_mode, allow_by_mode, "has mode 0400, nobody may write it", "chmod u+w"),
+    "owner": Case(give_away, give_back, "belongs to uid 54322", "chown uid 54321"),
+    "mount": Case(forbid_by_mount, allow_by_mount, "is on a disk mounted read-only", "mount it for writing"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_database_that_became_read_only(rosterd: Rosterd, place: Path, needs: Needs, case: str) -> None:
+    """Without any upload the log, `status` and `doctor` say that it is, and what to do; then all goes on by itself."""
+    forbid, allow, what, remedy = CASES[case]
+    if case != "mode":
+        needs("mount", root=True)
+    database = place / "state" / "rosterd.db"
+    forbid(database)
+    try:
+        reason = str(rosterd.wait_for_event("store.refused")["reason"])
+        assert what in reason
+        assert remedy in reason
+        wait_until(lambda: what in rosterd.execute("status").stdout, "status to say it")
+        told = rosterd.execute("doctor").stdout
+        assert f"fault    database: {database}" in told or f"fault    database: {database.parent}" in told
+        assert what in told
+        assert remedy in told
+        assert f"OK       database: {database}" not in told
+    finally:
+        allow(database)
+    rosterd.wait_for_event("store.restored")
+    wait_until(lambda: what not in rosterd.execute("status").stdout, "all to be well")
+    (place / "acme" / "users.csv").write_text(HEADER + ANN)
+    assert "imported" == rosterd.wait_for_imports(1)[0]["outcome"]
+
+
+def test_a_database_that_was_replaced(rosterd: Rosterd, place: Path) -> None:
+    """Another file in its place is not taken for it: the log and `status` say so, and nothing is written to it."""
+    database = place / "state" / "rosterd.db"
+    copy = database.with_name("copy")
+    shutil.copy2(database, copy)
+    if os.geteuid() == 0:
+        os.chown(copy, SERVICE, SERVICE)
+    os.replace(database, place / "aside")
+    os.replace(copy, database)
+    assert "was replaced under the service" in str(rosterd.wait_for_event("store.refused")["reason"])
+    wait_until(lambda: "was replaced under the service" in rosterd.execute("status").stdout, "status to say it")
+    os.replace(place / "aside", database)
+    rosterd.wait_for_event("store.restored")
+
+
+SCRIPT = """
+import os, sqlite3, sys
+from pathlib import Path
+from importer.settings import MailSettings
+from importer.store import Store
+from watcher.alerts import Alerts
+from watcher.storage import Storage
+from watcher.trouble import Troubles
+
+path = Path(sys.argv[1])
+Store.open(path).close()
+path.chmod(0o400)
+store = Store.open(path)
+storage = Storage(store, path, Troubles(Alerts(MailSettings(), lambda _: None), watching=True))
+storage.tend(0.0)
+print(storage.trouble)
+path.chmod(0o600)
+storage.tend(1000.0)
+print(storage.trouble or "well")
+with store.transaction():
+    store.conn.execute("UPDATE retention SET passed_at = ''")
+"""
+
+
+def test_a_database_that_was_opened_read_only(place: Path, service: int | None) -> None:
+    """SQLite only reads for as long as a database is open that it could not write then: it is opened anew."""
+    if service is not None:
+        os.chown(place, service, service)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, place / "rosterd.db"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        user=service,
+    )
+    assert "" == done.stderr
+    trouble, end = [line for line in done.stdout.splitlines() if "store." not in line]
+    assert "mode 0400" in trouble
+    assert "well" == end
