@@ -36,7 +36,7 @@ CLIENTS = [
     msgspec.structs.replace(CLIENT, companion="sha256", fallback_encoding=""),
 ]
 # Quotation marks that a look has to follow to the end of the file: some 0.1 s of processor time for each MiB.
-COSTLY = HEADER + '"\n' * (20 << 20) + '"'
+COSTLY = HEADER + '"\n' * (10 << 20) + '"'
 
 
 def identity(path: Path) -> Identity:
@@ -235,6 +235,14 @@ def test_a_name_that_is_due_again_and_again_ends_no_look(rosterd: Rosterd, folde
         wait_until(lambda: "written.csv" in rosterd.execute("status").stdout, "the other name to be known")
         rosterd.drop("large.csv", COSTLY)
         assert rosterd.wait_for_event("file.held", file="large.csv")["reason"] == "open_quote"
+
+
+def test_a_file_that_is_released_is_taken_at_once(rosterd: Rosterd) -> None:
+    """The operator's word ends the rest that a costly look brings its client, and no other look comes before it."""
+    rosterd.drop("large.csv", COSTLY)
+    rosterd.wait_for_event("file.held", file="large.csv")
+    assert rosterd.execute("release", "large.csv", "--client", "acme").returncode == 0
+    rosterd.wait_for_event("file.claimed", file="large.csv")
 
 
 def test_a_stop_ends_a_look(rosterd: Rosterd) -> None:

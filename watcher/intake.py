@@ -228,7 +228,11 @@ class Intake:
     def consider_next(self) -> bool:
         """Look at one name that is due, and act on the verdict; return whether there was one."""
         now = time.monotonic()
-        self._rests_until = {client: until for client, until in self._rests_until.items() if now < until}
+        self._rests_until = {
+            client: until
+            for client, until in self._rests_until.items()
+            if now < until and not self.settling.has_decision(client)
+        }
         without = self._claims.backlog.blocked() | self._rests_until.keys()
         for client, name in self._readings.names():
             if client in without or not self.settling.is_due(client, name, now):
@@ -297,8 +301,10 @@ class Intake:
         """
         Read what speaks against a file; None when there is more to read.
 
-        One that is too large is not read at all, the import will refuse it.
+        One that is too large is not read at all, the import will refuse it; nor is one on which the operator decided.
         """
+        if (known := self.settling.decided_doubt(client, name)) is not None:
+            return known
         if look.identity.size_bytes > self._config.file.max_file_bytes:
             return Doubt.NONE
         settings = self._clients[client]

@@ -408,6 +408,15 @@ class Settling:
         """Return whether the server told that the connection ended before the file was closed."""
         return self._records[client][name].broken_off
 
+    def decided_doubt(self, client: str, name: bytes) -> Doubt | None:
+        """Return what spoke against a name when the operator decided on it, None when that was not so."""
+        record = self._records[client][name]
+        return None if record.verdict is None else record.doubt
+
+    def has_decision(self, client: str) -> bool:
+        """Return whether the operator decided on a name that is still to be looked at."""
+        return any(record.verdict is not None for record in self._records.get(client, {}).values())
+
     def judge_doubt(self, client: str, name: bytes, doubt: Doubt, now: float) -> Verdict:
         """
         Decide on a name that is ready but for what speaks against it. HOLD is returned once per change.
