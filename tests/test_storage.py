@@ -85,7 +85,7 @@ class Case(NamedTuple):
 
 CASES = {
     "mode": Case(forbid_by_mode, allow_by_mode, "has mode 0400, nobody may write it", "chmod u+w"),
-    "owner": Case(give_away, give_back, "belongs to uid 54322", "chown uid 54321"),
+    "owner": Case(give_away, give_back, "belongs to uid 54322", "chown 54321 /"),
     "mount": Case(forbid_by_mount, allow_by_mount, "is on a disk mounted read-only", "mount it for writing"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shlex
 import sqlite3
 import stat
 from pathlib import Path
@@ -31,9 +32,12 @@ def obstacle(database: Path, uid: int) -> tuple[str, str]:
         if os.statvfs(path).f_flag & os.ST_RDONLY:
             return f"{path} is on a disk mounted read-only", "see dmesg for the cause, then mount it for writing"
         if uid not in (0, status.st_uid):
-            return f"{path} belongs to {user_name(status.st_uid)}", f"chown {user_name(uid)} {path}"
+            return f"{path} belongs to {user_name(status.st_uid)}", f"chown {uid} {shlex.quote(str(path))}"
         if uid and not status.st_mode & stat.S_IWUSR:
-            return f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, nobody may write it", f"chmod u+w {path}"
+            return (
+                f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, nobody may write it",
+                f"chmod u+w {shlex.quote(str(path))}",
+            )
     return "", ""
 
 
