@@ -15,7 +15,7 @@ from importer.store import StoreUnusable
 from watcher.config import Config
 from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_WOULD_FAIL
 from watcher.options import chosen_client, client_option, config_option, json_option, progress_bar
-from watcher.owner import check_access
+from watcher.owner import check_access, raise_if_denied
 
 
 @click.command()
@@ -42,6 +42,7 @@ def check(file: Path, config: Config, client_name: str | None, *, as_json: bool)
     except PermissionError:
         raise
     except (OSError, SyncFailed, sqlite3.Error, StoreUnusable) as error:
+        raise_if_denied(error, database)
         click.echo(f"{file}: cannot be checked: {error}", err=True)
         sys.exit(EXIT_CANNOT_ANSWER)
     click.echo(answer.as_json() if as_json else answer.text)

@@ -100,9 +100,10 @@ def _found(config: Config, conn: sqlite3.Connection, client: ClientSettings, pla
     )
     if not any((found.user, found.problems, found.mails, found.delivered, found.archives, found.waiting)):
         near = did_you_mean(unique_id, views.similar_ids(conn, client.name, unique_id))
+        near = f";{near}" if near else "."
         searched = counted(len(found.unread), "file in .bak", "files in .bak")
         unread = f" {searched} cannot be searched" if found.unread else ""
-        cannot_answer(f"{client.name}: nobody with this unique id is recorded, and nothing names them;{near}{unread}")
+        cannot_answer(f"{client.name}: nobody with this unique id is recorded, and nothing names them{near}{unread}")
     return found
 
 

@@ -16,7 +16,7 @@ from importer import views
 from watcher.config import Config
 from watcher.exits import EXIT_CANNOT_ANSWER
 from watcher.options import unknown_client
-from watcher.owner import check_access
+from watcher.owner import check_access, raise_if_denied
 
 
 @contextlib.contextmanager
@@ -28,6 +28,7 @@ def database(config: Config) -> Iterator[sqlite3.Connection]:
         with views.opened(path) as conn:
             yield conn
     except sqlite3.Error as error:
+        raise_if_denied(error, path)
         missing = "there is none yet; the service makes it at its first start" if not path.exists() else str(error)
         cannot_answer(f"{path}: cannot be read: {missing}")
 

@@ -8,6 +8,7 @@ service. Everybody else is refused.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pwd
 from pathlib import Path
@@ -18,12 +19,21 @@ from importer.model import printable
 SERVICE_USER: Final = "rosterd"
 SERVICE_STATE_DIR: Final = "/var/lib/rosterd"  # made for that user, whoever comes first
 _RIGHTS: Final = 1 << 2 | 1 << 28  # CAP_DAC_READ_SEARCH, CAP_LEASE
+_SQLITE_DENIED: Final = (8, 14)  # SQLITE_READONLY, SQLITE_CANTOPEN
 _KEEP_CAPS: Final = 8  # PR_SET_KEEPCAPS of prctl(2)
 _CAPABILITY_VERSION: Final = 0x20080522  # _LINUX_CAPABILITY_VERSION_3 of capget(2)
 
 
 class NotOwner(PermissionError):
     """The state directory is another user's; the message says what to do."""
+
+
+def raise_if_denied(error: Exception, database: Path) -> None:
+    """Raise PermissionError for what SQLite says where a reader may not write the index of the write-ahead log."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    is_strangers = os.geteuid() != 0 and not os.access(database.parent, os.W_OK)
+    if code in _SQLITE_DENIED and is_strangers:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database)) from error
 
 
 def permission_sentence(error: PermissionError) -> str:
