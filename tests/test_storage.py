@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
+from watcher.storage import obstacle
 
 REPOSITORY = Path(__file__).parents[1]
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
@@ -114,6 +115,18 @@ def test_a_database_that_became_read_only(rosterd: Rosterd, place: Path, needs: 
     wait_until(lambda: what not in rosterd.execute("status").stdout, "all to be well")
     (place / "acme" / "users.csv").write_text(HEADER + ANN)
     assert "imported" == rosterd.wait_for_imports(1)[0]["outcome"]
+
+
+def test_rights_of_a_group_are_rights(place: Path) -> None:
+    """A database, or its folder, that is another user's and that others may write as well is in nobody's way."""
+    database = place / "rosterd.db"
+    database.touch()
+    for path, mode in ((place, 0o1777), (database, 0o660)):
+        path.chmod(mode)
+    assert ("", "") == obstacle(database, NOBODY)
+    database.chmod(0o640)
+    assert obstacle(database, NOBODY)[1].startswith(f"chown {NOBODY} ")
+    assert ("", "") == obstacle(database, 0)
 
 
 def test_a_database_that_was_replaced(rosterd: Rosterd, place: Path) -> None:

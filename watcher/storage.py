@@ -31,13 +31,13 @@ def obstacle(database: Path, uid: int) -> tuple[str, str]:
             return f"{path} is missing", "stop the service, restore the database from a backup, start the service"
         if os.statvfs(path).f_flag & os.ST_RDONLY:
             return f"{path} is on a disk mounted read-only", "see dmesg for the cause, then mount it for writing"
-        if uid not in (0, status.st_uid):
-            return f"{path} belongs to {user_name(status.st_uid)}", f"chown {uid} {shlex.quote(str(path))}"
-        if uid and not status.st_mode & stat.S_IWUSR:
-            return (
-                f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, nobody may write it",
-                f"chmod u+w {shlex.quote(str(path))}",
-            )
+        is_owner, name = uid == status.st_uid, shlex.quote(str(path))
+        # Who is not the owner may write by the rights of a group, or of all: not looked into further.
+        if not uid or status.st_mode & (stat.S_IWUSR if is_owner else stat.S_IWGRP | stat.S_IWOTH):
+            continue
+        if not is_owner:
+            return f"{path} belongs to {user_name(status.st_uid)}", f"chown {uid} {name}"
+        return f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, nobody may write it", f"chmod u+w {name}"
     return "", ""
 
 
