@@ -249,7 +249,7 @@ def test_a_commented_setting_shows_its_default(section: str, key: str, text: str
 
 def test_the_sections_are_those_of_the_config() -> None:
     """Each part of Config is a section of the file."""
-    assert {*SECTIONS} - {"client"} | {"clients", "source", "base"} == {*Config.__struct_fields__}
+    assert {*SECTIONS} - {"client"} | {"clients", "source", "base", "is_outdated"} == {*Config.__struct_fields__}
 
 
 def test_one_text_is_a_list_of_one(write: Write) -> None:

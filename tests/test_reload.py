@@ -167,8 +167,10 @@ def test_held_file_is_judged_by_new_settings(tmp_path: Path, inbox: Path) -> Non
         ("\n[intake]\n", "rosterd.toml"),  # no TOML: the table is there already
         ('\n[[client]]\nname = "acme"\ninbox = "/nowhere"\n', "acme"),
         ("\nnonsense = 1\n", "nonsense"),
+        ('\n[[client]]\nname = "beta"\ninbox = "/nowhere\\u0000"\n', "client.beta.inbox"),
+        ("\nnonsense = " + "[" * 100_000, "not TOML"),
     ],
-    ids=["syntax", "client twice", "unknown key"],
+    ids=["syntax", "client twice", "unknown key", "NUL", "too deep"],
 )
 def test_bad_reload_keeps_the_old_configuration(rosterd: Rosterd, inbox: Path, fault: str, reason: str) -> None:
     """A configuration with a fault changes nothing, and the log says what the fault is."""

@@ -237,6 +237,26 @@ def test_an_inbox_that_cannot_be_used_does_not_hold_up_others(rosterd: Rosterd, 
     bak.chmod(0o750)
 
 
+def test_a_fault_of_ours_at_the_archives_of_a_client(rosterd: Rosterd) -> None:
+    """What the archives of a client raise keeps neither the mails from being purged nor the service from its work."""
+    age(rosterd)
+    rosterd.planted = FAULT
+    rosterd.start()
+    deferred = rosterd.wait_for_event("retention.deferred", client="acme")
+    wait_until(lambda: [False, False] == bodies(rosterd), "the mail to be emptied")
+    assert "RuntimeError" == deferred["reason"]
+    assert "Tremblay" not in rosterd.log()
+    assert ALL == rosterd.archived()
+
+
+FAULT = """
+from importer import retention
+def purge(*_):
+    raise RuntimeError("a cell: Tremblay-4711")
+retention.purge = purge
+"""
+
+
 @pytest.mark.parametrize("call", ["unlinkat", "fsync"])
 def test_a_purge_that_is_killed(rosterd: Rosterd, tmp_path: Path, call: str, needs: Needs) -> None:
     """Killed at any of its steps, a purge is complete after the next run, and until then nothing counts as lost."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -18,6 +19,7 @@ from watcher import spool
 from watcher.asking import Order
 from watcher.config import Config
 from watcher.control import Handler, Refused
+from watcher.trouble import is_of_host, raise_if_fatal, reason
 
 log = structlog.get_logger()
 
@@ -66,8 +68,13 @@ class Purging:
                 with spool.opened(name, client.inbox) as inbox:
                     archives += retention.purge(self._store, inbox.bak_fd, kept, datetime.now(UTC))
                 yield True
-        except (OSError, spool.InboxUnusable) as error:
-            log.error("retention.deferred", client=name, reason=str(error))
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # whatever the archives of one client raise is that client's trouble
+            raise_if_fatal(error)
+            log.error(
+                "retention.deferred", client=name, reason=reason(error), exc_info=None if is_of_host(error) else error
+            )
         while client is None and (removed := retention.forget_problems(self._store, name, before)):
             problems += removed
             yield True

@@ -190,7 +190,7 @@ def _read_toml(path: Path, where: str, problems: list[str]) -> dict[str, object]
     """Return the tables of a TOML file, none of them when it cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         problems.append(f"{where}: not TOML: {error}")
     except PermissionError:
         raise
@@ -289,6 +289,8 @@ def _value_problems(where: str, value: object, kind: object) -> list[str]:
         return [_complaint(where, _toml(value), _expected(inspect.type_info(kind)))]
     if isinstance(value, float) and not math.isfinite(value):
         return [_complaint(where, _toml(value), "a finite number")]
+    if "\0" in (value if isinstance(value, str) else "".join(value) if isinstance(value, list) else ""):
+        return [_complaint(where, _toml(value), "a text without a NUL character")]
     return []
 
 
