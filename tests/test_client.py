@@ -352,7 +352,7 @@ CONFLICTS = {
         "expected a folder apart from",
     ),
     "a broken configuration": ("echo '[intake' > /etc/rosterd/config.toml", "acme", "not TOML"),
-    "no service": ("userdel rosterd", "acme", "no user rosterd"),
+    "no service": ("sed -i /^rosterd:/d /etc/passwd", "acme", "no user rosterd"),  # userdel minds other hosts here
     "no group for logins": ("groupdel sftpdrop", "acme", "no group sftpdrop"),
 }
 
