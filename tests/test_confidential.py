@@ -136,7 +136,7 @@ def test_no_value_leaves_but_to_its_client(rosterd: Rosterd, tmp_path: Path) -> 
     assert leaks("".join(each.stdout + each.stderr for each in told)) == []
     assert leaks("\n".join(titles)) == []
     subjects = [str(mail["Subject"]) for mail in rosterd.mails()]
-    assert [subject for subject in subjects if "rosterd:" in subject]
+    assert [subject for subject in subjects if subject.startswith("rosterd on ")]
     assert leaks("\n".join(subjects)) == []
 
 
