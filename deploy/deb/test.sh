@@ -2,7 +2,8 @@
 # Installs, uses, upgrades, removes and purges the newest package that dist/ has for a release of Debian (bookworm, trixie;
 # without a word, the one it runs on), in a Debian of its own, made by debootstrap in a temporary folder: in a chroot, and,
 # where systemd-nspawn can boot it, as a running system with real sshd, sftp and the unit. Needs root, debootstrap and
-# Debian's packages. About 2 minutes; ROOTFS names a ready one to copy.
+# Debian's packages. About 2 minutes; ROOTFS names a ready one to copy. KEEP_STATE names a file for what the service leaves
+# behind, TAKE_STATE one from another release that this package then has to go on with.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . deploy/deb/debian.sh
@@ -83,15 +84,21 @@ TimeoutStartSec=480
 WantedBy=default.target
 UNIT
     ln -s /etc/systemd/system/use.service "$root/etc/systemd/system/multi-user.target.wants/"
-    # With all rights, as the system in there has to load the unit's filters of addresses and ports into the kernel.
-    SYSTEMD_SECCOMP=0 timeout --kill-after=10 540 systemd-nspawn --quiet --capability=all --register=no --keep-unit \
-        --private-network --console=pipe --directory="$root" --boot < /dev/null > "$work/boot.log" 2>&1 || true
+    # One at a time, as two would share the cgroups of their services. With all rights, as the system in there has to load
+    # the unit's filters of addresses and ports into the kernel.
+    SYSTEMD_SECCOMP=0 flock /run/lock/rosterd-boot timeout --kill-after=10 540 systemd-nspawn --quiet --capability=all \
+        --register=no --keep-unit --private-network --console=pipe --directory="$root" --boot < /dev/null > "$work/boot.log" 2>&1 || true
     cat "$root/use.log" || cat "$work/boot.log"
     is "is used as a new operator would" grep -qx 'all was well' "$root/use.log"
     rm "$root/etc/systemd/system/multi-user.target.wants/use.service"
 else
-    echo "not run: no systemd-nspawn to boot it with"
+    echo "NOT TESTED: the running service, as there is no systemd-nspawn to boot it with"
     inside "$root" rosterd client add demo --email it@demo.example --apply > /dev/null
+fi
+
+if [ -n "${KEEP_STATE:-}" ]; then
+    tar --create --file="$KEEP_STATE" --directory="$root" etc/{rosterd,ssh/sftpdrop,passwd,group,shadow,gshadow} \
+        srv/sftp var/lib/rosterd
 fi
 
 # Upgrade, remove, purge
@@ -111,4 +118,19 @@ is "is purged" inside "$root" dpkg --purge rosterd
 is "leaves no settings" lacks /etc/rosterd /etc/ssh/sftpdrop /etc/ssh/sshd_config.d/rosterd.conf /var/lib/rosterd
 is "locks the login of a client that is left" inside "$root" sh -c 'test "$(getent shadow demo | cut -d: -f8)" = 1'
 is "leaves what clients uploaded" has /srv/sftp/demo/upload/.bak
+
+# What a release upgrade amounts to: the package goes with the old Python, the state stays, the next one takes it over
+
+if [ -n "${TAKE_STATE:-}" ]; then
+    tar --extract --file="$TAKE_STATE" --directory="$root"
+    is "is installed over the state of another release" inside "$root" dpkg --force-confold -i /rosterd.deb
+    is "finds its promises kept there" inside "$root" sh -c 'rosterd verify || [ $? -eq 1 ]' # 1: a client was removed
+    is "finds a user there" inside "$root" sh -c 'rosterd users zoe | grep -w S1'
+    printf 'unique_id,login_source,first_name,last_name,email\nS9,OPSCOM,Ida,Roy,ida@example.org\n' \
+        > "$root/srv/sftp/demo/upload/next.csv"
+    inside "$root" chown demo:demo /srv/sftp/demo/upload/next.csv
+    is "goes on importing" inside "$root" setpriv --reuid rosterd --regid rosterd --init-groups \
+        --inh-caps=+dac_read_search,+lease --ambient-caps=+dac_read_search,+lease rosterd sweep
+    is "has recorded what was uploaded since" inside "$root" sh -c 'rosterd users ida | grep -w S9'
+fi
 echo "$passed passed, 0 failed"
