@@ -16,6 +16,11 @@ def read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
 
+def log_files(database: Path) -> tuple[Path, Path]:
+    """Return where SQLite keeps the write-ahead log of a database and its index, whether or not they are there."""
+    return Path(f"{database}-wal"), Path(f"{database}-shm")
+
+
 def stamp(at: datetime) -> str:
     """Return a UTC time as text of fixed width, so that the order of texts is the order of times."""
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlite_utils import Database, Migrations
 
-from importer.readonly import APPLICATION_ID, read_only
+from importer.readonly import APPLICATION_ID, log_files, read_only
 
 # 1M random keys outgrow SQLite's 2 MiB; 16 MiB is 1.3 times as fast and 64 MiB only a little more (measured).
 CACHE_KIB: Final = 16 * 1024
@@ -422,7 +422,7 @@ def _make_private(path: Path) -> None:
     """
     with contextlib.suppress(OSError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+    for each in (path, *log_files(path)):
         with contextlib.suppress(OSError):
             if each.stat().st_mode & 0o077:
                 each.chmod(0o600)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from importer.readonly import APPLICATION_ID, read_only
+from importer.readonly import APPLICATION_ID, log_files, read_only
 from importer.settings import MailSettings, MailUnusable
 from importer.smtp import SmtpTransport, is_loopback
 from importer.transport import make_transport
@@ -24,9 +24,9 @@ from operate import layout, steps
 from operate.findings import Findings, Level, Topic
 from watcher.config import Config, ConfigError, smtp_password
 from watcher.lock import is_locked
+from watcher.obstacle import obstacle
 from watcher.owner import owner_of, user_name
 from watcher.status import read_status
-from watcher.storage import obstacle
 
 _CAPABILITIES: Final = {
     2: ("CAP_DAC_READ_SEARCH", "uploads that only the client may read cannot be imported"),
@@ -130,9 +130,7 @@ def _owners(config: Config) -> Findings:
     """Yield that the service cannot use what is its own, since another user made it."""
     state_dir, database = config.service.state_dir, config.service.database
     uid, gid = owner_of(state_dir)
-    kept = (
-        _below(state_dir) | _below(config.mail.maildir) | {database, *(f"{database}{end}" for end in ("-wal", "-shm"))}
-    )
+    kept = _below(state_dir) | _below(config.mail.maildir) | {database, *map(str, log_files(Path(database)))}
     wrong = sorted(path for path in kept if (found := _uid(path)) is not None and found != uid)
     if not wrong:
         return

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
-from watcher.storage import obstacle
+from watcher.obstacle import obstacle
 
 REPOSITORY = Path(__file__).parents[1]
 HEADER = "unique_id,login_source,first_name,last_name,email\n"

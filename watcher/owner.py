@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from importer.model import printable
+from importer.readonly import log_files
 
 SERVICE_USER: Final = "rosterd"
 SERVICE_STATE_DIR: Final = "/var/lib/rosterd"  # made for that user, whoever comes first
@@ -78,7 +79,7 @@ def check_access(database: Path, flags: int) -> None:
     SQLite says "unable to open database file" or "attempt to write a readonly database", and not which. To be called
     before this process opens the database: closing any handle of it gives up the locks of all.
     """
-    for path in (database, *(Path(f"{database}{ending}") for ending in ("-wal", "-shm"))):
+    for path in (database, *log_files(database)):
         with contextlib.suppress(FileNotFoundError):
             os.close(os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK))
 

@@ -1,11 +1,10 @@
-"""Can the database be written? Asked before an upload has to wait for the answer, and healed without a restart."""
+"""Can the database be written? Checked before an upload needs it; resumed without a restart."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
-import shlex
 import sqlite3
 import stat
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Final
 
 import structlog
 
+from importer.readonly import log_files
 from importer.store import Store
-from watcher.owner import user_name
+from watcher.obstacle import obstacle
 from watcher.trouble import Troubles, raise_if_fatal
 
 log = structlog.get_logger()
@@ -22,32 +22,8 @@ log = structlog.get_logger()
 _LOOK_INTERVAL_S: Final = 10.0  # a look costs some system calls and no write
 
 
-def obstacle(database: Path, uid: int) -> tuple[str, str]:
-    """Return why a user cannot write the database, and what to do; "" when nothing on the disk is in the way."""
-    for path in (database, database.parent, *_log_files(database)):
-        try:
-            status = os.stat(path)
-        except FileNotFoundError:
-            return f"{path} is missing", "stop the service, restore the database from a backup, start the service"
-        if os.statvfs(path).f_flag & os.ST_RDONLY:
-            return f"{path} is on a disk mounted read-only", "see dmesg for the cause, then mount it for writing"
-        is_owner, name = uid == status.st_uid, shlex.quote(str(path))
-        # Who is not the owner may write by the rights of a group, or of all: not looked into further.
-        if not uid or status.st_mode & (stat.S_IWUSR if is_owner else stat.S_IWGRP | stat.S_IWOTH):
-            continue
-        if not is_owner:
-            return f"{path} belongs to {user_name(status.st_uid)}", f"chown {uid} {name}"
-        return f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, nobody may write it", f"chmod u+w {name}"
-    return "", ""
-
-
-def _log_files(database: Path) -> list[Path]:
-    files = (database.with_name(f"{database.name}{ending}") for ending in ("-wal", "-shm"))
-    return [file for file in files if file.exists()]
-
-
 class Storage:
-    """Looks now and then whether the database can be written, and opens it anew once it can be again."""
+    """Looks now and then whether the database can be written, and opens it again once it can be."""
 
     def __init__(self, store: Store, path: Path, troubles: Troubles) -> None:
         self._store = store
@@ -69,7 +45,7 @@ class Storage:
             log.info("store.restored")
 
     def _look(self) -> str:
-        """Say what is in the way; open the database anew where that is only the handle we have."""
+        """Say what prevents writing; open the database again where only our handle does."""
         self._mend_log()
         what, remedy = obstacle(self._path, os.geteuid())
         if what:
@@ -88,11 +64,11 @@ class Storage:
         """
         Give the files of the log the mode of a database that may be written.
 
-        Whoever opened it while it might not, `rosterd status` for one, has given an empty log the mode it had then.
+        A process that opened it before, such as `rosterd status`, has given an empty log the mode of that time.
         """
         with contextlib.suppress(FileNotFoundError, PermissionError):
             mode = stat.S_IMODE(self._path.stat().st_mode)
-            for path in _log_files(self._path):
+            for path in filter(Path.exists, log_files(self._path)):
                 if mode & stat.S_IWUSR and not path.stat().st_mode & stat.S_IWUSR:
                     path.chmod(mode)
 
