@@ -111,6 +111,10 @@ def _key(where: str, line: str) -> PublicKey:
         raise KeyRefused(f"{where}: holds control characters")
     if match := _LINE.fullmatch(line):
         kind, key, comment = match.groups(default="")
+        if re.search(KEY, comment):
+            raise KeyRefused(
+                f"{where}: holds two keys, of which sshd would take the first alone. Give each its own line"
+            )
         if fingerprint := _fingerprint(f"{kind} {key}"):
             return PublicKey(f"{kind} {key} {comment}".rstrip(), fingerprint)
     what = next((what for pattern, what in _OTHER_LINES.items() if re.search(pattern, line)), "is not a public key")

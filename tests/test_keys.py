@@ -62,6 +62,11 @@ REFUSED = {
     "junk": (lambda *_: "root:$6$secret:19000:0:99999:7:::\n", "line 1: is not a public key"),
     "junk, second line": (lambda line, _: f"{line}secret\n", "line 2: is not a public key"),
     "two on a line": (lambda line, _: line.rstrip() + "\r" + line, "control characters"),
+    "two on a line, without anything between": (
+        lambda line, _: f"{line.split()[0]} {line.split()[1]} {line}",
+        "two keys",
+    ),
+    "two on a line, behind a name": (lambda line, _: f"{line.rstrip()} {line}", "line 1: holds two keys"),
     "cut off": (lambda line, _: " ".join(line.split()[:2])[:-9] + "\n", "line 1: is not a public key"),
     "of another kind": (lambda line, _: line.replace("ssh-ed25519", "ssh-rsa"), "line 1: is not a public key"),
     "weak": (lambda *_: "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAIQDZsecret\n", "line 1: is not a public key"),
