@@ -406,8 +406,7 @@ def _switching_conflicts(name: str, config_file: Path) -> _Conflicts:
     yield from _ending_conflicts(name, config_file)
     found = settings_files(config_file, name)
     if not found:
-        files = settings_file(config_file, name).parent.glob("*.toml*")
-        yield _elsewhere(name, config_file) + did_you_mean(name, {path.name.partition(".toml")[0] for path in files})
+        yield _elsewhere(name, config_file) + _nearest(name, config_file)
     if len(found) > 1:
         yield f"{found[0]} and {found[1].name} are both there: move away the one that is not to be used"
 
@@ -416,8 +415,16 @@ def _elsewhere(name: str, config_file: Path) -> str:
     return f"{settings_file(config_file, name)}: is missing; a client in another file is changed there, by hand"
 
 
+def _nearest(name: str, config_file: Path) -> str:
+    files = settings_file(config_file, name).parent.glob("*.toml*")
+    return did_you_mean(name, {path.name.partition(".toml")[0] for path in files})
+
+
 def _removing_conflicts(name: str, config_file: Path, *, with_files: bool) -> _Conflicts:
     """Yield what speaks against a removal; what an earlier one that was cut off has removed does not."""
+    left: tuple[str | Path, ...] = (layout.chroot(name), layout.keys(name), *settings_files(config_file, name))
+    if not accounts.user_exists(name) and not any(os.path.lexists(path) for path in left):
+        yield f"there is nothing of a client {name} on this host;{_nearest(name, config_file)} see rosterd client list"
     yield from _ending_conflicts(name, config_file)
     yield from _configured_conflicts(name, config_file, with_files=with_files)
     if os.path.islink(layout.chroot(name)):

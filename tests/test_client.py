@@ -77,7 +77,7 @@ def test_an_added_client_has_all_it_needs(host: Host, acme: SftpUser) -> None:
     assert 0 == acme.batch("cd /upload", "ls -la", "ls .bak").returncode
 
 
-@pytest.mark.parametrize("command", ["show", "disable", "enable"])
+@pytest.mark.parametrize("command", ["show", "disable", "enable", "remove"])
 def test_an_unknown_client_is_not_guessed_at(host: Host, acme: SftpUser, command: str) -> None:
     """A client that is not there ends a command with 2 and the nearest name."""
     _ = acme
@@ -293,7 +293,7 @@ def test_a_removal_that_was_cut_off_is_completed(host: Host, options: tuple[str,
     host.run("sh", "-c", f"touch {UPLOAD}/.bak/old.csv; chown acme:acme {UPLOAD}/.bak/old.csv")
     host.path("/srv/bin").mkdir()
     early = ("env", "PATH=/srv/bin:/usr/bin:/usr/sbin", sys.executable, "-m", "watcher.cli", "client", "remove", "acme")
-    for name in ("usermod", "chown", "rm", "userdel"):
+    for name in ("usermod", "rm" if options else "chown", "userdel"):
         program = host.path(f"/srv/bin/{name}")
         program.write_text("#!/bin/sh\nexit 9\n")
         program.chmod(0o755)
