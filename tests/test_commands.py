@@ -60,6 +60,21 @@ def test_looking_in_loads_no_more_than_it_needs(command: tuple[str, ...], tmp_pa
     assert set() == loaded & {"structlog", "sqlite_utils", "watchdog", "yagmail", "email_validator", "asyncio"}
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("show",), ("users",), ("replay",), ("export",), ("erase", "--yes"), ("mail", "show")],
+    ids=" ".join,
+)
+def test_a_word_that_is_no_text_is_a_usage_error(command: tuple[str, ...], tmp_path: Path) -> None:
+    """Whatever bytes a command is given, it ends with 2 and a sentence."""
+    config = tmp_path / "config.toml"
+    config.write_text('[service]\nstate_dir = "."\n[[client]]\nname = "acme"\ninbox = "acme"\n')
+    with contextlib.closing(Store.open(tmp_path / "rosterd.db")):
+        result = run(sys.executable, "-m", "watcher.cli", *command, "--config", str(config), "\udcff")
+    assert (2, False) == (result.returncode, "Traceback" in result.stderr)
+    assert result.stderr
+
+
 def test_an_unknown_command_is_a_usage_error() -> None:
     """A command that is none ends with 2 and a sentence."""
     result = run(sys.executable, "-m", "watcher.cli", "impots")

@@ -71,6 +71,10 @@ class _Commands(click.Group):
             if error.errno == errno.EPIPE:  # whoever read has gone: click ends quietly
                 raise
             sys.exit(_told(error))
+        except UnicodeEncodeError as error:
+            if error.reason != "surrogates not allowed":
+                raise
+            raise click.UsageError("the command line holds bytes that are no text; expected UTF-8") from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         here = [(name, super(_Commands, self).get_command(ctx, name)) for name in super().list_commands(ctx)]
