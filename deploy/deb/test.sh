@@ -122,6 +122,7 @@ is "leaves what clients uploaded" has /srv/sftp/demo/upload/.bak
 # What a release upgrade amounts to: the package goes with the old Python, the state stays, the next one takes it over
 
 if [ -n "${TAKE_STATE:-}" ]; then
+    rm -rf "$root/srv/sftp" # what this system's own client uploaded, of which the other database knows nothing
     tar --extract --file="$TAKE_STATE" --directory="$root"
     is "is installed over the state of another release" inside "$root" dpkg --force-confold -i /rosterd.deb
     is "finds its promises kept there" inside "$root" sh -c 'rosterd verify || [ $? -eq 1 ]' # 1: a client was removed
