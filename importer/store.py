@@ -405,12 +405,17 @@ def _check_schema(db: Database, path: Path) -> None:
 
 
 def _schema(db: Database) -> dict[str, str]:
-    """Return what makes up the tables: for each column its kind, for each index and trigger its SQL."""
+    """
+    Return what makes up our tables: for each column its kind, for each index and trigger its SQL.
+
+    sqlite-utils makes its own table and then that table's index: one that was killed in between never gets it.
+    """
     columns = """SELECT 'column ' || tables.name || '.' || columns.name,
           trim(columns.type || iif(columns."notnull", ' NOT NULL', '') || iif(columns.pk, ' PRIMARY KEY', ''))
         FROM sqlite_master AS tables JOIN pragma_table_info(tables.name) AS columns
         WHERE tables.type = 'table' AND tables.name <> '_sqlite_migrations'"""
-    others = "SELECT type || ' ' || name, sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
+    others = """SELECT type || ' ' || name, sql FROM sqlite_master
+        WHERE type IN ('index', 'trigger') AND sql IS NOT NULL AND tbl_name <> '_sqlite_migrations'"""
     return dict(db.execute(f"{columns} UNION ALL {others}").fetchall())
 
 

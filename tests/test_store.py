@@ -87,6 +87,17 @@ def test_changed_tables_are_told_at_the_start(path: Path, change: str, lacks: st
     assert "undo that by hand, or restore the database from a backup" in str(caught.value)
 
 
+def test_a_first_start_that_was_killed_is_finished_by_the_next(path: Path) -> None:
+    """A database that was left between the library's table of migrations and that table's index is made whole."""
+    Store.open(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        [(index,)] = conn.execute(
+            "SELECT name FROM sqlite_master WHERE tbl_name = '_sqlite_migrations' AND name LIKE 'idx%'"
+        ).fetchall()
+        conn.execute(f'DROP INDEX "{index}"')
+    Store.open(path).close()
+
+
 def test_what_an_operator_adds_is_left_alone(path: Path) -> None:
     """Tables, views, columns and indexes of the operator's own are no reason to refuse a database."""
     added = (
