@@ -23,10 +23,11 @@ from typing import BinaryIO, Final
 import msgspec
 import structlog
 
-from importer import retention
+from importer import fs, retention
 from importer.attributes import ATTRIBUTES
 from importer.audit import Record
 from importer.durable import sync, write_durably
+from importer.fs import open_file
 from importer.header import unguarded
 from importer.model import FileRejected, Interrupted, printable
 from importer.quotes import weight
@@ -40,8 +41,6 @@ from importer.text import text_chunks, text_lines
 
 log = structlog.get_logger()
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DRAFTS: Final = (b".rewritten.csv", b".rewritten.failed.csv")
 _ROWS_BETWEEN_LOOKS: Final = 1000
 
@@ -97,13 +96,13 @@ class Rewriter:
     def _draft(self, unique_id: str, bak_fd: int, name: bytes, scratch_fd: int, draft: bytes) -> _Draft | None:
         """Write a file of `.bak` anew, with owner, mode and time of the old one; return None when it is not there."""
         try:
-            fd = os.open(name, _FILE, dir_fd=bak_fd)
+            raw = open_file(name, bak_fd)
         except FileNotFoundError:
             return None
-        with open(fd, "rb") as raw:
+        with raw:
             extract = _Extract(raw, self._client, self._limits, unique_id)
             write_durably(scratch_fd, draft, self._watched(extract.pieces()))
-            _take_over(os.fstat(fd), scratch_fd, draft)
+            _take_over(os.fstat(raw.fileno()), scratch_fd, draft)
         return _Draft(rows=extract.rows, sha256=extract.sha256, size_bytes=extract.size_bytes)
 
     def _watched(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -227,7 +226,7 @@ def _scratch(work_fd: int, claim_id: str) -> Iterator[int]:
     """Open a folder for drafts; it is gone afterwards, and if we are killed with the next sweep."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(claim_id, 0o700, dir_fd=work_fd)
-    scratch_fd = os.open(claim_id, _FOLDER, dir_fd=work_fd)
+    scratch_fd = os.open(claim_id, fs.FOLDER, dir_fd=work_fd)
     try:
         yield scratch_fd
     finally:
@@ -241,7 +240,7 @@ def _scratch(work_fd: int, claim_id: str) -> Iterator[int]:
 
 def _take_over(old: os.stat_result, folder_fd: int, name: bytes) -> None:
     """Give a new file the owner, mode and time of the old one."""
-    with open(os.open(name, _FILE, dir_fd=folder_fd), "rb") as new:
+    with open_file(name, folder_fd) as new:
         fd = new.fileno()
         found = os.fstat(fd)
         if (found.st_uid, found.st_gid) != (old.st_uid, old.st_gid):

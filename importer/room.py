@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from importer.fs import open_file
 from importer.model import Claim, Interrupted
 
 # What is written of the rows of one file that fail: 5 MB with 24 problems a row would become 400 MB. It is more than
@@ -29,7 +29,6 @@ _PROBLEMS_PER_ROW: Final = 24
 _MAIL: Final = 8 << 20
 
 _CHUNK: Final = 1 << 20
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Need(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +57,7 @@ def need(size_bytes: int, rows: int, *, client: str, database_bytes: int) -> Nee
 def count_lines(claim: Claim, stopping: Callable[[], bool]) -> int:
     """Return how many lines the claimed file has at most, whatever its encoding. Raises Interrupted."""
     ends = 1
-    with open(os.open(claim.name, _FILE, dir_fd=claim.folder_fd), "rb", buffering=0) as raw:
+    with open_file(claim.name, claim.folder_fd) as raw:
         while chunk := raw.read(_CHUNK):
             if stopping():
                 raise Interrupted

@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from typing import Final
 
-_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+from importer.fs import FILE
 
 
 class Upload(io.FileIO):
@@ -15,7 +14,7 @@ class Upload(io.FileIO):
 
     def __init__(self, file: bytes | int, before_read: Callable[[], None], *, folder_fd: int | None = None) -> None:
         """`file`: its name in the folder, or a handle. Raises OSError; no handle is left open then."""
-        super().__init__(file, opener=lambda name, _: os.open(name, _FLAGS, dir_fd=folder_fd))
+        super().__init__(file, opener=lambda name, _: os.open(name, FILE, dir_fd=folder_fd))
         self._before_read = before_read
 
     def read(self, size: int | None = -1, /) -> bytes:

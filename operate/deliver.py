@@ -15,8 +15,9 @@ from typing import BinaryIO, Final
 
 import click
 
-from importer import views
+from importer import fs, views
 from importer.durable import SyncFailed, write_durably
+from importer.fs import open_file
 from importer.model import printable
 from importer.settings import ClientSettings
 from importer.views import Import
@@ -34,8 +35,6 @@ from watcher.status import State, read_status
 _CHUNK_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.2
 _MISSED_LOOKS: Final = 3  # a file that is put back is nowhere for a moment
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _STAMP: Final = re.compile(rb"\.\d{8}T\d{6}Z(-\d+)?\.csv\Z")
 
 
@@ -89,7 +88,7 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
     """Open a file of the command line, which a link would turn into any other: the client gets a copy into `.bak`."""
     if file.is_symlink():
         cannot_answer(f"{printable(os.fsencode(file))}: is a link. Name the file itself")
-    with open(os.open(file, _FILE), "rb") as source:
+    with open_file(file) as source:
         if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
             cannot_answer(f"{printable(os.fsencode(file))}: is not a regular file")
         yield source
@@ -102,7 +101,7 @@ def _opened_archive(client: ClientSettings, archive: bytes) -> Iterator[BinaryIO
         with (
             _folder(client.inbox) as inbox_fd,
             _folder(BAK, inbox_fd) as bak_fd,
-            open(os.open(archive, _FILE, dir_fd=bak_fd), "rb") as source,
+            open_file(archive, bak_fd) as source,
         ):
             yield source
     except PermissionError:
@@ -151,7 +150,7 @@ def _chunks(source: BinaryIO, progress: Callable[[int], None]) -> Iterator[bytes
 
 @contextlib.contextmanager
 def _folder(path: str | bytes, parent_fd: int | None = None) -> Iterator[int]:
-    fd = os.open(path, _FOLDER, dir_fd=parent_fd)
+    fd = os.open(path, fs.FOLDER, dir_fd=parent_fd)
     try:
         yield fd
     finally:

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
+from importer import fs
+from importer.fs import open_file
 from watcher.spool import BAK, WORK, filled
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CHUNK_BYTES: Final = 1 << 20
 _OVERLAP_BYTES: Final = 4096  # longer than anything that is looked for
 
@@ -61,7 +61,7 @@ class Folders:
         try:
             if not stat.S_ISREG(os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_mode):
                 return False
-            with open(os.open(name, _FILE, dir_fd=folder_fd), "rb", buffering=0) as file:
+            with open_file(name, folder_fd) as file:
                 size_bytes = os.fstat(file.fileno()).st_size
                 return (
                     None if size_bytes > self._searched_bytes else _holds(_pieces(file.fileno(), size_bytes), pattern)
@@ -72,7 +72,7 @@ class Folders:
     def sha256(self, name: bytes) -> str:
         """Return the hash of a file in `.bak`. Raises OSError."""
         digest = hashlib.sha256()
-        with open(os.open(name, _FILE, dir_fd=self._bak_fd), "rb", buffering=0) as file:
+        with open_file(name, self._bak_fd) as file:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
         return digest.hexdigest()
@@ -86,7 +86,7 @@ def opened(inbox: str, *, searched_bytes: int = sys.maxsize) -> Iterator[Folders
     Files larger than `searched_bytes` are not searched.
     """
     with contextlib.ExitStack() as handles:
-        inbox_fd = os.open(inbox, _FOLDER)
+        inbox_fd = os.open(inbox, fs.FOLDER)
         handles.callback(os.close, inbox_fd)
         yield Folders(
             inbox_fd, _opened_below(handles, inbox_fd, BAK), _opened_below(handles, inbox_fd, WORK), searched_bytes
@@ -95,7 +95,7 @@ def opened(inbox: str, *, searched_bytes: int = sys.maxsize) -> Iterator[Folders
 
 def _opened_below(handles: contextlib.ExitStack, folder_fd: int | None, name: bytes) -> int | None:
     try:
-        fd = os.open(name, _FOLDER, dir_fd=folder_fd)
+        fd = os.open(name, fs.FOLDER, dir_fd=folder_fd)
     except FileNotFoundError:
         return None
     handles.callback(os.close, fd)

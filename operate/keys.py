@@ -14,9 +14,9 @@ from typing import Final
 
 import msgspec
 
+from importer.fs import open_file
 from importer.model import printable
 
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MAX_BYTES: Final = 64 << 10  # a key has 80 bytes to 3 KiB
 _MAX_KEY_FILE_BYTES: Final = 1 << 20
 # What sshd takes by default. DSA is missing: OpenSSH 10 has dropped it, and older ones refuse it unless told otherwise.
@@ -83,7 +83,7 @@ def _read(path: Path, max_bytes: int = _MAX_BYTES) -> bytes:
     """Return what a file holds, if it is a regular one, and small. Raises OSError, KeyRefused."""
     if path.is_symlink():
         raise KeyRefused("is a link. Name the file itself")
-    with open(os.open(path, _FILE), "rb") as file:
+    with open_file(path) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise KeyRefused("is not a regular file")
         content = file.read(max_bytes + 1)

@@ -22,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from importer import fs
 from watcher import owner
 
 SFTP_ROOT: Final = "/srv/sftp"
@@ -29,8 +30,6 @@ KEYS: Final = "/etc/ssh/sftpdrop"
 LOGIN_GROUP: Final = "sftpdrop"
 SERVICE_USER: Final = owner.SERVICE_USER
 LOG_SOCKET: Final = "dev/log"  # where internal-sftp logs, in the chroot
-
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Folder(msgspec.Struct, frozen=True):
@@ -113,7 +112,7 @@ def make(folder: Folder) -> None:
 
 @contextlib.contextmanager
 def _opened(path: str, parent_fd: int | None = None) -> Iterator[int]:
-    fd = os.open(path, _FOLDER, dir_fd=parent_fd)
+    fd = os.open(path, fs.FOLDER, dir_fd=parent_fd)
     try:
         yield fd
     finally:

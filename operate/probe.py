@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from importer.durable import write_durably
+from importer.fs import open_file
 from operate import layout, sshd, steps
 from operate.findings import Findings, Topic
 from operate.keys import PROBE, PROBE_NAME
@@ -33,7 +34,6 @@ _FIRST_VERSION: Final = (9, 1)  # takes an expiry-time in UTC
 _GOOD_FOR_S: Final = 60
 _TIMEOUT_S: Final = 30
 _MEMORY: Final = "/run"
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPTIONS: Final = {
     "BatchMode": "yes",
     "ConnectTimeout": "10",
@@ -138,11 +138,11 @@ def _ended_by(*signals: signal.Signals) -> Iterator[None]:
 
 def _rewrite(folder_fd: int, name: str, changed: Callable[[list[str]], list[str]]) -> None:
     """Write a file of keys with other lines, those of probes left out; owner and mode stay. Raises OSError."""
-    with open(os.open(name, _FILE, dir_fd=folder_fd), encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with open_file(name, folder_fd) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError(f"{layout.keys(name)}: is not a regular file")
-        content = file.read()
+        content = file.read().decode("utf-8", "surrogateescape")
     lines = [line for line in content.split("\n") if not PROBE.fullmatch(line)]
     if (after := "\n".join(changed(lines))) == content:
         return

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from importer import beside
+from importer.fs import open_file
 from importer.model import Interrupted
 from tests.engine import HEADER, Engine
 from tests.lab.sshd import descendants
-from watcher import spool
 
 ROWS = "".join(f"U{n},OPSCOM,Ann,Lee,u{n}@example.org,u{n}\n" for n in range(20_000))  # the log of ids is on disk
 BROKEN = f'{HEADER}\n{ROWS}V,OPSCOM,"Ann"x,Lee,v@example.org,v\n'.encode()
@@ -107,7 +107,7 @@ def test_a_folder_in_place_of_a_file_is_not_left_open(tmp_path: Path) -> None:
     try:
         before = handles()
         with pytest.raises(IsADirectoryError):
-            spool._open_file(folder_fd, b"users.csv")
+            open_file(b"users.csv", folder_fd)
         assert before == handles()
     finally:
         os.close(folder_fd)

@@ -48,7 +48,9 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from importer import fs
 from importer.durable import sync, write_durably
+from importer.fs import open_file
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim
 from importer.upload import Upload
 from watcher.settle import Identity, Kind, Look, Writer
@@ -57,8 +59,6 @@ WORK: Final = b".work"
 BAK: Final = b".bak"
 
 _PASSAGE: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NOT_A_FOLDER: Final = (errno.ELOOP, errno.ENOTDIR)
 _REPLACED: Final = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR)  # what was a file a moment ago
 _CLOSED: Final = 0o700
@@ -126,7 +126,7 @@ def _open_inbox(path: str) -> int:
         try:
             for part in passages:
                 fd = _kept(handles, os.open(part, _PASSAGE, dir_fd=fd))
-            return os.open(last, _FOLDER, dir_fd=fd)
+            return os.open(last, fs.FOLDER, dir_fd=fd)
         except OSError as error:
             if error.errno in _NOT_A_FOLDER:
                 raise InboxUnusable(f"{path}: a link or a file is on the way; expected folders all along") from None
@@ -150,7 +150,7 @@ def _open_own(path: str, inbox_fd: int, name: bytes, *, mode: int, forbidden: in
     made = _make_folder(inbox_fd, name)
     where = f"{path}/{name.decode()}"
     try:
-        fd = os.open(name, _FOLDER, dir_fd=inbox_fd)
+        fd = os.open(name, fs.FOLDER, dir_fd=inbox_fd)
     except OSError as error:
         if error.errno in _NOT_A_FOLDER:
             raise InboxUnusable(f"{where}: not a folder; remove it, it will be made") from None
@@ -269,7 +269,7 @@ class Inbox:
                 return Look(identity=self._identity(name, entry), kind=_kind(entry.st_mode))
             if _is_foreign(entry, self._folder):
                 return Look(identity=self._identity(name, entry), kind=Kind.FILE, foreign=True)
-            with _open_file(self._fd, name) as file:
+            with open_file(name, self._fd) as file:
                 look = _look(file.fileno())
                 return msgspec.structs.replace(look, identity=self._identity(name, os.fstat(file.fileno())))
         except FileNotFoundError:
@@ -289,7 +289,7 @@ class Inbox:
         if beside is None or not self._may_vouch(beside[1]):
             return None
         try:
-            with _open_file(self._fd, beside[0]) as file:
+            with open_file(beside[0], self._fd) as file:
                 content = file.read(_MAX_COMPANION_BYTES + 1)
         except OSError as error:
             if error.errno in _REPLACED:
@@ -404,7 +404,7 @@ class Inbox:
 
     @contextlib.contextmanager
     def _claim_folder(self, claim_id: str) -> Iterator[int]:
-        fd = os.open(claim_id, _FOLDER, dir_fd=self._work_fd)
+        fd = os.open(claim_id, fs.FOLDER, dir_fd=self._work_fd)
         try:
             yield fd
         finally:
@@ -507,7 +507,7 @@ class Inbox:
     @staticmethod
     def is_in_writing(claim: Claim) -> bool:
         """Return whether a process has the claimed file open for writing."""
-        with _open_file(claim.folder_fd, claim.name) as file:
+        with open_file(claim.name, claim.folder_fd) as file:
             return _writer(file.fileno()) is Writer.OPEN
 
     @staticmethod
@@ -541,13 +541,13 @@ class Inbox:
         """
         for draft, name in ((FAILED_DRAFT, claim.failed_csv), (RESULT_DRAFT, claim.result_txt)):
             with contextlib.suppress(FileNotFoundError):
-                with _open_file(claim.folder_fd, draft) as file:
+                with open_file(draft, claim.folder_fd) as file:
                     _open_up(file.fileno(), self._folder, _DRAFT_MODE)
                 move(claim.folder_fd, draft, self._bak_fd, name)
         for name in map(os.fsencode, os.listdir(claim.folder_fd)):
             if name.startswith(_COMPANION):
                 self._archive_companion(claim, name)
-        with _open_file(claim.folder_fd, claim.name) as file:
+        with open_file(claim.name, claim.folder_fd) as file:
             if _make_ours(file.fileno(), self._folder) or claim.size_bytes > copied_up_to_bytes:
                 move(claim.folder_fd, claim.name, self._bak_fd, claim.archive)
                 sync(self._bak_fd)
@@ -557,9 +557,9 @@ class Inbox:
 
     def _archive_companion(self, claim: Claim, name: bytes) -> None:
         """Put what a companion says into `.bak` as a file of our own: the client may still have it open."""
-        with _open_file(claim.folder_fd, name) as file:
+        with open_file(name, claim.folder_fd) as file:
             write_durably(claim.folder_fd, name, [file.read(_MAX_COMPANION_BYTES)])
-        with _open_file(claim.folder_fd, name) as file:
+        with open_file(name, claim.folder_fd) as file:
             _open_up(file.fileno(), self._folder, _DRAFT_MODE)
         move(claim.folder_fd, name, self._bak_fd, claim.archive + b"." + name.removeprefix(_COMPANION))
 
@@ -589,7 +589,7 @@ class Inbox:
     @contextlib.contextmanager
     def archived(self, archive: bytes) -> Iterator[BinaryIO]:
         """Open a file of `.bak` for reading. Raises OSError."""
-        with _open_file(self._bak_fd, archive) as file:
+        with open_file(archive, self._bak_fd) as file:
             yield file
 
     def holds_archive(self, archive: bytes) -> bool:
@@ -684,7 +684,7 @@ def _copy_range(from_fd: int, to_fd: int, start: int, end: int, before_copying: 
 def _names_in(parent_fd: int, name: bytes) -> Iterator[bytes]:
     """Yield the names in a folder, none when it cannot be opened."""
     try:
-        fd = os.open(name, _FOLDER, dir_fd=parent_fd)
+        fd = os.open(name, fs.FOLDER, dir_fd=parent_fd)
     except OSError:
         return
     try:
@@ -692,11 +692,6 @@ def _names_in(parent_fd: int, name: bytes) -> Iterator[bytes]:
             yield from (os.fsencode(entry.name) for entry in entries)
     finally:
         os.close(fd)
-
-
-def _open_file(folder_fd: int, name: bytes) -> BinaryIO:
-    # By an opener: were it another thing in the meantime, a folder, its handle would be left open.
-    return open(name, "rb", opener=lambda path, _: os.open(path, _FILE, dir_fd=folder_fd))
 
 
 def _look(fd: int) -> Look:
@@ -710,7 +705,7 @@ def _is_settled(folder_fd: int, name: bytes, looked_at: Identity) -> bool:
     """Return whether a file just claimed is the one that was looked at, as it was, and closed."""
     if not _is_file(folder_fd, name):
         return False
-    with _open_file(folder_fd, name) as file:
+    with open_file(name, folder_fd) as file:
         look = _look(file.fileno())
     # A rename changes the ctime, and leaves the companion behind.
     expected = msgspec.structs.replace(looked_at, ctime_ns=look.identity.ctime_ns, companion=None)
@@ -790,7 +785,7 @@ def _stat(folder_fd: int, name: bytes) -> os.stat_result | None:
 def _refusal(folder_fd: int) -> str:
     """Return why the claim is not to be imported; "" when it is."""
     try:
-        with _open_file(folder_fd, _REFUSAL) as file:
+        with open_file(_REFUSAL, folder_fd) as file:
             return file.read().decode()
     except FileNotFoundError:
         return ""

@@ -1,0 +1,16 @@
+"""How files and folders are opened to which others have access: links are not followed, nothing is waited for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO, Final
+
+FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def open_file(name: bytes | str | Path, folder_fd: int | None = None) -> BinaryIO:
+    """Open a file of the folder to read it. Raises OSError."""
+    # By an opener: if it is a folder by now, open() fails and closes the handle.
+    return open(name, "rb", opener=lambda path, _: os.open(path, FILE, dir_fd=folder_fd))
