@@ -1,4 +1,4 @@
-"""What waits for a client at most, and the mail that stands for all that is more."""
+"""How much mail may wait for a client, and the one mail that is sent in place of the rest."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def overflow_letter(letter: Letter) -> Letter:
     to = hashlib.sha256(json.dumps((letter.client, letter.sender, letter.recipients)).encode()).hexdigest()[:16]
     about = f"reports about files of {letter.client}" if letter.client else "reports to the operator"
     where = (
-        "The files were dealt with all the same, and no result is lost: the folder .bak has one for each file, and the "
+        "The files were processed all the same, and no result is lost: the folder .bak has one for each file, and the "
         "failed CSV where rows were not imported."
         if letter.client
         else "The log has all of them, and `rosterd status` says what is wrong now."
@@ -46,8 +46,8 @@ def overflow_letter(letter: Letter) -> Letter:
         subject=f"rosterd: more {about} than are mailed"
         if letter.client
         else for_operator(f"more {about} than are mailed"),
-        text=f"There are more {about} than are kept to be mailed, which are {MAX_WAITING_MAILS} or "
-        f"{MAX_WAITING_BYTES >> 20} MiB. This mail stands for all further ones of the hour from {hour} UTC on.\n\n"
+        text=f"There are more {about} than wait to be mailed: at most {MAX_WAITING_MAILS}, or "
+        f"{MAX_WAITING_BYTES >> 20} MiB. This mail replaces all further ones of the hour from {hour} UTC on.\n\n"
         f"{where}\n",
         attachments=(),
     )

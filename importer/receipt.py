@@ -159,7 +159,7 @@ def _notice(notice: Notice) -> str:
 def _what_to_do(receipt: Receipt) -> Iterator[str]:
     claim = receipt.claim
     if receipt.tally.failed:
-        file = f"{printable(claim.failed_csv)}, which lies in the folder .bak and, if this is a mail, is attached"
+        file = f"{printable(claim.failed_csv)}, which is in the folder .bak and, if this is a mail, is attached"
         yield _upload_whole(file, receipt) if _unlisted(receipt) else _upload_corrected(file)
         yield ""
     yield f"The uploaded file is kept as {printable(claim.archive)} in the folder .bak."

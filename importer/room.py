@@ -42,7 +42,7 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
 def need(size_bytes: int, rows: int, *, client: str, database_bytes: int) -> Need:
     """Return what the import of a file of this size with so many rows can take."""
     users = rows * (_USER + _USER_NAMES * len(client)) + _VALUE * size_bytes
-    # Each page stands in the log once, however often it is written.
+    # The log has each page once, however often it is written.
     changed = min(database_bytes, rows * _PAGES_PER_ROW * _PAGE)
     problems = min(MOST_PROBLEMS, rows * _PROBLEMS_PER_ROW) * _PROBLEM
     reported = min(MOST_FAILED_BYTES, rows * _REPORTED + _VALUE * size_bytes)

@@ -282,7 +282,7 @@ class Store:
             migrations.apply(db)
             _check_schema(db, path)
             store = cls(db, path)
-            store.shrink_log()  # whoever was killed in the midst of an import left it as long as that had made it
+            store.shrink_log()  # a process that was killed during an import left it as large as it was then
         except sqlite3.OperationalError:
             conn.close()
             raise
@@ -335,7 +335,7 @@ class Store:
 
     @contextlib.contextmanager
     def importing(self) -> Iterator[None]:
-        """Run the block in a transaction in which whoever changes users is an import (`m006_edits_by_hand`)."""
+        """Run the block in a transaction in which changes of users are those of an import (`m006_edits_by_hand`)."""
         with self.transaction():
             self.conn.execute("INSERT INTO importing VALUES (1)")
             yield

@@ -1,4 +1,4 @@
-"""The file of an upload, opened without following links or waiting; whoever reads it can be asked to stop."""
+"""The file of an upload, opened without following links or waiting; its reader can be interrupted."""
 
 from __future__ import annotations
 

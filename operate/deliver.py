@@ -85,7 +85,7 @@ def replay(config: Config, id_: str) -> None:
 
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[BinaryIO]:
-    """Open a file of the command line, which a link would turn into any other: the client gets a copy into `.bak`."""
+    """Open a file of the command line, but no link, which could be to any file: the client gets a copy in `.bak`."""
     if file.is_symlink():
         cannot_answer(f"{printable(os.fsencode(file))}: is a link. Name the file itself")
     with open_file(file) as source:
@@ -158,7 +158,7 @@ def _folder(path: str | bytes, parent_fd: int | None = None) -> Iterator[int]:
 
 
 def _check_followable(config: Config) -> None:
-    """Raise PermissionError before anything is delivered, when its end could not be told."""
+    """Raise PermissionError, before anything is delivered, when its outcome could not be read."""
     is_locked(config.service.state_dir)
     check_access(Path(config.service.database), os.O_RDONLY)
 
@@ -166,7 +166,9 @@ def _check_followable(config: Config) -> None:
 def _follow(config: Config, client: ClientSettings, name: bytes, delivered: os.stat_result) -> None:
     """Wait for the end of a delivered file, tell it, and end the program accordingly."""
     if not is_locked(config.service.state_dir):
-        click.echo(f"{printable(name)} lies in the inbox. The service does not run; it is imported at its next start.")
+        click.echo(
+            f"{printable(name)} is in the inbox. The service does not run; the file is imported at its next start."
+        )
         return
     click.echo("Delivered. Waiting for its end; Ctrl-C does not take it back.")
     entry = _wait(config, client, name, delivered)
@@ -202,15 +204,15 @@ def _is_gone(inbox: str, name: bytes) -> bool:
 
 
 def _end_if_unserved(config: Config, client: str, file: str, since: datetime) -> None:
-    """End the program when the service, as it has told since then, does not look into the inbox."""
+    """End the program when the service reports, in a status written since then, that it does not serve the inbox."""
     status = read_status(config.service.state_dir)
     if status is None or status.written_at < since:
         return
     known = next((each for each in status.clients if each.client == client), None)
     if known is None:
-        cannot_answer(f"{file} lies in the inbox. The service does not know {client}: systemctl reload rosterd")
+        cannot_answer(f"{file} is in the inbox. The service does not know {client}: systemctl reload rosterd")
     if known.trouble:
-        cannot_answer(f"{file} lies in the inbox, which the service cannot use: {known.trouble}. See `rosterd doctor`")
+        cannot_answer(f"{file} is in the inbox, which the service cannot use: {known.trouble}. See `rosterd doctor`")
 
 
 def _end_if_stuck(config: Config, client: str, file: str) -> None:

@@ -46,8 +46,8 @@ def client_findings(config: Config, *, probe: bool) -> Findings:
         yield from session_findings(topic, client, service_uid)
     for inbox, gid in ownership.leftovers({client.name for client in config.clients}):
         yield Topic("clients").warning(
-            f"{inbox}: left by a client that is no more, with the number of group {accounts.group_name(gid)}; "
-            "who is given it next may read what is there",
+            f"{inbox}: left by a removed client, with the number of group {accounts.group_name(gid)}; "
+            "the next group with that number can read what is in it",
             f"chown -hR {layout.SERVICE_USER}:{layout.SERVICE_USER} {inbox}",
         )
 
@@ -138,7 +138,7 @@ def _own_problems(topic: Topic, client: ClientSettings, name: str, service_uid: 
 
 
 def _claim_problems(topic: Topic, work: str, service_uid: int) -> Findings:
-    """Yield that uploads were taken by another user, as by root, and cannot be gone on with."""
+    """Yield that uploads were claimed by another user, such as root, and cannot be resumed."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         others = [entry.name for entry in os.scandir(work) if entry.stat(follow_symlinks=False).st_uid != service_uid]
         if others:
@@ -220,7 +220,7 @@ def _ownership(topic: Topic, name: str, inbox: str) -> Findings:
     try:
         yield from _ownership_problems(topic, name, inbox, found)
     except steps.StepFailed as error:
-        yield topic.warning(f"{inbox}: whom its files belong to cannot be told: {error}")
+        yield topic.warning(f"{inbox}: the owner of its files cannot be determined: {error}")
 
 
 def _ownership_problems(topic: Topic, name: str, inbox: str, found: os.stat_result) -> Findings:

@@ -57,7 +57,7 @@ def sshd_findings() -> Findings:
     if configured.get("persourcepenalties", "no") != "no":
         exempt = configured.get("persourcepenaltyexemptlist", "none")
         yield topic.ok(
-            "shuts out an address for a time after some wrong keys, and so all clients behind it (PerSourcePenalties); "
+            "blocks an address for a time after some wrong keys, and so all clients behind it (PerSourcePenalties); "
             f"exempt by PerSourcePenaltyExemptList: {exempt}"
         )
 
@@ -104,7 +104,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _account_problems(name: str, effective: Effective, *, by_key: bool) -> Iterator[tuple[str, str]]:
-    """Yield why an account is no good, and the remedy. PAM asks for its ageing whatever the way in."""
+    """Yield why an account cannot log in, and the remedy. PAM checks its age for every kind of login."""
     account = accounts.ageing(name)
     today = (datetime.now(UTC).date() - _EPOCH).days
     if account.expires is not None and account.expires <= today:
@@ -204,7 +204,7 @@ def _line_problem(line: keys.KeyLine, effective: Effective) -> str:
 
 
 def _ways_in(topic: Topic, name: str, effective: Effective, files: list[_KeyFile]) -> Findings:
-    """Yield that no way in is left, unless why has been told."""
+    """Yield that no kind of login is left, unless the reason is a finding already."""
     has_key = any(file.usable for file in files)
     has_other_keys = any(effective.get(key, "none") != "none" for key in ("authorizedkeyscommand", "trustedusercakeys"))
     ways = {

@@ -75,7 +75,7 @@ def foreign_ids(login: str, inbox: str) -> tuple[list[int], list[int]]:
 
 
 def leftovers(clients: Collection[str]) -> Iterator[tuple[str, int]]:
-    """Yield the inboxes of clients that are no more, and the group whose number they have."""
+    """Yield the inboxes of removed clients, and the number of their group."""
     for name in sorted(os.listdir(layout.SFTP_ROOT)) if os.path.isdir(layout.SFTP_ROOT) else ():
         with contextlib.suppress(OSError):
             gid = os.lstat(layout.inbox(name)).st_gid

@@ -74,7 +74,7 @@ def _client(config: Config, conn: sqlite3.Connection, name: str | None) -> Clien
     """
     Return the settings of a client; of one that is not configured any more the folder that `client add` made.
 
-    Ends with a usage error when nobody ever heard of it.
+    Ends with a usage error when it is unknown.
     """
     if name is None or name in (client.name for client in config.clients):
         return chosen_client(config, name)

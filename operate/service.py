@@ -36,12 +36,12 @@ _OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 _CLOCK_SLACK_S: Final = 300
 _SHOWN: Final = 5  # files of a wrong owner, by name
 _OLD_TEXTFILE_S: Final = 120  # written every 30 s
-# systemd refuses a start after too many of them, until it is told to forget these.
+# systemd refuses a start after too many failures, until they are reset.
 _START: Final = "why it ended: journalctl -u rosterd; then: systemctl reset-failed rosterd; systemctl start rosterd"
 _UNIT_REMEDY: Final = "run it by the systemd unit that comes with rosterd"
 
 _MAIL_REMEDY: Final = (
-    "imports go on, and mail waits; mend [mail], or put the password into /etc/rosterd/smtp_password, root's and with "
+    "imports continue, mail waits; correct [mail], or put the password into /etc/rosterd/smtp_password, of root, with "
     "mode 0600; then systemctl restart rosterd, as systemd hands a password over at the start only"
 )
 
@@ -74,7 +74,7 @@ def _process(state_dir: str) -> Findings:
         if unwatched:
             yield topic.warning(f"not watched, only swept: {', '.join(unwatched)}", "see watch.refused in the log")
         if status.database_trouble:
-            remedy = "do that; the service looks again every 10 s, and goes on by itself"
+            remedy = "do that; the service checks every 10 s, and resumes by itself"
             yield Topic("database").fault(f"the service cannot write it: {status.database_trouble}", remedy)
         if status.mail_trouble:
             yield Topic("mail").fault(f"the service cannot send any: {status.mail_trouble}", _MAIL_REMEDY)
@@ -269,7 +269,7 @@ def _greeting(topic: Topic, settings: MailSettings) -> Findings:
     if settings.ca_file and (objection := transport.strict_objection()):
         yield topic.warning(
             f"{settings.ca_file}: accepted, though a strict check would refuse its certificates: {objection}",
-            "make the authority anew with -addext keyUsage=critical,keyCertSign,cRLSign, and certificates by it",
+            "create the authority again with -addext keyUsage=critical,keyCertSign,cRLSign, and certificates by it",
         )
 
 

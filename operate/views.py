@@ -99,15 +99,15 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         elif self.status is not None and (self.at - self.status.written_at).total_seconds() > _SILENCE_S:
             told.append(f"The daemon has said nothing for {age(self.status.written_at, self.at)}: busy, or stuck.")
         if self.is_config_outdated:
-            told.append(f"The configuration has faults; the service goes by the one before, until it ends. {_DOCTOR}")
+            told.append(f"The configuration has faults; the service uses the previous one until it ends. {_DOCTOR}")
         if self.database_trouble:
-            told.append(f"Nothing can be recorded, uploads wait: {self.database_trouble}.")
+            told.append(f"Nothing can be recorded, and uploads wait: {self.database_trouble}.")
         told += [concern for client in self.clients for concern in _concerns_of(client)]
         told += [late for client in self.clients if (late := client.lateness(self.at))]
         if self.status is not None and self.status.ping_trouble:
             told.append(f"The sign of life does not get through: {self.status.ping_trouble}.")
         if self.status is not None and self.status.mail_trouble:
-            told.append(f"No mail leaves, it waits: {self.status.mail_trouble}. {_DOCTOR}")
+            told.append(f"No mail can be sent, and it waits: {self.status.mail_trouble}. {_DOCTOR}")
         if self.mail_failing:
             mails = counted(self.mail_failing, "mail does", "mails do")
             told.append(

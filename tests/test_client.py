@@ -312,7 +312,7 @@ def test_a_tree_that_nobody_claims_is_seen(host: Host, acme: SftpUser) -> None:
     assert 0 == acme.batch("ls").returncode
     wait_until(lambda: host.run("userdel", "acme", check=False).returncode == 0, "acme's sessions to end")
     host.path("/etc/rosterd/clients.d/acme.toml").unlink()
-    assert f"warning  clients: {UPLOAD}: left by a client that is no more" in host.rosterd("doctor", check=False).stdout
+    assert f"warning  clients: {UPLOAD}: left by a removed client" in host.rosterd("doctor", check=False).stdout
     host.run("chown", "-hR", "rosterd:rosterd", UPLOAD)
     assert "no more" not in host.rosterd("doctor", check=False).stdout
 

@@ -81,7 +81,7 @@ def test_without_the_password_only_mail_waits(
     rosterd.wait_for_imports(1)
 
     assert reason in str(rosterd.wait_for_event("mail.unusable")["reason"])
-    wait_until(lambda: "No mail leaves, it waits" in rosterd.execute("status").stdout, "status to say so")
+    wait_until(lambda: "No mail can be sent, and it waits" in rosterd.execute("status").stdout, "status to say so")
     assert "0.0" == figure(rosterd, "rosterd_mail_usable")
     findings = json.loads(rosterd.execute("doctor", "--json").stdout)["findings"]
     assert {"fault"} == {each["level"] for each in findings if each["topic"] == "mail"}

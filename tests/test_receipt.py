@@ -218,7 +218,7 @@ def test_the_result_in_sentences(engine: Engine) -> None:
         "5 rows below the header: 1 created 0 updated 1 unchanged 3 not imported "
         "What is wrong "
         "- 3 rows: date_of_birth is not written YYYY-MM-DD, such as 2001-05-23 (first in line 3, code 9033) "
-        "What to do: open users.20261122T074205Z-2.failed.csv, which lies in the folder .bak and, if this is a mail, "
+        "What to do: open users.20261122T074205Z-2.failed.csv, which is in the folder .bak and, if this is a mail, "
         "is attached. "
         "It holds just the rows that were not imported; its last columns say what is wrong with each. Correct the "
         "cells, save it as CSV UTF-8, and upload that file: its rows are imported, all others stay as they are. "

@@ -1,4 +1,4 @@
-"""What the operator is told by mail of trouble with the host: what happened, in a sentence, and what to do about it."""
+"""The mail to the operator about trouble with the host: what happened, in a sentence, and what to do."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Final
 # Event -> what happened, what to do. {client} is the name of a client.
 _SENTENCES: Final = {
     "archive.missing": (
-        "A file of {client} is recorded as imported, and is not in .bak: somebody took it away.",
-        "`rosterd verify` names the file. Look who can write to the folders of {client}.",
+        "A file of {client} is recorded as imported, but is not in .bak: somebody removed it.",
+        "`rosterd verify` names the file. Check who can write to the folders of {client}.",
     ),
     "file.deferred": (
-        "Files of {client} cannot be imported for now: this host is in the way.",
+        "Files of {client} cannot be imported for now, because of trouble with this host.",
         "Mend what the reason below names; `rosterd doctor` says more. The files are kept and tried again each minute.",
     ),
     "file.failed": (
-        "A file of {client} met a fault of rosterd's own, and is not imported.",
+        "A file of {client} is not imported, because of a fault in rosterd.",
         "Please report it, with the log (`journalctl -u rosterd`). The file is kept and tried again.",
     ),
     "file.shrunk": (
         "A file of {client} has far fewer rows than the last one, and is held.",
-        "Ask the client whether that is meant. `rosterd release` imports the file, `rosterd refuse` sends it back.",
+        "Ask the client whether that is intended. `rosterd release` imports the file, `rosterd refuse` sends it back.",
     ),
     "file.unread": (
         "To find out whether a file of {client} is whole took more time than is allowed, and the file is held.",
@@ -44,22 +44,25 @@ _SENTENCES: Final = {
         "If the reason lasts, `rosterd doctor` says how to mend it. Imports go on meanwhile.",
     ),
     "sessions.unheard": (
-        "The log of the SFTP sessions of {client} is not heard, so that an upload that broke off is noticed later.",
+        "The log of the SFTP sessions of {client} is not received, so an interrupted upload is noticed later.",
         "`rosterd client add {client} --apply` makes the folder for the socket.",
     ),
     "store.refused": (
-        "The database cannot be worked with for now, and nothing is imported.",
+        "The database cannot be used for now, and nothing is imported.",
         "`rosterd doctor` looks at the database and its disk. Uploads wait in the inboxes, and none is lost.",
     ),
 }
-_OTHER: Final = ("rosterd met trouble that the operator has to end.", "`rosterd status` and `rosterd doctor` say more.")
+_OTHER: Final = (
+    "rosterd has a problem that the operator has to solve.",
+    "`rosterd status` and `rosterd doctor` say more.",
+)
 
 
 def alert_text(host: str, event: str, about: Mapping[str, str]) -> str:
-    """Return the mail about trouble that was told as this event."""
+    """Return the text of the mail about this event."""
     happened, remedy = (text.format(client=about.get("client", "")) for text in _SENTENCES.get(event, _OTHER))
     traits = "\n".join(f"  {name}: {value}" for name, value in {"host": host, "event": event, **about}.items())
     return (
         f"{happened}\n\nWhat to do: {remedy}\n\n{traits}\n\n"
-        "rosterd goes on by itself when the cause is gone. The same is told again after an hour at the earliest.\n"
+        "rosterd resumes by itself when the cause is gone. You get this mail again after an hour at the earliest.\n"
     )

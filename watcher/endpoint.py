@@ -1,8 +1,8 @@
 """
-One page by HTTP, for whoever asks: an endpoint that cannot take what the service needs for its work.
+One page by HTTP: an endpoint that cannot use up what the service needs for its work.
 
 It has one thread, whatever the number of connections. These are few, and short: above MAX_CONNECTIONS the oldest is
-closed, so that whoever opens them and says nothing keeps nobody else out.
+closed, so that idle ones do not exclude others.
 """
 
 from __future__ import annotations
