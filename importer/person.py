@@ -29,6 +29,7 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
 
     users: int  # 0 or 1
     mails: int  # whose content was emptied; those not sent yet will not be
+    quotes: int  # answers to a file without a header that quoted their row
 
 
 def erase(store: Store, client: str, unique_id: str) -> Erased:
@@ -46,12 +47,13 @@ def erase(store: Store, client: str, unique_id: str) -> Erased:
                 " WHERE id = ?",
                 (id_,),
             )
-        for id_ in problems_about(store.conn, client, unique_id):
+        problems = problems_about(store.conn, client, unique_id)
+        for id_ in problems:
             store.conn.execute("UPDATE import_problems SET detail = ? WHERE import_id = ?", (_REMOVED, id_))
         users = store.conn.execute("DELETE FROM users WHERE client = ? AND unique_id = ?", (client, unique_id)).rowcount
     # The write-ahead log has the old pages until it is folded in and cut; a reader may keep that for later.
     store.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return Erased(users=users, mails=len(mails))
+    return Erased(users=users, mails=len(mails), quotes=len(problems))
 
 
 def problems_about(conn: sqlite3.Connection, client: str, unique_id: str) -> list[int]:

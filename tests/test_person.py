@@ -256,6 +256,16 @@ def test_a_row_that_was_taken_for_a_header(rosterd: Rosterd) -> None:
     assert 0 == rosterd.execute("verify").returncode
 
 
+def test_a_person_who_was_only_quoted(rosterd: Rosterd) -> None:
+    """Where an answer quotes a person whom nothing else names, `erase` says that this was removed, and ends with 0."""
+    rosterd.drop("headless.csv", "S-9,Kim,Lee,Toronto\n")
+    rosterd.execute("sweep")
+    rosterd.change("UPDATE outbox SET body = x''")  # the text of mail is not kept as long
+    result = rosterd.execute("erase", "S-9", "--client", "acme", "--yes")
+    assert (0, "removed: users 0, mails 0, quotations of a row 1") == (result.returncode, result.stdout.splitlines()[0])
+    assert [] == rosterd.query("SELECT detail FROM import_problems WHERE detail LIKE '%S-9%'")
+
+
 def test_an_archive_that_is_no_table_any_more(rosterd: Rosterd) -> None:
     """What was imported by settings that the client has no more is left as it is, told, and ends with 1."""
     rosterd.reload(lambda text: f'{text}columns = {{ first_name = "nothing" }}\n'.replace("nothing", "last_name"))

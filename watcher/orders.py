@@ -30,9 +30,10 @@ def store_orders(store: Store, *, is_running: bool = True) -> dict[str, Handler]
 
     def erase(order: Order) -> str:
         erased = person.erase(store, order.client, order.unique_id)
-        if erased == person.Erased(users=0, mails=0):
+        if erased == person.Erased(users=0, mails=0, quotes=0):
             raise Refused(f"{order.client}: nobody with this unique id is recorded, and no mail names them")
-        return f"removed: users {erased.users}, mails {erased.mails}"
+        quotes = f", quotations of a row {erased.quotes}" if erased.quotes else ""
+        return f"removed: users {erased.users}, mails {erased.mails}{quotes}"
 
     return {"mail.retry": retry, "mail.drop": drop, "person.erase": erase}
 
