@@ -17,7 +17,7 @@ from importer import repeats
 from tests.engine import Engine
 from tests.lab import MEMORY, wait_until
 from tests.lab.clients import Visit
-from tests.lab.daemon import Rosterd
+from tests.lab.daemon import Rosterd, make_inboxes
 from tests.lab.sshd import Sshd, descendants
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes says more of the machine than of us
@@ -45,6 +45,12 @@ def needs() -> Needs:
             give_up(f"needs {', '.join(missing)}")
 
     return check
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    """Return the inboxes of the clients acme and beta."""
+    return make_inboxes(tmp_path)
 
 
 @pytest.fixture

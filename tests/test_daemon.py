@@ -35,15 +35,6 @@ SETTINGS: dict[str, dict[str, float]] = {"intake": {"quiet_s": 0.2, "unterminate
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> dict[str, Path]:
-    """Return the inboxes of two clients."""
-    inboxes = {name: tmp_path / name for name in ("acme", "beta")}
-    for inbox in inboxes.values():
-        inbox.mkdir()
-    return inboxes
-
-
-@pytest.fixture
 def idle(tmp_path: Path, folders: dict[str, Path]) -> Iterator[Rosterd]:
     """Yield an installation that is not started."""
     with Rosterd(tmp_path, folders, settings=SETTINGS) as installation:

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from tests.conftest import Needs
-from tests.lab.daemon import REPOSITORY, Rosterd
+from tests.lab.daemon import REPOSITORY, Rosterd, make_inboxes
 from tests.test_docs import subcommands
 from watcher import cli
 from watcher.options import ClientName, is_plain_terminal
@@ -28,9 +28,7 @@ ROSTERD = (sys.executable, "-m", "watcher.cli")
 def rosterd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rosterd]:
     """Yield an installation with the clients acme and beta that has imported a file of each; it is down."""
     folder = tmp_path_factory.mktemp("options")
-    inboxes = {name: folder / name for name in ("acme", "beta")}
-    for inbox in inboxes.values():
-        inbox.mkdir()
+    inboxes = make_inboxes(folder)
     with Rosterd(folder, inboxes) as installation:
         for client in inboxes:
             installation.drop("users.csv", HEADER + ANN + "S-2,OPSCOM,Bob\n", client)

@@ -163,15 +163,6 @@ def test_a_changed_file_is_looked_at_anew(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> dict[str, Path]:
-    """Return the inboxes of two clients."""
-    inboxes = {name: tmp_path / name for name in ("acme", "beta")}
-    for inbox in inboxes.values():
-        inbox.mkdir()
-    return inboxes
-
-
-@pytest.fixture
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
     """Yield the socket a service manager listens on."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:

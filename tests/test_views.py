@@ -14,7 +14,7 @@ import pytest
 
 from importer import views
 from tests.lab import wait_until
-from tests.lab.daemon import REPOSITORY, Rosterd
+from tests.lab.daemon import REPOSITORY, Rosterd, make_inboxes
 
 HEADER = "unique_id,login_source,first_name,last_name,email,user_name\n"
 ANN = "1,OPSCOM,Ann,Lee,Ann@school.example,AnnLee\n"
@@ -27,9 +27,7 @@ HOSTILE = "evil\x1b[31m.csv"
 def rosterd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rosterd]:
     """Yield an installation that has imported four files; it does not run."""
     folder = tmp_path_factory.mktemp("views")
-    inboxes = {name: folder / name for name in ("acme", "beta")}
-    for inbox in inboxes.values():
-        inbox.mkdir()
+    inboxes = make_inboxes(folder)
     with Rosterd(folder, inboxes) as installation:
         for name, content, client in (
             ("good.csv", HEADER + ANN + ZOE, "acme"),

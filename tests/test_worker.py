@@ -18,15 +18,6 @@ SMALL = HEADER + "1,OPSCOM,Ann,Lee,ann@school.example\n"
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> dict[str, Path]:
-    """Return the inboxes of two clients."""
-    inboxes = {name: tmp_path / name for name in ("acme", "beta")}
-    for inbox in inboxes.values():
-        inbox.mkdir()
-    return inboxes
-
-
-@pytest.fixture
 def rosterd(tmp_path: Path, folders: dict[str, Path]) -> Iterator[Rosterd]:
     """Yield the running daemon."""
     with Rosterd(tmp_path, folders) as installation:

@@ -30,6 +30,14 @@ CAPABILITIES = "-all,+dac_read_search,+lease"  # all that a service which is not
 STAMP = re.compile(r"\.\d{8}T\d{6}Z(-\d+)?")
 
 
+def make_inboxes(folder: Path) -> dict[str, Path]:
+    """Make the inboxes of the clients acme and beta."""
+    inboxes = {name: folder / name for name in ("acme", "beta")}
+    for inbox in inboxes.values():
+        inbox.mkdir()
+    return inboxes
+
+
 class Rosterd:
     """
     One installation: config, state and log below `folder`, one client per inbox.
