@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator
@@ -177,6 +178,19 @@ def test_a_file_in_another_encoding_is_a_problem(tmp_path: Path) -> None:
     assert (f"{tmp_path}/config.toml: byte 2 is not UTF-8; expected a readable UTF-8 file",) == problems(
         tmp_path / "config.toml"
     )
+
+
+def test_what_is_no_file_in_clients_d_is_a_problem(write: Write, tmp_path: Path) -> None:
+    """A pipe, a device or a folder in clients.d is told of, and neither waited for nor read."""
+    path = write("", a="")
+    os.mkfifo(tmp_path / "clients.d" / "pipe.toml")
+    (tmp_path / "clients.d" / "zero.toml").symlink_to("/dev/zero")
+    (tmp_path / "clients.d" / "folder.toml").mkdir()
+    expected = {
+        f"{tmp_path}/clients.d/{name}.toml: is not a regular file; expected a readable UTF-8 file"
+        for name in ("pipe", "zero", "folder")
+    }
+    assert expected == set(problems(path))
 
 
 def test_clients_d_that_is_no_folder_is_a_problem(write: Write, tmp_path: Path) -> None:

@@ -210,7 +210,10 @@ def _drop_ins(folder: Path, problems: list[str]) -> list[Path]:
     except OSError as error:
         problems.append(f"{folder}: {_reason(error)}; expected a readable folder")
         return []
-    return [folder / name for name in names if name.endswith(".toml") and not name.startswith(".")]
+    found = [folder / name for name in names if name.endswith(".toml") and not name.startswith(".")]
+    odd = [path for path in found if path.exists() and not path.is_file()]  # to read a pipe may take for ever
+    problems.extend(f"{path}: is not a regular file; expected a readable UTF-8 file" for path in odd)
+    return [path for path in found if path not in odd]
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:
