@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -14,3 +16,13 @@ def open_file(name: bytes | str | Path, folder_fd: int | None = None) -> BinaryI
     """Open a file of the folder to read it. Raises OSError."""
     # By an opener: if it is a folder by now, open() fails and closes the handle.
     return open(name, "rb", opener=lambda path, _: os.open(path, FILE, dir_fd=folder_fd))
+
+
+@contextlib.contextmanager
+def open_folder(path: bytes | str, parent_fd: int | None = None) -> Iterator[int]:
+    """Yield the handle of a folder. Raises OSError."""
+    fd = os.open(path, FOLDER, dir_fd=parent_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -15,9 +15,9 @@ from typing import BinaryIO, Final
 
 import click
 
-from importer import fs, views
+from importer import views
 from importer.durable import SyncFailed, write_durably
-from importer.fs import open_file
+from importer.fs import open_file, open_folder
 from importer.model import printable
 from importer.settings import ClientSettings
 from importer.views import Import
@@ -99,8 +99,8 @@ def _opened_archive(client: ClientSettings, archive: bytes) -> Iterator[BinaryIO
     """Open a file in `.bak`; ends the program when that cannot be done."""
     try:
         with (
-            _folder(client.inbox) as inbox_fd,
-            _folder(BAK, inbox_fd) as bak_fd,
+            open_folder(client.inbox) as inbox_fd,
+            open_folder(BAK, inbox_fd) as bak_fd,
             open_file(archive, bak_fd) as source,
         ):
             yield source
@@ -118,7 +118,7 @@ def _delivered(
     if size_bytes > most:  # a sparse one of a client would fill the disk as a copy
         cannot_answer(f"{printable(name)}: has {size_bytes:,} bytes; at most {most:,} are imported")
     try:
-        with _folder(client.inbox) as inbox_fd:
+        with open_folder(client.inbox) as inbox_fd:
             return _deliver(source, inbox_fd, name, progress)
     except FileExistsError:
         cannot_answer(f"{client.inbox}: holds a file {printable(name)} already; wait until it is imported")
@@ -146,15 +146,6 @@ def _chunks(source: BinaryIO, progress: Callable[[int], None]) -> Iterator[bytes
     while chunk := source.read(_CHUNK_BYTES):
         yield chunk
         progress(source.tell())
-
-
-@contextlib.contextmanager
-def _folder(path: str | bytes, parent_fd: int | None = None) -> Iterator[int]:
-    fd = os.open(path, fs.FOLDER, dir_fd=parent_fd)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _check_followable(config: Config) -> None:

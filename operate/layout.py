@@ -22,7 +22,7 @@ from typing import Final
 
 import msgspec
 
-from importer import fs
+from importer.fs import open_folder
 from watcher import owner
 
 SFTP_ROOT: Final = "/srv/sftp"
@@ -102,21 +102,12 @@ def make(folder: Folder) -> None:
     in may be a client's to write.
     """
     parent, name = os.path.split(folder.path)
-    with _opened(parent) as parent_fd:
+    with open_folder(parent) as parent_fd:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=parent_fd)
-        with _opened(name, parent_fd) as fd:
+        with open_folder(name, parent_fd) as fd:
             os.fchown(fd, *_ids(folder))
             os.fchmod(fd, folder.mode)
-
-
-@contextlib.contextmanager
-def _opened(path: str, parent_fd: int | None = None) -> Iterator[int]:
-    fd = os.open(path, fs.FOLDER, dir_fd=parent_fd)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _ids(folder: Folder) -> tuple[int, int]:
