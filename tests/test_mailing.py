@@ -86,6 +86,8 @@ def test_without_the_password_only_mail_waits(
     findings = json.loads(rosterd.execute("doctor", "--json").stdout)["findings"]
     assert {"fault"} == {each["level"] for each in findings if each["topic"] == "mail"}
     assert {0} == {row["attempts"] for row in rosterd.query("SELECT attempts FROM outbox")}
+    retried = rosterd.execute("mail", "retry", "1")
+    assert (0, True) == (retried.returncode, "is tried again as soon as mail can leave: " in retried.stdout)
 
     password = secrets / "smtp_password"
     if password.is_dir():

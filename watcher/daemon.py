@@ -92,7 +92,8 @@ class Daemon:
         self._session_logs = SessionLogs(hints, self._about)
         self._control = ControlServer(state_dir, hints.wake)
         held = held_orders(self._intake.settling, time.monotonic)
-        self._orders = {**store_orders(store), **held, "reload": self._reload_ordered}
+        of_store = store_orders(store, mail_trouble=lambda: self._mailing.trouble)
+        self._orders = {**of_store, **held, "reload": self._reload_ordered}
         self._orders |= archive_orders(store, lambda: self._config, self._gives_up)
         self._status_file = StatusFile(state_dir)
         write_adopted(config)

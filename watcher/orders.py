@@ -16,12 +16,20 @@ from watcher.status import state_of
 EndHold = Callable[[str, bytes, float], bool]
 
 
-def store_orders(store: Store, *, is_running: bool = True) -> dict[str, Handler]:
-    """Return the orders that need nothing but the store: of the daemon, or of a command that holds its lock."""
+def store_orders(
+    store: Store, *, is_running: bool = True, mail_trouble: Callable[[], str] = lambda: ""
+) -> dict[str, Handler]:
+    """
+    Return the orders that need nothing but the store: of the daemon, or of a command that holds its lock.
+
+    `mail_trouble` says why no mail can leave, "" when it can.
+    """
     retried = "is tried again now" if is_running else "is tried again as soon as the service runs"
 
     def retry(order: Order) -> str:
         _change_mail(order, lambda id_: outbox.retry(store.db, id_, datetime.now(UTC)))
+        if trouble := mail_trouble():
+            return f"mail {order.id} is tried again as soon as mail can leave: {trouble}"
         return f"mail {order.id} {retried}"
 
     def drop(order: Order) -> str:
