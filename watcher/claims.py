@@ -158,7 +158,7 @@ class Claims:
                 self._wait_for_writer(client, claim_id)
                 return
             if entry is None:
-                self._check_room(inbox, client, claim.size_bytes, self._count_rows(claim))
+                self._check_room_for(inbox, claim)
                 if self._lets_others_go_first(claim, claim.size_bytes / _BYTES_PER_S):
                     raise Interrupted
                 self._import(inbox, claim)
@@ -190,22 +190,33 @@ class Claims:
         log.warning("file.deferred", claim_id=claim_id, reason="touched after it was claimed")
         self.backlog.defer(client, claim_id, time.monotonic() + self._config.intake.quiet_s, blocks=False)
 
-    def _count_rows(self, claim: Claim) -> int:
-        if self._is_refused_unread(claim.size_bytes) or claim.refusal:
-            return 0
-        return room.count_lines(claim, self._stopping)
+    def _check_room_for(self, inbox: spool.Inbox, claim: Claim) -> None:
+        """
+        Raise OSError ENOSPC when the import of a claimed file may take more than a disk has free.
+
+        The lines of the file are counted, 3 s for 1 GiB, only where as many as its size allows would be too many.
+        """
+        size_bytes, rows = claim.size_bytes, 0
+        if not (self._is_refused_unread(size_bytes) or claim.refusal):
+            rows = min(size_bytes // 2 + 1, self._config.file.max_rows)  # a row has a character and the end of its line
+            if self._shortage(inbox, claim.client, self._need(claim.client, size_bytes, rows)):
+                rows = room.count_lines(claim, self._stopping)
+        self._check_room(inbox, claim.client, size_bytes, rows)
 
     def _is_refused_unread(self, size_bytes: int) -> bool:
         return size_bytes > self._config.file.max_file_bytes
 
     def _check_room(self, inbox: spool.Inbox, client: str, size_bytes: int, rows: int) -> None:
         """Raise OSError ENOSPC when a disk has less free than an import may take; 0 `rows`: they are not known yet."""
-        read_bytes = 0 if self._is_refused_unread(size_bytes) else size_bytes
-        needed = room.need(read_bytes, rows, client=client, database_bytes=self._store.size_bytes)
+        needed = self._need(client, size_bytes, rows)
         if self._shortage(inbox, client, needed):
             self._store.shrink_log()
             if shortage := self._shortage(inbox, client, needed):
                 raise OSError(errno.ENOSPC, shortage)
+
+    def _need(self, client: str, size_bytes: int, rows: int) -> room.Need:
+        read_bytes = 0 if self._is_refused_unread(size_bytes) else size_bytes
+        return room.need(read_bytes, rows, client=client, database_bytes=self._store.size_bytes)
 
     def _shortage(self, inbox: spool.Inbox, client: str, needed: room.Need) -> str:
         """Say which disk has too little free; "" when none. On one disk the needs of several folders add up."""
