@@ -197,7 +197,7 @@ def _places(config: Config, conn: sqlite3.Connection, client: ClientSettings, un
 def _archives(
     records: list[audit.Record], folders: Folders, word: re.Pattern[bytes]
 ) -> Iterator[tuple[bytes, audit.Record, bool | None]]:
-    """Yield uploads and answers with their imports, and whether the id stands in each as a word of its own."""
+    """Yield uploads and answers with their imports, and whether each contains the id as a separate word."""
     present = folders.archived()
     for record in records:
         names = present & {record.archive, *record.answers}

@@ -230,7 +230,7 @@ def test_a_mark_at_the_front_belongs_to_its_file_alone(compared: Compared, befor
 @pytest.mark.parametrize("before", [b"", b"\x1a"])
 @pytest.mark.parametrize("after", [b"", b"\x1a", b"\x1a\x1a"])
 def test_a_mark_at_the_end_belongs_to_its_file_alone(compared: Compared, before: bytes, after: bytes) -> None:
-    """One 0x1A at the end is no part of the last row, a second one is, whatever the last file ended with."""
+    """One 0x1A at the end is not part of the last row, a second one is, however the previous file ended."""
     text = "\n".join([HEADER, *USERS]).encode()
     assert 100 == compared.upload(text + before).tally.created
     expected = {101: "9033"} if after == b"\x1a\x1a" else {}

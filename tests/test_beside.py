@@ -209,7 +209,7 @@ raise ImportError(__name__)
 
 @pytest.mark.parametrize("entry", ["", ".", "here"])
 def test_no_module_of_the_current_folder_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
-    """Whatever lies in the folder in which the work is begun, or stands in the environment, is not run."""
+    """No module in the current folder, or named by the environment, is run."""
     hostile, seen = tmp_path / "upload", tmp_path / "seen"
     hostile.mkdir()
     names = (

@@ -437,7 +437,7 @@ def test_files_that_waited_are_taken_in_the_order_of_arrival(tmp_path: Path, fol
 
 
 def test_newest_file_does_not_overtake_a_crowd(tmp_path: Path, folders: dict[str, Path]) -> None:
-    """What is heard of while older files wait for room comes after them."""
+    """Files that arrive while older ones wait for room are taken after them."""
     settings = {"intake": {**SETTINGS["intake"], "max_waiting": 2}}
     with Rosterd(tmp_path, folders, settings=settings) as rosterd:
         for number in range(4):

@@ -83,7 +83,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("content", "said"), REFUSED.values(), ids=REFUSED)
 def test_anything_else_is_refused(tmp_path: Path, content: Callable[[str, str], str], said: str) -> None:
-    """What is no list of public keys is refused with what it is, and nothing of it is shown."""
+    """A file that is not a list of public keys is refused by its kind, and none of its content is shown."""
     path, line = make(tmp_path)
     path.write_text(text := content(line, path.read_text()))
     with pytest.raises(KeyRefused) as caught:

@@ -167,5 +167,5 @@ def test_a_folder_that_root_made_is_given_back(host: Host, folder: str) -> None:
         host.run("sh", "-c", remedy.partition(";")[0])
     assert [] == [what for _, what, _ in faults(host) if UPLOAD in what]
     service = host.start_service()
-    wait_until(lambda: "claimed.csv" in imported(host), "the claim to be gone on with")
+    wait_until(lambda: "claimed.csv" in imported(host), "the claim to be resumed")
     host.end(service)

@@ -150,7 +150,7 @@ def without_clients(text: str) -> str:
 
 @pytest.mark.parametrize("running", [True, False], ids=["by the daemon", "in its place"])
 def test_a_person_of_a_client_that_was_removed(rosterd: Rosterd, *, running: bool) -> None:
-    """`export` and `erase` go on for a client that is not configured any more; one never heard of is a usage error."""
+    """`export` and `erase` work for a client that was removed; an unknown client is a usage error."""
     rosterd.reload(without_clients)
     if running:
         rosterd.start()

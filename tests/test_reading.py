@@ -139,7 +139,7 @@ def test_an_error_of_the_disk_comes_across(tmp_path: Path) -> None:
 
 
 def test_a_changed_file_is_looked_at_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look that was begun before its file changed, or on another file of the client, is not gone on with."""
+    """A look that began before its file changed, or at another file of the client, is not resumed."""
     monkeypatch.setattr(readings, "SLICE_S", 0.0)
     path, looks = tmp_path / "users.csv", Readings()
     path.write_text(HEADER)

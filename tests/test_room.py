@@ -117,7 +117,7 @@ SHAPES: dict[str, Callable[[], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_import_takes_no_more_than_it_asked_for(tmp_path: Path, shape: str) -> None:
-    """Database and log, temporary files, and what lies beside the upload stay within what was asked of their disks."""
+    """Database and log, temporary files and the files next to the upload stay within what was asked of their disks."""
     files = []
     for number, content in enumerate(SHAPES[shape]()):
         files.append(tmp_path / f"{number}.csv")

@@ -271,7 +271,7 @@ def test_listing_comes_in_the_order_of_arrival(settling: Settling) -> None:
 
 
 def test_what_events_have_missed_comes_in_its_turn(settling: Settling) -> None:
-    """A file that only a sweep finds goes before those that came later, also when these were heard of before."""
+    """A file that only a sweep finds is taken before later ones, even when events told of those first."""
     for name, at in ((b"b.csv", 2), (b"d.csv", 4)):
         settling.note(seen(name, found=identity(ctime_ns=at)), 0.0)
     files = {name: identity(ctime_ns=at) for name, at in ((b"a.csv", 3), (b"b.csv", 2), (b"c.csv", 1), (b"d.csv", 4))}

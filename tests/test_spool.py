@@ -847,7 +847,7 @@ def _in(claim: Claim, *names: str) -> list[str]:
 
 @pytest.mark.parametrize("root", [False, True])
 def test_archived_companion_is_no_longer_the_clients(folder: Path, needs: Needs, *, root: bool) -> None:
-    """What lies in `.bak` of a companion is the service's own, however long the client keeps it open."""
+    """The companion in `.bak` is the service's own copy, however long the client keeps its file open."""
     needs(root=True)
     put_as_client(folder)
     companion = put_as_client(folder, "users.csv.sha256", "digest")

@@ -1,4 +1,4 @@
-"""A database that cannot be written: noticed at once, told with the remedy, gone on with by itself."""
+"""A database that cannot be written: noticed at once, reported with the remedy, used again by itself once mended."""
 
 from __future__ import annotations
 

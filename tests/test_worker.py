@@ -35,7 +35,7 @@ def stand_still(rosterd: Rosterd) -> int:
 
 
 def test_a_worker_that_stands_still_keeps_nobody_waiting(rosterd: Rosterd) -> None:
-    """Others are served meanwhile, and the file is begun anew, by another worker."""
+    """Other clients are served meanwhile, and another worker starts the file again."""
     pid = stand_still(rosterd)
     rosterd.drop("small.csv", SMALL, client="beta")
     rosterd.wait_for_event("file.archived", file="small.csv")
