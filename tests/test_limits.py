@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,18 @@ resident = int(own.split()[1]) + resource.getrusage(resource.RUSAGE_CHILDREN).ru
 refusal = receipt.refusal
 print(json.dumps([ending, refusal and refusal.code, refusal and refusal.detail, resident * 1024]))
 """
+
+
+def run(script: str, file: Path, folder: Path) -> list[Any]:
+    """Run one of the scripts above in a process of its own; return what it prints last, below what is logged."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, file, folder],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        check=True,
+    )
+    result: list[Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def long_line(file: Path) -> None:
@@ -162,13 +175,7 @@ def test_memory_of_a_rewritten_archive_stays_bounded(tmp_path: Path, write: Call
     """To take a person out of an archive takes less than 256 MiB, also where a record never ends."""
     file = tmp_path / "upload"
     write(file)
-    done = subprocess.run(
-        [sys.executable, "-c", REWRITE, file, tmp_path],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        check=True,
-    )
-    found, resident = json.loads(done.stdout.splitlines()[-1])  # below what is logged
+    found, resident = run(REWRITE, file, tmp_path)
     assert told in found
     assert resident < MAX_RESIDENT
 
@@ -195,13 +202,7 @@ def test_memory_stays_bounded(tmp_path: Path, write: Callable[[Path], None], cod
     """A file far beyond a limit is answered by that limit, with less than 256 MiB resident in all processes."""
     file = tmp_path / "upload"
     write(file)
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT, file, tmp_path],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        check=True,
-    )
-    found_ending, found_code, detail, resident = json.loads(done.stdout)
+    found_ending, found_code, detail, resident = run(IMPORT, file, tmp_path)
     assert (Completeness.WHOLE, code) == (found_ending, found_code)
     assert told in (detail or "")
     assert resident < MAX_RESIDENT, f"{resident >> 20} MiB"
