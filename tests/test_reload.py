@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +97,69 @@ def test_inbox_of_a_client_moves(tmp_path: Path, inbox: Path) -> None:
         assert 2 == len(rosterd.events("sweep.finished"))
         assert ["file.imported"] == [e["event"] for e in rosterd.events("file.imported")]
         assert (inbox / "old.csv").exists()
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Path:
+    """Return a folder for an inbox of acme's, in which a file waits."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / "new.csv").write_text(HEADER + ANN.replace("Ann", "Eve"))
+    return folder
+
+
+@contextlib.contextmanager
+def claimed(rosterd: Rosterd, inbox: Path, tmp_path: Path) -> Iterator[None]:
+    """Let a file be claimed that cannot be imported meanwhile, as somebody else writes to the database."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "rosterd.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        (inbox / "old.csv").write_text(HEADER + ANN)
+        rosterd.wait_for_event("file.claimed")
+        yield
+
+
+@pytest.mark.parametrize("by", ["reload", "restart"])
+def test_what_was_claimed_in_the_old_inbox_is_finished(
+    rosterd: Rosterd, inbox: Path, new: Path, tmp_path: Path, by: str
+) -> None:
+    """After the inbox of a client has moved, files in `.work` of the old one are imported, before any newer one."""
+    with claimed(rosterd, inbox, tmp_path):
+        if by == "reload":
+            reload(rosterd, str(inbox), str(new))
+        else:
+            rosterd.kill9()
+            rosterd.reload(lambda text: text.replace(str(inbox), str(new)))
+    if by == "restart":
+        rosterd.start()
+    rosterd.wait_for_event("file.archived", file="new.csv")
+
+    assert ["old.csv", "new.csv"] == [event["file"] for event in rosterd.events("file.imported")]
+    assert ["Eve"] == [user["first_name"] for user in rosterd.users().values()]
+    assert [str(inbox)] == [event["inbox"] for event in rosterd.events("claims.followed")]
+    assert [[], []] == [[*folder.glob(".work/*")] for folder in (inbox, new)]
+    assert [1, 1] == [len([*folder.glob(".bak/*.result.txt")]) for folder in (inbox, new)]
+
+
+def test_an_inbox_that_moves_with_all_that_is_in_it(rosterd: Rosterd, inbox: Path, tmp_path: Path) -> None:
+    """A folder that was renamed, together with its claims, is gone on with."""
+    with claimed(rosterd, inbox, tmp_path):
+        inbox.rename(tmp_path / "new")
+        reload(rosterd, str(inbox), str(tmp_path / "new"))
+    rosterd.wait_for_event("file.archived", file="old.csv")
+    assert not inbox.exists()
+
+
+def test_what_was_claimed_of_a_client_that_is_taken_out(
+    rosterd: Rosterd, inbox: Path, new: Path, tmp_path: Path
+) -> None:
+    """What is in `.work` of a client that is taken out of the configuration stays there, and the log says where."""
+    with claimed(rosterd, inbox, tmp_path):
+        before = (tmp_path / "rosterd.toml").read_text()
+        rosterd.reload(lambda text: text.replace('"acme"', '"beta"').replace(str(inbox), str(new)))
+        left = rosterd.wait_for_event("claims.left", client="acme")
+    assert (str(inbox), 1) == (left["inbox"], left["files"])
+    rosterd.reload(lambda _: before)
+    rosterd.wait_for_event("file.archived", client="acme")
 
 
 def reload(rosterd: Rosterd, old: str = "", new: str = "") -> None:

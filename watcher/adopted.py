@@ -35,14 +35,18 @@ def read_adopted(path: Path) -> Config | None:
     It is the service's word: what it says must not lead root to write anywhere but in that state directory.
     """
     state_dir = os.path.abspath(_state_dir_in(path))
-    try:
-        content = Path(state_dir, _FILE).read_bytes()
-        config = msgspec.json.decode(content, type=Config)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
-        return None
-    if (config.source, config.service.state_dir) != (str(path.absolute()), state_dir):
+    config = last_adopted(state_dir)
+    if config is None or (config.source, config.service.state_dir) != (str(path.absolute()), state_dir):
         return None
     return msgspec.structs.replace(config, is_outdated=True)
+
+
+def last_adopted(state_dir: str) -> Config | None:
+    """Return what the service of a state directory last adopted; None when that is not known."""
+    try:
+        return msgspec.json.decode(Path(state_dir, _FILE).read_bytes(), type=Config)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None
 
 
 def _state_dir_in(path: Path) -> str:

@@ -29,7 +29,7 @@ from watcher.backlog import Backlog
 from watcher.config import Config
 from watcher.doubt import is_failed_csv
 from watcher.settle import Identity
-from watcher.trouble import Troubles, is_of_host
+from watcher.trouble import Troubles, is_of_host, reason
 
 log = structlog.get_logger()
 
@@ -68,6 +68,7 @@ class Claims:
         self._troubles = troubles
         self._stopping = stopping
         self._others_due_at = others_due_at
+        self._elsewhere: dict[str, str] = {}  # claim -> the inbox of before, where it lies
         self.use(config)
 
     def use(self, config: Config) -> None:
@@ -76,6 +77,28 @@ class Claims:
         self._clients = {client.name: client for client in config.clients}
         self._importer = Importer(self._store, file=config.file, reference=config.reference, mail=config.mail)
         self.backlog.keep(self._clients)
+
+    def find_left(self, before: Config) -> None:
+        """Queue the claims in folders that were inboxes by the configuration of before and are none now."""
+        inboxes = {client.inbox for client in self._clients.values()}
+        for client in before.clients:
+            if client.inbox not in inboxes and os.path.lexists(os.path.join(client.inbox, os.fsdecode(spool.WORK))):
+                self._find_left_of(client.name, client.inbox)
+
+    def _find_left_of(self, client: str, path: str) -> None:
+        try:
+            with spool.opened(client, path) as inbox:
+                claim_ids = inbox.unfinished()
+        except (OSError, spool.InboxUnusable) as error:
+            log.warning("claims.unreachable", client=client, inbox=path, reason=reason(error))
+            return
+        if claim_ids and client not in self._clients:
+            log.warning("claims.left", client=client, inbox=path, files=len(claim_ids))
+        elif claim_ids:
+            log.info("claims.followed", client=client, inbox=path, files=len(claim_ids))
+            for claim_id in claim_ids:
+                self._elsewhere[claim_id] = path
+                self.backlog.add(client, claim_id)
 
     def last_rows(self, inbox: spool.Inbox, client: str) -> int:
         """Return how many rows the last file of a client had, corrected failed CSVs aside; 0 when there was none."""
@@ -110,10 +133,11 @@ class Claims:
         """Queue the claims in `.work`, and mark those in the ledger that had been archived already."""
         unfinished = inbox.unfinished()
         for claim_id in unfinished:
+            self._elsewhere.pop(claim_id, None)  # the folder was moved with all that is in it
             self.backlog.add(client, claim_id)
         try:
             for entry in ledger.unarchived(self._store.db, client):
-                if entry.claim_id not in unfinished:
+                if entry.claim_id not in unfinished and entry.claim_id not in self._elsewhere:
                     self._complete(client, inbox, entry)
         except sqlite3.Error as error:
             self._troubles.tell_error("store.refused", error)
@@ -137,10 +161,11 @@ class Claims:
             try:
                 self._troubles.is_over(client, claim_id)
                 settings = self._clients[client]
-                with spool.opened(client, settings.inbox, settings.companion) as inbox:
+                path = self._folder_of(claim_id, settings.inbox)
+                with spool.opened(client, path, settings.companion) as inbox:
                     self._resume(inbox, client, claim_id)
             except spool.ClaimGone:  # a sweep finds it if it comes back
-                self.backlog.drop(claim_id)
+                self._drop(claim_id)
             except Interrupted:
                 if self._stopping():
                     log.info("file.interrupted")
@@ -149,6 +174,13 @@ class Claims:
             except Exception as error:  # noqa: BLE001 - the loop must go on whatever one file does to us
                 self._troubles.defer(client, claim_id, error)
                 self.backlog.defer(client, claim_id, time.monotonic(), blocks=is_of_host(error))
+
+    def _folder_of(self, claim_id: str, inbox: str) -> str:
+        """Return the inbox in which a claim lies. Raises ClaimGone when the one of before is not there any more."""
+        path = self._elsewhere.get(claim_id, inbox)
+        if path != inbox and not os.path.lexists(path):
+            raise spool.ClaimGone
+        return path
 
     def _resume(self, inbox: spool.Inbox, client: str, claim_id: str) -> None:
         entry = ledger.find(self._store.db, claim_id)
@@ -264,9 +296,13 @@ class Claims:
 
         inbox.archive(claim, copied_up_to_bytes=self._config.file.max_file_bytes, before_copying=ask)
         self._mark_archived(claim.claim_id)
-        self.backlog.drop(claim.claim_id)
+        self._drop(claim.claim_id)
         self._troubles.clear("file.deferred", claim.client)
         log.info("file.archived", archive=printable(claim.archive))
+
+    def _drop(self, claim_id: str) -> None:
+        self._elsewhere.pop(claim_id, None)
+        self.backlog.drop(claim_id)
 
     def _mark_archived(self, claim_id: str) -> None:
         ledger.mark_archived(self._store.db, claim_id, datetime.now(UTC))

@@ -24,7 +24,7 @@ from importer import outbox
 from importer.outbox import Letter
 from importer.store import Store
 from watcher import notify
-from watcher.adopted import write_adopted
+from watcher.adopted import last_adopted, write_adopted
 from watcher.alerts import Alerts
 from watcher.archives import Purging, archive_orders
 from watcher.asking import Order
@@ -96,6 +96,8 @@ class Daemon:
         self._orders = {**of_store, **held, "reload": self._reload_ordered}
         self._orders |= archive_orders(store, lambda: self._config, self._gives_up)
         self._status_file = StatusFile(state_dir)
+        if before := last_adopted(state_dir):
+            self._claims.find_left(before)
         write_adopted(config)
 
     def _about(self, name: bytes) -> bytes | None:
@@ -103,10 +105,11 @@ class Daemon:
 
     def _adopt(self, config: Config) -> None:
         """Work by this configuration from now on; every inbox is swept; what is known of files and trouble stays."""
-        self._config = config
+        before, self._config = self._config, config
         self._clients = {client.name: client for client in config.clients}
         self._alerts.use(config.mail)
         self._claims.use(config)
+        self._claims.find_left(before)
         self._intake.use(config)
         self._lateness.use(config, datetime.now(UTC))
         write_adopted(config)
