@@ -75,6 +75,14 @@ def allow_by_mount(database: Path) -> None:
     subprocess.run(["umount", "--lazy", database.parent], check=True)
 
 
+def forbid_by_attribute(database: Path) -> None:
+    subprocess.run(["chattr", "+i", database], check=True)
+
+
+def allow_by_attribute(database: Path) -> None:
+    subprocess.run(["chattr", "-i", database], check=True)
+
+
 class Case(NamedTuple):
     """What keeps a database from being written, and what is told of it."""
 
@@ -88,7 +96,16 @@ CASES = {
     "mode": Case(forbid_by_mode, allow_by_mode, "has mode 0400, nobody may write it", "chmod u+w"),
     "owner": Case(give_away, give_back, "belongs to uid 54322", "chown 54321 /"),
     "mount": Case(forbid_by_mount, allow_by_mount, "is on a disk mounted read-only", "mount it for writing"),
+    "attribute": Case(forbid_by_attribute, allow_by_attribute, "is immutable, not even root may write it", "chattr -i"),
 }
+
+
+def has_attributes(folder: Path) -> bool:
+    """Return whether the file system of a folder, and our rights, let a file be immutable."""
+    for sign in "+-":
+        if subprocess.run(["chattr", f"{sign}i", folder], check=False, capture_output=True).returncode:
+            return False
+    return True
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -96,7 +113,9 @@ def test_a_database_that_became_read_only(rosterd: Rosterd, place: Path, needs: 
     """Without any upload the log, `status` and `doctor` say that it is, and what to do; then all goes on by itself."""
     forbid, allow, what, remedy = CASES[case]
     if case != "mode":
-        needs("mount", root=True)
+        needs("mount", "chattr", root=True)
+    if case == "attribute" and not has_attributes(place):
+        needs("a file system with attributes")
     database = place / "state" / "rosterd.db"
     forbid(database)
     try:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+import sys
 from pathlib import Path
+from typing import Final
 
 from importer.readonly import log_files
 from watcher.owner import user_name
+
+_AT_FDCWD: Final = -100
+_STATX_BYTES: Final = 256
+_ATTRIBUTES: Final = slice(8, 16)
+_IMMUTABLE: Final = 0x10
 
 
 def obstacle(database: Path, uid: int) -> tuple[str, str]:
@@ -20,6 +27,8 @@ def obstacle(database: Path, uid: int) -> tuple[str, str]:
             return f"{path} is missing", "stop the service, restore the database from a backup, start the service"
         if os.statvfs(path).f_flag & os.ST_RDONLY:
             return f"{path} is on a disk mounted read-only", "see dmesg for the cause, then mount it for writing"
+        if _is_immutable(path):
+            return f"{path} is immutable, not even root may write it", f"chattr -i {shlex.quote(str(path))}"
         is_owner, name = uid == status.st_uid, shlex.quote(str(path))
         # Others may write by the rights of a group, or of all: whether the user is in that group is not examined.
         if not uid or status.st_mode & (stat.S_IWUSR if is_owner else stat.S_IWGRP | stat.S_IWOTH):
@@ -28,3 +37,19 @@ def obstacle(database: Path, uid: int) -> tuple[str, str]:
             return f"{path} belongs to {user_name(status.st_uid)}", f"chown {uid} {name}"
         return f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, nobody may write it", f"chmod u+w {name}"
     return "", ""
+
+
+def _is_immutable(path: Path) -> bool:
+    """
+    Tell whether chattr has made a file immutable, which its mode does not show. Source: statx(2).
+
+    Nothing may open the database for it: closing any handle of it gives up the locks of all.
+    """
+    if os.access(path, os.W_OK, effective_ids=True):
+        return False
+    import ctypes  # takes its time, and is needed where something is wrong already
+
+    found = ctypes.create_string_buffer(_STATX_BYTES)
+    if ctypes.CDLL(None).statx(_AT_FDCWD, os.fsencode(path), 0, 0, found):
+        return False
+    return bool(int.from_bytes(found.raw[_ATTRIBUTES], sys.byteorder) & _IMMUTABLE)
