@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlite_utils import Database, Migrations
 
-from importer.readonly import APPLICATION_ID, log_files, read_only
+from importer.readonly import APPLICATION_ID, is_whole, log_files, read_only
 
 # 1M random keys outgrow SQLite's 2 MiB; 16 MiB is 1.3 times as fast and 64 MiB only a little more (measured).
 CACHE_KIB: Final = 16 * 1024
@@ -322,6 +322,19 @@ class Store:
     def is_replaced(self) -> bool:
         """Tell whether another file is in the place of the database that is open."""
         return _identity(self._path) != self._identity
+
+    def may_give_up(self) -> bool:
+        """
+        Tell whether a whole database of ours is in the place of the one that is open, and nothing is lost if it closes.
+
+        Its log has to be empty: it would be taken for that of the other one, as whoever opens that goes by the name.
+        """
+        self.shrink_log()
+        log = log_files(self._path)[0]
+        try:
+            return is_whole(self._path) and not (log.exists() and log.stat().st_size)
+        except FileNotFoundError:  # just now
+            return False
 
     def open_again(self) -> None:
         """Open the database anew: SQLite goes on reading only for as long as one is open that it might not write."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from importer.readonly import is_whole, read_only
+from importer.store import Store
 from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
@@ -23,6 +25,7 @@ HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"
 SERVICE = 54_321  # a user that no host has, and no name
 NOBODY = 54_322
+RESTARTED = 74  # EX_IOERR, after which systemd starts it again
 
 
 @pytest.fixture
@@ -148,17 +151,81 @@ def test_rights_of_a_group_are_rights(place: Path) -> None:
     assert ("", "") == obstacle(database, 0)
 
 
-def test_a_database_that_was_replaced(rosterd: Rosterd, place: Path) -> None:
-    """Another file in its place is not taken for it: the log and `status` say so, and nothing is written to it."""
-    database = place / "state" / "rosterd.db"
+def put_in_place(content: bytes, database: Path) -> None:
+    """Put another file in the place of a database, as `mv` does."""
     copy = database.with_name("copy")
-    shutil.copy2(database, copy)
+    copy.write_bytes(content)
+    copy.chmod(0o600)
     if os.geteuid() == 0:
         os.chown(copy, SERVICE, SERVICE)
-    os.replace(database, place / "aside")
     os.replace(copy, database)
+
+
+def content_of(database: Path) -> bytes:
+    """Return a whole copy of a database in use, as SQLite makes it."""
+    with contextlib.closing(read_only(database)) as conn:
+        return conn.serialize()
+
+
+def test_a_database_that_was_replaced(rosterd: Rosterd, place: Path) -> None:
+    """With a whole database in its place the service ends so that it is started again, and then goes on with that."""
+    database = place / "state" / "rosterd.db"
+    backup = content_of(database)
+    (place / "acme" / "users.csv").write_text(HEADER + ANN)
+    rosterd.wait_for_imports(1)
+    put_in_place(backup, database)
+
+    assert RESTARTED == rosterd.wait_for_end()
+    assert "was replaced under the service" in str(rosterd.events("daemon.failed"))
+    rosterd.start()
+    (place / "acme" / "users.csv").write_text(HEADER + ANN)
+    rosterd.wait_for_imports(1)
+    assert ["1"] == list(rosterd.users())
+
+
+WRONG: dict[str, Callable[[bytes], bytes]] = {
+    "not whole": lambda content: content[: len(content) // 2],
+    "no database": lambda content: b"a" * len(content),
+    "of another program": lambda content: content[:68] + bytes(4) + content[72:],
+    "empty": lambda _: b"",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_no_whole_database(place: Path, wrong: str) -> None:
+    """What is no database of rosterd's, or not all of it, is told by its first bytes and its size."""
+    database = place / "rosterd.db"
+    Store.open(database).close()
+    assert is_whole(database)
+    database.write_bytes(WRONG[wrong](database.read_bytes()))
+    assert not is_whole(database)
+
+
+def test_a_database_that_was_replaced_by_a_part_of_one(rosterd: Rosterd, place: Path) -> None:
+    """What cannot be opened in place of the database is told by log and `status`, and nothing is written to it."""
+    database = place / "state" / "rosterd.db"
+    content = content_of(database)
+    database.rename(place / "aside")
+    put_in_place(content[:-1], database)
     assert "was replaced under the service" in str(rosterd.wait_for_event("store.refused")["reason"])
     wait_until(lambda: "was replaced under the service" in rosterd.execute("status").stdout, "status to say it")
+    assert content[:-1] == database.read_bytes()
+    os.replace(place / "aside", database)
+    rosterd.wait_for_event("store.restored")
+
+
+def test_a_log_of_another_database_is_not_lost(rosterd: Rosterd, place: Path) -> None:
+    """When a write-ahead log of its own came with the other database nothing is opened: to close ours removes it."""
+    database = place / "state" / "rosterd.db"
+    content = content_of(database)
+    log = database.with_name("rosterd.db-wal")
+    log.rename(place / "aside-wal")
+    put_in_place(b"committed there", log)
+    database.rename(place / "aside")
+    put_in_place(content, database)
+    assert "was replaced under the service" in str(rosterd.wait_for_event("store.refused")["reason"])
+    assert b"committed there" == log.read_bytes()
+    os.replace(place / "aside-wal", log)
     os.replace(place / "aside", database)
     rosterd.wait_for_event("store.restored")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import sqlite3
@@ -33,7 +34,7 @@ class Storage:
         self.next_at = -math.inf  # by the monotonic clock
 
     def tend(self, now: float) -> None:
-        """Look if it is time to. Raises StoreUnusable, or sqlite3.Error where a disk fails."""
+        """Look if it is time to. Raises StoreUnusable; sqlite3.Error where a disk fails; OSError to start again."""
         if now < self.next_at:
             return
         self.next_at = now + _LOOK_INTERVAL_S
@@ -51,14 +52,25 @@ class Storage:
         if what:
             return f"{what}: {remedy}"
         if self._store.is_replaced():
-            # Its log is still that of the old one: together they would be a damaged database.
-            return f"{self._path} was replaced under the service: restore it again while the service is stopped"
+            return self._replaced()
         try:
             self._store.check_writable()
         except sqlite3.OperationalError as error:
             raise_if_fatal(error)
             return self._opened_again(error) if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY else ""
         return ""
+
+    def _replaced(self) -> str:
+        """
+        End the process where the file in the place of the database can be opened; say that it cannot be.
+
+        Not here: mail that is under way, and more, is of the old one. Raises OSError.
+        """
+        told = f"{self._path} was replaced under the service"
+        if self._store.may_give_up():
+            raise OSError(errno.ESTALE, told)
+        # Together with the log of the old one it would be a damaged database.
+        return f"{told}: restore it again while the service is stopped"
 
     def _mend_log(self) -> None:
         """

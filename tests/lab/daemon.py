@@ -25,6 +25,7 @@ Row = dict[str, str | int | None]
 REPOSITORY = Path(__file__).parents[2]
 QUIET_S = 0.3
 STOP_WITHIN_S = 10  # as promised for SIGTERM
+END_WITHIN_S = 60  # of its own accord
 REPLY_TO = "imports@rosterd.example"
 CAPABILITIES = "-all,+dac_read_search,+lease"  # all that a service which is not root has
 STAMP = re.compile(r"\.\d{8}T\d{6}Z(-\d+)?")
@@ -121,6 +122,16 @@ class Rosterd:
             finally:
                 self.kill9()
             assert status == 0
+
+    def wait_for_end(self) -> int:
+        """Wait until the daemon ends by itself; return its exit status."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        try:
+            return process.wait(END_WITHIN_S)
+        finally:
+            process.kill()
+            process.wait()
 
     def copy(self, folder: Path) -> Rosterd:
         """Return an installation in another folder, set up like this one, which is down, and with all that is in it."""
