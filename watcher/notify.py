@@ -7,11 +7,20 @@ Only tells: a manager that does not listen, or is gone, costs nothing and stops 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
+import time
 from typing import Final
 
 _SOCKET_VARIABLE: Final = "NOTIFY_SOCKET"
+
+
+class _LastSign:
+    at = -math.inf  # by the monotonic clock
+
+
+_last_sign: Final = _LastSign()
 
 
 def ready() -> None:
@@ -24,9 +33,16 @@ def extend_start(seconds: float) -> None:
     _tell(f"EXTEND_TIMEOUT_USEC={int(2 * seconds * 1e6)}")
 
 
-def watchdog() -> None:
-    """Tell that the work got on. About 15 us; without a manager 1 us."""
+def watchdog(*, is_own: bool = True) -> None:
+    """Tell that the work got on, or, not our own sign, that it waits. About 15 us; without a manager 1 us."""
+    if is_own:
+        _last_sign.at = time.monotonic()
     _tell("WATCHDOG=1")
+
+
+def silent_s() -> float:
+    """Return for how long the work has not got on; infinity before the first sign."""
+    return time.monotonic() - _last_sign.at
 
 
 def stopping() -> None:

@@ -20,6 +20,7 @@ from watcher.exits import EXIT_NOT_PERMITTED, EXIT_RUNNING_ALREADY
 from watcher.lock import RunningAlready, locked
 from watcher.notice import Hints
 from watcher.owner import check_access, permission_sentence
+from watcher.patience import Patience
 from watcher.signals import Signals
 
 log = structlog.get_logger()
@@ -78,6 +79,7 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
         exporter = Exporter(config.metrics, daemon.source)
         exporter.start()
         running.enter_context(contextlib.closing(exporter))
+    running.enter_context(contextlib.closing(Patience()))
     daemon.run()
     log.info("daemon.stopped")
     return 0

@@ -1,0 +1,46 @@
+"""
+Signs of life while a single call waits for a disk.
+
+A commit or an fsync can take minutes on a disk that is overloaded. The service manager would take that for a hang, end
+the service, and let it begin the same again. So another thread gives the signs of life while the kernel says that the
+main thread waits for a device, which no signal ends; what waits for a lock or a pipe, or goes round in circles, gets
+none. After ten minutes a disk that does not answer is a hang like any other.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Final
+
+from watcher import notify
+
+LONGEST_S: Final = 600.0
+_INTERVAL_S: Final = 5.0  # the unit allows 60 s without a sign
+
+
+class Patience:
+    """Watches over the main thread, from its start on."""
+
+    def __init__(self, interval_s: float = _INTERVAL_S) -> None:
+        self._interval_s = interval_s
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="patience", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End it."""
+        self._is_over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._is_over.wait(self._interval_s):
+            if self._interval_s <= notify.silent_s() < LONGEST_S and waits_for_disk(os.getpid()):
+                notify.watchdog(is_own=False)
+
+
+def waits_for_disk(thread: int) -> bool:
+    """Return whether a thread is in a wait that nothing interrupts. Source: proc_pid_stat(5), state D."""
+    status = Path(f"/proc/{thread}/task/{thread}/stat").read_text(encoding="utf-8", errors="replace")
+    return status.rpartition(")")[2].split()[0] == "D"
