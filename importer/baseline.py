@@ -29,11 +29,11 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 import msgspec
 
 from importer.attributes import ATTRIBUTES
-from importer.header import Header, unguarded
+from importer.file.header import Header, unguarded
+from importer.file.scan import CHUNK_BYTES, Survey, text_bounds
+from importer.file.table import Entangled, Table
 from importer.model import FileRejected
 from importer.rules import clean
-from importer.survey import CHUNK_BYTES, Survey, text_bounds
-from importer.table import Entangled, Table
 
 if TYPE_CHECKING:
     from hashlib import _Hash

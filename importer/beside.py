@@ -27,9 +27,9 @@ from typing import Any, BinaryIO, Final, Self
 import msgspec
 
 from importer.examine import Batch, Examination, Findings, Terms
+from importer.file.upload import Upload
 from importer.model import FileRejected, Interrupted, Problem
 from importer.readonly import temporary_folder
-from importer.upload import Upload
 from importer.validate import Rejected, Users
 
 # Below, starting a process takes longer than it saves.

@@ -9,11 +9,11 @@ from typing import BinaryIO, Final
 import msgspec
 
 from importer.baseline import MOST_LINES, is_comparable, is_plain
+from importer.file.scan import Survey
+from importer.file.table import Row, Stretch, Table, size_of
 from importer.model import Notice, Problem
 from importer.repeats import Repeats
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
-from importer.survey import Survey
-from importer.table import Row, Stretch, Table, size_of
 from importer.validate import Checker, Rejected, User, Users
 
 _BATCH_ROWS: Final = 500

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Final
 
 import msgspec
@@ -13,12 +15,20 @@ import msgspec
 from importer.examine import Examination
 
 
+def _code(folder: Traversable) -> Iterator[Traversable]:
+    """Yield the files of a package, sources or compiled, also inside a zip file."""
+    for each in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if each.is_dir() and each.name != "__pycache__":
+            yield from _code(each)
+        elif each.name.endswith((".py", ".pyc")):
+            yield each
+
+
 def _digest_of_code() -> str:
-    """Return a digest of this package's files, sources or compiled, also inside a zip file."""
+    """Return a digest of the whole importer."""
     digest = hashlib.sha256()
-    for file in sorted(files(__package__).iterdir(), key=lambda each: each.name):
-        if file.name.endswith((".py", ".pyc")):
-            digest.update(file.read_bytes())
+    for file in _code(files("importer")):
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from importer import rules
 from importer.attributes import ATTRIBUTES, Attribute, Rule
-from importer.header import Header
+from importer.file.header import Header
 from importer.model import Problem
 from importer.settings import ClientSettings
 

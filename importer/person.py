@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from importer.attributes import ATTRIBUTES
-from importer.header import MAX_SHOWN_CHARS, guarded, unguarded
+from importer.file.header import MAX_SHOWN_CHARS, guarded, unguarded
 from importer.model import printable
 from importer.rules import clean
 from importer.store import Store

@@ -26,10 +26,13 @@ from importer import fingerprint, history, ledger, outbox, receipt
 from importer.attributes import ATTRIBUTES, Attribute
 from importer.baseline import MOST_LINES, Incomparable, compare
 from importer.beside import Beside
-from importer.completeness import is_cut_off
 from importer.durable import sync, write_durably
 from importer.examine import Examination, Terms
-from importer.header import Header
+from importer.file.header import Header
+from importer.file.scan import CHUNK_BYTES, Survey, line_of, survey
+from importer.file.table import Row
+from importer.file.truncation import is_cut_off
+from importer.file.upload import Upload
 from importer.model import (
     FAILED_DRAFT,
     RESULT_DRAFT,
@@ -46,9 +49,6 @@ from importer.readonly import stamp, temporary_folder
 from importer.record import Recorder
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store import Store
-from importer.survey import CHUNK_BYTES, Survey, line_of, survey
-from importer.table import Row
-from importer.upload import Upload
 
 _ATTACHED_BYTES: Final = 5 << 20
 _ATTACHED_ROWS: Final = 1000

@@ -8,7 +8,7 @@ from typing import Final
 
 from importer.attributes import REPORT_NAMES
 from importer.codes import CODES
-from importer.header import Header, guarded, unguarded
+from importer.file.header import Header, guarded, unguarded
 from importer.model import FileRejected, Notice, Outcome, ProblemGroup, Receipt, Tally, printable
 from importer.record import FailedRow
 

@@ -27,17 +27,17 @@ from importer import fs, retention
 from importer.attributes import ATTRIBUTES
 from importer.audit import Record
 from importer.durable import sync, write_durably
+from importer.file.header import unguarded
+from importer.file.quotes import weight
+from importer.file.scan import survey
+from importer.file.table import Table
+from importer.file.text import text_chunks, text_lines
 from importer.fs import open_file
-from importer.header import unguarded
 from importer.model import FileRejected, Interrupted, printable
-from importer.quotes import weight
 from importer.retention import Kept
 from importer.rules import clean
 from importer.settings import ClientSettings, FileSettings
 from importer.store import Store
-from importer.survey import survey
-from importer.table import Table
-from importer.text import text_chunks, text_lines
 
 log = structlog.get_logger()
 

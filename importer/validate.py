@@ -16,11 +16,11 @@ import msgspec
 
 from importer import rules
 from importer.attributes import ATTRIBUTES, Attribute, Rule
+from importer.file.header import DELIMITERS, Header, delimiter_name, unguarded
+from importer.file.table import Row, Stretch
 from importer.glance import Cells, Glance
-from importer.header import DELIMITERS, Header, delimiter_name, unguarded
 from importer.model import FileRejected, Notice, Problem
 from importer.settings import ClientSettings, ReferenceSettings
-from importer.table import Row, Stretch
 
 CLEARED: Final = "\0"  # in place of a value: the attribute is emptied. NUL never stands in a file that was let in.
 

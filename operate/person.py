@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from importer import audit, person, views
-from importer.header import MAX_SHOWN_CHARS, guarded
+from importer.file.header import MAX_SHOWN_CHARS, guarded
 from importer.model import printable
 from importer.settings import ClientSettings
 from operate import layout

@@ -6,11 +6,11 @@ import tempfile
 
 import pytest
 
-from importer.completeness import Completeness, completeness
+from importer.file.scan import survey
+from importer.file.table import Row, Table
+from importer.file.truncation import Completeness, completeness
 from importer.model import FileRejected
 from importer.settings import ClientSettings, FileSettings
-from importer.survey import survey
-from importer.table import Row, Table
 
 ROW = "S1,OPSCOM,Zoé,Tremblay,zoe@example.org,zoe"
 CLIENT = ClientSettings(name="acme", inbox="/srv/sftp/acme", unknown_columns="ignore", login_source="OPSCOM")

@@ -82,7 +82,7 @@ def test_trouble_of_a_client_is_known_while_it_lasts(alerts: Alerts) -> None:
 
 def alerted() -> list[str]:
     """Return every event of which the code tells the operator by mail."""
-    code = "".join(source.read_text() for source in sorted(WATCHER.glob("*.py")))
+    code = "".join(source.read_text() for source in sorted(WATCHER.rglob("*.py")))
     told = re.findall(r'\.tell(?:_error)?\(\s*"([a-z.]+)"', code)
     chosen = re.findall(r'event = "([a-z.]+)" if \w+ else "([a-z.]+)"', code)
     return sorted({*told, *(event for pair in chosen for event in pair)})

@@ -17,9 +17,9 @@ import pytest
 from importer import beside
 from importer.beside import Beside
 from importer.examine import Batch, Examination, Terms
+from importer.file.scan import survey
 from importer.model import FileRejected, Interrupted
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
-from importer.survey import survey
 from tests.lab import wait_until, worker
 from tests.lab.daemon import REPOSITORY
 

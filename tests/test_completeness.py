@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from importer.completeness import Completeness
+from importer.file.truncation import Completeness
 from importer.settings import FileSettings
 from tests.engine import HEADER, Engine, table
 from tests.reading import CLIENT, ROW, ending

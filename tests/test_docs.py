@@ -21,7 +21,7 @@ from importer.store import Store
 from watcher import cli
 
 REPOSITORY = Path(__file__).parents[1]
-SOURCES = sorted([*(REPOSITORY / "watcher").glob("*.py"), *(REPOSITORY / "importer").glob("*.py")])
+SOURCES = sorted([*(REPOSITORY / "watcher").rglob("*.py"), *(REPOSITORY / "importer").rglob("*.py")])
 LEVELS = {
     "debug": "debug",
     "info": "info",

@@ -7,10 +7,10 @@ import tempfile
 import pytest
 
 from importer.examine import Examination, Terms
+from importer.file.scan import survey
+from importer.file.table import STRETCH_ROWS
 from importer.repeats import Repeats
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
-from importer.survey import survey
-from importer.table import STRETCH_ROWS
 from tests.engine import HEADER, Engine
 
 FAR = STRETCH_ROWS + 100  # rows that lie in different batches

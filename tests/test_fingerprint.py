@@ -16,7 +16,7 @@ DIGEST = "from importer import fingerprint; print(fingerprint._CODE)"
 # Imports one file in the current folder; the number is that of the file.
 IMPORT = """
 import pathlib, sys
-from importer import baseline
+from importer.rows import delta
 from tests.engine import HEADER, Engine
 
 baseline.MIN_BYTES = 0
@@ -30,9 +30,9 @@ engine.close()
 
 
 def package(folder: Path) -> Path:
-    """Copy the package into a folder, without what is compiled; return its module of attributes."""
+    """Copy the package into a folder, without what is compiled."""
     shutil.copytree(REPOSITORY / "importer", folder / "importer", ignore=shutil.ignore_patterns("__pycache__"))
-    return folder / "importer" / "attributes.py"
+    return folder / "importer"
 
 
 def run(code: str, *args: str, at: Path, folder: Path) -> str:
@@ -53,7 +53,7 @@ def as_zip(folder: Path) -> Path:
 
 
 def as_compiled(folder: Path) -> Path:
-    for source in (folder / "importer").glob("*.py"):
+    for source in (folder / "importer").rglob("*.py"):
         compiled, mode = source.with_suffix(".pyc"), py_compile.PycInvalidationMode.UNCHECKED_HASH
         py_compile.compile(str(source), str(compiled), source.name, doraise=True, invalidation_mode=mode)
         source.unlink()
@@ -66,7 +66,7 @@ def test_any_change_of_the_code_gives_another_digest(tmp_path: Path, installed: 
     assert callable(installed)
     digests = []
     for name, change in (("one", ""), ("same", ""), ("other", "\nCHANGED = True\n")):
-        with package(tmp_path / name).open("a") as module:
+        with (package(tmp_path / name) / "file" / "header.py").open("a") as module:
             module.write(change)
         digests.append(run(DIGEST, at=installed(tmp_path / name), folder=tmp_path))
     assert digests[0] == digests[1] != digests[2]
@@ -74,9 +74,9 @@ def test_any_change_of_the_code_gives_another_digest(tmp_path: Path, installed: 
 
 def test_changed_rules_judge_lines_that_stayed_the_same(tmp_path: Path) -> None:
     """A row that was right by the rules of yesterday and is wrong by those of today fails, though its line stayed."""
-    rules = package(tmp_path / "code")
+    attributes = package(tmp_path / "code") / "attributes.py"
     assert "20 0 0\n" == run(IMPORT, "0", at=tmp_path / "code", folder=tmp_path)
     assert "0 20 0\n" == run(IMPORT, "1", at=tmp_path / "code", folder=tmp_path)
     user_name = 'name="user_name", limit='
-    rules.write_text(rules.read_text().replace(f"{user_name}50", f"{user_name}9"))
+    attributes.write_text(attributes.read_text().replace(f"{user_name}50", f"{user_name}9"))
     assert "0 10 10\n" == run(IMPORT, "2", at=tmp_path / "code", folder=tmp_path)

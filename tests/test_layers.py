@@ -11,9 +11,9 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 MODULES = {
-    f"{source.parent.name}.{source.stem}": source
+    ".".join(source.relative_to(REPOSITORY).with_suffix("").parts): source
     for layer in ("watcher", "importer", "operate")
-    for source in sorted((REPOSITORY / layer).glob("*.py"))
+    for source in sorted((REPOSITORY / layer).rglob("*.py"))
 }
 # Each library's sharp edges are blunted in the modules named here and nowhere else.
 HOMES = {

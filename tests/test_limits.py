@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from importer.completeness import Completeness
+from importer.file.truncation import Completeness
 
 REPOSITORY = Path(__file__).parents[1]
 HEADER = b"unique_id,login_source,first_name,last_name,email\n"
@@ -44,7 +44,7 @@ print(json.dumps([told, int(own.split()[1]) * 1024]))
 IMPORT = """
 import contextlib, json, resource, sys
 from pathlib import Path
-from importer.completeness import completeness
+from importer.file.truncation import completeness
 from importer.settings import ClientSettings, FileSettings
 from tests.engine import Engine
 file, folder = map(Path, sys.argv[1:])

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from importer.header import DELIMITERS
-from importer.quotes import last_record
+from importer.file.header import DELIMITERS
+from importer.file.quotes import last_record
 
 MOST_CHARS = 1 << 20
 REPOSITORY = Path(__file__).parents[1]

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from importer import text as texts
+from importer.file import text as texts
+from importer.file.upload import Upload
 from importer.settings import ClientSettings, FileSettings
-from importer.upload import Upload
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 from watcher import doubt as doubts

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from importer import record
 from importer.attributes import ATTRIBUTES, REPORT_NAMES
 from importer.codes import CODES, Level
-from importer.header import guarded, unguarded
+from importer.file.header import guarded, unguarded
 from importer.settings import MailSettings
 from tests.conftest import unsynced
 from tests.engine import HEADER, MAILBOX, Engine, corrected, table, without_report

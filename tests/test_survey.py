@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from importer.completeness import Completeness
+from importer.file.truncation import Completeness
 from tests.engine import HEADER, Engine
 from tests.reading import ROW, ending, refused
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from importer import table
-from importer.completeness import Completeness
+from importer.file import table
+from importer.file.table import Row
+from importer.file.truncation import Completeness
 from importer.model import FileRejected
 from importer.settings import FileSettings
-from importer.table import Row
 from tests.engine import HEADER, Engine
 from tests.reading import CLIENT, ROW, ending, read, refused, reread
 

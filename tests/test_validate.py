@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from importer import header as headers
 from importer.attributes import POSSIBLE_NAMES
+from importer.file import header as headers
+from importer.file.table import Row, Stretch
 from importer.model import FileRejected, Notice
 from importer.settings import ClientSettings, ReferenceSettings
-from importer.table import Row, Stretch
 from importer.validate import Checker, Rejected, User
 from tests.conftest import unsynced
 from tests.engine import HEADER, Engine, corrected, table, without_report

@@ -11,7 +11,7 @@ import hashlib
 import re
 from typing import BinaryIO, Final
 
-from importer.completeness import completeness
+from importer.file.truncation import completeness
 from importer.model import printable
 from importer.settings import ClientSettings, FileSettings
 from watcher.settle import Doubt

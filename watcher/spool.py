@@ -50,9 +50,9 @@ import msgspec
 
 from importer import fs
 from importer.durable import sync, write_durably
+from importer.file.upload import Upload
 from importer.fs import open_file
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim
-from importer.upload import Upload
 from watcher.settle import Identity, Kind, Look, Writer
 
 WORK: Final = b".work"

@@ -10,7 +10,8 @@ from typing import Final
 
 import pytest
 
-from importer import baseline, examine, fingerprint, record, survey, table, text
+from importer import baseline, examine, fingerprint, record
+from importer.file import scan, table, text
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from tests.differential.files import Author, UsersFile
 from tests.differential.worlds import Upload, World
@@ -29,7 +30,7 @@ _SIZES: Final[tuple[tuple[object, str, tuple[object, ...]], ...]] = (
     (baseline, "_SEARCHED_LINES", ((2, 5), (4, 40), (64, 4000))),
     (baseline, "MOST_LINES", (6, 6, 20, *[250_000] * 5)),
     (text, "CHUNK_BYTES", (19, 101, 1 << 16)),
-    (survey, "CHUNK_BYTES", (19, 101, 1 << 16)),
+    (scan, "CHUNK_BYTES", (19, 101, 1 << 16)),
     (table, "STRETCH_ROWS", (2, 5, 1000)),
     (examine, "_BATCH_ROWS", (1, 3, 500)),
     (record, "_ROWS_PER_PROBE", (0, 10, 1000)),

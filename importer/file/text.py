@@ -8,9 +8,9 @@ import itertools
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from importer.file.scan import CHUNK_BYTES, Survey
 from importer.model import FileRejected
 from importer.settings import FileSettings
-from importer.survey import CHUNK_BYTES, Survey
 
 
 def text_chunks(raw: BinaryIO, found: Survey, limits: FileSettings) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from importer import kind
+from importer.file import signature
 from importer.model import FileRejected
 from importer.settings import FileSettings
 
@@ -59,10 +59,10 @@ def survey(raw: BinaryIO, limits: FileSettings, fallback: str = "") -> Survey:
         )
     raw.seek(0)
     head = raw.read(1 << 13)
-    start, encoding = kind.byte_order_mark(head)
-    kind.refuse_other_kinds(head[start:], encoding)
+    start, encoding = signature.byte_order_mark(head)
+    signature.refuse_other_kinds(head[start:], encoding)
     if encoding == "utf-8":
-        kind.refuse_utf16_without_mark(head)
+        signature.refuse_utf16_without_mark(head)
     digest = hashlib.sha256(head[:start])
     raw.seek(start)
     try:

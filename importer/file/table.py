@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
-from importer import header as headers
-from importer.header import Header
+from importer.file import header as headers
+from importer.file.header import Header
+from importer.file.quotes import CELL_BYTES, open_cell, weight
+from importer.file.scan import SPLIT, Survey
+from importer.file.text import text_chunks, text_lines
 from importer.model import FileRejected
-from importer.quotes import CELL_BYTES, open_cell, weight
 from importer.settings import ClientSettings, FileSettings
-from importer.survey import SPLIT, Survey
-from importer.text import text_chunks, text_lines
 
 if TYPE_CHECKING:
     import _csv

@@ -6,13 +6,13 @@ import enum
 import os
 from typing import BinaryIO
 
-from importer import kind
+from importer.file import signature
+from importer.file.quotes import last_record
+from importer.file.scan import Survey
+from importer.file.table import Table
+from importer.file.text import text_chunks
 from importer.model import FileRejected
-from importer.quotes import last_record
 from importer.settings import ClientSettings, FileSettings
-from importer.survey import Survey
-from importer.table import Table
-from importer.text import text_chunks
 
 
 class Completeness(enum.StrEnum):
@@ -34,7 +34,7 @@ def completeness(raw: BinaryIO, client: ClientSettings, limits: FileSettings) ->
     """
     raw.seek(0)
     try:
-        start, encoding = kind.byte_order_mark(raw.read(4))
+        start, encoding = signature.byte_order_mark(raw.read(4))
     except FileRejected:
         return Completeness.WHOLE
     size_bytes = os.fstat(raw.fileno()).st_size
@@ -52,7 +52,7 @@ def completeness(raw: BinaryIO, client: ClientSettings, limits: FileSettings) ->
 def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings, limits: FileSettings) -> Completeness:
     quotes, blank, last, lines_end = 0, True, "", False
     raw.seek(found.start)
-    kind.refuse_other_kinds(raw.read(1 << 13), found.encoding)
+    signature.refuse_other_kinds(raw.read(1 << 13), found.encoding)
     for chunk in text_chunks(raw, found, limits):
         quotes += chunk.count('"')
         blank = blank and not chunk.strip()
