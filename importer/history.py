@@ -6,8 +6,8 @@ import sqlite3
 from array import array
 from typing import Final
 
-from importer.baseline import MOST_LINES, Baseline
 from importer.model import Claim
+from importer.rows.delta import MOST_LINES, Baseline
 
 _COUNTED_FILES: Final = 100  # of a client: corrections may come after the last whole file
 _KEPT_BASELINES: Final = 8  # of a client: it may upload files of several names, or one whose name has the day in it

@@ -17,7 +17,7 @@ import msgspec
 from importer.attributes import ATTRIBUTES
 from importer.file.header import MAX_SHOWN_CHARS, guarded, unguarded
 from importer.model import printable
-from importer.rules import clean
+from importer.rows.rules import clean
 from importer.store import Store
 
 _QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"')  # all cells of a failed CSV are

@@ -22,12 +22,9 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from importer import fingerprint, history, ledger, outbox, receipt
+from importer import history, ledger, outbox, receipt
 from importer.attributes import ATTRIBUTES, Attribute
-from importer.baseline import MOST_LINES, Incomparable, compare
-from importer.beside import Beside
 from importer.durable import sync, write_durably
-from importer.examine import Examination, Terms
 from importer.file.header import Header
 from importer.file.scan import CHUNK_BYTES, Survey, line_of, survey
 from importer.file.table import Row
@@ -47,6 +44,10 @@ from importer.model import (
 )
 from importer.readonly import stamp, temporary_folder
 from importer.record import Recorder
+from importer.rows import fingerprint
+from importer.rows.batches import Examination, Terms
+from importer.rows.delta import MOST_LINES, Incomparable, compare
+from importer.rows.worker import Beside
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store import Store
 

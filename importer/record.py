@@ -20,15 +20,15 @@ from typing import Final
 
 import msgspec
 
-from importer import rules
 from importer.attributes import ATTRIBUTES
-from importer.examine import Batch
 from importer.file.table import Table
 from importer.model import Notice, Problem, ProblemGroup, Tally
 from importer.room import MOST_FAILED_BYTES, MOST_FAILED_ROWS, MOST_PROBLEMS
+from importer.rows import rules
+from importer.rows.batches import Batch
+from importer.rows.validate import CLEARED, KEYS, Checker, Rejected, User
 from importer.settings import ClientSettings
 from importer.store import KEY_INDEXES
-from importer.validate import CLEARED, KEYS, Checker, Rejected, User
 
 # To look up the key of a changed row takes as long as to pass over so many rows of the index.
 _ROWS_PER_PROBE: Final = 10

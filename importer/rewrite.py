@@ -35,7 +35,7 @@ from importer.file.text import text_chunks, text_lines
 from importer.fs import open_file
 from importer.model import FileRejected, Interrupted, printable
 from importer.retention import Kept
-from importer.rules import clean
+from importer.rows.rules import clean
 from importer.settings import ClientSettings, FileSettings
 from importer.store import Store
 

@@ -158,7 +158,7 @@ def m002_retention(db: Database) -> None:
         db.execute(statement)
 
 
-# What later files are compared with (importer/baseline.py).
+# What later files are compared with (importer/rows/delta.py).
 _BASELINE_SCHEMA: Final = (
     """CREATE TABLE baselines (
         client TEXT NOT NULL,

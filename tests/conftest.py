@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from importer import repeats
+from importer.rows import duplicates
 from tests.engine import Engine
 from tests.lab import MEMORY, wait_until
 from tests.lab.clients import Visit
@@ -64,7 +64,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def fleeting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Yield a folder for thousands of small files, none of which has to outlive the test: little is spent on each."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    monkeypatch.setattr(repeats, "_WORDS", 1 << 12)  # in place of 8 MiB
+    monkeypatch.setattr(duplicates, "_WORDS", 1 << 12)  # in place of 8 MiB
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         yield Path(folder)
 

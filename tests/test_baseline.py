@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from importer import baseline
-from importer.baseline import Difference
 from importer.model import Interrupted
 from importer.person import erase
+from importer.rows import delta
+from importer.rows.delta import Difference
 from tests.engine import Engine, Result
 
 HEADER = "unique_id,login_source,first_name,last_name,email,city"
@@ -45,15 +45,15 @@ class Compared(Engine):
 @pytest.fixture
 def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Compared]:
     """Yield an engine that compares small files, too."""
-    monkeypatch.setattr(baseline, "MIN_BYTES", 0)
+    monkeypatch.setattr(delta, "MIN_BYTES", 0)
     with contextlib.closing(Compared(tmp_path)) as engine:
-        marked = baseline.Difference
+        marked = delta.Difference
 
         def noted(lines: array[int], plain: int) -> Difference:
             engine.differences[-1] = list(lines)
             return marked(lines, plain)
 
-        monkeypatch.setattr(baseline, "Difference", noted)
+        monkeypatch.setattr(delta, "Difference", noted)
         yield engine
 
 
@@ -71,7 +71,7 @@ def test_the_same_file_again_is_passed_over(compared: Compared) -> None:
 
 def test_however_little_is_read_ahead(compared: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where lines are so long that few of them are held at a time, what stands there as before is found as well."""
-    monkeypatch.setattr(baseline, "_AHEAD_BYTES", 1)
+    monkeypatch.setattr(delta, "_AHEAD_BYTES", 1)
     compared.file(HEADER, *USERS)
     compared.file(HEADER, *USERS)
     assert [1] == compared.last
@@ -203,7 +203,7 @@ def test_what_differs_too_much_is_looked_at_whole(
 ) -> None:
     """Neither memory nor disk is spent on a file that has little in common with the one before."""
     compared.file(HEADER, *USERS)
-    monkeypatch.setattr(baseline, limit, value)
+    monkeypatch.setattr(delta, limit, value)
     result = compared.file(HEADER, *(user.replace("Hull", "Gatineau") for user in USERS))
     assert compared.last is None
     assert 100 == result.tally.updated
@@ -252,7 +252,7 @@ def test_too_many_users_that_others_changed_are_no_obstacle(
     """When other files have changed more users than are kept in memory, a file is looked at whole, and imported."""
     compared.file(HEADER, *USERS)
     compared.file(HEADER, *(user.replace("Hull", "Gatineau") for user in USERS[:20]), name="moved.csv")
-    monkeypatch.setattr(baseline, "MOST_LINES", 8)
+    monkeypatch.setattr(delta, "MOST_LINES", 8)
     assert 20 == compared.file(HEADER, *USERS).tally.updated
     assert compared.last is None
 

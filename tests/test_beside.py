@@ -1,4 +1,4 @@
-"""Tests of importer/beside.py: the process beside, as the pipeline uses it."""
+"""Tests of importer/rows/worker.py: the process beside, as the pipeline uses it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from importer import beside
-from importer.beside import Beside
-from importer.examine import Batch, Examination, Terms
 from importer.file.scan import survey
 from importer.model import FileRejected, Interrupted
+from importer.rows import worker
+from importer.rows.batches import Batch, Examination, Terms
+from importer.rows.worker import Beside
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
-from tests.lab import wait_until, worker
+from tests.lab import wait_until, worker_process
 from tests.lab.daemon import REPOSITORY
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
@@ -28,7 +28,7 @@ HEADER = "unique_id,login_source,first_name,last_name,email\n"
 
 @pytest.fixture(autouse=True)
 def _any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside, "_MIN_BYTES", 0)
+    monkeypatch.setattr(worker, "_MIN_BYTES", 0)
 
 
 @contextlib.contextmanager
@@ -110,8 +110,8 @@ def test_a_process_that_stands_still_is_given_up(
             batches = helper.batches(there)
             next(batches)
         [pid] = children()
-        worker.stop(pid)
-        monkeypatch.setattr(beside, "SILENCE_S", 0.5)
+        worker_process.stop(pid)
+        monkeypatch.setattr(worker, "SILENCE_S", 0.5)
         with pytest.raises(ChildProcessError, match="no sign of life"):
             list(helper.batches(there) if terms_chars else batches)
     assert not children()
@@ -124,7 +124,7 @@ def test_a_stop_is_heard_while_the_process_stands_still(tmp_path: Path) -> None:
         batches = helper.batches(there)
         helper.start()
         [pid] = children()
-        worker.stop(pid)
+        worker_process.stop(pid)
         with pytest.raises(Interrupted):
             list(batches)
     assert not children()
@@ -135,8 +135,8 @@ def test_a_process_that_reads_on_is_not_given_up(tmp_path: Path, monkeypatch: py
     tall = "".join(f'S{n // 2},BAD,Ann,Lee,"' + "\n" * 65_000 + '"\n' for n in range(500))
     with examination(tmp_path, tall) as there, Beside(there.raw) as helper:
         helper.start()
-        worker.wait_for_start(*children())
-        monkeypatch.setattr(beside, "SILENCE_S", 0.7)
+        worker_process.wait_for_start(*children())
+        monkeypatch.setattr(worker, "SILENCE_S", 0.7)
         list(helper.batches(there))
     assert 250 == there.findings.repeated
 
@@ -144,7 +144,7 @@ def test_a_process_that_reads_on_is_not_given_up(tmp_path: Path, monkeypatch: py
 PARENT = """
 import sys, time
 from pathlib import Path
-from importer.beside import Beside
+from importer.rows.worker import Beside
 with open(sys.argv[1], "rb", buffering=0) as raw, Beside(raw) as helper:
     helper.start()
     print(helper._process.pid, flush=True)
@@ -160,11 +160,11 @@ def test_no_process_outlives_ours(tmp_path: Path, *, stands_still: bool) -> None
     with subprocess.Popen([sys.executable, "-c", PARENT, file], cwd=REPOSITORY, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        worker.wait_for_start(pid)
+        worker_process.wait_for_start(pid)
         if stands_still:
-            worker.stop(pid)
+            worker_process.stop(pid)
         parent.kill()
-        wait_until(lambda: worker.has_ended(pid), "the worker to end")
+        wait_until(lambda: worker_process.has_ended(pid), "the worker to end")
 
 
 def test_a_process_that_cannot_be_started_is_trouble_of_the_host(

@@ -6,10 +6,10 @@ import tempfile
 
 import pytest
 
-from importer.examine import Examination, Terms
 from importer.file.scan import survey
 from importer.file.table import STRETCH_ROWS
-from importer.repeats import Repeats
+from importer.rows.batches import Examination, Terms
+from importer.rows.duplicates import Repeats
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from tests.engine import HEADER, Engine
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-DIGEST = "from importer import fingerprint; print(fingerprint._CODE)"
+DIGEST = "from importer.rows import fingerprint; print(fingerprint._CODE)"
 # Imports one file in the current folder; the number is that of the file.
 IMPORT = """
 import pathlib, sys
 from importer.rows import delta
 from tests.engine import HEADER, Engine
 
-baseline.MIN_BYTES = 0
+delta.MIN_BYTES = 0
 engine = Engine(pathlib.Path())
 engine._files = int(sys.argv[1])
 users = (f"S{number},OPSCOM,Ann,Lee,ann{number}@example.org,ann-lee-{number}" for number in range(20))

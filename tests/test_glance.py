@@ -1,4 +1,4 @@
-"""Tests of importer/glance.py beyond what holds it and the close look together (test_validate.py)."""
+"""Tests of importer/rows/column_screen.py beyond what holds it and the close look together (test_validate.py)."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from importer import beside
 from importer.fs import open_file
 from importer.model import Interrupted
+from importer.rows import worker
 from tests.engine import HEADER, Engine
 from tests.lab.sshd import descendants
 
@@ -92,7 +92,7 @@ def test_an_import_that_fails_leaves_nothing_open(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, fail: Callable[[Engine], None], worker_from_bytes: int
 ) -> None:
     """However an import fails, with a worker or without, all it had open is closed when it has ended."""
-    monkeypatch.setattr(beside, "_MIN_BYTES", worker_from_bytes)
+    monkeypatch.setattr(worker, "_MIN_BYTES", worker_from_bytes)
     fail(engine)
     before = handles()
     for _ in range(TIMES):

@@ -19,7 +19,7 @@ MODULES = {
 HOMES = {
     "click": {"watcher.cli", "watcher.options", *(name for name in MODULES if name.startswith("operate."))},
     "prometheus_client": {"watcher.metrics"},
-    "email_validator": {"importer.rules"},
+    "email_validator": {"importer.rows.rules"},
     "sqlite_utils": {"importer.store", "importer.ledger", "importer.record", "importer.outbox"},
     "watchdog": {"watcher.notice"},
     "yagmail": {"importer.smtp"},

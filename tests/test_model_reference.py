@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from importer import baseline, record
+from importer import record
 from importer.model import Tally
+from importer.rows import delta
 from importer.settings import ReferenceSettings
 from tests.conftest import unsynced
 from tests.engine import Engine, User, table
@@ -149,13 +150,13 @@ def sequences(draw: st.DrawFn) -> list[File]:
 WAYS: dict[str, dict[tuple[ModuleType, str], object]] = {
     "small files": {},
     "large files": {(record, "_ROWS_PER_PROBE"): 1 << 30, (record, "_LOAD_MIN_BYTES"): 0},
-    "files that are compared": {(baseline, "MIN_BYTES"): 0},
+    "files that are compared": {(delta, "MIN_BYTES"): 0},
     "files that are compared narrowly": {
-        (baseline, "MIN_BYTES"): 0,
-        (baseline, "_ABREAST"): 2,
-        (baseline, "_LOST"): bytes(1),
-        (baseline, "_SEARCHED_LINES"): (2, 3),
-        (baseline, "_AHEAD_BYTES"): 1,
+        (delta, "MIN_BYTES"): 0,
+        (delta, "_ABREAST"): 2,
+        (delta, "_LOST"): bytes(1),
+        (delta, "_SEARCHED_LINES"): (2, 3),
+        (delta, "_AHEAD_BYTES"): 1,
     },
 }
 

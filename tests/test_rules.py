@@ -11,9 +11,9 @@ from email_validator import EmailNotValidError, validate_email
 from hypothesis import given
 from hypothesis import strategies as st
 
-from importer import rules
 from importer.attributes import ATTRIBUTES, Rule
 from importer.model import Problem
+from importer.rows import rules
 from importer.settings import ReferenceSettings
 from tests.engine import Engine
 

@@ -15,8 +15,8 @@ from importer.attributes import POSSIBLE_NAMES
 from importer.file import header as headers
 from importer.file.table import Row, Stretch
 from importer.model import FileRejected, Notice
+from importer.rows.validate import Checker, Rejected, User
 from importer.settings import ClientSettings, ReferenceSettings
-from importer.validate import Checker, Rejected, User
 from tests.conftest import unsynced
 from tests.engine import HEADER, Engine, corrected, table, without_report
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import wait_until, worker
+from tests.lab import wait_until, worker_process
 from tests.lab.daemon import Rosterd
 from tests.lab.sshd import descendants
 
@@ -29,8 +29,8 @@ def stand_still(rosterd: Rosterd) -> int:
     """Let the worker of a large file of acme stand still; return its pid."""
     rosterd.drop("large.csv", LARGE)
     [pid] = wait_until(lambda: list(descendants(rosterd.pid)), "the worker")
-    worker.wait_for_start(pid)
-    worker.stop(pid)
+    worker_process.wait_for_start(pid)
+    worker_process.stop(pid)
     return pid
 
 
@@ -40,7 +40,7 @@ def test_a_worker_that_stands_still_keeps_nobody_waiting(rosterd: Rosterd) -> No
     rosterd.drop("small.csv", SMALL, client="beta")
     rosterd.wait_for_event("file.archived", file="small.csv")
     rosterd.wait_for_event("file.archived", file="large.csv")
-    assert worker.has_ended(pid)
+    assert worker_process.has_ended(pid)
 
 
 @pytest.mark.parametrize("stop", ["stop", "kill9"])
@@ -48,7 +48,7 @@ def test_a_worker_that_stands_still_ends_with_the_daemon(rosterd: Rosterd, stop:
     """A stop is done in time, and neither it nor a kill leaves the worker behind; the next start goes on."""
     pid = stand_still(rosterd)
     getattr(rosterd, stop)()
-    wait_until(lambda: worker.has_ended(pid), "the worker to end")
+    wait_until(lambda: worker_process.has_ended(pid), "the worker to end")
     rosterd.start()
     rosterd.wait_for_event("file.archived", file="large.csv")
 

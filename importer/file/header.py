@@ -23,7 +23,7 @@ from importer.attributes import (
     secrets_in,
 )
 from importer.model import FileRejected, printable
-from importer.rules import EDGE
+from importer.rows.rules import EDGE
 from importer.settings import ClientSettings
 
 DELIMITERS: Final = (",", ";", "\t", "|")

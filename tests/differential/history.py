@@ -10,8 +10,9 @@ from typing import Final
 
 import pytest
 
-from importer import baseline, examine, fingerprint, record
+from importer import record
 from importer.file import scan, table, text
+from importer.rows import batches, delta, fingerprint
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from tests.differential.files import Author, UsersFile
 from tests.differential.worlds import Upload, World
@@ -23,16 +24,16 @@ _NAMES: Final = (*["users.csv"] * 5, "other.csv", "x.csv")
 _REMEMBERED: Final = 12  # files
 # How much is read, compared and judged at a time: little, so that a small file is like a large one, or as it is.
 _SIZES: Final[tuple[tuple[object, str, tuple[object, ...]], ...]] = (
-    (baseline, "MIN_BYTES", (0,)),
-    (baseline, "CHUNK_BYTES", (7, 33, 1 << 16)),
-    (baseline, "_AHEAD_BYTES", (64, 8 << 20)),
-    (baseline, "_ABREAST", (1, 10, 10, 1000)),
-    (baseline, "_SEARCHED_LINES", ((2, 5), (4, 40), (64, 4000))),
-    (baseline, "MOST_LINES", (6, 6, 20, *[250_000] * 5)),
+    (delta, "MIN_BYTES", (0,)),
+    (delta, "CHUNK_BYTES", (7, 33, 1 << 16)),
+    (delta, "_AHEAD_BYTES", (64, 8 << 20)),
+    (delta, "_ABREAST", (1, 10, 10, 1000)),
+    (delta, "_SEARCHED_LINES", ((2, 5), (4, 40), (64, 4000))),
+    (delta, "MOST_LINES", (6, 6, 20, *[250_000] * 5)),
     (text, "CHUNK_BYTES", (19, 101, 1 << 16)),
     (scan, "CHUNK_BYTES", (19, 101, 1 << 16)),
     (table, "STRETCH_ROWS", (2, 5, 1000)),
-    (examine, "_BATCH_ROWS", (1, 3, 500)),
+    (batches, "_BATCH_ROWS", (1, 3, 500)),
     (record, "_ROWS_PER_PROBE", (0, 10, 1000)),
 )
 _EDITS: Final = (

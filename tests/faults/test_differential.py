@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from importer import baseline
 from importer.record import Recorder
+from importer.rows import delta
 from tests.differential.history import TellingDifference, check
 from tests.faults.trials import FULL
 
@@ -35,13 +35,13 @@ def _no_header(new: Iterator[bytes], old: Iterator[bytes], odd_lines: array[int]
     return compare_lines(new, old, odd_lines, 0)
 
 
-compare_lines = baseline._differing
+compare_lines = delta._differing
 # In place of what is right; each was made once, or is easily made.
 MISTAKES: dict[str, tuple[object, str, Callable[..., object]]] = {
-    "each file begins with a mark": (baseline, "text_bounds", lambda raw: (3, raw.seek(0, 2))),
-    "a header may have been a user": (baseline, "_differing", _no_header),
+    "each file begins with a mark": (delta, "text_bounds", lambda raw: (3, raw.seek(0, 2))),
+    "a header may have been a user": (delta, "_differing", _no_header),
     "rows that were undone are forgotten": (Recorder, "failed_lines", lambda _: []),
-    "lines that stay contradict none": (baseline, "_ids_in", lambda _: ()),
+    "lines that stay contradict none": (delta, "_ids_in", lambda _: ()),
 }
 
 

@@ -26,11 +26,11 @@ from typing import Any, BinaryIO, Final, Self
 
 import msgspec
 
-from importer.examine import Batch, Examination, Findings, Terms
 from importer.file.upload import Upload
 from importer.model import FileRejected, Interrupted, Problem
 from importer.readonly import temporary_folder
-from importer.validate import Rejected, Users
+from importer.rows.batches import Batch, Examination, Findings, Terms
+from importer.rows.validate import Rejected, Users
 
 # Below, starting a process takes longer than it saves.
 _MIN_BYTES: Final = 4 << 20
@@ -50,10 +50,10 @@ _PROGRAM: Final = f"""
 import ctypes, signal, sys
 ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGKILL)
 sys.path.insert(0, sys.argv[1])
-from importer.beside import main
+from importer.rows.worker import main
 main(int(sys.argv[2]))
 """
-_ROOT: Final = str(Path(__file__).resolve().parent.parent)
+_ROOT: Final = str(Path(__file__).resolve().parents[2])
 
 Frame = dict[str, Any]
 

@@ -13,10 +13,10 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from importer import rules
 from importer.attributes import ATTRIBUTES, Attribute, Rule
 from importer.file.header import Header
 from importer.model import Problem
+from importer.rows import rules
 from importer.settings import ClientSettings
 
 Cells = Sequence[str]

@@ -14,12 +14,12 @@ from typing import Final, cast
 
 import msgspec
 
-from importer import rules
 from importer.attributes import ATTRIBUTES, Attribute, Rule
 from importer.file.header import DELIMITERS, Header, delimiter_name, unguarded
 from importer.file.table import Row, Stretch
-from importer.glance import Cells, Glance
 from importer.model import FileRejected, Notice, Problem
+from importer.rows import rules
+from importer.rows.column_screen import Cells, Glance
 from importer.settings import ClientSettings, ReferenceSettings
 
 CLEARED: Final = "\0"  # in place of a value: the attribute is emptied. NUL never stands in a file that was let in.

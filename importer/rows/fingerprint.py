@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from importer.examine import Examination
+from importer.rows.batches import Examination
 
 
 def _code(folder: Traversable) -> Iterator[Traversable]:

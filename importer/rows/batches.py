@@ -8,13 +8,13 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from importer.baseline import MOST_LINES, is_comparable, is_plain
 from importer.file.scan import Survey
 from importer.file.table import Row, Stretch, Table, size_of
 from importer.model import Notice, Problem
-from importer.repeats import Repeats
+from importer.rows.delta import MOST_LINES, is_comparable, is_plain
+from importer.rows.duplicates import Repeats
+from importer.rows.validate import Checker, Rejected, User, Users
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
-from importer.validate import Checker, Rejected, User, Users
 
 _BATCH_ROWS: Final = 500
 _BATCH_BYTES: Final = 4 << 20  # of rows kept with their cells: one row can have 32 MiB in memory

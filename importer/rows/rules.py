@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
-from importer import provinces
 from importer.attributes import REQUIRED_CODES, Attribute, Rule
 from importer.model import Problem
+from importer.rows import provinces
 from importer.settings import ClientSettings, ReferenceSettings
 
 Judge = Callable[[str], str | Problem]  # a cleaned, non-blank value -> the value to store, or what is wrong with it

@@ -33,7 +33,7 @@ from importer.file.header import Header, unguarded
 from importer.file.scan import CHUNK_BYTES, Survey, text_bounds
 from importer.file.table import Entangled, Table
 from importer.model import FileRejected
-from importer.rules import clean
+from importer.rows.rules import clean
 
 if TYPE_CHECKING:
     from hashlib import _Hash
