@@ -15,7 +15,7 @@ from importer import receipt
 from importer.model import Claim, Outcome, Receipt
 from importer.pipeline import Importer
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
-from importer.store import Store
+from importer.store.database import Store
 
 
 class CheckAnswer(msgspec.Struct, frozen=True, kw_only=True):

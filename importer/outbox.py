@@ -37,7 +37,7 @@ import structlog
 from importer.durable import SyncFailed
 from importer.model import for_operator
 from importer.overflow import is_full, overflow_letter
-from importer.readonly import stamp
+from importer.store.readonly import stamp
 from importer.turns import LAST_RETRY_S, next_mail
 
 log = structlog.get_logger()

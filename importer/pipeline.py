@@ -22,7 +22,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from importer import history, ledger, outbox, receipt
+from importer import outbox, receipt
 from importer.attributes import ATTRIBUTES, Attribute
 from importer.durable import sync, write_durably
 from importer.file.header import Header
@@ -42,14 +42,15 @@ from importer.model import (
     Tally,
     printable,
 )
-from importer.readonly import stamp, temporary_folder
-from importer.record import Recorder
 from importer.rows import fingerprint
 from importer.rows.batches import Examination, Terms
 from importer.rows.delta import MOST_LINES, Incomparable, compare
 from importer.rows.worker import Beside
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
-from importer.store import Store
+from importer.store import baselines, ledger
+from importer.store.database import Store
+from importer.store.readonly import stamp, temporary_folder
+from importer.store.users import Recorder
 
 _ATTACHED_BYTES: Final = 5 << 20
 _ATTACHED_ROWS: Final = 1000
@@ -120,7 +121,7 @@ class Importer:
         if claim.refusal:
             code, _, detail = claim.refusal.rpartition("\n")
             raise FileRejected(code or "upload.incomplete", detail)
-        if not history.has_baseline(self._store.conn, claim.client):
+        if not baselines.exist(self._store.conn, claim.client):
             beside.start()
         return self._examine(claim, client, beside)
 
@@ -138,9 +139,7 @@ class Importer:
     def _left(self, claim: Claim, examination: Examination) -> Iterator[tuple[Examination, int]]:
         """Yield what is left to examine of a file, and how many users of it stand in the database as they are."""
         conn, whole = self._store.conn, (examination, 0)
-        found = (
-            history.find_baseline(conn, claim, fingerprint.of_terms(examination)) if examination.is_comparable else None
-        )
+        found = baselines.find(conn, claim, fingerprint.of_terms(examination)) if examination.is_comparable else None
         if found is None or claim.bak_fd is None:
             yield whole
             return
@@ -152,7 +151,7 @@ class Importer:
                         examination.table,
                         archive,
                         found,
-                        history.ids_changed_since(conn, claim.client, found.import_id),
+                        baselines.ids_changed_since(conn, claim.client, found.import_id),
                         excerpt,
                     )
                 left = examination.excerpt(excerpt, difference.lines), difference.plain
@@ -188,9 +187,7 @@ class Importer:
         ledger.add(self._store.db, import_id, answer)
         if tally.applied and tally.failed <= MOST_LINES and examination.findings.odd_lines is not None:
             odd_lines = {*array("I", examination.findings.odd_lines), *recorder.failed_lines()}
-            history.keep_baseline(
-                self._store.conn, claim, import_id, fingerprint.of_terms(examination), sorted(odd_lines)
-            )
+            baselines.keep(self._store.conn, claim, import_id, fingerprint.of_terms(examination), sorted(odd_lines))
         answer = msgspec.structs.replace(answer, problems=recorder.record_problems(), listed=recorder.listed())
         with recorder.failed_rows() as rows:
             self._report(answer, client, receipt.failed_csv(examination.table.header, rows, answer))

@@ -23,9 +23,8 @@ from typing import BinaryIO, Final
 import msgspec
 import structlog
 
-from importer import fs, retention
+from importer import fs
 from importer.attributes import ATTRIBUTES
-from importer.audit import Record
 from importer.durable import sync, write_durably
 from importer.file.header import unguarded
 from importer.file.quotes import weight
@@ -34,10 +33,12 @@ from importer.file.table import Table
 from importer.file.text import text_chunks, text_lines
 from importer.fs import open_file
 from importer.model import FileRejected, Interrupted, printable
-from importer.retention import Kept
 from importer.rows.rules import clean
 from importer.settings import ClientSettings, FileSettings
-from importer.store import Store
+from importer.store import retention
+from importer.store.database import Store
+from importer.store.integrity import Record
+from importer.store.retention import Kept
 
 log = structlog.get_logger()
 

@@ -42,7 +42,7 @@ def carried_out(config: Config, order: Order) -> Answer:
 
 def _done_here(config: Config, order: Order) -> Answer:
     from importer.durable import SyncFailed
-    from importer.store import Store, StoreUnusable
+    from importer.store.database import Store, StoreUnusable
     from watcher.archives import archive_orders
     from watcher.control import carry_out
     from watcher.log import configured

@@ -11,7 +11,7 @@ import click
 
 from importer.check import check_file
 from importer.durable import SyncFailed
-from importer.store import StoreUnusable
+from importer.store.database import StoreUnusable
 from watcher.config import Config
 from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_WOULD_FAIL
 from watcher.options import chosen_client, client_option, config_option, json_option, progress_bar

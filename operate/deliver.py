@@ -15,12 +15,12 @@ from typing import BinaryIO, Final
 
 import click
 
-from importer import views
 from importer.durable import SyncFailed, write_durably
 from importer.fs import open_file, open_folder
 from importer.model import printable
 from importer.settings import ClientSettings
-from importer.views import Import
+from importer.store import queries
+from importer.store.queries import Import
 from operate.reading import cannot_answer, database
 from watcher.asking import NoAnswer, NotRunning, Order, ask
 from watcher.config import Config
@@ -69,12 +69,12 @@ def replay(config: Config, id_: str) -> None:
     end is waited for. Exits like `rosterd import`.
     """
     with database(config) as conn:
-        entry = views.find_import(conn, id_)
+        entry = queries.find_import(conn, id_)
         if entry is None:
             cannot_answer(f"no import {id_}; `rosterd imports` lists them")
         if entry.purged_at is not None:
             cannot_answer(f"import {id_}: its file was purged on {entry.purged_at:%Y-%m-%d}")
-        archive = views.archive_name(conn, entry.id)
+        archive = queries.archive_name(conn, entry.id)
     client = chosen_client(config, entry.client)
     _check_followable(config)
     name = _STAMP.sub(b".csv", archive)
@@ -176,7 +176,7 @@ def _wait(config: Config, client: ClientSettings, name: bytes, delivered: os.sta
         is_running = is_locked(config.service.state_dir)
         missed = missed + 1 if _is_gone(client.inbox, name) else 0
         with database(config) as conn:  # after these two looks, else it could be imported in between
-            found = views.find_upload(conn, client.name, delivered.st_ino, delivered.st_mtime_ns)
+            found = queries.find_upload(conn, client.name, delivered.st_ino, delivered.st_mtime_ns)
         if found is not None and (found.archived_at is not None or not is_running):
             return found
         if not is_running:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from importer.readonly import temporary_folder
+from importer.store.readonly import temporary_folder
 from operate.findings import Finding, Findings, Topic
 from watcher.config import Config
 

@@ -11,9 +11,9 @@ from typing import Final
 import click
 import msgspec
 
-from importer import views
 from importer.model import printable
-from importer.views import Mail
+from importer.store import queries
+from importer.store.queries import Mail
 from operate.change import give
 from operate.reading import cannot_answer, check_known, database
 from operate.tables import print_fields, print_json, print_table
@@ -43,7 +43,7 @@ def list_(config: Config, client: str | None, limit: int, *, with_done: bool, as
     """List the mail that waits or was given up, newest first."""
     with database(config) as conn:
         check_known(config, conn, client)
-        found = views.mails(conn, client=client, states=_ALL if with_done else _PENDING, limit=limit)
+        found = queries.mails(conn, client=client, states=_ALL if with_done else _PENDING, limit=limit)
     if as_json:
         print_json(found)
         return
@@ -63,7 +63,7 @@ def list_(config: Config, client: str | None, limit: int, *, with_done: bool, as
 def show(config: Config, id_: int, *, raw: bool, as_json: bool) -> None:
     """Show one mail."""
     with database(config) as conn:
-        found = views.find_mail(conn, id_)
+        found = queries.find_mail(conn, id_)
     if found is None:
         cannot_answer(f"no mail {id_}; `rosterd mail list --all` lists them")
     about, body = found
@@ -101,7 +101,7 @@ def _orders(do: str, config: Config, ids: tuple[int, ...], *, dead: bool) -> lis
         raise click.UsageError("name the mails by their ids, or say --dead")
     if dead:
         with database(config) as conn:
-            ids += tuple(found.id for found in views.mails(conn, client=None, states=("dead",), limit=_MANY))
+            ids += tuple(found.id for found in queries.mails(conn, client=None, states=("dead",), limit=_MANY))
     return [Order(do=do, id=str(id_)) for id_ in dict.fromkeys(ids)]
 
 

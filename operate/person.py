@@ -14,10 +14,10 @@ from typing import Final
 import click
 import msgspec
 
-from importer import audit, person, views
 from importer.file.header import MAX_SHOWN_CHARS, guarded
 from importer.model import printable
 from importer.settings import ClientSettings
+from importer.store import integrity, personal_data, queries
 from operate import layout
 from operate.change import EXIT_NOT_DONE, carried_out
 from operate.folders import Folders, opened
@@ -89,9 +89,9 @@ def _is_configured(config: Config, client: ClientSettings) -> bool:
 def _found(config: Config, conn: sqlite3.Connection, client: ClientSettings, places: _Places, unique_id: str) -> Person:
     """Return all that is kept about a person; ends the program when that is nothing."""
     found = Person(
-        user=views.find_user(conn, client.name, unique_id),
-        problems=person.problems_about(conn, client.name, unique_id),
-        mails=person.mails_about(conn, client.name, unique_id),
+        user=queries.find_user(conn, client.name, unique_id),
+        problems=personal_data.problems_about(conn, client.name, unique_id),
+        mails=personal_data.mails_about(conn, client.name, unique_id),
         delivered=_delivered(Path(config.mail.maildir), unique_id),
         archives=sorted(places.archives),
         unread=places.unread,
@@ -99,7 +99,7 @@ def _found(config: Config, conn: sqlite3.Connection, client: ClientSettings, pla
         too_large=places.too_large,
     )
     if not any((found.user, found.problems, found.mails, found.delivered, found.archives, found.waiting)):
-        near = did_you_mean(unique_id, views.similar_ids(conn, client.name, unique_id))
+        near = did_you_mean(unique_id, queries.similar_ids(conn, client.name, unique_id))
         near = f";{near}" if near else "."
         searched = counted(len(found.unread), "file in .bak", "files in .bak")
         unread = f" {searched} cannot be searched" if found.unread else ""
@@ -173,7 +173,7 @@ def _tell_what_is_left(config: Config, client: ClientSettings, unique_id: str) -
 
 def _places(config: Config, conn: sqlite3.Connection, client: ClientSettings, unique_id: str) -> _Places:
     word = _word(unique_id, client)
-    records = [record for record in audit.records(conn) if record.client == client.name]
+    records = [record for record in integrity.records(conn) if record.client == client.name]
     try:
         with opened(client.inbox, searched_bytes=config.file.max_file_bytes) as folders:
             archives = list(_archives(records, folders, word))
@@ -195,8 +195,8 @@ def _places(config: Config, conn: sqlite3.Connection, client: ClientSettings, un
 
 
 def _archives(
-    records: list[audit.Record], folders: Folders, word: re.Pattern[bytes]
-) -> Iterator[tuple[bytes, audit.Record, bool | None]]:
+    records: list[integrity.Record], folders: Folders, word: re.Pattern[bytes]
+) -> Iterator[tuple[bytes, integrity.Record, bool | None]]:
     """Yield uploads and answers with their imports, and whether each contains the id as a separate word."""
     present = folders.archived()
     for record in records:
@@ -204,14 +204,14 @@ def _archives(
         yield from ((name, record, folders.contains(name, word)) for name in names)
 
 
-def _is_unread(record: audit.Record, name: bytes) -> bool:
+def _is_unread(record: integrity.Record, name: bytes) -> bool:
     return record.code == "file.not_csv" and name == record.archive
 
 
 def _delivered(maildir: Path, unique_id: str) -> list[str]:
     """Return the paths of the mails in the Maildir that have a row of this person."""
     paths = sorted(path for folder in ("new", "cur") for path in (maildir / folder).glob("*"))
-    return [str(path) for path in paths if person.is_about(_content(path), unique_id)]
+    return [str(path) for path in paths if personal_data.is_about(_content(path), unique_id)]
 
 
 def _content(path: Path) -> bytes:

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from importer import views
+from importer.store import queries
 from watcher.config import Config
 from watcher.exits import EXIT_CANNOT_ANSWER
 from watcher.options import unknown_client
@@ -25,7 +25,7 @@ def database(config: Config) -> Iterator[sqlite3.Connection]:
     path = Path(config.service.database)
     check_access(path, os.O_RDONLY)
     try:
-        with views.opened(path) as conn:
+        with queries.opened(path) as conn:
             yield conn
     except sqlite3.Error as error:
         raise_if_denied(error, path)
@@ -35,7 +35,7 @@ def database(config: Config) -> Iterator[sqlite3.Connection]:
 
 def check_known(config: Config, conn: sqlite3.Connection, client: str | None) -> None:
     """End with a usage error when the client is neither configured nor recorded."""
-    known = {*views.clients(conn), *(each.name for each in config.clients)}
+    known = {*queries.clients(conn), *(each.name for each in config.clients)}
     if client is not None and client not in known:
         raise unknown_client(client, known)
 

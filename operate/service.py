@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from importer.readonly import APPLICATION_ID, log_files, read_only
 from importer.settings import MailSettings, MailUnusable
 from importer.smtp import SmtpTransport, is_loopback
+from importer.store.readonly import APPLICATION_ID, log_files, read_only
 from importer.transport import make_transport
 from operate import layout, steps
 from operate.findings import Findings, Level, Topic

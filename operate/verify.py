@@ -11,11 +11,11 @@ from typing import Final
 import click
 import msgspec
 
-from importer import audit, retention
-from importer.audit import Finding, Record
 from importer.model import printable
-from importer.readonly import stamp
 from importer.settings import ClientSettings
+from importer.store import integrity, retention
+from importer.store.integrity import Finding, Record
+from importer.store.readonly import stamp
 from operate.folders import Folders, opened
 from operate.reading import database
 from operate.tables import counted, print_json
@@ -76,10 +76,10 @@ def _verdict(config: Config, *, quick: bool) -> Verdict:
 def _look(config: Config, *, is_running: bool, quick: bool) -> tuple[int, list[Finding]]:
     """Return how many imports there are and what is wrong at this moment."""
     with database(config) as conn:
-        findings = list(audit.database_findings(conn, quick=quick))
-        findings += audit.ledger_findings(conn)
-        findings += audit.outbox_findings(conn, datetime.now(UTC))
-        ledger = audit.records(conn)
+        findings = list(integrity.database_findings(conn, quick=quick))
+        findings += integrity.ledger_findings(conn)
+        findings += integrity.outbox_findings(conn, datetime.now(UTC))
+        ledger = integrity.records(conn)
     for client in config.clients:
         own = [record for record in ledger if record.client == client.name]
         kept_since = _kept_since(config, client)

@@ -14,9 +14,9 @@ from typing import Final
 import click
 import msgspec
 
-from importer import views
 from importer.model import ProblemGroup, printable
-from importer.views import Import, Mail
+from importer.store import queries
+from importer.store.queries import Import, Mail
 from operate.reading import cannot_answer, check_known, database
 from operate.tables import age, counted, print_fields, print_json, print_table
 from watcher.config import Config
@@ -163,7 +163,7 @@ def _picture(config: Config) -> Picture:
     known = {client.client: client for client in told.clients} if told else {}
     accepts = Names(config.intake.pattern)
     with database(config) as conn:
-        failing, trouble = views.failing_mail(conn)
+        failing, trouble = queries.failing_mail(conn)
         return Picture(
             is_running=is_running,
             is_config_outdated=config.is_outdated,
@@ -175,18 +175,18 @@ def _picture(config: Config) -> Picture:
                     inbox=client.inbox,
                     waiting=_count_uploads(client.inbox, accepts),
                     status=known.get(client.name),
-                    last_import=views.last_import(conn, client.name),
+                    last_import=queries.last_import(conn, client.name),
                     expected_s=client.expected_s,
                 )
                 for client in config.clients
             ),
             database_trouble=_database_trouble(config, told),
             maildir="" if config.mail.host else config.mail.maildir,
-            mail_waiting=views.count_mails(conn, "waiting"),
+            mail_waiting=queries.count_mails(conn, "waiting"),
             mail_failing=failing,
             mail_trouble=trouble,
-            mail_dead=views.count_mails(conn, "dead"),
-            unarchived=views.count_unarchived(conn),
+            mail_dead=queries.count_mails(conn, "dead"),
+            unarchived=queries.count_unarchived(conn),
         )
 
 
@@ -276,7 +276,7 @@ def imports(
     """List the files dealt with, newest first."""
     with database(config) as conn:
         check_known(config, conn, client)
-        found = views.imports(conn, client=client, since=since, failed=failed, limit=limit)
+        found = queries.imports(conn, client=client, since=since, failed=failed, limit=limit)
     if as_json:
         print_json(found)
         return
@@ -319,15 +319,15 @@ def show(config: Config, id_: str, *, as_json: bool) -> None:
 
 
 def _story(config: Config, conn: sqlite3.Connection, id_: str) -> ImportStory | None:
-    entry = views.find_import(conn, id_)
+    entry = queries.find_import(conn, id_)
     if entry is None:
         return None
     return ImportStory(
         entry=entry,
-        problems=views.problems(conn, entry.id),
-        more_rows=0 if entry.purged_at else max(0, entry.failed - views.count_rows_with_problems(conn, entry.id)),
+        problems=queries.problems(conn, entry.id),
+        more_rows=0 if entry.purged_at else max(0, entry.failed - queries.count_rows_with_problems(conn, entry.id)),
         files=_files_of(entry, _archived_names(config, entry.client)),
-        mails=views.mails_of(conn, entry.claim_id),
+        mails=queries.mails_of(conn, entry.claim_id),
     )
 
 
@@ -393,7 +393,7 @@ def users(config: Config, query: str, client: str | None, limit: int, *, as_json
     """
     with database(config) as conn:
         check_known(config, conn, client)
-        found = views.users(conn, query, client=client, limit=limit)
+        found = queries.users(conn, query, client=client, limit=limit)
     if as_json:
         print_json(found)
     elif len(found) == 1:

@@ -19,7 +19,7 @@ from importer.attributes import ATTRIBUTES, REPORT_NAMES
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim, Notice, Receipt, Tally
 from importer.pipeline import Importer
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
-from importer.store import Store
+from importer.store.database import Store
 
 CLIENT = "acme"
 MAILBOX = "registrar@acme.example.org"

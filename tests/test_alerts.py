@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from importer import outbox
 from importer.outbox import Letter
 from importer.settings import ClientSettings, MailSettings
-from importer.store import Store
+from importer.store.database import Store
 from watcher import lateness
 from watcher.alert_texts import alert_text
 from watcher.alerts import ALERT_INTERVAL_S, Alerts

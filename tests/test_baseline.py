@@ -15,9 +15,9 @@ import msgspec
 import pytest
 
 from importer.model import Interrupted
-from importer.person import erase
 from importer.rows import delta
 from importer.rows.delta import Difference
+from importer.store.personal_data import erase
 from tests.engine import Engine, Result
 
 HEADER = "unique_id,login_source,first_name,last_name,email,city"

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from importer.store import Store
+from importer.store.database import Store
 from watcher import cli
 
 REPOSITORY = Path(__file__).parents[1]

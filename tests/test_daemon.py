@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from importer import views
 from importer.model import Outcome
+from importer.store import queries
 from tests.conftest import Needs
 from tests.engine import Engine
 from tests.lab import MEMORY, wait_until
@@ -489,7 +489,7 @@ def test_times_and_inodes_beyond_what_sqlite_keeps(engine: Engine) -> None:
     with engine.claimed((HEADER + ANN).encode()) as claim:
         odd = msgspec.structs.replace(claim, device=1 << 63, inode=(1 << 64) - 1, mtime_ns=10**20)
         assert engine.importer().import_file(odd, engine.client).outcome is Outcome.IMPORTED
-    found = views.find_upload(engine.store.conn, engine.client.name, (1 << 64) - 1, 10**20)
+    found = queries.find_upload(engine.store.conn, engine.client.name, (1 << 64) - 1, 10**20)
     assert found is not None
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import click
 import pytest
 
-from importer.store import Store
+from importer.store.database import Store
 from watcher import cli
 
 REPOSITORY = Path(__file__).parents[1]

@@ -14,7 +14,7 @@ from importer import outbox
 from importer.model import for_operator
 from importer.outbox import Letter
 from importer.settings import ClientSettings, MailSettings
-from importer.store import Store
+from importer.store.database import Store
 from watcher.config import Config, ConfigError, load
 from watcher.lateness import Lateness
 

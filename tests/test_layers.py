@@ -20,7 +20,7 @@ HOMES = {
     "click": {"watcher.cli", "watcher.options", *(name for name in MODULES if name.startswith("operate."))},
     "prometheus_client": {"watcher.metrics"},
     "email_validator": {"importer.rows.rules"},
-    "sqlite_utils": {"importer.store", "importer.ledger", "importer.record", "importer.outbox"},
+    "sqlite_utils": {"importer.store.database", "importer.store.ledger", "importer.store.users", "importer.outbox"},
     "watchdog": {"watcher.notice"},
     "yagmail": {"importer.smtp"},
 }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from importer import ledger
-from importer.ledger import Entry
 from importer.model import Outcome
+from importer.store import ledger
+from importer.store.ledger import Entry
 from tests.engine import ARCHIVE, CLIENT, HEADER, Engine
 
 AT = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)

@@ -24,7 +24,7 @@ MAX_RESIDENT = 256 * MIB
 REWRITE = """
 import contextlib, json, os, sys
 from pathlib import Path
-from importer import audit
+from importer.store import integrity
 from importer.rewrite import Rewriter
 from tests.engine import Engine
 file, folder = map(Path, sys.argv[1:])

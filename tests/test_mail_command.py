@@ -14,8 +14,8 @@ from sqlite_utils import Database
 
 from importer import outbox
 from importer.outbox import Letter, failed
-from importer.readonly import stamp
-from importer.store import Store
+from importer.store.database import Store
+from importer.store.readonly import stamp
 from tests.lab.daemon import Rosterd
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from importer import outbox
 from importer.durable import SyncFailed
 from importer.outbox import Delivery, Letter, Mail, OutboxPump, Sender, failed
-from importer.store import Store
+from importer.store.database import Store
 from tests.lab import wait_until
 
 NOW = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)

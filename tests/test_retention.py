@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from importer import retention, store
-from importer.readonly import APPLICATION_ID, stamp
-from importer.retention import Kept
 from importer.settings import ClientSettings, RetentionSettings
-from importer.store import Store
+from importer.store import database, retention
+from importer.store.database import Store
+from importer.store.readonly import APPLICATION_ID, stamp
+from importer.store.retention import Kept
 from tests.conftest import Needs
 from tests.faults.nursery import Nursery
 from tests.faults.tracing import Commands, Point
@@ -250,7 +250,7 @@ def test_a_fault_of_ours_at_the_archives_of_a_client(rosterd: Rosterd) -> None:
 
 
 FAULT = """
-from importer import retention
+from importer.store import retention
 def purge(*_):
     raise RuntimeError("a cell: Tremblay-4711")
 retention.purge = purge
@@ -299,7 +299,7 @@ def test_a_pass_goes_by_the_clock_of_the_one_before(opened: Store) -> None:
 
 def test_very_many_problems_go_in_pieces(opened: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An import with more problems than one transaction should delete is marked when the last are gone."""
-    monkeypatch.setattr("importer.retention._PROBLEMS_AT_ONCE", 2)
+    monkeypatch.setattr("importer.store.retention._PROBLEMS_AT_ONCE", 2)
     with opened.transaction():
         opened.conn.execute(
             """INSERT INTO imports VALUES (7, 'c', 'acme', 'u.csv', '', 0, 0, 0, 0, 'partly', '', 0, 0, 0, 5, 0, 1,
@@ -350,7 +350,7 @@ def test_a_pass_that_fails_is_begun_anew(opened: Store, monkeypatch: pytest.Monk
         looks.append(now)
         raise sqlite3.OperationalError("database is locked")
 
-    monkeypatch.setattr("importer.retention.clock", clock)
+    monkeypatch.setattr("importer.store.retention.clock", clock)
     purging = Purging(opened)
     with pytest.raises(sqlite3.OperationalError):
         purging.step(Config(), 0.0)
@@ -365,7 +365,7 @@ def test_a_database_of_the_version_before_is_brought_up_to_date(tmp_path: Path) 
     path = tmp_path / "rosterd.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as conn:
         conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        store.migrations.apply(Database(conn, execute_plugins=False), stop_before="m002_retention")
+        database.migrations.apply(Database(conn, execute_plugins=False), stop_before="m002_retention")
         conn.execute(
             """INSERT INTO imports VALUES (7, 'c', 'acme', 'u.csv', '', 0, 0, 0, 0, 'partly', '', 0, 0, 0, 5, 0, 1,
                x'752e637376', '', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z')"""

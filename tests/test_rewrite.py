@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importer import audit
 from importer.model import Interrupted
 from importer.rewrite import NotRewritable, Rewriter
+from importer.store import integrity
 from tests.engine import ARCHIVE, Engine
 
 COLUMNS = "unique_id,login_source,first_name,last_name,email"
@@ -41,7 +41,7 @@ class Archives:
 
     def without(self, unique_id: str, *, stopping: bool = False) -> bytes:
         """Take a person out of the newest import, and return the archive."""
-        record = audit.records(self.engine.store.conn)[-1]
+        record = integrity.records(self.engine.store.conn)[-1]
         rewriter = Rewriter(self.engine.store, self.engine.client, self.engine.limits, lambda: stopping)
         work_fd, bak_fd = (os.open(folder, os.O_RDONLY | os.O_DIRECTORY) for folder in (self.work, self.bak))
         try:

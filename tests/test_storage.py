@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from importer.readonly import is_whole, read_only
-from importer.store import Store
+from importer.store.database import Store
+from importer.store.readonly import is_whole, read_only
 from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
@@ -234,7 +234,7 @@ SCRIPT = """
 import os, sqlite3, sys
 from pathlib import Path
 from importer.settings import MailSettings
-from importer.store import Store
+from importer.store.database import Store
 from watcher.alerts import Alerts
 from watcher.storage import Storage
 from watcher.trouble import Troubles

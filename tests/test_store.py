@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from importer.attributes import ATTRIBUTES
-from importer.readonly import APPLICATION_ID, read_only
-from importer.store import Store, StoreUnusable
+from importer.store.database import Store, StoreUnusable
+from importer.store.readonly import APPLICATION_ID, read_only
 from tests.engine import Engine
 
 OLD = Path(__file__).parent / "data" / "rosterd-0.1.0.db"
@@ -217,7 +217,7 @@ def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
 
 def test_a_locked_database_is_the_hosts_trouble(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that another program holds is not unusable: the error says it is locked."""
-    monkeypatch.setattr("importer.store.BUSY_TIMEOUT_MS", 20)
+    monkeypatch.setattr("importer.store.database.BUSY_TIMEOUT_MS", 20)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(sqlite3.OperationalError, match="locked"):
@@ -270,7 +270,7 @@ def test_a_killed_import_leaves_no_large_log(path: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
-from importer.store import Store
+from importer.store.database import Store
 from tests.test_store import fill
 store = Store.open(Path({str(path)!r}))
 store.conn.execute("BEGIN IMMEDIATE")

@@ -23,7 +23,7 @@ from sqlite_utils import Database
 from importer import outbox
 from importer.outbox import Delivery, Letter, Mail, OutboxPump, Sender, Transport
 from importer.settings import MailSettings, MailUnusable
-from importer.store import Store
+from importer.store.database import Store
 from importer.transport import make_transport
 from tests.lab import wait_until
 

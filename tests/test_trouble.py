@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from importer.durable import SyncFailed
 from importer.settings import MailSettings
-from importer.store import StoreUnusable
+from importer.store.database import StoreUnusable
 from watcher.alerts import Alerts
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED
 from watcher.spool import InboxUnusable

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from importer import audit, outbox, retention, views
+from importer import outbox
 from importer.outbox import Delivery, Letter, failed
-from importer.readonly import stamp
-from importer.store import Store
+from importer.store import integrity, queries, retention
+from importer.store.database import Store
+from importer.store.readonly import stamp
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 
@@ -168,7 +169,7 @@ def test_what_waits_for_a_client_is_bounded(store: Store) -> None:
     assert "rosterd: more reports about files of acme than are mailed" == message["Subject"]
     assert "of the hour from 2026-11-22 07:00 UTC on" in message.get_content()
     assert "the folder .bak has one for each file" in message.get_content()
-    assert [] == [finding for finding in audit.outbox_findings(store.conn, NOW) if finding.is_grave]
+    assert [] == [finding for finding in integrity.outbox_findings(store.conn, NOW) if finding.is_grave]
 
 
 def test_large_mails_are_bounded_by_their_size(store: Store) -> None:
@@ -182,7 +183,7 @@ def test_a_flood_of_one_client_leaves_room_for_others(store: Store) -> None:
     """What waits for one client costs no other a mail."""
     put(store, *(a_letter(number) for number in range(300)))
     put(store, a_letter(1, client="beta"))
-    assert 1 == views.mails_by_client(store.conn, "waiting")["beta"]
+    assert 1 == queries.mails_by_client(store.conn, "waiting")["beta"]
 
 
 def test_a_flood_ends_in_a_digest_that_tells_of_the_rest(store: Store) -> None:
@@ -197,7 +198,7 @@ def test_a_flood_ends_in_a_digest_that_tells_of_the_rest(store: Store) -> None:
     last = email.message_from_bytes(texts[-1], policy=email.policy.default)
     assert "This mail replaces all further ones" in " ".join(last.get_content().split())
     assert "waiting" not in states(store)
-    assert [] == list(audit.outbox_findings(store.conn, NOW))
+    assert [] == list(integrity.outbox_findings(store.conn, NOW))
 
 
 def test_refusals_for_good_pile_up_no_more_than_one_an_hour(store: Store) -> None:
@@ -260,7 +261,7 @@ WORK: dict[str, Callable[[Store], object]] = {
     "add": lambda store: outbox.add(store.db, a_letter(1)),
     "sent": lambda store: outbox.forget(store.db, NOW),
     "purge": lambda store: retention.forget_mails(store, "acme", NOW - HOUR),
-    "show": lambda store: views.mails_of(store.conn, "sent1"),
+    "show": lambda store: queries.mails_of(store.conn, "sent1"),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from importer import views
+from importer.store import queries
 from tests.lab import wait_until
 from tests.lab.daemon import REPOSITORY, Rosterd, make_inboxes
 
@@ -150,8 +150,8 @@ def test_users_as_text(rosterd: Rosterd) -> None:
 
 def test_users_are_found_by_index(rosterd: Rosterd) -> None:
     """A search for an id, an address or a user name reads no table from end to end."""
-    query = f"EXPLAIN QUERY PLAN SELECT unique_id FROM {views._IS_CALLED}"  # noqa: S608 - a constant of ours
-    with views.opened(database(rosterd)) as conn:
+    query = f"EXPLAIN QUERY PLAN SELECT unique_id FROM {queries._IS_CALLED}"  # noqa: S608 - a constant of ours
+    with queries.opened(database(rosterd)) as conn:
         plan = conn.execute(query, {"client": None, "query": "1", "key": "1"}).fetchall()
     searches = [step for *_, step in plan if " users" in step]
     assert 4 == len(searches)

@@ -10,11 +10,11 @@ from typing import Final
 
 import structlog
 
-from importer import audit, retention
 from importer.model import Interrupted
 from importer.rewrite import NotRewritable, Rewriter
 from importer.settings import ClientSettings
-from importer.store import Store
+from importer.store import integrity, retention
+from importer.store.database import Store
 from watcher import spool
 from watcher.asking import Order
 from watcher.config import Config
@@ -92,7 +92,7 @@ def archive_orders(
 
     def rewrite(order: Order) -> str:
         client = next((client for client in config().clients if client.name == order.client), None)
-        record = audit.find(store.conn, order.client, order.id)
+        record = integrity.find(store.conn, order.client, order.id)
         if client is None or record is None or record.is_purged or not record.is_archived:
             raise Refused(f"{order.client}: no import {order.id} has an archive")
         rewriter = Rewriter(store, client, config().file, stopping)

@@ -19,11 +19,12 @@ from typing import Final
 
 import structlog
 
-from importer import history, ledger, room
+from importer import room
 from importer.model import FAILED_DRAFT, Claim, Interrupted, Outcome, Receipt, printable
 from importer.pipeline import Importer
-from importer.readonly import temporary_folder
-from importer.store import Store
+from importer.store import baselines, ledger
+from importer.store.database import Store
+from importer.store.readonly import temporary_folder
 from watcher import spool
 from watcher.backlog import Backlog
 from watcher.config import Config
@@ -102,7 +103,7 @@ class Claims:
 
     def last_rows(self, inbox: spool.Inbox, client: str) -> int:
         """Return how many rows the last file of a client had, corrected failed CSVs aside; 0 when there was none."""
-        files = history.row_counts(self._store.conn, client)
+        files = baselines.row_counts(self._store.conn, client)
         return next((rows for name, archive, rows in files if not _is_correction(inbox, name, archive)), 0)
 
     def take(

@@ -138,7 +138,7 @@ def _code_of(config: Config, act: Callable[[Config], int]) -> int:
     import structlog
 
     from importer.durable import SyncFailed
-    from importer.store import StoreUnusable
+    from importer.store.database import StoreUnusable
 
     log = structlog.get_logger()
     try:

@@ -22,7 +22,7 @@ import structlog
 
 from importer import outbox
 from importer.outbox import Letter
-from importer.store import Store
+from importer.store.database import Store
 from watcher import notify
 from watcher.adopted import last_adopted, write_adopted
 from watcher.alerts import Alerts

@@ -10,11 +10,11 @@ from typing import Final
 import msgspec
 import structlog
 
-from importer import views
 from importer.model import for_operator
 from importer.outbox import Letter
 from importer.settings import ClientSettings, MailSettings
-from importer.store import Store
+from importer.store import queries
+from importer.store.database import Store
 from watcher.config import Config
 
 log = structlog.get_logger()
@@ -81,14 +81,14 @@ class Lateness:
         client = self._clients.get(name)
         if client is None:
             return None
-        last_at = views.last_upload_at(self._store.conn, name)
+        last_at = queries.last_upload_at(self._store.conn, name)
         is_over = (at - (last_at or self._known_since[name])).total_seconds() > (client.expected_s or math.inf)
         return Missing(client=client, last_at=last_at) if is_over else None
 
     def _tell(self, missing: Missing, at: datetime) -> None:
         client, last_at = missing.client, missing.last_at
         for letter in letters(missing, self._mail, at):
-            if not views.knows_mail(self._store.conn, letter.message_id):
+            if not queries.knows_mail(self._store.conn, letter.message_id):
                 self._post(letter)
         log.warning(
             "upload.missed",

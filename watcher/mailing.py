@@ -12,7 +12,7 @@ import structlog
 
 from importer.outbox import OutboxPump, Sender
 from importer.settings import MailSettings, MailUnusable
-from importer.store import Store
+from importer.store.database import Store
 from importer.transport import make_transport
 from watcher.config import ConfigError, smtp_password
 from watcher.trouble import Troubles

@@ -21,9 +21,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from importer import views
 from importer.durable import discard_unfinished, replace
 from importer.model import Outcome
+from importer.store import queries
 from watcher.config import MetricsSettings
 from watcher.endpoint import Endpoint
 from watcher.lock import is_locked
@@ -51,7 +51,7 @@ class Figures(Collector):
             status = read_status(source.state_dir) if is_running else None
             if status is not None:
                 yield from _status_figures(status)
-        with contextlib.suppress(sqlite3.Error), views.opened(source.database) as conn:
+        with contextlib.suppress(sqlite3.Error), queries.opened(source.database) as conn:
             yield from _ledger_figures(conn, source.clients)
             yield from _mail_figures(conn, source.clients)
             yield _gauge("mail_by_smtp", "0 while mail is only put into the Maildir", [((), source.has_smtp)])
@@ -159,7 +159,7 @@ def _at(moment: datetime) -> float:
 
 def _ledger_figures(conn: sqlite3.Connection, clients: Iterable[str]) -> Iterator[Metric]:
     """Yield what is recorded. Counters begin at 0, else the first refusal of a client would be no increase."""
-    totals = {(t.client, t.outcome): t for t in views.totals(conn)}
+    totals = {(t.client, t.outcome): t for t in queries.totals(conn)}
     names = sorted({*clients, *(client for client, _ in totals)})
     ends = [(name, str(outcome)) for name in names for outcome in Outcome]
     uploads = [(end, totals[end].uploads if end in totals else 0) for end in ends]
@@ -173,17 +173,17 @@ def _ledger_figures(conn: sqlite3.Connection, clients: Iterable[str]) -> Iterato
     yield _counter("rows", "Rows of files dealt with", rows.items(), "client", "outcome")
     last = [(end, _at(total.last_finished_at)) for end, total in totals.items()]
     yield _gauge("last_upload_timestamp_seconds", "When a file was last dealt with", last, "client", "outcome")
-    unarchived = [((), views.count_unarchived(conn))]
+    unarchived = [((), queries.count_unarchived(conn))]
     yield _gauge("unarchived_files", "Files recorded that are not known to lie in .bak yet", unarchived)
 
 
 def _mail_figures(conn: sqlite3.Connection, clients: Iterable[str]) -> Iterator[Metric]:
-    counts = {state: views.mails_by_client(conn, state) for state in ("waiting", "dead")}
+    counts = {state: queries.mails_by_client(conn, state) for state in ("waiting", "dead")}
     # Those without a client are for the operator.
     names = sorted({"", *clients, *(client for found in counts.values() for client in found)})
     mails = [((name, state), found.get(name, 0)) for state, found in counts.items() for name in names]
     yield _gauge("mails", "Mails not sent", mails, "client", "state")
-    oldest = views.oldest_waiting_mail(conn)
+    oldest = queries.oldest_waiting_mail(conn)
     if oldest is not None:
         told = "When the mail that waits longest was written"
         yield _gauge("mail_waiting_since_timestamp_seconds", told, [((), _at(oldest))])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from importer import outbox, person
+from importer import outbox
 from importer.model import printable
-from importer.store import Store
+from importer.store import personal_data
+from importer.store.database import Store
 from watcher.asking import Order
 from watcher.control import Handler, Refused
 from watcher.settle import Settling
@@ -37,8 +38,8 @@ def store_orders(
         return f"mail {order.id} will not be sent"
 
     def erase(order: Order) -> str:
-        erased = person.erase(store, order.client, order.unique_id)
-        if erased == person.Erased(users=0, mails=0, quotes=0):
+        erased = personal_data.erase(store, order.client, order.unique_id)
+        if erased == personal_data.Erased(users=0, mails=0, quotes=0):
             raise Refused(f"{order.client}: nobody with this unique id is recorded, and no mail names them")
         quotes = f", quotations of a row {erased.quotes}" if erased.quotes else ""
         return f"removed: users {erased.users}, mails {erased.mails}{quotes}"

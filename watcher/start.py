@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from importer.durable import discard_unfinished
-from importer.store import Store
+from importer.store.database import Store
 from watcher import notify
 from watcher.backlog import FIRST_RETRY_S, LAST_RETRY_S
 from watcher.config import Config

@@ -13,8 +13,8 @@ from typing import Final
 
 import structlog
 
-from importer.readonly import log_files
-from importer.store import Store
+from importer.store.database import Store
+from importer.store.readonly import log_files
 from watcher.obstacle import obstacle
 from watcher.trouble import Troubles, raise_if_fatal
 

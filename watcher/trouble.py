@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from importer.durable import SyncFailed
-from importer.store import StoreUnusable, is_full
+from importer.store.database import StoreUnusable, is_full
 from watcher import spool
 from watcher.alerts import Alerts
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED

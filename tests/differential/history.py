@@ -10,10 +10,10 @@ from typing import Final
 
 import pytest
 
-from importer import record
 from importer.file import scan, table, text
 from importer.rows import batches, delta, fingerprint
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
+from importer.store import users
 from tests.differential.files import Author, UsersFile
 from tests.differential.worlds import Upload, World
 
@@ -34,7 +34,7 @@ _SIZES: Final[tuple[tuple[object, str, tuple[object, ...]], ...]] = (
     (scan, "CHUNK_BYTES", (19, 101, 1 << 16)),
     (table, "STRETCH_ROWS", (2, 5, 1000)),
     (batches, "_BATCH_ROWS", (1, 3, 500)),
-    (record, "_ROWS_PER_PROBE", (0, 10, 1000)),
+    (users, "_ROWS_PER_PROBE", (0, 10, 1000)),
 )
 _EDITS: Final = (
     "UPDATE users SET first_name = 'Hand', email = NULL, email_key = NULL {where}",

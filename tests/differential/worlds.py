@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from importer import audit, ledger, person, retention
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim, Interrupted, Receipt
 from importer.rewrite import NotRewritable, Rewriter
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
-from importer.store import Store
+from importer.store import integrity, ledger, personal_data, retention
+from importer.store.database import Store
 from tests.engine import Engine, Result
 
 _TIMES = re.compile(rb"Date: [^\r\n]*|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
@@ -116,11 +116,11 @@ class World(Engine):
 
     def erase(self, client: str, unique_id: str) -> None:
         """Remove a person from the database."""
-        person.erase(self.store, client, unique_id)
+        personal_data.erase(self.store, client, unique_id)
 
     def rewrite(self, client: ClientSettings, unique_id: str, number: int) -> None:
         """Take a person out of the files of one import."""
-        record = audit.records(self.store.conn)[number]
+        record = integrity.records(self.store.conn)[number]
         if record.client != client.name or record.is_purged:
             return
         rewriter = Rewriter(self.store, client, self.limits, lambda: False)
@@ -131,7 +131,7 @@ class World(Engine):
 
     def purge(self, number: int) -> None:
         """Remove the files and problems of one import."""
-        record = audit.records(self.store.conn)[number]
+        record = integrity.records(self.store.conn)[number]
         fields = {name: getattr(record, name) for name in retention.Kept.__struct_fields__}
         retention.purge(self.store, self._bak_fd, retention.Kept(**fields), datetime.now(UTC))
 

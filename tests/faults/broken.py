@@ -14,10 +14,11 @@ from typing import Any, BinaryIO
 import sqlite_utils
 import structlog
 
-from importer import durable, ledger, outbox, pipeline, store
+from importer import durable, outbox, pipeline
 from importer.model import Claim, Receipt
 from importer.outbox import Delivery, Letter, Mail
 from importer.settings import ClientSettings
+from importer.store import database, ledger
 from importer.transport import MaildirTransport
 from watcher import alerts, claims, spool, start
 from watcher import log as watcher_log
@@ -47,13 +48,13 @@ def opened(claim: Claim) -> BinaryIO:
 
 def commit_without_sync() -> None:
     """Let the database take its commits as done before they are on disk."""
-    set_up = store._set_up
+    set_up = database._set_up
 
     def lazily(db: sqlite_utils.Database) -> None:
         set_up(db)
         db.execute("PRAGMA synchronous = NORMAL")
 
-    store._set_up = lazily
+    database._set_up = lazily
 
 
 def mail_before_commit() -> None:
@@ -86,11 +87,11 @@ def commit_piecemeal() -> None:
     """Use the connection as a context manager, which commits but does not begin."""
 
     @contextlib.contextmanager
-    def transaction(self: store.Store) -> Iterator[None]:
+    def transaction(self: database.Store) -> Iterator[None]:
         with self.conn:
             yield
 
-    store.Store.transaction = transaction  # type: ignore[method-assign]
+    database.Store.transaction = transaction  # type: ignore[method-assign]
 
 
 def import_without_sync() -> None:

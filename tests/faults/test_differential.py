@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from importer.record import Recorder
 from importer.rows import delta
+from importer.store.users import Recorder
 from tests.differential.history import TellingDifference, check
 from tests.faults.trials import FULL
 

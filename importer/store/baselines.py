@@ -22,7 +22,7 @@ def row_counts(db: sqlite3.Connection, client: str) -> list[tuple[str, bytes, in
     ).fetchall()
 
 
-def find_baseline(db: sqlite3.Connection, claim: Claim, terms: str) -> Baseline | None:
+def find(db: sqlite3.Connection, claim: Claim, terms: str) -> Baseline | None:
     """Return what to compare a file with: the last one of its name, or else of any, that was judged by these terms."""
     row = db.execute(
         """SELECT import_id, archive, sha256, odd_lines FROM baselines JOIN imports ON imports.id = import_id
@@ -35,12 +35,12 @@ def find_baseline(db: sqlite3.Connection, claim: Claim, terms: str) -> Baseline 
     return Baseline(import_id=row[0], archive=row[1], sha256=row[2], odd_lines=array("I", row[3]))
 
 
-def has_baseline(db: sqlite3.Connection, client: str) -> bool:
+def exist(db: sqlite3.Connection, client: str) -> bool:
     """Return whether there is anything with which a file of a client may be compared."""
     return bool(db.execute("SELECT EXISTS (SELECT 1 FROM baselines WHERE client = ?)", (client,)).fetchone()[0])
 
 
-def keep_baseline(db: sqlite3.Connection, claim: Claim, import_id: int, terms: str, odd_lines: list[int]) -> None:
+def keep(db: sqlite3.Connection, claim: Claim, import_id: int, terms: str, odd_lines: list[int]) -> None:
     """Let later files be compared with this one."""
     row = (claim.client, claim.file, import_id, terms, array("I", odd_lines).tobytes())
     db.execute("INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?, ?)", row)

@@ -24,9 +24,9 @@ import structlog
 
 from importer.durable import sync
 from importer.model import printable
-from importer.readonly import stamp
 from importer.settings import ClientSettings, RetentionSettings
-from importer.store import Store
+from importer.store.database import Store
+from importer.store.readonly import stamp
 
 log = structlog.get_logger()
 

@@ -18,7 +18,7 @@ from importer.attributes import ATTRIBUTES
 from importer.file.header import MAX_SHOWN_CHARS, guarded, unguarded
 from importer.model import printable
 from importer.rows.rules import clean
-from importer.store import Store
+from importer.store.database import Store
 
 _QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"')  # all cells of a failed CSV are
 _REMOVED: Final = "The line was taken for a header; what stood in it was removed with a person."
