@@ -26,3 +26,9 @@ def open_folder(path: bytes | str, parent_fd: int | None = None) -> Iterator[int
         yield fd
     finally:
         os.close(fd)
+
+
+def temporary_folder() -> str:
+    """Return where SQLite puts what outgrows its cache. Source: https://www.sqlite.org/tempfiles.html section 5."""
+    wanted = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), "/var/tmp", "/usr/tmp", "/tmp")  # noqa: S108 - SQLite's
+    return next((folder for folder in wanted if folder and os.access(folder, os.W_OK | os.X_OK)), ".")

@@ -30,6 +30,7 @@ from importer.file.scan import CHUNK_BYTES, Survey, line_of, survey
 from importer.file.table import Row
 from importer.file.truncation import is_cut_off
 from importer.file.upload import Upload
+from importer.fs import temporary_folder
 from importer.model import (
     FAILED_DRAFT,
     RESULT_DRAFT,
@@ -49,7 +50,7 @@ from importer.rows.worker import Beside
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store import baselines, ledger
 from importer.store.database import Store
-from importer.store.readonly import stamp, temporary_folder
+from importer.store.readonly import stamp
 from importer.store.users import Recorder
 
 _ATTACHED_BYTES: Final = 5 << 20

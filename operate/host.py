@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from importer.store.readonly import temporary_folder
+from importer.fs import temporary_folder
 from operate.findings import Finding, Findings, Topic
 from watcher.config import Config
 

@@ -20,11 +20,11 @@ from typing import Final
 import structlog
 
 from importer import room
+from importer.fs import temporary_folder
 from importer.model import FAILED_DRAFT, Claim, Interrupted, Outcome, Receipt, printable
 from importer.pipeline import Importer
 from importer.store import baselines, ledger
 from importer.store.database import Store
-from importer.store.readonly import temporary_folder
 from watcher import spool
 from watcher.backlog import Backlog
 from watcher.config import Config

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final, cast
 
-from importer.store.readonly import temporary_folder
+from importer.fs import temporary_folder
 
 # A Bloom filter in words of 64 bits, 8 MiB: 20 bits of a hash choose the word, the others three bits of it.
 _WORDS: Final = 1 << 20

@@ -27,10 +27,10 @@ from typing import Any, BinaryIO, Final, Self
 import msgspec
 
 from importer.file.upload import Upload
+from importer.fs import temporary_folder
 from importer.model import FileRejected, Interrupted, Problem
 from importer.rows.batches import Batch, Examination, Findings, Terms
 from importer.rows.validate import Rejected, Users
-from importer.store.readonly import temporary_folder
 
 # Below, starting a process takes longer than it saves.
 _MIN_BYTES: Final = 4 << 20

@@ -48,9 +48,3 @@ def stamp(at: datetime) -> str:
 def stored(number: int) -> int:
     """Return a number of a file system as the ledger has it: inodes and times may be beyond what SQLite can keep."""
     return max(-(1 << 63), min(number, (1 << 63) - 1))
-
-
-def temporary_folder() -> str:
-    """Return where SQLite puts what outgrows its cache. Source: https://www.sqlite.org/tempfiles.html section 5."""
-    wanted = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), "/var/tmp", "/usr/tmp", "/tmp")  # noqa: S108 - SQLite's
-    return next((folder for folder in wanted if folder and os.access(folder, os.W_OK | os.X_OK)), ".")
