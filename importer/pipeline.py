@@ -22,7 +22,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from importer import outbox, receipt
+from importer import receipt
 from importer.attributes import ATTRIBUTES, Attribute
 from importer.durable import sync, write_durably
 from importer.file.header import Header
@@ -31,6 +31,7 @@ from importer.file.table import Row
 from importer.file.truncation import is_cut_off
 from importer.file.upload import Upload
 from importer.fs import temporary_folder
+from importer.mail import outbox
 from importer.model import (
     FAILED_DRAFT,
     RESULT_DRAFT,

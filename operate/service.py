@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from importer.mail.smtp import SmtpTransport, is_loopback
+from importer.mail.transport import make_transport
 from importer.settings import MailSettings, MailUnusable
-from importer.smtp import SmtpTransport, is_loopback
 from importer.store.readonly import APPLICATION_ID, log_files, read_only
-from importer.transport import make_transport
 from operate import layout, steps
 from operate.findings import Findings, Level, Topic
 from watcher.config import Config, ConfigError, smtp_password

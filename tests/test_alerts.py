@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from importer import outbox
-from importer.outbox import Letter
+from importer.mail import outbox
+from importer.mail.outbox import Letter
 from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
 from watcher import lateness

@@ -13,9 +13,9 @@ from typing import Any, Self
 import pytest
 from aiosmtpd.controller import Controller
 
-from importer.outbox import Mail
+from importer.mail.outbox import Mail
+from importer.mail.transport import make_transport
 from importer.settings import MailSettings
-from importer.transport import make_transport
 from tests.conftest import Needs
 from tests.lab.daemon import Rosterd, Setting
 from tests.lab.sshd import HOST, free_port

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from importer import outbox
+from importer.mail import outbox
+from importer.mail.outbox import Letter
 from importer.model import for_operator
-from importer.outbox import Letter
 from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
 from watcher.config import Config, ConfigError, load

@@ -20,9 +20,9 @@ HOMES = {
     "click": {"watcher.cli", "watcher.options", *(name for name in MODULES if name.startswith("operate."))},
     "prometheus_client": {"watcher.metrics"},
     "email_validator": {"importer.rows.rules"},
-    "sqlite_utils": {"importer.store.database", "importer.store.ledger", "importer.store.users", "importer.outbox"},
+    "sqlite_utils": {"importer.mail.outbox", *(name for name in MODULES if name.startswith("importer.store."))},
     "watchdog": {"watcher.notice"},
-    "yagmail": {"importer.smtp"},
+    "yagmail": {"importer.mail.smtp"},
 }
 EVERYWHERE = {"msgspec", "structlog"}
 

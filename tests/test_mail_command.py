@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
-from importer import outbox
-from importer.outbox import Letter, failed
+from importer.mail import outbox
+from importer.mail.outbox import Letter, failed
 from importer.store.database import Store
 from importer.store.readonly import stamp
 from tests.lab.daemon import Rosterd

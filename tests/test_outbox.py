@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 from structlog.testing import capture_logs
 
-from importer import outbox
 from importer.durable import SyncFailed
-from importer.outbox import Delivery, Letter, Mail, OutboxPump, Sender, failed
+from importer.mail import outbox
+from importer.mail.outbox import Delivery, Letter, Mail, OutboxPump, Sender, failed
 from importer.store.database import Store
 from tests.lab import wait_until
 

@@ -20,11 +20,11 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from sqlite_utils import Database
 
-from importer import outbox
-from importer.outbox import Delivery, Letter, Mail, OutboxPump, Sender, Transport
+from importer.mail import outbox
+from importer.mail.outbox import Delivery, Letter, Mail, OutboxPump, Sender, Transport
+from importer.mail.transport import make_transport
 from importer.settings import MailSettings, MailUnusable
 from importer.store.database import Store
-from importer.transport import make_transport
 from tests.lab import wait_until
 
 BODY = b"Message-ID: <one@example.org>\r\nSubject: report\r\n\r\nline\r\n.starts with a dot\r\n"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from importer import outbox
-from importer.outbox import Delivery, Letter, failed
+from importer.mail import outbox
+from importer.mail.outbox import Delivery, Letter, failed
 from importer.store import integrity, queries, retention
 from importer.store.database import Store
 from importer.store.readonly import stamp

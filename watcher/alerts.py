@@ -15,8 +15,8 @@ from typing import Final
 
 import structlog
 
+from importer.mail.outbox import Letter
 from importer.model import for_operator, host_name
-from importer.outbox import Letter
 from importer.settings import MailSettings
 from watcher.alert_texts import alert_text
 

@@ -20,8 +20,8 @@ from typing import Final
 import msgspec
 import structlog
 
-from importer import outbox
-from importer.outbox import Letter
+from importer.mail import outbox
+from importer.mail.outbox import Letter
 from importer.store.database import Store
 from watcher import notify
 from watcher.adopted import last_adopted, write_adopted

@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 import structlog
 
+from importer.mail.outbox import Letter
 from importer.model import for_operator
-from importer.outbox import Letter
 from importer.settings import ClientSettings, MailSettings
 from importer.store import queries
 from importer.store.database import Store

@@ -10,10 +10,10 @@ from typing import Final
 
 import structlog
 
-from importer.outbox import OutboxPump, Sender
+from importer.mail.outbox import OutboxPump, Sender
+from importer.mail.transport import make_transport
 from importer.settings import MailSettings, MailUnusable
 from importer.store.database import Store
-from importer.transport import make_transport
 from watcher.config import ConfigError, smtp_password
 from watcher.trouble import Troubles
 

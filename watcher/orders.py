@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from importer import outbox
+from importer.mail import outbox
 from importer.model import printable
 from importer.store import personal_data
 from importer.store.database import Store

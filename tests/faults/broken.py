@@ -14,12 +14,13 @@ from typing import Any, BinaryIO
 import sqlite_utils
 import structlog
 
-from importer import durable, outbox, pipeline
+from importer import durable, pipeline
+from importer.mail import outbox
+from importer.mail.outbox import Delivery, Letter, Mail
+from importer.mail.transport import MaildirTransport
 from importer.model import Claim, Receipt
-from importer.outbox import Delivery, Letter, Mail
 from importer.settings import ClientSettings
 from importer.store import database, ledger
-from importer.transport import MaildirTransport
 from watcher import alerts, claims, spool, start
 from watcher import log as watcher_log
 

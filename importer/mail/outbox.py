@@ -35,10 +35,10 @@ import sqlite_utils
 import structlog
 
 from importer.durable import SyncFailed
+from importer.mail.overflow import is_full, overflow_letter
+from importer.mail.schedule import LAST_RETRY_S, next_mail
 from importer.model import for_operator
-from importer.overflow import is_full, overflow_letter
 from importer.store.readonly import stamp
-from importer.turns import LAST_RETRY_S, next_mail
 
 log = structlog.get_logger()
 

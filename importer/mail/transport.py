@@ -8,7 +8,7 @@ import os
 from typing import Final
 
 from importer.durable import sync
-from importer.outbox import Delivery, Mail, Transport
+from importer.mail.outbox import Delivery, Mail, Transport
 from importer.settings import MailSettings
 
 IN_MAILDIR: Final = "no SMTP server: in the Maildir only"
@@ -22,7 +22,7 @@ def make_transport(settings: MailSettings, password: str) -> Transport:
     Raises MailUnusable.
     """
     if settings.host:
-        from importer.smtp import SmtpTransport  # with yagmail and TLS, 20 ms and 2 MiB
+        from importer.mail.smtp import SmtpTransport  # with yagmail and TLS, 20 ms and 2 MiB
 
         return SmtpTransport(settings, password)
     return MaildirTransport(settings.maildir)

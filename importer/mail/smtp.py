@@ -19,7 +19,7 @@ from typing import Any
 
 import yagmail
 
-from importer.outbox import Delivery, Mail, failed
+from importer.mail.outbox import Delivery, Mail, failed
 from importer.settings import MailSettings, MailUnusable
 
 # A time-out counts from byte to byte: a server that drips one at a time would hold up all mail for ever.

@@ -12,7 +12,7 @@ import msgspec
 from importer.model import for_operator
 
 if TYPE_CHECKING:
-    from importer.outbox import Letter
+    from importer.mail.outbox import Letter
 
 MAX_WAITING_MAILS: Final = 100  # as a rule one digest
 MAX_WAITING_BYTES: Final = 32 << 20
