@@ -22,7 +22,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from importer import receipt
+from importer import report
 from importer.attributes import ATTRIBUTES, Attribute
 from importer.durable import sync, write_durably
 from importer.file.header import Header
@@ -192,7 +192,7 @@ class Importer:
             baselines.keep(self._store.conn, claim, import_id, fingerprint.of_terms(examination), sorted(odd_lines))
         answer = msgspec.structs.replace(answer, problems=recorder.record_problems(), listed=recorder.listed())
         with recorder.failed_rows() as rows:
-            self._report(answer, client, receipt.failed_csv(examination.table.header, rows, answer))
+            self._report(answer, client, report.failed_csv(examination.table.header, rows, answer))
         return answer
 
     def _refuse(self, raw: BinaryIO, claim: Claim, client: ClientSettings, rejected: FileRejected) -> Receipt:
@@ -218,7 +218,7 @@ class Importer:
         else:
             with contextlib.suppress(FileNotFoundError):  # of an earlier try
                 os.unlink(FAILED_DRAFT, dir_fd=folder_fd)
-        write_durably(folder_fd, RESULT_DRAFT, [receipt.result_text(answer).encode()])
+        write_durably(folder_fd, RESULT_DRAFT, [report.result_text(answer).encode()])
         recipients = client.failed_import_email or self._mail.failed_import_email
         if recipients and self._is_worth_a_mail(answer, client):
             outbox.add(self._store.db, self._letter(answer, recipients))
@@ -241,8 +241,8 @@ class Importer:
             claim_id=claim.claim_id,
             sender=self._mail.reply_to,
             recipients=recipients,
-            subject=receipt.subject(answer),
-            text=receipt.mail_text(answer, attached_rows=rows),
+            subject=report.subject(answer),
+            text=report.mail_text(answer, attached_rows=rows),
             attachments=((printable(claim.failed_csv), attachment),) if attachment else (),
             written_at=answer.finished_at,
         )

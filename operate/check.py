@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from importer.check import check_file
+from importer.dry_run import check_file
 from importer.durable import SyncFailed
 from importer.store.database import StoreUnusable
 from watcher.config import Config

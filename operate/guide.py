@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from importer.attributes import ATTRIBUTES
+from importer.disk_space import MOST_FAILED_BYTES, MOST_FAILED_ROWS
 from importer.documents import attribute_rows
-from importer.room import MOST_FAILED_BYTES, MOST_FAILED_ROWS
 from importer.settings import ClientSettings, ReferenceSettings
 from operate.client import host_keys
 from operate.page import Block, Code, Heading, Items, Table, Text, as_html, as_markdown

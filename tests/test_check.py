@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from importer.check import CheckAnswer, check_file
+from importer.dry_run import CheckAnswer, check_file
 from importer.settings import ClientSettings
 from tests.engine import HEADER, Engine, unwrapped
 

@@ -25,7 +25,7 @@ REWRITE = """
 import contextlib, json, os, sys
 from pathlib import Path
 from importer.store import integrity
-from importer.rewrite import Rewriter
+from importer.redact import Rewriter
 from tests.engine import Engine
 file, folder = map(Path, sys.argv[1:])
 with contextlib.closing(Engine(folder)) as engine:

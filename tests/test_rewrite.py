@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importer.model import Interrupted
-from importer.rewrite import NotRewritable, Rewriter
+from importer.redact import NotRewritable, Rewriter
 from importer.store import integrity
 from tests.engine import ARCHIVE, Engine
 

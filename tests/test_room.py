@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).parents[1]
 IMPORT = """
 import json, os, sys
 from pathlib import Path
-from importer import room
+from importer import disk_space
 from tests.engine import Engine
 
 folder, file, *earlier = map(Path, sys.argv[1:])

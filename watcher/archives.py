@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from importer.model import Interrupted
-from importer.rewrite import NotRewritable, Rewriter
+from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings
 from importer.store import integrity, retention
 from importer.store.database import Store

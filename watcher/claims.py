@@ -19,7 +19,7 @@ from typing import Final
 
 import structlog
 
-from importer import room
+from importer import disk_space
 from importer.fs import temporary_folder
 from importer.model import FAILED_DRAFT, Claim, Interrupted, Outcome, Receipt, printable
 from importer.pipeline import Importer
@@ -34,7 +34,7 @@ from watcher.trouble import Troubles, is_of_host, reason
 
 log = structlog.get_logger()
 
-# Of each disk so much is to be left when an import has taken all that it can (importer/room.py).
+# Of each disk so much is to be left when an import has taken all that it can (importer/disk_space.py).
 FREE_BYTES: Final = 64 << 20
 
 # The import of a file above this takes longer than others should wait for it; one that is due in the time that it
@@ -233,7 +233,7 @@ class Claims:
         if not (self._is_refused_unread(size_bytes) or claim.refusal):
             rows = min(size_bytes // 2 + 1, self._config.file.max_rows)  # a row has a character and the end of its line
             if self._shortage(inbox, claim.client, self._need(claim.client, size_bytes, rows)):
-                rows = room.count_lines(claim, self._stopping)
+                rows = disk_space.count_lines(claim, self._stopping)
         self._check_room(inbox, claim.client, size_bytes, rows)
 
     def _is_refused_unread(self, size_bytes: int) -> bool:
@@ -247,11 +247,11 @@ class Claims:
             if shortage := self._shortage(inbox, client, needed):
                 raise OSError(errno.ENOSPC, shortage)
 
-    def _need(self, client: str, size_bytes: int, rows: int) -> room.Need:
+    def _need(self, client: str, size_bytes: int, rows: int) -> disk_space.Need:
         read_bytes = 0 if self._is_refused_unread(size_bytes) else size_bytes
-        return room.need(read_bytes, rows, client=client, database_bytes=self._store.size_bytes)
+        return disk_space.need(read_bytes, rows, client=client, database_bytes=self._store.size_bytes)
 
-    def _shortage(self, inbox: spool.Inbox, client: str, needed: room.Need) -> str:
+    def _shortage(self, inbox: spool.Inbox, client: str, needed: disk_space.Need) -> str:
         """Say which disk has too little free; "" when none. On one disk the needs of several folders add up."""
         state_dir, temporary = self._config.service.state_dir, temporary_folder()
         asked: Counter[int] = Counter()

@@ -21,9 +21,9 @@ from typing import Final
 import msgspec
 
 from importer.attributes import ATTRIBUTES
+from importer.disk_space import MOST_FAILED_BYTES, MOST_FAILED_ROWS, MOST_PROBLEMS
 from importer.file.table import Table
 from importer.model import Notice, Problem, ProblemGroup, Tally
-from importer.room import MOST_FAILED_BYTES, MOST_FAILED_ROWS, MOST_PROBLEMS
 from importer.rows import rules
 from importer.rows.batches import Batch
 from importer.rows.validate import CLEARED, KEYS, Checker, Rejected, User

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim, Interrupted, Receipt
-from importer.rewrite import NotRewritable, Rewriter
+from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from importer.store import integrity, ledger, personal_data, retention
 from importer.store.database import Store

@@ -119,7 +119,7 @@ if __name__ == "__main__":
         "watcher.start",
         "watcher.log",
         "watcher.config",
-        "importer.check",
+        "importer.dry_run",
         "operate.person",
         "operate.verify",
     ):

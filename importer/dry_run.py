@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from importer import receipt
+from importer import report
 from importer.model import Claim, Outcome, Receipt
 from importer.pipeline import Importer
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
@@ -78,7 +78,7 @@ def check_file(
             silent = msgspec.structs.replace(client, failed_import_email=())
             importer = Importer(store, file=file, reference=reference, mail=MailSettings())
             answer = importer.import_from(raw, _claim(path, client.name, folder_fd), silent, stopping=tell)
-    return CheckAnswer(receipt=answer, text=receipt.check_text(answer))
+    return CheckAnswer(receipt=answer, text=report.check_text(answer))
 
 
 @contextlib.contextmanager
