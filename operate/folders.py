@@ -13,7 +13,7 @@ from typing import Final
 
 from importer import fs
 from importer.fs import open_file
-from watcher.spool import BAK, WORK, filled
+from watcher.inbox.spool import BAK, WORK, filled
 
 _CHUNK_BYTES: Final = 1 << 20
 _OVERLAP_BYTES: Final = 4096  # longer than anything that is looked for

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from watcher.backlog import FIRST_RETRY_S, Backlog
+from watcher.inbox.queue import FIRST_RETRY_S, Backlog
 
 
 def test_claim_behind_a_deferred_one_is_not_due() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings, RetentionSettings
 from watcher.config import Config, ConfigError, LogSettings, MetricsSettings, ServiceSettings, load, smtp_password
-from watcher.settle import IntakeSettings
+from watcher.inbox.settle import IntakeSettings
 
 SHIPPED = Path(__file__).parents[1] / "config.toml"
 SECTIONS: dict[str, type[msgspec.Struct]] = {

@@ -22,7 +22,7 @@ from tests.conftest import Needs
 from tests.engine import Engine
 from tests.lab import MEMORY, wait_until
 from tests.lab.daemon import REPOSITORY, STOP_WITHIN_S, Rosterd
-from watcher.backlog import FIRST_RETRY_S, LAST_RETRY_S, Backlog
+from watcher.inbox.queue import FIRST_RETRY_S, LAST_RETRY_S, Backlog
 from watcher.signals import Signals
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
@@ -520,7 +520,7 @@ def test_time_of_change_far_away(time_s: int, needs: Needs) -> None:
 
 # What makes a function of the daemon raise for one client's entries.
 FAULT = """
-from watcher import spool
+from watcher.inbox import spool
 {name} = spool.Inbox.{name}
 def faulty(self, *arguments, **more):
     if self._client == "acme" and {condition}:

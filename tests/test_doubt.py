@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from importer.settings import ClientSettings, FileSettings
-from watcher.doubt import count_rows, doubt_of, refusal
-from watcher.settle import Doubt
+from watcher.inbox.holds import count_rows, doubt_of, refusal
+from watcher.inbox.settle import Doubt
 
 HEADER = b"unique_id,login_source,first_name,last_name,email\n"
 ANN = b"1,OPSCOM,Ann,Lee,ann@school.example\n"

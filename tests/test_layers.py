@@ -21,7 +21,7 @@ HOMES = {
     "prometheus_client": {"watcher.metrics"},
     "email_validator": {"importer.rows.rules"},
     "sqlite_utils": {"importer.mail.outbox", *(name for name in MODULES if name.startswith("importer.store."))},
-    "watchdog": {"watcher.notice"},
+    "watchdog": {"watcher.inbox.events"},
     "yagmail": {"importer.mail.smtp"},
 }
 EVERYWHERE = {"msgspec", "structlog"}

@@ -11,7 +11,7 @@ from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
 
 from tests.conftest import Needs
 from tests.lab import wait_until
-from watcher.notice import CANARY_INTERVAL_S, CANARY_PATIENCE_S, MAX_HINTS, Hint, Hints, Watch
+from watcher.inbox.events import CANARY_INTERVAL_S, CANARY_PATIENCE_S, MAX_HINTS, Hint, Hints, Watch
 
 NOBODY = 65534
 NOW = 1000.0  # the canary's clock is ours to turn
@@ -307,7 +307,7 @@ def test_watching_that_cannot_start_is_tried_again(
     def refuse() -> None:
         raise OSError(24, "inotify instance limit reached")
 
-    monkeypatch.setattr("watcher.notice.InotifyFD", refuse)
+    monkeypatch.setattr("watcher.inbox.events.InotifyFD", refuse)
     watch = Watch(hints, about, str(tmp_path / "canary"))
     watch.start(NOW)
     inbox = followed(watch, tmp_path / "acme")

@@ -21,11 +21,11 @@ from importer.file.upload import Upload
 from importer.settings import ClientSettings, FileSettings
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
-from watcher import doubt as doubts
-from watcher import reading as readings
-from watcher.doubt import doubt_of
-from watcher.reading import Reading, Readings
-from watcher.settle import Doubt, Identity
+from watcher.inbox import holds as doubts
+from watcher.inbox import large_files as readings
+from watcher.inbox.holds import doubt_of
+from watcher.inbox.large_files import Reading, Readings
+from watcher.inbox.settle import Doubt, Identity
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"

@@ -20,8 +20,8 @@ from tests.lab import wait_until
 from tests.lab.clients import StalledUpload, Visit
 from tests.lab.daemon import Rosterd
 from tests.lab.sshd import Sshd
-from watcher.notice import Hint, Hints
-from watcher.sessions import SessionLogs
+from watcher.inbox.events import Hint, Hints
+from watcher.inbox.sftp_log import SessionLogs
 
 
 def about(name: bytes) -> bytes | None:

@@ -18,9 +18,9 @@ import pytest
 from importer.model import Claim, Interrupted
 from tests.conftest import Needs
 from tests.lab import open_parents
-from watcher import spool
-from watcher.settle import Identity, Kind, Writer
-from watcher.spool import Inbox, InboxUnusable
+from watcher.inbox import spool
+from watcher.inbox.settle import Identity, Kind, Writer
+from watcher.inbox.spool import Inbox, InboxUnusable
 
 AT = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
 STAMP = "20261122T074205Z"

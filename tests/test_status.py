@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from watcher.settle import Doubt, Waiting
+from watcher.inbox.settle import Doubt, Waiting
 from watcher.status import (
     CHANGE_INTERVAL_S,
     IDLE_INTERVAL_S,

@@ -13,7 +13,7 @@ from importer.settings import MailSettings
 from importer.store.database import StoreUnusable
 from watcher.alerts import Alerts
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED
-from watcher.spool import InboxUnusable
+from watcher.inbox.spool import InboxUnusable
 from watcher.trouble import Troubles, reason
 
 

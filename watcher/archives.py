@@ -15,10 +15,10 @@ from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings
 from importer.store import integrity, retention
 from importer.store.database import Store
-from watcher import spool
 from watcher.asking import Order
 from watcher.config import Config
 from watcher.control import Handler, Refused
+from watcher.inbox import spool
 from watcher.trouble import is_of_host, raise_if_fatal, reason
 
 log = structlog.get_logger()

@@ -35,7 +35,7 @@ from importer.settings import (
     Seconds,
     Text,
 )
-from watcher.settle import IntakeSettings
+from watcher.inbox.settle import IntakeSettings
 
 _PASSWORD_CREDENTIAL: Final = "smtp_password"  # noqa: S105 - the name of a systemd credential
 _PASSWORD_VARIABLE: Final = "ROSTERD_SMTP_PASSWORD"  # noqa: S105 - the name of a variable

@@ -28,17 +28,17 @@ from watcher.adopted import last_adopted, write_adopted
 from watcher.alerts import Alerts
 from watcher.archives import Purging, archive_orders
 from watcher.asking import Order
-from watcher.backlog import Backlog
-from watcher.claims import Claims
 from watcher.config import Config, ConfigError, ServiceSettings, load_again, ping_url
 from watcher.control import ControlServer, Refused
-from watcher.intake import Intake
+from watcher.inbox.events import Hints, Watch
+from watcher.inbox.intake import Intake
+from watcher.inbox.processing import Claims
+from watcher.inbox.queue import Backlog
+from watcher.inbox.sftp_log import SessionLogs
 from watcher.lateness import Lateness
 from watcher.mailing import POLL_S, Mailing
-from watcher.notice import Hints, Watch
 from watcher.orders import held_orders, store_orders
 from watcher.ping import Ping
-from watcher.sessions import SessionLogs
 from watcher.signals import Signals
 from watcher.source import Source, source_of
 from watcher.status import ClientStatus, Status, StatusFile, count_states, moment, told_files

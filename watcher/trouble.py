@@ -9,9 +9,9 @@ from typing import Final
 
 from importer.durable import SyncFailed
 from importer.store.database import StoreUnusable, is_full
-from watcher import spool
 from watcher.alerts import Alerts
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED
+from watcher.inbox import spool
 
 _OF_HOST: Final = (OSError, sqlite3.OperationalError, spool.InboxUnusable)
 _TELLING: Final = (OSError, sqlite3.Error, spool.InboxUnusable)  # whose texts quote nothing of a file

@@ -21,14 +21,15 @@ from importer.mail.transport import MaildirTransport
 from importer.model import Claim, Receipt
 from importer.settings import ClientSettings
 from importer.store import database, ledger
-from watcher import alerts, claims, spool, start
+from watcher import alerts, start
 from watcher import log as watcher_log
+from watcher.inbox import processing, spool
 
 
 def archive_before_commit() -> None:
     """Move the upload to `.bak` first and import it from there."""
 
-    def resume(self: claims.Claims, inbox: spool.Inbox, client: str, claim_id: str) -> None:
+    def resume(self: processing.Claims, inbox: spool.Inbox, client: str, claim_id: str) -> None:
         entry = ledger.find(self._store.db, claim_id)
         with inbox.resume(claim_id, archive=None if entry is None else entry.archive) as claim:
             structlog.contextvars.bind_contextvars(file=claim.file)
@@ -39,7 +40,7 @@ def archive_before_commit() -> None:
             spool.move(inbox._bak_fd, claim.archive, claim.folder_fd, claim.name)
             self._archive(inbox, claim)
 
-    claims.Claims._resume = resume  # type: ignore[method-assign]
+    processing.Claims._resume = resume  # type: ignore[method-assign]
 
 
 def opened(claim: Claim) -> BinaryIO:

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Self
 
 from importer import pipeline
-from watcher import alerts, claims, daemon, spool
+from watcher import alerts, daemon
+from watcher.inbox import processing, spool
 
 # The steps that leave a trace, and those just before one, as Python makes them. SQLite's are between them.
 _STEPS = ("mkdir", "open", "fsync", "rename", "unlink", "rmdir", "chown", "close", "listdir")
@@ -62,5 +63,5 @@ def shift_clock(seconds: float) -> None:
             return super().now(tz) + shift
 
     time.time_ns = lambda: time_ns() + int(seconds * 1e9)
-    for module in (alerts, claims, daemon, pipeline):
+    for module in (alerts, daemon, pipeline, processing):
         module.datetime = Shifted  # type: ignore[attr-defined]

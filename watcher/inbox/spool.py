@@ -53,7 +53,7 @@ from importer.durable import sync, write_durably
 from importer.file.upload import Upload
 from importer.fs import open_file
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim
-from watcher.settle import Identity, Kind, Look, Writer
+from watcher.inbox.settle import Identity, Kind, Look, Writer
 
 WORK: Final = b".work"
 BAK: Final = b".bak"

@@ -20,8 +20,8 @@ import struct
 import threading
 from typing import Final
 
-from watcher.notice import About, Hints
-from watcher.spool import is_of_client
+from watcher.inbox.events import About, Hints
+from watcher.inbox.spool import is_of_client
 
 # Names come as vis(3) writes them, in octal; quotation marks in them stay as they are.
 _BROKEN_OFF: Final = re.compile(rb'forced close "(.*)" bytes read \d+ written [1-9]', re.DOTALL)

@@ -25,11 +25,11 @@ from importer.model import FAILED_DRAFT, Claim, Interrupted, Outcome, Receipt, p
 from importer.pipeline import Importer
 from importer.store import baselines, ledger
 from importer.store.database import Store
-from watcher import spool
-from watcher.backlog import Backlog
 from watcher.config import Config
-from watcher.doubt import is_failed_csv
-from watcher.settle import Identity
+from watcher.inbox import spool
+from watcher.inbox.holds import is_failed_csv
+from watcher.inbox.queue import Backlog
+from watcher.inbox.settle import Identity
 from watcher.trouble import Troubles, is_of_host, reason
 
 log = structlog.get_logger()

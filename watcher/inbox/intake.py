@@ -17,14 +17,14 @@ import structlog
 
 from importer.model import printable
 from importer.settings import ClientSettings
-from watcher import spool
-from watcher.backlog import LAST_RETRY_S
-from watcher.claims import LARGE_BYTES, Claims
 from watcher.config import Config
-from watcher.doubt import doubt_of, refusal
-from watcher.notice import Hint, Hints
-from watcher.reading import Reading, Readings
-from watcher.settle import Doubt, Look, Settling, Sighting, Verdict, Writer
+from watcher.inbox import spool
+from watcher.inbox.events import Hint, Hints
+from watcher.inbox.holds import doubt_of, refusal
+from watcher.inbox.large_files import Reading, Readings
+from watcher.inbox.processing import LARGE_BYTES, Claims
+from watcher.inbox.queue import LAST_RETRY_S
+from watcher.inbox.settle import Doubt, Look, Settling, Sighting, Verdict, Writer
 from watcher.trouble import Troubles, raise_if_fatal
 
 log = structlog.get_logger()
