@@ -25,12 +25,12 @@ from operate.reading import cannot_answer, database
 from watcher.asking import NoAnswer, NotRunning, Order, ask
 from watcher.config import Config
 from watcher.exits import EXIT_WOULD_FAIL
+from watcher.health.status import State, read_status
 from watcher.inbox.settle import Names
 from watcher.inbox.spool import BAK, move
 from watcher.lock import is_locked
 from watcher.options import chosen_client, client_option, config_option, progress_bar
 from watcher.owner import check_access
-from watcher.status import State, read_status
 
 _CHUNK_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.2

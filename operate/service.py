@@ -23,10 +23,10 @@ from importer.store.readonly import APPLICATION_ID, log_files, read_only
 from operate import layout, steps
 from operate.findings import Findings, Level, Topic
 from watcher.config import Config, ConfigError, smtp_password
+from watcher.health.obstacle import obstacle
+from watcher.health.status import read_status
 from watcher.lock import is_locked
-from watcher.obstacle import obstacle
 from watcher.owner import owner_of, user_name
-from watcher.status import read_status
 
 _CAPABILITIES: Final = {
     2: ("CAP_DAC_READ_SEARCH", "uploads that only the client may read cannot be imported"),

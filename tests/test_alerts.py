@@ -13,9 +13,9 @@ from importer.mail import outbox
 from importer.mail.outbox import Letter
 from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
-from watcher import lateness
-from watcher.alert_texts import alert_text
-from watcher.alerts import ALERT_INTERVAL_S, Alerts
+from watcher.health import overdue
+from watcher.health.alert_texts import alert_text
+from watcher.health.alerts import ALERT_INTERVAL_S, Alerts
 
 HOST = socket.gethostname()
 WATCHER = Path(__file__).parents[1] / "watcher"
@@ -116,6 +116,6 @@ def test_every_mail_to_the_operator_names_the_host(letters: list[Letter], alerts
         surplus = store.conn.execute("SELECT subject FROM outbox WHERE message_id LIKE '<overflow%'").fetchone()
     assert digest is not None
     client = ClientSettings(name="acme", inbox="/in", expect_every="1h", late_mail=("operator",))
-    [late] = lateness.letters(lateness.Missing(client=client, last_at=None), SETTINGS, alert.written_at)
+    [late] = overdue.letters(overdue.Missing(client=client, last_at=None), SETTINGS, alert.written_at)
     for subject in (alert.subject, digest.subject, *surplus, late.subject):
         assert subject.startswith(f"rosterd on {HOST}: ")

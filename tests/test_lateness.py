@@ -16,7 +16,7 @@ from importer.model import for_operator
 from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
 from watcher.config import Config, ConfigError, load
-from watcher.lateness import Lateness
+from watcher.health.overdue import Lateness
 
 AT = datetime(2026, 11, 22, 7, 42, tzinfo=UTC)
 HOUR = timedelta(hours=1)

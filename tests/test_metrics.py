@@ -17,14 +17,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from importer.settings import ClientSettings
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
-from watcher import endpoint
 from watcher.config import Config, LogSettings, MetricsSettings, load
-from watcher.endpoint import MAX_CONNECTIONS
+from watcher.health import http_endpoint
+from watcher.health.http_endpoint import MAX_CONNECTIONS
+from watcher.health.metrics_source import Source, source_of
+from watcher.health.prometheus import Exporter, as_text
+from watcher.health.status import ClientStatus, State, Status, WaitingFile, write_status
 from watcher.lock import locked
 from watcher.log import configured
-from watcher.metrics import Exporter, as_text
-from watcher.source import Source, source_of
-from watcher.status import ClientStatus, State, Status, WaitingFile, write_status
 
 REPOSITORY = Path(__file__).parents[1]
 AT = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
@@ -184,8 +184,8 @@ def test_idle_connections_cost_nothing(source: Source) -> None:
 @pytest.mark.parametrize("request_", [b"", b"GET / HTTP/1.1\r\n", b"GET /metrics HTTP/1.1\r\n\r\n"])
 def test_a_slow_connection_is_closed(source: Source, monkeypatch: pytest.MonkeyPatch, request_: bytes) -> None:
     """Whoever says nothing, or not all, or does not take the answer, is left after a while."""
-    monkeypatch.setattr(endpoint, "TIME_OUT_S", 0.2)
-    monkeypatch.setattr(endpoint, "_response", lambda *_: bytes(64 << 20))  # more than a connection takes unread
+    monkeypatch.setattr(http_endpoint, "TIME_OUT_S", 0.2)
+    monkeypatch.setattr(http_endpoint, "_response", lambda *_: bytes(64 << 20))  # more than a connection takes unread
     with exporting(source) as exporter, socket.create_connection(("127.0.0.1", exporter.port)) as connection:
         connection.sendall(request_)
         wait_until(lambda: exporter._endpoint._connections, "the connection")
@@ -196,7 +196,7 @@ def test_a_connection_that_says_a_little_now_and_then_is_closed(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time of a connection counts as a whole, not from byte to byte."""
-    monkeypatch.setattr(endpoint, "TIME_OUT_S", 0.3)
+    monkeypatch.setattr(http_endpoint, "TIME_OUT_S", 0.3)
     with exporting(source) as exporter, socket.create_connection(("127.0.0.1", exporter.port)) as connection:
 
         def is_closed() -> bool:

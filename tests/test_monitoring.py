@@ -17,9 +17,9 @@ import pytest
 from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.test_docs import catalogued
+from watcher.health.metrics_source import Source
+from watcher.health.prometheus import as_text
 from watcher.log import _as_json
-from watcher.metrics import as_text
-from watcher.source import Source
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"

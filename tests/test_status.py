@@ -8,8 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from watcher.inbox.settle import Doubt, Waiting
-from watcher.status import (
+from watcher.health.status import (
     CHANGE_INTERVAL_S,
     IDLE_INTERVAL_S,
     MAX_FILES_TOLD,
@@ -22,6 +21,7 @@ from watcher.status import (
     told_files,
     write_status,
 )
+from watcher.inbox.settle import Doubt, Waiting
 
 AT = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
 

@@ -18,7 +18,7 @@ from importer.store.readonly import is_whole, read_only
 from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
-from watcher.obstacle import obstacle
+from watcher.health.obstacle import obstacle
 
 REPOSITORY = Path(__file__).parents[1]
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
@@ -235,9 +235,9 @@ import os, sqlite3, sys
 from pathlib import Path
 from importer.settings import MailSettings
 from importer.store.database import Store
-from watcher.alerts import Alerts
-from watcher.storage import Storage
-from watcher.trouble import Troubles
+from watcher.health.alerts import Alerts
+from watcher.health.storage import Storage
+from watcher.health.trouble import Troubles
 
 path = Path(sys.argv[1])
 Store.open(path).close()

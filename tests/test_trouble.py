@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 from importer.durable import SyncFailed
 from importer.settings import MailSettings
 from importer.store.database import StoreUnusable
-from watcher.alerts import Alerts
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED
+from watcher.health.alerts import Alerts
+from watcher.health.trouble import Troubles, reason
 from watcher.inbox.spool import InboxUnusable
-from watcher.trouble import Troubles, reason
 
 
 def troubles(*, watching: bool = False) -> Troubles:

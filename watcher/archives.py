@@ -18,8 +18,8 @@ from importer.store.database import Store
 from watcher.asking import Order
 from watcher.config import Config
 from watcher.control import Handler, Refused
+from watcher.health.trouble import is_of_host, raise_if_fatal, reason
 from watcher.inbox import spool
-from watcher.trouble import is_of_host, raise_if_fatal, reason
 
 log = structlog.get_logger()
 

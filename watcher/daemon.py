@@ -25,25 +25,25 @@ from importer.mail.outbox import Letter
 from importer.store.database import Store
 from watcher import notify
 from watcher.adopted import last_adopted, write_adopted
-from watcher.alerts import Alerts
 from watcher.archives import Purging, archive_orders
 from watcher.asking import Order
 from watcher.config import Config, ConfigError, ServiceSettings, load_again, ping_url
 from watcher.control import ControlServer, Refused
+from watcher.health.alerts import Alerts
+from watcher.health.heartbeat import Ping
+from watcher.health.metrics_source import Source, source_of
+from watcher.health.overdue import Lateness
+from watcher.health.status import ClientStatus, Status, StatusFile, count_states, moment, told_files
+from watcher.health.storage import Storage
+from watcher.health.trouble import Troubles, raise_if_fatal, reason
 from watcher.inbox.events import Hints, Watch
 from watcher.inbox.intake import Intake
 from watcher.inbox.processing import Claims
 from watcher.inbox.queue import Backlog
 from watcher.inbox.sftp_log import SessionLogs
-from watcher.lateness import Lateness
 from watcher.mailing import POLL_S, Mailing
 from watcher.orders import held_orders, store_orders
-from watcher.ping import Ping
 from watcher.signals import Signals
-from watcher.source import Source, source_of
-from watcher.status import ClientStatus, Status, StatusFile, count_states, moment, told_files
-from watcher.storage import Storage
-from watcher.trouble import Troubles, raise_if_fatal, reason
 
 log = structlog.get_logger()
 

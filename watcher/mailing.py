@@ -15,7 +15,7 @@ from importer.mail.transport import make_transport
 from importer.settings import MailSettings, MailUnusable
 from importer.store.database import Store
 from watcher.config import ConfigError, smtp_password
-from watcher.trouble import Troubles
+from watcher.health.trouble import Troubles
 
 log = structlog.get_logger()
 

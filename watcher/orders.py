@@ -11,8 +11,8 @@ from importer.store import personal_data
 from importer.store.database import Store
 from watcher.asking import Order
 from watcher.control import Handler, Refused
+from watcher.health.status import state_of
 from watcher.inbox.settle import Settling
-from watcher.status import state_of
 
 EndHold = Callable[[str, bytes, float], bool]
 

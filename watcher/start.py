@@ -74,7 +74,7 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     if not watching:
         return daemon.run_once()
     if config.metrics.listen or config.metrics.textfile:
-        from watcher.metrics import Exporter  # with the library of Prometheus, 20 ms
+        from watcher.health.prometheus import Exporter  # with the library of Prometheus, 20 ms
 
         exporter = Exporter(config.metrics, daemon.source)
         exporter.start()

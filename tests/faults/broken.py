@@ -21,8 +21,9 @@ from importer.mail.transport import MaildirTransport
 from importer.model import Claim, Receipt
 from importer.settings import ClientSettings
 from importer.store import database, ledger
-from watcher import alerts, start
 from watcher import log as watcher_log
+from watcher import start
+from watcher.health import alerts
 from watcher.inbox import processing, spool
 
 

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Self
 
 from importer import pipeline
-from watcher import alerts, daemon
+from watcher import daemon
+from watcher.health import alerts
 from watcher.inbox import processing, spool
 
 # The steps that leave a trace, and those just before one, as Python makes them. SQLite's are between them.

@@ -18,6 +18,7 @@ import structlog
 from importer.model import printable
 from importer.settings import ClientSettings
 from watcher.config import Config
+from watcher.health.trouble import Troubles, raise_if_fatal
 from watcher.inbox import spool
 from watcher.inbox.events import Hint, Hints
 from watcher.inbox.holds import doubt_of, refusal
@@ -25,7 +26,6 @@ from watcher.inbox.large_files import Reading, Readings
 from watcher.inbox.processing import LARGE_BYTES, Claims
 from watcher.inbox.queue import LAST_RETRY_S
 from watcher.inbox.settle import Doubt, Look, Settling, Sighting, Verdict, Writer
-from watcher.trouble import Troubles, raise_if_fatal
 
 log = structlog.get_logger()
 

@@ -26,11 +26,11 @@ from importer.pipeline import Importer
 from importer.store import baselines, ledger
 from importer.store.database import Store
 from watcher.config import Config
+from watcher.health.trouble import Troubles, is_of_host, reason
 from watcher.inbox import spool
 from watcher.inbox.holds import is_failed_csv
 from watcher.inbox.queue import Backlog
 from watcher.inbox.settle import Identity
-from watcher.trouble import Troubles, is_of_host, reason
 
 log = structlog.get_logger()
 

@@ -25,10 +25,10 @@ from importer.durable import discard_unfinished, replace
 from importer.model import Outcome
 from importer.store import queries
 from watcher.config import MetricsSettings
-from watcher.endpoint import Endpoint
+from watcher.health.http_endpoint import Endpoint
+from watcher.health.metrics_source import Source
+from watcher.health.status import ClientStatus, State, Status, read_status
 from watcher.lock import is_locked
-from watcher.source import Source
-from watcher.status import ClientStatus, State, Status, read_status
 
 log = structlog.get_logger()
 

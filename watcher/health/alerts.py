@@ -18,7 +18,7 @@ import structlog
 from importer.mail.outbox import Letter
 from importer.model import for_operator, host_name
 from importer.settings import MailSettings
-from watcher.alert_texts import alert_text
+from watcher.health.alert_texts import alert_text
 
 log = structlog.get_logger()
 

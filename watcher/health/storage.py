@@ -15,8 +15,8 @@ import structlog
 
 from importer.store.database import Store
 from importer.store.readonly import log_files
-from watcher.obstacle import obstacle
-from watcher.trouble import Troubles, raise_if_fatal
+from watcher.health.obstacle import obstacle
+from watcher.health.trouble import Troubles, raise_if_fatal
 
 log = structlog.get_logger()
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from importer.durable import SyncFailed
 from importer.store.database import StoreUnusable, is_full
-from watcher.alerts import Alerts
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED
+from watcher.health.alerts import Alerts
 from watcher.inbox import spool
 
 _OF_HOST: Final = (OSError, sqlite3.OperationalError, spool.InboxUnusable)

@@ -1,0 +1,1 @@
+"""What the operator and monitoring are told of the service."""
