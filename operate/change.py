@@ -12,8 +12,8 @@ from typing import Final
 import click
 
 from operate.reading import cannot_answer
-from watcher.asking import Answer, NoAnswer, NotRunning, Order, ask
 from watcher.config import Config
+from watcher.control.client import Answer, NoAnswer, NotRunning, Order, ask
 from watcher.exits import EXIT_RUNNING_ALREADY
 from watcher.lock import RunningAlready, locked
 from watcher.owner import check_access
@@ -43,10 +43,10 @@ def carried_out(config: Config, order: Order) -> Answer:
 def _done_here(config: Config, order: Order) -> Answer:
     from importer.durable import SyncFailed
     from importer.store.database import Store, StoreUnusable
-    from watcher.archives import archive_orders
-    from watcher.control import carry_out
+    from watcher.control.archives import archive_orders
+    from watcher.control.orders import store_orders
+    from watcher.control.server import carry_out
     from watcher.log import configured
-    from watcher.orders import store_orders
 
     database = Path(config.service.database)
     if not database.exists():

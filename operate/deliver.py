@@ -22,8 +22,8 @@ from importer.settings import ClientSettings
 from importer.store import queries
 from importer.store.queries import Import
 from operate.reading import cannot_answer, database
-from watcher.asking import NoAnswer, NotRunning, Order, ask
 from watcher.config import Config
+from watcher.control.client import NoAnswer, NotRunning, Order, ask
 from watcher.exits import EXIT_WOULD_FAIL
 from watcher.health.status import State, read_status
 from watcher.inbox.settle import Names

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from operate.change import give
-from watcher.asking import Order
 from watcher.config import Config
+from watcher.control.client import Order
 from watcher.options import chosen_client, client_option, service_config_option
 
 

@@ -17,8 +17,8 @@ from importer.store.queries import Mail
 from operate.change import give
 from operate.reading import cannot_answer, check_known, database
 from operate.tables import print_fields, print_json, print_table
-from watcher.asking import Order
 from watcher.config import Config
+from watcher.control.client import Order
 from watcher.options import ClientName, json_option, service_config_option
 
 _PENDING: Final = ("waiting", "dead")

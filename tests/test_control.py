@@ -12,9 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.lab import wait_until
-from watcher import asking, control
-from watcher.asking import Answer, NoAnswer, NotRunning, Order, ask
-from watcher.control import ControlServer, Handler, Refused
+from watcher.control import client, server
+from watcher.control.client import Answer, NoAnswer, NotRunning, Order, ask
+from watcher.control.server import ControlServer, Handler, Refused
 
 Asked = Callable[[Order], Answer]
 
@@ -126,16 +126,16 @@ def test_what_is_no_order_is_answered(loop: Loop, asked: Asked, tmp_path: Path, 
 
 def test_a_caller_that_says_nothing_is_left(asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller that is silent, or goes away, keeps nobody else from being served for long."""
-    monkeypatch.setattr(control, "PEER_PATIENCE_S", 0.2)
+    monkeypatch.setattr(server, "PEER_PATIENCE_S", 0.2)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(tmp_path / "control.sock"))
-        monkeypatch.setattr(asking, "ASK_PATIENCE_S", 10)
+        monkeypatch.setattr(client, "ASK_PATIENCE_S", 10)
         assert asked(Order(do="echo")).done
 
 
 def test_an_order_to_a_busy_loop_is_taken_back(loop: Loop, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """An order that is not begun in time is answered so, and is not carried out later."""
-    monkeypatch.setattr(control, "LOOP_PATIENCE_S", 0.2)
+    monkeypatch.setattr(server, "LOOP_PATIENCE_S", 0.2)
     loop.is_busy = True
     answer = asked(Order(do="fail"))
     assert not answer.done

@@ -25,10 +25,11 @@ from importer.mail.outbox import Letter
 from importer.store.database import Store
 from watcher import notify
 from watcher.adopted import last_adopted, write_adopted
-from watcher.archives import Purging, archive_orders
-from watcher.asking import Order
 from watcher.config import Config, ConfigError, ServiceSettings, load_again, ping_url
-from watcher.control import ControlServer, Refused
+from watcher.control.archives import Purging, archive_orders
+from watcher.control.client import Order
+from watcher.control.orders import held_orders, store_orders
+from watcher.control.server import ControlServer, Refused
 from watcher.health.alerts import Alerts
 from watcher.health.heartbeat import Ping
 from watcher.health.metrics_source import Source, source_of
@@ -42,7 +43,6 @@ from watcher.inbox.processing import Claims
 from watcher.inbox.queue import Backlog
 from watcher.inbox.sftp_log import SessionLogs
 from watcher.mailing import POLL_S, Mailing
-from watcher.orders import held_orders, store_orders
 from watcher.signals import Signals
 
 log = structlog.get_logger()

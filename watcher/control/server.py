@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from watcher.asking import (
+from watcher.control.client import (
     LOOP_PATIENCE_S,
     PEER_PATIENCE_S,
     SOCKET_NAME,

@@ -15,9 +15,9 @@ from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings
 from importer.store import integrity, retention
 from importer.store.database import Store
-from watcher.asking import Order
 from watcher.config import Config
-from watcher.control import Handler, Refused
+from watcher.control.client import Order
+from watcher.control.server import Handler, Refused
 from watcher.health.trouble import is_of_host, raise_if_fatal, reason
 from watcher.inbox import spool
 

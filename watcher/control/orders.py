@@ -9,8 +9,8 @@ from importer.mail import outbox
 from importer.model import printable
 from importer.store import personal_data
 from importer.store.database import Store
-from watcher.asking import Order
-from watcher.control import Handler, Refused
+from watcher.control.client import Order
+from watcher.control.server import Handler, Refused
 from watcher.health.status import state_of
 from watcher.inbox.settle import Settling
 

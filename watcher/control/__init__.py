@@ -1,0 +1,1 @@
+"""What the operator orders of the running service."""
