@@ -97,7 +97,7 @@ class Product:
         return took_s
 
     def _command(self, name: str) -> list[str]:
-        return [sys.executable, "-m", "watcher.cli", name, "--config", str(self._folder / "config.toml")]
+        return [sys.executable, "-m", "operate.cli", name, "--config", str(self._folder / "config.toml")]
 
     def _last_counts(self) -> Counts:
         with contextlib.closing(sqlite3.connect(self._folder / "state" / "rosterd.db")) as conn:

@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from operate.reading import cannot_answer
+from operate.database import cannot_answer
 from watcher.config import Config
 from watcher.control.client import Answer, NoAnswer, NotRunning, Order, ask
 from watcher.exits import EXIT_RUNNING_ALREADY

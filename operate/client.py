@@ -25,11 +25,11 @@ from operate import accounts, layout, ownership, steps
 from operate.accounts import LoginState
 from operate.drop_ins import DISABLED_ENDING, ENDING, clients_of, settings_file, settings_files
 from operate.keys import KeyRefused, PublicKey, read_public_keys
+from operate.options import ClientName, config_file_option, did_you_mean, json_option, unknown_client
+from operate.output import print_fields, print_json, print_table, shown
 from operate.steps import Step
-from operate.tables import print_fields, print_json, print_table, shown
 from watcher.config import Config, ConfigError, load
 from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_CONFIG, EXIT_NOT_PERMITTED
-from watcher.options import ClientName, config_file_option, did_you_mean, json_option, unknown_client
 
 _Conflicts = Iterator[str]
 

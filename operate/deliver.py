@@ -21,7 +21,8 @@ from importer.model import printable
 from importer.settings import ClientSettings
 from importer.store import queries
 from importer.store.queries import Import
-from operate.reading import cannot_answer, database
+from operate.database import cannot_answer, database
+from operate.options import chosen_client, client_option, config_option, progress_bar
 from watcher.config import Config
 from watcher.control.client import NoAnswer, NotRunning, Order, ask
 from watcher.exits import EXIT_WOULD_FAIL
@@ -29,7 +30,6 @@ from watcher.health.status import State, read_status
 from watcher.inbox.settle import Names
 from watcher.inbox.spool import BAK, move
 from watcher.lock import is_locked
-from watcher.options import chosen_client, client_option, config_option, progress_bar
 from watcher.owner import check_access
 
 _CHUNK_BYTES: Final = 1 << 20

@@ -15,11 +15,11 @@ import msgspec
 from operate.findings import Findings, Level, Topic
 from operate.host import host_findings
 from operate.inboxes import client_findings
+from operate.options import config_file_option, json_option
+from operate.output import print_json
 from operate.service import service_findings
-from operate.tables import print_json
 from watcher.adopted import read_adopted
 from watcher.config import ConfigError, load
-from watcher.options import config_file_option, json_option
 from watcher.owner import check_access
 
 _WORDS: Final = {Level.OK: "OK", Level.WARNING: "warning", Level.FAULT: "fault"}

@@ -7,8 +7,8 @@ import sys
 import click
 
 from importer import documents
-from operate.tables import print_json, print_table
-from watcher.options import json_option
+from operate.options import json_option
+from operate.output import print_json, print_table
 
 _HEADER = ("name", "or", "characters", "required", "rule")
 

@@ -13,9 +13,9 @@ from importer.disk_space import MOST_FAILED_BYTES, MOST_FAILED_ROWS
 from importer.documents import attribute_rows
 from importer.settings import ClientSettings, ReferenceSettings
 from operate.client import host_keys
+from operate.options import ClientName, chosen_client, config_option
 from operate.page import Block, Code, Heading, Items, Table, Text, as_html, as_markdown
 from watcher.config import Config
-from watcher.options import ClientName, chosen_client, config_option
 
 ALWAYS_ACCEPTED = "OPSCOM"  # listed or not
 # Since when a program can agree on keys by elliptic curves, the only way left by default in OpenSSH 10.

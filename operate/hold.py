@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from operate.change import give
+from operate.options import chosen_client, client_option, service_config_option
 from watcher.config import Config
 from watcher.control.client import Order
-from watcher.options import chosen_client, client_option, service_config_option
 
 
 @click.command()

@@ -16,10 +16,10 @@ from operate import accounts, layout, ownership, sshd, steps
 from operate.accounts import LoginState
 from operate.findings import Finding, Findings, Topic
 from operate.logins import login_findings, sshd_findings
+from operate.output import counted
 from operate.probe import probe_findings
 from operate.sessions import session_findings
 from operate.sshd import Effective
-from operate.tables import counted
 from watcher.config import Config
 from watcher.owner import owner_of, user_name
 

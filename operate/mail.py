@@ -15,11 +15,11 @@ from importer.model import printable
 from importer.store import queries
 from importer.store.queries import Mail
 from operate.change import give
-from operate.reading import cannot_answer, check_known, database
-from operate.tables import print_fields, print_json, print_table
+from operate.database import cannot_answer, check_known, database
+from operate.options import ClientName, json_option, service_config_option
+from operate.output import print_fields, print_json, print_table
 from watcher.config import Config
 from watcher.control.client import Order
-from watcher.options import ClientName, json_option, service_config_option
 
 _PENDING: Final = ("waiting", "dead")
 _ALL: Final = (*_PENDING, "joined", "sent", "dropped")

@@ -20,12 +20,12 @@ from importer.settings import ClientSettings
 from importer.store import integrity, personal_data, queries
 from operate import layout
 from operate.change import EXIT_NOT_DONE, carried_out
+from operate.database import cannot_answer, check_known, database
 from operate.folders import Folders, opened
-from operate.reading import cannot_answer, check_known, database
-from operate.tables import counted, print_json
+from operate.options import chosen_client, client_option, did_you_mean, service_config_option
+from operate.output import counted, print_json
 from watcher.config import Config
 from watcher.control.client import Order
-from watcher.options import chosen_client, client_option, did_you_mean, service_config_option
 
 _ENCODINGS: Final = ("utf-8", "cp1252", "utf-16-le", "utf-16-be")
 _ANY_BLANKS: Final = rb"[\s\0]{1,20}"

@@ -27,8 +27,8 @@ from operate import layout, sshd, steps
 from operate.findings import Findings, Topic
 from operate.keys import PROBE, PROBE_NAME
 from operate.logins import key_files
+from operate.output import shown
 from operate.sshd import Address, Effective
-from operate.tables import shown
 
 _FIRST_VERSION: Final = (9, 1)  # takes an expiry-time in UTC
 _GOOD_FOR_S: Final = 60

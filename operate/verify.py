@@ -16,12 +16,12 @@ from importer.settings import ClientSettings
 from importer.store import integrity, retention
 from importer.store.integrity import Finding, Record
 from importer.store.readonly import stamp
+from operate.database import database
 from operate.folders import Folders, opened
-from operate.reading import database
-from operate.tables import counted, print_json
+from operate.options import json_option, service_config_option
+from operate.output import counted, print_json
 from watcher.config import Config
 from watcher.lock import is_locked
-from watcher.options import json_option, service_config_option
 
 EXIT_WORTH_A_LOOK: Final = 1
 EXIT_BROKEN: Final = 2

@@ -17,14 +17,14 @@ import msgspec
 from importer.model import ProblemGroup, printable
 from importer.store import queries
 from importer.store.queries import Import, Mail
-from operate.reading import cannot_answer, check_known, database
-from operate.tables import age, counted, print_fields, print_json, print_table
+from operate.database import cannot_answer, check_known, database
+from operate.options import ClientName, json_option, service_config_option
+from operate.output import age, counted, print_fields, print_json, print_table
 from watcher.config import Config
 from watcher.health.obstacle import obstacle
 from watcher.health.status import IDLE_INTERVAL_S, ClientStatus, State, Status, read_status
 from watcher.inbox.settle import Names
 from watcher.lock import is_locked
-from watcher.options import ClientName, json_option, service_config_option
 from watcher.owner import owner_of
 
 EXIT_NEEDS_A_LOOK: Final = 1

@@ -24,7 +24,7 @@ def rosterd(tmp_path: Path) -> Rosterd:
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "watcher.cli", *map(str, arguments)],
+            [sys.executable, "-m", "operate.cli", *map(str, arguments)],
             capture_output=True,
             text=True,
             cwd=tmp_path,

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from operate import cli
 from tests.lab import wait_until
 from tests.lab.host import Host, SftpUser
-from watcher import cli
 
 UPLOAD = "/srv/sftp/acme/upload"
 GOOD = "unique_id,login_source,first_name,last_name,email\nS1,OPSCOM,Zoe,Roy,zoe@example.org\n"
@@ -247,12 +247,12 @@ def test_settings_of_another_client_are_left_alone(host: Host) -> None:
 
 def test_only_root_may_do_it(host: Host) -> None:
     """Everybody else is told so in one sentence, with exit status 77; --help is for all."""
-    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m", "watcher.cli")
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m", "operate.cli")
     for words in (("list",), ("show", "acme"), ("add", "acme"), ("remove", "acme", "--apply")):
         done = host.run(*nobody, "client", *words, check=False)
         assert (77, f"rosterd client {words[0]}: only root may do this\n") == (
             done.returncode,
-            done.stderr.replace("cli.py", "rosterd").replace("python -m watcher.cli", "rosterd"),
+            done.stderr.replace("cli.py", "rosterd").replace("python -m operate.cli", "rosterd"),
         )
     assert 0 == host.run(*nobody, "client", "add", "--help").returncode
 
@@ -292,7 +292,7 @@ def test_a_removal_that_was_cut_off_is_completed(host: Host, options: tuple[str,
     """Wherever a removal ends early, the login is there as long as files are its own, and it can be made again."""
     host.run("sh", "-c", f"touch {UPLOAD}/.bak/old.csv; chown acme:acme {UPLOAD}/.bak/old.csv")
     host.path("/srv/bin").mkdir()
-    early = ("env", "PATH=/srv/bin:/usr/bin:/usr/sbin", sys.executable, "-m", "watcher.cli", "client", "remove", "acme")
+    early = ("env", "PATH=/srv/bin:/usr/bin:/usr/sbin", sys.executable, "-m", "operate.cli", "client", "remove", "acme")
     for name in ("usermod", "rm" if options else "chown", "userdel"):
         program = host.path(f"/srv/bin/{name}")
         program.write_text("#!/bin/sh\nexit 9\n")

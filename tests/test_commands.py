@@ -11,7 +11,7 @@ import click
 import pytest
 
 from importer.store.database import Store
-from watcher import cli
+from operate import cli
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -31,14 +31,14 @@ def test_the_table_of_commands_says_what_the_commands_say(name: str) -> None:
 
 def test_help_lists_every_command() -> None:
     """`rosterd --help` names every command with its first sentence."""
-    told = " ".join(run(sys.executable, "-m", "watcher.cli", "--help").stdout.split())
+    told = " ".join(run(sys.executable, "-m", "operate.cli", "--help").stdout.split())
     for name, (_, summary) in cli._ELSEWHERE.items():
         assert f" {name} {summary}" in told
 
 
 def test_help_loads_nothing_that_is_slow() -> None:
     """`rosterd --help` imports no library but click, so that it comes at once."""
-    told = run(sys.executable, "-X", "importtime", "-m", "watcher.cli", "--help").stderr
+    told = run(sys.executable, "-X", "importtime", "-m", "operate.cli", "--help").stderr
     loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
     assert "click" in loaded
     assert set() == loaded & {"msgspec", "structlog", "sqlite_utils", "watchdog", "sqlite3", "operate.views"}
@@ -54,7 +54,7 @@ def test_looking_in_loads_no_more_than_it_needs(command: tuple[str, ...], tmp_pa
     config = tmp_path / "config.toml"
     config.write_text('[service]\nstate_dir = "."\n')
     with contextlib.closing(Store.open(tmp_path / "rosterd.db")):
-        told = run(sys.executable, "-X", "importtime", "-m", "watcher.cli", *command, "--config", str(config)).stderr
+        told = run(sys.executable, "-X", "importtime", "-m", "operate.cli", *command, "--config", str(config)).stderr
     loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
     assert "watcher.config" in loaded
     assert set() == loaded & {"structlog", "sqlite_utils", "watchdog", "yagmail", "email_validator", "asyncio"}
@@ -70,13 +70,13 @@ def test_a_word_that_is_no_text_is_a_usage_error(command: tuple[str, ...], tmp_p
     config = tmp_path / "config.toml"
     config.write_text('[service]\nstate_dir = "."\n[[client]]\nname = "acme"\ninbox = "acme"\n')
     with contextlib.closing(Store.open(tmp_path / "rosterd.db")):
-        result = run(sys.executable, "-m", "watcher.cli", *command, "--config", str(config), "\udcff")
+        result = run(sys.executable, "-m", "operate.cli", *command, "--config", str(config), "\udcff")
     assert (2, False) == (result.returncode, "Traceback" in result.stderr)
     assert result.stderr
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
     """A command that is none ends with 2 and a sentence."""
-    result = run(sys.executable, "-m", "watcher.cli", "impots")
+    result = run(sys.executable, "-m", "operate.cli", "impots")
     assert 2 == result.returncode
     assert "No such command" in result.stderr

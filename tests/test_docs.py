@@ -18,7 +18,7 @@ import click
 import pytest
 
 from importer.store.database import Store
-from watcher import cli
+from operate import cli
 
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = sorted([*(REPOSITORY / "watcher").rglob("*.py"), *(REPOSITORY / "importer").rglob("*.py")])
@@ -130,7 +130,7 @@ def test_the_commands_of_the_readme_run(command: str, tmp_path: Path) -> None:
         arguments.append("--help")
     (tmp_path / "tests").symlink_to(REPOSITORY / "tests")
     done = subprocess.run(
-        [sys.executable, "-m", "watcher.cli", *arguments],
+        [sys.executable, "-m", "operate.cli", *arguments],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -248,7 +248,7 @@ def test_the_manual_has_the_exit_codes() -> None:
 def test_the_completion_offers_every_command() -> None:
     """What the shell asks for after `rosterd ` is the list of commands."""
     asked = {"_ROSTERD_COMPLETE": "bash_complete", "COMP_WORDS": "rosterd ", "COMP_CWORD": "1"}
-    program = "from watcher.cli import main; main(prog_name='rosterd')"
+    program = "from operate.cli import main; main(prog_name='rosterd')"
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

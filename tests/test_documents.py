@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from importer import documents
 from importer.attributes import ATTRIBUTES
-from watcher.cli import main
+from operate.cli import main
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -18,11 +18,11 @@ from click.testing import CliRunner
 from docs.generate import documents
 from importer.attributes import POSSIBLE_NAMES
 from importer.settings import ClientSettings, MailSettings
+from operate.cli import main
 from operate.guide import Access, guide_blocks
 from operate.page import Code, Heading, Items, Table, Text, as_html, as_markdown
 from operate.reference import comments
 from tests.lab import wait_until
-from watcher.cli import main
 from watcher.config import Config
 
 REPOSITORY = Path(__file__).parents[1]

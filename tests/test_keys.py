@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from operate import cli
 from operate.keys import KeyRefused, read_public_keys
-from watcher import cli
 
 Needs = Callable[..., None]
 KINDS = {"ed25519": "ED25519", "rsa": "RSA", "ecdsa": "ECDSA"}

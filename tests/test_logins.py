@@ -180,7 +180,7 @@ def test_a_probe_that_is_ended_leaves_nothing_that_works(host: Host, number: sig
     host.path("/srv/bin").mkdir(exist_ok=True)
     host.path("/srv/bin/sftp").write_text("#!/bin/sh\nexec sleep 60\n")
     host.path("/srv/bin/sftp").chmod(0o755)
-    command = ("env", "PATH=/srv/bin:/usr/bin:/usr/sbin", sys.executable, "-m", "watcher.cli", "doctor", "--probe")
+    command = ("env", "PATH=/srv/bin:/usr/bin:/usr/sbin", sys.executable, "-m", "operate.cli", "doctor", "--probe")
     doctor = host.start(*command, log=host.path("/run/doctor.log"))
     wait_until(lambda: host.path(KEYS).read_text() != before, "the key to be let in")
     wait_until(lambda: "sleep" in host.run("ps", "-o", "args=", "--ppid", str(doctor.pid)).stdout, "sftp to run")
@@ -223,7 +223,7 @@ def test_a_newer_openssh_is_understood(host: Host) -> None:
     config = host.path("/etc/rosterd/config.toml")
     usual = config.read_text()
     config.write_text("[intake]\nresume_grace_s = 60.0\n")
-    command = (sys.executable, "-m", "watcher.cli", "doctor")
+    command = (sys.executable, "-m", "operate.cli", "doctor")
     try:
         told = {
             path: host.run("env", f"PATH={path}:/usr/bin:/usr/sbin", *command, check=False).stdout

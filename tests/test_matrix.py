@@ -263,7 +263,7 @@ def kill(client: Visit, process: subprocess.Popen[str]) -> None:
 
 def kill_those_at(client: Visit) -> None:
     """End the programs that work in the client's home, but for the daemon of the test."""
-    kill_all([pid for pid, line in command_lines() if str(client.home).encode() in line and b"watcher.cli" not in line])
+    kill_all([pid for pid, line in command_lines() if str(client.home).encode() in line and b"operate.cli" not in line])
 
 
 def unmount(client: Visit) -> None:

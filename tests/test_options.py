@@ -13,15 +13,15 @@ from pathlib import Path
 import click
 import pytest
 
+from operate import cli
+from operate.options import ClientName, is_plain_terminal
 from tests.conftest import Needs
 from tests.lab.daemon import REPOSITORY, Rosterd, make_inboxes
 from tests.test_docs import subcommands
-from watcher import cli
-from watcher.options import ClientName, is_plain_terminal
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "S-1,OPSCOM,Ann,Lee,ann@school.example\n"
-ROSTERD = (sys.executable, "-m", "watcher.cli")
+ROSTERD = (sys.executable, "-m", "operate.cli")
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_an_unknown_client_is_a_usage_error(rosterd: Rosterd, command: tuple[str
 def complete(words: str, folder: Path) -> list[str]:
     """Return what bash is offered after these words."""
     asked = {"_ROSTERD_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-    program = "from watcher.cli import main; main(prog_name='rosterd')"
+    program = "from operate.cli import main; main(prog_name='rosterd')"
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

@@ -17,7 +17,7 @@ STATE = "/var/lib/rosterd"
 UPLOAD = "/srv/sftp/acme/upload"
 HEADER = "unique_id,login_source,first_name,last_name,email"
 ANN = "S-1,OPSCOM,Ann,Lee,ann@school.example"
-ROSTERD = (sys.executable, "-m", "watcher.cli")
+ROSTERD = (sys.executable, "-m", "operate.cli")
 AS_SERVICE = ("setpriv", "--reuid=rosterd", "--regid=rosterd", "--init-groups", "--no-new-privs")
 BOB = "S-2,OPSCOM,Bob,Ray,bob"  # is answered by mail
 

@@ -76,7 +76,7 @@ def told_somebody(folder: Path, *words: str) -> subprocess.CompletedProcess[str]
     """Run a command as a user who has no rights."""
     is_root = os.geteuid() == 0
     return subprocess.run(
-        [sys.executable, "-m", "watcher.cli", *words],
+        [sys.executable, "-m", "operate.cli", *words],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -126,7 +126,7 @@ def test_what_cannot_be_read_for_other_reasons_is_a_sentence(folder: Path, tmp_p
     config.write_text(config.read_text().replace(f"{folder}/state", f"{folder}/users.csv/state"))
     for command in (("status",), ("imports",), ("verify",), ("metrics",), ("export", "S-1", "--client", "acme")):
         done = subprocess.run(
-            [sys.executable, "-m", "watcher.cli", *command, "--config", config],
+            [sys.executable, "-m", "operate.cli", *command, "--config", config],
             capture_output=True,
             text=True,
             cwd=REPOSITORY,

@@ -48,7 +48,7 @@ command_line() {
     install -d "$root/usr/bin" "$root/usr/share/man/man1" "$root/usr/share/bash-completion/completions"
     ln -s /opt/rosterd/bin/rosterd "$root/usr/bin/rosterd"
     gzip -9n < docs/rosterd.1 > "$root/usr/share/man/man1/rosterd.1.gz"
-    _ROSTERD_COMPLETE=bash_source "$opt/bin/python" -I -c 'from watcher.cli import main; main(prog_name="rosterd")' \
+    _ROSTERD_COMPLETE=bash_source "$opt/bin/python" -I -c 'from operate.cli import main; main(prog_name="rosterd")' \
         > "$root/usr/share/bash-completion/completions/rosterd"
 }
 

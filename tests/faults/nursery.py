@@ -110,8 +110,8 @@ def _run(order: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    from operate import cli
     from tests.faults import broken, mishaps
-    from watcher import cli
 
     faulthandler.enable()
     # What the command line loads when it runs; here it comes before the first fork.

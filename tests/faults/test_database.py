@@ -152,7 +152,7 @@ def test_many_starts_at_once(ground: Ground, nursery: Nursery) -> None:
 @pytest.mark.parametrize("output", ["/dev/full", "closed", "nobody reads"])
 def test_output_that_takes_nothing(output: str, ground: Ground) -> None:
     """A run whose log has nowhere to go does its work all the same."""
-    command = [sys.executable, "-m", "watcher.cli", "sweep", "--config", str(ground.config)]
+    command = [sys.executable, "-m", "operate.cli", "sweep", "--config", str(ground.config)]
     reading, writing = os.pipe()
     try:
         if output == "closed":

@@ -264,7 +264,7 @@ class Rosterd:
 
     def _command(self, *command: str) -> list[str]:
         program = (
-            ["-c", f"{self.planted}\nfrom watcher.cli import main; main()"] if self.planted else ["-m", "watcher.cli"]
+            ["-c", f"{self.planted}\nfrom operate.cli import main; main()"] if self.planted else ["-m", "operate.cli"]
         )
         return [*self._identity(), sys.executable, *program, *command, "--config", str(self._config)]
 

@@ -83,14 +83,14 @@ class Host:
 
     def rosterd(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `rosterd ...` on the host, as root."""
-        return self.run(sys.executable, "-m", "watcher.cli", *arguments, check=check)
+        return self.run(sys.executable, "-m", "operate.cli", *arguments, check=check)
 
     def start_service(self) -> subprocess.Popen[bytes]:
         """Start the service, as its user and with its capabilities, and wait until it watches."""
         identity = ["setpriv", "--reuid=rosterd", "--regid=rosterd", "--init-groups", "--no-new-privs"]
         rights = [f"--{which}={SERVICE_CAPABILITIES}" for which in ("bounding-set", "inh-caps", "ambient-caps")]
         log = self.path("/run/rosterd.log")
-        service = self.start(*identity, *rights, sys.executable, "-m", "watcher.cli", "run", log=log)
+        service = self.start(*identity, *rights, sys.executable, "-m", "operate.cli", "run", log=log)
         wait_until(lambda: "daemon.started" in log.read_text(), "daemon.started")
         return service
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
+from operate.options import config_option, is_plain_terminal
 from watcher.exits import (
     EXIT_CANNOT_ANSWER,
     EXIT_IO_ERROR,
@@ -18,7 +19,6 @@ from watcher.exits import (
     EXIT_UNEXPECTED,
     EXIT_UNUSABLE_DATABASE,
 )
-from watcher.options import config_option, is_plain_terminal
 
 if TYPE_CHECKING:
     from watcher.config import Config

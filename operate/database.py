@@ -13,9 +13,9 @@ from typing import NoReturn
 import click
 
 from importer.store import queries
+from operate.options import unknown_client
 from watcher.config import Config
 from watcher.exits import EXIT_CANNOT_ANSWER
-from watcher.options import unknown_client
 from watcher.owner import check_access, raise_if_denied
 
 
