@@ -29,7 +29,7 @@ _ELSEWHERE: Final = {
         "operate.client:client",
         "Add, show, disable or remove a client: its login, its folders and its settings.",
     ),
-    "doctor": ("operate.doctor:doctor", "Find what keeps the service, or a client, from working."),
+    "doctor": ("operate.doctor.command:doctor", "Find what keeps the service, or a client, from working."),
     "guide": ("operate.guide:guide", "Write the page that tells a client how to upload."),
     "check": ("operate.check:check", "Say what would become of FILE, and change nothing."),
     "fields": ("operate.fields:fields", "List the possible columns of a file of users."),

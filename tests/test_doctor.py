@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from operate.service import _covered
+from operate.doctor.service import _covered
 from tests.lab import wait_until
 from tests.lab.host import Host, SftpUser
 from tests.lab.smtpd import PASSWORD, USER, MailServer

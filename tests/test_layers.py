@@ -17,7 +17,7 @@ MODULES = {
 }
 # Each library's sharp edges are blunted in the modules named here and nowhere else.
 HOMES = {
-    "click": {"operate.cli", "operate.options", *(name for name in MODULES if name.startswith("operate."))},
+    "click": {name for name in MODULES if name.startswith("operate.")},
     "prometheus_client": {"watcher.health.prometheus"},
     "email_validator": {"importer.rows.rules"},
     "sqlite_utils": {"importer.mail.outbox", *(name for name in MODULES if name.startswith("importer.store."))},

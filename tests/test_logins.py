@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from operate import sshd
-from operate.sshd import Effective
+from operate.doctor import sshd
+from operate.doctor.sshd import Effective
 from tests.lab import wait_until
 from tests.lab.host import Host, SftpUser
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from importer.settings import ClientSettings
-from operate.findings import Level, Topic
-from operate.sessions import session_findings
+from operate.doctor.findings import Level, Topic
+from operate.doctor.log_socket import session_findings
 from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.lab.clients import StalledUpload, Visit

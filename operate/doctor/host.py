@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from importer.fs import temporary_folder
-from operate.findings import Finding, Findings, Topic
+from operate.doctor.findings import Finding, Findings, Topic
 from watcher.config import Config
 
 _MIB: Final = 1 << 20

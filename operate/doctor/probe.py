@@ -23,12 +23,13 @@ from typing import Final
 
 from importer.durable import write_durably
 from importer.fs import open_file
-from operate import layout, sshd, steps
-from operate.findings import Findings, Topic
+from operate import layout, steps
+from operate.doctor import sshd
+from operate.doctor.findings import Findings, Topic
+from operate.doctor.logins import key_files
+from operate.doctor.sshd import Address, Effective
 from operate.keys import PROBE, PROBE_NAME
-from operate.logins import key_files
 from operate.output import shown
-from operate.sshd import Address, Effective
 
 _FIRST_VERSION: Final = (9, 1)  # takes an expiry-time in UTC
 _GOOD_FOR_S: Final = 60

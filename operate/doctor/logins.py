@@ -20,9 +20,10 @@ from typing import Final
 
 import msgspec
 
-from operate import accounts, keys, sshd
-from operate.findings import Findings, Topic
-from operate.sshd import Effective
+from operate import accounts, keys
+from operate.doctor import sshd
+from operate.doctor.findings import Findings, Topic
+from operate.doctor.sshd import Effective
 from operate.steps import StepFailed
 
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH

@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from importer.settings import ClientSettings
-from operate import accounts, layout, ownership, sshd, steps
+from operate import accounts, layout, ownership, steps
 from operate.accounts import LoginState
-from operate.findings import Finding, Findings, Topic
-from operate.logins import login_findings, sshd_findings
+from operate.doctor import sshd
+from operate.doctor.findings import Finding, Findings, Topic
+from operate.doctor.log_socket import session_findings
+from operate.doctor.logins import login_findings, sshd_findings
+from operate.doctor.probe import probe_findings
+from operate.doctor.sshd import Effective
 from operate.output import counted
-from operate.probe import probe_findings
-from operate.sessions import session_findings
-from operate.sshd import Effective
 from watcher.config import Config
 from watcher.owner import owner_of, user_name
 

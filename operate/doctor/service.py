@@ -21,7 +21,7 @@ from importer.mail.transport import make_transport
 from importer.settings import MailSettings, MailUnusable
 from importer.store.readonly import APPLICATION_ID, log_files, read_only
 from operate import layout, steps
-from operate.findings import Findings, Level, Topic
+from operate.doctor.findings import Findings, Level, Topic
 from watcher.config import Config, ConfigError, smtp_password
 from watcher.health.obstacle import obstacle
 from watcher.health.status import read_status

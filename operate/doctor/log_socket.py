@@ -7,7 +7,7 @@ import socket
 import stat
 
 from importer.settings import ClientSettings
-from operate.findings import Findings, Topic
+from operate.doctor.findings import Findings, Topic
 
 
 def session_findings(topic: Topic, client: ClientSettings, service_uid: int) -> Findings:

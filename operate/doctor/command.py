@@ -12,12 +12,12 @@ from typing import Final
 import click
 import msgspec
 
-from operate.findings import Findings, Level, Topic
-from operate.host import host_findings
-from operate.inboxes import client_findings
+from operate.doctor.clients import client_findings
+from operate.doctor.findings import Findings, Level, Topic
+from operate.doctor.host import host_findings
+from operate.doctor.service import service_findings
 from operate.options import config_file_option, json_option
 from operate.output import print_json
-from operate.service import service_findings
 from watcher.adopted import read_adopted
 from watcher.config import ConfigError, load
 from watcher.owner import check_access

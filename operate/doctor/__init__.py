@@ -1,0 +1,1 @@
+"""`rosterd doctor`: what it looks at."""
