@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Name, where the command is, its first sentence: as the command itself has it, but known without importing it.
 _ELSEWHERE: Final = {
     "client": (
-        "operate.client:client",
+        "operate.provision.command:client",
         "Add, show, disable or remove a client: its login, its folders and its settings.",
     ),
     "doctor": ("operate.doctor.command:doctor", "Find what keeps the service, or a client, from working."),

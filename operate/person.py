@@ -18,12 +18,12 @@ from importer.file.header import MAX_SHOWN_CHARS, guarded
 from importer.model import printable
 from importer.settings import ClientSettings
 from importer.store import integrity, personal_data, queries
-from operate import layout
 from operate.change import EXIT_NOT_DONE, carried_out
 from operate.database import cannot_answer, check_known, database
 from operate.folders import Folders, opened
 from operate.options import chosen_client, client_option, did_you_mean, service_config_option
 from operate.output import counted, print_json
+from operate.provision import layout
 from watcher.config import Config
 from watcher.control.client import Order
 

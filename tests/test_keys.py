@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from operate import cli
-from operate.keys import KeyRefused, read_public_keys
+from operate.provision.keys import KeyRefused, read_public_keys
 
 Needs = Callable[..., None]
 KINDS = {"ed25519": "ED25519", "rsa": "RSA", "ecdsa": "ECDSA"}

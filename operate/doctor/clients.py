@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from importer.settings import ClientSettings
-from operate import accounts, layout, ownership, steps
-from operate.accounts import LoginState
 from operate.doctor import sshd
 from operate.doctor.findings import Finding, Findings, Topic
 from operate.doctor.log_socket import session_findings
@@ -21,6 +19,8 @@ from operate.doctor.logins import login_findings, sshd_findings
 from operate.doctor.probe import probe_findings
 from operate.doctor.sshd import Effective
 from operate.output import counted
+from operate.provision import accounts, layout, ownership, steps
+from operate.provision.accounts import LoginState
 from watcher.config import Config
 from watcher.owner import owner_of, user_name
 

@@ -20,11 +20,11 @@ from typing import Final
 
 import msgspec
 
-from operate import accounts, keys
 from operate.doctor import sshd
 from operate.doctor.findings import Findings, Topic
 from operate.doctor.sshd import Effective
-from operate.steps import StepFailed
+from operate.provision import accounts, keys
+from operate.provision.steps import StepFailed
 
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 _EPOCH: Final = date(1970, 1, 1)

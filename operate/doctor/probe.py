@@ -23,13 +23,13 @@ from typing import Final
 
 from importer.durable import write_durably
 from importer.fs import open_file
-from operate import layout, steps
 from operate.doctor import sshd
 from operate.doctor.findings import Findings, Topic
 from operate.doctor.logins import key_files
 from operate.doctor.sshd import Address, Effective
-from operate.keys import PROBE, PROBE_NAME
 from operate.output import shown
+from operate.provision import layout, steps
+from operate.provision.keys import PROBE, PROBE_NAME
 
 _FIRST_VERSION: Final = (9, 1)  # takes an expiry-time in UTC
 _GOOD_FOR_S: Final = 60

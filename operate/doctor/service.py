@@ -20,8 +20,8 @@ from importer.mail.smtp import SmtpTransport, is_loopback
 from importer.mail.transport import make_transport
 from importer.settings import MailSettings, MailUnusable
 from importer.store.readonly import APPLICATION_ID, log_files, read_only
-from operate import layout, steps
 from operate.doctor.findings import Findings, Level, Topic
+from operate.provision import layout, steps
 from watcher.config import Config, ConfigError, smtp_password
 from watcher.health.obstacle import obstacle
 from watcher.health.status import read_status

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from operate import steps
+from operate.provision import steps
 
 UNKNOWN: Final = (0, 0)
 Address = tuple[str, int]

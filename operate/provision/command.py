@@ -21,13 +21,13 @@ import click
 import msgspec
 
 from importer.settings import CLIENT_NAME, ClientSettings
-from operate import accounts, layout, ownership, steps
-from operate.accounts import LoginState
-from operate.drop_ins import DISABLED_ENDING, ENDING, clients_of, settings_file, settings_files
-from operate.keys import KeyRefused, PublicKey, read_public_keys
 from operate.options import ClientName, config_file_option, did_you_mean, json_option, unknown_client
 from operate.output import print_fields, print_json, print_table, shown
-from operate.steps import Step
+from operate.provision import accounts, layout, ownership, steps
+from operate.provision.accounts import LoginState
+from operate.provision.drop_ins import DISABLED_ENDING, ENDING, clients_of, settings_file, settings_files
+from operate.provision.keys import KeyRefused, PublicKey, read_public_keys
+from operate.provision.steps import Step
 from watcher.config import Config, ConfigError, load
 from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_CONFIG, EXIT_NOT_PERMITTED
 

@@ -16,9 +16,9 @@ import subprocess
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
-from operate import layout, steps
-from operate.accounts import user_exists
-from operate.steps import Step, StepFailed
+from operate.provision import layout, steps
+from operate.provision.accounts import user_exists
+from operate.provision.steps import Step, StepFailed
 
 _OWN: Final = (".work", ".bak")
 _PRINT: Final = ("-printf", r"%U:%G\n")

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from operate.layout import LOGIN_GROUP, chroot
+from operate.provision.layout import LOGIN_GROUP, chroot
 
 # What Debian's useradd takes without --badname, and a client may be called.
 LOGIN_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,30}")

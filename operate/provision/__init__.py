@@ -1,0 +1,1 @@
+"""`rosterd client`: logins, folders and settings, made and removed together."""
