@@ -7,9 +7,9 @@ from pathlib import Path
 
 from importer.documents import attributes_markdown, codes_markdown
 from importer.settings import ClientSettings
-from operate.guide import Access, guide_blocks
-from operate.page import as_markdown
-from operate.reference import configuration_markdown
+from operate.pages.guide import Access, guide_blocks
+from operate.pages.markup import as_markdown
+from operate.pages.reference import configuration_markdown
 from watcher.config import Config
 
 DOCS = Path(__file__).parent

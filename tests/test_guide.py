@@ -19,9 +19,9 @@ from docs.generate import documents
 from importer.attributes import POSSIBLE_NAMES
 from importer.settings import ClientSettings, MailSettings
 from operate.cli import main
-from operate.guide import Access, guide_blocks
-from operate.page import Code, Heading, Items, Table, Text, as_html, as_markdown
-from operate.reference import comments
+from operate.pages.guide import Access, guide_blocks
+from operate.pages.markup import Code, Heading, Items, Table, Text, as_html, as_markdown
+from operate.pages.reference import comments
 from tests.lab import wait_until
 from watcher.config import Config
 

@@ -13,7 +13,7 @@ from importer.disk_space import MOST_FAILED_BYTES, MOST_FAILED_ROWS
 from importer.documents import attribute_rows
 from importer.settings import ClientSettings, ReferenceSettings
 from operate.options import ClientName, chosen_client, config_option
-from operate.page import Block, Code, Heading, Items, Table, Text, as_html, as_markdown
+from operate.pages.markup import Block, Code, Heading, Items, Table, Text, as_html, as_markdown
 from operate.provision.command import host_keys
 from watcher.config import Config
 

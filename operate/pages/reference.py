@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from importer.settings import ClientSettings
-from operate.page import Block, Heading, Table, Text, as_markdown
+from operate.pages.markup import Block, Heading, Table, Text, as_markdown
 from watcher.config import Config
 
 _SETTING: Final = re.compile(r"(?:# )?([a-z_]+) = .*")
