@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings, RetentionSettings
+from operate.provision.drop_ins import clients_of
 from watcher.config import Config, ConfigError, LogSettings, MetricsSettings, ServiceSettings, load, smtp_password
 from watcher.inbox.settle import IntakeSettings
 
@@ -181,16 +182,21 @@ def test_a_file_in_another_encoding_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_in_clients_d_is_a_problem(write: Write, tmp_path: Path) -> None:
-    """A pipe, a device or a folder in clients.d is told of, and neither waited for nor read."""
+    """A pipe, a device, a folder or a huge file in clients.d is told of, and neither waited for nor read."""
     path = write("", a="")
     os.mkfifo(tmp_path / "clients.d" / "pipe.toml")
     (tmp_path / "clients.d" / "zero.toml").symlink_to("/dev/zero")
     (tmp_path / "clients.d" / "folder.toml").mkdir()
+    (tmp_path / "clients.d" / "huge.toml").touch()
+    os.truncate(tmp_path / "clients.d" / "huge.toml", 1 << 40)
     expected = {
         f"{tmp_path}/clients.d/{name}.toml: is not a regular file; expected a readable UTF-8 file"
         for name in ("pipe", "zero", "folder")
-    }
+    } | {f"{tmp_path}/clients.d/huge.toml: has more than 16 MiB; expected a readable UTF-8 file"}
     assert expected == set(problems(path))
+    names = {each.stem: clients_of(each) for each in (tmp_path / "clients.d").iterdir()}
+    assert {"a", "pipe", "zero", "folder", "huge"} == names.keys()
+    assert set() == set().union(*names.values())
 
 
 def test_clients_d_that_is_no_folder_is_a_problem(write: Write, tmp_path: Path) -> None:

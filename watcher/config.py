@@ -8,12 +8,14 @@ problem that can be found is in one ConfigError, a line each: file, key, what wa
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
 import ipaddress
 import json
 import math
 import os
 import re
+import stat
 import tomllib
 import urllib.parse
 from collections.abc import Collection, Iterator, Sequence
@@ -49,6 +51,7 @@ _PASSWORD_SENTENCE: Final = (
 # Whether mail reaches an address only sending shows; here it must be a full, plain one, as the mail library
 # completes half ones with a domain of its own.
 _ADDRESS: Final = re.compile(r"[^\s@<>()\[\],;:\"\\]+@[^\s@<>()\[\],;:\"\\]+")
+_MAX_SETTINGS_BYTES: Final = 16 << 20  # some 50,000 clients in one file
 _ALWAYS_ACCEPTED_SOURCE: Final = "OPSCOM"
 
 SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
@@ -189,7 +192,7 @@ def _secret(name: str, variable: str) -> str:
 def _read_toml(path: Path, where: str, problems: list[str]) -> dict[str, object]:
     """Return the tables of a TOML file, none of them when it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_settings(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         problems.append(f"{where}: not TOML: {error}")
     except PermissionError:
@@ -210,10 +213,24 @@ def _drop_ins(folder: Path, problems: list[str]) -> list[Path]:
     except OSError as error:
         problems.append(f"{folder}: {_reason(error)}; expected a readable folder")
         return []
-    found = [folder / name for name in names if name.endswith(".toml") and not name.startswith(".")]
-    odd = [path for path in found if path.exists() and not path.is_file()]  # to read a pipe may take for ever
-    problems.extend(f"{path}: is not a regular file; expected a readable UTF-8 file" for path in odd)
-    return [path for path in found if path not in odd]
+    return [folder / name for name in names if name.endswith(".toml") and not name.startswith(".")]
+
+
+def read_settings(path: Path) -> str:
+    """Return the text of a regular file of sane size; others are not waited for. Raises OSError, UnicodeDecodeError."""
+    with open(path, "rb", opener=_open_regular) as file:
+        content = file.read(_MAX_SETTINGS_BYTES + 1)
+    if len(content) > _MAX_SETTINGS_BYTES:
+        raise OSError(errno.EFBIG, f"has more than {_MAX_SETTINGS_BYTES >> 20} MiB")
+    return content.decode()
+
+
+def _open_regular(path: str, _flags: int) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "is not a regular file")
+    return fd
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

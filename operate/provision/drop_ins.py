@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
+from watcher.config import read_settings
+
 ENDING: Final = ".toml"
 DISABLED_ENDING: Final = ".toml.disabled"  # read by nobody
 
@@ -25,7 +27,7 @@ def settings_files(config_file: Path, name: str) -> list[Path]:
 def clients_of(path: Path) -> set[str]:
     """Return the names of all clients that a file is about; none when it cannot be read."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("client", [])
+        tables = tomllib.loads(read_settings(path)).get("client", [])
         return {str(table["name"]) for table in tables}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return set()
