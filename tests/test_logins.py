@@ -171,6 +171,9 @@ def test_an_sshd_that_does_not_run_is_told_once(needs: Needs, tmp_path: Path) ->
         expected = [("fault", "sshd", "does not run, so nobody can log in")]
         assert expected == [line for line in findings(host, "--probe") if line[0] != "ok"]
         assert not host.path("/run/sshd").exists()
+        told = json.loads(host.rosterd("doctor", "--json", check=False).stdout)["findings"]
+        [remedy] = [each["remedy"] for each in told if (each["level"], each["topic"]) == ("fault", "sshd")]
+        assert "systemctl reset-failed ssh; systemctl start ssh" in remedy
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["ended", "killed"])

@@ -89,6 +89,9 @@ def test_rows_found_unchanged_count_as_applied(engine: Engine) -> None:
 TRICKY = "'=+-@\uff1d\uff0d\ufe62\u2212\t\r\n,;| \"\x01\u200b\u2060\ufeff\xa0\u3000\u2028\u034f\ufe0f\u3164a"
 
 
+WIDE_SIGNS = "\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u207c\u207a\u207b\u208c\u208a\u208b\u2212"
+
+
 def is_run(part: str) -> bool:
     """Tell whether a spreadsheet that passes over what nobody sees, and folds wide signs, would run a cell."""
     unseen = ("Cc", "Cf", "Zs", "Zl", "Zp", "Mn")
@@ -135,7 +138,9 @@ def test_a_failed_csv_read_with_another_separator(engine: Engine, delimiter: str
         ("@a", "'@a"),
         ("'s-Gravenhage", "'s-Gravenhage"),
         ("a=1", "a=1"),
-        ("\uff1d1", "'\uff1d1"),
+        *((f"{sign}1", f"'{sign}1") for sign in WIDE_SIGNS),
+        *((f"{unseen}=1", f"'{unseen}=1") for unseen in "\ufeff\u2060\xa0\x00\u034f\ufe0f\u3164"),
+        *((f"a{end}@b", f"a{end}'@b") for end in ",;|\t\r\n"),
         ("\n=1", "'\n'=1"),
         ("\u200b=1", "'\u200b=1"),
         ("12 Main St, Apt 2", "12 Main St, Apt 2"),
