@@ -20,6 +20,7 @@ from importer.store.queries import Import, Mail
 from operate.database import cannot_answer, check_known, database
 from operate.options import ClientName, json_option, service_config_option
 from operate.output import age, counted, print_fields, print_json, print_table
+from operate.provision import steps
 from watcher.config import Config
 from watcher.health.obstacle import obstacle
 from watcher.health.status import IDLE_INTERVAL_S, ClientStatus, State, Status, read_status
@@ -78,6 +79,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """All there is to say about the service at a glance."""
 
     is_running: bool
+    has_failed: bool  # too often for systemd, or in a way that a restart does not cure
     is_config_outdated: bool  # config.toml has faults: all this is by what the service last adopted
     at: datetime
     status: Status | None
@@ -95,7 +97,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         """Return what somebody should look into, in sentences."""
         told: list[str] = []
         if not self.is_running:
-            told.append("The daemon does not run, nothing is imported: `systemctl start rosterd`.")
+            reset = "systemctl reset-failed rosterd && " if self.has_failed else ""
+            told.append(f"The daemon does not run, nothing is imported: `{reset}systemctl start rosterd`.")
         elif self.status is not None and (self.at - self.status.written_at).total_seconds() > _SILENCE_S:
             told.append(f"The daemon has said nothing for {age(self.status.written_at, self.at)}: busy, or stuck.")
         if self.is_config_outdated:
@@ -166,6 +169,7 @@ def _picture(config: Config) -> Picture:
         failing, trouble = queries.failing_mail(conn)
         return Picture(
             is_running=is_running,
+            has_failed=not is_running and _has_failed(),
             is_config_outdated=config.is_outdated,
             at=datetime.now(UTC),
             status=told,
@@ -188,6 +192,14 @@ def _picture(config: Config) -> Picture:
             mail_dead=queries.count_mails(conn, "dead"),
             unarchived=queries.count_unarchived(conn),
         )
+
+
+def _has_failed() -> bool:
+    """Return whether systemd has given the service up; without systemd the answer is no."""
+    try:
+        return "failed" in steps.run(("systemctl", "show", steps.SERVICE, "--property=ActiveState"))
+    except steps.StepFailed:
+        return False
 
 
 def _count_uploads(inbox: str, names: Names) -> int | None:

@@ -172,6 +172,26 @@ def test_status_of_a_daemon_that_is_down(rosterd: Rosterd) -> None:
         (rosterd._folder / "acme" / "late.csv").unlink()
 
 
+@pytest.mark.parametrize(
+    ("state", "remedy"),
+    [
+        ("failed", "`systemctl reset-failed rosterd && systemctl start rosterd`"),
+        ("inactive", "`systemctl start rosterd`"),
+    ],
+)
+def test_status_of_a_service_that_systemd_gave_up(
+    rosterd: Rosterd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, remedy: str
+) -> None:
+    """After too many failures systemd refuses a start until they are reset: `status` gives the commands that work."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "systemctl").write_text(f"#!/bin/sh\necho ActiveState={state}\n")
+    (tmp_path / "bin" / "systemctl").chmod(0o755)
+    monkeypatch.setitem(rosterd._environment, "PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    told = f"The daemon does not run, nothing is imported: {remedy}."
+    assert told in rosterd.execute("status").stdout
+    assert (state == "failed") is answer(rosterd, "status")["has_failed"]
+
+
 def test_nothing_is_changed_by_looking(rosterd: Rosterd) -> None:
     """The commands that look leave the database as it is, byte for byte."""
     before = hashlib.sha256(database(rosterd).read_bytes()).digest()
