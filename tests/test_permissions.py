@@ -119,6 +119,15 @@ def test_the_sentence_names_file_and_user(folder: Path) -> None:
     assert "Run it as root or as the user of the service" in told
 
 
+@pytest.mark.parametrize("command", ["release", "refuse"])
+def test_the_sentence_names_the_socket(folder: Path, command: str) -> None:
+    """Where the service may not be asked the sentence says so likewise."""
+    options = ("users.csv", "--client", "acme", "--config", str(folder / "rosterd.toml"))
+    told = told_somebody(folder, command, *options).stderr
+    assert told.startswith(f"{folder}/state/control.sock: permission denied to ")
+    assert "Run it as root or as the user of the service" in told
+
+
 def test_what_cannot_be_read_for_other_reasons_is_a_sentence(folder: Path, tmp_path: Path) -> None:
     """A path that leads through a file ends a command with 2 and a sentence."""
     config = tmp_path / "config.toml"

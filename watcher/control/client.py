@@ -60,6 +60,8 @@ def ask(state_dir: str, order: Order) -> Answer:
             connection.connect(os.path.join(folder, SOCKET_NAME))
         except (FileNotFoundError, ConnectionRefusedError):
             raise NotRunning from None
+        except PermissionError as error:  # names no path, or one that only we know
+            raise PermissionError(error.errno, error.strerror, os.path.join(state_dir, SOCKET_NAME)) from None
         try:
             write_line(connection, msgspec.json.encode(order))
             return msgspec.json.decode(read_line(connection, ASK_PATIENCE_S), type=Answer)
