@@ -125,7 +125,7 @@ def _refusal(refusal: FileRejected) -> Iterator[str]:
     code = CODES[refusal.code]
     yield f"Nothing of the file was applied: {code.title} ({code.code})."
     yield ""
-    yield refusal.detail
+    yield refusal.detail[:1].upper() + refusal.detail[1:]
 
 
 def _counts(tally: Tally) -> Iterator[str]:

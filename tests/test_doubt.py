@@ -136,3 +136,10 @@ def test_refusal_says_what_to_do(doubt: Doubt) -> None:
 
     assert "pload" in text
     assert "{" not in text
+
+
+def test_a_file_that_could_not_be_judged_is_not_said_to_be_cut_off() -> None:
+    """A client whose file took too long to check reads that it may be whole, and how to make it shorter to check."""
+    text = refusal(Doubt.UNREAD, b"users.csv", ACME)
+    assert text.startswith("it may be whole")
+    assert "split the file" in text

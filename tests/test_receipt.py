@@ -277,7 +277,7 @@ def test_a_file_failure_names_cause_place_and_remedy(engine: Engine) -> None:
     for text in (result.text, result.mail.text):
         assert "NOT IMPORTED: users.csv" in text
         assert "Nothing of the file was applied: quotation marks do not match (csv.quoting)." in text
-        assert "line 3, column 3" in text
+        assert " Line 3, column 3" in text
         assert "Remove what stands there, or write a quotation mark inside a quoted cell twice." in text
         assert "The uploaded file is kept as users.20261122T074205Z.csv" in text
     assert {} == result.mail.attachments

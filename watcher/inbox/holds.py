@@ -31,8 +31,8 @@ _REMEDIES: Final = {
     "another file. Upload both again.",
     Doubt.SHRUNK: "it has far fewer rows than the file before it, and the operator has refused it. Upload a file of "
     "all users, or ask the operator to let this one through.",
-    Doubt.UNREAD: "to find out whether it is whole took too long: it holds very many quotation marks, or line breaks "
-    "inside cells. Remove them, or split the file, and upload it again.",
+    Doubt.UNREAD: "it may be whole, but to check that took longer than is allowed: it holds very many quotation "
+    "marks, or line breaks inside cells. Remove them, or split the file, and upload it again.",
 }
 _REMEDY: Final = "it looks cut off, and the operator has refused it. Upload the whole file again."
 
