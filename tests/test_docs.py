@@ -21,7 +21,9 @@ from importer.store.database import Store
 from operate import cli
 
 REPOSITORY = Path(__file__).parents[1]
-SOURCES = sorted([*(REPOSITORY / "watcher").rglob("*.py"), *(REPOSITORY / "importer").rglob("*.py")])
+SOURCES = sorted(
+    path for package in ("watcher", "importer", "operate") for path in (REPOSITORY / package).rglob("*.py")
+)
 LEVELS = {
     "debug": "debug",
     "info": "info",
