@@ -10,7 +10,7 @@ from importer.settings import ClientSettings
 from operate.pages.guide import Access, guide_blocks
 from operate.pages.markup import as_markdown
 from operate.pages.reference import configuration_markdown
-from watcher.config import Config
+from watcher.settings import Config
 
 DOCS = Path(__file__).parent
 

@@ -12,11 +12,11 @@ from typing import Final
 import click
 
 from operate.database import cannot_answer
-from watcher.config import Config
 from watcher.control.client import Answer, NoAnswer, NotRunning, Order, ask
 from watcher.exits import EXIT_RUNNING_ALREADY
 from watcher.lock import RunningAlready, locked
 from watcher.owner import check_access
+from watcher.settings import Config
 
 EXIT_NOT_DONE: Final = 1
 

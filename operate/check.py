@@ -13,9 +13,9 @@ from importer.dry_run import check_file
 from importer.durable import SyncFailed
 from importer.store.database import StoreUnusable
 from operate.options import chosen_client, client_option, config_option, json_option, progress_bar
-from watcher.config import Config
 from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_WOULD_FAIL
 from watcher.owner import check_access, raise_if_denied
+from watcher.settings import Config
 
 
 @click.command()

@@ -21,7 +21,7 @@ from watcher.exits import (
 )
 
 if TYPE_CHECKING:
-    from watcher.config import Config
+    from watcher.settings import Config
 
 # Name, where the command is, its first sentence: as the command itself has it, but known without importing it.
 _ELSEWHERE: Final = {

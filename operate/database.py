@@ -14,9 +14,9 @@ import click
 
 from importer.store import queries
 from operate.options import unknown_client
-from watcher.config import Config
 from watcher.exits import EXIT_CANNOT_ANSWER
 from watcher.owner import check_access, raise_if_denied
+from watcher.settings import Config
 
 
 @contextlib.contextmanager

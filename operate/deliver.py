@@ -23,7 +23,6 @@ from importer.store import queries
 from importer.store.queries import Import
 from operate.database import cannot_answer, database
 from operate.options import chosen_client, client_option, config_option, progress_bar
-from watcher.config import Config
 from watcher.control.client import NoAnswer, NotRunning, Order, ask
 from watcher.exits import EXIT_WOULD_FAIL
 from watcher.health.status import State, read_status
@@ -31,6 +30,7 @@ from watcher.inbox.settle import Names
 from watcher.inbox.spool import BAK, move
 from watcher.lock import is_locked
 from watcher.owner import check_access
+from watcher.settings import Config
 
 _CHUNK_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.2

@@ -6,8 +6,8 @@ import click
 
 from operate.change import give
 from operate.options import chosen_client, client_option, service_config_option
-from watcher.config import Config
 from watcher.control.client import Order
+from watcher.settings import Config
 
 
 @click.command()

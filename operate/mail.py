@@ -18,8 +18,8 @@ from operate.change import give
 from operate.database import cannot_answer, check_known, database
 from operate.options import ClientName, json_option, service_config_option
 from operate.output import print_fields, print_json, print_table
-from watcher.config import Config
 from watcher.control.client import Order
+from watcher.settings import Config
 
 _PENDING: Final = ("waiting", "dead")
 _ALL: Final = (*_PENDING, "joined", "sent", "dropped")

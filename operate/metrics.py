@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from operate.options import service_config_option
-from watcher.config import Config
 from watcher.health.metrics_source import source_of
 from watcher.health.prometheus import as_text
 from watcher.lock import is_locked
 from watcher.owner import check_access
+from watcher.settings import Config
 
 
 @click.command()

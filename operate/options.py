@@ -18,7 +18,7 @@ from watcher.exits import EXIT_CONFIG
 
 if TYPE_CHECKING:
     from importer.settings import ClientSettings
-    from watcher.config import Config
+    from watcher.settings import Config
 
 _INSTALLED_CONFIG: Final = Path("/etc/rosterd/config.toml")
 _PACKAGE: Final = Path(__file__).resolve().parent

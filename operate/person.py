@@ -24,8 +24,8 @@ from operate.folders import Folders, opened
 from operate.options import chosen_client, client_option, did_you_mean, service_config_option
 from operate.output import counted, print_json
 from operate.provision import layout
-from watcher.config import Config
 from watcher.control.client import Order
+from watcher.settings import Config
 
 _ENCODINGS: Final = ("utf-8", "cp1252", "utf-16-le", "utf-16-be")
 _ANY_BLANKS: Final = rb"[\s\0]{1,20}"

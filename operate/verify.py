@@ -20,8 +20,8 @@ from operate.database import database
 from operate.folders import Folders, opened
 from operate.options import json_option, service_config_option
 from operate.output import counted, print_json
-from watcher.config import Config
 from watcher.lock import is_locked
+from watcher.settings import Config
 
 EXIT_WORTH_A_LOOK: Final = 1
 EXIT_BROKEN: Final = 2

@@ -21,12 +21,12 @@ from operate.database import cannot_answer, check_known, database
 from operate.options import ClientName, json_option, service_config_option
 from operate.output import age, counted, print_fields, print_json, print_table
 from operate.provision import steps
-from watcher.config import Config
 from watcher.health.obstacle import obstacle
 from watcher.health.status import IDLE_INTERVAL_S, ClientStatus, State, Status, read_status
 from watcher.inbox.settle import Names
 from watcher.lock import is_locked
 from watcher.owner import owner_of
+from watcher.settings import Config
 
 EXIT_NEEDS_A_LOOK: Final = 1
 _SILENCE_S: Final = 10 * IDLE_INTERVAL_S  # a work loop that has written nothing for so long may be stuck

@@ -14,8 +14,8 @@ import pytest
 
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings, RetentionSettings
 from operate.provision.drop_ins import clients_of
-from watcher.config import Config, ConfigError, LogSettings, MetricsSettings, ServiceSettings, load, smtp_password
-from watcher.inbox.settle import IntakeSettings
+from watcher.config import ConfigError, load, smtp_password
+from watcher.settings import Config, IntakeSettings, LogSettings, MetricsSettings, ServiceSettings
 
 SHIPPED = Path(__file__).parents[1] / "config.toml"
 SECTIONS: dict[str, type[msgspec.Struct]] = {

@@ -15,8 +15,9 @@ from importer.mail.outbox import Letter
 from importer.model import for_operator
 from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
-from watcher.config import Config, ConfigError, load
+from watcher.config import ConfigError, load
 from watcher.health.overdue import Lateness
+from watcher.settings import Config
 
 AT = datetime(2026, 11, 22, 7, 42, tzinfo=UTC)
 HOUR = timedelta(hours=1)

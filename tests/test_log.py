@@ -19,7 +19,7 @@ import structlog
 
 from tests.lab import wait_until
 from watcher import log
-from watcher.config import LogSettings
+from watcher.settings import LogSettings
 
 SECRET = "Tremblay-4711"
 
@@ -133,7 +133,7 @@ def test_libraries_are_heard(lines: Lines) -> None:
 
 COMPLAINING = f"""
 import threading, warnings
-from watcher.config import LogSettings
+from watcher.settings import LogSettings
 from watcher.log import configured
 
 class Odd:

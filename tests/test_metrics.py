@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from importer.settings import ClientSettings
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
-from watcher.config import Config, LogSettings, MetricsSettings, load
+from watcher.config import load
 from watcher.health import http_endpoint
 from watcher.health.http_endpoint import MAX_CONNECTIONS
 from watcher.health.metrics_source import Source, source_of
@@ -25,6 +25,7 @@ from watcher.health.prometheus import Exporter, as_text
 from watcher.health.status import ClientStatus, State, Status, WaitingFile, write_status
 from watcher.lock import locked
 from watcher.log import configured
+from watcher.settings import Config, LogSettings, MetricsSettings
 
 REPOSITORY = Path(__file__).parents[1]
 AT = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)

@@ -300,7 +300,7 @@ journalctl -D /run/log/journal -t rosterd -o json
 """
 LOGGING = """\
 import json, structlog, sys
-from watcher.config import LogSettings
+from watcher.settings import LogSettings
 from watcher.log import configured
 with configured(LogSettings(level="debug")):
     for level in sys.argv[1:]:

@@ -16,9 +16,10 @@ from structlog.testing import capture_logs
 from tests.lab import wait_until
 from tests.lab.sshd import HOST, free_port
 from tests.lab.web import Mode, WebServer
-from watcher.config import ConfigError, ServiceSettings, load, ping_url
+from watcher.config import ConfigError, load, ping_url
 from watcher.health import heartbeat as pinging
 from watcher.health.heartbeat import Ping, pause_s, request
+from watcher.settings import ServiceSettings
 
 SECRET = "/5c0e-secret-4711"
 

@@ -23,8 +23,8 @@ from tests.faults.nursery import Nursery
 from tests.faults.tracing import Commands, Point
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
-from watcher.config import Config
 from watcher.control.archives import LOOK_INTERVAL_S, Purging
+from watcher.settings import Config
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from importer.durable import replace
-from watcher.config import Config, ServiceSettings
+from watcher.settings import Config, ServiceSettings
 
 _FILE: Final = "adopted.json"
 _STATE_DIR: Final = re.compile(r"""^[^#\n]*\bstate_dir[ \t]*=[ \t]*(["'])(.+?)\1""", re.MULTILINE)

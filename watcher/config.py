@@ -20,10 +20,10 @@ import tomllib
 import urllib.parse
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar, get_origin
+from typing import Final, TypeVar, get_origin
 
 import msgspec
-from msgspec import Meta, inspect
+from msgspec import inspect
 from msgspec.structs import FieldInfo
 
 from importer.attributes import ATTRIBUTES
@@ -34,10 +34,8 @@ from importer.settings import (
     MailSettings,
     ReferenceSettings,
     RetentionSettings,
-    Seconds,
-    Text,
 )
-from watcher.inbox.settle import IntakeSettings
+from watcher.settings import Config, IntakeSettings, LogSettings, MetricsSettings, ServiceSettings
 
 _PASSWORD_CREDENTIAL: Final = "smtp_password"  # noqa: S105 - the name of a systemd credential
 _PASSWORD_VARIABLE: Final = "ROSTERD_SMTP_PASSWORD"  # noqa: S105 - the name of a variable
@@ -56,46 +54,6 @@ _ALWAYS_ACCEPTED_SOURCE: Final = "OPSCOM"
 
 SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
 Complaint = tuple[str, object, str]  # key, what was found, what was expected
-
-
-class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[service]: where the service keeps what is its own, and how often it looks for itself."""
-
-    state_dir: Text = "/var/lib/rosterd"
-    database: Text = "rosterd.db"  # relative to state_dir
-    sweep_interval_s: Seconds = 300.0
-    ping_url: str = ""  # requested after each good round of sweeps; a secret
-
-
-class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[log]: how much to tell, and in which form."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "json", "console"] = "auto"  # auto: readable lines on a terminal, else JSON
-
-
-class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[metrics]: figures for Prometheus; off unless one of the two is set."""
-
-    listen: Annotated[str, Meta(pattern=r"\A(\S+:[0-9]{1,5})?\Z")] = ""  # "127.0.0.1:9188"
-    textfile: Annotated[str, Meta(pattern=r"\A(.+\.prom)?\Z")] = ""  # for the textfile collector of the node exporter
-
-
-class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be set. All paths are absolute; `mail.ca_file` may be empty."""
-
-    service: ServiceSettings = ServiceSettings()
-    intake: IntakeSettings = IntakeSettings()
-    file: FileSettings = FileSettings()
-    mail: MailSettings = MailSettings()
-    retention: RetentionSettings = RetentionSettings()
-    log: LogSettings = LogSettings()
-    metrics: MetricsSettings = MetricsSettings()
-    reference: ReferenceSettings = ReferenceSettings()
-    clients: tuple[ClientSettings, ...] = ()
-    source: str = ""  # the file it was read from
-    base: str = ""  # where relative paths in it start
-    is_outdated: bool = False  # the file has faults by now: this is what the service last adopted of it
 
 
 _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {

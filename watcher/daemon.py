@@ -25,7 +25,7 @@ from importer.mail.outbox import Letter
 from importer.store.database import Store
 from watcher import notify
 from watcher.adopted import last_adopted, write_adopted
-from watcher.config import Config, ConfigError, ServiceSettings, load_again, ping_url
+from watcher.config import ConfigError, load_again, ping_url
 from watcher.control.archives import Purging, archive_orders
 from watcher.control.client import Order
 from watcher.control.orders import held_orders, store_orders
@@ -43,6 +43,7 @@ from watcher.inbox.processing import Claims
 from watcher.inbox.queue import Backlog
 from watcher.inbox.sftp_log import SessionLogs
 from watcher.mailing import POLL_S, Mailing
+from watcher.settings import Config, ServiceSettings
 from watcher.signals import Signals
 
 log = structlog.get_logger()

@@ -24,7 +24,7 @@ import structlog
 from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
 from importer.model import printable
-from watcher.config import LogSettings
+from watcher.settings import LogSettings
 
 _STDOUT_FD: Final = 1
 _QUEUE_LINES: Final = 10_000  # a few MB: how far a reader can fall behind before lines are dropped

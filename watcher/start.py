@@ -13,7 +13,6 @@ import structlog
 from importer.durable import discard_unfinished
 from importer.store.database import Store
 from watcher import notify
-from watcher.config import Config
 from watcher.daemon import Daemon
 from watcher.exits import EXIT_NOT_PERMITTED, EXIT_RUNNING_ALREADY
 from watcher.inbox.events import Hints
@@ -21,6 +20,7 @@ from watcher.inbox.queue import FIRST_RETRY_S, LAST_RETRY_S
 from watcher.lock import RunningAlready, locked
 from watcher.owner import check_access, permission_sentence
 from watcher.patience import Patience
+from watcher.settings import Config
 from watcher.signals import Signals
 
 log = structlog.get_logger()

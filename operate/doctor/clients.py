@@ -21,8 +21,8 @@ from operate.doctor.sshd import Effective
 from operate.output import counted
 from operate.provision import accounts, layout, ownership, steps
 from operate.provision.accounts import LoginState
-from watcher.config import Config
 from watcher.owner import owner_of, user_name
+from watcher.settings import Config
 
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 _FORWARDING: Final = ("allowtcpforwarding", "allowagentforwarding", "x11forwarding", "permittunnel", "permittty")

@@ -10,7 +10,7 @@ from typing import Final
 
 from importer.fs import temporary_folder
 from operate.doctor.findings import Finding, Findings, Topic
-from watcher.config import Config
+from watcher.settings import Config
 
 _MIB: Final = 1 << 20
 _LEAST_FREE_BYTES: Final = 64 * _MIB  # below this nothing is imported

@@ -22,11 +22,12 @@ from importer.settings import MailSettings, MailUnusable
 from importer.store.readonly import APPLICATION_ID, log_files, read_only
 from operate.doctor.findings import Findings, Level, Topic
 from operate.provision import layout, steps
-from watcher.config import Config, ConfigError, smtp_password
+from watcher.config import ConfigError, smtp_password
 from watcher.health.obstacle import obstacle
 from watcher.health.status import read_status
 from watcher.lock import is_locked
 from watcher.owner import owner_of, user_name
+from watcher.settings import Config
 
 _CAPABILITIES: Final = {
     2: ("CAP_DAC_READ_SEARCH", "uploads that only the client may read cannot be imported"),

@@ -15,7 +15,7 @@ from importer.settings import ClientSettings, ReferenceSettings
 from operate.options import ClientName, chosen_client, config_option
 from operate.pages.markup import Block, Code, Heading, Items, Table, Text, as_html, as_markdown
 from operate.provision.command import host_keys
-from watcher.config import Config
+from watcher.settings import Config
 
 ALWAYS_ACCEPTED = "OPSCOM"  # listed or not
 # Since when a program can agree on keys by elliptic curves, the only way left by default in OpenSSH 10.

@@ -12,7 +12,7 @@ import msgspec
 
 from importer.settings import ClientSettings
 from operate.pages.markup import Block, Heading, Table, Text, as_markdown
-from watcher.config import Config
+from watcher.settings import Config
 
 _SETTING: Final = re.compile(r"(?:# )?([a-z_]+) = .*")
 _DEFAULT: Final = re.compile(r"\s*Default: .*$")

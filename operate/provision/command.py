@@ -28,8 +28,9 @@ from operate.provision.accounts import LoginState
 from operate.provision.drop_ins import DISABLED_ENDING, ENDING, clients_of, settings_file, settings_files
 from operate.provision.keys import KeyRefused, PublicKey, read_public_keys
 from operate.provision.steps import Step
-from watcher.config import Config, ConfigError, load
+from watcher.config import ConfigError, load
 from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_CONFIG, EXIT_NOT_PERMITTED
+from watcher.settings import Config
 
 _Conflicts = Iterator[str]
 

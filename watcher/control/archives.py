@@ -15,11 +15,11 @@ from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings
 from importer.store import integrity, retention
 from importer.store.database import Store
-from watcher.config import Config
 from watcher.control.client import Order
 from watcher.control.server import Handler, Refused
 from watcher.health.trouble import is_of_host, raise_if_fatal, reason
 from watcher.inbox import spool
+from watcher.settings import Config
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from watcher.config import Config
+from watcher.settings import Config
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

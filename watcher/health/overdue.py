@@ -15,7 +15,7 @@ from importer.model import for_operator
 from importer.settings import ClientSettings, MailSettings
 from importer.store import queries
 from importer.store.database import Store
-from watcher.config import Config
+from watcher.settings import Config
 
 log = structlog.get_logger()
 

@@ -24,11 +24,11 @@ from prometheus_client.registry import Collector
 from importer.durable import discard_unfinished, replace
 from importer.model import Outcome
 from importer.store import queries
-from watcher.config import MetricsSettings
 from watcher.health.http_endpoint import Endpoint
 from watcher.health.metrics_source import Source
 from watcher.health.status import ClientStatus, State, Status, read_status
 from watcher.lock import is_locked
+from watcher.settings import MetricsSettings
 
 log = structlog.get_logger()
 

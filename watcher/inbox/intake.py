@@ -17,7 +17,6 @@ import structlog
 
 from importer.model import printable
 from importer.settings import ClientSettings
-from watcher.config import Config
 from watcher.health.trouble import Troubles, raise_if_fatal
 from watcher.inbox import spool
 from watcher.inbox.events import Hint, Hints
@@ -26,6 +25,7 @@ from watcher.inbox.large_files import Reading, Readings
 from watcher.inbox.processing import LARGE_BYTES, Claims
 from watcher.inbox.queue import LAST_RETRY_S
 from watcher.inbox.settle import Doubt, Look, Settling, Sighting, Verdict, Writer
+from watcher.settings import Config
 
 log = structlog.get_logger()
 

@@ -25,12 +25,12 @@ from importer.model import FAILED_DRAFT, Claim, Interrupted, Outcome, Receipt, p
 from importer.pipeline import Importer
 from importer.store import baselines, ledger
 from importer.store.database import Store
-from watcher.config import Config
 from watcher.health.trouble import Troubles, is_of_host, reason
 from watcher.inbox import spool
 from watcher.inbox.holds import is_failed_csv
 from watcher.inbox.queue import Backlog
 from watcher.inbox.settle import Identity
+from watcher.settings import Config
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from importer.settings import Count, Seconds, Text
+from watcher.settings import IntakeSettings
 
 FIRST_RETRY_S = 1.0
 LAST_RETRY_S = 30.0
@@ -24,18 +24,6 @@ LAST_RETRY_S = 30.0
 _COMPANIONS = (b"done", b"sha256", b"md5")  # endings of files that say of another that it is complete
 _MAX_NAME_BYTES = 255
 _MAX_STRAYS = 1_000  # of each client, to be told of only once
-
-
-class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[intake]: which names are uploads, and when an upload counts as finished."""
-
-    pattern: Text = "*.csv"  # without regard to case; hidden and temporary names never count
-    quiet_s: Seconds = 3.0  # above the time that clients take to set time and mode after the last byte
-    unterminated_grace_s: Seconds = 30.0  # more, for a file whose last line does not end
-    resume_grace_s: Seconds = 900.0  # more, for a file that looks cut off: above the server's ClientAlive time-out
-    unprobed_quiet_s: Seconds = 300.0  # where the system does not tell whether a file is open for writing
-    give_way_s: Seconds = 300.0  # at most, for which a large file lets other clients go first
-    max_waiting: Count = 10_000  # names of one client kept in mind; the others stay for a later sweep
 
 
 class Kind(enum.StrEnum):

@@ -1,0 +1,71 @@
+"""The settings of the service, with their defaults and bounds, and all that can be set as one frozen Config."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from importer.settings import (
+    ClientSettings,
+    Count,
+    FileSettings,
+    MailSettings,
+    ReferenceSettings,
+    RetentionSettings,
+    Seconds,
+    Text,
+)
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[service]: where the service keeps what is its own, and how often it looks for itself."""
+
+    state_dir: Text = "/var/lib/rosterd"
+    database: Text = "rosterd.db"  # relative to state_dir
+    sweep_interval_s: Seconds = 300.0
+    ping_url: str = ""  # requested after each good round of sweeps; a secret
+
+
+class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[intake]: which names are uploads, and when an upload counts as finished."""
+
+    pattern: Text = "*.csv"  # without regard to case; hidden and temporary names never count
+    quiet_s: Seconds = 3.0  # above the time that clients take to set time and mode after the last byte
+    unterminated_grace_s: Seconds = 30.0  # more, for a file whose last line does not end
+    resume_grace_s: Seconds = 900.0  # more, for a file that looks cut off: above the server's ClientAlive time-out
+    unprobed_quiet_s: Seconds = 300.0  # where the system does not tell whether a file is open for writing
+    give_way_s: Seconds = 300.0  # at most, for which a large file lets other clients go first
+    max_waiting: Count = 10_000  # names of one client kept in mind; the others stay for a later sweep
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[log]: how much to tell, and in which form."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"  # auto: readable lines on a terminal, else JSON
+
+
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[metrics]: figures for Prometheus; off unless one of the two is set."""
+
+    listen: Annotated[str, Meta(pattern=r"\A(\S+:[0-9]{1,5})?\Z")] = ""  # "127.0.0.1:9188"
+    textfile: Annotated[str, Meta(pattern=r"\A(.+\.prom)?\Z")] = ""  # for the textfile collector of the node exporter
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set. All paths are absolute; `mail.ca_file` may be empty."""
+
+    service: ServiceSettings = ServiceSettings()
+    intake: IntakeSettings = IntakeSettings()
+    file: FileSettings = FileSettings()
+    mail: MailSettings = MailSettings()
+    retention: RetentionSettings = RetentionSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    reference: ReferenceSettings = ReferenceSettings()
+    clients: tuple[ClientSettings, ...] = ()
+    source: str = ""  # the file it was read from
+    base: str = ""  # where relative paths in it start
+    is_outdated: bool = False  # the file has faults by now: this is what the service last adopted of it
