@@ -112,6 +112,17 @@ def test_the_state_directory_is_found_however_it_is_written(rosterd: Rosterd, tm
     assert (0, True) == (found.returncode, "users.csv" in found.stdout)
 
 
+def test_a_note_that_cannot_be_read_keeps_nothing_from_starting(rosterd: Rosterd, tmp_path: Path) -> None:
+    """Without the note the service starts and imports as ever."""
+    rosterd.stop()
+    note = tmp_path / "state" / "adopted.json"
+    note.unlink()
+    note.mkdir()
+    rosterd.start()
+    rosterd.drop("users.csv", HEADER + ANN)
+    rosterd.wait_for_imports(2)
+
+
 def test_the_note_is_of_that_file_and_has_no_secret(rosterd: Rosterd, tmp_path: Path) -> None:
     """A note of another configuration, or about another state directory, is not believed; it holds no secret."""
     note = tmp_path / "state" / "adopted.json"

@@ -42,7 +42,7 @@ def read_adopted(path: Path) -> Config | None:
 
 
 def last_adopted(state_dir: str) -> Config | None:
-    """Return what the service of a state directory last adopted; None when that is not known."""
+    """Return what the service of a state directory last adopted; None when that is not known. Raises OSError."""
     try:
         return msgspec.json.decode(Path(state_dir, _FILE).read_bytes(), type=Config)
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):

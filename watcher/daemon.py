@@ -97,8 +97,9 @@ class Daemon:
         self._orders = {**of_store, **held, "reload": self._reload_ordered}
         self._orders |= archive_orders(store, lambda: self._config, self._gives_up)
         self._status_file = StatusFile(state_dir)
-        if before := last_adopted(state_dir):
-            self._claims.find_left(before)
+        with contextlib.suppress(OSError):  # then it is not known where inboxes were
+            if before := last_adopted(state_dir):
+                self._claims.find_left(before)
         write_adopted(config)
 
     def _about(self, name: bytes) -> bytes | None:
