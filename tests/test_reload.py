@@ -140,6 +140,35 @@ def test_what_was_claimed_in_the_old_inbox_is_finished(
     assert [1, 1] == [len([*folder.glob(".bak/*.result.txt")]) for folder in (inbox, new)]
 
 
+BLOCKED = """
+import os
+from watcher.inbox import spool
+archive = spool.Inbox.archive
+def blocked(*arguments, **options):
+    if os.path.exists({block!r}):
+        raise OSError(28, "No space left on device")
+    return archive(*arguments, **options)
+spool.Inbox.archive = blocked
+"""
+
+
+def test_what_was_recorded_in_the_old_inbox_is_not_missed(tmp_path: Path, inbox: Path, new: Path) -> None:
+    """A file that is recorded and still in `.work` of the old inbox is archived there, and not said to be missing."""
+    block = tmp_path / "block"
+    block.touch()
+    with Rosterd(tmp_path, {"acme": inbox}, settings={"log": {"level": "debug"}}) as rosterd:
+        rosterd.planted = BLOCKED.format(block=str(block))
+        rosterd.start()
+        (inbox / "old.csv").write_text(HEADER + ANN)
+        rosterd.wait_for_event("file.deferred")
+        swept = len(rosterd.events("sweep.finished"))
+        reload(rosterd, str(inbox), str(new))
+        wait_until(lambda: len(rosterd.events("sweep.finished")) > swept, "the sweep of the new inbox")
+        block.unlink()
+        rosterd.wait_for_event("file.archived", file="old.csv")
+        assert [] == rosterd.events("archive.missing")
+
+
 def test_an_inbox_that_moves_with_all_that_is_in_it(rosterd: Rosterd, inbox: Path, tmp_path: Path) -> None:
     """A folder that was renamed, together with its claims, is gone on with."""
     with claimed(rosterd, inbox, tmp_path):
