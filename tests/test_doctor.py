@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +24,8 @@ SSHD = "/etc/ssh/sshd_config.d/rosterd.conf"
 CONFIG = "/etc/rosterd/config.toml"
 # What this machine, and not the host made of it, decides.
 FOREIGN = {"clock", "disk", "log", "kernel"}
+
+READ = ["/srv/certs", "/srv/dns"]  # where the mail settings, and the host's resolver, may lead
 
 Needs = Callable[..., None]
 Lines = list[tuple[str, str, str]]  # level, topic, what
@@ -257,6 +261,34 @@ def test_a_login_without_a_password_is_a_fault(host: Host) -> None:
     [(level, _, what)] = [line for line in lines if line[1] == "mail"]
     assert level == "fault"
     assert "smtp_password" in what
+
+
+@pytest.mark.parametrize(
+    ("root", "bound", "remedies"),
+    [
+        ("/run/rosterd", "/var/lib/rosterd:/var/lib/rosterd:rbind -/srv:/srv:rbind", []),
+        ("/run/rosterd", "/var/lib/rosterd:/var/lib/rosterd:rbind /srv/s:/srv/s:rbind", ["/srv/sftp/acme", *READ]),
+        ("/run/rosterd", "-/srv:/srv:rbind", ["/var/lib/rosterd"]),
+        ("/run/nowhere", "/var/lib/rosterd:/var/lib/rosterd:rbind -/srv:/srv:rbind", ["systemd-tmpfiles --create"]),
+    ],
+    ids=["all well", "not the folders", "not the state directory", "no root"],
+)
+def test_what_the_unit_hides_is_a_fault(host: Host, root: str, bound: str, remedies: list[str]) -> None:
+    """What the service needs and does not find below the root that the unit gives it is told, with what lets it in."""
+    told = f"RootDirectory={root}\nBindPaths={bound}\nBindReadOnlyPaths=/etc:/etc:rbind\n"
+    breaks, mends = appended("mail", host="0.0.0.0", port=free_port(), ca_file=f"{READ[0]}/ca.pem")  # noqa: S104
+    resolver = "/etc/resolv.conf"
+    host.run("sh", "-c", f"{breaks}; mv {resolver} {resolver}.kept; ln -s {READ[1]}/resolv.conf {resolver}")
+    host.path("/srv/bin").mkdir()
+    host.path("/srv/bin/systemctl").write_text(f"#!/bin/sh\nprintf '{told}'\n")
+    host.path("/srv/bin/systemctl").chmod(0o755)
+    doctor = (sys.executable, "-m", "operate.cli", "doctor", "--json")
+    try:
+        done = host.run("env", f"PATH=/srv/bin:{os.environ['PATH']}", *doctor, check=False)
+    finally:
+        host.run("sh", "-c", f"{mends}; mv {resolver}.kept {resolver}; rm -r /srv/bin")
+    found = [each["remedy"] for each in json.loads(done.stdout)["findings"] if each["topic"] == "service"]
+    assert remedies == [re.sub(r".* Bind\w+=", "", remedy).partition(";")[0] for remedy in found if remedy]
 
 
 def test_a_relay_that_the_unit_shuts_out_is_noticed() -> None:

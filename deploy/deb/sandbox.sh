@@ -61,6 +61,10 @@ test_ports() {
 }
 
 test_files() {
+    local seen
+    seen=$(nsenter --target "$(systemctl show -P MainPID rosterd)" --mount ls / | grep -vx lib64 | xargs)
+    [ "$seen" = 'bin dev etc lib opt proc root run sbin srv sys tmp usr var' ] || fail "the service sees more of the host: $seen"
+    echo "the unit gives the service a root of its own"
     mkdir -p /var/lib/other
     refuses 'the state of others' in_view ls /var/lib/other
     for folder in /srv/sftp/demo/upload /var/lib/rosterd /tmp /var/tmp /dev/shm; do
@@ -68,7 +72,7 @@ test_files() {
         refuses "running what it wrote to $folder" in_view $folder/true
         in_view rm $folder/true
     done
-    for folder in / /etc /opt /usr /var/lib; do
+    for folder in / /etc /lib /opt /run /usr /var/lib; do
         refuses "writing to $folder" nsenter --target "$(systemctl show -P MainPID rosterd)" --mount touch $folder/new
     done
     [ "$(stat -c %a /var/lib/rosterd/rosterd.db)" = 600 ] || fail "others may read the database"
@@ -88,6 +92,23 @@ test_metrics() {
     echo "figures are served, and written below /var/lib"
     mv kept.toml /etc/rosterd/config.toml && rm $drop_in/metrics.conf
     systemctl daemon-reload && systemctl restart rosterd || fail "restart without metrics"
+}
+
+# An inbox outside of /srv/sftp; for the host's root, as units once had it, a drop-in could say ReadWritePaths=.
+test_elsewhere() {
+    local folder=/srv/other client=/etc/rosterd/clients.d/other.toml drop_in=/etc/systemd/system/rosterd.service.d
+    install -d -o rosterd $folder/upload && mkdir -p $drop_in
+    printf '[[client]]\nname = "other"\ninbox = "%s"\n' $folder/upload > $client
+    printf '[Service]\nReadWritePaths=%s\n' $folder > $drop_in/inbox.conf
+    systemctl daemon-reload && systemctl restart rosterd || fail "restart with ReadWritePaths="
+    doctor_says "BindPaths=$folder;"
+    printf '[Service]\nBindPaths=%s\n' $folder >> $drop_in/inbox.conf
+    systemctl daemon-reload && systemctl restart rosterd || fail "restart with BindPaths="
+    ! grep -q BindPaths= <<< "$(rosterd doctor)" || fail "doctor asks for what is there"
+    cp users.csv $folder/upload
+    says 'rosterd imports --client other' users.csv
+    rm $client $drop_in/inbox.conf
+    systemctl daemon-reload && systemctl restart rosterd || fail "restart without the other inbox"
 }
 
 # A process of its own for a large file, of a client that came after the start and whose sessions are listened to.

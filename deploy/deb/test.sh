@@ -115,7 +115,7 @@ is "is removed" inside "$root" dpkg --remove rosterd
 is "leaves no program" lacks /opt/rosterd /usr/bin/rosterd /lib/systemd/system/rosterd.service
 is "leaves settings and data" has /etc/rosterd/config.toml /etc/rosterd/clients.d/demo.toml /var/lib/rosterd
 is "is purged" inside "$root" dpkg --purge rosterd
-is "leaves no settings" lacks /etc/rosterd /etc/ssh/sftpdrop /etc/ssh/sshd_config.d/rosterd.conf /var/lib/rosterd
+is "leaves no settings" lacks /etc/rosterd /etc/ssh/sftpdrop /etc/ssh/sshd_config.d/rosterd.conf /var/lib/rosterd /run/rosterd
 is "locks the login of a client that is left" inside "$root" sh -c 'test "$(getent shadow demo | cut -d: -f8)" = 1'
 is "leaves what clients uploaded" has /srv/sftp/demo/upload/.bak
 

@@ -148,6 +148,7 @@ echo "== what the unit allows"
 test_addresses
 test_ports
 test_files
+test_elsewhere
 test_metrics
 test_worker
 

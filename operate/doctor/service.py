@@ -50,6 +50,7 @@ _MAIL_REMEDY: Final = (
 def service_findings(config: Config) -> Findings:
     """Yield what is found about the service, running or not."""
     yield from _process(config.service.state_dir)
+    yield from _root(config)
     yield from _state_dir(config.service.state_dir)
     yield from _owners(config)
     yield from _database(Path(config.service.database), owner_of(config.service.state_dir)[0])
@@ -111,6 +112,47 @@ def _rights(topic: Topic, pid: int) -> Findings:
 def _field(status: str, name: str) -> str:
     found = re.search(rf"^{name}:\s*(.*)$", status, re.MULTILINE)
     return found[1] if found else "0"
+
+
+def _root(config: Config) -> Findings:
+    """Yield what lies outside of the root that the unit gives the service, which this command does not live in."""
+    unit = _unit("RootDirectory", "BindPaths", "BindReadOnlyPaths")
+    root = unit.get("RootDirectory", "")
+    if not root:
+        return
+    if not os.path.isdir(root):
+        yield Topic("service").fault(f"{root}: is not there", "systemd-tmpfiles --create; systemctl start rosterd")
+    service, mail = config.service, config.mail
+    written = {service.state_dir: service.state_dir, service.database: os.path.dirname(service.database)}
+    written |= {mail.maildir: mail.maildir} | {each.inbox: os.path.dirname(each.inbox) for each in config.clients}
+    yield from _outside("BindPaths", written, unit["BindPaths"])
+    read = [mail.ca_file] if mail.ca_file else []
+    if mail.host and not is_loopback(mail.host):
+        read.append(os.path.realpath("/etc/resolv.conf"))
+    folders = {path: os.path.dirname(path) for path in read}
+    yield from _outside("BindReadOnlyPaths", folders, f"{unit['BindPaths']} {unit['BindReadOnlyPaths']}")
+
+
+def _outside(setting: str, needed: dict[str, str], bound: str) -> Findings:
+    """Yield which paths, each with the folder to bind for it, lie below none of those "-/srv:/srv:rbind /opt:..."."""
+    seen = [word.split(":")[1] for word in bound.split()]
+    for path, folder in needed.items():
+        if not any(f"{path}/".startswith(f"{each}/") for each in seen):
+            seen.append(folder if folder != "/" else path)
+            yield Topic("service").fault(
+                f"{path}: the unit keeps the service from it",
+                f"systemctl edit rosterd, and add there below [Service]: {setting}={seen[-1]}; "
+                "then systemctl restart rosterd",
+            )
+
+
+def _unit(*names: str) -> dict[str, str]:
+    """Return properties of the unit, none without systemd."""
+    try:
+        told = steps.run(("systemctl", "show", steps.SERVICE, f"--property={','.join(names)}"))
+    except steps.StepFailed:
+        return {}
+    return dict(line.partition("=")[::2] for line in told.splitlines())
 
 
 def _state_dir(state_dir: str) -> Findings:
@@ -276,14 +318,13 @@ def _greeting(topic: Topic, settings: MailSettings) -> Findings:
 
 def _firewall(topic: Topic, host: str) -> Findings:
     """Yield that the unit keeps the service from the server, which this command, outside of it, would not feel."""
+    unit = _unit("IPAddressAllow", "IPAddressDeny")
     try:
-        told = steps.run(("systemctl", "show", steps.SERVICE, "--property=IPAddressAllow,IPAddressDeny"))
         addresses = {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
-    except (steps.StepFailed, OSError):
-        return  # no systemd, or no such host: said by the greeting
-    properties = dict(line.partition("=")[::2] for line in told.splitlines())
-    denied = _covered(addresses, properties.get("IPAddressDeny", ""))
-    if blocked := sorted(denied - _covered(addresses, properties.get("IPAddressAllow", ""))):
+    except OSError:
+        return  # said by the greeting
+    denied = _covered(addresses, unit.get("IPAddressDeny", ""))
+    if blocked := sorted(denied - _covered(addresses, unit.get("IPAddressAllow", ""))):
         yield topic.fault(
             f"the unit does not let the service reach {host}",
             f"systemctl edit rosterd, and add there below [Service]: IPAddressAllow={' '.join(blocked)}, "
