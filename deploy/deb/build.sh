@@ -57,7 +57,7 @@ documents() {
     local folder=$root/usr/share/doc/rosterd
     install -d "$folder/docs" "$folder/deploy"
     install -m 0644 config.toml LICENSE ./*.md "$folder"
-    install -m 0644 docs/*.md "$folder/docs"
+    install -m 0644 docs/*.md docs/*.svg "$folder/docs"
     cp -r deploy/{grafana,log,prometheus,sshd_config.d,sysusers.d,tmpfiles.d,rosterd.service} "$folder/deploy"
     install -D -m 0644 --target-directory="$folder/tests/data" tests/data/*.csv
     ln -s LICENSE "$folder/copyright"
