@@ -9,7 +9,7 @@ import pytest
 
 from importer.settings import ClientSettings, FileSettings
 from watcher.inbox.holds import count_rows, doubt_of, refusal
-from watcher.inbox.settle import Doubt
+from watcher.model import Doubt
 
 HEADER = b"unique_id,login_source,first_name,last_name,email\n"
 ANN = b"1,OPSCOM,Ann,Lee,ann@school.example\n"

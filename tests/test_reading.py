@@ -25,7 +25,7 @@ from watcher.inbox import holds as doubts
 from watcher.inbox import large_files as readings
 from watcher.inbox.holds import doubt_of
 from watcher.inbox.large_files import Reading, Readings
-from watcher.inbox.settle import Doubt, Identity
+from watcher.model import Doubt, Identity
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"

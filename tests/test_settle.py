@@ -4,7 +4,9 @@ import math
 
 import pytest
 
-from watcher.inbox.settle import Doubt, Identity, Kind, Look, Names, Settling, Sighting, Verdict, Writer
+from watcher.inbox.settle import Settling
+from watcher.inbox.upload_names import Names
+from watcher.model import Doubt, Identity, Kind, Look, Sighting, Verdict, Writer
 from watcher.settings import IntakeSettings
 
 SETTINGS = IntakeSettings(quiet_s=3.0, unterminated_grace_s=30.0, resume_grace_s=900.0, unprobed_quiet_s=300.0)

@@ -19,8 +19,8 @@ from importer.model import Claim, Interrupted
 from tests.conftest import Needs
 from tests.lab import open_parents
 from watcher.inbox import spool
-from watcher.inbox.settle import Identity, Kind, Writer
-from watcher.inbox.spool import Inbox, InboxUnusable
+from watcher.inbox.spool import Inbox
+from watcher.model import ClaimGone, Identity, InboxUnusable, Kind, Writer
 
 AT = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
 STAMP = "20261122T074205Z"
@@ -465,7 +465,7 @@ def test_restart_removes_claim_folders_without_upload(folder: Path, inbox: Inbox
 
 def test_resume_of_a_claim_that_is_gone(inbox: Inbox) -> None:
     """A claim that is not there any more is not found."""
-    with pytest.raises(spool.ClaimGone), inbox.resume(f"{STAMP}-00000000"):
+    with pytest.raises(ClaimGone), inbox.resume(f"{STAMP}-00000000"):
         pass
 
 

@@ -21,7 +21,7 @@ from watcher.health.status import (
     told_files,
     write_status,
 )
-from watcher.inbox.settle import Doubt, Waiting
+from watcher.model import Doubt, Waiting
 
 AT = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ from importer.store.database import StoreUnusable
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED
 from watcher.health.alerts import Alerts
 from watcher.health.trouble import Troubles, reason
-from watcher.inbox.spool import InboxUnusable
+from watcher.model import InboxUnusable
 
 
 def troubles(*, watching: bool = False) -> Troubles:

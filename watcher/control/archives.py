@@ -19,6 +19,7 @@ from watcher.control.client import Order
 from watcher.control.server import Handler, Refused
 from watcher.health.trouble import is_of_host, raise_if_fatal, reason
 from watcher.inbox import spool
+from watcher.model import InboxUnusable
 from watcher.settings import Config
 
 log = structlog.get_logger()
@@ -101,7 +102,7 @@ def archive_orders(
                 return rewriter.take_out(order.unique_id, record, inbox.work_fd, inbox.bak_fd)
         except Interrupted:
             raise Refused(f"{record}: the service is stopping; its archive stays as it was") from None
-        except (OSError, spool.InboxUnusable, NotRewritable) as error:
+        except (OSError, InboxUnusable, NotRewritable) as error:
             raise Refused(f"{record}: its archive stays as it was: {error}") from None
 
     return {"archive.rewrite": rewrite}

@@ -19,7 +19,7 @@ import msgspec
 
 from importer.durable import replace
 from importer.model import printable
-from watcher.inbox.settle import Waiting
+from watcher.model import Waiting
 
 STATUS_FILE: Final = "status.json"
 MAX_FILES_TOLD: Final = 20  # of each client, those that wait longest

@@ -11,10 +11,10 @@ from importer.durable import SyncFailed
 from importer.store.database import StoreUnusable, is_full
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED
 from watcher.health.alerts import Alerts
-from watcher.inbox import spool
+from watcher.model import InboxUnusable
 
-_OF_HOST: Final = (OSError, sqlite3.OperationalError, spool.InboxUnusable)
-_TELLING: Final = (OSError, sqlite3.Error, spool.InboxUnusable)  # whose texts quote nothing of a file
+_OF_HOST: Final = (OSError, sqlite3.OperationalError, InboxUnusable)
+_TELLING: Final = (OSError, sqlite3.Error, InboxUnusable)  # whose texts quote nothing of a file
 _SHARED_ERRORS: Final = (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 from importer.file.truncation import completeness
 from importer.model import printable
 from importer.settings import ClientSettings, FileSettings
-from watcher.inbox.settle import Doubt
+from watcher.model import Doubt
 
 _CHUNK_BYTES: Final = 1 << 18
 _HEAD_BYTES: Final = 1 << 16

@@ -24,7 +24,8 @@ from watcher.inbox.holds import doubt_of, refusal
 from watcher.inbox.large_files import Reading, Readings
 from watcher.inbox.processing import LARGE_BYTES, Claims
 from watcher.inbox.queue import LAST_RETRY_S
-from watcher.inbox.settle import Doubt, Look, Settling, Sighting, Verdict, Writer
+from watcher.inbox.settle import Settling
+from watcher.model import Doubt, Look, Sighting, Verdict, Writer
 from watcher.settings import Config
 
 log = structlog.get_logger()

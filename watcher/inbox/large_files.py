@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 
-from watcher.inbox.settle import Doubt, Identity
+from watcher.model import Doubt, Identity
 
 SLICE_S: Final = 0.1
 _PATIENCE_S: Final = 1.0  # for a read that does not end: a disk that hangs must not keep the loop

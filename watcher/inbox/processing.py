@@ -29,7 +29,7 @@ from watcher.health.trouble import Troubles, is_of_host, reason
 from watcher.inbox import spool
 from watcher.inbox.holds import is_failed_csv
 from watcher.inbox.queue import Backlog
-from watcher.inbox.settle import Identity
+from watcher.model import ClaimGone, Identity, InboxUnusable
 from watcher.settings import Config
 
 log = structlog.get_logger()
@@ -90,7 +90,7 @@ class Claims:
         try:
             with spool.opened(client, path) as inbox:
                 claim_ids = inbox.unfinished()
-        except (OSError, spool.InboxUnusable) as error:
+        except (OSError, InboxUnusable) as error:
             log.warning("claims.unreachable", client=client, inbox=path, reason=reason(error))
             return
         if claim_ids and client not in self._clients:
@@ -165,7 +165,7 @@ class Claims:
                 path = self._folder_of(claim_id, settings.inbox)
                 with spool.opened(client, path, settings.companion) as inbox:
                     self._resume(inbox, client, claim_id)
-            except spool.ClaimGone:  # a sweep finds it if it comes back
+            except ClaimGone:  # a sweep finds it if it comes back
                 self._drop(claim_id)
             except Interrupted:
                 if self._stopping():
@@ -180,7 +180,7 @@ class Claims:
         """Return the inbox in which a claim lies. Raises ClaimGone when the one of before is not there any more."""
         path = self._elsewhere.get(claim_id, inbox)
         if path != inbox and not os.path.lexists(path):
-            raise spool.ClaimGone
+            raise ClaimGone
         return path
 
     def _resume(self, inbox: spool.Inbox, client: str, claim_id: str) -> None:

@@ -8,161 +8,18 @@ times play no part: they are the client's to set, `ctime` is not.
 
 from __future__ import annotations
 
-import enum
-import fnmatch
 import math
-import re
 from collections.abc import Collection, Iterator, Mapping
 
-import msgspec
-
+from watcher.inbox.upload_names import Names
+from watcher.model import Doubt, Identity, Kind, Look, Sighting, Verdict, Waiting, Writer
 from watcher.settings import IntakeSettings
 
 FIRST_RETRY_S = 1.0
 LAST_RETRY_S = 30.0
 
-_COMPANIONS = (b"done", b"sha256", b"md5")  # endings of files that say of another that it is complete
-_MAX_NAME_BYTES = 255
 _MAX_STRAYS = 1_000  # of each client, to be told of only once
-
-
-class Kind(enum.StrEnum):
-    """What a directory entry is."""
-
-    FILE = "file"
-    LINK = "link"
-    FOLDER = "folder"
-    FIFO = "fifo"
-    OTHER = "other"  # device, socket
-
-
-class Writer(enum.StrEnum):
-    """Whether a process has the file open for writing."""
-
-    NONE = "none"
-    OPEN = "open"
-    UNKNOWN = "unknown"  # the system does not tell
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """What stays the same exactly as long as nobody touches a file."""
-
-    device: int
-    inode: int
-    size_bytes: int
-    mtime_ns: int
-    ctime_ns: int
-    companion: tuple[int, int, int] | None = None  # inode, size and mtime_ns of the file that vouches for it, if any
-
-
-class Doubt(enum.StrEnum):
-    """What speaks against a file that is quiet and closed."""
-
-    NONE = "none"
-    UNTERMINATED = "unterminated"  # the last line does not end, but has all its fields
-    CUT_OFF = "cut_off"  # the last line does not end and is short
-    OPEN_QUOTE = "open_quote"
-    EMPTY = "empty"
-    BROKEN_OFF = "broken_off"  # its connection ended before it was closed
-    UNACCOMPANIED = "unaccompanied"  # its companion has not come
-    MISMATCHED = "mismatched"  # its companion speaks of other content
-    SHRUNK = "shrunk"  # it has far fewer rows than the file before it
-    UNREAD = "unread"  # to look whether it is whole took too long
-
-
-class Sighting(msgspec.Struct, frozen=True, kw_only=True):
-    """A name that an event or a sweep reported, and the file that had it a moment later."""
-
-    client: str
-    name: bytes
-    identity: Identity
-    closed: bool = False  # a writer has just closed it
-    broken_off: bool | None = None  # its connection ended before it was closed; None: no news of that
-    swept: bool = False  # seen in a listing: by itself no sign of life
-    age_s: float = 0.0  # how long it was as it is before we saw it, where that is believed
-
-
-class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """A close examination of one name. `writer` is NONE for whatever is not a file."""
-
-    identity: Identity
-    kind: Kind
-    links: int = 1
-    foreign: bool = False  # belongs neither to the client nor to the service
-    writer: Writer = Writer.NONE
-
-
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """A name that is not claimed yet, for people who ask why."""
-
-    name: bytes
-    size_bytes: int
-    quiet_since: float  # by the monotonic clock
-    due_at: float  # infinity: not before something happens to it
-    in_writing: bool
-    held: bool
-    ignored: bool
-    doubt: Doubt  # why it is held
-
-
-class Verdict(enum.StrEnum):
-    """What to do with a name that was looked at."""
-
-    WAIT = "wait"
-    TAKE = "take"
-    RELEASE = "release"  # take, the operator says that it is whole
-    REFUSE = "refuse"  # take it and answer that it is incomplete
-    HOLD = "hold"  # looks cut off: wait, and say so once
-    IGNORE = "ignore"  # never imported: say so once
-
-
 _NOT_IN_THE_FILE = (Doubt.BROKEN_OFF, Doubt.UNACCOMPANIED, Doubt.MISMATCHED, Doubt.UNREAD)
-
-
-class Names:
-    """The filter: names that match the pattern and are nobody's temporary ones."""
-
-    # Hidden files are, among others, lftp's `.in.users.csv` and macOS's `._users.csv`; `~` and `#` are locks and
-    # backups of office programs and editors. The endings keep a pattern as wide as `*` from taking half an upload.
-    _TEMPORARY_ENDINGS = frozenset(
-        b"filepart partial part tmp temp crdownload upload uploading writing swp bak lock".split()
-    )
-    _CYBERDUCK = re.compile(rb"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-    _CYBERDUCK_BYTES = 37
-
-    def __init__(self, pattern: str) -> None:
-        self._pattern = re.compile(fnmatch.translate(pattern).encode(), re.IGNORECASE)
-
-    def accept(self, name: bytes) -> bool:
-        """Return whether a file of this name is an upload."""
-        # The pattern first: it is quick, and most names that a client can make up by the 100,000 do not match it.
-        if self._pattern.match(name) is None or name.rpartition(b".")[2].lower() in _COMPANIONS:
-            return False
-        return _is_possible(name) and not self.is_temporary(name)
-
-    def about(self, name: bytes) -> bytes | None:
-        """Return the upload that a file of this name is, or that it speaks of as its companion."""
-        if self.accept(name):
-            return name
-        upload, _, ending = name.rpartition(b".")
-        return upload if ending.lower() in _COMPANIONS and self.accept(upload) else None
-
-    def is_temporary(self, name: bytes) -> bool:
-        """Return whether a file of this name is an upload not finished, or a lock or backup beside it."""
-        _, dot, ending = name.rpartition(b".")
-        return (
-            name.startswith((b".", b"~", b"#"))
-            or name.endswith((b"~", b"#"))
-            or (bool(dot) and ending.lower() in self._TEMPORARY_ENDINGS)
-            or b".!" in name
-            or name == b"4913"
-            or self._CYBERDUCK.fullmatch(name, max(0, len(name) - self._CYBERDUCK_BYTES)) is not None
-        )
-
-
-def _is_possible(name: bytes) -> bool:
-    """Return whether a file can have this name; the log of a session may tell of any."""
-    return 0 < len(name) <= _MAX_NAME_BYTES and b"/" not in name and b"\0" not in name
 
 
 class _Record:

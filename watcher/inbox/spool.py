@@ -53,7 +53,7 @@ from importer.durable import sync, write_durably
 from importer.file.upload import Upload
 from importer.fs import open_file
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim
-from watcher.inbox.settle import Identity, Kind, Look, Writer
+from watcher.model import Capture, ClaimGone, Identity, InboxUnusable, Kind, Look, Writer
 
 WORK: Final = b".work"
 BAK: Final = b".bak"
@@ -80,21 +80,6 @@ _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _CLAIM_ID: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
-
-
-class Capture(msgspec.Struct, frozen=True):
-    """A claim just made. Not `settled`: it was touched in the last moment, and its name in the inbox is taken again."""
-
-    claim_id: str
-    settled: bool
-
-
-class ClaimGone(Exception):
-    """There is no such claim in `.work` any more, or it holds no upload."""
-
-
-class InboxUnusable(Exception):
-    """The folders of a client are not as they must be. The message says where, what was found and what to do."""
 
 
 @contextlib.contextmanager
