@@ -119,6 +119,20 @@ def test_the_sentence_names_file_and_user(folder: Path) -> None:
     assert "Run it as root or as the user of the service" in told
 
 
+def test_the_owner_of_the_folder_is_told_which_file_is_not_theirs(folder: Path) -> None:
+    """Where SQLite says only that it cannot open the database, the sentence is that of the file that keeps it out."""
+    state, before = folder / "state", (folder / "state").stat()
+    if os.geteuid() == 0:
+        os.chown(state, NOBODY, NOBODY)
+    try:
+        with closed(state / "rosterd.db"):
+            done = told_somebody(folder, "imports", "--config", str(folder / "rosterd.toml"))
+    finally:
+        os.chown(state, before.st_uid, before.st_gid)
+    assert NOT_PERMITTED == done.returncode
+    assert done.stderr.startswith(f"{state}/rosterd.db: permission denied to ")
+
+
 @pytest.mark.parametrize("command", ["release", "refuse"])
 def test_the_sentence_names_the_socket(folder: Path, command: str) -> None:
     """Where the service may not be asked the sentence says so likewise."""
