@@ -7,64 +7,42 @@ problem that can be found is in one ConfigError, a line each: file, key, what wa
 
 from __future__ import annotations
 
-import difflib
 import errno
-import functools
 import ipaddress
-import json
-import math
 import os
 import re
 import stat
 import tomllib
 import urllib.parse
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, TypeVar, get_origin
+from typing import Final
 
 import msgspec
-from msgspec import inspect
-from msgspec.structs import FieldInfo
 
 from importer.attributes import ATTRIBUTES
 from importer.attributes import nearest as nearest_attribute
 from importer.settings import (
     ClientSettings,
-    FileSettings,
     MailSettings,
     ReferenceSettings,
-    RetentionSettings,
 )
-from watcher.settings import Config, IntakeSettings, LogSettings, MetricsSettings, ServiceSettings
+from watcher.decode import SettingsT, as_toml, complaint, decode, unknown_keys
+from watcher.settings import PASSWORD_CREDENTIAL, PASSWORD_VARIABLE, Config, IntakeSettings, ServiceSettings
 
-_PASSWORD_CREDENTIAL: Final = "smtp_password"  # noqa: S105 - the name of a systemd credential
-_PASSWORD_VARIABLE: Final = "ROSTERD_SMTP_PASSWORD"  # noqa: S105 - the name of a variable
 _PING_CREDENTIAL: Final = "ping_url"
 _PING_VARIABLE: Final = "ROSTERD_PING_URL"
-_SECRET_SETTING: Final = ".ping_url"  # noqa: S105 - the name of a setting
-_PASSWORD_SENTENCE: Final = (
-    "no password belongs in this file. Give it as the systemd credential "
-    f"{_PASSWORD_CREDENTIAL} (LoadCredential=) or in the environment as {_PASSWORD_VARIABLE}."
-)
 # Whether mail reaches an address only sending shows; here it must be a full, plain one, as the mail library
 # completes half ones with a domain of its own.
 _ADDRESS: Final = re.compile(r"[^\s@<>()\[\],;:\"\\]+@[^\s@<>()\[\],;:\"\\]+")
 _MAX_SETTINGS_BYTES: Final = 16 << 20  # some 50,000 clients in one file
 _ALWAYS_ACCEPTED_SOURCE: Final = "OPSCOM"
 
-SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
 Complaint = tuple[str, object, str]  # key, what was found, what was expected
-
-
-_SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
-    "service": ServiceSettings,
-    "intake": IntakeSettings,
-    "file": FileSettings,
-    "mail": MailSettings,
-    "retention": RetentionSettings,
-    "log": LogSettings,
-    "metrics": MetricsSettings,
-    "reference": ReferenceSettings,
+_SECTIONS: Final = {
+    name: type(default)
+    for name, default in zip(Config.__struct_fields__, Config.__struct_defaults__, strict=True)
+    if isinstance(default, msgspec.Struct)
 }
 
 
@@ -93,12 +71,12 @@ def load(path: Path, *, base: Path | None = None) -> Config:
     problems: list[str] = []
     data = _read_toml(path, path.name, problems)
     sections = {name: _section(path.name, name, kind, data, problems) for name, kind in _SECTIONS.items()}
-    problems += _unknown_keys(path.name, "", data, [*_SECTIONS, "client"])
+    problems += unknown_keys(f"{path.name} ", data, [*_SECTIONS, "client"])
     clients = _clients(path.name, data, problems)
     for drop_in in _drop_ins(path.parent / "clients.d", problems):
         where = f"clients.d/{drop_in.name}"
         more = _read_toml(drop_in, where, problems)
-        problems += _unknown_keys(where, "", more, ["client"])
+        problems += unknown_keys(f"{where} ", more, ["client"])
         clients += _clients(where, more, problems)
     config = msgspec.structs.replace(Config(clients=tuple(client.settings for client in clients)), **sections)
     base = (base or path.parent).absolute()
@@ -123,7 +101,7 @@ def smtp_password() -> str:
     Source: the systemd credential `smtp_password`, else the environment. Raises ConfigError when the credential is
     there and cannot be read.
     """
-    return _secret(_PASSWORD_CREDENTIAL, _PASSWORD_VARIABLE)
+    return _secret(PASSWORD_CREDENTIAL, PASSWORD_VARIABLE)
 
 
 def ping_url(service: ServiceSettings) -> str:
@@ -197,22 +175,19 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
     return f"byte {error.start} is not UTF-8"
 
 
-# Decoding, key by key, so that every problem is found
-
-
 def _section(file: str, name: str, kind: type[SettingsT], data: dict[str, object], problems: list[str]) -> SettingsT:
     """Return one section, its defaults when it is absent or wrong."""
-    return _struct(f"{file} {name}", kind, data.get(name, {}), problems) or kind()
+    return decode(f"{file} {name}", kind, data.get(name, {}), problems) or kind()
 
 
 def _clients(file: str, data: dict[str, object], problems: list[str]) -> list[_Client]:
     """Return the usable [[client]] tables of a file."""
     tables = data.get("client", [])
     if not isinstance(tables, list):
-        problems.append(_complaint(f"{file} client", "a single table", "[[client]] in double brackets"))
+        problems.append(complaint(f"{file} client", "a single table", "[[client]] in double brackets"))
         return []
     places = [(_client_place(file, number, table), table) for number, table in enumerate(tables, 1)]
-    decoded = [(where, _struct(where, ClientSettings, table, problems)) for where, table in places]
+    decoded = [(where, decode(where, ClientSettings, table, problems)) for where, table in places]
     return [_Client(where, settings) for where, settings in decoded if settings is not None]
 
 
@@ -220,99 +195,6 @@ def _client_place(file: str, number: int, table: object) -> str:
     """Return how messages call a client: by its name, and by its place in the file while it has none."""
     name = table.get("name") if isinstance(table, dict) else None
     return f"{file} client.{name}" if isinstance(name, str) and name.isprintable() else f"{file} client[{number}]"
-
-
-def _struct(where: str, kind: type[SettingsT], table: object, problems: list[str]) -> SettingsT | None:
-    """Return `table` as `kind`, or None after its problems were added."""
-    if not isinstance(table, dict):
-        problems.append(_complaint(where, _toml(table), "a table"))
-        return None
-    fields = _fields(kind)
-    found = _unknown_keys(where, ".", table, fields)
-    # Where a list is expected, one text is a list of one: `failed_import_email = "it@school.example"`.
-    lists = {name for name, field in fields.items() if get_origin(field.type) is tuple}
-    table = {key: [value] if key in lists and isinstance(value, str) else value for key, value in table.items()}
-    for name, field in fields.items():
-        if name in table:
-            found += _value_problems(f"{where}.{name}", table[name], field.type)
-        elif field.required:
-            found.append(f"{where}.{name}: missing; expected {_expected(inspect.type_info(field.type))}")
-    problems += found
-    return None if found else msgspec.convert(table, kind)
-
-
-@functools.cache
-def _fields(kind: type[msgspec.Struct]) -> dict[str, FieldInfo]:
-    """Return the fields of a struct by name. The library works out their types anew each time, in 0.8 ms a client."""
-    return {field.name: field for field in msgspec.structs.fields(kind)}
-
-
-def _unknown_keys(where: str, separator: str, table: dict[str, object], known: Collection[str]) -> list[str]:
-    return [_unknown_key(f"{where}{separator or ' '}{key}", key, known) for key in table if key not in known]
-
-
-def _unknown_key(where: str, key: str, known: Collection[str]) -> str:
-    if "password" in key.lower():
-        return f"{where}: {_PASSWORD_SENTENCE}"
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f'expected "{near[0]}"?' if near else "expected one of " + ", ".join(known)
-    return f"{where}: unknown key; {hint}"
-
-
-def _value_problems(where: str, value: object, kind: object) -> list[str]:
-    """Return what is wrong with one value, at most one line."""
-    try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError:
-        return [_complaint(where, _toml(value), _expected(inspect.type_info(kind)))]
-    if isinstance(value, float) and not math.isfinite(value):
-        return [_complaint(where, _toml(value), "a finite number")]
-    if "\0" in (value if isinstance(value, str) else "".join(value) if isinstance(value, list) else ""):
-        return [_complaint(where, _toml(value), "a text without a NUL character")]
-    return []
-
-
-def _expected(info: inspect.Type) -> str:
-    """Return a type of a setting in an operator's words."""
-    if isinstance(info, inspect.UnionType):  # of something and nothing, which no TOML file can say
-        info = info.types[0]
-    match info:
-        case inspect.LiteralType(values):
-            return "one of " + ", ".join(_toml(value) for value in values)
-        case inspect.VarTupleType(item):
-            return f"a list, each item {_expected(item)}"
-        case inspect.DictType(_, item):
-            return f"a table, each value {_expected(item)}"
-        case inspect.StrType():
-            return _expected_text(info)
-        case inspect.IntType() | inspect.FloatType():
-            return _expected_number(info)
-        case _:
-            return "true or false"
-
-
-def _expected_text(info: inspect.StrType) -> str:
-    if info.pattern:
-        return "a text of the form " + info.pattern.removeprefix(r"\A").removesuffix(r"\Z")
-    return "a text that is not empty" if info.min_length else "a text"
-
-
-def _expected_number(info: inspect.IntType | inspect.FloatType) -> str:
-    """Return what a number must be, "a number above 0"."""
-    words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-    given = [f" {word} {getattr(info, name):g}" for name, word in words.items() if getattr(info, name) is not None]
-    return ("a whole number" if isinstance(info, inspect.IntType) else "a number") + " and".join(given)
-
-
-def _toml(value: object) -> str:
-    """Return a value as it might stand in the file, cut to one short line."""
-    text = json.dumps(value, ensure_ascii=True, default=str)
-    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - a message fits one line
-
-
-def _complaint(where: str, got: str, expected: str) -> str:
-    shown = "a secret that is not shown" if where.endswith(_SECRET_SETTING) else got
-    return f"{where}: got {shown}; expected {expected}"
 
 
 # Paths
@@ -367,7 +249,7 @@ def _contradictions(file: str, config: Config, clients: Sequence[_Client]) -> It
 
 def _worded(where: str, complaints: Iterator[Complaint]) -> Iterator[str]:
     for key, got, expected in complaints:
-        yield _complaint(f"{where}.{key}", _toml(got), expected)
+        yield complaint(f"{where}.{key}", as_toml(got), expected)
 
 
 def _service_complaints(service: ServiceSettings) -> Iterator[Complaint]:
@@ -468,11 +350,11 @@ def _quarrels(clients: Sequence[_Client], state_dir: str) -> Iterator[str]:
     for inbox, client in inboxes.items():
         yield from (_too_near(inboxes[outer], client) for outer in inbox.parents if outer in inboxes)
         if inbox in (state, *state.parents):
-            yield f"{client.where}.inbox: got {_toml(client.settings.inbox)}; expected service.state_dir outside of it"
+            yield complaint(f"{client.where}.inbox", as_toml(client.settings.inbox), "service.state_dir outside of it")
 
 
 def _too_near(first: _Client, second: _Client) -> str:
     return (
-        f"{second.where}.inbox: got {_toml(second.settings.inbox)}; expected a folder apart from the inbox of "
-        f"{first.where}, {_toml(first.settings.inbox)}"
+        f"{second.where}.inbox: got {as_toml(second.settings.inbox)}; expected a folder apart from the inbox of "
+        f"{first.where}, {as_toml(first.settings.inbox)}"
     )

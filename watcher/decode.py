@@ -1,0 +1,118 @@
+"""Tables of TOML to settings, key by key, so that every problem is found, a line each."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import math
+from collections.abc import Collection
+from typing import Final, TypeVar, get_origin
+
+import msgspec
+from msgspec import inspect
+from msgspec.structs import FieldInfo
+
+from watcher.settings import PASSWORD_CREDENTIAL, PASSWORD_VARIABLE
+
+_SECRET_SETTING: Final = ".ping_url"  # noqa: S105 - the name of a setting
+_PASSWORD_SENTENCE: Final = (
+    "no password belongs in this file. Give it as the systemd credential "
+    f"{PASSWORD_CREDENTIAL} (LoadCredential=) or in the environment as {PASSWORD_VARIABLE}."
+)
+SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
+
+
+def decode(where: str, kind: type[SettingsT], table: object, problems: list[str]) -> SettingsT | None:
+    """Return `table` as `kind`, or None after its problems were added."""
+    if not isinstance(table, dict):
+        problems.append(complaint(where, as_toml(table), "a table"))
+        return None
+    fields = _fields(kind)
+    found = unknown_keys(f"{where}.", table, fields)
+    # Where a list is expected, one text is a list of one: `failed_import_email = "it@school.example"`.
+    lists = {name for name, field in fields.items() if get_origin(field.type) is tuple}
+    table = {key: [value] if key in lists and isinstance(value, str) else value for key, value in table.items()}
+    for name, field in fields.items():
+        if name in table:
+            found += _value_problems(f"{where}.{name}", table[name], field.type)
+        elif field.required:
+            found.append(f"{where}.{name}: missing; expected {_expected(inspect.type_info(field.type))}")
+    problems += found
+    return None if found else msgspec.convert(table, kind)
+
+
+@functools.cache
+def _fields(kind: type[msgspec.Struct]) -> dict[str, FieldInfo]:
+    """Return the fields of a struct by name. The library works out their types anew each time, in 0.8 ms a client."""
+    return {field.name: field for field in msgspec.structs.fields(kind)}
+
+
+def unknown_keys(prefix: str, table: dict[str, object], known: Collection[str]) -> list[str]:
+    """Return what to say of keys that no setting has; `prefix` is what comes before a key in messages."""
+    return [_unknown_key(f"{prefix}{key}", key, known) for key in table if key not in known]
+
+
+def _unknown_key(where: str, key: str, known: Collection[str]) -> str:
+    if "password" in key.lower():
+        return f"{where}: {_PASSWORD_SENTENCE}"
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f'expected "{near[0]}"?' if near else "expected one of " + ", ".join(known)
+    return f"{where}: unknown key; {hint}"
+
+
+def _value_problems(where: str, value: object, kind: object) -> list[str]:
+    """Return what is wrong with one value, at most one line."""
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return [complaint(where, as_toml(value), _expected(inspect.type_info(kind)))]
+    if isinstance(value, float) and not math.isfinite(value):
+        return [complaint(where, as_toml(value), "a finite number")]
+    if "\0" in (value if isinstance(value, str) else "".join(value) if isinstance(value, list) else ""):
+        return [complaint(where, as_toml(value), "a text without a NUL character")]
+    return []
+
+
+def _expected(info: inspect.Type) -> str:
+    """Return a type of a setting in an operator's words."""
+    if isinstance(info, inspect.UnionType):  # of something and nothing, which no TOML file can say
+        info = info.types[0]
+    match info:
+        case inspect.LiteralType(values):
+            return "one of " + ", ".join(as_toml(value) for value in values)
+        case inspect.VarTupleType(item):
+            return f"a list, each item {_expected(item)}"
+        case inspect.DictType(_, item):
+            return f"a table, each value {_expected(item)}"
+        case inspect.StrType():
+            return _expected_text(info)
+        case inspect.IntType() | inspect.FloatType():
+            return _expected_number(info)
+        case _:
+            return "true or false"
+
+
+def _expected_text(info: inspect.StrType) -> str:
+    if info.pattern:
+        return "a text of the form " + info.pattern.removeprefix(r"\A").removesuffix(r"\Z")
+    return "a text that is not empty" if info.min_length else "a text"
+
+
+def _expected_number(info: inspect.IntType | inspect.FloatType) -> str:
+    """Return what a number must be, "a number above 0"."""
+    words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+    given = [f" {word} {getattr(info, name):g}" for name, word in words.items() if getattr(info, name) is not None]
+    return ("a whole number" if isinstance(info, inspect.IntType) else "a number") + " and".join(given)
+
+
+def as_toml(value: object) -> str:
+    """Return a value as it might stand in the file, cut to one short line."""
+    text = json.dumps(value, ensure_ascii=True, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - a message fits one line
+
+
+def complaint(where: str, got: str, expected: str) -> str:
+    """Return the line about a setting that cannot be used; it does not show a secret."""
+    shown = "a secret that is not shown" if where.endswith(_SECRET_SETTING) else got
+    return f"{where}: got {shown}; expected {expected}"
