@@ -12,7 +12,9 @@ Seconds = Annotated[float, Meta(gt=0)]
 _SPAN_UNITS_S = {"min": 60, "h": 3600, "d": 86400}
 
 CLIENT_NAME = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"  # part of paths and messages
+CLIENT_NAME_IN_WORDS = 'a name of at most 63 letters, digits, ".", "_" and "-" that begins with a letter or digit'
 Count = Annotated[int, Meta(gt=0)]
+Span = Annotated[str, Meta(pattern=r"\A([1-9][0-9]*(min|h|d))?\Z", description="a duration such as 26h, 8d or 90min")]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
 
 
@@ -48,7 +50,7 @@ class ReferenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[[client]]: one organisation that uploads."""
 
-    name: Annotated[str, Meta(pattern=CLIENT_NAME)]
+    name: Annotated[str, Meta(pattern=CLIENT_NAME, description=CLIENT_NAME_IN_WORDS)]
     inbox: Text
     companion: Literal["", "done", "sha256", "md5"] = ""  # users.csv waits for users.csv.done or the like
     shrink_guard: Annotated[int, Meta(ge=0, le=100)] = 0  # percent of the last file's rows; less is held. 0: off
@@ -56,7 +58,7 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     failed_import_email: tuple[Text, ...] = ()
     receipts: bool = False  # mail clean runs too
     retention_days: Days | None = None  # in place of [retention] days
-    expect_every: Annotated[str, Meta(pattern=r"\A([1-9][0-9]*(min|h|d))?\Z")] = ""  # "26h": late when none came
+    expect_every: Span = ""  # overdue when no file has come for so long
     late_mail: tuple[Literal["operator", "client"], ...] = ()  # who is mailed when none came
     columns: dict[str, str] = {}  # their header name -> attribute, or "" to ignore the column
     unknown_columns: Literal["refuse", "ignore"] = "refuse"

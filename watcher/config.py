@@ -295,7 +295,11 @@ def _client_complaints(client: ClientSettings, reference: ReferenceSettings) -> 
         for name in names:
             yield from _attribute_complaints(key, name)
     if client.fallback_encoding and not _extends_ascii(client.fallback_encoding):
-        yield "fallback_encoding", client.fallback_encoding, 'an encoding Python knows that contains ASCII, as "cp1252"'
+        yield (
+            "fallback_encoding",
+            client.fallback_encoding,
+            'an encoding that Python knows and that contains ASCII, such as "cp1252"',
+        )
     sources = sorted({_ALWAYS_ACCEPTED_SOURCE, *reference.login_sources})
     if client.login_source and client.login_source not in sources:
         yield "login_source", client.login_source, "one of reference.login_sources: " + ", ".join(sources)
@@ -303,7 +307,7 @@ def _client_complaints(client: ClientSettings, reference: ReferenceSettings) -> 
 
 def _late_mail_complaints(client: ClientSettings, mail: MailSettings) -> Iterator[Complaint]:
     if client.late_mail and not client.expect_every:
-        yield "late_mail", client.late_mail, 'expect_every to be set, as "26h"'
+        yield "late_mail", client.late_mail, 'expect_every to be set, for example "26h"'
     if "operator" in client.late_mail and not mail.operator:
         yield "late_mail", "operator", "mail.operator to be set"
     if "client" in client.late_mail and not (client.failed_import_email or mail.failed_import_email):
@@ -355,6 +359,6 @@ def _quarrels(clients: Sequence[_Client], state_dir: str) -> Iterator[str]:
 
 def _too_near(first: _Client, second: _Client) -> str:
     return (
-        f"{second.where}.inbox: got {as_toml(second.settings.inbox)}; expected a folder apart from the inbox of "
+        f"{second.where}.inbox: got {as_toml(second.settings.inbox)}; expected a folder separate from the inbox of "
         f"{first.where}, {as_toml(first.settings.inbox)}"
     )

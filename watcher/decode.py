@@ -79,24 +79,19 @@ def _expected(info: inspect.Type) -> str:
     if isinstance(info, inspect.UnionType):  # of something and nothing, which no TOML file can say
         info = info.types[0]
     match info:
+        case inspect.Metadata(_, {"description": in_words}):  # of a pattern
+            return str(in_words)
         case inspect.LiteralType(values):
             return "one of " + ", ".join(as_toml(value) for value in values)
-        case inspect.VarTupleType(item):
-            return f"a list, each item {_expected(item)}"
-        case inspect.DictType(_, item):
-            return f"a table, each value {_expected(item)}"
+        case inspect.VarTupleType(item) | inspect.DictType(_, item):
+            each = "a table, each value" if isinstance(info, inspect.DictType) else "a list, each item"
+            return f"{each} {_expected(item)}"
         case inspect.StrType():
-            return _expected_text(info)
+            return "a text that is not empty" if info.min_length else "a text"
         case inspect.IntType() | inspect.FloatType():
             return _expected_number(info)
         case _:
             return "true or false"
-
-
-def _expected_text(info: inspect.StrType) -> str:
-    if info.pattern:
-        return "a text of the form " + info.pattern.removeprefix(r"\A").removesuffix(r"\Z")
-    return "a text that is not empty" if info.min_length else "a text"
 
 
 def _expected_number(info: inspect.IntType | inspect.FloatType) -> str:

@@ -53,8 +53,11 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[metrics]: figures for Prometheus; off unless one of the two is set."""
 
-    listen: Annotated[str, Meta(pattern=r"\A(\S+:[0-9]{1,5})?\Z")] = ""  # "127.0.0.1:9188"
-    textfile: Annotated[str, Meta(pattern=r"\A(.+\.prom)?\Z")] = ""  # for the textfile collector of the node exporter
+    listen: Annotated[
+        str, Meta(pattern=r"\A(\S+:[0-9]{1,5})?\Z", description="an address and port such as 127.0.0.1:9188")
+    ] = ""
+    # For the textfile collector of the node exporter.
+    textfile: Annotated[str, Meta(pattern=r"\A(.+\.prom)?\Z", description="a path that ends with .prom")] = ""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
