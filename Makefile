@@ -7,7 +7,8 @@
 # make matrix every SFTP client in every situation, and hostile ones, half an hour; make test takes a sample
 # make demo   a real sshd and the daemon on loopback, three uploads, everything they lead to; ends by itself
 # make bench  our speed beside that of others, half an hour; QUICK=1 for two minutes
-# make lock   pin the newest versions of all dependencies, with hashes; by the oldest Python: PYTHON=/usr/bin/python3
+# make lock   pin the newest versions of all dependencies, with hashes, and say what changed; by the oldest Python:
+#             PYTHON=/usr/bin/python3
 # make docs   the documents as a site in dist/docs/
 # make deb    a package for the Debian it runs on in dist/; DEBIAN=trixie for another one; see docs/install.md
 # make clean  remove what make has made; var/ stays
@@ -65,7 +66,7 @@ demo: .venv/.can-run
 
 bench: .venv/.can-test
 	@$(BIN)/python -I -m compileall -q watcher importer operate
-	PYTHONPATH=. $(BIN)/python bench/run.py $(if $(QUICK),--quick)
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.run $(if $(QUICK),--quick)
 
 docs: .venv-docs/.can-build
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -I -m mkdocs build --quiet --strict
@@ -110,3 +111,4 @@ lock:
 	$(COMPILE) --output-file requirements-dev.lock requirements.lock .venv-lock/dev.in
 	$(call GROUP,docs)
 	$(COMPILE) --output-file requirements-docs.lock .venv-lock/docs.in
+	@git diff --unified=0 -- 'requirements*.lock' | sed -nE 's/^([-+])([A-Za-z0-9._-]+==[^ ]+).*/\1 \2/p' | sort -k2 -u

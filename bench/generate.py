@@ -3,7 +3,7 @@ Makes files of users: all 24 attributes, some 240 bytes a row, ids in random ord
 
 One row in ten has letters beyond ASCII, one in twenty a quoted cell. One in a hundred is bad, in one of the ways of
 `_SPOILERS`; every row keeps its 24 fields, so that the peers can load the file as well. Alone it writes one file:
-`python bench/generate.py ROWS FILE`.
+`python -m bench.generate ROWS FILE`.
 """
 
 from __future__ import annotations

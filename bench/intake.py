@@ -1,10 +1,10 @@
 """
 How long files wait, and what many clients cost: the daemon as it runs, on inboxes it owns.
 
-    python bench/intake.py latency     from close to committed, a 100-row file, p50 and p99 beside quiet_s
-    python bench/intake.py fairness    the same while another client has 50,000 files waiting
-    python bench/intake.py large       the same while another client's file of 1 GiB is imported, and when it was
-    python bench/intake.py clients     1,000 clients: time to start, share of a core when idle, memory, threads
+    python -m bench.intake latency     from close to committed, a 100-row file, p50 and p99 beside quiet_s
+    python -m bench.intake fairness    the same while another client has 50,000 files waiting
+    python -m bench.intake large       the same while another client's file of 1 GiB is imported, and when it was
+    python -m bench.intake clients     1,000 clients: time to start, share of a core when idle, memory, threads
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from generate import write_file
-
+from bench.generate import write_file
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 

@@ -1,7 +1,7 @@
 """
 What others do with the same file: load it into a table with the same keys, without a look at what is in it.
 
-`python bench/peers.py DATABASE FILE` runs the one that is written in Python.
+`python -m bench.peers DATABASE FILE` runs the one that is written in Python.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from generate import COLUMNS
+from bench.generate import COLUMNS
 
 _SCHEMA: Final = (
     f"CREATE TABLE users ({', '.join(f'{name} TEXT' for name in COLUMNS)}, PRIMARY KEY (unique_id))",
@@ -47,7 +47,7 @@ def sqlite_utils_upsert(database: Path, file: Path) -> list[str]:
 
 def python_loop(database: Path, file: Path) -> list[str]:
     """Return the command that loads a file with csv.DictReader and executemany."""
-    return [sys.executable, __file__, str(database), str(file)]
+    return [sys.executable, "-m", "bench.peers", str(database), str(file)]
 
 
 def _load(database: Path, file: Path) -> None:

@@ -17,8 +17,9 @@ from time import perf_counter
 from typing import Final
 
 import msgspec
-from generate import write_file
-from measure import Measured, measure
+
+from bench.generate import write_file
+from bench.measure import Measured, measure
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _CONFIG: Final = """

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import peers
-from generate import write_file
-from measure import Measured, measure
-from product import Counts, installed
+
+from bench import peers
+from bench.generate import write_file
+from bench.measure import Measured, measure
+from bench.product import Counts, installed
 
 _BASELINE: Final = "sqlite3 .import"
 _SLOW_PEER_ROWS: Final = 100_000  # sqlite-utils takes minutes beyond
