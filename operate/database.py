@@ -35,7 +35,7 @@ def database(config: Config) -> Iterator[sqlite3.Connection]:
 
 def check_known(config: Config, conn: sqlite3.Connection, client: str | None) -> None:
     """End with a usage error when the client is neither configured nor recorded."""
-    known = {*queries.clients(conn), *(each.name for each in config.clients)}
+    known = {*queries.clients(conn), *config.clients_by_name}
     if client is not None and client not in known:
         raise unknown_client(client, known)
 

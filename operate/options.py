@@ -142,7 +142,7 @@ def _configured_names(context: click.Context) -> list[str]:
         config = context.params.get("config") or load(context.params["config_file"])
     except (KeyError, ConfigError, OSError):
         return []
-    return [client.name for client in config.clients]
+    return list(config.clients_by_name)
 
 
 client_option: Final = click.option(
@@ -156,17 +156,16 @@ client_option: Final = click.option(
 
 def chosen_client(config: Config, name: str | None) -> ClientSettings:
     """Return the client of that name, or the only one; anything else is a usage error."""
-    names = [client.name for client in config.clients]
-    if name is not None and name not in names:
-        raise unknown_client(name, names)
-    matching = [client for client in config.clients if name in (None, client.name)]
-    if len(matching) != 1:
+    clients = config.clients_by_name
+    if name is not None and name not in clients:
+        raise unknown_client(name, clients)
+    if name is None and len(clients) != 1:
         raise click.UsageError(
-            f"several clients are configured, choose one by --client: {', '.join(names)}"
-            if names
+            f"several clients are configured, choose one by --client: {', '.join(clients)}"
+            if clients
             else "no client is configured"
         )
-    return matching[0]
+    return clients[name] if name is not None else config.clients[0]
 
 
 def unknown_client(name: str, names: Iterable[str]) -> click.UsageError:

@@ -76,7 +76,7 @@ def _client(config: Config, conn: sqlite3.Connection, name: str | None) -> Clien
 
     Ends with a usage error when it is unknown.
     """
-    if name is None or name in (client.name for client in config.clients):
+    if name is None or name in config.clients_by_name:
         return chosen_client(config, name)
     check_known(config, conn, name)
     return ClientSettings(name=name, inbox=layout.inbox(name))

@@ -84,7 +84,7 @@ def _look(config: Config, *, is_running: bool, quick: bool) -> tuple[int, list[F
         own = [record for record in ledger if record.client == client.name]
         kept_since = _kept_since(config, client)
         findings += _client_findings(client, own, kept_since=kept_since, is_running=is_running, quick=quick)
-    findings += _left_unchecked(ledger, {client.name for client in config.clients})
+    findings += _left_unchecked(ledger, set(config.clients_by_name))
     return len(ledger), findings
 
 

@@ -345,10 +345,9 @@ def _story(config: Config, conn: sqlite3.Connection, id_: str) -> ImportStory | 
 
 def _archived_names(config: Config, client: str) -> set[str] | None:
     """Return what lies in `.bak` of a client; None when that cannot be known, as of a client that is gone."""
-    for known in config.clients:
-        if known.name == client:
-            with contextlib.suppress(OSError):
-                return {printable(name) for name in os.listdir(os.fsencode(Path(known.inbox, ".bak")))}
+    if known := config.clients_by_name.get(client):
+        with contextlib.suppress(OSError):
+            return {printable(name) for name in os.listdir(os.fsencode(Path(known.inbox, ".bak")))}
     return None
 
 

@@ -73,7 +73,7 @@ class Daemon:
         self._lateness = Lateness(store, self._post)
         self._ping = _ping_of(config.service)
         self._config = config
-        self._clients = {client.name: client for client in config.clients}
+        self._clients = config.clients_by_name
         self._alerts = Alerts(config.mail, self._post)
         self._troubles = Troubles(self._alerts, watching=watching)
         self._mailing = Mailing(store, self._troubles, config.mail)
@@ -108,7 +108,7 @@ class Daemon:
     def _adopt(self, config: Config) -> None:
         """Work by this configuration from now on; every inbox is swept; what is known of files and trouble stays."""
         before, self._config = self._config, config
-        self._clients = {client.name: client for client in config.clients}
+        self._clients = config.clients_by_name
         self._alerts.use(config.mail)
         self._claims.use(config)
         self._claims.find_left(before)
@@ -132,7 +132,7 @@ class Daemon:
         if why := self._mailing.use(config.mail):
             return why
         if self._watch is not None:
-            for client in self._clients.keys() - {client.name for client in config.clients}:
+            for client in self._clients.keys() - config.clients_by_name.keys():
                 self._watch.forget(client)
                 self._session_logs.forget(client)
         if url != self._ping.url:

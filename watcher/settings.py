@@ -75,3 +75,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""  # the file it was read from
     base: str = ""  # where relative paths in it start
     is_outdated: bool = False  # the file has faults by now: this is what the service last adopted of it
+
+    @property
+    def clients_by_name(self) -> dict[str, ClientSettings]:
+        """Return the clients by their names, in the order of the files."""
+        return {client.name: client for client in self.clients}

@@ -45,7 +45,7 @@ def client_findings(config: Config, *, probe: bool) -> Findings:
         yield from _inbox(topic, client, service_uid)
         yield from _login(topic, client, config.intake.resume_grace_s, probe=probe)
         yield from session_findings(topic, client, service_uid)
-    for inbox, gid in ownership.leftovers({client.name for client in config.clients}):
+    for inbox, gid in ownership.leftovers(config.clients_by_name):
         yield Topic("clients").warning(
             f"{inbox}: left by a removed client, with the number of group {accounts.group_name(gid)}; "
             "the next group with that number can read what is in it",

@@ -68,7 +68,7 @@ def _findings(config_file: Path, *, probe: bool) -> Findings:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         os.listdir(config.service.state_dir)  # who may not look in here can find nothing
     check_access(Path(config.service.database), os.O_RDONLY)
-    clients = ", ".join(client.name for client in config.clients) or "none"
+    clients = ", ".join(config.clients_by_name) or "none"
     if not config.is_outdated:
         yield topic.ok(f"{config_file}; clients: {clients}")
     yield from host_findings(config)

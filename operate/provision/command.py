@@ -141,7 +141,7 @@ def _settings(client: ClientSettings) -> str:
 
 def _configured(name: str, config_file: Path) -> ClientSettings | None:
     """Return the client as it is configured, None when it is not. Raises ConfigError."""
-    return next((client for client in load(config_file).clients if client.name == name), None)
+    return load(config_file).clients_by_name.get(name)
 
 
 # What is in the way

@@ -55,7 +55,7 @@ class Purging:
         at = retention.clock(self._store, began_at)
         if at is None:
             return
-        clients = {client.name: client for client in config.clients}
+        clients = config.clients_by_name
         for name in sorted({*clients, *retention.clients(self._store.conn)}):
             client = clients.get(name)
             if days := retention.days_of(client, config.retention):
@@ -92,7 +92,7 @@ def archive_orders(
     """Return the orders about archives; `stopping` is asked now and then whether to leave the one in hand as it is."""
 
     def rewrite(order: Order) -> str:
-        client = next((client for client in config().clients if client.name == order.client), None)
+        client = config().clients_by_name.get(order.client)
         record = integrity.find(store.conn, order.client, order.id)
         if client is None or record is None or record.is_purged or not record.is_archived:
             raise Refused(f"{order.client}: no import {order.id} has an archive")

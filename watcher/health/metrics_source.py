@@ -25,7 +25,7 @@ def source_of(config: Config) -> Source:
     return Source(
         state_dir=config.service.state_dir,
         database=Path(config.service.database),
-        clients=tuple(client.name for client in config.clients),
+        clients=tuple(config.clients_by_name),
         expected_s={client.name: client.expected_s for client in config.clients if client.expected_s is not None},
         has_smtp=bool(config.mail.host),
     )

@@ -65,7 +65,7 @@ class Intake:
         """Work by this configuration from now on; every inbox is swept anew, and no hold begins anew."""
         before = self._clients
         self._config = config
-        self._clients = {client.name: client for client in config.clients}
+        self._clients = config.clients_by_name
         for client in before:
             if client not in self._clients or self._clients[client].inbox != before[client].inbox:
                 self._forget(client)

@@ -75,7 +75,7 @@ class Claims:
     def use(self, config: Config) -> None:
         """Work by this configuration from now on."""
         self._config = config
-        self._clients = {client.name: client for client in config.clients}
+        self._clients = config.clients_by_name
         self._importer = Importer(self._store, file=config.file, reference=config.reference, mail=config.mail)
         self.backlog.keep(self._clients)
 
