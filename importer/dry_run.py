@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from importer import report
+from importer import fs, report
 from importer.model import Claim, Outcome, Receipt
 from importer.pipeline import Importer
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
@@ -71,7 +71,7 @@ def check_file(
     with tempfile.TemporaryDirectory(prefix="rosterd-check-") as name, path.open("rb", buffering=0) as raw:
         scratch = Path(name)
         store = Store.open(scratch / "check.db")
-        with contextlib.closing(store), _folder(scratch) as folder_fd:
+        with contextlib.closing(store), fs.open_folder(scratch) as folder_fd:
             if database.exists():
                 store.copy_users(database, client.name)
             # The answer goes to the caller; nobody is mailed.
@@ -79,15 +79,6 @@ def check_file(
             importer = Importer(store, file=file, reference=reference, mail=MailSettings())
             answer = importer.import_from(raw, _claim(path, client.name, folder_fd), silent, stopping=tell)
     return CheckAnswer(receipt=answer, text=report.check_text(answer))
-
-
-@contextlib.contextmanager
-def _folder(path: Path) -> Iterator[int]:
-    folder_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield folder_fd
-    finally:
-        os.close(folder_fd)
 
 
 def _claim(path: Path, client: str, folder_fd: int) -> Claim:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from importer import fs
+
 _LOST: Final = (errno.EIO,)
 _UNFINISHED: Final = re.compile(r"\.new-[0-9a-f]{16}")
 
@@ -66,7 +68,7 @@ def _replace(
 ) -> None:
     """Write a file of a new name, and give it the name it is for: others may be able to write to the folder."""
     temporary = f".new-{os.urandom(8).hex()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder_fd)
+    fd = os.open(temporary, fs.NEW_FILE, mode, dir_fd=folder_fd)
     try:
         with open(fd, "wb") as file:
             os.fchmod(fd, mode)  # whatever the umask

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OWN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC  # links in its path are the operator's
 FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def open_file(name: bytes | str | Path, folder_fd: int | None = None) -> BinaryIO:
@@ -19,9 +21,9 @@ def open_file(name: bytes | str | Path, folder_fd: int | None = None) -> BinaryI
 
 
 @contextlib.contextmanager
-def open_folder(path: bytes | str, parent_fd: int | None = None) -> Iterator[int]:
+def open_folder(path: bytes | str | Path, parent_fd: int | None = None, *, flags: int = FOLDER) -> Iterator[int]:
     """Yield the handle of a folder. Raises OSError."""
-    fd = os.open(path, FOLDER, dir_fd=parent_fd)
+    fd = os.open(path, flags, dir_fd=parent_fd)
     try:
         yield fd
     finally:

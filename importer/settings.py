@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from importer import durations
+
 Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0)]
-_SPAN_UNITS_S = {"min": 60, "h": 3600, "d": 86400}
 
 CLIENT_NAME = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"  # part of paths and messages
 CLIENT_NAME_IN_WORDS = 'a name of at most 63 letters, digits, ".", "_" and "-" that begins with a letter or digit'
@@ -78,8 +80,8 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @property
     def expected_s(self) -> float | None:
         """Return `expect_every` in seconds, None when nothing is expected."""
-        digits = self.expect_every.rstrip("minhd")
-        return float(digits) * _SPAN_UNITS_S[self.expect_every[len(digits) :]] if digits else None
+        seconds = durations.seconds_of(self.expect_every)
+        return None if seconds is None else float(seconds)
 
 
 class MailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,6 +97,14 @@ class MailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     reply_to: Text = "rosterd@localhost"  # sender and reply-to of every mail
     failed_import_email: tuple[Text, ...] = ()  # for clients that name none
     operator: tuple[Text, ...] = ()  # host alerts
+
+    @property
+    def is_local(self) -> bool:
+        """Return whether a connection to the host does not leave this machine."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
 
 class MailUnusable(Exception):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sqlite3
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from typing import Final
 import click
 import msgspec
 
+from importer.durations import seconds_of
 from importer.model import ProblemGroup, printable
 from importer.store import queries
 from importer.store.queries import Import, Mail
@@ -32,8 +32,6 @@ EXIT_NEEDS_A_LOOK: Final = 1
 _SILENCE_S: Final = 10 * IDLE_INTERVAL_S  # a work loop that has written nothing for so long may be stuck
 _DOCTOR: Final = "`rosterd doctor` says what to do."
 _HELD: Final = "`rosterd release` and `rosterd refuse`"
-_SPAN: Final = re.compile(r"(\d+)\s*(m|min|h|d|w)")
-_SPAN_UNITS: Final = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 _client_option: Final = click.option("--client", metavar="NAME", type=ClientName(), help="Only of this client.")
 
@@ -44,8 +42,8 @@ class _Moment(click.ParamType[datetime]):
     name = "time"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if span := _SPAN.fullmatch(value):
-            return datetime.now(UTC) - timedelta(**{_SPAN_UNITS[span[2]]: int(span[1])})
+        if (seconds := seconds_of(value)) is not None:
+            return datetime.now(UTC) - timedelta(seconds=seconds)
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:

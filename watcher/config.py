@@ -8,7 +8,6 @@ problem that can be found is in one ConfigError, a line each: file, key, what wa
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import re
 import stat
@@ -277,7 +276,7 @@ def _mail_complaints(mail: MailSettings) -> Iterator[Complaint]:
     yield from _address_complaints("operator", mail.operator)
     if mail.user:
         yield from _address_complaints("user", (mail.user,))
-    if mail.host and mail.security == "none" and not _is_loopback(mail.host):
+    if mail.host and mail.security == "none" and not mail.is_local:
         yield "security", mail.security, f'"starttls" or "tls": the host {mail.host} is not this machine'
 
 
@@ -331,13 +330,6 @@ def _extends_ascii(encoding: str) -> bool:
         return letters.decode(encoding) == letters.decode("ascii")
     except (LookupError, ValueError):
         return False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _quarrels(clients: Sequence[_Client], state_dir: str) -> Iterator[str]:

@@ -9,7 +9,6 @@ body happens to name, and fetch style sheets), and its `send` is never called (i
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import smtplib
 import socket
 import ssl
@@ -63,7 +62,7 @@ class SmtpTransport:
     """Delivers to one SMTP server, with the server's certificate verified; unencrypted only to this host itself."""
 
     def __init__(self, settings: MailSettings, password: str) -> None:
-        if settings.security == "none" and not is_loopback(settings.host):
+        if settings.security == "none" and not settings.is_local:
             raise MailUnusable(
                 f'[mail] security: got "none" for host "{settings.host}"; '
                 'expected "starttls" or "tls" for any host but localhost'
@@ -131,14 +130,6 @@ class SmtpTransport:
             timeout=settings.timeout_s,
             **options,
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a connection to `host` stays on this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _tls_context(ca_file: str) -> ssl.SSLContext:

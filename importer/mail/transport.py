@@ -7,6 +7,7 @@ import hashlib
 import os
 from typing import Final
 
+from importer import fs
 from importer.durable import sync
 from importer.mail.outbox import Delivery, Mail, Transport
 from importer.settings import MailSettings
@@ -58,7 +59,7 @@ class MaildirTransport:
         fresh = os.path.join(self._folder, "tmp", name)
         with contextlib.suppress(FileNotFoundError):  # of a crash, or slipped in
             os.unlink(fresh)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(fresh, fs.NEW_FILE, 0o600)
         with open(descriptor, "wb") as file:
             file.write(body)
             file.flush()
@@ -67,7 +68,7 @@ class MaildirTransport:
 
 
 def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(path, fs.OWN_FOLDER)
     try:
         sync(descriptor)
     finally:

@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlite_utils import Database, Migrations
 
+from importer import fs
 from importer.store.readonly import APPLICATION_ID, is_whole, log_files, read_only
 
 # 1M random keys outgrow SQLite's 2 MiB; 16 MiB is 1.3 times as fast and 64 MiB only a little more (measured).
@@ -439,7 +440,7 @@ def _make_private(path: Path) -> None:
     What cannot be done is left to SQLite, which then says what is wrong.
     """
     with contextlib.suppress(OSError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, fs.NEW_FILE, 0o600))
     for each in (path, *log_files(path)):
         with contextlib.suppress(OSError):
             if each.stat().st_mode & 0o077:

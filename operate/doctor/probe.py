@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from importer import fs
 from importer.durable import write_durably
-from importer.fs import open_file
 from operate.doctor import sshd
 from operate.doctor.findings import Findings, Topic
 from operate.doctor.logins import key_files
@@ -118,12 +118,9 @@ def _let_in(name: str, line: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[int]:
-    fd = os.open(layout.KEYS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with fs.open_folder(layout.KEYS, flags=fs.OWN_FOLDER) as fd:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield fd
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager
@@ -139,7 +136,7 @@ def _ended_by(*signals: signal.Signals) -> Iterator[None]:
 
 def _rewrite(folder_fd: int, name: str, changed: Callable[[list[str]], list[str]]) -> None:
     """Write a file of keys with other lines, those of probes left out; owner and mode stay. Raises OSError."""
-    with open_file(name, folder_fd) as file:
+    with fs.open_file(name, folder_fd) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError(f"{layout.keys(name)}: is not a regular file")

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from importer.mail.smtp import SmtpTransport, is_loopback
+from importer.mail.smtp import SmtpTransport
 from importer.mail.transport import make_transport
 from importer.settings import MailSettings, MailUnusable
 from importer.store.readonly import APPLICATION_ID, log_files, read_only
@@ -127,7 +127,7 @@ def _root(config: Config) -> Findings:
     written |= {mail.maildir: mail.maildir} | {each.inbox: os.path.dirname(each.inbox) for each in config.clients}
     yield from _outside("BindPaths", written, unit["BindPaths"])
     read = [mail.ca_file] if mail.ca_file else []
-    if mail.host and not is_loopback(mail.host):
+    if mail.host and not mail.is_local:
         read.append(os.path.realpath("/etc/resolv.conf"))
     folders = {path: os.path.dirname(path) for path in read}
     yield from _outside("BindReadOnlyPaths", folders, f"{unit['BindPaths']} {unit['BindReadOnlyPaths']}")
@@ -291,7 +291,7 @@ def _mail(settings: MailSettings) -> Findings:
         yield from _greeting(topic, settings)
     except (MailUnusable, ConfigError) as error:
         yield topic.fault(str(error), _MAIL_REMEDY)
-    if not is_loopback(settings.host):
+    if not settings.is_local:
         yield from _firewall(topic, settings.host)
 
 

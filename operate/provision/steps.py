@@ -12,6 +12,7 @@ from typing import Final
 import click
 import msgspec
 
+from importer import fs
 from importer.durable import SyncFailed, write_durably
 
 SERVICE: Final = "rosterd.service"
@@ -87,11 +88,8 @@ def file(path: Path, content: str, shows: str = "") -> Step:
 
 
 def _write(path: Path, content: str) -> None:
-    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with fs.open_folder(path.parent, flags=fs.OWN_FOLDER) as fd:
         write_durably(fd, os.fsencode(path.name), [content.encode()], mode=0o644)
-    finally:
-        os.close(fd)
 
 
 def renaming(path: Path, new_path: Path) -> Step:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from importer.durations import in_words
 from importer.mail.outbox import Letter
 from importer.model import for_operator
 from importer.settings import ClientSettings, MailSettings
@@ -20,7 +21,6 @@ from watcher.settings import Config
 log = structlog.get_logger()
 
 _LOOK_INTERVAL_S: Final = 60.0
-_UNITS: Final = {"min": "minutes", "h": "hours", "d": "days"}
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +147,4 @@ def _since(missing: Missing) -> str:
 
 
 def _expectation(missing: Missing) -> str:
-    span = missing.client.expect_every
-    digits = span.rstrip("minhd")
-    unit = _UNITS[span[len(digits) :]]
-    return f"One is expected at least every {f'{digits} {unit}' if digits != '1' else unit.removesuffix('s')}."
+    return f"One is expected at least every {in_words(missing.client.expect_every).removeprefix('1 ')}."
