@@ -36,12 +36,12 @@ from watcher.health.metrics_source import Source, source_of
 from watcher.health.overdue import Lateness
 from watcher.health.status import ClientStatus, Status, StatusFile, count_states, moment, told_files
 from watcher.health.storage import Storage
-from watcher.health.trouble import Troubles, raise_if_fatal, reason
-from watcher.inbox.events import Hints, Watch
+from watcher.health.trouble import Troubles, raise_if_fatal
+from watcher.inbox.events import Hints
 from watcher.inbox.intake import Intake
 from watcher.inbox.processing import Claims
 from watcher.inbox.queue import Backlog
-from watcher.inbox.sftp_log import SessionLogs
+from watcher.inbox.sources import EventSources
 from watcher.mailing import POLL_S, Mailing
 from watcher.settings import Config, ServiceSettings
 from watcher.signals import Signals
@@ -86,11 +86,10 @@ class Daemon:
             stopping=self._gives_up,
             others_due_at=self._others_due_at if watching else None,
         )
-        self._intake = Intake(config, self._claims, self._troubles, self._follow, watching=watching)
+        self._sources = EventSources(config, hints, self._troubles, watching=watching)
+        self._intake = Intake(config, self._claims, self._troubles, self._sources, watching=watching)
         self._lateness.use(config, self._started_at)
         state_dir = config.service.state_dir
-        self._watch = Watch(hints, self._about, os.path.join(state_dir, "canary")) if watching else None
-        self._session_logs = SessionLogs(hints, self._about)
         self._control = ControlServer(state_dir, hints.wake)
         held = held_orders(self._intake.settling, time.monotonic)
         of_store = store_orders(store, mail_trouble=lambda: self._mailing.trouble)
@@ -102,9 +101,6 @@ class Daemon:
                 self._claims.find_left(before)
         write_adopted(config)
 
-    def _about(self, name: bytes) -> bytes | None:
-        return self._intake.settling.about(name)
-
     def _adopt(self, config: Config) -> None:
         """Work by this configuration from now on; every inbox is swept; what is known of files and trouble stays."""
         before, self._config = self._config, config
@@ -112,6 +108,7 @@ class Daemon:
         self._alerts.use(config.mail)
         self._claims.use(config)
         self._claims.find_left(before)
+        self._sources.use(config)
         self._intake.use(config)
         self._lateness.use(config, datetime.now(UTC))
         write_adopted(config)
@@ -131,10 +128,6 @@ class Daemon:
             return "[service], [log] and [metrics] change with a restart only, ping_url aside"
         if why := self._mailing.use(config.mail):
             return why
-        if self._watch is not None:
-            for client in self._clients.keys() - config.clients_by_name.keys():
-                self._watch.forget(client)
-                self._session_logs.forget(client)
         if url != self._ping.url:
             self._ping.close()
             self._ping = Ping(url)
@@ -157,8 +150,7 @@ class Daemon:
 
     def run(self) -> None:
         """Work until told to stop. Raises StoreUnusable; OSError, SyncFailed or sqlite3.Error when a disk fails."""
-        if self._watch is not None:
-            self._watch.start(time.monotonic())
+        self._sources.start(time.monotonic())
         self._control.start()
         self._ping.start()
         self._sweep_due()
@@ -209,8 +201,7 @@ class Daemon:
         self._obey()
         self._intake.take_in(self._hints)
         swept = self._sweep_due()
-        if self._watch is not None:
-            self._watch.tend(time.monotonic())
+        self._sources.tend(time.monotonic())
         self._storage.tend(time.monotonic())
         worked = self._work() or self._purge()
         self._tell_of_missing()
@@ -234,7 +225,7 @@ class Daemon:
             started_at=self._started_at,
             written_at=at,
             clients=tuple(self._status_of(client, now, at) for client in self._clients),
-            watch_restarts=self._watch.restarts if self._watch is not None else 0,
+            watch_restarts=self._sources.restarts,
             ping_trouble=self._ping.trouble,
             database_trouble=self._storage.trouble,
             mail_trouble=self._mailing.trouble,
@@ -245,7 +236,7 @@ class Daemon:
         swept_at, sweep_s = self._intake.last_sweep(client)
         return ClientStatus(
             client=client,
-            is_watched=self._watch is not None and self._watch.hears(client),
+            is_watched=self._sources.is_watching(client),
             swept_at=moment(swept_at, now, at),
             sweep_s=sweep_s,
             trouble=self._troubles.about("inbox.unusable", client),
@@ -273,7 +264,7 @@ class Daemon:
             self._status_file.next_at,
             self._storage.next_at,
             self._lateness.next_at,
-            self._watch.next_at if self._watch is not None else math.inf,
+            self._sources.next_at,
         )
 
     def _work(self) -> bool:
@@ -293,31 +284,9 @@ class Daemon:
 
     def _sweep(self, client: str) -> None:
         if self._intake.sweep(client):
-            self._ping.note_sweep(client, self._clients)
+            self._ping.note_sweep(client, self._clients, self._intake.unusable)
 
     # Beside the files
-
-    def _follow(self, client: str, identity: tuple[int, int] | None) -> None:
-        """Watch the folder that is a client's inbox now; None: it cannot be used."""
-        if identity is None:
-            self._ping.note_trouble(client)
-        if self._watch is not None:
-            self._watch.follow(client, self._clients[client].inbox, identity)
-            if identity is not None:
-                self._follow_sessions(client)
-
-    def _follow_sessions(self, client: str) -> None:
-        settings = self._clients[client]
-        if not settings.log_socket:
-            self._session_logs.forget(client)
-            return
-        path = os.path.join(os.path.dirname(settings.inbox), settings.log_socket)
-        try:
-            self._session_logs.follow(client, path, settings.inbox)
-        except OSError as error:
-            self._troubles.tell("sessions.unheard", client=client, reason=reason(error))
-        else:
-            self._troubles.clear("sessions.unheard", client)
 
     def _gives_up(self) -> bool:
         """Return whether to leave the file in hand for the next start; asked now and then while it is imported."""
@@ -356,9 +325,7 @@ class Daemon:
         notify.stopping()
         self._intake.close()
         self._control.close()
-        if self._watch is not None:
-            self._watch.close()
-        self._session_logs.close()
+        self._sources.close()
         self._ping.close()
         if self._signals.stop_allows(MAIL_PATIENCE_S):
             with contextlib.suppress(sqlite3.Error):  # the mail is sent again, with the same Message-ID

@@ -61,17 +61,18 @@ class Ping:
         if self.url:
             self._thread.start()
 
-    def note_sweep(self, client: str, clients: Collection[str]) -> None:
-        """Note that the inbox of one of `clients` was swept well; once all of them were, that is told."""
+    def note_sweep(self, client: str, clients: Collection[str], unusable: Collection[str] = ()) -> None:
+        """
+        Note that the inbox of one of `clients` was swept well; once all of them were, the URL is requested.
+
+        An inbox that became `unusable` after its sweep needs another one.
+        """
         self._swept.add(client)
+        self._swept.difference_update(unusable)
         if self._swept.issuperset(clients):
             self._swept.clear()
             self._swept_at = time.monotonic()
             self._asked.set()
-
-    def note_trouble(self, client: str) -> None:
-        """Note that an inbox could not be used: this round needs another sweep of it."""
-        self._swept.discard(client)
 
     def close(self) -> None:
         """End; a round that is not told yet still is, if that is quick."""

@@ -25,6 +25,7 @@ from watcher.inbox.large_files import Reading, Readings
 from watcher.inbox.processing import LARGE_BYTES, Claims
 from watcher.inbox.queue import LAST_RETRY_S
 from watcher.inbox.settle import Settling
+from watcher.inbox.sources import EventSources
 from watcher.model import Doubt, Look, Sighting, Verdict, Writer
 from watcher.settings import Config
 
@@ -36,25 +37,26 @@ SWEEP_PAUSE_S: Final = 10.0  # between sweeps that are asked for again and again
 FRUITLESS_SHARE: Final = 0.05
 LONG_LOOK_S: Final = 0.5
 
-Follow = Callable[[str, tuple[int, int] | None], None]
-
 
 class Intake:
     """
     The inboxes of all clients; every one is due for a sweep at first.
 
-    `follow` is told at each look at an inbox which folder it is now, None for one that cannot be used. `watching`: else
-    it is a single pass. `settling` is there for whoever asks what waits, or ends a hold.
+    `sources` follow at each look at an inbox which folder it is now. `watching`: else it is a single pass. `settling`
+    is there for whoever asks what waits, or ends a hold.
     """
 
-    def __init__(self, config: Config, claims: Claims, troubles: Troubles, follow: Follow, *, watching: bool) -> None:
+    def __init__(
+        self, config: Config, claims: Claims, troubles: Troubles, sources: EventSources, *, watching: bool
+    ) -> None:
         self.settling = Settling(config.intake)
         self.taken = 0  # files
         self.crowded: set[str] = set()  # clients with more files than are kept in mind
+        self.unusable: set[str] = set()  # clients whose inbox could not be used since its last good sweep
         self._clients: dict[str, ClientSettings] = {}
         self._claims = claims
         self._troubles = troubles
-        self._follow = follow
+        self._sources = sources
         self._watching = watching
         self._last_sweep: dict[str, tuple[float, float]] = {}  # when, and how long it took
         self._rests_until: dict[str, float] = {}  # clients that are not looked at for a while
@@ -77,6 +79,7 @@ class Intake:
         """Forget all about an inbox that is not the client's any more."""
         self.settling.forget_client(client)
         self.crowded.discard(client)
+        self.unusable.discard(client)
         self._last_sweep.pop(client, None)
         self._rests_until.pop(client, None)
 
@@ -152,7 +155,8 @@ class Intake:
     def _leave(self, client: str, error: Exception) -> None:
         """Tell of an inbox that cannot be used, and try it again soon; until then its events are not heard."""
         self._troubles.close_inbox(client, error)
-        self._follow(client, None)
+        self.unusable.add(client)
+        self._sources.follow(self._clients[client], None)
         self._sweep_soon(client, time.monotonic() + SWEEP_PAUSE_S)
 
     def _work_in(self, client: str, work: Callable[[spool.Inbox], None], give_up: Callable[[Exception], None]) -> bool:
@@ -195,13 +199,14 @@ class Intake:
         )
 
     def _sweep_in(self, inbox: spool.Inbox, client: str, now: float) -> None:
-        self._follow(client, inbox.identity)
+        self._sources.follow(self._clients[client], inbox.identity)
         files = self._list(inbox, client, now)
         self._claims.find_unfinished(client, inbox)
         self._tell_of_strays(client, inbox)
         self._troubles.is_over(client)
         if self._troubles.clear("inbox.unusable", client):
             log.info("inbox.restored", client=client)
+        self.unusable.discard(client)
         self._last_sweep[client] = now, time.monotonic() - now
         if client in self.crowded:
             self._sweep_again(client)

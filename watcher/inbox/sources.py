@@ -1,0 +1,91 @@
+"""Where events come from: the watched folders, and the logs of SFTP sessions. Both follow the inboxes of clients."""
+
+from __future__ import annotations
+
+import math
+import os
+
+from importer.settings import ClientSettings
+from watcher.health.trouble import Troubles, reason
+from watcher.inbox.events import FolderIdentity, Hints, Watch
+from watcher.inbox.sftp_log import SessionLogs
+from watcher.inbox.upload_names import Names
+from watcher.settings import Config
+
+
+class EventSources:
+    """
+    What is watched for the clients of the configuration; in a single pass, which is not `watching`, nothing.
+
+    Everything found is added to `hints`. One thread uses the methods.
+    """
+
+    def __init__(self, config: Config, hints: Hints, troubles: Troubles, *, watching: bool) -> None:
+        self._troubles = troubles
+        self._names = Names(config.intake.pattern)
+        self._clients = {client.name for client in config.clients}
+        canary_folder = os.path.join(config.service.state_dir, "canary")
+        self._watch = Watch(hints, self._about, canary_folder) if watching else None
+        self._session_logs = SessionLogs(hints, self._about)
+
+    def use(self, config: Config) -> None:
+        """Work by this configuration from now on: a client that it does not have is not followed any more."""
+        self._names = Names(config.intake.pattern)
+        before, self._clients = self._clients, {client.name for client in config.clients}
+        for client in before - self._clients:
+            self._session_logs.forget(client)
+            if self._watch is not None:
+                self._watch.forget(client)
+
+    def _about(self, name: bytes) -> bytes | None:
+        return self._names.about(name)
+
+    def start(self, now: float) -> None:
+        """Begin to watch. Raises OSError."""
+        if self._watch is not None:
+            self._watch.start(now)
+
+    def close(self) -> None:
+        """End watching and listening."""
+        if self._watch is not None:
+            self._watch.close()
+        self._session_logs.close()
+
+    @property
+    def next_at(self) -> float:
+        """Return when `tend` is to be called next, by the monotonic clock."""
+        return math.inf if self._watch is None else self._watch.next_at
+
+    def tend(self, now: float) -> None:
+        """Check, if it is time, that events still arrive."""
+        if self._watch is not None:
+            self._watch.tend(now)
+
+    @property
+    def restarts(self) -> int:
+        """Return how often watching was begun anew because events had stopped."""
+        return 0 if self._watch is None else self._watch.restarts
+
+    def is_watching(self, client: str) -> bool:
+        """Return whether events of a client's inbox arrive."""
+        return self._watch is not None and self._watch.hears(client)
+
+    def follow(self, client: ClientSettings, identity: FolderIdentity | None) -> None:
+        """Watch the folder that is a client's inbox now; None: it cannot be used."""
+        if self._watch is None:
+            return
+        self._watch.follow(client.name, client.inbox, identity)
+        if identity is not None:
+            self._follow_sessions(client)
+
+    def _follow_sessions(self, client: ClientSettings) -> None:
+        if not client.log_socket:
+            self._session_logs.forget(client.name)
+            return
+        path = os.path.join(os.path.dirname(client.inbox), client.log_socket)
+        try:
+            self._session_logs.follow(client.name, path, client.inbox)
+        except OSError as error:
+            self._troubles.tell("sessions.unheard", client=client.name, reason=reason(error))
+        else:
+            self._troubles.clear("sessions.unheard", client.name)
