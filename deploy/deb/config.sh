@@ -3,15 +3,15 @@
 # them set, and no client.
 set -euo pipefail
 cat <<'HEADER'
-# rosterd: every setting there is, each with its default. Remove the "#" in front to change one, then:
+# rosterd: all settings, each with its default. Remove the "#" in front to change one, then:
 #
 #     rosterd doctor && systemctl restart rosterd
 #
-# Clients have files of their own, clients.d/NAME.toml beside this one; "rosterd client add" writes them. The password
-# for mail stands in smtp_password beside this file, root's and with mode 0600.
+# Each client has its own file, clients.d/NAME.toml next to this one; "rosterd client add" writes it. The password for
+# mail is in smtp_password next to this file, owned by root and with mode 0600.
 #
-# Times are in seconds, sizes in bytes unless they say otherwise. Unknown keys and bad values stop the start, with the
-# key, what was found and what was expected.
+# Times are in seconds and sizes in bytes unless stated otherwise. rosterd does not start with unknown keys or bad values;
+# it names the key, what it found and what it expected.
 
 
 HEADER

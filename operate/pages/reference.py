@@ -49,11 +49,11 @@ def comments(text: str) -> dict[str, dict[str, str]]:
 def _blocks(explained: dict[str, dict[str, str]]) -> Iterator[Block]:
     yield Heading("Configuration", 1)
     yield Text(
-        "`/etc/rosterd/config.toml`, and one file for each client in `clients.d` beside it. Times are in seconds, "
-        "sizes in bytes. Unknown keys and bad values stop the start, with the key, what was found and what was "
-        "expected; `rosterd doctor` says the same beforehand. `systemctl reload rosterd` takes changes over; a bad "
-        "configuration is told in the log, and the old one stays. `[service]`, but for `ping_url`, `[log]` and "
-        "`[metrics]` need a restart."
+        "The settings are in `/etc/rosterd/config.toml`, and for each client in a file of `clients.d` next to it. "
+        "Times are in seconds, sizes in bytes. rosterd does not start with unknown keys or bad values; it names the "
+        "key, what it found and what it expected, and so does `rosterd doctor` beforehand. `systemctl reload "
+        "rosterd` applies changes; a bad configuration is logged, and the old one stays. Changes in `[service]` "
+        "(except `ping_url`), `[log]` and `[metrics]` need a restart."
     )
     for section in msgspec.structs.fields(Config):
         if section.name == "clients":
