@@ -50,8 +50,8 @@ from importer.rows.delta import MOST_LINES, Incomparable, compare
 from importer.rows.worker import Beside
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store import baselines, ledger
+from importer.store.connection import stamp
 from importer.store.database import Store
-from importer.store.readonly import stamp
 from importer.store.users import Recorder
 
 _ATTACHED_BYTES: Final = 5 << 20

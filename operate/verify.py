@@ -14,8 +14,8 @@ import msgspec
 from importer.model import printable
 from importer.settings import ClientSettings
 from importer.store import integrity, retention
+from importer.store.connection import stamp
 from importer.store.integrity import Finding, Record
-from importer.store.readonly import stamp
 from operate.database import database
 from operate.folders import Folders, opened
 from operate.options import json_option, service_config_option

@@ -14,8 +14,8 @@ from sqlite_utils import Database
 
 from importer.mail import outbox
 from importer.mail.outbox import Letter, failed
+from importer.store.connection import stamp
 from importer.store.database import Store
-from importer.store.readonly import stamp
 from tests.lab.daemon import Rosterd
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"

@@ -11,7 +11,7 @@ import pytest
 
 from importer.durable import SyncFailed, write_durably
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Interrupted
-from importer.store.readonly import read_only
+from importer.store.connection import read_only
 from tests.engine import ARCHIVE, CLIENT, HEADER, Engine
 
 GOOD = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"

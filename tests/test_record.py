@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from importer.store import users
-from importer.store.readonly import read_only
+from importer.store.connection import read_only
 from tests.engine import CLIENT, HEADER, Engine, Result
 
 BOTH_WAYS = pytest.mark.parametrize("rows_per_probe", [0, 1 << 30], ids=["looked up", "scanned for"])

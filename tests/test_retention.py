@@ -15,8 +15,8 @@ from sqlite_utils import Database
 
 from importer.settings import ClientSettings, RetentionSettings
 from importer.store import database, retention
+from importer.store.connection import APPLICATION_ID, stamp
 from importer.store.database import Store
-from importer.store.readonly import APPLICATION_ID, stamp
 from importer.store.retention import Kept
 from tests.conftest import Needs
 from tests.faults.nursery import Nursery

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from importer.store.connection import is_whole, read_only
 from importer.store.database import Store
-from importer.store.readonly import is_whole, read_only
 from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd

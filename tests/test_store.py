@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from importer.attributes import ATTRIBUTES
+from importer.store.connection import APPLICATION_ID, read_only
 from importer.store.database import Store, StoreUnusable
-from importer.store.readonly import APPLICATION_ID, read_only
 from tests.engine import Engine
 
 OLD = Path(__file__).parent / "data" / "rosterd-0.1.0.db"

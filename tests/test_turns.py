@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 from importer.mail import outbox
 from importer.mail.outbox import Delivery, Letter, failed
 from importer.store import integrity, queries, retention
+from importer.store.connection import stamp
 from importer.store.database import Store
-from importer.store.readonly import stamp
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from importer.model import printable
-from importer.store.readonly import log_files
+from importer.store.connection import log_files
 
 SERVICE_USER: Final = "rosterd"
 SERVICE_STATE_DIR: Final = "/var/lib/rosterd"  # made for that user, whoever comes first

@@ -38,7 +38,7 @@ from importer.durable import SyncFailed
 from importer.mail.overflow import is_full, overflow_letter
 from importer.mail.schedule import LAST_RETRY_S, next_mail
 from importer.model import for_operator
-from importer.store.readonly import stamp
+from importer.store.connection import stamp
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ import sqlite3
 from datetime import datetime, timedelta
 from typing import Final
 
-from importer.store.readonly import stamp
+from importer.store.connection import stamp
 
 CLIENT_WINDOW: Final = timedelta(minutes=5)  # one mail per client, the rest joins a digest
 MAILS_PER_HOUR: Final = 60

@@ -13,7 +13,7 @@ from typing import Final
 from sqlite_utils import Database, Migrations
 
 from importer import fs
-from importer.store.readonly import APPLICATION_ID, is_whole, log_files, read_only
+from importer.store.connection import APPLICATION_ID, is_whole, log_files, read_only
 
 # 1M random keys outgrow SQLite's 2 MiB; 16 MiB is 1.3 times as fast and 64 MiB only a little more (measured).
 CACHE_KIB: Final = 16 * 1024

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from importer.store.readonly import stamp
+from importer.store.connection import stamp
 
 _MAX_LINES: Final = 20  # of a damaged database; the first ones tell
 # A mail is tried at least every hour, and only so many leave in an hour.

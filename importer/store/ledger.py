@@ -8,7 +8,7 @@ import msgspec
 from sqlite_utils import Database
 
 from importer.model import FileRejected, Outcome, Receipt
-from importer.store.readonly import stamp, stored
+from importer.store.connection import stamp, stored
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from importer.attributes import ATTRIBUTES
 from importer.model import ProblemGroup, printable
-from importer.store.readonly import read_only, stamp, stored
+from importer.store.connection import read_only, stamp, stored
 
 _RowT = TypeVar("_RowT", bound=msgspec.Struct)
 

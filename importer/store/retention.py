@@ -25,8 +25,8 @@ import structlog
 from importer.durable import sync
 from importer.model import printable
 from importer.settings import ClientSettings, RetentionSettings
+from importer.store.connection import stamp
 from importer.store.database import Store
-from importer.store.readonly import stamp
 
 log = structlog.get_logger()
 

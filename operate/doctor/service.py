@@ -19,7 +19,7 @@ from typing import Final
 from importer.mail.smtp import SmtpTransport
 from importer.mail.transport import make_transport
 from importer.settings import MailSettings, MailUnusable
-from importer.store.readonly import APPLICATION_ID, log_files, read_only
+from importer.store.connection import APPLICATION_ID, log_files, read_only
 from operate.doctor.findings import Findings, Level, Topic
 from operate.provision import layout, steps
 from watcher.config import ConfigError, smtp_password

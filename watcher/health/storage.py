@@ -13,8 +13,8 @@ from typing import Final
 
 import structlog
 
+from importer.store.connection import log_files
 from importer.store.database import Store
-from importer.store.readonly import log_files
 from watcher.health.obstacle import obstacle
 from watcher.health.trouble import Troubles, raise_if_fatal
 

@@ -1,4 +1,4 @@
-"""The database as readers have it: no more than SQLite itself, so that commands which only look start fast."""
+"""SQLite itself: a connection, and what its files and values look like. Light: commands that only look start fast."""
 
 from __future__ import annotations
 
