@@ -60,7 +60,7 @@ def check_file(
     Judge the file as if the client had uploaded it now; `database` may be missing: then all its users are new.
 
     A file that an import would wait for is answered as the import would in the end. `progress` is told now and then at
-    which byte of the file the work is. Raises OSError when the file cannot be read, sqlite3.Error when the database
+    which byte of the file the work is. Raises OSError when the file cannot be read, StoreError when the database
     cannot, SyncFailed when the disk of temporary files fails.
     """
 

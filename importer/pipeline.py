@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import itertools
 import os
-import sqlite3
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator
@@ -57,7 +56,6 @@ from importer.store.users import Recorder
 _ATTACHED_BYTES: Final = 5 << 20
 _ATTACHED_ROWS: Final = 1000
 _FALLBACK_SAMPLES: Final = 5
-_STEPS_BETWEEN_LOOKS: Final = 200_000  # of SQLite's virtual machine, a few ms
 
 
 class Importer:
@@ -75,7 +73,7 @@ class Importer:
         """
         Import the claimed file; when this returns, everything about it is committed.
 
-        Raises Interrupted when `stopping` turned true; OSError, SyncFailed or sqlite3.Error when the host fails.
+        Raises Interrupted when `stopping` turned true; OSError, SyncFailed or StoreError when the host fails.
         Nothing is committed then, and the claim can be imported again.
         """
 
@@ -92,7 +90,7 @@ class Importer:
         self, raw: BinaryIO, claim: Claim, client: ClientSettings, *, stopping: Callable[[], bool] = lambda: False
     ) -> Receipt:
         """Import from an open file, as `import_file` does; the claim says where it comes from."""
-        with self._interruptible(stopping), Beside(raw, stopping) as beside:
+        with self._store.interruptible(stopping), Beside(raw, stopping) as beside:
             try:
                 with self._store.importing():
                     return self._import_rows(beside, claim, client)
@@ -104,20 +102,6 @@ class Importer:
                 rejected.with_traceback(None)
                 with self._store.transaction():
                     return self._refuse(raw, claim, client, rejected)
-
-    @contextlib.contextmanager
-    def _interruptible(self, stopping: Callable[[], bool]) -> Iterator[None]:
-        """Let SQLite itself ask `stopping` now and then: one statement, such as making an index, can take seconds."""
-        conn = self._store.conn
-        conn.set_progress_handler(stopping, _STEPS_BETWEEN_LOOKS)
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-                raise Interrupted from None
-            raise
-        finally:
-            conn.set_progress_handler(None, 0)
 
     def _import_rows(self, beside: Beside, claim: Claim, client: ClientSettings) -> Receipt:
         if claim.refusal:

@@ -74,7 +74,7 @@ class Rewriter:
         Take the rows of a person out of the files of an import; return in a sentence what was done.
 
         A file that was refused because it is no table is removed as a whole: nobody can find the rows in it. Raises
-        NotRewritable, Interrupted and OSError, and all stays as it was then; sqlite3.Error.
+        NotRewritable, Interrupted and OSError, and all stays as it was then; StoreError.
         """
         archive, failed = record.archive, record.archive.removesuffix(b".csv") + b".failed.csv"
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import sys
 from pathlib import Path
 from typing import Final
@@ -42,7 +41,8 @@ def carried_out(config: Config, order: Order) -> Answer:
 
 def _done_here(config: Config, order: Order) -> Answer:
     from importer.durable import SyncFailed
-    from importer.store.database import Store, StoreUnusable
+    from importer.store.database import Store
+    from importer.store.errors import StoreError, StoreUnusable
     from watcher.control.archives import archive_orders
     from watcher.control.orders import store_orders
     from watcher.control.server import carry_out
@@ -66,5 +66,5 @@ def _done_here(config: Config, order: Order) -> Answer:
         sys.exit(EXIT_RUNNING_ALREADY)
     except PermissionError:
         raise
-    except (OSError, SyncFailed, sqlite3.Error, StoreUnusable) as error:
+    except (OSError, SyncFailed, StoreError, StoreUnusable) as error:
         cannot_answer(f"{database}: {error}")

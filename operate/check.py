@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import click
 
 from importer.dry_run import check_file
 from importer.durable import SyncFailed
-from importer.store.database import StoreUnusable
+from importer.store.errors import StoreError, StoreUnusable
 from operate.options import chosen_client, client_option, config_option, json_option, progress_bar
 from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_WOULD_FAIL
 from watcher.owner import check_access, raise_if_denied
@@ -41,7 +40,7 @@ def check(file: Path, config: Config, client_name: str | None, *, as_json: bool)
             )
     except PermissionError:
         raise
-    except (OSError, SyncFailed, sqlite3.Error, StoreUnusable) as error:
+    except (OSError, SyncFailed, StoreError, StoreUnusable) as error:
         raise_if_denied(error, database)
         click.echo(f"{file}: cannot be checked: {error}", err=True)
         sys.exit(EXIT_CANNOT_ANSWER)

@@ -136,12 +136,10 @@ def _exit_with(config: Config, act: Callable[[Config], int]) -> NoReturn:
 
 
 def _code_of(config: Config, act: Callable[[Config], int]) -> int:
-    import sqlite3
-
     import structlog
 
     from importer.durable import SyncFailed
-    from importer.store.database import StoreUnusable
+    from importer.store.errors import StoreError, StoreUnusable
 
     log = structlog.get_logger()
     try:
@@ -149,7 +147,7 @@ def _code_of(config: Config, act: Callable[[Config], int]) -> int:
     except StoreUnusable:
         log.critical("daemon.failed", exc_info=True, exit_code=EXIT_UNUSABLE_DATABASE)
         return EXIT_UNUSABLE_DATABASE
-    except (sqlite3.Error, OSError, SyncFailed):
+    except (StoreError, OSError, SyncFailed):
         log.critical("daemon.failed", exc_info=True, exit_code=EXIT_IO_ERROR)
         return EXIT_IO_ERROR
     except Exception:

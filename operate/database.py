@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import NoReturn
 import click
 
 from importer.store import queries
+from importer.store.connection import Connection
+from importer.store.errors import StoreError
 from operate.options import unknown_client
 from watcher.exits import EXIT_CANNOT_ANSWER
 from watcher.owner import check_access, raise_if_denied
@@ -20,20 +21,20 @@ from watcher.settings import Config
 
 
 @contextlib.contextmanager
-def database(config: Config) -> Iterator[sqlite3.Connection]:
+def database(config: Config) -> Iterator[Connection]:
     """Open the database of the service; ends the program when that cannot be read. Raises PermissionError."""
     path = Path(config.service.database)
     check_access(path, os.O_RDONLY)
     try:
         with queries.opened(path) as conn:
             yield conn
-    except sqlite3.Error as error:
+    except StoreError as error:
         raise_if_denied(error, path)
         missing = "there is none yet; the service makes it at its first start" if not path.exists() else str(error)
         cannot_answer(f"{path}: cannot be read: {missing}")
 
 
-def check_known(config: Config, conn: sqlite3.Connection, client: str | None) -> None:
+def check_known(config: Config, conn: Connection, client: str | None) -> None:
     """End with a usage error when the client is neither configured nor recorded."""
     known = {*queries.clients(conn), *config.clients_by_name}
     if client is not None and client not in known:

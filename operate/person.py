@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sqlite3
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from importer.file.header import MAX_SHOWN_CHARS, guarded
 from importer.model import printable
 from importer.settings import ClientSettings
 from importer.store import integrity, personal_data, queries
+from importer.store.connection import Connection
 from operate.change import EXIT_NOT_DONE, carried_out
 from operate.database import cannot_answer, check_known, database
 from operate.folders import Folders, opened
@@ -70,7 +70,7 @@ def export(config: Config, unique_id: str, client_name: str | None) -> None:
     print_json(found)
 
 
-def _client(config: Config, conn: sqlite3.Connection, name: str | None) -> ClientSettings:
+def _client(config: Config, conn: Connection, name: str | None) -> ClientSettings:
     """
     Return the settings of a client; of one that is not configured any more the folder that `client add` made.
 
@@ -86,7 +86,7 @@ def _is_configured(config: Config, client: ClientSettings) -> bool:
     return client in config.clients
 
 
-def _found(config: Config, conn: sqlite3.Connection, client: ClientSettings, places: _Places, unique_id: str) -> Person:
+def _found(config: Config, conn: Connection, client: ClientSettings, places: _Places, unique_id: str) -> Person:
     """Return all that is kept about a person; ends the program when that is nothing."""
     found = Person(
         user=queries.find_user(conn, client.name, unique_id),
@@ -171,7 +171,7 @@ def _tell_what_is_left(config: Config, client: ClientSettings, unique_id: str) -
         click.echo(f"was delivered, delete it there: {mail}")
 
 
-def _places(config: Config, conn: sqlite3.Connection, client: ClientSettings, unique_id: str) -> _Places:
+def _places(config: Config, conn: Connection, client: ClientSettings, unique_id: str) -> _Places:
     word = _word(unique_id, client)
     records = [record for record in integrity.records(conn) if record.client == client.name]
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 from importer.durations import seconds_of
 from importer.model import ProblemGroup, printable
 from importer.store import queries
+from importer.store.connection import Connection
 from importer.store.queries import Import, Mail
 from operate.database import cannot_answer, check_known, database
 from operate.options import ClientName, json_option, service_config_option
@@ -328,7 +328,7 @@ def show(config: Config, id_: str, *, as_json: bool) -> None:
         _print_story(story)
 
 
-def _story(config: Config, conn: sqlite3.Connection, id_: str) -> ImportStory | None:
+def _story(config: Config, conn: Connection, id_: str) -> ImportStory | None:
     entry = queries.find_import(conn, id_)
     if entry is None:
         return None

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from importer.store.errors import StoreDiskFailed
 from tests.lab import wait_until
 from watcher.control import client, server
 from watcher.control.client import Answer, NoAnswer, NotRunning, Order, ask
@@ -62,7 +62,7 @@ def handlers() -> dict[str, Handler]:
         raise Refused("no such mail")
 
     def fail(_order: Order) -> str:
-        raise sqlite3.OperationalError("disk I/O error")
+        raise StoreDiskFailed("disk I/O error")
 
     def stumble(_order: Order) -> str:
         raise ValueError("cell value")
@@ -103,8 +103,8 @@ def test_trouble_is_answered_and_told(loop: Loop, asked: Asked) -> None:
     with capture_logs() as entries:
         answer = asked(Order(do="fail"))
         wait_until(lambda: loop.raised, "the loop to be told")
-    assert Answer(done=False, text="failed: OperationalError: disk I/O error; the log says more") == answer
-    assert [type(error) for error in loop.raised] == [sqlite3.OperationalError]
+    assert Answer(done=False, text="failed: StoreDiskFailed: disk I/O error; the log says more") == answer
+    assert [type(error) for error in loop.raised] == [StoreDiskFailed]
     assert [("order.failed", "error")] == [(entry["event"], entry["log_level"]) for entry in entries]
 
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 import structlog
 
+from importer.store.errors import StoreBusy, StoreError
 from tests.lab import wait_until
 from watcher import log
 from watcher.settings import LogSettings
@@ -105,14 +105,14 @@ def test_causes_are_told(lines: Lines) -> None:
     with log.configured(LogSettings()):
         try:
             try:
-                raise sqlite3.OperationalError("database is locked")
-            except sqlite3.Error as error:
+                raise StoreBusy("database is locked")
+            except StoreError as error:
                 raise RuntimeError from error
         except RuntimeError as error:
             structlog.get_logger().error("a.b", exc_info=error)
             structlog.get_logger().error("a.b", exc_info=(type(error), error, None))
     for line in lines():
-        assert ["RuntimeError", "OperationalError"] == [link["type"] for link in line["exception"]]
+        assert ["RuntimeError", "StoreBusy"] == [link["type"] for link in line["exception"]]
         assert line["exception"][1]["message"] == "database is locked"
 
 

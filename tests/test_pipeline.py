@@ -12,6 +12,7 @@ import pytest
 from importer.durable import SyncFailed, write_durably
 from importer.model import FAILED_DRAFT, RESULT_DRAFT, Interrupted
 from importer.store.connection import read_only
+from importer.store.errors import StoreBusy
 from tests.engine import ARCHIVE, CLIENT, HEADER, Engine
 
 GOOD = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"
@@ -146,7 +147,7 @@ def test_a_locked_database_is_the_hosts_trouble(engine: Engine) -> None:
     other = sqlite3.connect(engine.folder / "rosterd.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with engine.claimed(f"{HEADER}\n{GOOD}\n".encode()) as claim:
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
+        with pytest.raises(StoreBusy, match="locked"):
             engine.importer().import_file(claim, engine.client)
         other.execute("ROLLBACK")
         assert 1 == engine.importer().import_file(claim, engine.client).tally.created

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 
 from importer.store import users
 from importer.store.connection import read_only
+from importer.store.errors import StoreError
 from tests.engine import CLIENT, HEADER, Engine, Result
 
 BOTH_WAYS = pytest.mark.parametrize("rows_per_probe", [0, 1 << 30], ids=["looked up", "scanned for"])
@@ -245,7 +244,7 @@ def test_problems_are_recorded_line_by_line(engine: Engine) -> None:
 
 def test_the_table_of_users_is_strict(engine: Engine) -> None:
     """Nothing but text goes into an attribute: an id is never a number."""
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(StoreError, match="constraint failed"):
         engine.store.conn.execute(
             "INSERT INTO users (client, unique_id, login_source) VALUES ('acme', x'00', 'OPSCOM')"
         )

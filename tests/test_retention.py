@@ -17,6 +17,7 @@ from importer.settings import ClientSettings, RetentionSettings
 from importer.store import database, retention
 from importer.store.connection import APPLICATION_ID, stamp
 from importer.store.database import Store
+from importer.store.errors import StoreBusy
 from importer.store.retention import Kept
 from tests.conftest import Needs
 from tests.faults.nursery import Nursery
@@ -348,15 +349,15 @@ def test_a_pass_that_fails_is_begun_anew(opened: Store, monkeypatch: pytest.Monk
 
     def clock(_store: Store, now: datetime) -> None:
         looks.append(now)
-        raise sqlite3.OperationalError("database is locked")
+        raise StoreBusy("database is locked")
 
     monkeypatch.setattr("importer.store.retention.clock", clock)
     purging = Purging(opened)
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(StoreBusy):
         purging.step(Config(), 0.0)
     assert [False, False] == [purging.step(Config(), at) for at in (0.0, LOOK_INTERVAL_S - 1)]
     assert 1 == len(looks)
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(StoreBusy):
         purging.step(Config(), LOOK_INTERVAL_S)
 
 

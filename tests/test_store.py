@@ -15,7 +15,8 @@ import pytest
 
 from importer.attributes import ATTRIBUTES
 from importer.store.connection import APPLICATION_ID, read_only
-from importer.store.database import Store, StoreUnusable
+from importer.store.database import Store
+from importer.store.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly, StoreUnopened, StoreUnusable
 from tests.engine import Engine
 
 OLD = Path(__file__).parent / "data" / "rosterd-0.1.0.db"
@@ -143,7 +144,7 @@ def test_a_transaction_is_all_or_nothing(path: Path) -> None:
     """What a block wrote before it raised is gone, and the connection is fit for the next."""
     with contextlib.closing(Store.open(path)) as store:
         store.conn.execute("CREATE TABLE seen (n INTEGER PRIMARY KEY) STRICT")
-        with pytest.raises(sqlite3.IntegrityError), store.transaction():
+        with pytest.raises(StoreError, match="constraint failed"), store.transaction():
             store.conn.executemany("INSERT INTO seen VALUES (?)", [(1,), (1,)])
         with store.transaction():
             store.conn.execute("INSERT INTO seen VALUES (2)")
@@ -161,10 +162,10 @@ def test_a_transaction_takes_the_write_lock_at_once(path: Path) -> None:
 
 def test_readers_can_not_write(path: Path) -> None:
     """A connection for reading refuses to write, and to make a database where there is none."""
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(StoreUnopened):
         read_only(path).execute("SELECT 1")
     Store.open(path).close()
-    with contextlib.closing(read_only(path)) as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with contextlib.closing(read_only(path)) as reader, pytest.raises(StoreReadOnly, match="readonly"):
         reader.execute("DELETE FROM users")
 
 
@@ -189,7 +190,7 @@ def test_a_database_whose_pages_are_damaged_is_unusable(path: Path) -> None:
     Store.open(path).close()
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
-    with pytest.raises((StoreUnusable, sqlite3.DatabaseError)):
+    with pytest.raises((StoreUnusable, StoreError)):
         Store.open(path).conn.execute("SELECT * FROM users").fetchall()
     assert whole[:100] == path.read_bytes()[:100]
 
@@ -220,7 +221,7 @@ def test_a_locked_database_is_the_hosts_trouble(path: Path, monkeypatch: pytest.
     monkeypatch.setattr("importer.store.database.BUSY_TIMEOUT_MS", 20)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
+        with pytest.raises(StoreBusy, match="locked"):
             Store.open(path)
     Store.open(path).close()
 
@@ -233,7 +234,7 @@ def test_a_store_belongs_to_its_thread(path: Path) -> None:
         def reach() -> None:
             try:
                 store.conn.execute("SELECT 1")
-            except sqlite3.ProgrammingError as error:
+            except StoreError as error:
                 refused.append(error)
 
         thread = threading.Thread(target=reach)
@@ -260,7 +261,7 @@ def test_a_full_disk_gets_back_what_was_rolled_back(path: Path) -> None:
     """When a transaction fails because the disk is full, the log of it does not go on filling the disk."""
     with contextlib.closing(Store.open(path)) as store:
         store.conn.execute("PRAGMA max_page_count = 9000").fetchall()
-        with pytest.raises(sqlite3.OperationalError, match="full"), store.transaction():
+        with pytest.raises(StoreFull, match="full"), store.transaction():
             fill(store)
         assert 0 == log_bytes(path)
 

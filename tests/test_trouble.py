@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from importer.durable import SyncFailed
 from importer.settings import MailSettings
-from importer.store.database import StoreUnusable
+from importer.store.connection import in_our_words
+from importer.store.errors import StoreDiskFailed, StoreError, StoreUnusable
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED
 from watcher.health.alerts import Alerts
 from watcher.health.trouble import Troubles, reason
@@ -21,11 +22,11 @@ def troubles(*, watching: bool = False) -> Troubles:
     return Troubles(Alerts(MailSettings(), lambda _: None), watching=watching)
 
 
-def of_sqlite(code: int) -> sqlite3.Error:
+def of_sqlite(code: int) -> StoreError:
     """Return an error as the database raises it."""
     error = sqlite3.OperationalError("told by SQLite")
     error.sqlite_errorcode = code
-    return error
+    return in_our_words(error)
 
 
 def test_a_pass_answers_for_what_stays_behind() -> None:
@@ -54,7 +55,7 @@ def test_the_running_service_keeps_no_list_of_files() -> None:
     [
         pytest.param(of_sqlite(sqlite3.SQLITE_CORRUPT), StoreUnusable, id="damaged"),
         pytest.param(of_sqlite(sqlite3.SQLITE_NOTADB), StoreUnusable, id="no database"),
-        pytest.param(of_sqlite(sqlite3.SQLITE_IOERR_FSYNC), sqlite3.OperationalError, id="disk fails"),
+        pytest.param(of_sqlite(sqlite3.SQLITE_IOERR_FSYNC), StoreDiskFailed, id="disk fails"),
         pytest.param(SyncFailed("a sync failed"), SyncFailed, id="sync fails"),
     ],
 )

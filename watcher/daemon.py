@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sqlite3
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +21,9 @@ import structlog
 
 from importer.mail import outbox
 from importer.mail.outbox import Letter
+from importer.store.connection import VERSION
 from importer.store.database import Store
+from importer.store.errors import StoreError
 from watcher import notify
 from watcher.adopted import last_adopted, write_adopted
 from watcher.config import ConfigError, load_again, ping_url
@@ -149,12 +150,12 @@ class Daemon:
     # The loop
 
     def run(self) -> None:
-        """Work until told to stop. Raises StoreUnusable; OSError, SyncFailed or sqlite3.Error when a disk fails."""
+        """Work until told to stop. Raises StoreUnusable; OSError, SyncFailed or StoreError when a disk fails."""
         self._sources.start(time.monotonic())
         self._control.start()
         self._ping.start()
         self._sweep_due()
-        log.info("daemon.started", clients=len(self._clients), sqlite=sqlite3.sqlite_version)
+        log.info("daemon.started", clients=len(self._clients), sqlite=VERSION)
         notify.ready()
         while not self._signals.stop_asked:
             if not self._turn():
@@ -252,7 +253,7 @@ class Daemon:
             return False
         try:
             return self._lateness.missing(client, at) is not None
-        except sqlite3.Error:  # told by what needs the database more
+        except StoreError:  # told by what needs the database more
             return False
 
     def _next_at(self) -> float:
@@ -304,7 +305,7 @@ class Daemon:
         """Remove a little of what was kept long enough; return whether there was any."""
         try:
             return self._purging.step(self._config, time.monotonic())
-        except sqlite3.Error as error:
+        except StoreError as error:
             self._troubles.tell_error("store.refused", error)
             return False
 
@@ -312,7 +313,7 @@ class Daemon:
         """Tell of uploads that have not come in time."""
         try:
             self._lateness.tend(time.monotonic(), datetime.now(UTC), self._intake.has_come)
-        except sqlite3.Error as error:
+        except StoreError as error:
             self._troubles.tell_error("store.refused", error)
 
     def _send_all(self) -> None:
@@ -328,7 +329,7 @@ class Daemon:
         self._sources.close()
         self._ping.close()
         if self._signals.stop_allows(MAIL_PATIENCE_S):
-            with contextlib.suppress(sqlite3.Error):  # the mail is sent again, with the same Message-ID
+            with contextlib.suppress(StoreError):  # the mail is sent again, with the same Message-ID
                 self._mailing.close(datetime.now(UTC))
 
 

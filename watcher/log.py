@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import queue
-import sqlite3
 import sys
 import threading
 import traceback
@@ -24,6 +23,7 @@ import structlog
 from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
 from importer.model import printable
+from importer.store.errors import StoreError
 from watcher.settings import LogSettings
 
 _STDOUT_FD: Final = 1
@@ -32,7 +32,7 @@ _FLUSH_S: Final = 2.0  # how long the end waits for a reader that may never read
 _MAX_FRAMES: Final = 20
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # of syslog(3)
 # Their messages name files, tables and system calls; those of other exceptions may quote a cell.
-_TELLING_ERRORS: Final = (OSError, sqlite3.Error)
+_TELLING_ERRORS: Final = (OSError, StoreError)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sqlite3
 import time
 from datetime import datetime
 from typing import Final
@@ -14,6 +13,7 @@ from importer.mail.outbox import OutboxPump, Sender
 from importer.mail.transport import make_transport
 from importer.settings import MailSettings, MailUnusable
 from importer.store.database import Store
+from importer.store.errors import StoreError
 from watcher.config import ConfigError, smtp_password
 from watcher.health.trouble import Troubles
 
@@ -62,14 +62,14 @@ class Mailing:
         return is_under_way
 
     def close(self, at: datetime) -> None:
-        """Stop sending, for which it may take a few seconds. Raises sqlite3.Error; the mail is then sent again."""
+        """Stop sending, for which it may take a few seconds. Raises StoreError; the mail is then sent again."""
         if self._pump is not None:
             self._pump.close(self._store.db, at)
 
     def _pumped(self, pump: OutboxPump, at: datetime) -> bool:
         try:
             return pump.pump(self._store.db, at)
-        except sqlite3.Error as error:
+        except StoreError as error:
             self._troubles.tell_error("mail.stuck", error)
             return False
 

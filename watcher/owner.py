@@ -16,11 +16,11 @@ from typing import Final
 
 from importer.model import printable
 from importer.store.connection import log_files
+from importer.store.errors import StoreReadOnly, StoreUnopened
 
 SERVICE_USER: Final = "rosterd"
 SERVICE_STATE_DIR: Final = "/var/lib/rosterd"  # made for that user, whoever comes first
 _RIGHTS: Final = 1 << 2 | 1 << 28  # CAP_DAC_READ_SEARCH, CAP_LEASE
-_SQLITE_DENIED: Final = (8, 14)  # SQLITE_READONLY, SQLITE_CANTOPEN
 _KEEP_CAPS: Final = 8  # PR_SET_KEEPCAPS of prctl(2)
 _CAPABILITY_VERSION: Final = 0x20080522  # _LINUX_CAPABILITY_VERSION_3 of capget(2)
 
@@ -31,9 +31,8 @@ class NotOwner(PermissionError):
 
 def raise_if_denied(error: Exception, database: Path) -> None:
     """Raise PermissionError for what SQLite says where a reader may not write the index of the write-ahead log."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     is_strangers = os.geteuid() != 0 and not os.access(database.parent, os.W_OK)
-    if code in _SQLITE_DENIED and is_strangers:
+    if isinstance(error, StoreReadOnly | StoreUnopened) and is_strangers:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database)) from error
 
 

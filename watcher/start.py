@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 from pathlib import Path
-from typing import Final
 
 import structlog
 
 from importer.durable import discard_unfinished
 from importer.store.database import Store
+from importer.store.errors import StoreBusy, StoreFull
 from watcher import notify
 from watcher.daemon import Daemon
 from watcher.exits import EXIT_NOT_PERMITTED, EXIT_RUNNING_ALREADY
@@ -25,15 +24,12 @@ from watcher.signals import Signals
 
 log = structlog.get_logger()
 
-# The last is a disk too full for the index that SQLite keeps of its write-ahead log.
-_CURED_BY_WAITING: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
-
 
 def run_daemon(config: Config) -> int:
     """
     Watch the inboxes until told to stop; return the exit code.
 
-    Raises StoreUnusable; OSError, SyncFailed or sqlite3.Error when state directory, database or a disk cannot be used.
+    Raises StoreUnusable; OSError, SyncFailed or StoreError when state directory, database or a disk cannot be used.
     """
     return _run(config, watching=True)
 
@@ -96,9 +92,7 @@ def _open_patiently(path: Path, hints: Hints, signals: Signals) -> Store | None:
     while not signals.stop_asked:
         try:
             return Store.open(path)
-        except sqlite3.OperationalError as error:
-            if getattr(error, "sqlite_errorcode", 0) not in _CURED_BY_WAITING:
-                raise
+        except (StoreBusy, StoreFull) as error:
             if told != (told := str(error)):
                 log.error("store.refused", reason=told)
         notify.extend_start(LAST_RETRY_S)

@@ -472,7 +472,7 @@ class OutboxPump:
         """
         Record what was answered and hand over what is due; return whether a mail is under way.
 
-        Raises sqlite3.Error: nothing is lost, call again later. Raises SyncFailed.
+        Raises StoreError: nothing is lost, call again later. Raises SyncFailed.
         """
         self._collect(db, now)
         if not self._under_way:

@@ -7,16 +7,125 @@ import sqlite3
 import struct
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from importer.store.errors import (
+    StoreBusy,
+    StoreCorrupt,
+    StoreDiskFailed,
+    StoreError,
+    StoreFull,
+    StoreInterrupted,
+    StoreReadOnly,
+    StoreUnavailable,
+    StoreUnopened,
+)
+
+VERSION: Final = sqlite3.sqlite_version
+VERSION_INFO: Final = sqlite3.sqlite_version_info
 APPLICATION_ID: Final = 0x526F7374  # "Rost": a database of another program is never touched
 
 _HEAD: Final = struct.Struct(">16sH10xI36xI")  # magic text, bytes of a page, pages, application id
 
 
-def read_only(path: Path) -> sqlite3.Connection:
-    """Open the database so that nothing can be written; raises sqlite3.OperationalError when there is none."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+# By the primary code. Source: https://www.sqlite.org/rescode.html
+_KINDS: Final[dict[int, type[StoreError]]] = {
+    sqlite3.SQLITE_BUSY: StoreBusy,
+    sqlite3.SQLITE_CANTOPEN: StoreUnopened,
+    sqlite3.SQLITE_CORRUPT: StoreCorrupt,
+    sqlite3.SQLITE_FULL: StoreFull,
+    sqlite3.SQLITE_INTERRUPT: StoreInterrupted,
+    sqlite3.SQLITE_IOERR: StoreDiskFailed,
+    sqlite3.SQLITE_NOTADB: StoreCorrupt,
+    sqlite3.SQLITE_READONLY: StoreReadOnly,
+}
+
+
+def in_our_words(error: sqlite3.Error) -> StoreError:
+    """Return an error of SQLite as the rest of the program knows it, with the same text."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # the index of the write-ahead log, which is a file as well, cannot grow
+        return StoreFull(*error.args)
+    other = StoreUnavailable if isinstance(error, sqlite3.OperationalError) else StoreError
+    return _KINDS.get(code & 0xFF, other)(*error.args)
+
+
+class Cursor(sqlite3.Cursor):
+    """A cursor that raises StoreError."""
+
+    def execute(self, *statement: Any) -> Cursor:  # noqa: ANN401 - as sqlite3 has it
+        """Run one statement."""
+        try:
+            return super().execute(*statement)
+        except sqlite3.Error as error:
+            raise in_our_words(error) from None
+
+    def executemany(self, *statement: Any) -> Cursor:  # noqa: ANN401 - likewise
+        """Run one statement for each row of values."""
+        try:
+            return super().executemany(*statement)
+        except sqlite3.Error as error:
+            raise in_our_words(error) from None
+
+    def fetchone(self) -> Any:  # noqa: ANN401 - likewise
+        """Return the next row, None after the last."""
+        return next(self, None)
+
+    def fetchall(self) -> list[Any]:
+        """Return all rows that are left."""
+        try:
+            return super().fetchall()
+        except sqlite3.Error as error:
+            raise in_our_words(error) from None
+
+    def fetchmany(self, size: int) -> list[Any]:  # type: ignore[override]
+        """Return up to `size` more rows."""
+        try:
+            return super().fetchmany(size)
+        except sqlite3.Error as error:
+            raise in_our_words(error) from None
+
+    def __next__(self) -> Any:  # noqa: ANN401 - likewise
+        try:
+            return super().__next__()
+        except sqlite3.Error as error:
+            raise in_our_words(error) from None
+
+
+class Connection(sqlite3.Connection):
+    """
+    A connection whose statements raise StoreError: the one place where errors of SQLite are translated.
+
+    Outside `importer/store` it is only passed on.
+    """
+
+    def cursor(self, _factory: object = None) -> Cursor:  # type: ignore[override]
+        """Return a cursor that translates, whatever was asked for."""
+        try:
+            return super().cursor(Cursor)
+        except sqlite3.Error as error:
+            raise in_our_words(error) from None
+
+    def execute(self, *statement: Any) -> Cursor:  # noqa: ANN401 - as sqlite3 has it
+        """Run one statement."""
+        return self.cursor().execute(*statement)
+
+    def executemany(self, *statement: Any) -> Cursor:  # noqa: ANN401 - likewise
+        """Run one statement for each row of values."""
+        return self.cursor().executemany(*statement)
+
+
+def connect(database: str) -> Connection:
+    """Open a database by its URI, without transactions that begin by themselves. Raises StoreError."""
+    try:
+        return sqlite3.connect(database, uri=True, isolation_level=None, factory=Connection)
+    except sqlite3.Error as error:
+        raise in_our_words(error) from None
+
+
+def read_only(path: Path) -> Connection:
+    """Open the database so that nothing can be written; raises StoreUnopened when there is none."""
+    return connect(f"{path.absolute().as_uri()}?mode=ro")
 
 
 def is_whole(path: Path) -> bool:

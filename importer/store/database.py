@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from sqlite_utils import Database, Migrations
 
 from importer import fs
-from importer.store.connection import APPLICATION_ID, is_whole, log_files, read_only
+from importer.model import Interrupted
+from importer.store.connection import APPLICATION_ID, Connection, connect, is_whole, log_files, read_only
+from importer.store.errors import StoreError, StoreFull, StoreInterrupted, StoreUnavailable, StoreUnusable
 
 # 1M random keys outgrow SQLite's 2 MiB; 16 MiB is 1.3 times as fast and 64 MiB only a little more (measured).
 CACHE_KIB: Final = 16 * 1024
 BUSY_TIMEOUT_MS: Final = 5000
+_STEPS_BETWEEN_LOOKS: Final = 200_000  # of SQLite's virtual machine, a few ms
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 # Each migration is literal SQL and is never changed: databases that went through it are what it made of them. A new
 # attribute needs a new migration. The indexes of users begin with what tells most: SQLite sorts by a text that differs
@@ -248,10 +251,6 @@ def _statements(script: str) -> list[str]:
     return [statement for part in script.split(";\n") if (statement := part.strip())]
 
 
-class StoreUnusable(Exception):
-    """The database cannot be worked with and must be left as it is for a person: corrupt, foreign, or too new."""
-
-
 class Store:
     """
     The database. Everything that writes goes through one instance, on the thread that opened it.
@@ -260,9 +259,9 @@ class Store:
     sqlite-utils was measured 14 times slower.
     """
 
-    def __init__(self, db: Database, path: Path) -> None:
+    def __init__(self, db: Database, conn: Connection, path: Path) -> None:
         self.db = db
-        self.conn: sqlite3.Connection = db.conn
+        self.conn = conn
         self._path = path
         self._identity = _identity(path)
 
@@ -271,10 +270,10 @@ class Store:
         """
         Open the database, create it when there is none, bring it up to date.
 
-        Raises StoreUnusable; sqlite3.OperationalError when it is locked or the disk refuses.
+        Raises StoreUnusable; StoreUnavailable when it is locked or the disk refuses.
         """
         _make_private(path)
-        conn = sqlite3.connect(path, isolation_level=None)
+        conn = connect(path.absolute().as_uri())
         try:
             conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             db = Database(conn, recursive_triggers=False, execute_plugins=False)
@@ -282,16 +281,14 @@ class Store:
             _set_up(db)
             migrations.apply(db)
             _check_schema(db, path)
-            store = cls(db, path)
+            store = cls(db, conn, path)
             store.shrink_log()  # a process that was killed during an import left it as large as it was then
-        except sqlite3.OperationalError:
+        except BaseException as error:
             conn.close()
-            raise
-        except sqlite3.DatabaseError as error:
-            conn.close()
-            raise StoreUnusable(f"{path}: {error}; restore it from a backup, or move it away to start anew") from error
-        except BaseException:
-            conn.close()
+            if isinstance(error, StoreError) and not isinstance(error, StoreUnavailable):
+                raise StoreUnusable(
+                    f"{path}: {error}; restore it from a backup, or move it away to start anew"
+                ) from error
             raise
         return store
 
@@ -310,7 +307,7 @@ class Store:
             self.conn.executemany(f"INSERT OR FAIL INTO users ({', '.join(columns)}) VALUES ({marks})", rows)
 
     def check_writable(self) -> None:
-        """Raise sqlite3.OperationalError when nothing could be written now; SQLITE_BUSY when somebody else writes."""
+        """Raise StoreUnavailable when nothing could be written now; StoreBusy when somebody else writes."""
         self.conn.execute("PRAGMA busy_timeout = 0").fetchall()
         try:
             self.conn.execute("BEGIN IMMEDIATE")  # alone it would pass where nothing can be written
@@ -356,6 +353,21 @@ class Store:
             self.conn.execute("DELETE FROM importing")
 
     @contextlib.contextmanager
+    def interruptible(self, stopping: Callable[[], bool]) -> Iterator[None]:
+        """
+        Let SQLite itself ask `stopping` now and then: one statement, such as making an index, can take seconds.
+
+        Raises Interrupted.
+        """
+        self.conn.set_progress_handler(stopping, _STEPS_BETWEEN_LOOKS)
+        try:
+            yield
+        except StoreInterrupted:
+            raise Interrupted from None
+        finally:
+            self.conn.set_progress_handler(None, 0)
+
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Run the block in one transaction that takes the write lock at once; roll back when it raises."""
         self.conn.execute("BEGIN IMMEDIATE")
@@ -365,7 +377,7 @@ class Store:
         except BaseException as error:
             if self.conn.in_transaction:
                 self.conn.execute("ROLLBACK")
-            if is_full(error):
+            if isinstance(error, StoreFull) or (isinstance(error, OSError) and error.errno in _DISK_FULL):
                 self.shrink_log()
             raise
 
@@ -375,7 +387,7 @@ class Store:
 
         What was rolled back stays in it otherwise, and SQLite never gives back space on its own.
         """
-        with contextlib.suppress(sqlite3.OperationalError):
+        with contextlib.suppress(StoreUnavailable):
             self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     @property
@@ -390,15 +402,6 @@ class Store:
 def _identity(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_dev, found.st_ino
-
-
-def is_full(error: BaseException) -> bool:
-    """Tell whether a disk is full, or what a user may take of it is used up."""
-    if isinstance(error, sqlite3.OperationalError):
-        code = getattr(error, "sqlite_errorcode", 0)
-        # The second when the index of the log cannot grow, which is a file as well.
-        return code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _check_schema(db: Database, path: Path) -> None:

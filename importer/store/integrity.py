@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
 
-from importer.store.connection import stamp
+from importer.store.connection import APPLICATION_ID, Connection, stamp
 
 _MAX_LINES: Final = 20  # of a damaged database; the first ones tell
 # A mail is tried at least every hour, and only so many leave in an hour.
@@ -51,18 +50,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return f"import {self.id} ({self.file})"
 
 
-def records(conn: sqlite3.Connection) -> list[Record]:
+def records(conn: Connection) -> list[Record]:
     """Return the whole ledger, oldest first."""
     return _records(conn, "true")
 
 
-def find(conn: sqlite3.Connection, client: str, id_: str) -> Record | None:
+def find(conn: Connection, client: str, id_: str) -> Record | None:
     """Return what the ledger says about one import of a client."""
     found = _records(conn, "client = ? AND CAST(id AS TEXT) = ?", client, id_)
     return found[0] if found else None
 
 
-def _records(conn: sqlite3.Connection, where: str, *values: str) -> list[Record]:
+def _records(conn: Connection, where: str, *values: str) -> list[Record]:
     rows = conn.execute(
         f"""SELECT id, claim_id, client, file, code, archive, coalesce(rewritten_sha256, sha256),
               coalesce(rewritten_bytes, size_bytes), failed, finished_at, archived_at IS NOT NULL,
@@ -75,12 +74,21 @@ def _records(conn: sqlite3.Connection, where: str, *values: str) -> list[Record]
     ]
 
 
-def database_findings(conn: sqlite3.Connection, *, quick: bool) -> Iterator[Finding]:
-    """Yield damage of the database file; `quick`: without comparing each index with its table."""
+def is_ours(conn: Connection) -> bool:
+    """Return whether it is a database of this program."""
+    return bool(conn.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,))
+
+
+def damages(conn: Connection, *, quick: bool, at_most: int) -> list[str]:
+    """Return what is damaged, as the database says it; `quick`: without comparing each index with its table."""
     pragma = "quick_check" if quick else "integrity_check"
-    for (line,) in conn.execute(f"PRAGMA {pragma}({_MAX_LINES})").fetchall():
-        if line != "ok":
-            yield Finding(check="database.damaged", text=f"The database is damaged: {line}. Restore it from a backup.")
+    return [str(row[0]) for row in conn.execute(f"PRAGMA {pragma}({at_most})").fetchall() if row != ("ok",)]
+
+
+def database_findings(conn: Connection, *, quick: bool) -> Iterator[Finding]:
+    """Yield damage of the database file; `quick` as in `damages`."""
+    for line in damages(conn, quick=quick, at_most=_MAX_LINES):
+        yield Finding(check="database.damaged", text=f"The database is damaged: {line}. Restore it from a backup.")
     for table, rowid, parent, _ in conn.execute("PRAGMA foreign_key_check").fetchmany(_MAX_LINES):
         yield Finding(
             check="database.dangling", text=f"Row {rowid} of {table} points to a row of {parent} that is not there."
@@ -139,12 +147,12 @@ _OUTBOX_CHECKS: Final = {
 }
 
 
-def ledger_findings(conn: sqlite3.Connection) -> Iterator[Finding]:
+def ledger_findings(conn: Connection) -> Iterator[Finding]:
     """Yield where ledger, problems and users contradict each other."""
     yield from _contradictions(conn, _LEDGER_CHECKS)
 
 
-def outbox_findings(conn: sqlite3.Connection, now: datetime) -> Iterator[Finding]:
+def outbox_findings(conn: Connection, now: datetime) -> Iterator[Finding]:
     """Yield mail that cannot be sent as it is, and mail that was not."""
     yield from _contradictions(conn, _OUTBOX_CHECKS)
     dead = conn.execute("SELECT client, id, last_error FROM outbox WHERE state = 'dead'").fetchall()
@@ -159,7 +167,7 @@ def outbox_findings(conn: sqlite3.Connection, now: datetime) -> Iterator[Finding
         yield Finding(check="mail.overdue", client=client, text=text, is_grave=False)
 
 
-def _contradictions(conn: sqlite3.Connection, checks: dict[str, tuple[str, str]]) -> Iterator[Finding]:
+def _contradictions(conn: Connection, checks: dict[str, tuple[str, str]]) -> Iterator[Finding]:
     for check, (query, sentence) in checks.items():
         for row in conn.execute(query).fetchall():
             yield Finding(check=check, client=row[0], text=sentence.format(*row))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import email
 import re
-import sqlite3
 import unicodedata
 from collections.abc import Iterator
 from email import policy
@@ -18,6 +17,7 @@ from importer.attributes import ATTRIBUTES
 from importer.file.header import MAX_SHOWN_CHARS, guarded, unguarded
 from importer.model import printable
 from importer.rows.rules import clean
+from importer.store.connection import Connection
 from importer.store.database import Store
 
 _QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"')  # all cells of a failed CSV are
@@ -56,7 +56,7 @@ def erase(store: Store, client: str, unique_id: str) -> Erased:
     return Erased(users=users, mails=len(mails), quotes=len(problems))
 
 
-def problems_about(conn: sqlite3.Connection, client: str, unique_id: str) -> list[int]:
+def problems_about(conn: Connection, client: str, unique_id: str) -> list[int]:
     """Return the ids of the refused imports whose header was this person's row."""
     rows = conn.execute(
         """SELECT imports.id, detail FROM imports JOIN import_problems ON import_id = imports.id
@@ -66,7 +66,7 @@ def problems_about(conn: sqlite3.Connection, client: str, unique_id: str) -> lis
     return [id_ for id_, detail in rows if _quotes(detail, unique_id)]
 
 
-def mails_about(conn: sqlite3.Connection, client: str, unique_id: str) -> list[int]:
+def mails_about(conn: Connection, client: str, unique_id: str) -> list[int]:
     """Return the ids of the mails that have a row of this person."""
     query = "SELECT id, body FROM outbox WHERE client = ? AND length(body) > 0"
     with contextlib.closing(conn.execute(query, (client,))) as rows:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ import msgspec
 
 from importer.attributes import ATTRIBUTES
 from importer.model import ProblemGroup, printable
-from importer.store.connection import read_only, stamp, stored
+from importer.store.connection import Connection, read_only, stamp, stored
 
 _RowT = TypeVar("_RowT", bound=msgspec.Struct)
 
@@ -95,17 +94,14 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the database for reading, one moment for all questions. Raises sqlite3.Error when it cannot be read."""
+def opened(path: Path) -> Iterator[Connection]:
+    """Open the database for reading, one moment for all questions. Raises StoreError when it cannot be read."""
     with contextlib.closing(read_only(path)) as conn:
-        conn.isolation_level = None
         conn.execute("BEGIN")
         yield conn
 
 
-def imports(
-    conn: sqlite3.Connection, *, client: str | None, since: datetime | None, failed: bool, limit: int
-) -> list[Import]:
+def imports(conn: Connection, *, client: str | None, since: datetime | None, failed: bool, limit: int) -> list[Import]:
     """Return the newest imports; `failed`: only those in which a row or the file failed."""
     return _rows(
         conn,
@@ -116,13 +112,13 @@ def imports(
     )
 
 
-def find_import(conn: sqlite3.Connection, id_: str) -> Import | None:
+def find_import(conn: Connection, id_: str) -> Import | None:
     """Return the import with this id, or of this claim."""
     found = _rows(conn, Import, "FROM imports WHERE claim_id = :id OR CAST(id AS TEXT) = :id", {"id": id_})
     return found[0] if found else None
 
 
-def totals(conn: sqlite3.Connection) -> list[Totals]:
+def totals(conn: Connection) -> list[Totals]:
     """Return what the ledger adds up to. It never loses a row, so that none of the sums ever falls."""
     rows = conn.execute(
         """SELECT client, outcome, count(*), sum(size_bytes), sum(created), sum(updated), sum(unchanged), sum(failed),
@@ -131,12 +127,12 @@ def totals(conn: sqlite3.Connection) -> list[Totals]:
     return [msgspec.convert(dict(zip(Totals.__struct_fields__, row, strict=True)), Totals) for row in rows]
 
 
-def archive_name(conn: sqlite3.Connection, import_id: int) -> bytes:
+def archive_name(conn: Connection, import_id: int) -> bytes:
     """Return the name in `.bak` as it is: `Import.archive` is it as text."""
     return bytes(conn.execute("SELECT archive FROM imports WHERE id = ?", (import_id,)).fetchone()[0])
 
 
-def find_upload(conn: sqlite3.Connection, client: str, inode: int, mtime_ns: int) -> Import | None:
+def find_upload(conn: Connection, client: str, inode: int, mtime_ns: int) -> Import | None:
     """Return the newest import of what was this file in the inbox."""
     found = _rows(
         conn,
@@ -147,13 +143,13 @@ def find_upload(conn: sqlite3.Connection, client: str, inode: int, mtime_ns: int
     return found[0] if found else None
 
 
-def last_import(conn: sqlite3.Connection, client: str) -> Import | None:
+def last_import(conn: Connection, client: str) -> Import | None:
     """Return the newest import of a client."""
     found = imports(conn, client=client, since=None, failed=False, limit=1)
     return found[0] if found else None
 
 
-def last_upload_at(conn: sqlite3.Connection, client: str) -> datetime | None:
+def last_upload_at(conn: Connection, client: str) -> datetime | None:
     """Return when a file of a client was last dealt with, None when there never was one."""
     row = conn.execute(
         "SELECT finished_at FROM imports WHERE client = ? ORDER BY id DESC LIMIT 1", (client,)
@@ -161,17 +157,23 @@ def last_upload_at(conn: sqlite3.Connection, client: str) -> datetime | None:
     return datetime.fromisoformat(row[0]) if row else None
 
 
-def clients(conn: sqlite3.Connection) -> list[str]:
+def last_finished_at(conn: Connection) -> str | None:
+    """Return when the last import ended by what the clock said, None when there never was one."""
+    (finished_at,) = conn.execute("SELECT max(finished_at) FROM imports").fetchone()
+    return None if finished_at is None else str(finished_at)
+
+
+def clients(conn: Connection) -> list[str]:
     """Return whose files were ever dealt with, those of clients that are not configured any more, too."""
     return [name for (name,) in conn.execute("SELECT DISTINCT client FROM imports ORDER BY client").fetchall()]
 
 
-def count_unarchived(conn: sqlite3.Connection) -> int:
+def count_unarchived(conn: Connection) -> int:
     """Return how many files are recorded and not known to lie in `.bak` yet."""
     return _count(conn, "SELECT count(*) FROM imports WHERE archived_at IS NULL")
 
 
-def problems(conn: sqlite3.Connection, import_id: int) -> list[ProblemGroup]:
+def problems(conn: Connection, import_id: int) -> list[ProblemGroup]:
     """Return what failed in an import, most rows first."""
     rows = conn.execute(
         """SELECT code, field, detail, count(DISTINCT line), min(line) FROM import_problems WHERE import_id = ?
@@ -184,12 +186,12 @@ def problems(conn: sqlite3.Connection, import_id: int) -> list[ProblemGroup]:
     ]
 
 
-def count_rows_with_problems(conn: sqlite3.Connection, import_id: int) -> int:
+def count_rows_with_problems(conn: Connection, import_id: int) -> int:
     """Return of how many rows the problems are recorded; of a file with very many not those of all."""
     return _count(conn, "SELECT count(DISTINCT line) FROM import_problems WHERE import_id = ?", str(import_id))
 
 
-def users(conn: sqlite3.Connection, query: str, *, client: str | None, limit: int) -> list[User]:
+def users(conn: Connection, query: str, *, client: str | None, limit: int) -> list[User]:
     """
     Return the users that the text stands for, by column; None: empty.
 
@@ -200,14 +202,14 @@ def users(conn: sqlite3.Connection, query: str, *, client: str | None, limit: in
     return _users(conn, _IS_CALLED, named) or _users(conn, _CONTAINS, named)
 
 
-def find_user(conn: sqlite3.Connection, client: str, unique_id: str) -> User | None:
+def find_user(conn: Connection, client: str, unique_id: str) -> User | None:
     """Return one user by column, None when there is none."""
     where = "users WHERE client = :client AND unique_id = :id"
     found = _users(conn, where, {"client": client, "id": unique_id, "limit": 1})
     return found[0] if found else None
 
 
-def similar_ids(conn: sqlite3.Connection, client: str, unique_id: str) -> list[str]:
+def similar_ids(conn: Connection, client: str, unique_id: str) -> list[str]:
     """Return unique ids of a client that begin or end like this one and are about as long."""
     half = (len(unique_id) + 1) // 2
     named = {
@@ -230,7 +232,7 @@ def _literally(text: str) -> str:
     return "".join(f"\\{char}" if char in "\\%_" else char for char in text)
 
 
-def mails(conn: sqlite3.Connection, *, client: str | None, states: Sequence[str], limit: int) -> list[Mail]:
+def mails(conn: Connection, *, client: str | None, states: Sequence[str], limit: int) -> list[Mail]:
     """Return the newest mails in one of these states."""
     return _rows(
         conn,
@@ -241,7 +243,7 @@ def mails(conn: sqlite3.Connection, *, client: str | None, states: Sequence[str]
     )
 
 
-def find_mail(conn: sqlite3.Connection, id_: int) -> tuple[Mail, bytes] | None:
+def find_mail(conn: Connection, id_: int) -> tuple[Mail, bytes] | None:
     """Return a mail and its finished bytes, which are empty once they were joined, dropped or forgotten."""
     found = _rows(conn, Mail, "FROM outbox WHERE id = :id", {"id": id_})
     if not found:
@@ -249,29 +251,29 @@ def find_mail(conn: sqlite3.Connection, id_: int) -> tuple[Mail, bytes] | None:
     return found[0], bytes(conn.execute("SELECT body FROM outbox WHERE id = ?", (id_,)).fetchone()[0])
 
 
-def mails_of(conn: sqlite3.Connection, claim_id: str) -> list[Mail]:
+def mails_of(conn: Connection, claim_id: str) -> list[Mail]:
     """Return the mails about one file."""
     return _rows(conn, Mail, "FROM outbox WHERE claim_id = :claim_id ORDER BY id", {"claim_id": claim_id})
 
 
-def knows_mail(conn: sqlite3.Connection, message_id: str) -> bool:
+def knows_mail(conn: Connection, message_id: str) -> bool:
     """Return whether this mail was ever put into the outbox."""
     return bool(_count(conn, "SELECT count(*) FROM outbox WHERE message_id = ?", message_id))
 
 
-def mails_by_client(conn: sqlite3.Connection, state: str) -> dict[str, int]:
+def mails_by_client(conn: Connection, state: str) -> dict[str, int]:
     """Return how many mails are `waiting` or `dead`, by client; "" stands for the operator."""
     return dict(
         conn.execute(f"SELECT client, count(*) FROM outbox WHERE {_IN_STATE[state]} GROUP BY client").fetchall()
     )
 
 
-def count_mails(conn: sqlite3.Connection, state: str) -> int:
+def count_mails(conn: Connection, state: str) -> int:
     """Return how many mails are `waiting` or `dead`."""
     return _count(conn, f"SELECT count(*) FROM outbox WHERE {_IN_STATE[state]}")
 
 
-def failing_mail(conn: sqlite3.Connection) -> tuple[int, str]:
+def failing_mail(conn: Connection) -> tuple[int, str]:
     """Return how many mails wait for another try, and why the newest of them does."""
     found = conn.execute(
         "SELECT count(*) OVER (), last_error FROM outbox WHERE state = 'waiting' AND last_error <> '' "
@@ -280,20 +282,18 @@ def failing_mail(conn: sqlite3.Connection) -> tuple[int, str]:
     return found or (0, "")
 
 
-def oldest_waiting_mail(conn: sqlite3.Connection) -> datetime | None:
+def oldest_waiting_mail(conn: Connection) -> datetime | None:
     """Return when the mail that waits longest was written."""
     (written_at,) = conn.execute("SELECT min(created_at) FROM outbox WHERE state = 'waiting'").fetchone()
     return None if written_at is None else datetime.fromisoformat(written_at)
 
 
-def _users(conn: sqlite3.Connection, where: str, named: dict[str, str | int | None]) -> list[User]:
+def _users(conn: Connection, where: str, named: dict[str, str | int | None]) -> list[User]:
     found = conn.execute(f"SELECT {', '.join(_USER_COLUMNS)} FROM {where} LIMIT :limit", named).fetchall()
     return [dict(zip(_USER_COLUMNS, row, strict=True)) for row in found]
 
 
-def _rows(
-    conn: sqlite3.Connection, kind: type[_RowT], source: str, named: Mapping[str, str | int | None]
-) -> list[_RowT]:
+def _rows(conn: Connection, kind: type[_RowT], source: str, named: Mapping[str, str | int | None]) -> list[_RowT]:
     """Return rows as structs whose fields are called like the columns."""
     found = conn.execute(f"SELECT {', '.join(kind.__struct_fields__)} {source}", named).fetchall()
     rows = (dict(zip(kind.__struct_fields__, map(_as_text, row), strict=True)) for row in found)
@@ -304,5 +304,5 @@ def _as_text(value: bytes | str | int | None) -> str | int | None:
     return printable(value) if isinstance(value, bytes) else value
 
 
-def _count(conn: sqlite3.Connection, query: str, *values: str) -> int:
+def _count(conn: Connection, query: str, *values: str) -> int:
     return int(conn.execute(query, values).fetchone()[0])

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import stat
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,7 +24,7 @@ import structlog
 from importer.durable import sync
 from importer.model import printable
 from importer.settings import ClientSettings, RetentionSettings
-from importer.store.connection import stamp
+from importer.store.connection import Connection, stamp
 from importer.store.database import Store
 
 log = structlog.get_logger()
@@ -69,7 +68,7 @@ def note_pass(store: Store, began_at: datetime) -> None:
         store.conn.execute("UPDATE retention SET passed_at = ?", (stamp(began_at),))
 
 
-def clients(conn: sqlite3.Connection) -> list[str]:
+def clients(conn: Connection) -> list[str]:
     """Return whose mail or problems are kept; "" stands for the operator."""
     rows = conn.execute(
         """SELECT client FROM outbox WHERE length(body) > 0
@@ -79,7 +78,7 @@ def clients(conn: sqlite3.Connection) -> list[str]:
     return [client for (client,) in rows]
 
 
-def due(conn: sqlite3.Connection, client: str, before: datetime) -> Kept | None:
+def due(conn: Connection, client: str, before: datetime) -> Kept | None:
     """Return the oldest import of a client that ended before this time and lies in `.bak`."""
     row = conn.execute(
         """SELECT id, claim_id, client, file, archive FROM imports

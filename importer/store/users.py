@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import sqlite3
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Final
@@ -28,6 +27,7 @@ from importer.rows import rules
 from importer.rows.batches import Batch
 from importer.rows.validate import CLEARED, KEYS, Checker, Rejected, User
 from importer.settings import ClientSettings
+from importer.store.connection import Connection
 from importer.store.database import KEY_INDEXES
 
 # To look up the key of a changed row takes as long as to pass over so many rows of the index.
@@ -97,7 +97,7 @@ class Recorder:
 
     def __init__(
         self,
-        conn: sqlite3.Connection,
+        conn: Connection,
         client: ClientSettings,
         checker: Checker,
         *,

@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import socket
-import sqlite3
 import stat
 import time
 from collections.abc import Iterable
@@ -19,7 +18,9 @@ from typing import Final
 from importer.mail.smtp import SmtpTransport
 from importer.mail.transport import make_transport
 from importer.settings import MailSettings, MailUnusable
-from importer.store.connection import APPLICATION_ID, log_files, read_only
+from importer.store import integrity, queries
+from importer.store.connection import VERSION, VERSION_INFO, Connection, log_files, read_only
+from importer.store.errors import StoreError
 from operate.doctor.findings import Findings, Level, Topic
 from operate.provision import layout, steps
 from watcher.config import ConfigError, smtp_password
@@ -35,6 +36,7 @@ _CAPABILITIES: Final = {
 }
 _OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 _CLOCK_SLACK_S: Final = 300
+_MAX_DAMAGES: Final = 5
 _SHOWN: Final = 5  # files of a wrong owner, by name
 _OLD_TEXTFILE_S: Final = 120  # written every 30 s
 # systemd refuses a start after too many failures, until they are reset.
@@ -209,8 +211,8 @@ def _uid(path: str) -> int | None:
 
 def _database(path: Path, uid: int) -> Findings:
     topic = Topic("database")
-    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        yield topic.fault(f"SQLite is {sqlite3.sqlite_version}; expected 3.37 or newer", "upgrade libsqlite3-0")
+    if VERSION_INFO < _OLDEST_SQLITE:
+        yield topic.fault(f"SQLite is {VERSION}; expected 3.37 or newer", "upgrade libsqlite3-0")
     if not path.exists():
         yield topic.ok(f"{path}: will be made by the first start")
         return
@@ -222,24 +224,24 @@ def _database(path: Path, uid: int) -> Findings:
             found = _damages(topic, path, database)
             yield from (each for each in found if not (what and each.level is Level.OK))
             yield from _future(database)
-    except sqlite3.DatabaseError as error:
+    except StoreError as error:
         yield topic.fault(f"{path}: {error}", "rosterd verify says more; a damaged one is restored from a backup")
 
 
-def _damages(topic: Topic, path: Path, database: sqlite3.Connection) -> Findings:
-    if database.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+def _damages(topic: Topic, path: Path, database: Connection) -> Findings:
+    if not integrity.is_ours(database):
         yield topic.fault(f"{path}: is not a database of rosterd", "name another file in [service] database")
         return
-    damages = [str(row[0]) for row in database.execute("PRAGMA quick_check(5)") if row != ("ok",)]
+    damages = integrity.damages(database, quick=True, at_most=_MAX_DAMAGES)
     for damage in damages:
         yield topic.fault(f"{path}: {damage}", "stop the service and restore the database from a backup")
     if not damages:
-        yield topic.ok(f"{path}: sound, SQLite {sqlite3.sqlite_version}")
+        yield topic.ok(f"{path}: sound, SQLite {VERSION}")
 
 
-def _future(database: sqlite3.Connection) -> Findings:
+def _future(database: Connection) -> Findings:
     """Yield that the clock was put back: an import is recorded for a time to come."""
-    last = database.execute("SELECT max(finished_at) FROM imports").fetchone()[0]
+    last = queries.last_finished_at(database)
     if last and (datetime.fromisoformat(last) - datetime.now(UTC)).total_seconds() > _CLOCK_SLACK_S:
         yield Topic("clock").warning(f"is behind: the last import is recorded at {last}", "timedatectl")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -15,6 +14,7 @@ from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings
 from importer.store import integrity, retention
 from importer.store.database import Store
+from importer.store.errors import StoreError
 from watcher.control.client import Order
 from watcher.control.server import Handler, Refused
 from watcher.health.trouble import is_of_host, raise_if_fatal, reason
@@ -39,7 +39,7 @@ class Purging:
         """
         Do the next piece of a pass that is due; return whether there was any.
 
-        Raises sqlite3.Error; the pass is begun anew within the hour.
+        Raises StoreError; the pass is begun anew within the hour.
         """
         if self._pass is None:
             if now < self._look_at:
@@ -69,7 +69,7 @@ class Purging:
                 with spool.opened(name, client.inbox) as inbox:
                     archives += retention.purge(self._store, inbox.bak_fd, kept, datetime.now(UTC))
                 yield True
-        except sqlite3.Error:
+        except StoreError:
             raise
         except Exception as error:  # whatever the archives of one client raise is that client's trouble
             raise_if_fatal(error)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sqlite3
 import time
 from collections.abc import Iterator
 from typing import Final
 
 import msgspec
+
+from importer.store.errors import StoreError
 
 SOCKET_NAME: Final = "control.sock"
 MAX_LINE_BYTES: Final = 64 << 10
@@ -106,5 +107,5 @@ def write_line(connection: socket.socket, line: bytes) -> None:
 
 def name_of(error: Exception) -> str:
     """Return what kind of error it was; the text only of those that quote no data."""
-    telling = isinstance(error, OSError | sqlite3.Error)
+    telling = isinstance(error, OSError | StoreError)
     return f"{type(error).__name__}: {error}" if telling and str(error) else type(error).__name__

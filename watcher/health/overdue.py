@@ -61,7 +61,7 @@ class Lateness:
         """
         Tell of each upload that is missing, if it is time to look.
 
-        `is_waiting`: whether a file of a client has come and is not imported yet. Raises sqlite3.Error.
+        `is_waiting`: whether a file of a client has come and is not imported yet. Raises StoreError.
         """
         if now < self.next_at:
             return
@@ -76,7 +76,7 @@ class Lateness:
         """
         Return the upload of a client that should have come by now, if no file of it waits; None when none is missing.
 
-        Log, mail, `rosterd status` and the figures all go by this. Raises sqlite3.Error.
+        Log, mail, `rosterd status` and the figures all go by this. Raises StoreError.
         """
         client = self._clients.get(name)
         if client is None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -24,6 +23,8 @@ from prometheus_client.registry import Collector
 from importer.durable import discard_unfinished, replace
 from importer.model import Outcome
 from importer.store import queries
+from importer.store.connection import Connection
+from importer.store.errors import StoreError
 from watcher.health.http_endpoint import Endpoint
 from watcher.health.metrics_source import Source
 from watcher.health.status import ClientStatus, State, Status, read_status
@@ -51,7 +52,7 @@ class Figures(Collector):
             status = read_status(source.state_dir) if is_running else None
             if status is not None:
                 yield from _status_figures(status)
-        with contextlib.suppress(sqlite3.Error), queries.opened(source.database) as conn:
+        with contextlib.suppress(StoreError), queries.opened(source.database) as conn:
             yield from _ledger_figures(conn, source.clients)
             yield from _mail_figures(conn, source.clients)
             yield _gauge("mail_by_smtp", "0 while mail is only put into the Maildir", [((), source.has_smtp)])
@@ -157,7 +158,7 @@ def _at(moment: datetime) -> float:
     return moment.timestamp()
 
 
-def _ledger_figures(conn: sqlite3.Connection, clients: Iterable[str]) -> Iterator[Metric]:
+def _ledger_figures(conn: Connection, clients: Iterable[str]) -> Iterator[Metric]:
     """Yield what is recorded. Counters begin at 0, else the first refusal of a client would be no increase."""
     totals = {(t.client, t.outcome): t for t in queries.totals(conn)}
     names = sorted({*clients, *(client for client, _ in totals)})
@@ -177,7 +178,7 @@ def _ledger_figures(conn: sqlite3.Connection, clients: Iterable[str]) -> Iterato
     yield _gauge("unarchived_files", "Files recorded that are not known to lie in .bak yet", unarchived)
 
 
-def _mail_figures(conn: sqlite3.Connection, clients: Iterable[str]) -> Iterator[Metric]:
+def _mail_figures(conn: Connection, clients: Iterable[str]) -> Iterator[Metric]:
     counts = {state: queries.mails_by_client(conn, state) for state in ("waiting", "dead")}
     # Those without a client are for the operator.
     names = sorted({"", *clients, *(client for found in counts.values() for client in found)})

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import math
 import os
-import sqlite3
 import stat
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ import structlog
 
 from importer.store.connection import log_files
 from importer.store.database import Store
+from importer.store.errors import StoreReadOnly, StoreUnavailable
 from watcher.health.obstacle import obstacle
 from watcher.health.trouble import Troubles, raise_if_fatal
 
@@ -34,7 +34,7 @@ class Storage:
         self.next_at = -math.inf  # by the monotonic clock
 
     def tend(self, now: float) -> None:
-        """Look if it is time to. Raises StoreUnusable; sqlite3.Error where a disk fails; OSError to start again."""
+        """Look if it is time to. Raises StoreUnusable; StoreError where a disk fails; OSError to start again."""
         if now < self.next_at:
             return
         self.next_at = now + _LOOK_INTERVAL_S
@@ -55,9 +55,9 @@ class Storage:
             return self._replaced()
         try:
             self._store.check_writable()
-        except sqlite3.OperationalError as error:
+        except StoreUnavailable as error:
             raise_if_fatal(error)
-            return self._opened_again(error) if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY else ""
+            return self._opened_again(error) if isinstance(error, StoreReadOnly) else ""
         return ""
 
     def _replaced(self) -> str:
@@ -84,11 +84,11 @@ class Storage:
                 if mode & stat.S_IWUSR and not path.stat().st_mode & stat.S_IWUSR:
                     path.chmod(mode)
 
-    def _opened_again(self, error: sqlite3.OperationalError) -> str:
+    def _opened_again(self, error: StoreUnavailable) -> str:
         try:
             self._store.open_again()
             self._store.check_writable()
-        except sqlite3.OperationalError as again:
+        except StoreUnavailable as again:
             raise_if_fatal(again)
             return f"{self._path}: {error}"
         return ""

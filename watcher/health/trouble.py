@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import errno
-import sqlite3
 import time
 from typing import Final
 
 from importer.durable import SyncFailed
-from importer.store.database import StoreUnusable, is_full
+from importer.store.errors import (
+    StoreCorrupt,
+    StoreDiskFailed,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    StoreUnusable,
+)
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED
 from watcher.health.alerts import Alerts
 from watcher.model import InboxUnusable
 
-_OF_HOST: Final = (OSError, sqlite3.OperationalError, InboxUnusable)
-_TELLING: Final = (OSError, sqlite3.Error, InboxUnusable)  # whose texts quote nothing of a file
+_OF_HOST: Final = (OSError, StoreUnavailable, InboxUnusable)
+_TELLING: Final = (OSError, StoreError, InboxUnusable)  # whose texts quote nothing of a file
 _SHARED_ERRORS: Final = (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -98,8 +104,8 @@ def reason(error: Exception) -> str:
 
 def _shared_cause(error: Exception) -> str:
     """Return the cause of an error that can meet all clients alike: the disk, the process, the database; else ""."""
-    if isinstance(error, sqlite3.OperationalError):
-        return "ENOSPC" if is_full(error) else str(error)
+    if isinstance(error, StoreUnavailable):
+        return "ENOSPC" if isinstance(error, StoreFull) else str(error)
     if isinstance(error, OSError) and error.errno in _SHARED_ERRORS:
         return errno.errorcode[error.errno]
     return ""
@@ -107,12 +113,7 @@ def _shared_cause(error: Exception) -> str:
 
 def raise_if_fatal(error: Exception) -> None:
     """Raise for a disk that fails, or a database that is damaged: to go on would only make it worse."""
-    if isinstance(error, SyncFailed | StoreUnusable):
+    if isinstance(error, SyncFailed | StoreUnusable | StoreDiskFailed):
         raise error
-    if not isinstance(error, sqlite3.Error):
-        return
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if isinstance(error, StoreCorrupt):
         raise StoreUnusable(str(error)) from error
-    if code == sqlite3.SQLITE_IOERR and not is_full(error):
-        raise error

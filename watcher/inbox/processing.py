@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from importer.model import FAILED_DRAFT, Claim, Interrupted, Outcome, Receipt, p
 from importer.pipeline import Importer
 from importer.store import baselines, ledger
 from importer.store.database import Store
+from importer.store.errors import StoreError
 from watcher.health.trouble import Troubles, is_of_host, reason
 from watcher.inbox import spool
 from watcher.inbox.holds import is_failed_csv
@@ -140,7 +140,7 @@ class Claims:
             for entry in ledger.unarchived(self._store.db, client):
                 if entry.claim_id not in unfinished and entry.claim_id not in self._elsewhere:
                     self._complete(client, inbox, entry)
-        except sqlite3.Error as error:
+        except StoreError as error:
             self._troubles.tell_error("store.refused", error)
 
     def _complete(self, client: str, inbox: spool.Inbox, entry: ledger.Entry) -> None:
