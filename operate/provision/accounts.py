@@ -1,4 +1,4 @@
-"""The logins of clients, as the host's user database has them, and the commands that change it."""
+"""The logins of clients, as the host's user database has them, and the steps that change it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from typing import Final
 
 import msgspec
 
+from operate.provision import steps
 from operate.provision.layout import LOGIN_GROUP, chroot
+from operate.provision.steps import Step
 
 # What Debian's useradd takes without --badname, and a client may be called.
 LOGIN_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,30}")
@@ -134,17 +136,21 @@ def processes(name: str) -> Iterator[int]:
             yield int(status.parent.name)
 
 
-def creation(name: str) -> tuple[str, ...]:
-    """Return the command that makes a login for SFTP only. "*": no password, and not locked, so that keys work."""
+def creation(name: str) -> Step:
+    """Return the step that makes a login for SFTP only. "*": no password, and not locked, so that keys work."""
     options = ["--user-group", "--groups", LOGIN_GROUP, "--home-dir", chroot(name), "--no-create-home"]
-    return ("useradd", *options, "--shell", SHELL, "--password", "*", "--comment", "SFTP client of rosterd", name)
+    options += ["--shell", SHELL, "--password", "*", "--comment", "SFTP client of rosterd"]
+    return steps.command(("useradd", *options, name), lambda: user_exists(name))
 
 
-def switching(name: str, state: LoginState) -> tuple[str, ...]:
-    """Return the command that opens a login, or disables it: then nobody can log in, by key or by password."""
-    return ("usermod", "--expiredate", _EXPIRED if state is LoginState.DISABLED else "", name)
+def switching(name: str, state: LoginState) -> Step:
+    """Return the step that opens a login, if there is one, or disables it, for keys as for passwords."""
+    expiry = _EXPIRED if state is LoginState.DISABLED else ""
+    return steps.command(
+        ("usermod", "--expiredate", expiry, name), lambda: login_state(name) in (state, LoginState.MISSING)
+    )
 
 
-def removal(name: str) -> tuple[str, ...]:
-    """Return the command that removes a login and its group."""
-    return ("userdel", name)
+def removal(name: str) -> Step:
+    """Return the step that removes a login and its group."""
+    return steps.command(("userdel", name), lambda: not user_exists(name))

@@ -95,14 +95,14 @@ def add(
     )
     keys = _read_keys(key_file) if key_file else ()
     _refuse(_adding_conflicts(wanted, config_file))
-    found = _configured(name, config_file)
+    found = load(config_file).clients_by_name.get(name)
     _play(
         [
-            steps.command(accounts.creation(name), partial(accounts.user_exists, name)),
+            accounts.creation(name),
             *([_key_step(name, keys)] if keys else []),
-            *(_folder_step(folder) for folder in _folders(found or wanted)),
+            *(_folder_step(folder) for folder in layout.folders(name, (found or wanted).log_socket)),
             *ownership.mending(name),
-            _login_step(name, LoginState.OPEN),
+            accounts.switching(name, LoginState.OPEN),
             # What is there may have been edited since.
             *([] if found else [steps.file(settings_file(config_file, name), _settings(wanted))]),
         ],
@@ -128,20 +128,11 @@ def _folder_step(folder: layout.Folder) -> Step:
     return Step(str(folder), partial(layout.is_made, folder), partial(layout.make, folder))
 
 
-def _folders(client: ClientSettings) -> tuple[layout.Folder, ...]:
-    return (*layout.folders(client.name), *([layout.log_folder(client.name)] if client.log_socket else []))
-
-
 def _settings(client: ClientSettings) -> str:
     """Return the drop-in of a client; strings and lists are written as JSON writes them."""
     keys = ("name", "inbox", "failed_import_email", "log_socket")
     given = {key: value for key in keys if (value := getattr(client, key))}
     return "".join(["[[client]]\n", *(f"{key} = {json.dumps(value)}\n" for key, value in given.items())])
-
-
-def _configured(name: str, config_file: Path) -> ClientSettings | None:
-    """Return the client as it is configured, None when it is not. Raises ConfigError."""
-    return load(config_file).clients_by_name.get(name)
 
 
 # What is in the way
@@ -154,7 +145,7 @@ def _adding_conflicts(wanted: ClientSettings, config_file: Path) -> _Conflicts:
         return
     yield from _host_conflicts()
     yield from _login_conflicts(name, has_settings=bool(settings_files(config_file, name)))
-    for folder in _folders(wanted):
+    for folder in layout.folders(name, wanted.log_socket):
         yield from layout.obstacles(folder)
     if settings_file(config_file, name, DISABLED_ENDING).exists():
         yield f"{name} is disabled: rosterd client enable {name}"
@@ -193,7 +184,7 @@ def _settings_conflicts(wanted: ClientSettings, config_file: Path) -> _Conflicts
         yield from _problems_with(drop_in.name, _settings(wanted), config_file)
         return
     try:
-        found = _configured(wanted.name, config_file)
+        found = load(config_file).clients_by_name.get(wanted.name)
     except ConfigError as error:
         yield from error.problems
         return
@@ -309,7 +300,7 @@ def show(name: str, config_file: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    folders = _folders(found.settings) if found.settings else layout.folders(name)
+    folders = layout.folders(name, found.settings.log_socket if found.settings else "")
     wrong = [folder for folder in folders if not layout.is_made(folder)]
     settings = msgspec.to_builtins(found.settings) if found.settings else {"settings": "disabled"}
     key_file = layout.keys(name)
@@ -350,14 +341,7 @@ def _switch(name: str, config_file: Path, wanted: LoginState, *, apply: bool) ->
     _refuse(_switching_conflicts(name, config_file))
     drop_ins = [settings_file(config_file, name, ending) for ending in (ENDING, DISABLED_ENDING)]
     before, after = drop_ins if wanted is LoginState.DISABLED else reversed(drop_ins)
-    _play([_login_step(name, wanted), steps.renaming(before, after)], apply=apply)
-
-
-def _login_step(name: str, wanted: LoginState) -> Step:
-    """Return the step that opens or disables a login, if there is one."""
-    return steps.command(
-        accounts.switching(name, wanted), lambda: accounts.login_state(name) in (wanted, LoginState.MISSING)
-    )
+    _play([accounts.switching(name, wanted), steps.renaming(before, after)], apply=apply)
 
 
 @client.command()
@@ -371,11 +355,11 @@ def remove(name: str, config_file: Path, *, with_files: bool, apply: bool) -> No
     _play(
         [
             # First nobody comes in any more, last the numbers of the login are free for another one.
-            _login_step(name, LoginState.DISABLED),
+            accounts.switching(name, LoginState.DISABLED),
             *(_deleting(name) if with_files else _handing_over(name, config_file)),
             steps.deletion(Path(layout.keys(name))),
             *map(steps.deletion, settings_files(config_file, name)),
-            steps.command(accounts.removal(name), lambda: not accounts.user_exists(name)),
+            accounts.removal(name),
         ],
         apply=apply,
     )
@@ -390,7 +374,7 @@ def _handing_over(name: str, config_file: Path) -> list[Step]:
     """Return the steps for all folders of a client, an inbox of another place included."""
     folders = [layout.chroot(name)]
     with contextlib.suppress(ConfigError):
-        if (found := _configured(name, config_file)) and not layout.is_below(found.inbox, folders[0]):
+        if (found := load(config_file).clients_by_name.get(name)) and not layout.is_below(found.inbox, folders[0]):
             folders.append(found.inbox)
     return [step for folder in folders for step in ownership.handing_over(name, folder)]
 

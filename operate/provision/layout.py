@@ -65,19 +65,16 @@ def is_below(path: str, folder: str) -> bool:
     return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder)}/")
 
 
-def folders(login: str) -> tuple[Folder, ...]:
-    """Return the folders of a login, each after the one it lies in."""
-    return (
+def folders(login: str, log_socket: str = "") -> tuple[Folder, ...]:
+    """Return the folders of a login, each after its parent; the service makes the log socket in the last one."""
+    own = (
         Folder(chroot(login), "root", "root", 0o755),
         Folder(inbox(login), SERVICE_USER, login, 0o1770),
         Folder(f"{inbox(login)}/.work", SERVICE_USER, login, 0o2700),
         Folder(f"{inbox(login)}/.bak", SERVICE_USER, login, 0o2750),
     )
-
-
-def log_folder(login: str) -> Folder:
-    """Return the folder of the socket that the sessions of a login log to; the service makes the socket."""
-    return Folder(os.path.dirname(f"{chroot(login)}/{LOG_SOCKET}"), SERVICE_USER, login, 0o2710)
+    log = Folder(os.path.dirname(f"{chroot(login)}/{LOG_SOCKET}"), SERVICE_USER, login, 0o2710)
+    return (*own, log) if log_socket else own
 
 
 def is_made(folder: Folder) -> bool:
