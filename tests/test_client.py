@@ -349,7 +349,7 @@ CONFLICTS = {
     "an inbox taken": (
         f"""printf '[[client]]\\nname = "beta"\\ninbox = "{UPLOAD}"\\n' > /etc/rosterd/clients.d/beta.toml""",
         "acme",
-        "expected a folder apart from",
+        "expected a folder separate from",
     ),
     "a broken configuration": ("echo '[intake' > /etc/rosterd/config.toml", "acme", "not TOML"),
     "no service": ("sed -i /^rosterd:/d /etc/passwd", "acme", "no user rosterd"),  # userdel minds other hosts here
