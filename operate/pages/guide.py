@@ -14,7 +14,7 @@ from importer.documents import attribute_rows
 from importer.settings import ClientSettings, ReferenceSettings
 from operate.options import ClientName, chosen_client, config_option
 from operate.pages.markup import Block, Code, Heading, Items, Table, Text, as_html, as_markdown
-from operate.provision.command import host_keys
+from operate.provision.keys import host_keys
 from watcher.settings import Config
 
 ALWAYS_ACCEPTED = "OPSCOM"  # listed or not

@@ -1,4 +1,4 @@
-"""The public keys of a client: read from a file that anybody may have written, and never shown."""
+"""Public keys: those of a client, from a file that anybody may have written, and never shown; those of this host."""
 
 from __future__ import annotations
 
@@ -168,3 +168,10 @@ def _time_of(expiry: str) -> float:
     except ValueError:
         return 0.0  # sshd takes no such line
     return moment.replace(tzinfo=UTC).timestamp() if expiry.endswith("Z") else moment.timestamp()
+
+
+def host_keys() -> list[str]:
+    """Return the fingerprints by which a client knows this host, "SHA256:... (ED25519)"; none where it has no keys."""
+    found = sorted(Path("/etc/ssh").glob("ssh_host_*_key.pub"))
+    listed = (subprocess.run(["ssh-keygen", "-lf", key], capture_output=True, text=True, check=False) for key in found)  # noqa: S603, S607 - as the host's PATH has it
+    return [f"{words[1]} {words[-1]}" for done in listed if len(words := done.stdout.split()) > 2]  # noqa: PLR2004 - bits, fingerprint, comment, kind

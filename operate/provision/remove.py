@@ -1,0 +1,143 @@
+"""`rosterd client disable`, `enable` and `remove`, and what speaks against each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import click
+
+from operate.options import config_file_option, did_you_mean
+from operate.output import shown
+from operate.provision import accounts, layout, ownership, steps
+from operate.provision.accounts import LoginState
+from operate.provision.drop_ins import DISABLED_ENDING, ENDING, clients_of, settings_file, settings_files
+from operate.provision.plan import Conflicts, ForRoot, apply_option, name_argument, play, refuse
+from operate.provision.steps import Step
+from watcher.config import ConfigError, load
+
+
+@click.command(cls=ForRoot)
+@name_argument
+@config_file_option
+@apply_option
+def disable(name: str, config_file: Path, *, apply: bool) -> None:
+    """Close a client's login and stop looking into its inbox. All it has stays where it is."""
+    _switch(name, config_file, LoginState.DISABLED, apply=apply)
+    _tell_sessions(name)
+
+
+@click.command(cls=ForRoot)
+@name_argument
+@config_file_option
+@apply_option
+def enable(name: str, config_file: Path, *, apply: bool) -> None:
+    """Take back what `disable` did."""
+    _switch(name, config_file, LoginState.OPEN, apply=apply)
+
+
+def _switch(name: str, config_file: Path, wanted: LoginState, *, apply: bool) -> None:
+    """Bring login and drop-in into a state, a client's only."""
+    refuse(_switching_conflicts(name, config_file))
+    drop_ins = [settings_file(config_file, name, ending) for ending in (ENDING, DISABLED_ENDING)]
+    before, after = drop_ins if wanted is LoginState.DISABLED else reversed(drop_ins)
+    play([accounts.switching(name, wanted), steps.renaming(before, after)], apply=apply)
+
+
+@click.command(cls=ForRoot)
+@name_argument
+@click.option("--with-files", is_flag=True, help="Delete its folders, too: inbox, archive, results.")
+@config_file_option
+@apply_option
+def remove(name: str, config_file: Path, *, with_files: bool, apply: bool) -> None:
+    """Remove a client's login, keys and settings. Its folders stay, unless --with-files; so do its recorded users."""
+    refuse(_removing_conflicts(name, config_file, with_files=with_files))
+    play(
+        [
+            # First nobody comes in any more, last the numbers of the login are free for another one.
+            accounts.switching(name, LoginState.DISABLED),
+            *(_deleting(name) if with_files else _handing_over(name, config_file)),
+            steps.deletion(Path(layout.keys(name))),
+            *map(steps.deletion, settings_files(config_file, name)),
+            accounts.removal(name),
+        ],
+        apply=apply,
+    )
+
+
+def _deleting(name: str) -> list[Step]:
+    chroot = layout.chroot(name)
+    return [steps.command(("rm", "-rf", chroot), lambda: not os.path.lexists(chroot))]
+
+
+def _handing_over(name: str, config_file: Path) -> list[Step]:
+    """Return the steps for all folders of a client, an inbox of another place included."""
+    folders = [layout.chroot(name)]
+    with contextlib.suppress(ConfigError):
+        if (found := load(config_file).clients_by_name.get(name)) and not layout.is_below(found.inbox, folders[0]):
+            folders.append(found.inbox)
+    return [step for folder in folders for step in ownership.handing_over(name, folder)]
+
+
+def _ending_conflicts(name: str, config_file: Path) -> Conflicts:
+    if accounts.login_state(name) is LoginState.FOREIGN:
+        yield f"the user {name} is not in {layout.LOGIN_GROUP}: not a client"
+    for drop_in in settings_files(config_file, name):
+        if others := sorted(clients_of(drop_in) - {name}):
+            yield f"{drop_in}: is about {shown(tuple(others))}; expected {name} alone. Move what is not about it away"
+
+
+def _switching_conflicts(name: str, config_file: Path) -> Conflicts:
+    yield from _ending_conflicts(name, config_file)
+    found = settings_files(config_file, name)
+    if not found:
+        yield _elsewhere(name, config_file) + _nearest(name, config_file)
+    if len(found) > 1:
+        yield f"{found[0]} and {found[1].name} are both there: move away the one that is not to be used"
+
+
+def _elsewhere(name: str, config_file: Path) -> str:
+    return f"{settings_file(config_file, name)}: is missing; a client in another file is changed there, by hand"
+
+
+def _nearest(name: str, config_file: Path) -> str:
+    files = settings_file(config_file, name).parent.glob("*.toml*")
+    return did_you_mean(name, {path.name.partition(".toml")[0] for path in files})
+
+
+def _removing_conflicts(name: str, config_file: Path, *, with_files: bool) -> Conflicts:
+    """Yield what speaks against a removal; what an earlier one that was cut off has removed does not."""
+    left: tuple[str | Path, ...] = (layout.chroot(name), layout.keys(name), *settings_files(config_file, name))
+    if not accounts.user_exists(name) and not any(os.path.lexists(path) for path in left):
+        yield f"there is nothing of a client {name} on this host;{_nearest(name, config_file)} see rosterd client list"
+    yield from _ending_conflicts(name, config_file)
+    yield from _configured_conflicts(name, config_file, with_files=with_files)
+    if os.path.islink(layout.chroot(name)):
+        yield f"{layout.chroot(name)}: is a link. Delete it, and decide about what it leads to"
+    if accounts.user_exists(name) and (sessions := list(accounts.processes(name))):
+        yield f"{name} is logged in: disable it, then end its sessions: kill {' '.join(map(str, sessions))}"
+    if not with_files:
+        yield from _unfinished(name)
+
+
+def _configured_conflicts(name: str, config_file: Path, *, with_files: bool) -> Conflicts:
+    """Yield what would stay configured, and what of it would lose its folder."""
+    with contextlib.suppress(ConfigError):  # a broken configuration is no reason to keep a client
+        for each in load(config_file).clients:
+            if each.name == name and not settings_files(config_file, name):
+                yield _elsewhere(name, config_file)
+            if with_files and each.name != name and layout.is_below(each.inbox, layout.chroot(name)):
+                yield f"{layout.chroot(name)}: holds the inbox of {each.name}, {each.inbox}. Move that away"
+
+
+def _unfinished(name: str) -> Conflicts:
+    """Yield that uploads would be left behind."""
+    for folder, ours in ((layout.inbox(name), {".work", ".bak"}), (f"{layout.inbox(name)}/.work", set[str]())):
+        if os.path.isdir(folder) and not os.path.islink(folder) and (left := set(os.listdir(folder)) - ours):
+            yield f"{folder}: holds {len(left)} uploads that are not imported. Wait for them, or use --with-files"
+
+
+def _tell_sessions(name: str) -> None:
+    if accounts.user_exists(name) and (sessions := list(accounts.processes(name))):
+        click.echo(f"{name} is logged in now. To end its sessions: kill {' '.join(map(str, sessions))}")
