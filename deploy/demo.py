@@ -1,8 +1,8 @@
 """
-What rosterd does, seen from end to end: `make demo`.
+Show what rosterd does, from end to end: `make demo`.
 
-Starts a throw-away sshd on loopback and the daemon, uploads the three samples with sftp, shows what came of them, and
-ends both. The exit status is 0 only when all of it happened. The host is left as it was.
+Starts a temporary sshd on loopback and the daemon, uploads the three samples with sftp, shows the results, and stops
+both. The exit status is 0 only if all results are as expected. The host is not changed.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ def main() -> int:
             _upload_all(rosterd, Visit(sshd, login, Path(folder)))
             _show(rosterd)
             failures = _failures(rosterd)
-            _title("The log, as a service writes it; on a terminal it is made for people")
-    _title("The daemon and sshd are stopped, their folders removed")
+            _title("The log as the service writes it; on a terminal it is text for people")
+    _title("Daemon and sshd are stopped, their folders are removed")
     for failure in failures:
         print(f"FAILED: {failure}")
     return 1 if failures else 0
 
 
 def _upload_all(rosterd: Rosterd, visit: Visit) -> None:
-    """Upload one sample after the other, each once the one before is imported."""
+    """Upload the samples one by one, each after the previous one is imported."""
     _title(f"Uploading with sftp to port {visit.sshd.port}, as {visit.login.user}")
     for number, sample in enumerate(EXPECTED, 1):
         done = visit.put(SAMPLES / sample, sample).run()
@@ -63,13 +63,13 @@ def _upload_all(rosterd: Rosterd, visit: Visit) -> None:
 
 
 def _show(rosterd: Rosterd) -> None:
-    _title("The users that are recorded")
+    _title("The recorded users")
     for user in rosterd.users(CLIENT).values():
         print("  " + "  ".join(f"{user[column] or '':<28.28}" for column in SHOWN).rstrip())
     _title("What the client finds in .bak")
     for name in rosterd.bak(CLIENT):
         print(f"  {name}")
-    _title("What the client reads about the file that was refused")
+    _title("What the client reads about the refused file")
     print(textwrap.indent(rosterd.read_bak("unusable-header.result.txt", CLIENT).decode(), "  "))
     for mail in rosterd.mails():
         _title(f"The mail to {mail['To']}: {mail['Subject']}")
@@ -84,7 +84,7 @@ def _show(rosterd: Rosterd) -> None:
 
 
 def _failures(rosterd: Rosterd) -> list[str]:
-    """Return in which respects it did not go as expected."""
+    """Return what did not go as expected."""
     columns = ("outcome", "created", "updated", "failed")
     imports = {row["file"]: tuple(row[column] for column in columns) for row in rosterd.imports()}
     checks = {

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds dist/rosterd_VERSION+RELEASE_ARCH.deb for the release of Debian that it runs on: a virtual environment of its own
-# in /opt/rosterd, made of what requirements.lock names; nothing is fetched when it is installed. Needs dpkg-deb, Debian's
-# own Python, and .venv, which make provides.
+# Builds dist/rosterd_VERSION+RELEASE_ARCH.deb for the release of Debian that it runs on: a virtual environment in
+# /opt/rosterd with the libraries of requirements.lock; installing it fetches nothing. Needs dpkg-deb, Debian's own Python,
+# and .venv, which make creates.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . deploy/deb/debian.sh
 
-python=/usr/bin/python3 # the one that the package will find, whatever made .venv
+python=/usr/bin/python3 # the one that the package will use, not the one of .venv
 pip=(.venv/bin/python -I -m pip --quiet --disable-pip-version-check)
 version=$(.venv/bin/python -I -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
 version+=+$(release_of /)
@@ -52,7 +52,7 @@ command_line() {
         > "$root/usr/share/bash-completion/completions/rosterd"
 }
 
-# In the folders of the repository, so that links between documents, and to examples, lead somewhere.
+# In the folders of the repository, so that links between documents, and to examples, work.
 documents() {
     local folder=$root/usr/share/doc/rosterd
     install -d "$folder/docs" "$folder/deploy"
@@ -78,9 +78,9 @@ Priority: optional
 Depends: python3 (>= 3.$minor~), python3 (<< 3.$((minor + 1))~), openssh-server, passwd, systemd (>= 247)
 Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f1)
 Description: imports of user lists that clients upload by SFTP
- A daemon beside OpenSSH. A client organisation uploads a CSV file of its
- users; within seconds they are recorded in SQLite, and whatever could not be
- imported is back with the client as a CSV that says why.
+ A daemon that runs next to OpenSSH. Client organisations upload CSV files of
+ their users; within seconds rosterd imports them into SQLite. Rows that could
+ not be imported go back to the client as a CSV file with the reasons.
 CONTROL
 }
 

@@ -1,6 +1,6 @@
-# Debian systems in folders of their own, for building and testing the package. Sourced by the scripts that need them.
+# Debian systems in folders, for building and testing the package. Sourced by the scripts that need them.
 
-# Whether one can be made here: that takes root, devices and mounts, which a container may refuse.
+# Whether such a system can be created here: that needs root, devices and mounts, which a container may refuse.
 makes_debians() {
     local folder made=0
     command -v debootstrap > /dev/null || return

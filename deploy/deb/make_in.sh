@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs make in a fresh Debian of another release, and brings what it builds back into dist/:
+# Runs make in a fresh Debian of another release, and copies what it builds to dist/:
 #
 #     bash deploy/deb/make_in.sh trixie deb
 #
-# Needs root, debootstrap, .venv, which make provides, and Debian's packages. That Debian needs no network: what the lock
-# names is fetched here, with the settings of this machine's pip.
+# Needs root, debootstrap, .venv, which make creates, and Debian's packages. That Debian needs no network: the libraries of
+# the lock are downloaded here, with the settings of this machine's pip.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . deploy/deb/debian.sh

@@ -1,13 +1,13 @@
-# What the unit keeps the service from, each tried from inside of it, and what it must let it do; sourced by use.sh.
+# What the unit denies and allows the service, each tried from inside the service; sourced by use.sh.
 
-# In the service's cgroup, which filters of addresses and ports are bound to.
+# In the service's cgroup, because the filters for addresses and ports apply to it.
 in_cgroup() {
     local cgroups=/sys/fs/cgroup
     [ -e $cgroups/cgroup.controllers ] || cgroups=$cgroups/unified
     sh -c 'echo $$ > "$0/cgroup.procs" && exec "$@"' "$cgroups$(systemctl show -P ControlGroup rosterd)" "$@"
 }
 
-# In its view of the files, as its user.
+# In the service's mount namespace, as its user.
 in_view() {
     nsenter --target "$(systemctl show -P MainPID rosterd)" --mount \
         setpriv --reuid rosterd --regid rosterd --clear-groups "$@"
@@ -21,7 +21,7 @@ binds() { # kind, port
     echo "import socket; socket.socket(socket.AF_INET, socket.SOCK_$1).bind(('127.0.0.1', $2))"
 }
 
-# Filters are programs that systemd loads into the kernel; where it cannot, it only warns. A command of its own tells.
+# systemd loads filters into the kernel as programs; if it cannot, it only warns. So a separate command tests each filter.
 acts() { # setting, program that it must refuse
     if systemd-run --quiet --wait --collect --property "$1" python3 -I -c "$2" 2> /dev/null; then
         echo "NOT TESTED: ${1%%=*}= does not act here, as systemd may not load BPF programs"
@@ -94,7 +94,7 @@ test_metrics() {
     systemctl daemon-reload && systemctl restart rosterd || fail "restart without metrics"
 }
 
-# An inbox outside of /srv/sftp; for the host's root, as units once had it, a drop-in could say ReadWritePaths=.
+# An inbox outside /srv/sftp; in older units, without a root directory, a drop-in could have ReadWritePaths=.
 test_elsewhere() {
     local folder=/srv/other client=/etc/rosterd/clients.d/other.toml drop_in=/etc/systemd/system/rosterd.service.d
     install -d -o rosterd $folder/upload && mkdir -p $drop_in
@@ -111,7 +111,7 @@ test_elsewhere() {
     systemctl daemon-reload && systemctl restart rosterd || fail "restart without the other inbox"
 }
 
-# A process of its own for a large file, of a client that came after the start and whose sessions are listened to.
+# The worker process for a large file, of a client that was added after the start and has a log socket.
 test_worker() {
     rosterd client add later --email it@later.example --key key.pub --log-sessions --apply > /dev/null || fail "client add"
     says 'rosterd doctor' 'its sessions are heard at /srv/sftp/later/dev/log'

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs, uses, upgrades, removes and purges the newest package that dist/ has for a release of Debian (bookworm, trixie;
-# without a word, the one it runs on), in a Debian of its own, made by debootstrap in a temporary folder: in a chroot, and,
-# where systemd-nspawn can boot it, as a running system with real sshd, sftp and the unit. Needs root, debootstrap and
-# Debian's packages. About 2 minutes; ROOTFS names a ready one to copy. KEEP_STATE names a file for what the service leaves
-# behind, TAKE_STATE one from another release that this package then has to go on with.
+# Installs, uses, upgrades, removes and purges the newest package in dist/ for a release of Debian (bookworm, trixie; by
+# default the one it runs on). It does so in a separate Debian, made by debootstrap in a temporary folder: in a chroot, and,
+# if systemd-nspawn can boot it, as a running system with real sshd, sftp and the unit. Needs root, debootstrap and Debian's
+# packages; takes about 2 minutes. ROOTFS names a ready system to copy. KEEP_STATE names a file for the state that the
+# service leaves behind, TAKE_STATE one from another release that this package must continue with.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . deploy/deb/debian.sh

@@ -1,8 +1,8 @@
 #!/bin/bash
-# What a new operator does with a freshly installed rosterd, and then breaks; run by test.sh inside the system it booted.
+# What a new operator does with a freshly installed rosterd, and what can break; test.sh runs it in the system it booted.
 set -uo pipefail
 export LC_ALL=C.UTF-8 PATH=/usr/bin:/usr/sbin:/bin:/sbin HOME=/root
-cd ~ # what the operator makes, and gets back, lies at home
+cd ~ # the operator's files are in the home folder
 upload=/srv/sftp/demo/upload
 
 fail() {
