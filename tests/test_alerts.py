@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -10,7 +12,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from importer.mail import outbox
-from importer.mail.outbox import Letter
 from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
 from watcher.health import overdue
@@ -23,26 +24,54 @@ SETTINGS = MailSettings(reply_to="imports@rosterd.example", operator=("root@rost
 
 
 @pytest.fixture
-def letters() -> list[Letter]:
-    return []
+def store(tmp_path: Path) -> Iterator[Store]:
+    """Yield a database without mail."""
+    with contextlib.closing(Store.open(tmp_path / "rosterd.db")) as opened:
+        yield opened
 
 
 @pytest.fixture
-def alerts(letters: list[Letter]) -> Alerts:
-    return Alerts(SETTINGS, letters.append)
+def alerts() -> Alerts:
+    return Alerts(SETTINGS)
 
 
-def test_same_trouble_is_told_once_an_hour(alerts: Alerts, letters: list[Letter]) -> None:
+def mailed(alerts: Alerts, store: Store) -> list[str]:
+    """Return the subjects of all letters to the operator."""
+    alerts.tend(store)
+    return [subject for (subject,) in store.conn.execute("SELECT subject FROM outbox ORDER BY id").fetchall()]
+
+
+def test_same_trouble_is_told_once_an_hour(alerts: Alerts, store: Store) -> None:
     """Trouble that stays is told by log and mail when it comes, and again after an hour."""
     with capture_logs() as logs:
         for now in (0.0, 1.0, ALERT_INTERVAL_S - 1, ALERT_INTERVAL_S, ALERT_INTERVAL_S + 1):
             alerts.tell("store.refused", now, reason="database is locked")
 
     assert [entry["log_level"] for entry in logs] == ["error", "debug", "debug", "error", "debug"]
-    assert len(letters) == 2
+    assert 2 == len(mailed(alerts, store))
 
 
-def test_client_cannot_cause_more_than_a_mail_an_hour(alerts: Alerts, letters: list[Letter]) -> None:
+def test_trouble_inside_a_transaction_is_mailed(alerts: Alerts, store: Store) -> None:
+    """An alert that is raised while rows are written is mailed, whether or not they are committed."""
+    with contextlib.suppress(KeyError), store.transaction():
+        alerts.tell("intake.unprobed", 0.0, client="acme")
+        raise KeyError
+    assert -math.inf == alerts.next_at
+    assert [f"rosterd on {HOST}: intake.unprobed acme"] == mailed(alerts, store)
+    assert math.inf == alerts.next_at
+
+
+def test_alert_that_cannot_be_mailed_is_logged(alerts: Alerts, tmp_path: Path) -> None:
+    """When the trouble is the database's own, the log has it and the loop goes on."""
+    closed = Store.open(tmp_path / "rosterd.db")
+    closed.close()
+    with capture_logs() as logs:
+        alerts.tell("store.refused", 0.0, reason="database is locked")
+        alerts.tend(closed)
+    assert ["store.refused", "alert.unmailed"] == [entry["event"] for entry in logs]
+
+
+def test_client_cannot_cause_more_than_a_mail_an_hour(alerts: Alerts, store: Store) -> None:
     """Of what one client causes under ever new names, or makes come and go, one mail an hour is written."""
     with capture_logs() as logs:
         for number in range(100):
@@ -52,7 +81,7 @@ def test_client_cannot_cause_more_than_a_mail_an_hour(alerts: Alerts, letters: l
         alerts.tell("file.shrunk", 200.0, client="beta", file="1.csv")
 
     assert sum(entry["log_level"] == "error" for entry in logs) == 201
-    assert [letter.subject for letter in letters] == [
+    assert mailed(alerts, store) == [
         f"rosterd on {HOST}: file.shrunk acme",
         f"rosterd on {HOST}: inbox.unusable acme",
         f"rosterd on {HOST}: file.shrunk beta",
@@ -105,15 +134,15 @@ def test_trouble_without_a_sentence_of_its_own_is_told() -> None:
     assert "`rosterd doctor`" in alert_text("sftp1", "disk.tired", {})
 
 
-def test_every_mail_to_the_operator_names_the_host(letters: list[Letter], alerts: Alerts, tmp_path: Path) -> None:
+def test_every_mail_to_the_operator_names_the_host(alerts: Alerts, store: Store) -> None:
     """Alert, digest, what stands for surplus mail, and a missing upload: the subject says on which host it is."""
     alerts.tell("store.refused", 0.0, reason="database is locked")
-    [alert] = letters
-    with contextlib.closing(Store.open(tmp_path / "rosterd.db")) as store:
-        for number in range(150):
-            outbox.add(store.db, msgspec.structs.replace(alert, message_id=f"<{number}@rosterd.example>"))
-        digest = outbox.take(store.db, alert.written_at)
-        surplus = store.conn.execute("SELECT subject FROM outbox WHERE message_id LIKE '<overflow%'").fetchone()
+    [(_, alert)] = alerts._letters
+    assert [alert.subject] == mailed(alerts, store)
+    for number in range(149):
+        outbox.add(store.db, msgspec.structs.replace(alert, message_id=f"<{number}@rosterd.example>"))
+    digest = outbox.take(store.db, alert.written_at)
+    surplus = store.conn.execute("SELECT subject FROM outbox WHERE message_id LIKE '<overflow%'").fetchone()
     assert digest is not None
     client = ClientSettings(name="acme", inbox="/in", expect_every="1h", late_mail=("operator",))
     [late] = overdue.letters(overdue.Missing(client=client, last_at=None), SETTINGS, alert.written_at)

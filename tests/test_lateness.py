@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import email
+import email.policy
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from importer.mail import outbox
 from importer.mail.outbox import Letter
 from importer.model import for_operator
 from importer.settings import ClientSettings, MailSettings
@@ -47,20 +50,32 @@ class Watcher:
     def __init__(self, store: Store, settings: Config) -> None:
         self.letters: list[Letter] = []
         self._store = store
-        self._lateness = Lateness(store, self._post)
+        self._lateness = Lateness(store)
         self._lateness.use(settings, AT)
         self.use = self._lateness.use
 
-    def _post(self, letter: Letter) -> None:
-        with self._store.transaction():
-            outbox.add(self._store.db, letter)
-        self.letters.append(letter)
-
     def look(self, after: timedelta, *, waiting: bool = False) -> int:
         """Look so long after the beginning; return how many missing uploads were logged."""
+        before = self._store.db.table("outbox").count
         with capture_logs() as logged:
             self._lateness.tend(after.total_seconds(), AT + after, lambda _: waiting)
+        self.letters += map(letter_of, self._store.db.table("outbox").rows_where(order_by="id", offset=before))
         return [entry["event"] for entry in logged].count("upload.missed")
+
+
+def letter_of(row: dict[str, Any]) -> Letter:
+    """Return the letter that a row of the outbox holds."""
+    mail = email.message_from_bytes(row["body"], policy=email.policy.default)
+    return Letter(
+        message_id=row["message_id"],
+        client=row["client"],
+        claim_id=row["claim_id"],
+        sender=row["sender"],
+        recipients=tuple(json.loads(row["recipients"])),
+        subject=row["subject"],
+        text=mail.get_content(),
+        written_at=datetime.fromisoformat(row["created_at"]),
+    )
 
 
 def record_upload(store: Store, at: datetime) -> None:

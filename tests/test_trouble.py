@@ -19,7 +19,7 @@ from watcher.model import InboxUnusable
 
 
 def troubles(*, watching: bool = False) -> Troubles:
-    return Troubles(Alerts(MailSettings(), lambda _: None), watching=watching)
+    return Troubles(Alerts(MailSettings()), watching=watching)
 
 
 def of_sqlite(code: int) -> StoreError:

@@ -19,8 +19,6 @@ from typing import Final
 import msgspec
 import structlog
 
-from importer.mail import outbox
-from importer.mail.outbox import Letter
 from importer.store.connection import VERSION
 from importer.store.database import Store
 from importer.store.errors import StoreError
@@ -71,11 +69,11 @@ class Daemon:
         self._started_at = datetime.now(UTC)
         self._backlog = Backlog()
         self._purging = Purging(store)
-        self._lateness = Lateness(store, self._post)
+        self._lateness = Lateness(store)
         self._ping = _ping_of(config.service)
         self._config = config
         self._clients = config.clients_by_name
-        self._alerts = Alerts(config.mail, self._post)
+        self._alerts = Alerts(config.mail)
         self._troubles = Troubles(self._alerts, watching=watching)
         self._mailing = Mailing(store, self._troubles, config.mail)
         self._storage = Storage(store, Path(config.service.database), self._troubles)
@@ -113,10 +111,6 @@ class Daemon:
         self._intake.use(config)
         self._lateness.use(config, datetime.now(UTC))
         write_adopted(config)
-
-    def _post(self, letter: Letter) -> None:
-        with self._store.transaction():
-            outbox.add(self._store.db, letter)
 
     def _reload(self) -> str:
         """Read the configuration again and adopt it whole; or keep the old one, and return why."""
@@ -178,6 +172,7 @@ class Daemon:
                 self._sweep(client)
             self._work_off()
         self._tell_of_missing()
+        self._alerts.tend(self._store)
         self._send_all()
         while not self._signals.stop_asked and self._purge():
             notify.watchdog()
@@ -206,6 +201,7 @@ class Daemon:
         self._storage.tend(time.monotonic())
         worked = self._work() or self._purge()
         self._tell_of_missing()
+        self._alerts.tend(self._store)
         mail_trouble = self._mailing.trouble
         self._mailing.move(datetime.now(UTC), at_once=worked)
         is_news = worked or swept or self._mailing.trouble != mail_trouble
@@ -265,6 +261,7 @@ class Daemon:
             self._status_file.next_at,
             self._storage.next_at,
             self._lateness.next_at,
+            self._alerts.next_at,
             self._sources.next_at,
         )
 
@@ -328,6 +325,7 @@ class Daemon:
         self._control.close()
         self._sources.close()
         self._ping.close()
+        self._alerts.tend(self._store)
         if self._signals.stop_allows(MAIL_PATIENCE_S):
             with contextlib.suppress(StoreError):  # the mail is sent again, with the same Message-ID
                 self._mailing.close(datetime.now(UTC))

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
+from importer.mail import outbox
 from importer.mail.outbox import Letter
 from importer.model import for_operator, host_name
 from importer.settings import MailSettings
+from importer.store.database import Store
 from watcher.health.alert_texts import alert_text
 
 log = structlog.get_logger()
@@ -27,14 +28,14 @@ ALERT_INTERVAL_S: Final = 3600.0
 
 class Alerts:
     """
-    Remembers what was told and when; `post` puts a letter into the outbox.
+    Remembers what was told and when.
 
-    `post` may fail as it likes, most of all when the trouble is the database's own: the log is told in any case.
+    Trouble may be told at any place, inside a transaction too. So letters wait here until the loop calls `tend`.
     """
 
-    def __init__(self, settings: MailSettings, post: Callable[[Letter], None]) -> None:
+    def __init__(self, settings: MailSettings) -> None:
         self._settings = settings
-        self._post = post
+        self._letters: list[tuple[str, Letter]] = []  # event, letter: not in the outbox yet
         self._told_at: dict[tuple[str, ...], float] = {}  # oldest first
         self._shared_at: dict[tuple[str, ...], float] = {}  # likewise; not over when it is for one of those it meets
         self._mailed_at: dict[tuple[str, ...], float] = {}  # likewise
@@ -78,6 +79,21 @@ class Alerts:
             del self._told_at[cause]
         return bool(causes)
 
+    @property
+    def next_at(self) -> float:
+        """Return when `tend` is to be called next, by the monotonic clock."""
+        return -math.inf if self._letters else math.inf
+
+    def tend(self, store: Store) -> None:
+        """Put the letters that wait into the outbox. One that cannot be put there is dropped: the log has the event."""
+        letters, self._letters = self._letters, []
+        for event, letter in letters:
+            try:
+                with store.transaction():
+                    outbox.add(store.db, letter)
+            except Exception:  # noqa: BLE001 - it may be the very trouble that is told
+                log.debug("alert.unmailed", alert=event)
+
     def _mail(self, event: str, about: dict[str, str]) -> None:
         sender = self._settings.reply_to
         letter = Letter(
@@ -90,10 +106,7 @@ class Alerts:
             text=alert_text(host_name(), event, about),
             written_at=datetime.now(UTC),
         )
-        try:
-            self._post(letter)
-        except Exception:  # noqa: BLE001 - see the class
-            log.debug("alert.unmailed", alert=event)
+        self._letters.append((event, letter))
 
 
 def _note(noted_at: dict[tuple[str, ...], float], what: tuple[str, ...], now: float) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from importer.durations import in_words
+from importer.mail import outbox
 from importer.mail.outbox import Letter
 from importer.model import for_operator
 from importer.settings import ClientSettings, MailSettings
@@ -36,15 +37,10 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lateness:
-    """
-    Looks once a minute for clients whose upload is missing.
+    """Looks once a minute for clients whose upload is missing. The outbox remembers what was told by mail."""
 
-    `post` puts a letter into the outbox, which remembers, over restarts, too, what was told by mail.
-    """
-
-    def __init__(self, store: Store, post: Callable[[Letter], None]) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._post = post
         self._clients: dict[str, ClientSettings] = {}
         self._known_since: dict[str, datetime] = {}
         self._told: set[str] = set()
@@ -89,7 +85,8 @@ class Lateness:
         client, last_at = missing.client, missing.last_at
         for letter in letters(missing, self._mail, at):
             if not queries.knows_mail(self._store.conn, letter.message_id):
-                self._post(letter)
+                with self._store.transaction():
+                    outbox.add(self._store.db, letter)
         log.warning(
             "upload.missed",
             client=client.name,
