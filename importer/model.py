@@ -123,6 +123,35 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     refusal: FileRejected | None = None
 
 
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be told to whom; `compose` makes it the bytes that are sent."""
+
+    message_id: str  # with its angle brackets, "<claim id@domain>"; unique for ever
+    client: str  # "" for a letter to the operator
+    claim_id: str  # "" when the letter is not about one file
+    sender: str
+    recipients: tuple[str, ...]  # from the configuration, never from a file; at least one
+    subject: str
+    text: str
+    attachments: tuple[tuple[str, bytes], ...] = ()  # file name, content in UTF-8 CSV
+    written_at: datetime
+
+
+class Mail(msgspec.Struct, frozen=True, kw_only=True):
+    """One mail that waits in the outbox."""
+
+    id: int
+    message_id: str
+    client: str
+    claim_id: str
+    sender: str
+    recipients: tuple[str, ...]  # those who still lack it
+    subject: str
+    attempts: int
+    created_at: datetime
+    body: bytes  # finished RFC 5322 bytes
+
+
 # The drafts in the claim folder. No upload can have these names: names that begin with a dot are never claimed.
 FAILED_DRAFT = b".failed.csv"
 RESULT_DRAFT = b".result.txt"

@@ -37,6 +37,7 @@ from importer.model import (
     Claim,
     FileRejected,
     Interrupted,
+    Letter,
     Notice,
     Outcome,
     Receipt,
@@ -205,7 +206,7 @@ class Importer:
         write_durably(folder_fd, RESULT_DRAFT, [report.result_text(answer).encode()])
         recipients = client.failed_import_email or self._mail.failed_import_email
         if recipients and self._is_worth_a_mail(answer, client):
-            outbox.add(self._store.db, self._letter(answer, recipients))
+            outbox.add(self._store, self._letter(answer, recipients))
 
     def _is_worth_a_mail(self, answer: Receipt, client: ClientSettings) -> bool:
         if answer.refusal or answer.tally.failed or client.receipts:
@@ -216,10 +217,10 @@ class Importer:
             return not ledger.ended_unterminated(self._store.db, client.name, before=answer.claim.claim_id)
         return "file.no_users" in codes
 
-    def _letter(self, answer: Receipt, recipients: tuple[str, ...]) -> outbox.Letter:
+    def _letter(self, answer: Receipt, recipients: tuple[str, ...]) -> Letter:
         claim = answer.claim
         attachment, rows = _attachment(claim.folder_fd) if answer.tally.failed else (b"", 0)
-        return outbox.Letter(
+        return Letter(
             message_id=f"<{claim.claim_id}@{self._mail.reply_to.rpartition('@')[2]}>",
             client=claim.client,
             claim_id=claim.claim_id,

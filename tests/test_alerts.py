@@ -140,8 +140,8 @@ def test_every_mail_to_the_operator_names_the_host(alerts: Alerts, store: Store)
     [(_, alert)] = alerts._letters
     assert [alert.subject] == mailed(alerts, store)
     for number in range(149):
-        outbox.add(store.db, msgspec.structs.replace(alert, message_id=f"<{number}@rosterd.example>"))
-    digest = outbox.take(store.db, alert.written_at)
+        outbox.add(store, msgspec.structs.replace(alert, message_id=f"<{number}@rosterd.example>"))
+    digest = outbox.take(store, alert.written_at)
     surplus = store.conn.execute("SELECT subject FROM outbox WHERE message_id LIKE '<overflow%'").fetchone()
     assert digest is not None
     client = ClientSettings(name="acme", inbox="/in", expect_every="1h", late_mail=("operator",))

@@ -13,8 +13,8 @@ from typing import Any, Self
 import pytest
 from aiosmtpd.controller import Controller
 
-from importer.mail.outbox import Mail
-from importer.mail.transport import make_transport
+from importer.mail.delivery import make_transport
+from importer.model import Mail
 from importer.settings import MailSettings
 from tests.conftest import Needs
 from tests.lab.daemon import Rosterd, Setting

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from importer.mail.outbox import Letter
-from importer.model import for_operator
+from importer.model import Letter, for_operator
 from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
 from watcher.config import ConfigError, load

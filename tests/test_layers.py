@@ -20,7 +20,7 @@ HOMES = {
     "click": {name for name in MODULES if name.startswith("operate.")},
     "prometheus_client": {"watcher.health.prometheus"},
     "email_validator": {"importer.rows.rules"},
-    "sqlite_utils": {"importer.mail.outbox", *(name for name in MODULES if name.startswith("importer.store."))},
+    "sqlite_utils": {name for name in MODULES if name.startswith("importer.store.")},
     "watchdog": {"watcher.inbox.events"},
     "yagmail": {"importer.mail.smtp"},
 }

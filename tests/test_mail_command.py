@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from importer.mail import outbox
-from importer.mail.outbox import Letter, failed
+from importer.mail.channel import failed
+from importer.model import Letter
+from importer.store import outbox as table
 from importer.store.connection import stamp
 from importer.store.database import Store
 from tests.lab.daemon import Rosterd
@@ -132,9 +133,9 @@ def test_what_cannot_be_done_is_told(rosterd: Rosterd) -> None:
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
+def store(tmp_path: Path) -> Iterator[Store]:
     with contextlib.closing(Store.open(tmp_path / "rosterd.db")) as store:
-        yield store.db
+        yield store
 
 
 def a_letter() -> Letter:
@@ -150,25 +151,25 @@ def a_letter() -> Letter:
     )
 
 
-def test_a_mail_tried_again_has_hours_before_it_is_given_up(db: Database) -> None:
+def test_a_mail_tried_again_has_hours_before_it_is_given_up(store: Store) -> None:
     """A dead mail that is retried is not dead at its next failure, and counts as tried before."""
-    outbox.add(db, a_letter())
-    db.execute("UPDATE outbox SET state = 'dead', attempts = 40")
+    outbox.add(store, a_letter())
+    store.conn.execute("UPDATE outbox SET state = 'dead', attempts = 40")
     later = NOW + timedelta(days=9)
-    assert outbox.retry(db, 1, later)
-    mail = outbox.take(db, later)
+    assert table.retry(store.conn, 1, later)
+    mail = outbox.take(store, later)
     assert mail is not None
     assert 2 == mail.attempts
-    outbox.record(db, failed(mail, "TimeoutError"), later)
-    assert [("waiting",)] == db.execute("SELECT state FROM outbox").fetchall()
+    outbox.record(store, failed(mail, "TimeoutError"), later)
+    assert [("waiting",)] == store.conn.execute("SELECT state FROM outbox").fetchall()
 
 
-def test_a_mail_dropped_while_under_way_stays_dropped(db: Database) -> None:
+def test_a_mail_dropped_while_under_way_stays_dropped(store: Store) -> None:
     """A mail that is dropped during an attempt is not revived by its failure."""
-    outbox.add(db, a_letter())
-    mail = outbox.take(db, NOW)
+    outbox.add(store, a_letter())
+    mail = outbox.take(store, NOW)
     assert mail is not None
-    assert outbox.drop(db, mail.id)
-    outbox.record(db, failed(mail, "TimeoutError"), NOW)
-    assert [("dropped", b"")] == db.execute("SELECT state, body FROM outbox").fetchall()
-    assert not outbox.retry(db, mail.id, NOW)
+    assert table.drop(store.conn, mail.id)
+    outbox.record(store, failed(mail, "TimeoutError"), NOW)
+    assert [("dropped", b"")] == store.conn.execute("SELECT state, body FROM outbox").fetchall()
+    assert not table.retry(store.conn, mail.id, NOW)

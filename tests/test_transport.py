@@ -18,11 +18,12 @@ import pytest
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
-from sqlite_utils import Database
 
 from importer.mail import outbox
-from importer.mail.outbox import Delivery, Letter, Mail, OutboxPump, Sender, Transport
-from importer.mail.transport import make_transport
+from importer.mail.channel import Delivery, Transport
+from importer.mail.delivery import OutboxPump, Sender, make_transport
+from importer.mail.letter import compose
+from importer.model import Letter, Mail
 from importer.settings import MailSettings, MailUnusable
 from importer.store.database import Store
 from tests.lab import wait_until
@@ -87,10 +88,10 @@ class Inbox:
 
 
 @contextlib.contextmanager
-def opened(folder: Path) -> Iterator[Database]:
+def opened(folder: Path) -> Iterator[Store]:
     store = Store.open(folder / "rosterd.db")
     try:
-        yield store.db
+        yield store
     finally:
         store.close()
 
@@ -202,7 +203,7 @@ def test_markup_in_a_text_stays_text(inbox: Inbox) -> None:
         web.settimeout(0.2)
         link = f'<link rel="stylesheet" href="http://127.0.0.1:{web.getsockname()[1]}/a.css"><script>alert(1)</script>'
         letter = msgspec.structs.replace(A_LETTER, text=link, attachments=())
-        make_transport(plain(port), "")(a_mail(body=outbox.compose(letter)))
+        make_transport(plain(port), "")(a_mail(body=compose(letter)))
         with pytest.raises(TimeoutError):
             web.accept()
     message = email.message_from_bytes(inbox.taken[0].original_content or b"", policy=email.policy.default)
@@ -216,7 +217,7 @@ def test_reports_with_one_subject_are_two_mails(inbox: Inbox) -> None:
     with smtp_server(inbox) as port:
         transport = make_transport(plain(port), "")
         for letter in letters:
-            transport(a_mail(body=outbox.compose(letter)))
+            transport(a_mail(body=compose(letter)))
     ids = [email.message_from_bytes(taken.original_content or b"")["Message-ID"] for taken in inbox.taken]
     assert [letter.message_id for letter in letters] == ids
 
@@ -323,14 +324,14 @@ def test_a_drop_after_data_raises_after_one_copy(inbox: Inbox) -> None:
 def test_a_mail_dropped_after_data_is_sent_again_as_it_was(inbox: Inbox, tmp_path: Path) -> None:
     """A mail whose delivery ended in doubt is repeated with the same bytes and Message-ID, so receivers can tell."""
     inbox.drops_after_data = True
-    with smtp_server(inbox) as port, started(make_transport(plain(port), "")) as sender, opened(tmp_path) as db:
+    with smtp_server(inbox) as port, started(make_transport(plain(port), "")) as sender, opened(tmp_path) as store:
         pump = OutboxPump(sender)
-        outbox.add(db, A_LETTER)
-        wait_until(lambda: not pump.pump(db, NOW), "the first attempt")
+        outbox.add(store, A_LETTER)
+        wait_until(lambda: not pump.pump(store, NOW), "the first attempt")
         inbox.drops_after_data = False
-        wait_until(lambda: not pump.pump(db, NOW + timedelta(minutes=1)), "the second attempt")
-        assert db.execute("SELECT state, attempts FROM outbox").fetchall() == [("sent", 2)]
-    assert [taken.content for taken in inbox.taken] == [outbox.compose(A_LETTER)] * 2
+        wait_until(lambda: not pump.pump(store, NOW + timedelta(minutes=1)), "the second attempt")
+        assert store.conn.execute("SELECT state, attempts FROM outbox").fetchall() == [("sent", 2)]
+    assert [taken.content for taken in inbox.taken] == [compose(A_LETTER)] * 2
 
 
 def test_a_bad_goodbye_does_not_undo_a_delivery() -> None:

@@ -13,8 +13,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from importer.mail import outbox
-from importer.mail.outbox import Delivery, Letter, failed
+from importer.mail.channel import Delivery, failed
+from importer.mail.letter import compose
+from importer.model import Letter
 from importer.store import integrity, queries, retention
+from importer.store import outbox as table
 from importer.store.connection import stamp
 from importer.store.database import Store
 from tests.lab import wait_until
@@ -51,15 +54,15 @@ def a_letter(number: int, *, client: str = "acme", at: datetime = NOW, attached:
 
 def put(store: Store, *letters: Letter) -> None:
     for letter in letters:
-        outbox.add(store.db, letter)
+        outbox.add(store, letter)
 
 
 def send(store: Store, now: datetime) -> str | None:
     """Let the next mail reach its recipients; return whose it was, None when it is nobody's turn."""
-    mail = outbox.take(store.db, now)
+    mail = outbox.take(store, now)
     if mail is None:
         return None
-    outbox.record(store.db, Delivery(mail=mail), now)
+    outbox.record(store, Delivery(mail=mail), now)
     return mail.client
 
 
@@ -119,9 +122,9 @@ def tried(store: Store) -> int:
     put(store, a_letter(1))
     assert send(store, NOW)
     put(store, a_letter(2))
-    mail = outbox.take(store.db, NOW + 6 * MINUTE)
+    mail = outbox.take(store, NOW + 6 * MINUTE)
     assert mail is not None
-    outbox.record(store.db, failed(mail, "550", permanent=True), NOW + 6 * MINUTE)
+    outbox.record(store, failed(mail, "550", permanent=True), NOW + 6 * MINUTE)
     put(store, a_letter(3))
     assert send(store, NOW + 6 * MINUTE)
     return mail.id
@@ -131,11 +134,11 @@ def test_a_mail_that_is_retried_is_tried_at_once(store: Store, tried: int) -> No
     """A mail that a person wants retried is next, though its client had one just now and others wait for longer."""
     put(store, a_letter(1, client="beta", at=NOW - HOUR))
     at = NOW + 7 * MINUTE
-    assert outbox.retry(store.db, tried, at)
-    mail = outbox.take(store.db, at)
+    assert table.retry(store.conn, tried, at)
+    mail = outbox.take(store, at)
     assert mail is not None
     assert tried == mail.id
-    outbox.record(store.db, failed(mail, "451"), at)
+    outbox.record(store, failed(mail, "451"), at)
     assert "beta" == send(store, at)  # once: after that it waits like any other
     assert send(store, at) is None
 
@@ -190,9 +193,9 @@ def test_a_flood_ends_in_a_digest_that_tells_of_the_rest(store: Store) -> None:
     """After a flood what waited leaves as digests, the last of which says that there was more; then nothing waits."""
     put(store, *(a_letter(number) for number in range(1000)))
     now, texts = NOW, []
-    while mail := outbox.take(store.db, now):
+    while mail := outbox.take(store, now):
         texts.append(mail.body)
-        outbox.record(store.db, Delivery(mail=mail), now)
+        outbox.record(store, Delivery(mail=mail), now)
         now += 5 * MINUTE
     assert 2 == len(texts)
     last = email.message_from_bytes(texts[-1], policy=email.policy.default)
@@ -206,8 +209,8 @@ def test_refusals_for_good_pile_up_no_more_than_one_an_hour(store: Store) -> Non
     for minute in range(300):
         now = NOW + minute * MINUTE
         put(store, a_letter(minute, at=now))
-        while mail := outbox.take(store.db, now):
-            outbox.record(store.db, failed(mail, "550", permanent=True), now)
+        while mail := outbox.take(store, now):
+            outbox.record(store, failed(mail, "550", permanent=True), now)
     assert states(store)["waiting"] <= 100 + 5
 
 
@@ -223,7 +226,7 @@ def test_reports_to_the_operator_are_bounded_likewise(store: Store) -> None:
 
 def crowd(store: Store, count: int) -> None:
     """Let so many mails wait, and as many have been sent, as an older version let them."""
-    body = outbox.compose(a_letter(1))
+    body = compose(a_letter(1))
     with store.transaction():
         for state, sent_at in (("waiting", None), ("sent", stamp(NOW - HOUR))):
             store.conn.executemany(
@@ -255,11 +258,11 @@ def steps(store: Store, work: Callable[[], object]) -> int:
 
 
 WORK: dict[str, Callable[[Store], object]] = {
-    "due": lambda store: outbox.due(store.db, NOW),
-    "nobody's turn": lambda store: outbox.due(store.db, NOW - HOUR),
-    "take": lambda store: outbox.take(store.db, NOW),
-    "add": lambda store: outbox.add(store.db, a_letter(1)),
-    "sent": lambda store: outbox.forget(store.db, NOW),
+    "due": lambda store: outbox.due(store, NOW),
+    "nobody's turn": lambda store: outbox.due(store, NOW - HOUR),
+    "take": lambda store: outbox.take(store, NOW),
+    "add": lambda store: outbox.add(store, a_letter(1)),
+    "sent": lambda store: table.forget(store.conn, NOW),
     "purge": lambda store: retention.forget_mails(store, "acme", NOW - HOUR),
     "show": lambda store: queries.mails_of(store.conn, "sent1"),
 }

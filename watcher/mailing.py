@@ -9,8 +9,7 @@ from typing import Final
 
 import structlog
 
-from importer.mail.outbox import OutboxPump, Sender
-from importer.mail.transport import make_transport
+from importer.mail.delivery import OutboxPump, Sender, make_transport
 from importer.settings import MailSettings, MailUnusable
 from importer.store.database import Store
 from importer.store.errors import StoreError
@@ -64,11 +63,11 @@ class Mailing:
     def close(self, at: datetime) -> None:
         """Stop sending, for which it may take a few seconds. Raises StoreError; the mail is then sent again."""
         if self._pump is not None:
-            self._pump.close(self._store.db, at)
+            self._pump.close(self._store, at)
 
     def _pumped(self, pump: OutboxPump, at: datetime) -> bool:
         try:
-            return pump.pump(self._store.db, at)
+            return pump.pump(self._store, at)
         except StoreError as error:
             self._troubles.tell_error("mail.stuck", error)
             return False

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
-from importer.model import for_operator
-
-if TYPE_CHECKING:
-    from importer.mail.outbox import Letter
+from importer.model import Letter, for_operator
 
 MAX_WAITING_MAILS: Final = 100  # as a rule one digest
 MAX_WAITING_BYTES: Final = 32 << 20
-
-
-def is_full(conn: sqlite3.Connection, client: str) -> bool:
-    """Return whether as much waits for a client as may."""
-    mails, size_bytes = conn.execute(
-        "SELECT count(*), total(size) FROM ("
-        "SELECT length(body) AS size FROM outbox WHERE client = ? AND state = 'waiting' LIMIT ?)",
-        (client, MAX_WAITING_MAILS),
-    ).fetchone()
-    return bool(mails >= MAX_WAITING_MAILS or size_bytes >= MAX_WAITING_BYTES)
 
 
 def overflow_letter(letter: Letter) -> Letter:

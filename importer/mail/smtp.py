@@ -18,7 +18,8 @@ from typing import Any
 
 import yagmail
 
-from importer.mail.outbox import Delivery, Mail, failed
+from importer.mail.channel import Delivery, failed
+from importer.model import Mail
 from importer.settings import MailSettings, MailUnusable
 
 # A time-out counts from byte to byte: a server that drips one at a time would hold up all mail for ever.

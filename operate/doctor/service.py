@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from importer.mail.delivery import make_transport
 from importer.mail.smtp import SmtpTransport
-from importer.mail.transport import make_transport
 from importer.settings import MailSettings, MailUnusable
 from importer.store import integrity, queries
 from importer.store.connection import VERSION, VERSION_INFO, Connection, log_files, read_only

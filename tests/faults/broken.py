@@ -15,12 +15,13 @@ import sqlite_utils
 import structlog
 
 from importer import durable, pipeline
-from importer.mail import outbox
-from importer.mail.outbox import Delivery, Letter, Mail
-from importer.mail.transport import MaildirTransport
-from importer.model import Claim, Receipt
+from importer.mail import delivery, outbox
+from importer.mail.channel import Delivery
+from importer.mail.maildir import MaildirTransport
+from importer.model import Claim, Letter, Mail, Receipt
 from importer.settings import ClientSettings
 from importer.store import database, ledger
+from importer.store import outbox as table
 from watcher import log as watcher_log
 from watcher import start
 from watcher.health import alerts
@@ -64,23 +65,10 @@ def mail_before_commit() -> None:
     """Send the mail as soon as it is written."""
     add = outbox.add
 
-    def add_and_send(db: sqlite_utils.Database, letter: Letter) -> int:
-        number = add(db, letter)
-        (row,) = db.query("SELECT * FROM outbox WHERE id = ?", (number,))
-        _, _, database = db.execute("PRAGMA database_list").fetchone()
-        mail = Mail(
-            id=number,
-            message_id=letter.message_id,
-            client=letter.client,
-            claim_id=letter.claim_id,
-            sender=letter.sender,
-            recipients=letter.recipients,
-            subject=letter.subject,
-            attempts=0,
-            created_at=letter.written_at,
-            body=row["body"],
-        )
-        MaildirTransport(os.path.join(os.path.dirname(database), "mail"))(mail)
+    def add_and_send(store: database.Store, letter: Letter) -> int:
+        number = add(store, letter)
+        _, _, path = store.conn.execute("PRAGMA database_list").fetchone()
+        MaildirTransport(os.path.join(os.path.dirname(path), "mail"))(table.mails(store.conn, [number])[0])
         return number
 
     outbox.add = add_and_send
@@ -115,13 +103,13 @@ def sync_again() -> None:
 
 def take_mail_as_sent() -> None:
     """Take every attempt to send a mail as a success."""
-    attempt = outbox.Sender._attempt
+    attempt = delivery.Sender._attempt
 
-    def attempted(self: outbox.Sender, mail: Mail) -> Delivery:
+    def attempted(self: delivery.Sender, mail: Mail) -> Delivery:
         attempt(self, mail)
         return Delivery(mail=mail)
 
-    outbox.Sender._attempt = attempted  # type: ignore[method-assign]
+    delivery.Sender._attempt = attempted  # type: ignore[method-assign]
 
 
 def tell_every_time() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from importer.mail import outbox
 from importer.model import printable
-from importer.store import personal_data
+from importer.store import outbox, personal_data
 from importer.store.database import Store
 from watcher.control.client import Order
 from watcher.control.server import Handler, Refused
@@ -28,13 +27,13 @@ def store_orders(
     retried = "is tried again now" if is_running else "is tried again as soon as the service runs"
 
     def retry(order: Order) -> str:
-        _change_mail(order, lambda id_: outbox.retry(store.db, id_, datetime.now(UTC)))
+        _change_mail(order, lambda id_: outbox.retry(store.conn, id_, datetime.now(UTC)))
         if trouble := mail_trouble():
             return f"mail {order.id} is tried again as soon as mail can leave: {trouble}"
         return f"mail {order.id} {retried}"
 
     def drop(order: Order) -> str:
-        _change_mail(order, lambda id_: outbox.drop(store.db, id_))
+        _change_mail(order, lambda id_: outbox.drop(store.conn, id_))
         return f"mail {order.id} will not be sent"
 
     def erase(order: Order) -> str:

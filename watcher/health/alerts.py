@@ -15,8 +15,7 @@ from typing import Final
 import structlog
 
 from importer.mail import outbox
-from importer.mail.outbox import Letter
-from importer.model import for_operator, host_name
+from importer.model import Letter, for_operator, host_name
 from importer.settings import MailSettings
 from importer.store.database import Store
 from watcher.health.alert_texts import alert_text
@@ -90,7 +89,7 @@ class Alerts:
         for event, letter in letters:
             try:
                 with store.transaction():
-                    outbox.add(store.db, letter)
+                    outbox.add(store, letter)
             except Exception:  # noqa: BLE001 - it may be the very trouble that is told
                 log.debug("alert.unmailed", alert=event)
 

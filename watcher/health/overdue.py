@@ -12,8 +12,7 @@ import structlog
 
 from importer.durations import in_words
 from importer.mail import outbox
-from importer.mail.outbox import Letter
-from importer.model import for_operator
+from importer.model import Letter, for_operator
 from importer.settings import ClientSettings, MailSettings
 from importer.store import queries
 from importer.store.database import Store
@@ -86,7 +85,7 @@ class Lateness:
         for letter in letters(missing, self._mail, at):
             if not queries.knows_mail(self._store.conn, letter.message_id):
                 with self._store.transaction():
-                    outbox.add(self._store.db, letter)
+                    outbox.add(self._store, letter)
         log.warning(
             "upload.missed",
             client=client.name,

@@ -1,4 +1,4 @@
-"""The two ways for a mail: into a Maildir, which is here and where it stays, or to an SMTP server."""
+"""Delivery into a Maildir on this host, where the mail stays."""
 
 from __future__ import annotations
 
@@ -9,24 +9,10 @@ from typing import Final
 
 from importer import fs
 from importer.durable import sync
-from importer.mail.outbox import Delivery, Mail, Transport
-from importer.settings import MailSettings
+from importer.mail.channel import Delivery
+from importer.model import Mail
 
 IN_MAILDIR: Final = "no SMTP server: in the Maildir only"
-
-
-def make_transport(settings: MailSettings, password: str) -> Transport:
-    """
-    Return the transport that the settings ask for: SMTP with a host, else the Maildir.
-
-    `settings.maildir` and `settings.ca_file` are absolute; `password` is "" where there is none.
-    Raises MailUnusable.
-    """
-    if settings.host:
-        from importer.mail.smtp import SmtpTransport  # with yagmail and TLS, 20 ms and 2 MiB
-
-        return SmtpTransport(settings, password)
-    return MaildirTransport(settings.maildir)
 
 
 class MaildirTransport:

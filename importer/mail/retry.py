@@ -1,0 +1,25 @@
+"""When a mail is tried again, and when it is given up. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from importer.model import Mail
+
+_FIRST_RETRY_S: Final = 60
+LAST_RETRY_S: Final = 3600
+_LIFE: Final = timedelta(days=7)
+# Age alone must not bury a mail, or a clock that jumps and a week of being switched off would: ten attempts take 4 h.
+_MIN_ATTEMPTS: Final = 10
+
+
+def retry_delay(attempts: int, *, permanent: bool) -> timedelta:
+    """Return the pause after `attempts` failures: 1 min doubling to 1 h, or 1 h at once if refused for good."""
+    doublings = min(attempts - 1, 6)
+    return timedelta(seconds=LAST_RETRY_S if permanent else min(_FIRST_RETRY_S << doublings, LAST_RETRY_S))
+
+
+def is_spent(mail: Mail, now: datetime) -> bool:
+    """Return whether a mail that failed again is given up."""
+    return mail.attempts >= _MIN_ATTEMPTS and now - mail.created_at >= _LIFE
