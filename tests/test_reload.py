@@ -318,7 +318,7 @@ def test_nothing_begins_on_a_disk_that_is_nearly_full(tmp_path: Path, inbox: Pat
             rosterd.wait_for_imports(1)
             wait_until(lambda: told not in rosterd.execute("status").stdout, "all to be well")
     finally:
-        subprocess.run(["umount", inbox], check=True)
+        subprocess.run(["umount", "--lazy", inbox], check=True)
 
 
 def test_no_file_begins_that_its_temporary_files_would_not_fit(tmp_path: Path, inbox: Path, needs: Needs) -> None:
@@ -341,4 +341,4 @@ def test_no_file_begins_that_its_temporary_files_would_not_fit(tmp_path: Path, i
             subprocess.run(["mount", "-o", "remount,size=170m", temporary], check=True)
             rosterd.wait_for_imports(3)
     finally:
-        subprocess.run(["umount", temporary], check=True)
+        subprocess.run(["umount", "--lazy", temporary], check=True)

@@ -170,7 +170,7 @@ def test_inbox_that_is_read_only(folder: Path, needs: Needs) -> None:
             with refused, spool.opened("acme", str(folder)):
                 pass
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_link_on_the_way_to_the_inbox(folder: Path, tmp_path: Path) -> None:
