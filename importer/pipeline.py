@@ -149,7 +149,7 @@ class Importer:
     def _record(
         self, found: Survey, claim: Claim, client: ClientSettings, examination: Examination, plain: int, beside: Beside
     ) -> Receipt:
-        import_id = ledger.next_id(self._store.db)
+        import_id = ledger.next_id(self._store.conn)
         recorder = Recorder(
             self._store.conn,
             client,
@@ -171,7 +171,7 @@ class Importer:
             warnings=(*_warnings(beside.raw, found, examination, tally), *recorder.notices()),
             finished_at=datetime.now(UTC),
         )
-        ledger.add(self._store.db, import_id, answer)
+        ledger.add(self._store.conn, import_id, answer)
         if tally.applied and tally.failed <= MOST_LINES and examination.findings.odd_lines is not None:
             odd_lines = {*array("I", examination.findings.odd_lines), *recorder.failed_lines()}
             baselines.keep(self._store.conn, claim, import_id, fingerprint.of_terms(examination), sorted(odd_lines))
@@ -189,9 +189,9 @@ class Importer:
             refusal=rejected,
             finished_at=datetime.now(UTC),
         )
-        import_id = ledger.next_id(self._store.db)
-        ledger.add(self._store.db, import_id, answer)
-        ledger.add_problem(self._store.db, import_id, rejected)
+        import_id = ledger.next_id(self._store.conn)
+        ledger.add(self._store.conn, import_id, answer)
+        ledger.add_problem(self._store.conn, import_id, rejected)
         self._report(answer, client, iter(()))
         return answer
 
@@ -214,7 +214,7 @@ class Importer:
         codes = {notice.code for notice in answer.warnings}
         if "file.unterminated" in codes:
             # Some exporters never end the last line; it is news only when the file before did.
-            return not ledger.ended_unterminated(self._store.db, client.name, before=answer.claim.claim_id)
+            return not ledger.ended_unterminated(self._store.conn, client.name, before=answer.claim.claim_id)
         return "file.no_users" in codes
 
     def _letter(self, answer: Receipt, recipients: tuple[str, ...]) -> Letter:

@@ -35,7 +35,7 @@ from importer.fs import open_file
 from importer.model import FileRejected, Interrupted, printable
 from importer.rows.rules import clean
 from importer.settings import ClientSettings, FileSettings
-from importer.store import retention
+from importer.store import ledger, retention
 from importer.store.database import Store
 from importer.store.integrity import Record
 from importer.store.retention import Kept
@@ -114,10 +114,7 @@ class Rewriter:
 
     def _record(self, record: Record, draft: _Draft) -> None:
         with self._store.transaction():
-            self._store.conn.execute(
-                "UPDATE imports SET rewritten_sha256 = ?, rewritten_bytes = ? WHERE id = ?",
-                (draft.sha256, draft.size_bytes, record.id),
-            )
+            ledger.mark_rewritten(self._store.conn, record.id, draft.sha256, draft.size_bytes)
         log.info(
             "archive.rewritten",
             client=record.client,

@@ -17,8 +17,8 @@ def test_a_claim_that_was_committed_is_found(engine: Engine) -> None:
     """A claim is found by its id once its import is committed, and not before."""
     claim_id = engine.rows(GOOD).receipt.claim.claim_id
     expected = Entry(claim_id=claim_id, client=CLIENT, archive=ARCHIVE, outcome=Outcome.IMPORTED, archived=False)
-    assert expected == ledger.find(engine.store.db, claim_id)
-    assert None is ledger.find(engine.store.db, "20261122T074205Z-never")
+    assert expected == ledger.find(engine.store.conn, claim_id)
+    assert None is ledger.find(engine.store.conn, "20261122T074205Z-never")
 
 
 def test_what_is_not_archived_yet_is_listed_until_it_is(engine: Engine) -> None:
@@ -26,13 +26,13 @@ def test_what_is_not_archived_yet_is_listed_until_it_is(engine: Engine) -> None:
     first, second = (engine.rows(GOOD).receipt.claim.claim_id for _ in range(2))
     refused = engine.upload(b"%PDF-1.7").receipt.claim.claim_id
     engine.settings(name="beta").rows(GOOD)
-    listed = ledger.unarchived(engine.store.db, CLIENT)
+    listed = ledger.unarchived(engine.store.conn, CLIENT)
     assert [(first, Outcome.IMPORTED), (second, Outcome.IMPORTED), (refused, Outcome.REFUSED)] == [
         (entry.claim_id, entry.outcome) for entry in listed
     ]
-    ledger.mark_archived(engine.store.db, second, AT)
-    assert [first, refused] == [entry.claim_id for entry in ledger.unarchived(engine.store.db, CLIENT)]
-    found = ledger.find(engine.store.db, second)
+    ledger.mark_archived(engine.store.conn, second, AT)
+    assert [first, refused] == [entry.claim_id for entry in ledger.unarchived(engine.store.conn, CLIENT)]
+    found = ledger.find(engine.store.conn, second)
     assert found is not None
     assert found.archived
 
@@ -41,23 +41,23 @@ def test_names_of_archives_are_bytes(engine: Engine) -> None:
     """The ledger keeps the name in .bak to the byte."""
     claim_id = engine.rows(GOOD).receipt.claim.claim_id
     engine.store.conn.execute("UPDATE imports SET archive = x'ff0a80'")
-    found = ledger.find(engine.store.db, claim_id)
+    found = ledger.find(engine.store.conn, claim_id)
     assert b"\xff\x0a\x80" == (found.archive if found else b"")
 
 
 def test_times_are_text_that_sorts(engine: Engine) -> None:
     """A time is recorded in UTC to the second, always as wide."""
     claim_id = engine.rows(GOOD).receipt.claim.claim_id
-    ledger.mark_archived(engine.store.db, claim_id, AT)
+    ledger.mark_archived(engine.store.conn, claim_id, AT)
     (row,) = engine.store.db.query("SELECT archived_at FROM imports")
     assert {"archived_at": "2026-11-22T07:42:05Z"} == row
 
 
 def test_whether_the_file_before_ended_its_last_line(engine: Engine) -> None:
     """The ledger remembers of each client whether its last file ended its last line."""
-    db = engine.store.db
-    assert not ledger.ended_unterminated(db, CLIENT, before="")
+    conn = engine.store.conn
+    assert not ledger.ended_unterminated(conn, CLIENT, before="")
     last = engine.upload(f"{HEADER}\n{GOOD}".encode()).receipt.claim.claim_id
-    assert ledger.ended_unterminated(db, CLIENT, before="")
-    assert not ledger.ended_unterminated(db, CLIENT, before=last)
-    assert not ledger.ended_unterminated(db, "beta", before="")
+    assert ledger.ended_unterminated(conn, CLIENT, before="")
+    assert not ledger.ended_unterminated(conn, CLIENT, before=last)
+    assert not ledger.ended_unterminated(conn, "beta", before="")

@@ -32,7 +32,7 @@ def archive_before_commit() -> None:
     """Move the upload to `.bak` first and import it from there."""
 
     def resume(self: processing.Claims, inbox: spool.Inbox, client: str, claim_id: str) -> None:
-        entry = ledger.find(self._store.db, claim_id)
+        entry = ledger.find(self._store.conn, claim_id)
         with inbox.resume(claim_id, archive=None if entry is None else entry.archive) as claim:
             structlog.contextvars.bind_contextvars(file=claim.file)
             with opened(claim) as raw:

@@ -137,7 +137,7 @@ class Claims:
             self._elsewhere.pop(claim_id, None)  # the folder was moved with all that is in it
             self.backlog.add(client, claim_id)
         try:
-            for entry in ledger.unarchived(self._store.db, client):
+            for entry in ledger.unarchived(self._store.conn, client):
                 if entry.claim_id not in unfinished and entry.claim_id not in self._elsewhere:
                     self._complete(client, inbox, entry)
         except StoreError as error:
@@ -184,7 +184,7 @@ class Claims:
         return path
 
     def _resume(self, inbox: spool.Inbox, client: str, claim_id: str) -> None:
-        entry = ledger.find(self._store.db, claim_id)
+        entry = ledger.find(self._store.conn, claim_id)
         with inbox.resume(claim_id, archive=None if entry is None else entry.archive) as claim:
             structlog.contextvars.bind_contextvars(file=claim.file)
             if entry is None and inbox.is_in_writing(claim):
@@ -306,7 +306,7 @@ class Claims:
         self.backlog.drop(claim_id)
 
     def _mark_archived(self, claim_id: str) -> None:
-        ledger.mark_archived(self._store.db, claim_id, datetime.now(UTC))
+        ledger.mark_archived(self._store.conn, claim_id, datetime.now(UTC))
 
 
 def _is_correction(inbox: spool.Inbox, name: str, archive: bytes) -> bool:
