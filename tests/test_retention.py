@@ -14,11 +14,12 @@ import pytest
 from sqlite_utils import Database
 
 from importer.settings import ClientSettings, RetentionSettings
-from importer.store import database, retention
+from importer.store import retention
 from importer.store.connection import APPLICATION_ID, stamp
 from importer.store.database import Store
 from importer.store.errors import StoreBusy
 from importer.store.retention import Kept
+from importer.store.schema import migrations
 from tests.conftest import Needs
 from tests.faults.nursery import Nursery
 from tests.faults.tracing import Commands, Point
@@ -366,7 +367,7 @@ def test_a_database_of_the_version_before_is_brought_up_to_date(tmp_path: Path) 
     path = tmp_path / "rosterd.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as conn:
         conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.migrations.apply(Database(conn, execute_plugins=False), stop_before="m002_retention")
+        migrations.apply(Database(conn, execute_plugins=False), stop_before="m002_retention")
         conn.execute(
             """INSERT INTO imports VALUES (7, 'c', 'acme', 'u.csv', '', 0, 0, 0, 0, 'partly', '', 0, 0, 0, 5, 0, 1,
                x'752e637376', '', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z')"""

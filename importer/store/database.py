@@ -1,4 +1,4 @@
-"""The one read-write connection to SQLite, its schema and its migrations."""
+"""The one connection that writes, and its transactions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from sqlite_utils import Database, Migrations
+from sqlite_utils import Database
 
 from importer import fs
 from importer.model import Interrupted
-from importer.store.connection import APPLICATION_ID, Connection, connect, is_whole, log_files, read_only
+from importer.store.connection import Connection, connect, is_whole, log_files, read_only
 from importer.store.errors import StoreError, StoreFull, StoreInterrupted, StoreUnavailable, StoreUnusable
+from importer.store.schema import check_schema, make_ours, migrations
 
 # 1M random keys outgrow SQLite's 2 MiB; 16 MiB is 1.3 times as fast and 64 MiB only a little more (measured).
 CACHE_KIB: Final = 16 * 1024
@@ -22,241 +23,13 @@ BUSY_TIMEOUT_MS: Final = 5000
 _STEPS_BETWEEN_LOOKS: Final = 200_000  # of SQLite's virtual machine, a few ms
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
-# Each migration is literal SQL and is never changed: databases that went through it are what it made of them. A new
-# attribute needs a new migration. The indexes of users begin with what tells most: SQLite sorts by a text that differs
-# a quarter faster than by one that is mostly the same.
-KEY_INDEXES: Final = {"email_key": "users_by_email", "user_name_key": "users_by_user_name"}
-
-migrations = Migrations("rosterd")
-
-_FIRST: Final = """
-CREATE TABLE imports (
-    id INTEGER PRIMARY KEY,
-    claim_id TEXT NOT NULL UNIQUE,
-    client TEXT NOT NULL,
-    file TEXT NOT NULL,
-    sha256 TEXT NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    device INTEGER NOT NULL,
-    inode INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL,
-    outcome TEXT NOT NULL CHECK (outcome IN ('imported', 'partly', 'refused')),
-    code TEXT NOT NULL,
-    created INTEGER NOT NULL,
-    updated INTEGER NOT NULL,
-    unchanged INTEGER NOT NULL,
-    failed INTEGER NOT NULL,
-    repeated INTEGER NOT NULL,
-    ends_line INTEGER NOT NULL,
-    archive BLOB NOT NULL,
-    claimed_at TEXT NOT NULL,
-    finished_at TEXT NOT NULL,
-    archived_at TEXT
-) STRICT;
-CREATE INDEX imports_by_client ON imports (client, id);
-CREATE INDEX imports_unarchived ON imports (client) WHERE archived_at IS NULL;
-
-CREATE TABLE users (
-    client TEXT NOT NULL,
-    unique_id TEXT NOT NULL,
-    login_source TEXT NOT NULL,
-    first_name TEXT,
-    last_name TEXT,
-    user_name TEXT,
-    email TEXT,
-    street TEXT,
-    city TEXT,
-    province TEXT,
-    postal_code TEXT,
-    street2 TEXT,
-    city2 TEXT,
-    province2 TEXT,
-    postal_code2 TEXT,
-    phone_cell TEXT,
-    user_type_id TEXT,
-    employ_no TEXT,
-    employee_phone TEXT,
-    student_phone TEXT,
-    student_no TEXT,
-    driver_licence_num TEXT,
-    driver_licence_prov TEXT,
-    date_of_birth TEXT,
-    locker_user_type_id TEXT,
-    email_key TEXT,
-    user_name_key TEXT,
-    created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL,
-    created_import INTEGER NOT NULL,
-    import_id INTEGER NOT NULL,
-    import_line INTEGER NOT NULL
-) STRICT;
-
-CREATE TABLE import_problems (
-    import_id INTEGER NOT NULL REFERENCES imports (id),
-    line INTEGER NOT NULL,
-    code TEXT NOT NULL,
-    field TEXT NOT NULL,
-    detail TEXT NOT NULL
-) STRICT;
-CREATE INDEX import_problems_by_import ON import_problems (import_id);
-
-CREATE VIEW recent_imports AS
-    SELECT id, finished_at, client, file, outcome, created, updated, unchanged, failed, repeated, code
-    FROM imports ORDER BY id DESC LIMIT 100;
-CREATE VIEW failing_clients AS
-    SELECT client, count(*) AS imports_with_failures, sum(failed) AS failed_rows, max(finished_at) AS last_failure_at
-    FROM imports WHERE outcome <> 'imported' GROUP BY client ORDER BY last_failure_at DESC;
-
-CREATE UNIQUE INDEX users_by_id ON users (client, unique_id);
-CREATE INDEX users_by_email ON users (email_key, client);
-CREATE INDEX users_by_user_name ON users (user_name_key, client);
-
-CREATE TABLE outbox (
-    id INTEGER PRIMARY KEY,
-    message_id TEXT NOT NULL UNIQUE,
-    client TEXT NOT NULL,
-    claim_id TEXT NOT NULL,
-    sender TEXT NOT NULL,
-    recipients TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'joined', 'sent', 'dead', 'dropped')),
-    attempts INTEGER NOT NULL DEFAULT 0,
-    permanent INTEGER NOT NULL DEFAULT 0,
-    created_at TEXT NOT NULL,
-    due_at TEXT NOT NULL,
-    sent_at TEXT,
-    last_error TEXT NOT NULL DEFAULT '',
-    joined_into INTEGER REFERENCES outbox (id),
-    body BLOB NOT NULL
-) STRICT;
-CREATE INDEX outbox_waiting ON outbox (due_at) WHERE state = 'waiting';
-CREATE INDEX outbox_retried ON outbox (client) WHERE state = 'waiting' AND attempts > 0;
-CREATE INDEX outbox_sent ON outbox (sent_at) WHERE sent_at IS NOT NULL;
-CREATE INDEX outbox_sent_by_client ON outbox (client, sent_at) WHERE sent_at IS NOT NULL;
-"""
-
-
-@migrations()
-def m001_first(db: Database) -> None:
-    """Create all tables; the body of a mail is last, so that SQLite reads the rest without the pages it spills to."""
-    for statement in _statements(_FIRST):
-        db.execute(statement)
-
-
-# What was purged, and by which clock; the content that an archive has since a person was taken out of it.
-_RETENTION_SCHEMA: Final = """
-ALTER TABLE imports ADD COLUMN purged_at TEXT;
-ALTER TABLE imports ADD COLUMN rewritten_sha256 TEXT;
-ALTER TABLE imports ADD COLUMN rewritten_bytes INTEGER;
-CREATE INDEX imports_unpurged ON imports (client, finished_at) WHERE purged_at IS NULL AND archived_at IS NOT NULL;
-
-CREATE TABLE retention (passed_at TEXT NOT NULL) STRICT;
-INSERT INTO retention VALUES (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
-"""
-
-
-@migrations()
-def m002_retention(db: Database) -> None:
-    """Let imports be purged and archives be rewritten."""
-    for statement in _statements(_RETENTION_SCHEMA):
-        db.execute(statement)
-
-
-# What later files are compared with (importer/rows/delta.py).
-_BASELINE_SCHEMA: Final = (
-    """CREATE TABLE baselines (
-        client TEXT NOT NULL,
-        file TEXT NOT NULL,
-        import_id INTEGER NOT NULL REFERENCES imports (id),
-        terms TEXT NOT NULL,
-        odd_lines BLOB NOT NULL,
-        PRIMARY KEY (client, file)
-    ) STRICT""",
-    """CREATE TRIGGER users_edited AFTER UPDATE ON users WHEN new.import_id = old.import_id
-        BEGIN DELETE FROM baselines WHERE client IN (old.client, new.client); END""",
-    """CREATE TRIGGER users_removed AFTER DELETE ON users WHEN EXISTS (SELECT 1 FROM imports WHERE id = old.import_id)
-        BEGIN DELETE FROM baselines WHERE client = old.client; END""",
-)
-
-
-@migrations()
-def m003_baselines(db: Database) -> None:
-    """Remember which lines of a large file a later one may repeat without being looked at."""
-    for statement in _BASELINE_SCHEMA:
-        db.execute(statement)
-
-
-_ORDER_OF_KEYS: Final = (
-    "DROP INDEX users_by_email",
-    "CREATE INDEX users_by_email ON users (email_key, client)",
-    "DROP INDEX users_by_user_name",
-    "CREATE INDEX users_by_user_name ON users (user_name_key, client)",
-)
-
-
-@migrations()
-def m004_order_of_keys(db: Database) -> None:
-    """Make the indexes of keys anew, as they have another order of columns."""
-    for statement in _ORDER_OF_KEYS:
-        db.execute(statement)
-
-
-# So that what is asked of the outbox each second and after each file costs the same however many mails there are.
-_OUTBOX_TURNS: Final = (
-    "ALTER TABLE outbox ADD COLUMN at_once INTEGER NOT NULL DEFAULT 0",
-    "DROP INDEX outbox_retried",
-    "CREATE INDEX outbox_at_once ON outbox (due_at) WHERE state = 'waiting' AND at_once = 1",
-    "CREATE INDEX outbox_turns ON outbox (client, attempts > 0, due_at) WHERE state = 'waiting'",
-    "CREATE INDEX outbox_retrying ON outbox (client) WHERE state = 'waiting' AND attempts > 0 AND permanent = 0",
-    "CREATE INDEX outbox_dead ON outbox (client) WHERE state = 'dead'",
-    "CREATE INDEX outbox_sent_bodies ON outbox (sent_at) WHERE state = 'sent' AND length(body) > 0",
-    "CREATE INDEX outbox_bodies ON outbox (client, created_at) WHERE length(body) > 0",
-    "CREATE INDEX outbox_claims ON outbox (claim_id)",
-)
-
-
-@migrations()
-def m005_outbox_turns(db: Database) -> None:
-    """Find the next mail, and the mails to forget, without looking at all that wait or were sent."""
-    for statement in _OUTBOX_TURNS:
-        db.execute(statement)
-
-
-# The ledger does not tell of users who were edited by hand or erased: after that the client's next files are examined
-# whole. An import says that it is one by a row of `importing`, which it removes before it commits. What older versions
-# left to compare with may be wrong: they miscounted lines.
-_EDITS_BY_HAND: Final = (
-    "CREATE TABLE importing (is_under_way INTEGER NOT NULL) STRICT",
-    "DROP TRIGGER users_edited",
-    "DROP TRIGGER users_removed",
-    # INSERT OR REPLACE removes a user without a word to the trigger for that.
-    """CREATE TRIGGER users_inserted AFTER INSERT ON users WHEN NOT EXISTS (SELECT 1 FROM importing)
-        BEGIN DELETE FROM baselines WHERE client = new.client; END""",
-    """CREATE TRIGGER users_edited AFTER UPDATE ON users WHEN NOT EXISTS (SELECT 1 FROM importing)
-        BEGIN DELETE FROM baselines WHERE client IN (old.client, new.client); END""",
-    """CREATE TRIGGER users_removed AFTER DELETE ON users WHEN NOT EXISTS (SELECT 1 FROM importing)
-        BEGIN DELETE FROM baselines WHERE client = old.client; END""",
-    "DELETE FROM baselines",
-)
-
-
-@migrations()
-def m006_edits_by_hand(db: Database) -> None:
-    """Tell by a mark whether users are changed by an import, and not by what the changed rows say."""
-    for statement in _EDITS_BY_HAND:
-        db.execute(statement)
-
-
-def _statements(script: str) -> list[str]:
-    return [statement for part in script.split(";\n") if (statement := part.strip())]
-
 
 class Store:
     """
     The database. Everything that writes goes through one instance, on the thread that opened it.
 
-    `db` is the sqlite-utils database for schema, ledger and queries; `db.conn` is for the row path, where
-    sqlite-utils was measured 14 times slower.
+    `conn` is what the functions of this folder take. `db` is what sqlite-utils makes of it, for the schema: on the row
+    path it was measured 14 times slower.
     """
 
     def __init__(self, db: Database, conn: Connection, path: Path) -> None:
@@ -277,10 +50,10 @@ class Store:
         try:
             conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             db = Database(conn, recursive_triggers=False, execute_plugins=False)
-            _make_ours(db, path)
+            make_ours(db, path)
             _set_up(db)
             migrations.apply(db)
-            _check_schema(db, path)
+            check_schema(db, path)
             store = cls(db, conn, path)
             store.shrink_log()  # a process that was killed during an import left it as large as it was then
         except BaseException as error:
@@ -404,38 +177,6 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _check_schema(db: Database, path: Path) -> None:
-    """
-    Compare the database with a new one: all columns, indexes and triggers have to be there; others may be.
-
-    Raises StoreUnusable.
-    """
-    with contextlib.closing(Database(memory=True, execute_plugins=False)) as new:
-        migrations.apply(new)
-        expected, found = _schema(new), _schema(db)
-    for name, wanted in expected.items():
-        if (got := found.get(name)) != wanted:
-            raise StoreUnusable(
-                f"{path}: {name}: got {got or 'nothing'}; expected {wanted}. Somebody changed the tables: undo that by "
-                "hand, or restore the database from a backup"
-            )
-
-
-def _schema(db: Database) -> dict[str, str]:
-    """
-    Return what makes up our tables: for each column its kind, for each index and trigger its SQL.
-
-    sqlite-utils makes its own table and then that table's index: one that was killed in between never gets it.
-    """
-    columns = """SELECT 'column ' || tables.name || '.' || columns.name,
-          trim(columns.type || iif(columns."notnull", ' NOT NULL', '') || iif(columns.pk, ' PRIMARY KEY', ''))
-        FROM sqlite_master AS tables JOIN pragma_table_info(tables.name) AS columns
-        WHERE tables.type = 'table' AND tables.name <> '_sqlite_migrations'"""
-    others = """SELECT type || ' ' || name, sql FROM sqlite_master
-        WHERE type IN ('index', 'trigger') AND sql IS NOT NULL AND tbl_name <> '_sqlite_migrations'"""
-    return dict(db.execute(f"{columns} UNION ALL {others}").fetchall())
-
-
 def _make_private(path: Path) -> None:
     """
     Let nobody else read the database, nor what SQLite keeps beside it with the mode of the database.
@@ -448,24 +189,6 @@ def _make_private(path: Path) -> None:
         with contextlib.suppress(OSError):
             if each.stat().st_mode & 0o077:
                 each.chmod(0o600)
-
-
-def _make_ours(db: Database, path: Path) -> None:
-    """Mark a new database as ours. Raises StoreUnusable for another program's, or one that is too new."""
-    application_id = db.execute("PRAGMA application_id").fetchone()[0]
-    if application_id not in (0, APPLICATION_ID) or (application_id == 0 and db.table_names()):
-        raise StoreUnusable(f"{path}: is the database of another program; name another file in [service] database")
-    if application_id == APPLICATION_ID and (unknown := _unknown_migrations(db)):
-        raise StoreUnusable(f"{path}: was made by a newer rosterd ({', '.join(sorted(unknown))}); install that version")
-    if application_id == 0:
-        # Before the first table: killed in between, we would take our own tables for another program's.
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-
-
-def _unknown_migrations(db: Database) -> set[str]:
-    known = {migration.name for migration in migrations.applied(db)} | {each.name for each in migrations.pending(db)}
-    ours = {each.name for each in migrations._migrations}  # noqa: SLF001 - the library has no public list
-    return known - ours
 
 
 def _set_up(db: Database) -> None:

@@ -28,7 +28,7 @@ from importer.rows.batches import Batch
 from importer.rows.validate import CLEARED, KEYS, Checker, Rejected, User
 from importer.settings import ClientSettings
 from importer.store.connection import Connection
-from importer.store.database import KEY_INDEXES
+from importer.store.schema import KEY_INDEXES
 
 # To look up the key of a changed row takes as long as to pass over so many rows of the index.
 _ROWS_PER_PROBE: Final = 10
