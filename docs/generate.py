@@ -1,5 +1,5 @@
-# noqa: INP001 - a script beside what it writes, not a package
-"""Write the documents that are made from the code: `python -m docs.generate`. A test compares them with it."""
+# noqa: INP001 - a script next to its output, not a package
+"""Generate the documents whose text is in the code: `python -m docs.generate`. A test compares them."""
 
 from __future__ import annotations
 
