@@ -15,8 +15,9 @@ from tests.conftest import Needs
 from tests.faults.disk import Disk
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
-from watcher import notify, patience
-from watcher.patience import LONGEST_S, Patience, waits_for_disk
+from watcher import notify
+from watcher.health import patience
+from watcher.health.patience import LONGEST_S, Patience, waits_for_disk
 
 FILE = "unique_id,login_source,first_name,last_name,email\n1,OPSCOM,Ann,Lee,ann@school.example\n"
 

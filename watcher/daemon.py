@@ -31,6 +31,7 @@ from watcher.control.orders import held_orders, store_orders
 from watcher.control.server import ControlServer, Refused
 from watcher.health.alerts import Alerts
 from watcher.health.heartbeat import Ping
+from watcher.health.mailing import POLL_S, Mailing
 from watcher.health.metrics_source import Source, source_of
 from watcher.health.overdue import Lateness
 from watcher.health.status import ClientStatus, Status, StatusFile, count_states, moment, told_files
@@ -41,7 +42,6 @@ from watcher.inbox.intake import Intake
 from watcher.inbox.processing import Claims
 from watcher.inbox.queue import Backlog
 from watcher.inbox.sources import EventSources
-from watcher.mailing import POLL_S, Mailing
 from watcher.settings import Config, ServiceSettings
 from watcher.signals import Signals
 

@@ -14,11 +14,11 @@ from importer.store.errors import StoreBusy, StoreFull
 from watcher import notify
 from watcher.daemon import Daemon
 from watcher.exits import EXIT_NOT_PERMITTED, EXIT_RUNNING_ALREADY
+from watcher.health.patience import Patience
 from watcher.inbox.events import Hints
 from watcher.inbox.queue import FIRST_RETRY_S, LAST_RETRY_S
 from watcher.lock import RunningAlready, locked
 from watcher.owner import check_access, permission_sentence
-from watcher.patience import Patience
 from watcher.settings import Config
 from watcher.signals import Signals
 
