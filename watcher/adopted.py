@@ -15,10 +15,15 @@ from typing import Final
 import msgspec
 
 from importer.durable import replace
+from watcher.config import ConfigError, load_again, ping_url
 from watcher.settings import Config, ServiceSettings
 
 _FILE: Final = "adopted.json"
 _STATE_DIR: Final = re.compile(r"""^[^#\n]*\bstate_dir[ \t]*=[ \t]*(["'])(.+?)\1""", re.MULTILINE)
+
+
+class NotReloadable(Exception):
+    """The service goes on with the configuration that it has. The message says why."""
 
 
 def write_adopted(config: Config) -> None:
@@ -47,6 +52,23 @@ def last_adopted(state_dir: str) -> Config | None:
         return msgspec.json.decode(Path(state_dir, _FILE).read_bytes(), type=Config)
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return None
+
+
+def read_again(config: Config) -> Config:
+    """Return the configuration as its files have it now. Raises NotReloadable."""
+    try:
+        fresh = load_again(config)
+        ping_url(fresh.service)
+    except (ConfigError, PermissionError) as error:
+        raise NotReloadable(str(error)) from None
+    if _fixed(fresh) != _fixed(config):
+        raise NotReloadable("[service], [log] and [metrics] change with a restart only, ping_url aside")
+    return fresh
+
+
+def _fixed(config: Config) -> tuple[msgspec.Struct, ...]:
+    """Return what cannot change while the daemon runs."""
+    return msgspec.structs.replace(config.service, ping_url=""), config.log, config.metrics
 
 
 def _state_dir_in(path: Path) -> str:

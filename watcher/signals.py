@@ -21,9 +21,12 @@ from typing import Final
 
 import structlog
 
+from watcher import notify
+
 log = structlog.get_logger()
 
 STOP_PATIENCE_S: Final = 7.0  # for the file in hand; the whole stop has 10
+MAIL_PATIENCE_S: Final = 5.0  # of these, for the mail in hand
 LAST_S: Final = 9.5
 LAST_AT_ONCE_S: Final = 1.5  # after a second signal
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -54,6 +57,11 @@ class Signals:
     def stop_allows(self, seconds: float) -> bool:
         """Return whether there is so much time left."""
         return not self._at_once and time.monotonic() + seconds < self._stop_asked_at + STOP_PATIENCE_S
+
+    def should_abort(self) -> bool:
+        """Return whether to give up the file in hand; asked now and then, which is a sign of life as well."""
+        notify.watchdog()
+        return self.stop_overdue()
 
     def take_reload(self) -> bool:
         """Return, once, whether to read the configuration again."""

@@ -21,6 +21,7 @@ from watcher.lock import RunningAlready, locked
 from watcher.owner import check_access, permission_sentence
 from watcher.settings import Config
 from watcher.signals import Signals
+from watcher.single_pass import SinglePass
 
 log = structlog.get_logger()
 
@@ -65,10 +66,9 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
         log.info("daemon.stopped")
         return 0
     running.enter_context(contextlib.closing(store))
-    daemon = Daemon(config, store, hints, signals, watching=watching)
-    running.enter_context(contextlib.closing(daemon))
     if not watching:
-        return daemon.run_once()
+        return running.enter_context(contextlib.closing(SinglePass(config, store, hints, signals))).run()
+    daemon = running.enter_context(contextlib.closing(Daemon(config, store, hints, signals)))
     if config.metrics.listen or config.metrics.textfile:
         from watcher.health.prometheus import Exporter  # with the library of Prometheus, 20 ms
 

@@ -10,26 +10,21 @@ from importer.store import outbox, personal_data
 from importer.store.database import Store
 from watcher.control.client import Order
 from watcher.control.server import Handler, Refused
+from watcher.health.mailing import Mailing
 from watcher.health.status import state_of
 from watcher.inbox.settle import Settling
 
 EndHold = Callable[[str, bytes, float], bool]
 
 
-def store_orders(
-    store: Store, *, is_running: bool = True, mail_trouble: Callable[[], str] = lambda: ""
-) -> dict[str, Handler]:
-    """
-    Return the orders that need nothing but the store: of the daemon, or of a command that holds its lock.
-
-    `mail_trouble` says why no mail can leave, "" when it can.
-    """
-    retried = "is tried again now" if is_running else "is tried again as soon as the service runs"
+def store_orders(store: Store, *, mailing: Mailing | None = None) -> dict[str, Handler]:
+    """Return the orders that need little but the store; of a command that holds the lock there is no `mailing`."""
+    retried = "is tried again as soon as the service runs" if mailing is None else "is tried again now"
 
     def retry(order: Order) -> str:
         _change_mail(order, lambda id_: outbox.retry(store.conn, id_, datetime.now(UTC)))
-        if trouble := mail_trouble():
-            return f"mail {order.id} is tried again as soon as mail can leave: {trouble}"
+        if mailing is not None and mailing.trouble:
+            return f"mail {order.id} is tried again as soon as mail can leave: {mailing.trouble}"
         return f"mail {order.id} {retried}"
 
     def drop(order: Order) -> str:

@@ -19,6 +19,9 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from watcher.config import ConfigError, ping_url
+from watcher.settings import ServiceSettings
+
 log = structlog.get_logger()
 
 _TIME_OUT_S: Final = 10.0
@@ -102,6 +105,15 @@ class Ping:
             log.error("ping.failed", host=host, reason=reason)
         elif failures and not reason:
             log.info("ping.restored", host=host, failures=failures)
+
+
+def heartbeat_of(service: ServiceSettings) -> Ping:
+    """Return the heartbeat that is configured; a secret that cannot be read costs that, and nothing else."""
+    try:
+        return Ping(ping_url(service))
+    except ConfigError as error:
+        log.error("ping.failed", host="", reason=str(error))
+        return Ping("", trouble=str(error))
 
 
 def pause_s(failures: int) -> float:

@@ -1,0 +1,152 @@
+"""What is due now and then between two files: checks of the host, purging, mail, and what is told of the service."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from importer.store.database import Store
+from importer.store.errors import StoreError
+from watcher.adopted import NotReloadable
+from watcher.control.archives import Purging
+from watcher.health.alerts import Alerts
+from watcher.health.heartbeat import heartbeat_of
+from watcher.health.mailing import Mailing
+from watcher.health.overdue import Lateness
+from watcher.health.status import ClientStatus, Status, StatusFile, count_states, moment, told_files
+from watcher.health.storage import Storage
+from watcher.health.trouble import Troubles
+from watcher.inbox.inboxes import Inboxes
+from watcher.settings import Config
+
+
+class Chores:
+    """Does each chore when it is due, on the thread of the loop. What they remember outlives a reload."""
+
+    def __init__(self, config: Config, store: Store, inboxes: Inboxes, alerts: Alerts, troubles: Troubles) -> None:
+        self._config = config
+        self._store = store
+        self._inboxes = inboxes
+        self._alerts = alerts
+        self._troubles = troubles
+        self._started_at = datetime.now(UTC)
+        self.mailing = Mailing(store, troubles, config.mail)
+        self._storage = Storage(store, Path(config.service.database), troubles)
+        self._purging = Purging(store)
+        self._lateness = Lateness(store)
+        self._lateness.use(config, self._started_at)
+        self._ping = heartbeat_of(config.service)
+        self._status_file = StatusFile(config.service.state_dir)
+
+    def use(self, config: Config) -> None:
+        """Work by this configuration from now on. Raises NotReloadable, with no effect, when no mail could leave."""
+        if reason := self.mailing.use(config.mail):
+            raise NotReloadable(reason)
+        self._config = config
+        self._alerts.use(config.mail)
+        self._lateness.use(config, datetime.now(UTC))
+        fresh = heartbeat_of(config.service)
+        if fresh.url != self._ping.url:
+            self._ping.close()
+            self._ping = fresh
+            self._ping.start()
+
+    def start(self) -> None:
+        """Begin what has a thread of its own."""
+        self._ping.start()
+
+    def close(self, *, finish_mail: bool) -> None:
+        """End; `finish_mail`: there is time for the mail that is being sent."""
+        self._ping.close()
+        self._alerts.tend(self._store)
+        if finish_mail:
+            with contextlib.suppress(StoreError):  # the mail is sent again, with the same Message-ID
+                self.mailing.close(datetime.now(UTC))
+
+    @property
+    def next_at(self) -> float:
+        """Return when the next chore is due, by the monotonic clock."""
+        parts = (self._storage, self._lateness, self._alerts, self.mailing, self._status_file)
+        return min(part.next_at for part in parts)
+
+    # The order matters: whether events arrive and the database can be written is known before a file is claimed; a
+    # purge waits until there is no file; then what may write mail, sending it, and the status that tells of all.
+
+    def before_work(self) -> None:
+        """Do what is due before a file is worked on."""
+        self._inboxes.sources.tend(time.monotonic())
+        self._storage.tend(time.monotonic())
+
+    def purge(self) -> bool:
+        """Remove a little of what was kept long enough; return whether there was any."""
+        try:
+            return self._purging.step(self._config, time.monotonic())
+        except StoreError as error:
+            self._troubles.tell_error("store.refused", error)
+            return False
+
+    def after_work(self, *, worked: bool, is_news: bool) -> None:
+        """Do what is due after it; `worked`: there may be new mail, `is_news`: there may be a new status."""
+        self.write_mail()
+        mail_trouble = self.mailing.trouble
+        self.mailing.move(datetime.now(UTC), at_once=worked)
+        is_news = is_news or self.mailing.trouble != mail_trouble
+        self._status_file.keep(self._status, time.monotonic(), worked=is_news)
+
+    def write_mail(self) -> None:
+        """Put mail about overdue uploads, and alerts that were raised meanwhile, into the outbox."""
+        try:
+            self._lateness.tend(time.monotonic(), datetime.now(UTC), self._inboxes.intake.has_come)
+        except StoreError as error:
+            self._troubles.tell_error("store.refused", error)
+        self._alerts.tend(self._store)
+
+    def note_sweeps(self, swept: Iterable[str]) -> None:
+        """Give the heartbeat the inboxes that were swept."""
+        unusable, clients = self._inboxes.intake.unusable, {client.name for client in self._config.clients}
+        for client in swept:
+            if client not in unusable:
+                self._ping.note_sweep(client, clients, unusable)
+
+    # The status
+
+    def _status(self) -> Status:
+        now, at = time.monotonic(), datetime.now(UTC)
+        return Status(
+            pid=os.getpid(),
+            started_at=self._started_at,
+            written_at=at,
+            clients=tuple(self._status_of(client.name, now, at) for client in self._config.clients),
+            watch_restarts=self._inboxes.sources.restarts,
+            ping_trouble=self._ping.trouble,
+            database_trouble=self._storage.trouble,
+            mail_trouble=self.mailing.trouble,
+        )
+
+    def _status_of(self, client: str, now: float, at: datetime) -> ClientStatus:
+        intake = self._inboxes.intake
+        waiting = list(intake.settling.waiting(client))
+        swept_at, sweep_s = intake.last_sweep(client)
+        has_come = intake.has_come(client)
+        return ClientStatus(
+            client=client,
+            is_watched=self._inboxes.sources.is_watching(client),
+            swept_at=moment(swept_at, now, at),
+            sweep_s=sweep_s,
+            trouble=self._troubles.about("inbox.unusable", client),
+            deferred=self._troubles.about("file.deferred", client) if has_come else "",
+            is_overdue=not has_come and self._is_overdue(client, at),
+            claims=self._inboxes.backlog.count(client),
+            counts=count_states(waiting),
+            files=told_files(waiting, now, at),
+        )
+
+    def _is_overdue(self, client: str, at: datetime) -> bool:
+        try:
+            return self._lateness.missing(client, at) is not None
+        except StoreError:  # told by what needs the database more
+            return False

@@ -1,0 +1,100 @@
+"""The inboxes of all clients, as the loop sees them: the parts of this folder, wired and reloaded together."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+
+from importer.store.database import Store
+from watcher.adopted import last_adopted, write_adopted
+from watcher.health.trouble import Troubles
+from watcher.inbox.events import Hints
+from watcher.inbox.intake import Intake
+from watcher.inbox.processing import Claims
+from watcher.inbox.queue import Backlog
+from watcher.inbox.sources import EventSources
+from watcher.settings import Config
+from watcher.signals import Signals
+
+
+class Inboxes:
+    """
+    Notices uploads and takes each to its archive; `watching`: else it is a single pass, which hears of no events.
+
+    What it knows of files outlives a reload.
+    """
+
+    def __init__(
+        self, config: Config, store: Store, hints: Hints, signals: Signals, troubles: Troubles, *, watching: bool
+    ) -> None:
+        self._config = config
+        self._hints = hints
+        self._signals = signals
+        self.backlog = Backlog()
+        self.sources = EventSources(config, hints, troubles, watching=watching)
+        self._claims = Claims(
+            config,
+            store,
+            self.backlog,
+            troubles,
+            stopping=signals.should_abort,
+            others_due_at=self._others_due_at if watching else None,
+        )
+        self.intake = Intake(config, self._claims, troubles, self.sources, watching=watching)
+        with contextlib.suppress(OSError):  # then it is not known where inboxes were
+            if before := last_adopted(config.service.state_dir):
+                self._claims.find_left(before)
+        write_adopted(config)
+
+    def use(self, config: Config) -> None:
+        """Work by this configuration from now on; every inbox is swept."""
+        before, self._config = self._config, config
+        self._claims.use(config)
+        self._claims.find_left(before)
+        self.sources.use(config)
+        self.intake.use(config)
+        write_adopted(config)
+
+    def close(self) -> None:
+        """End watching, and what is under way."""
+        self.intake.close()
+        self.sources.close()
+
+    def next_at(self) -> float:
+        """Return when there is something to do if no event arrives, by the monotonic clock."""
+        return min(self.intake.next_at(), self.backlog.next_due_at(), self.sources.next_at)
+
+    def sweep_due(self) -> list[str]:
+        """Sweep what is due, until told to stop; return the clients whose inbox was swept, usable or not."""
+        swept = []
+        for client in self.intake.due_for_sweep():
+            if self._signals.stop_asked:
+                break
+            self.intake.sweep(client)
+            swept.append(client)
+        return swept
+
+    def work(self) -> bool:
+        """Look at one name, then resume one claim, as a rule that of this name; return whether there was one."""
+        looked = self.intake.consider_next()
+        return self._claims.work_on_next() or looked
+
+    def work_off(self) -> None:
+        """Work until nothing more can be taken within the patience of a single pass."""
+        intake = self._config.intake
+        until = time.monotonic() + 2 * intake.quiet_s + intake.unterminated_grace_s
+        while not self._signals.stop_asked:
+            if not self.work():
+                names_at = self.intake.settling.next_due_at(without=self.backlog.blocked(), in_writing=False)
+                next_at = min(names_at, self.backlog.next_due_at())
+                if next_at > until:
+                    break
+                self._hints.wait(next_at - time.monotonic())
+
+    def _others_due_at(self, client: str) -> float:
+        """Return when a file of any other client is due for a look; after a stop was asked for there are no looks."""
+        if self._signals.stop_asked:
+            return math.inf
+        self.intake.take_in(self._hints, telling=False)
+        return self.intake.others_due_at(client)

@@ -1,0 +1,63 @@
+"""A single pass over the inboxes, with no events, orders or status: `rosterd sweep`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from importer.store.database import Store
+from watcher import notify
+from watcher.chores import Chores
+from watcher.health.alerts import Alerts
+from watcher.health.mailing import POLL_S
+from watcher.health.trouble import Troubles
+from watcher.inbox.events import Hints
+from watcher.inbox.inboxes import Inboxes
+from watcher.settings import Config
+from watcher.signals import MAIL_PATIENCE_S, Signals
+
+
+class SinglePass:
+    """
+    Works off what is in the inboxes now.
+
+    A fresh file gets its quiet period, and its grace when only the end of its last line is missing; what is being
+    written or held for longer stays for another time.
+    """
+
+    def __init__(self, config: Config, store: Store, hints: Hints, signals: Signals) -> None:
+        self._hints = hints
+        self._signals = signals
+        alerts = Alerts(config.mail)
+        self._troubles = Troubles(alerts, watching=False)
+        self._inboxes = Inboxes(config, store, hints, signals, self._troubles, watching=False)
+        self._chores = Chores(config, store, self._inboxes, alerts, self._troubles)
+
+    def run(self) -> int:
+        """Return the exit code, which is not 0 when trouble left a file behind. Raises as `Daemon.run`."""
+        self._chores.start()
+        self._chores.note_sweeps(self._inboxes.sweep_due())
+        self._inboxes.work_off()
+        self._work_off_the_crowded()
+        self._chores.write_mail()
+        mailing = self._chores.mailing
+        while not self._signals.stop_asked and mailing.move(datetime.now(UTC), at_once=True):
+            self._hints.wait(POLL_S)
+        while not self._signals.stop_asked and self._chores.purge():
+            notify.watchdog()
+        return 0 if self._signals.stop_asked else self._troubles.exit_code
+
+    def _work_off_the_crowded(self) -> None:
+        """Sweep inboxes with more files than are kept in mind again, for as long as that brings files."""
+        intake, taken = self._inboxes.intake, 0
+        while intake.crowded and intake.taken > taken and not self._signals.stop_asked:
+            taken = intake.taken
+            for client in sorted(intake.crowded):
+                intake.sweep(client)
+                self._chores.note_sweeps([client])
+            self._inboxes.work_off()
+
+    def close(self) -> None:
+        """End what is under way."""
+        notify.stopping()
+        self._inboxes.close()
+        self._chores.close(finish_mail=self._signals.stop_allows(MAIL_PATIENCE_S))
