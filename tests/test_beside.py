@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -243,3 +244,39 @@ def test_a_stop_signal_does_not_end_the_process(tmp_path: Path) -> None:
         [pid] = children()
         os.kill(pid, signal.SIGTERM)
         assert 50_000 == len(first.complete.lines) + sum(len(batch.complete.lines) for batch in batches)
+
+
+UPDATED = """
+import sys
+from pathlib import Path
+
+root, file = Path(sys.argv[1]), Path(sys.argv[2])
+sys.path.insert(0, str(root))
+from importer.file.scan import survey
+from importer.rows import worker
+from importer.rows.batches import Examination, Terms
+from importer.settings import ClientSettings, FileSettings, ReferenceSettings
+
+worker._MIN_BYTES = 0
+(root / "importer" / "rows" / "rules.py").open("a").write("\\n# as an update leaves it\\n")
+with file.open("rb", buffering=0) as raw, worker.Beside(raw) as helper:
+    limits, client = FileSettings(), ClientSettings(name="acme", inbox="/")
+    terms = Terms(survey(raw, limits), limits, client, ReferenceSettings())
+    try:
+        list(helper.batches(Examination(raw, terms)))
+    except ChildProcessError as error:
+        print(error)
+"""
+
+
+def test_a_worker_of_another_version_is_refused(tmp_path: Path) -> None:
+    """After an update has replaced files of a running service a large file waits, and the reason says what to do."""
+    shutil.copytree(REPOSITORY / "importer", tmp_path / "importer")
+    (tmp_path / "users.csv").write_text(HEADER + users(10))
+    told = subprocess.run(
+        [sys.executable, "-P", "-c", UPDATED, tmp_path, tmp_path / "users.csv"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "the worker that examines the file is of another version than the service. Restart rosterd\n" == told

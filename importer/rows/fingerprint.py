@@ -4,37 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
 from importlib.metadata import version
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from typing import Final
 
 import msgspec
 
 from importer.rows.batches import Examination
+from importer.rows.code_digest import CODE_DIGEST
 
-
-def _code(folder: Traversable) -> Iterator[Traversable]:
-    """Yield the files of a package, sources or compiled, also inside a zip file."""
-    for each in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if each.is_dir() and each.name != "__pycache__":
-            yield from _code(each)
-        elif each.name.endswith((".py", ".pyc")):
-            yield each
-
-
-def _digest_of_code() -> str:
-    """Return a digest of the whole importer."""
-    digest = hashlib.sha256()
-    for file in _code(files("importer")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-# Of the whole package, so that no module can be forgotten: after an update each client's next file is examined whole,
-# once. Taken at the start, when the files are still those that run.
-_CODE: Final = (_digest_of_code(), sys.version, version("email-validator"), version("idna"))
+# After an update each client's next file is examined whole, once.
+_CODE: Final = (CODE_DIGEST, sys.version, version("email-validator"), version("idna"))
 
 
 def of_terms(examination: Examination) -> str:

@@ -2,9 +2,9 @@
 The examination of a large file in a process beside ours: while one reads and judges, the other records.
 
 The two meet at a pipe. The process is started, never forked, because the daemon has threads; it is handed the open
-file and the terms, and answers in frames: batches, then the findings, or why the file is refused. In between it gives
-signs of life, empty frames, as it reads on; while ours waits for either it asks whether to stop. The process ends with
-its work, at the latest with ours, and is ended when it has been silent for `SILENCE_S`.
+file and the terms, and answers in frames: which code it runs, batches, then the findings, or why the file is refused.
+In between it gives signs of life, empty frames, as it reads on; while ours waits for either it asks whether to stop.
+The process ends with its work, at the latest with ours, and is ended when it has been silent for `SILENCE_S`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from importer.file.upload import Upload
 from importer.fs import temporary_folder
 from importer.model import FileRejected, Interrupted, Problem
 from importer.rows.batches import Batch, Examination, Findings, Terms
+from importer.rows.code_digest import CODE_DIGEST
 from importer.rows.validate import Rejected, Users
 
 # Below, starting a process takes longer than it saves.
@@ -56,6 +57,7 @@ main(int(sys.argv[2]))
 _ROOT: Final = str(Path(__file__).resolve().parents[2])
 
 Frame = dict[str, Any]
+_OUR_CODE: Final[Frame] = {"code": CODE_DIGEST}
 
 
 class Beside:
@@ -92,12 +94,18 @@ class Beside:
         Yield the batches of an examination, examined here or, if a whole large file is, in the process.
 
         Raises FileRejected as `Examination.batches` does; Interrupted when `stopping` turned true; OSError when the
-        process cannot be started, as ChildProcessError when it ends before its work or gives no sign of life.
+        process cannot be started, as ChildProcessError when it ends before its work, gives no sign of life, or runs
+        other code than this process.
         """
         if examination.is_excerpt or examination.terms.found.size_bytes < _MIN_BYTES:
             yield from examination.batches()
             return
-        for frame in self._answers(examination.terms):
+        answers = self._answers(examination.terms)
+        if next(answers, _OUR_CODE) != _OUR_CODE:
+            raise ChildProcessError(
+                "the worker that examines the file is of another version than the service. Restart rosterd"
+            )
+        for frame in answers:
             if refusal := frame.get("refusal"):
                 raise FileRejected(*refusal[:2], line=refusal[2])
             if findings := frame.get("findings"):
@@ -222,6 +230,7 @@ def main(fd: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     gc.disable()  # nothing here refers to itself; looking for what does costs 6 %
+    _write_frame(sys.stdout.fileno(), marshal.dumps(_OUR_CODE, _MARSHAL_VERSION))
     terms = msgspec.json.decode(sys.stdin.buffer.read(), type=Terms)
     with open(sys.stdout.fileno(), "wb", buffering=0) as out, Upload(fd, _SignsOfLife(out.fileno())) as raw:
         for frame in _answer(raw, terms):
