@@ -97,7 +97,7 @@ def test_a_mail_is_tried_at_once(rosterd: Rosterd) -> None:
     rosterd.change(f"UPDATE outbox SET state = 'sent', sent_at = '{stamp(now)}' WHERE id = 2")  # noqa: S608 - likewise
     rosterd.start()
     assert [] == rosterd.events("mail.sent")
-    assert "is tried again now" in rosterd.execute("mail", "retry", "1").stdout
+    assert "is retried now" in rosterd.execute("mail", "retry", "1").stdout
     rosterd.wait_for_event("mail.sent")
     assert ["sent", "sent"] == states(rosterd)
 

@@ -87,7 +87,7 @@ def test_without_the_password_only_mail_waits(
     assert {"fault"} == {each["level"] for each in findings if each["topic"] == "mail"}
     assert {0} == {row["attempts"] for row in rosterd.query("SELECT attempts FROM outbox")}
     retried = rosterd.execute("mail", "retry", "1")
-    assert (0, True) == (retried.returncode, "is tried again as soon as mail can leave: " in retried.stdout)
+    assert (0, True) == (retried.returncode, "is retried as soon as mail can be sent: " in retried.stdout)
 
     password = secrets / "smtp_password"
     if password.is_dir():

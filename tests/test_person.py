@@ -272,7 +272,7 @@ def test_an_archive_that_is_no_table_any_more(rosterd: Rosterd) -> None:
     rosterd.reload(lambda text: text.replace("first_name = ", "unique_id = "))
     result = rosterd.execute("erase", *PERSON, "--rewrite-archives", "--yes")
     assert 1 == result.returncode
-    assert 2 == result.stderr.count("its archive stays as it was: cannot be read by the settings of today (header.")
+    assert 2 == result.stderr.count("its archive was not changed: cannot be read by the settings of today (header.")
     assert HEADER + ANN + BOB == content(rosterd)["both.csv"]
     assert 0 == rosterd.execute("verify").returncode
 

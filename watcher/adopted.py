@@ -62,7 +62,7 @@ def read_again(config: Config) -> Config:
     except (ConfigError, PermissionError) as error:
         raise NotReloadable(str(error)) from None
     if _fixed(fresh) != _fixed(config):
-        raise NotReloadable("[service], [log] and [metrics] change with a restart only, ping_url aside")
+        raise NotReloadable("[service], [log] and [metrics], except for ping_url, cannot change without a restart")
     return fresh
 
 

@@ -98,11 +98,11 @@ class Daemon:
             self._chores.use(config)
         except NotReloadable as error:
             log.error("config.refused", reason=str(error))
-            raise Refused(f"the old configuration stays: {error}") from None
+            raise Refused(f"the old configuration stays in effect: {error}") from None
         self._config = config
         self._inboxes.use(config)
         log.info("config.reloaded", clients=len(config.clients))
-        return f"the configuration was read again; {len(config.clients)} clients"
+        return f"the configuration was reloaded; {len(config.clients)} clients"
 
     def close(self) -> None:
         """End watching, listening and sending."""

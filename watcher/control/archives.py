@@ -93,14 +93,14 @@ def archive_orders(store: Store, config: Config, stopping: Callable[[], bool] = 
         client = config.clients_by_name.get(order.client)
         record = integrity.find(store.conn, order.client, order.id)
         if client is None or record is None or record.is_purged or not record.is_archived:
-            raise Refused(f"{order.client}: no import {order.id} has an archive")
+            raise Refused(f"{order.client}: there is no archive of import {order.id}")
         rewriter = Rewriter(store, client, config.file, stopping)
         try:
             with spool.opened(client.name, client.inbox) as inbox:
                 return rewriter.take_out(order.unique_id, record, inbox.work_fd, inbox.bak_fd)
         except Interrupted:
-            raise Refused(f"{record}: the service is stopping; its archive stays as it was") from None
+            raise Refused(f"{record}: the service is stopping; its archive was not changed") from None
         except (OSError, InboxUnusable, NotRewritable) as error:
-            raise Refused(f"{record}: its archive stays as it was: {error}") from None
+            raise Refused(f"{record}: its archive was not changed: {error}") from None
 
     return {"archive.rewrite": rewrite}

@@ -19,12 +19,12 @@ EndHold = Callable[[str, bytes, float], bool]
 
 def store_orders(store: Store, *, mailing: Mailing | None = None) -> dict[str, Handler]:
     """Return the orders that need little but the store; of a command that holds the lock there is no `mailing`."""
-    retried = "is tried again as soon as the service runs" if mailing is None else "is tried again now"
+    retried = "is retried as soon as the service runs" if mailing is None else "is retried now"
 
     def retry(order: Order) -> str:
         _change_mail(order, lambda id_: outbox.retry(store.conn, id_, datetime.now(UTC)))
         if mailing is not None and mailing.trouble:
-            return f"mail {order.id} is tried again as soon as mail can leave: {mailing.trouble}"
+            return f"mail {order.id} is retried as soon as mail can be sent: {mailing.trouble}"
         return f"mail {order.id} {retried}"
 
     def drop(order: Order) -> str:
@@ -50,22 +50,24 @@ def held_orders(settling: Settling, now: Callable[[], float]) -> dict[str, Handl
 
     def refuse(order: Order) -> str:
         _end_hold(settling, settling.refuse, order, now())
-        return f"{order.file} is refused, and the client told"
+        return f"{order.file} is refused, and the client is notified"
 
     def tell_state(order: Order) -> str:
         for waiting in settling.waiting(order.client):
             if printable(waiting.name) == order.file:
                 return ": ".join([state_of(waiting), *([str(waiting.doubt)] if waiting.held else [])])
-        raise Refused(f"no file {order.file} of {order.client} waits")
+        raise Refused(f"no file {order.file} of {order.client} is waiting")
 
     return {"file.release": release, "file.refuse": refuse, "file.state": tell_state}
 
 
 def _change_mail(order: Order, change: Callable[[int], bool]) -> None:
     if not (order.id.isascii() and order.id.isdigit()):
-        raise Refused("a mail is named by its number; `rosterd mail list` tells it")
+        raise Refused("expected the number of a mail; `rosterd mail list` shows it")
     if not change(int(order.id)):
-        raise Refused(f"no mail {order.id} is waiting or dead; `rosterd mail list --all` has those sent, too")
+        raise Refused(
+            f"no mail {order.id} is waiting or dead; `rosterd mail list --all` also shows those that were sent"
+        )
 
 
 def _end_hold(settling: Settling, end: EndHold, order: Order, now: float) -> None:

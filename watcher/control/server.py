@@ -49,7 +49,7 @@ def carry_out(handlers: Mapping[str, Handler], order: Order) -> Answer:
     """Do what is ordered, here and now. Raises what the handlers raise, but for Refused."""
     handler = handlers.get(order.do)
     if handler is None:
-        return Answer(done=False, text=f"{order.do}: not an order; there is: {', '.join(sorted(handlers))}")
+        return Answer(done=False, text=f"{order.do}: unknown order; expected one of {', '.join(sorted(handlers))}")
     try:
         return Answer(done=True, text=handler(order))
     except Refused as refused:

@@ -13,43 +13,43 @@ _SENTENCES: Final = {
     ),
     "file.deferred": (
         "Files of {client} cannot be imported for now, because of trouble with this host.",
-        "Mend what the reason below names; `rosterd doctor` says more. The files are kept and tried again each minute.",
+        "Fix what the reason below names; `rosterd doctor` says more. The files are kept and retried every minute.",
     ),
     "file.failed": (
         "A file of {client} is not imported, because of a fault in rosterd.",
-        "Please report it, with the log (`journalctl -u rosterd`). The file is kept and tried again.",
+        "Please report it, with the log (`journalctl -u rosterd`). The file is kept and retried.",
     ),
     "file.shrunk": (
         "A file of {client} has far fewer rows than the last one, and is held.",
-        "Ask the client whether that is intended. `rosterd release` imports the file, `rosterd refuse` sends it back.",
+        "Ask the client whether that is intended. `rosterd release` imports the file, `rosterd refuse` rejects it.",
     ),
     "file.unread": (
-        "To find out whether a file of {client} is whole took more time than is allowed, and the file is held.",
-        "Look at its quotation marks: `rosterd check` reads it. `rosterd release` imports it as it is.",
+        "Checking whether a file of {client} is complete took longer than allowed, so the file is held.",
+        "Check its quotation marks, for example with `rosterd check`. `rosterd release` imports the file as it is.",
     ),
     "inbox.unusable": (
         "The inbox of {client} cannot be used: nothing of this client is imported.",
-        "`rosterd doctor` says how to mend its folders. rosterd looks again every 10 s.",
+        "`rosterd doctor` says how to fix its folders. rosterd checks again every 10 s.",
     ),
     "intake.unprobed": (
-        "This host does not tell whether files of {client} are still being written.",
-        "`rosterd doctor` says which right is missing. Until then files of {client} have to be quiet for longer.",
+        "The service cannot see whether files of {client} are still being written.",
+        "`rosterd doctor` says which right is missing. Until then files of {client} must stay unchanged for longer.",
     ),
     "mail.stuck": (
-        "The outbox cannot be read or written, so that no mail leaves.",
-        "`rosterd doctor` looks at the database and its disk. It is tried again each second.",
+        "The outbox cannot be read or written, so no mail is sent.",
+        "`rosterd doctor` checks the database and its disk. rosterd retries every second.",
     ),
     "mail.unusable": (
-        "No mail could leave this host, for the reason below; this one waited as well.",
-        "If the reason lasts, `rosterd doctor` says how to mend it. Imports go on meanwhile.",
+        "No mail could be sent from this host, for the reason below; this one was delayed, too.",
+        "If the problem persists, `rosterd doctor` says how to fix it. Imports continue meanwhile.",
     ),
     "sessions.unheard": (
         "The log of the SFTP sessions of {client} is not received, so an interrupted upload is noticed later.",
-        "`rosterd client add {client} --apply` makes the folder for the socket.",
+        "`rosterd client add {client} --apply` creates the folder for the socket.",
     ),
     "store.refused": (
-        "The database cannot be used for now, and nothing is imported.",
-        "`rosterd doctor` looks at the database and its disk. Uploads wait in the inboxes, and none is lost.",
+        "The database cannot be used for now, so nothing is imported.",
+        "`rosterd doctor` checks the database and its disk. Uploads wait in the inboxes; none is lost.",
     ),
 }
 _OTHER: Final = (
@@ -64,5 +64,5 @@ def alert_text(host: str, event: str, about: Mapping[str, str]) -> str:
     traits = "\n".join(f"  {name}: {value}" for name, value in {"host": host, "event": event, **about}.items())
     return (
         f"{happened}\n\nWhat to do: {remedy}\n\n{traits}\n\n"
-        "rosterd resumes by itself when the cause is gone. You get this mail again after an hour at the earliest.\n"
+        "rosterd resumes by itself when the cause is gone. This mail is repeated after an hour at the earliest.\n"
     )

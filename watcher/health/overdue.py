@@ -129,13 +129,13 @@ def _text_for_operator(missing: Missing) -> str:
 def _text_for_client(missing: Missing) -> str:
     return (
         f"No file of users has come from you {_since(missing)}. {_expectation(missing)}\n\n"
-        "Please look whether your export still runs, and whether its upload by SFTP succeeds. Until a file comes, the "
-        "users here stay as your last file left them. If something here seems to be wrong, please answer this mail."
+        "Please check whether your export still runs, and whether its upload by SFTP succeeds. Until a file comes, the "
+        "users here stay as your last file left them. If something seems to be wrong, please reply to this mail."
         f"\n\n{_CLOSING}\n"
     )
 
 
-_CLOSING: Final = "This is told once. After the next file it is told again only if another one stays away."
+_CLOSING: Final = "You get this mail once. After the next file you get another one only if a file is overdue again."
 
 
 def _since(missing: Missing) -> str:
