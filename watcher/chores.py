@@ -99,10 +99,12 @@ class Chores:
 
     def write_mail(self) -> None:
         """Put mail about overdue uploads, and alerts that were raised meanwhile, into the outbox."""
-        try:
-            self._lateness.tend(time.monotonic(), datetime.now(UTC), self._inboxes.intake.has_come)
-        except StoreError as error:
-            self._troubles.tell_error("store.refused", error)
+        if (now := time.monotonic()) >= self._lateness.next_at:
+            waiting = {client.name for client in self._config.clients if self._inboxes.intake.has_come(client.name)}
+            try:
+                self._lateness.tend(now, datetime.now(UTC), waiting)
+            except StoreError as error:
+                self._troubles.tell_error("store.refused", error)
         self._alerts.tend(self._store)
 
     def note_sweeps(self, swept: Iterable[str]) -> None:

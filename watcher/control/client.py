@@ -1,5 +1,5 @@
 """
-The operator's end of the socket to the running daemon: an order, and its answer. See `control.py` for the other end.
+The operator's end of the socket to the running daemon: an order, and its answer. See `server.py` for the other end.
 
 It needs nothing but the standard library and msgspec, so that commands which give orders start fast.
 """

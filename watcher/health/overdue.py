@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final
 
@@ -52,17 +52,15 @@ class Lateness:
         self._known_since = {name: self._known_since.get(name, at) for name in self._clients}
         self.next_at = -math.inf if self._clients else math.inf
 
-    def tend(self, now: float, at: datetime, is_waiting: Callable[[str], bool]) -> None:
+    def tend(self, now: float, at: datetime, waiting: Collection[str]) -> None:
         """
-        Tell of each upload that is missing, if it is time to look.
+        Report each upload that is overdue; to be called when `next_at` is reached.
 
-        `is_waiting`: whether a file of a client has come and is not imported yet. Raises StoreError.
+        `waiting`: the clients of which a file has come that is not imported yet. Raises StoreError.
         """
-        if now < self.next_at:
-            return
         self.next_at = now + _LOOK_INTERVAL_S
         for name in self._clients:
-            missing = None if is_waiting(name) else self.missing(name, at)
+            missing = None if name in waiting else self.missing(name, at)
             if missing is not None and missing.name not in self._told:
                 self._tell(missing, at)
                 self._told.add(missing.name)
