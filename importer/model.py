@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import enum
 import os
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 
 import msgspec
+
+_MOST_GROUPS: Final = 100
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +81,11 @@ class ProblemGroup(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     rows: int
     first_line: int
+
+
+def most_rows_first(groups: Iterable[ProblemGroup]) -> list[ProblemGroup]:
+    """Return the groups as they are told, those with most rows first; of very many not all."""
+    return sorted(groups, key=lambda group: (-group.rows, group.first_line))[:_MOST_GROUPS]
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):

@@ -173,10 +173,12 @@ class Importer:
         )
         ledger.add(self._store.conn, import_id, answer)
         if tally.applied and tally.failed <= MOST_LINES and examination.findings.odd_lines is not None:
-            odd_lines = {*array("I", examination.findings.odd_lines), *recorder.failed_lines()}
+            odd_lines = {*array("I", examination.findings.odd_lines), *recorder.rejected.lines()}
             baselines.keep(self._store.conn, claim, import_id, fingerprint.of_terms(examination), sorted(odd_lines))
-        answer = msgspec.structs.replace(answer, problems=recorder.record_problems(), listed=recorder.listed())
-        with recorder.failed_rows() as rows:
+        answer = msgspec.structs.replace(
+            answer, problems=recorder.rejected.record_problems(import_id), listed=recorder.rejected.count_listed()
+        )
+        with recorder.rejected.listed() as rows:
             self._report(answer, client, report.failed_csv(examination.table.header, rows, answer))
         return answer
 

@@ -10,7 +10,7 @@ from importer.attributes import REPORT_NAMES
 from importer.codes import CODES
 from importer.file.header import Header, guarded, unguarded
 from importer.model import FileRejected, Notice, Outcome, ProblemGroup, Receipt, Tally, printable
-from importer.store.users import FailedRow
+from importer.store.rejected import FailedRow
 
 _GROUPS_TOLD: Final = 20
 _WIDTH: Final = 96

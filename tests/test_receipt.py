@@ -17,7 +17,7 @@ from importer.attributes import ATTRIBUTES, REPORT_NAMES
 from importer.codes import CODES, Level
 from importer.file.header import guarded, unguarded
 from importer.settings import MailSettings
-from importer.store import users
+from importer.store import rejected
 from tests.conftest import unsynced
 from tests.engine import HEADER, MAILBOX, Engine, corrected, table, without_report
 
@@ -331,8 +331,8 @@ def test_a_large_failed_csv_is_attached_in_part(engine: Engine, cell: str) -> No
 
 def test_what_is_written_of_very_many_failed_rows_is_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a bound rows are counted, not listed: result, mail and failed CSV say how many, and what to do then."""
-    monkeypatch.setattr(users, "MOST_FAILED_ROWS", 3)
-    monkeypatch.setattr(users, "MOST_PROBLEMS", 4)
+    monkeypatch.setattr(rejected, "MOST_FAILED_ROWS", 3)
+    monkeypatch.setattr(rejected, "MOST_PROBLEMS", 4)
     engine.rows(GOOD)
     undone = [f"T{n},OPSCOM,A,B,ann@example.org," for n in range(1200)]
     result = engine.rows(*(f"R{n},X,A,,r{n}@example,r{n}" for n in range(1300)), *undone)

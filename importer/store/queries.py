@@ -12,14 +12,13 @@ from typing import Final, TypeVar
 import msgspec
 
 from importer.attributes import ATTRIBUTES
-from importer.model import ProblemGroup, printable
+from importer.model import ProblemGroup, most_rows_first, printable
 from importer.store.connection import Connection, read_only, stamp, stored
 
 _RowT = TypeVar("_RowT", bound=msgspec.Struct)
 
 User = dict[str, str | int | None]
 
-_GROUPS: Final = 100
 _SIMILAR: Final = 20_000  # ids that are compared with one that is not there
 _USER_COLUMNS: Final = ("client", *ATTRIBUTES, "created_at", "updated_at", "created_import", "import_id", "import_line")
 _SEARCHED: Final = ("unique_id", "email", "user_name", "first_name || ' ' || last_name", "employ_no", "student_no")
@@ -177,13 +176,13 @@ def problems(conn: Connection, import_id: int) -> list[ProblemGroup]:
     """Return what failed in an import, most rows first."""
     rows = conn.execute(
         """SELECT code, field, detail, count(DISTINCT line), min(line) FROM import_problems WHERE import_id = ?
-           GROUP BY code, field, detail ORDER BY count(DISTINCT line) DESC, min(line) LIMIT ?""",
-        (import_id, _GROUPS),
+           GROUP BY code, field, detail""",
+        (import_id,),
     ).fetchall()
-    return [
+    return most_rows_first(
         ProblemGroup(code=code, field=field, detail=detail, rows=count, first_line=line)
         for code, field, detail, count, line in rows
-    ]
+    )
 
 
 def count_rows_with_problems(conn: Connection, import_id: int) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from importer.rows import delta
-from importer.store.users import Recorder
+from importer.store.rejected import RejectedRows
 from tests.differential.history import TellingDifference, check
 from tests.faults.trials import FULL
 
@@ -40,7 +40,7 @@ compare_lines = delta._differing
 MISTAKES: dict[str, tuple[object, str, Callable[..., object]]] = {
     "each file begins with a mark": (delta, "text_bounds", lambda raw: (3, raw.seek(0, 2))),
     "a header may have been a user": (delta, "_differing", _no_header),
-    "rows that were undone are forgotten": (Recorder, "failed_lines", lambda _: []),
+    "rows that were undone are forgotten": (RejectedRows, "lines", lambda _: []),
     "lines that stay contradict none": (delta, "_ids_in", lambda _: ()),
 }
 
