@@ -15,7 +15,6 @@ import csv
 import hashlib
 import io
 import os
-import unicodedata
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO, Final
@@ -24,16 +23,14 @@ import msgspec
 import structlog
 
 from importer import fs
-from importer.attributes import ATTRIBUTES
+from importer.characters import is_unique_id
 from importer.durable import sync, write_durably
-from importer.file.header import unguarded
 from importer.file.quotes import weight
 from importer.file.scan import survey
 from importer.file.table import Table
 from importer.file.text import text_chunks, text_lines
 from importer.fs import open_file
 from importer.model import FileRejected, Interrupted, printable
-from importer.rows.rules import clean
 from importer.settings import ClientSettings, FileSettings
 from importer.store import ledger, retention
 from importer.store.database import Store
@@ -210,13 +207,7 @@ class _Extract:
 
     def _is_theirs(self, cells: list[str]) -> bool:
         columns = self._header.columns["unique_id"]
-        return any(self._is_id(cells[column]) for column in columns if column < len(cells))
-
-    def _is_id(self, cell: str) -> bool:
-        cell = unguarded(cell)
-        if self._unique_id not in unicodedata.normalize("NFC", cell):  # most cells, and clean() takes its time
-            return False
-        return clean(ATTRIBUTES["unique_id"], cell).value == self._unique_id
+        return any(is_unique_id(cells[column], self._unique_id) for column in columns if column < len(cells))
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from importer.attributes import REPORT_NAMES
+from importer.characters import guarded, unguarded
 from importer.codes import CODES
-from importer.file.header import Header, guarded, unguarded
+from importer.file.header import Header
 from importer.model import FileRejected, Notice, Outcome, ProblemGroup, Receipt, Tally, printable
 from importer.store.rejected import FailedRow
 

@@ -13,7 +13,8 @@ from typing import Final
 import click
 import msgspec
 
-from importer.file.header import MAX_SHOWN_CHARS, guarded
+from importer.characters import guarded
+from importer.file.header import MAX_SHOWN_CHARS
 from importer.model import printable
 from importer.settings import ClientSettings
 from importer.store import integrity, personal_data, queries

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from importer.attributes import ATTRIBUTES, REPORT_NAMES
+from importer.characters import guarded, unguarded
 from importer.codes import CODES, Level
-from importer.file.header import guarded, unguarded
 from importer.settings import MailSettings
 from importer.store import rejected
 from tests.conftest import unsynced

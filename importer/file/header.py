@@ -22,8 +22,8 @@ from importer.attributes import (
     same_but_for_spelling,
     secrets_in,
 )
+from importer.characters import EDGE, unguarded
 from importer.model import FileRejected, printable
-from importer.rows.rules import EDGE
 from importer.settings import ClientSettings
 
 DELIMITERS: Final = (",", ";", "\t", "|")
@@ -36,16 +36,6 @@ OPEN_QUOTE: Final = (
     "a quotation mark opens a cell here that is not closed before the file ends. Either the upload was cut off: upload "
     "the whole file again; or the mark is a stray one: double it or remove it."
 )
-# What makes a spreadsheet run a cell: one of these signs at its front, as programs see it that fold full-width and the
-# like, or that pass over what nobody sees: blanks, control and format characters, marks, fillers.
-_SIGNS: Final = r"=+@\-\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u207c\u207a\u207b\u208c\u208a\u208b\u2212"
-_UNSEEN: Final = r"[^\w!-~\t\r\n]|[\u115f\u1160\u3164\uffa0]"
-_RUN: Final = re.compile(rf"'*(?:{_UNSEEN})*[{_SIGNS}\t\r\n]")
-# A program that goes by another separator than the file's, such as Excel by that of its country, takes what stands
-# behind one in a cell for a cell of its own, quotation marks or not.
-_PART: Final = rf"'*(?:{_UNSEEN}|\")*[{_SIGNS}]"
-_RUN_PART: Final = re.compile(rf"(?<=[,;|\t\r\n])(?={_PART})")
-_GUARDED_PART: Final = re.compile(rf"(?<=[,;|\t\r\n])'(?={_PART})")
 MAX_SHOWN_CHARS: Final = 80  # of a name
 _NOT_KNOWN: Final = "is not known"
 _DATA: Final = re.compile(r"\S@\S|\d{3}|^\d+$|^OPSCOM$")
@@ -81,20 +71,6 @@ class _Reading(msgspec.Struct, frozen=True):
     def near(self) -> int:
         """Return how many of the first names are known or nearly so; to compare one takes up to 0.5 ms."""
         return sum(bool(nearest(name)) for name in _titles(self.cells[:_COMPARED]) if name)
-
-
-def guarded(cell: str) -> str:
-    """Return the cell so that no spreadsheet runs it, or a part of it; the inverse of `unguarded`."""
-    front = "'" if _RUN.match(cell) else ""
-    return front + _RUN_PART.sub("'", cell)
-
-
-def unguarded(cell: str) -> str:
-    """Undo each ' that keeps a spreadsheet from running a cell; the inverse of `guarded`."""
-    if "'" not in cell:
-        return cell
-    start = 1 if cell[0] == "'" and _RUN.match(cell, 1) else 0
-    return _GUARDED_PART.sub("", cell[start:])
 
 
 def delimiter_name(delimiter: str) -> str:

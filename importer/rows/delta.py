@@ -28,12 +28,11 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 import msgspec
 
-from importer.attributes import ATTRIBUTES
-from importer.file.header import Header, unguarded
+from importer.characters import unique_id_in
+from importer.file.header import Header
 from importer.file.scan import CHUNK_BYTES, Survey, text_bounds
 from importer.file.table import Entangled, Table
 from importer.model import FileRejected
-from importer.rows.rules import clean
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -138,13 +137,9 @@ def _limited(things: Iterable[_T]) -> Iterator[_T]:
 def _ids_in(table: Table) -> Iterator[bytes]:
     try:
         for stretch in table.stretches():
-            yield from (_folded(_id(record[0])) for record in stretch.records)
+            yield from (_folded(unique_id_in(record[0])) for record in stretch.records)
     except (Entangled, FileRejected):  # what is wrong with it is told of the file as a whole
         raise Incomparable("a record goes on in a line that stood in the baseline, or is broken") from None
-
-
-def _id(cell: str) -> str:
-    return clean(ATTRIBUTES["unique_id"], unguarded(cell)).value
 
 
 def _folded(unique_id: str) -> bytes:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Final
 
-import msgspec
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from importer.attributes import REQUIRED_CODES, Attribute, Rule
@@ -17,29 +15,6 @@ from importer.rows import provinces
 from importer.settings import ClientSettings, ReferenceSettings
 
 Judge = Callable[[str], str | Problem]  # a cleaned, non-blank value -> the value to store, or what is wrong with it
-
-# All Unicode blanks that str.strip() knows, and three that it does not: zero width space, BOM, word joiner. It takes
-# four control characters for blanks as well, which are not.
-_SEPARATORS: Final = "\x1c\x1d\x1e\x1f"
-EDGE: Final = (
-    "".join(char for char in map(chr, range(0x3001)) if char.isspace() and char not in _SEPARATORS)
-    + "\u200b\ufeff\u2060"
-)
-
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_LINE_BREAK: Final = re.compile(r"[\r\n\t\u2028\u2029]")
-# In the words of English, French, German, Spanish and Italian spreadsheets; LibreOffice has numbers for some: Err:502.
-_ERROR_VALUE: Final = re.compile(r"#(?:N/A|N/D|NV|GETTING_DATA|[¡¿]?[A-ZÀ-Ý/0]{2,12}[!?])\Z|#{2,}\Z|Err:\d{3}\Z")
-_FORMULA_TEXT: Final = re.compile(r'="')
-_EXPONENT: Final = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+\d+\Z")
-_PLACEHOLDER: Final = re.compile(r"(?:null|\(null\)|none|nil|n/a|\\n|-+)\Z", re.IGNORECASE)
-# Nothing can be wrong with the characters of such a value, and it needs no cleaning: most are like it.
-_PLAIN: Final = re.compile(
-    r"(?!(?:null|none|nil|n/a|Err:\d{3})\Z)\w(?:[\w ./,:;@&*()-]*[\w.)])?\Z", re.ASCII | re.IGNORECASE
-)
-# Two or three bytes of a letter in UTF-8 as Windows-1252 has them: an odd letter, then some of those above 0x7F.
-_LATER: Final = re.escape(bytes(range(0x80, 0xC0)).decode("cp1252", "ignore"))
-_GARBLED: Final = re.compile(f"[ÂÃÄÅÎ][{_LATER}]|â[{_LATER}]{{2}}")
 
 # Linear: the two classes do not overlap. What does not match goes to email-validator, which decides.
 _PLAIN_LOCAL: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
@@ -80,77 +55,6 @@ class Memo(dict[str, str | Problem]):
             self.clear()
         verdict = self[text] = self._judge(text)
         return verdict
-
-
-class Cell(msgspec.Struct, frozen=True):
-    """One cell after cleaning: its value, what is wrong with its characters, what is worth a warning."""
-
-    value: str
-    problems: tuple[Problem, ...] = ()
-    warnings: tuple[str, ...] = ()  # codes
-
-
-def clean(attribute: Attribute, raw: str) -> Cell:
-    """Trim and normalise one cell and judge its characters; the rule of the attribute is not asked here."""
-    if _PLAIN.match(raw):
-        return Cell(raw)
-    value = unicodedata.normalize("NFC", raw.strip(EDGE))
-    if not value:
-        return Cell("")
-    problems = tuple(_bad_characters(attribute, value))
-    warnings = []
-    if attribute.rule is not Rule.KEY and _EXPONENT.match(value):
-        warnings.append("value.damaged")
-    if attribute.rule is not Rule.KEY and _PLACEHOLDER.match(value):
-        warnings.append("value.placeholder")
-    if not value.isascii() and _GARBLED.search(value):
-        warnings.append("encoding.garbled")
-    return Cell(value, problems, tuple(warnings))
-
-
-def _bad_characters(attribute: Attribute, value: str) -> list[Problem]:  # noqa: PLR0911 - a list of cases
-    """Return the first thing wrong with the characters of a value: what comes after would only repeat it."""
-    name = attribute.name
-    is_printable = value.isprintable()  # ten times as fast as the patterns, whose time 64 KiB of junk would cost
-    if not is_printable and _LINE_BREAK.search(value):
-        return [Problem("9033", name, "has a line break or a tab inside; write the value on one line")]
-    if not is_printable and (found := _CONTROL.search(value)):
-        # Those from U+0080 on are what is left of a letter that was decoded wrongly: to remove it would not do.
-        remedy = "remove it" if found[0] <= "\x7f" else "write the letter that was meant"
-        return [Problem("9033", name, f"has the control character {_named(found[0])}; {remedy}")]
-    if "\ufffd" in value:
-        return [Problem("9033", name, "has the mark of a lost letter (U+FFFD); write the letter again")]
-    if _ERROR_VALUE.match(value):
-        return [
-            Problem(
-                "9033",
-                name,
-                "is an error value of a spreadsheet; write the value itself",
-                f'"{value[:80]}" is an error value of a spreadsheet; write the value itself',
-            )
-        ]
-    if _FORMULA_TEXT.match(value):
-        return [Problem("9033", name, 'is written as a formula (="..."); write the value without =" and "')]
-    if attribute.rule is Rule.KEY and _EXPONENT.match(value):
-        detail = "was damaged by a spreadsheet, which turned a long number into one like 1.2E+05; write all digits"
-        return [Problem("9033", name, detail, f'"{value[:80]}" {detail}')]
-    if attribute.rule is Rule.KEY and _PLACEHOLDER.match(value):
-        detail = "is a word that means nothing; write the user's unique id"
-        return [Problem("9033", name, detail, f'"{value[:80]}" {detail}')]
-    if attribute.rule in (Rule.KEY, Rule.USER_NAME, Rule.EMAIL) and (hidden := _hidden(value)):
-        return [Problem("9033", name, f"has the invisible character {_named(hidden)}; remove it")]
-    return []
-
-
-def _hidden(value: str) -> str:
-    """Return the first format character or blank beyond ASCII, "" when there is none."""
-    if value.isprintable():
-        return ""
-    return next((c for c in value if not c.isascii() and (c.isspace() or unicodedata.category(c) == "Cf")), "")
-
-
-def _named(char: str) -> str:
-    return f"U+{ord(char):04X}"
 
 
 def too_long(attribute: Attribute, value: str, limit: int) -> Problem | None:

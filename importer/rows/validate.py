@@ -15,7 +15,8 @@ from typing import Final, cast
 import msgspec
 
 from importer.attributes import ATTRIBUTES, Attribute, Rule
-from importer.file.header import DELIMITERS, Header, delimiter_name, unguarded
+from importer.characters import clean, unguarded
+from importer.file.header import DELIMITERS, Header, delimiter_name
 from importer.file.table import Row, Stretch
 from importer.model import FileRejected, Notice, Problem
 from importer.rows import rules
@@ -207,7 +208,7 @@ class Checker:
     def _value(self, attribute: Attribute, cells: list[str]) -> tuple[str, list[Problem], list[str]]:
         """Return the value of one attribute, all that is wrong with it, and the codes of what is doubtful."""
         name = attribute.name
-        found = [rules.clean(attribute, unguarded(cells[index])) for index in self._header.columns[name]]
+        found = [clean(attribute, unguarded(cells[index])) for index in self._header.columns[name]]
         cell = found[0] if found[0].value else next((each for each in found if each.value), found[0])
         value, problems, warnings = cell.value, list(cell.problems), list(cell.warnings)
         if not value:

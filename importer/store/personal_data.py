@@ -13,10 +13,9 @@ from typing import Final
 
 import msgspec
 
-from importer.attributes import ATTRIBUTES
-from importer.file.header import MAX_SHOWN_CHARS, guarded, unguarded
+from importer.characters import guarded, is_unique_id
+from importer.file.header import MAX_SHOWN_CHARS
 from importer.model import printable
-from importer.rows.rules import clean
 from importer.store.connection import Connection
 from importer.store.database import Store
 
@@ -96,8 +95,7 @@ def _has_cell(text: str, unique_id: str) -> bool:
     text = unicodedata.normalize("NFC", text)
     if not any(form.replace('"', '""') in text for form in (unique_id, guarded(unique_id))):
         return False
-    cells = (unguarded(found[1].replace('""', '"')) for found in _QUOTED.finditer(text))
-    return any(clean(ATTRIBUTES["unique_id"], cell).value == unique_id for cell in cells if unique_id in cell)
+    return any(is_unique_id(found[1].replace('""', '"'), unique_id) for found in _QUOTED.finditer(text))
 
 
 def _attached(message: EmailMessage) -> Iterator[str]:
