@@ -18,7 +18,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     One uploaded file that is ours alone: it lies in `.work/<claim_id>/<name>`.
 
     `folder_fd` is an open handle on that claim folder; the pipeline reads the upload and writes its drafts
-    (`.failed.csv`, `.result.txt`) relative to it, never through a path. `bak_fd` is one on `.bak`, where
+    (see importer/names.py) relative to it, never through a path. `bak_fd` is one on `.bak`, where
     earlier files lie.
     """
 
@@ -35,20 +35,6 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str = ""  # why it is given up, for a reason that is not in it; below a code if it has one of its own
     bak_fd: int | None = None  # None: it is not compared with earlier files
     is_released: bool = False  # the operator says that it is whole, whatever its end looks like
-
-    @property
-    def failed_csv(self) -> bytes:
-        """Return the name of the failed CSV in `.bak`."""
-        return self._stem + b".failed.csv"
-
-    @property
-    def result_txt(self) -> bytes:
-        """Return the name of the result text in `.bak`."""
-        return self._stem + b".result.txt"
-
-    @property
-    def _stem(self) -> bytes:
-        return self.archive.rpartition(b".")[0] or self.archive
 
     @property
     def file(self) -> str:
@@ -159,11 +145,6 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     created_at: datetime
     body: bytes  # finished RFC 5322 bytes
-
-
-# The drafts in the claim folder. No upload can have these names: names that begin with a dot are never claimed.
-FAILED_DRAFT = b".failed.csv"
-RESULT_DRAFT = b".result.txt"
 
 
 class FileRejected(Exception):

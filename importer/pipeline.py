@@ -21,7 +21,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from importer import report
+from importer import names, report
 from importer.attributes import ATTRIBUTES, Attribute
 from importer.durable import sync, write_durably
 from importer.file.header import Header
@@ -32,8 +32,6 @@ from importer.file.upload import Upload
 from importer.fs import temporary_folder
 from importer.mail import outbox
 from importer.model import (
-    FAILED_DRAFT,
-    RESULT_DRAFT,
     Claim,
     FileRejected,
     Interrupted,
@@ -201,11 +199,11 @@ class Importer:
         """Write the drafts of what will lie beside the archive, and the mail to the outbox."""
         folder_fd = answer.claim.folder_fd
         if answer.tally.failed:
-            write_durably(folder_fd, FAILED_DRAFT, pieces)
+            write_durably(folder_fd, names.FAILED_CSV, pieces)
         else:
             with contextlib.suppress(FileNotFoundError):  # of an earlier try
-                os.unlink(FAILED_DRAFT, dir_fd=folder_fd)
-        write_durably(folder_fd, RESULT_DRAFT, [report.result_text(answer).encode()])
+                os.unlink(names.FAILED_CSV, dir_fd=folder_fd)
+        write_durably(folder_fd, names.RESULT_TXT, [report.result_text(answer).encode()])
         recipients = client.failed_import_email or self._mail.failed_import_email
         if recipients and self._is_worth_a_mail(answer, client):
             outbox.add(self._store, self._letter(answer, recipients))
@@ -230,7 +228,7 @@ class Importer:
             recipients=recipients,
             subject=report.subject(answer),
             text=report.mail_text(answer, attached_rows=rows),
-            attachments=((printable(claim.failed_csv), attachment),) if attachment else (),
+            attachments=((printable(names.failed_csv(claim.archive)), attachment),) if attachment else (),
             written_at=answer.finished_at,
         )
 
@@ -264,7 +262,7 @@ def _outcome(tally: Tally) -> Outcome:
 
 def _attachment(folder_fd: int) -> tuple[bytes, int]:
     """Return the beginning of the failed CSV that fits a mail, cut between rows, and how many rows it holds."""
-    fd = os.open(FAILED_DRAFT, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
+    fd = os.open(names.FAILED_CSV, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
     with open(fd, "rb") as file:
         taken, rows, quotes, end = 0, -1, 0, 0
         # A row may span lines: it ends where the quotation marks so far are even.

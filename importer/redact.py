@@ -22,7 +22,7 @@ from typing import BinaryIO, Final
 import msgspec
 import structlog
 
-from importer import fs
+from importer import fs, names
 from importer.characters import is_unique_id
 from importer.durable import sync, write_durably
 from importer.file.quotes import weight
@@ -39,7 +39,6 @@ from importer.store.retention import Kept
 
 log = structlog.get_logger()
 
-_DRAFTS: Final = (b".rewritten.csv", b".rewritten.failed.csv")
 _ROWS_BETWEEN_LOOKS: Final = 1000
 
 
@@ -73,16 +72,16 @@ class Rewriter:
         A file that was refused because it is no table is removed as a whole: nobody can find the rows in it. Raises
         NotRewritable, Interrupted and OSError, and all stays as it was then; StoreError.
         """
-        archive, failed = record.archive, record.archive.removesuffix(b".csv") + b".failed.csv"
+        archive, failed = record.archive, names.failed_csv(record.archive)
         try:
             with _scratch(work_fd, record.claim_id) as scratch_fd:
                 drafts = [
                     self._draft(unique_id, bak_fd, name, scratch_fd, draft)
-                    for name, draft in zip((archive, failed), _DRAFTS, strict=True)
+                    for name, draft in zip((archive, failed), names.REWRITTEN_DRAFTS, strict=True)
                 ]
                 if drafts[0] is not None and drafts[0].rows:
                     self._record(record, drafts[0])
-                for name, draft, written in zip((archive, failed), _DRAFTS, drafts, strict=True):
+                for name, draft, written in zip((archive, failed), names.REWRITTEN_DRAFTS, drafts, strict=True):
                     if written is not None and written.rows:
                         os.rename(draft, name, src_dir_fd=scratch_fd, dst_dir_fd=bak_fd)
                 sync(bak_fd)
@@ -219,7 +218,7 @@ def _scratch(work_fd: int, claim_id: str) -> Iterator[int]:
     try:
         yield scratch_fd
     finally:
-        for draft in _DRAFTS:
+        for draft in names.REWRITTEN_DRAFTS:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(draft, dir_fd=scratch_fd)
         os.close(scratch_fd)

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from importer import names
 from importer.attributes import REPORT_NAMES
 from importer.characters import guarded, unguarded
 from importer.codes import CODES
@@ -160,7 +161,8 @@ def _notice(notice: Notice) -> str:
 def _what_to_do(receipt: Receipt) -> Iterator[str]:
     claim = receipt.claim
     if receipt.tally.failed:
-        file = f"{printable(claim.failed_csv)}, which is in the folder .bak and, if this is a mail, is attached"
+        name = printable(names.failed_csv(claim.archive))
+        file = f"{name}, which is in the folder .bak and, if this is a mail, is attached"
         yield _upload_whole(file, receipt) if _unlisted(receipt) else _upload_corrected(file)
         yield ""
     yield f"The uploaded file is kept as {printable(claim.archive)} in the folder .bak."
@@ -189,7 +191,7 @@ def mail_text(receipt: Receipt, *, attached_rows: int) -> str:
     text = result_text(receipt)
     if attached_rows == receipt.listed:
         return text
-    name = printable(receipt.claim.failed_csv)
+    name = printable(names.failed_csv(receipt.claim.archive))
     return (
         f"{text}\nThe failed CSV is too large for a mail: attached are its first {attached_rows:,} rows; "
         f"the whole lies in the folder .bak as {name}.\n"

@@ -18,6 +18,7 @@ import click
 from importer.durable import SyncFailed, write_durably
 from importer.fs import open_file, open_folder
 from importer.model import printable
+from importer.names import BAK
 from importer.settings import ClientSettings
 from importer.store import queries
 from importer.store.queries import Import
@@ -26,7 +27,7 @@ from operate.options import chosen_client, client_option, config_option, progres
 from watcher.control.client import NoAnswer, NotRunning, Order, ask
 from watcher.exits import EXIT_WOULD_FAIL
 from watcher.health.status import State, read_status
-from watcher.inbox.spool import BAK, move
+from watcher.inbox.spool import move
 from watcher.inbox.upload_names import Names
 from watcher.lock import is_locked
 from watcher.owner import check_access

@@ -12,6 +12,7 @@ from typing import Final
 import click
 import msgspec
 
+from importer import names
 from importer.durations import seconds_of
 from importer.model import ProblemGroup, printable
 from importer.store import queries
@@ -350,9 +351,8 @@ def _archived_names(config: Config, client: str) -> set[str] | None:
 
 
 def _files_of(entry: Import, present: set[str] | None) -> dict[str, str]:
-    base = entry.archive.removesuffix(".csv")
-    names = [entry.archive, f"{base}.result.txt", *([f"{base}.failed.csv"] if entry.failed else [])]
-    return {name: _place_of(name, entry, present) for name in names}
+    answers = names.answers(entry.archive.encode(), failed=bool(entry.failed))
+    return {name: _place_of(name, entry, present) for name in (entry.archive, *map(bytes.decode, answers))}
 
 
 def _place_of(name: str, entry: Import, present: set[str] | None) -> str:

@@ -16,7 +16,8 @@ from typing import Any, cast
 import msgspec
 
 from importer.attributes import ATTRIBUTES, REPORT_NAMES
-from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim, Notice, Receipt, Tally
+from importer.model import Claim, Notice, Receipt, Tally
+from importer.names import FAILED_CSV, RESULT_TXT
 from importer.pipeline import Importer
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store.database import Store
@@ -174,10 +175,10 @@ class Engine:
 
     def _result(self, receipt: Receipt) -> Result:
         folder = self.folder / receipt.claim.claim_id
-        failed = folder / os.fsdecode(FAILED_DRAFT)
+        failed = folder / os.fsdecode(FAILED_CSV)
         return Result(
             receipt=receipt,
-            text=unwrapped((folder / os.fsdecode(RESULT_DRAFT)).read_text()),
+            text=unwrapped((folder / os.fsdecode(RESULT_TXT)).read_text()),
             failed=failed.read_bytes() if failed.exists() else b"",
             letter=self._letter(receipt.claim.claim_id),
         )

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from importer.durable import SyncFailed, write_durably
-from importer.model import FAILED_DRAFT, RESULT_DRAFT, Interrupted
+from importer.model import Interrupted
+from importer.names import FAILED_CSV, RESULT_TXT
 from importer.store.connection import read_only
 from importer.store.errors import StoreBusy
 from tests.engine import ARCHIVE, CLIENT, HEADER, Engine
@@ -92,17 +93,17 @@ def test_drafts_lie_in_the_claim_folder(engine: Engine) -> None:
     """Result and failed CSV are whole files in the claim folder before the archive takes them; nothing else is left."""
     with engine.claimed(f"{HEADER}\n{BAD}\n".encode()) as claim:
         engine.importer().import_file(claim, engine.client)
-        assert {"users.csv", FAILED_DRAFT.decode(), RESULT_DRAFT.decode()} == set(os.listdir(claim.folder_fd))
-        for name in (FAILED_DRAFT, RESULT_DRAFT):
+        assert {"users.csv", FAILED_CSV.decode(), RESULT_TXT.decode()} == set(os.listdir(claim.folder_fd))
+        for name in (FAILED_CSV, RESULT_TXT):
             assert 0o640 == os.stat(name, dir_fd=claim.folder_fd).st_mode & 0o777
 
 
 def test_a_second_try_replaces_the_drafts_of_the_first(engine: Engine) -> None:
     """A failed CSV of an import that was never committed does not stay beside the result of one that was."""
     with engine.claimed(f"{HEADER}\n{GOOD}\n".encode()) as claim:
-        write_durably(claim.folder_fd, FAILED_DRAFT, [b"of an earlier try"])
+        write_durably(claim.folder_fd, FAILED_CSV, [b"of an earlier try"])
         engine.importer().import_file(claim, engine.client)
-        assert FAILED_DRAFT.decode() not in os.listdir(claim.folder_fd)
+        assert FAILED_CSV.decode() not in os.listdir(claim.folder_fd)
 
 
 @pytest.mark.parametrize("after", [0, 1, 5])
@@ -118,7 +119,7 @@ def test_a_stop_rolls_back_everything(engine: Engine, after: int) -> None:
         assert 20_000 == engine.importer().import_file(claim, engine.client).tally.created
 
 
-@pytest.mark.parametrize("name", [RESULT_DRAFT, FAILED_DRAFT])
+@pytest.mark.parametrize("name", [RESULT_TXT, FAILED_CSV])
 def test_a_disk_that_refuses_rolls_back_everything(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, name: bytes
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from importer import names
 from importer.store.connection import APPLICATION_ID, Connection, stamp
 
 _MAX_LINES: Final = 20  # of a damaged database; the first ones tell
@@ -43,8 +44,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def answers(self) -> tuple[bytes, ...]:
         """Return the names of what lies beside the archive."""
-        stem = self.archive.removesuffix(b".csv")
-        return (stem + b".result.txt", *([stem + b".failed.csv"] if self.failed else []))
+        return names.answers(self.archive, failed=bool(self.failed))
 
     def __str__(self) -> str:
         return f"import {self.id} ({self.file})"

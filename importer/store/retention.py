@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from importer import names
 from importer.durable import sync
 from importer.model import printable
 from importer.settings import ClientSettings, RetentionSettings
@@ -32,9 +33,6 @@ log = structlog.get_logger()
 _PASS_INTERVAL: Final = timedelta(days=1)
 _PROBLEMS_AT_ONCE: Final = 10_000
 _MAILS_AT_ONCE: Final = 10  # of up to 8 MiB, which are overwritten
-# All that lies in `.bak` for one upload, its companion included, by what stands in place of the ".csv" of its name. The
-# upload first: while it is there its answers are expected beside it.
-_ENDINGS: Final = (b".csv", b".csv.done", b".csv.sha256", b".csv.md5", b".failed.csv", b".result.txt")
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +125,7 @@ def forget_problems(store: Store, client: str, before: datetime) -> int:
 
 def _remove(bak_fd: int, archive: bytes) -> None:
     """Remove an upload and what lies beside it from `.bak`; what is no plain file is not ours and stays."""
-    for name in (archive.removesuffix(b".csv") + ending for ending in _ENDINGS):
+    for name in names.all_of(archive):
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISREG(os.stat(name, dir_fd=bak_fd, follow_symlinks=False).st_mode):
                 os.unlink(name, dir_fd=bak_fd)

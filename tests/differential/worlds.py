@@ -14,7 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim, Interrupted, Receipt
+from importer.model import Claim, Interrupted, Receipt
+from importer.names import FAILED_CSV, RESULT_TXT
 from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from importer.store import integrity, ledger, personal_data, retention
@@ -84,7 +85,7 @@ class World(Engine):
 
     def _archive(self, claim: Claim) -> None:
         stem = claim.archive.removesuffix(b".csv")
-        names = {claim.name: claim.archive, FAILED_DRAFT: stem + b".failed.csv", RESULT_DRAFT: stem + b".result.txt"}
+        names = {claim.name: claim.archive, FAILED_CSV: stem + b".failed.csv", RESULT_TXT: stem + b".result.txt"}
         for name, archived in names.items():
             with contextlib.suppress(FileNotFoundError):
                 os.rename(name, archived, src_dir_fd=claim.folder_fd, dst_dir_fd=claim.bak_fd)

@@ -20,7 +20,8 @@ import structlog
 
 from importer import disk_space
 from importer.fs import temporary_folder
-from importer.model import FAILED_DRAFT, Claim, Interrupted, Outcome, Receipt, printable
+from importer.model import Claim, Interrupted, Outcome, Receipt, printable
+from importer.names import FAILED_CSV, WORK
 from importer.pipeline import Importer
 from importer.store import baselines, ledger
 from importer.store.database import Store
@@ -83,7 +84,7 @@ class Claims:
         """Queue the claims in folders that were inboxes by the configuration of before and are none now."""
         inboxes = {client.inbox for client in self._clients.values()}
         for client in before.clients:
-            if client.inbox not in inboxes and os.path.lexists(os.path.join(client.inbox, os.fsdecode(spool.WORK))):
+            if client.inbox not in inboxes and os.path.lexists(os.path.join(client.inbox, os.fsdecode(WORK))):
                 self._find_left_of(client.name, client.inbox)
 
     def _find_left_of(self, client: str, path: str) -> None:
@@ -315,7 +316,7 @@ def _is_correction(inbox: spool.Inbox, name: str, archive: bytes) -> bool:
         with inbox.archived(archive) as raw:
             return is_failed_csv(raw)
     except FileNotFoundError:
-        return name.lower().endswith(FAILED_DRAFT.decode())
+        return name.lower().endswith(FAILED_CSV.decode())
 
 
 def _log_receipt(receipt: Receipt, took_s: float) -> None:

@@ -52,11 +52,9 @@ from importer import fs
 from importer.durable import sync, write_durably
 from importer.file.upload import Upload
 from importer.fs import open_file
-from importer.model import FAILED_DRAFT, RESULT_DRAFT, Claim
+from importer.model import Claim
+from importer.names import BAK, FAILED_CSV, RESULT_TXT, WORK, failed_csv, result_txt
 from watcher.model import Capture, ClaimGone, Identity, InboxUnusable, Kind, Look, Writer
-
-WORK: Final = b".work"
-BAK: Final = b".bak"
 
 _PASSAGE: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_A_FOLDER: Final = (errno.ELOOP, errno.ENOTDIR)
@@ -509,8 +507,8 @@ class Inbox:
         stem = os.path.splitext(name)[0]
         for number in itertools.count(1):
             tail = f".{stamp}-{number}".encode() if number > 1 else f".{stamp}".encode()
-            base = stem[: _MAX_NAME_BYTES - len(tail) - len(RESULT_DRAFT)] + tail
-            endings = (b".csv", FAILED_DRAFT, RESULT_DRAFT, b".csv" + self._companion)
+            base = stem[: _MAX_NAME_BYTES - len(tail) - len(RESULT_TXT)] + tail
+            endings = (b".csv", FAILED_CSV, RESULT_TXT, b".csv" + self._companion)
             if not any(_exists(self._bak_fd, base + ending) for ending in endings):
                 return base + b".csv"
         raise AssertionError
@@ -524,7 +522,7 @@ class Inbox:
         A file above `copied_up_to_bytes`, which was refused unread, stays the client's own rather than be copied.
         `before_copying` is called before each part. Raises OSError, and what that raises; then it can be called again.
         """
-        for draft, name in ((FAILED_DRAFT, claim.failed_csv), (RESULT_DRAFT, claim.result_txt)):
+        for draft, name in ((FAILED_CSV, failed_csv(claim.archive)), (RESULT_TXT, result_txt(claim.archive))):
             with contextlib.suppress(FileNotFoundError):
                 with open_file(draft, claim.folder_fd) as file:
                     _open_up(file.fileno(), self._folder, _DRAFT_MODE)

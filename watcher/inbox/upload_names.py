@@ -6,7 +6,8 @@ import fnmatch
 import re
 from typing import Final
 
-_COMPANIONS: Final = (b"done", b"sha256", b"md5")  # endings of files that say of another that it is complete
+from importer.names import SIDECARS
+
 _MAX_NAME_BYTES: Final = 255
 
 
@@ -27,7 +28,7 @@ class Names:
     def accept(self, name: bytes) -> bool:
         """Return whether a file of this name is an upload."""
         # The pattern first: it is quick, and most names that a client can make up by the 100,000 do not match it.
-        if self._pattern.match(name) is None or name.rpartition(b".")[2].lower() in _COMPANIONS:
+        if self._pattern.match(name) is None or name.rpartition(b".")[2].lower() in SIDECARS:
             return False
         return _is_possible(name) and not self.is_temporary(name)
 
@@ -36,7 +37,7 @@ class Names:
         if self.accept(name):
             return name
         upload, _, ending = name.rpartition(b".")
-        return upload if ending.lower() in _COMPANIONS and self.accept(upload) else None
+        return upload if ending.lower() in SIDECARS and self.accept(upload) else None
 
     def is_temporary(self, name: bytes) -> bool:
         """Return whether a file of this name is an upload not finished, or a lock or backup beside it."""
