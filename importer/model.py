@@ -171,6 +171,11 @@ def printable(name: bytes) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def message_id_of(name: str, sender: str) -> str:
+    """Return a Message-ID: a name that is unique for ever, at the domain of the sender."""
+    return f"<{name}@{sender.rpartition('@')[2]}>"
+
+
 def host_name() -> str:
     """Return the name of this host."""
     return os.uname().nodename

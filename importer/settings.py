@@ -98,6 +98,10 @@ class MailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     failed_import_email: tuple[Text, ...] = ()  # for clients that name none
     operator: tuple[Text, ...] = ()  # host alerts
 
+    def recipients_of(self, client: ClientSettings) -> tuple[str, ...]:
+        """Return who gets the mail of a client."""
+        return client.failed_import_email or self.failed_import_email
+
     @property
     def is_local(self) -> bool:
         """Return whether a connection to the host does not leave this machine."""
