@@ -309,7 +309,7 @@ def _late_mail_complaints(client: ClientSettings, mail: MailSettings) -> Iterato
         yield "late_mail", client.late_mail, 'expect_every to be set, for example "26h"'
     if "operator" in client.late_mail and not mail.operator:
         yield "late_mail", "operator", "mail.operator to be set"
-    if "client" in client.late_mail and not (client.failed_import_email or mail.failed_import_email):
+    if "client" in client.late_mail and not mail.recipients_of(client):
         yield "late_mail", "client", "failed_import_email to be set"
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from importer.model import Letter, for_operator
+from importer.model import Letter, for_operator, message_id_of
 
 MAX_WAITING_MAILS: Final = 100  # as a rule one digest
 MAX_WAITING_BYTES: Final = 32 << 20
@@ -27,7 +27,7 @@ def overflow_letter(letter: Letter) -> Letter:
     )
     return msgspec.structs.replace(
         letter,
-        message_id=f"<overflow.{letter.written_at:%Y%m%dT%H}.{to}@{letter.message_id.rstrip('>').rpartition('@')[2]}>",
+        message_id=message_id_of(f"overflow.{letter.written_at:%Y%m%dT%H}.{to}", letter.sender),
         claim_id="",
         subject=f"rosterd: more {about} than are mailed"
         if letter.client

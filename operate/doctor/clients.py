@@ -39,7 +39,7 @@ def client_findings(config: Config, *, probe: bool) -> Findings:
         yield Topic("clients").warning("there is none", "rosterd client add NAME --email ADDRESS")
     for client in config.clients:
         topic = Topic(f"client {client.name}")
-        if not (client.failed_import_email or config.mail.failed_import_email):
+        if not config.mail.recipients_of(client):
             yield topic.warning("nobody hears of failed imports", "set failed_import_email")
         service_uid, _ = owner_of(config.service.state_dir)
         yield from _inbox(topic, client, service_uid)

@@ -161,7 +161,7 @@ def _uploading(access: Access) -> Iterator[Block]:
 
 
 def _answers(client: ClientSettings, config: Config) -> Iterator[Block]:
-    addresses = client.failed_import_email or config.mail.failed_import_email
+    addresses = config.mail.recipients_of(client)
     yield Heading("What comes back")
     yield Text("In the folder `.bak`, which some programs show only when told to show hidden files:")
     yield Items(

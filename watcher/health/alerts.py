@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from importer.mail import outbox
-from importer.model import Letter, for_operator, host_name
+from importer.model import Letter, for_operator, host_name, message_id_of
 from importer.settings import MailSettings
 from importer.store.database import Store
 from watcher.health.alert_texts import alert_text
@@ -96,7 +96,7 @@ class Alerts:
     def _mail(self, event: str, about: dict[str, str]) -> None:
         sender = self._settings.reply_to
         letter = Letter(
-            message_id=f"<{uuid.uuid4()}@{sender.rpartition('@')[2]}>",
+            message_id=message_id_of(str(uuid.uuid4()), sender),
             client="",
             claim_id="",
             sender=sender,

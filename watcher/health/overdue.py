@@ -12,7 +12,7 @@ import structlog
 
 from importer.durations import in_words
 from importer.mail import outbox
-from importer.model import Letter, for_operator
+from importer.model import Letter, for_operator, message_id_of
 from importer.settings import ClientSettings, MailSettings
 from importer.store import queries
 from importer.store.database import Store
@@ -99,11 +99,11 @@ def letters(missing: Missing, mail: MailSettings, at: datetime) -> Iterator[Lett
     """Yield the letters about a missing upload that the client's `late_mail` asks for."""
     client = missing.client
     texts = {"operator": _text_for_operator(missing), "client": _text_for_client(missing)}
-    recipients = {"operator": mail.operator, "client": client.failed_import_email or mail.failed_import_email}
+    recipients = {"operator": mail.operator, "client": mail.recipients_of(client)}
     for whom in client.late_mail:
         subject = f"{client.name}: no file of users has come {_since(missing)}"
         yield Letter(
-            message_id=f"<late.{whom}.{missing.name}@{mail.reply_to.rpartition('@')[2]}>",
+            message_id=message_id_of(f"late.{whom}.{missing.name}", mail.reply_to),
             client=client.name if whom == "client" else "",
             claim_id="",
             sender=mail.reply_to,
