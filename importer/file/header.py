@@ -23,6 +23,7 @@ from importer.attributes import (
     secrets_in,
 )
 from importer.characters import EDGE, unguarded
+from importer.file.quotes import is_unended
 from importer.model import FileRejected, printable
 from importer.settings import ClientSettings
 
@@ -37,7 +38,6 @@ OPEN_QUOTE: Final = (
     "the whole file again; or the mark is a stray one: double it or remove it."
 )
 MAX_SHOWN_CHARS: Final = 80  # of a name
-_NOT_KNOWN: Final = "is not known"
 _DATA: Final = re.compile(r"\S@\S|\d{3}|^\d+$|^OPSCOM$")
 
 
@@ -139,7 +139,7 @@ def _refuse_broken_quotes(text: str, best: _Reading, first_line: int) -> None:
             next(reader)
     except csv.Error as error:
         where = f"line {best.line}, in the header: "
-        if "unexpected end" in str(error):
+        if is_unended(error):
             raise FileRejected("upload.incomplete", where + OPEN_QUOTE, line=best.line) from None
         raise FileRejected(
             "csv.quoting",
@@ -233,22 +233,31 @@ def _spelling(title: str, client: ClientSettings) -> str:
     return same_but_for_spelling(title) or own.get(folded(title), "")
 
 
-def _unknown(title: str, titles: tuple[str, ...], client: ClientSettings) -> str:
+class _Unknown(msgspec.Struct, frozen=True):
+    """A name that is not taken, and why."""
+
+    text: str
+    is_strange: bool = False  # nothing tells what may be meant
+
+
+def _unknown(title: str, titles: tuple[str, ...], client: ClientSettings) -> _Unknown:
     shown = _shown(title)
     if secrets := secrets_in(title):
-        return f"{shown} holds {secrets}, and {secrets} are never imported: remove the column"
+        return _Unknown(f"{shown} holds {secrets}, and {secrets} are never imported: remove the column")
     if title in client.columns:
-        return f'{shown} is mapped to "{client.columns[title]}", which is no attribute: ask us to correct the mapping'
+        mapped = client.columns[title]
+        return _Unknown(f'{shown} is mapped to "{mapped}", which is no attribute: ask us to correct the mapping')
     exact = _spelling(title, client)
     if exact in titles:
-        return f'{shown} is "{exact}" in another spelling, and that is there already: remove one of the two columns'
+        there = f'is "{exact}" in another spelling, and that is there already: remove one of the two columns'
+        return _Unknown(f"{shown} {there}")
     if exact:
-        return f'{shown} must be written "{exact}"'
+        return _Unknown(f'{shown} must be written "{exact}"')
     proposal = nearest(title)
     if not proposal:
-        return f"{shown} {_NOT_KNOWN}"
+        return _Unknown(f"{shown} is not known", is_strange=True)
     there = ", which is there already: remove one of the two columns" if proposal in titles else "?"
-    return f'{shown} is not known (did you mean "{proposal}"{there})'
+    return _Unknown(f'{shown} is not known (did you mean "{proposal}"{there})')
 
 
 def _repeated(title: str, times: int) -> str:
@@ -260,13 +269,13 @@ def _shown(title: str) -> str:
     return f'"{printable(title[:MAX_SHOWN_CHARS].encode())}"'
 
 
-def _refusal(reading: _Reading, unknown: list[str], repeated: list[str], missing: list[str]) -> FileRejected:
+def _refusal(reading: _Reading, unknown: list[_Unknown], repeated: list[str], missing: list[str]) -> FileRejected:
     code = "header.unknown" if unknown else "header.repeated" if repeated else "header.missing"
-    wrong = "; ".join((*unknown, *repeated, *missing))
+    wrong = "; ".join((*(each.text for each in unknown), *repeated, *missing))
     detail = (
         f"line {reading.line}, read with {_separation(reading)}: {wrong}. Correct this line and upload the file again."
     )
-    if any(each.endswith(_NOT_KNOWN) for each in unknown):
+    if any(each.is_strange for each in unknown):
         detail += " A column that is not known: rename it, remove it, or ask us to map its name."
     return FileRejected(code, detail, line=reading.line)
 

@@ -15,6 +15,16 @@ _RUN_OR_LINE: Final = re.compile(
 CELL_BYTES: Final = 64  # that each cell takes beside its characters
 
 
+def is_unended(error: csv.Error) -> bool:
+    """Tell whether all that is wrong is that a quoted cell does not end in the text; csv has but words for it."""
+    return "unexpected end" in str(error)
+
+
+def is_too_long(error: csv.Error) -> bool:
+    """Tell whether a cell is longer than any may be; likewise."""
+    return "field larger" in str(error)
+
+
 def last_record(chunks: Iterable[str], delimiter: str, max_record_chars: int) -> list[str] | None:
     """
     Return the cells of the last record of a text; None when it ends inside a quoted cell, [] when it breaks before.
@@ -46,7 +56,7 @@ def last_record(chunks: Iterable[str], delimiter: str, max_record_chars: int) ->
         for cells in csv.reader(lines(), delimiter=delimiter, strict=True, skipinitialspace=True):
             last, record_chars = cells, 0
     except csv.Error as error:
-        return None if "unexpected end" in str(error) else []
+        return None if is_unended(error) else []
     return last
 
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import msgspec
 
 from importer.file import header as headers
+from importer.file.broken import Broken, broken_by, endless_record, explained, too_many_blank_rows, too_many_rows
 from importer.file.header import Header
-from importer.file.quotes import CELL_BYTES, open_cell, weight
-from importer.file.scan import SPLIT, Survey
+from importer.file.quotes import weight
+from importer.file.scan import Survey
 from importer.file.text import text_chunks, text_lines
 from importer.model import FileRejected
 from importer.settings import ClientSettings, FileSettings
@@ -62,18 +63,6 @@ class Stretch(msgspec.Struct, frozen=True):
     def rows(self) -> Iterator[Row]:
         """Return them one by one."""
         return map(Row, self.lines, self.records)
-
-
-class _Broken(msgspec.Struct, frozen=True):
-    """Why no more records could be read."""
-
-    reason: str  # as the csv module says it
-    line: int
-
-    @property
-    def goes_on(self) -> bool:
-        """Tell whether all that is wrong is that a quoted cell does not end in the text."""
-        return "unexpected end" in self.reason
 
 
 class Entangled(Exception):
@@ -143,9 +132,9 @@ class Table:
         left = self.limits.max_rows
         for parsed in self._parsed():
             if len(parsed.lines) > left:
-                raise self._too_many_rows(parsed.lines[left])
+                raise too_many_rows(parsed.lines[left], self.limits)
             if self._blank_rows > MOST_BLANK_ROWS:
-                raise self._too_many_blank_rows()
+                raise too_many_blank_rows(self._line, MOST_BLANK_ROWS)
             left -= len(parsed.lines)
             for start in range(0, len(parsed.lines) or 1, STRETCH_ROWS):
                 end = start + STRETCH_ROWS
@@ -187,11 +176,11 @@ class Table:
                 continue
             parsed, text, broken = self._parse(text)
             yield parsed
-            if broken and not broken.goes_on:
+            if broken and not broken.is_unended:
                 break
             most = self.limits.max_record_chars
             if weight(text, self.header.delimiter) > most:
-                raise self._endless_record()
+                raise endless_record(self._line, self.limits)
             # What is left is a record that goes on. Twice as much is read before the next try, or it would cost n * n.
             enough = min(2 * len(text), most)
         else:
@@ -201,7 +190,7 @@ class Table:
         if broken:
             raise Entangled if self.is_excerpt else self._explained(broken)
 
-    def _parse(self, text: str) -> tuple[Stretch, str, _Broken | None]:
+    def _parse(self, text: str) -> tuple[Stretch, str, Broken | None]:
         """Return the records that end in the text, which begins in `self._line`, the rest of it, and what broke it."""
         if plain := self._parse_plain(text):
             self._line += len(plain.lines)
@@ -219,7 +208,7 @@ class Table:
         is_plain = len(records) == reader.line_num and all(map(_has_content, records))
         return Stretch(lines, records, array("I")) if is_plain and lines and lines[0] > self.header.line else None
 
-    def _parse_any(self, text: str) -> tuple[Stretch, str, _Broken | None]:
+    def _parse_any(self, text: str) -> tuple[Stretch, str, Broken | None]:
         physical = io.StringIO(text, newline="")
         first, done, rest = self._line - 1, 0, ""
         lines: list[int] = []
@@ -242,63 +231,17 @@ class Table:
                     odd_lines.extend(range(number, number + after - done))
                 done = after
         except csv.Error as error:
-            broken = _Broken(str(error), first + reader.line_num)
+            broken = broken_by(error, first + reader.line_num)
             physical.seek(0)
             next(itertools.islice(physical, done, done), None)
             rest = physical.read()
         self._line += done
         return Stretch(lines, records, odd_lines), rest, broken
 
-    def _endless_record(self) -> FileRejected:
-        return FileRejected(
-            "limit.line",
-            f"the row that begins in line {self._line} goes on for over {self.limits.max_record_chars:,} bytes, or "
-            f"over {self.limits.max_record_chars // CELL_BYTES:,} fields: a quotation mark is probably opened there "
-            "and never closed. Double it or remove it.",
-            line=self._line,
-        )
-
-    def _too_many_rows(self, line: int) -> FileRejected:
-        limit = f"{self.limits.max_rows:,}"
-        return FileRejected("limit.rows", f"line {line}: the file has more than {limit} rows. {SPLIT}", line=line)
-
-    def _too_many_blank_rows(self) -> FileRejected:
-        detail = f"line {self._line}: {MOST_BLANK_ROWS:,} blank rows stand above; no more are taken. Remove them."
-        return FileRejected("limit.rows", detail, line=self._line)
-
-    def _explained(self, broken: _Broken) -> FileRejected:
-        """Say where the broken cell began, where it broke, and why that may be."""
-        is_too_long = "field larger" in broken.reason
-        began_in, column = self._open_cell(broken.line, self.limits.max_cell_chars if is_too_long else sys.maxsize)
-        place = f"line {began_in}, column {column}"
-        if is_too_long:
-            return FileRejected(
-                "limit.cell",
-                f"{place}: the cell that begins here has more than {self.limits.max_cell_chars:,} characters. "
-                "If a quotation mark opens it and is never closed, double it or remove it; else shorten the cell.",
-                line=began_in,
-            )
-        if broken.goes_on:
-            return FileRejected("upload.incomplete", f"{place}: {headers.OPEN_QUOTE}", line=began_in)
-        before, after = "", headers.delimiter_name(self.header.delimiter)
-        if began_in < broken.line:
-            before = (
-                f" If it should end in line {began_in}, the quotation mark at its beginning is never closed, or stands "
-                "there by mistake: close it, or remove it. If not:"
-            )
-        return FileRejected(
-            "csv.quoting",
-            f"{place}: the cell that begins here is broken in line {broken.line}.{before} After its closing quotation "
-            f"mark stands something, if only a blank, other than {after} or the end of the line. Remove what stands "
-            "there, or write a quotation mark inside a quoted cell twice.",
-            line=began_in,
-        )
-
-    def _open_cell(self, broke_in: int, max_cell_chars: int) -> tuple[int, int]:
-        """Return line and number of the column of the cell that is too long, or open or broken in line `broke_in`."""
-        chunks = text_chunks(self.raw, self.found, self.limits)
-        lines = itertools.islice(text_lines(chunks), self._line - 1, broke_in)
-        return open_cell(lines, self._line, self.header.delimiter, max_cell_chars)
+    def _explained(self, broken: Broken) -> FileRejected:
+        lines = text_lines(text_chunks(self.raw, self.found, self.limits))
+        of_record = itertools.islice(lines, self._line - 1, broken.line)
+        return explained(broken, of_record, self._line, self.header.delimiter, self.limits)
 
 
 def size_of(cells: list[str]) -> int:
