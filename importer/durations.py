@@ -1,4 +1,4 @@
-"""Durations as people write them: "90min", "26h", "8d"."""
+"""Durations as people write them, such as "90min", "26h" or "8d", and pauses that grow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 _DURATION: Final = re.compile(r"(\d+)\s*(m|min|h|d|w)")
+_MOST_DOUBLINGS: Final = 64  # beyond any pause, and no number grows for ever
 _UNITS: Final = {
     "m": (60, "minute"),
     "min": (60, "minute"),
@@ -25,3 +26,8 @@ def in_words(text: str) -> str:
     """Return a duration as a sentence has it: "26 hours", "1 day"."""
     count, unit = _DURATION.fullmatch(text).groups()  # type: ignore[union-attr]
     return f"{count} {_UNITS[unit][1]}{'' if count == '1' else 's'}"
+
+
+def back_off_s(failures: int, *, first_s: float, last_s: float) -> float:
+    """Return the pause after so many failures in a row: `first_s`, doubled by each further one up to `last_s`."""
+    return min(first_s * 2 ** min(failures - 1, _MOST_DOUBLINGS), last_s) if failures else 0.0

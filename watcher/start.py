@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from importer.durable import discard_unfinished
+from importer.durations import back_off_s
 from importer.store.database import Store
 from importer.store.errors import StoreBusy, StoreFull
 from watcher import notify
@@ -87,8 +88,7 @@ def _open_patiently(path: Path, hints: Hints, signals: Signals) -> Store | None:
 
     To end would let the service manager try again in its own way, and it gives up after some minutes.
     """
-    pause_s = FIRST_RETRY_S
-    told = ""
+    failures, told = 0, ""
     while not signals.stop_asked:
         try:
             return Store.open(path)
@@ -96,6 +96,6 @@ def _open_patiently(path: Path, hints: Hints, signals: Signals) -> Store | None:
             if told != (told := str(error)):
                 log.error("store.refused", reason=told)
         notify.extend_start(LAST_RETRY_S)
-        hints.wait(pause_s)
-        pause_s = min(2 * pause_s, LAST_RETRY_S)
+        failures += 1
+        hints.wait(back_off_s(failures, first_s=FIRST_RETRY_S, last_s=LAST_RETRY_S))
     return None

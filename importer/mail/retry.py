@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from importer.durations import back_off_s
 from importer.model import Mail
 
 _FIRST_RETRY_S: Final = 60
@@ -16,8 +17,9 @@ _MIN_ATTEMPTS: Final = 10
 
 def retry_delay(attempts: int, *, permanent: bool) -> timedelta:
     """Return the pause after `attempts` failures: 1 min doubling to 1 h, or 1 h at once if refused for good."""
-    doublings = min(attempts - 1, 6)
-    return timedelta(seconds=LAST_RETRY_S if permanent else min(_FIRST_RETRY_S << doublings, LAST_RETRY_S))
+    if permanent:
+        return timedelta(seconds=LAST_RETRY_S)
+    return timedelta(seconds=back_off_s(attempts, first_s=_FIRST_RETRY_S, last_s=LAST_RETRY_S))
 
 
 def is_spent(mail: Mail, now: datetime) -> bool:

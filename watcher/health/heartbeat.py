@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from importer.durations import back_off_s
 from watcher.config import ConfigError, ping_url
 from watcher.settings import ServiceSettings
 
@@ -118,7 +119,7 @@ def heartbeat_of(service: ServiceSettings) -> Ping:
 
 def pause_s(failures: int) -> float:
     """Return how long to wait after so many failures in a row: 5 s doubling to 5 min."""
-    return min(_FIRST_PAUSE_S * 2 ** (failures - 1), _LAST_PAUSE_S) if failures else 0.0
+    return back_off_s(failures, first_s=_FIRST_PAUSE_S, last_s=_LAST_PAUSE_S)
 
 
 def request(url: str) -> str:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from importer.durations import back_off_s
+
 FIRST_RETRY_S: Final = 1.0
 LAST_RETRY_S: Final = 60.0
 
@@ -18,7 +20,7 @@ class _Deferred:
         self.due_at = -math.inf
         self.first_tried_at = math.inf
         self.gave_way = False
-        self.retry_s = FIRST_RETRY_S
+        self.failures = 0
         self.blocks = True
 
 
@@ -36,8 +38,8 @@ class Backlog:
         """Put a claim off, each time for longer."""
         claim = self._claims.setdefault(claim_id, _Deferred(client))
         claim.blocks = blocks
-        claim.due_at = now + claim.retry_s
-        claim.retry_s = min(2 * claim.retry_s, LAST_RETRY_S)
+        claim.failures += 1
+        claim.due_at = now + back_off_s(claim.failures, first_s=FIRST_RETRY_S, last_s=LAST_RETRY_S)
 
     def note_try(self, claim_id: str, now: float) -> float:
         """Note that a claim is to be begun; return when it was so for the first time."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping
 
+from importer.durations import back_off_s
 from watcher.inbox.upload_names import Names
 from watcher.model import Doubt, Identity, Kind, Look, Sighting, Verdict, Waiting, Writer
 from watcher.settings import IntakeSettings
@@ -38,7 +39,7 @@ class _Record:
         self.identity = identity
         self.quiet_since = now
         self.due_at = now + quiet_s
-        self.retry_s = FIRST_RETRY_S
+        self.failures = 0
         self.in_writing = False  # a process had it open: waiting says nothing about when it will be ready
         self.closed = False
         self.held = False
@@ -53,8 +54,8 @@ class _Record:
             self.due_at = self.quiet_since + quiet_s
 
     def retry_later(self, now: float) -> None:
-        self.due_at = now + self.retry_s
-        self.retry_s = min(2 * self.retry_s, LAST_RETRY_S)
+        self.failures += 1
+        self.due_at = now + back_off_s(self.failures, first_s=FIRST_RETRY_S, last_s=LAST_RETRY_S)
 
 
 class Settling:
@@ -189,7 +190,7 @@ class Settling:
         Not one that is held, or was looked at in vain: it may be so for hours, and is looked at again and again.
         """
         records = self._all_in_turn(without)
-        fresh = (record for record in records if not record.held and record.retry_s == FIRST_RETRY_S)
+        fresh = (record for record in records if not (record.held or record.failures))
         return min((record.due_at for record in fresh), default=math.inf)
 
     def _all_in_turn(self, without: Collection[str]) -> Iterator[_Record]:
