@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from importer.documents import attributes_markdown, codes_markdown
 from importer.settings import ClientSettings
+from operate.pages.documents import attributes_markdown, codes_markdown
 from operate.pages.guide import Access, guide_blocks
 from operate.pages.markup import as_markdown
 from operate.pages.reference import configuration_markdown

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from importer import documents
 from importer.attributes import ATTRIBUTES
 from operate.cli import main
+from operate.pages import documents
 
 DOCS = Path(__file__).parents[1] / "docs"
 

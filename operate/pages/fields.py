@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from importer import documents
 from operate.options import json_option
 from operate.output import print_json, print_table
+from operate.pages import documents
 
 _HEADER = ("name", "or", "characters", "required", "rule")
 

@@ -10,9 +10,9 @@ import msgspec
 
 from importer.attributes import ATTRIBUTES
 from importer.disk_space import MOST_FAILED_BYTES, MOST_FAILED_ROWS
-from importer.documents import attribute_rows
 from importer.settings import ClientSettings, ReferenceSettings
 from operate.options import ClientName, chosen_client, config_option
+from operate.pages.documents import attribute_rows
 from operate.pages.markup import Block, Code, Heading, Items, Table, Text, as_html, as_markdown
 from operate.provision.keys import host_keys
 from watcher.settings import Config
