@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 import struct
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from importer.store.errors import (
     StoreBusy,
@@ -20,6 +22,9 @@ from importer.store.errors import (
     StoreUnavailable,
     StoreUnopened,
 )
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 VERSION: Final = sqlite3.sqlite_version
 VERSION_INFO: Final = sqlite3.sqlite_version_info
@@ -50,46 +55,28 @@ def in_our_words(error: sqlite3.Error) -> StoreError:
     return _KINDS.get(code & 0xFF, other)(*error.args)
 
 
-class Cursor(sqlite3.Cursor):
+def _translating(method: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Return a method that raises StoreError in place of sqlite3.Error."""
+
+    @functools.wraps(method)
+    def call(*args: _P.args, **more: _P.kwargs) -> _T:
+        try:
+            return method(*args, **more)
+        except sqlite3.Error as error:
+            raise in_our_words(error) from None
+
+    return call
+
+
+class _Cursor(sqlite3.Cursor):
     """A cursor that raises StoreError."""
 
-    def execute(self, *statement: Any) -> Cursor:  # noqa: ANN401 - as sqlite3 has it
-        """Run one statement."""
-        try:
-            return super().execute(*statement)
-        except sqlite3.Error as error:
-            raise in_our_words(error) from None
-
-    def executemany(self, *statement: Any) -> Cursor:  # noqa: ANN401 - likewise
-        """Run one statement for each row of values."""
-        try:
-            return super().executemany(*statement)
-        except sqlite3.Error as error:
-            raise in_our_words(error) from None
-
-    def fetchone(self) -> Any:  # noqa: ANN401 - likewise
-        """Return the next row, None after the last."""
-        return next(self, None)
-
-    def fetchall(self) -> list[Any]:
-        """Return all rows that are left."""
-        try:
-            return super().fetchall()
-        except sqlite3.Error as error:
-            raise in_our_words(error) from None
-
-    def fetchmany(self, size: int) -> list[Any]:  # type: ignore[override]
-        """Return up to `size` more rows."""
-        try:
-            return super().fetchmany(size)
-        except sqlite3.Error as error:
-            raise in_our_words(error) from None
-
-    def __next__(self) -> Any:  # noqa: ANN401 - likewise
-        try:
-            return super().__next__()
-        except sqlite3.Error as error:
-            raise in_our_words(error) from None
+    execute = _translating(sqlite3.Cursor.execute)
+    executemany = _translating(sqlite3.Cursor.executemany)
+    fetchone = _translating(sqlite3.Cursor.fetchone)
+    fetchmany = _translating(sqlite3.Cursor.fetchmany)
+    fetchall = _translating(sqlite3.Cursor.fetchall)
+    __next__ = _translating(sqlite3.Cursor.__next__)  # type: ignore[arg-type]  # mypy looks for an Iterator
 
 
 class Connection(sqlite3.Connection):
@@ -99,28 +86,24 @@ class Connection(sqlite3.Connection):
     Outside `importer/store` it is only passed on.
     """
 
-    def cursor(self, _factory: object = None) -> Cursor:  # type: ignore[override]
+    @_translating
+    def cursor(self, _factory: object = None) -> _Cursor:  # type: ignore[override]
         """Return a cursor that translates, whatever was asked for."""
-        try:
-            return super().cursor(Cursor)
-        except sqlite3.Error as error:
-            raise in_our_words(error) from None
+        return super().cursor(_Cursor)
 
-    def execute(self, *statement: Any) -> Cursor:  # noqa: ANN401 - as sqlite3 has it
+    def execute(self, *statement: Any) -> sqlite3.Cursor:  # noqa: ANN401 - as sqlite3 has it
         """Run one statement."""
         return self.cursor().execute(*statement)
 
-    def executemany(self, *statement: Any) -> Cursor:  # noqa: ANN401 - likewise
+    def executemany(self, *statement: Any) -> sqlite3.Cursor:  # noqa: ANN401 - likewise
         """Run one statement for each row of values."""
         return self.cursor().executemany(*statement)
 
 
+@_translating
 def connect(database: str) -> Connection:
     """Open a database by its URI, without transactions that begin by themselves. Raises StoreError."""
-    try:
-        return sqlite3.connect(database, uri=True, isolation_level=None, factory=Connection)
-    except sqlite3.Error as error:
-        raise in_our_words(error) from None
+    return sqlite3.connect(database, uri=True, isolation_level=None, factory=Connection)
 
 
 def read_only(path: Path) -> Connection:
