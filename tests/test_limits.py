@@ -33,7 +33,7 @@ with contextlib.closing(Engine(folder)) as engine:
     (folder / "work").mkdir()
     fds = [os.open(folder / name, os.O_RDONLY) for name in ("work", ".bak")]
     told = Rewriter(engine.store, engine.client, engine.limits, lambda: False).take_out(
-        "1", audit.records(engine.store.conn)[0], *fds
+        "1", integrity.records(engine.store.conn)[0], *fds
     )
 own = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(json.dumps([told, int(own.split()[1]) * 1024]))
