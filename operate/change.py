@@ -36,7 +36,7 @@ def carried_out(config: Config, order: Order) -> Answer:
     except NotRunning:
         return _done_here(config, order)
     except NoAnswer as error:
-        cannot_answer(f"no answer from the daemon ({error}): look whether it was done before you try again")
+        cannot_answer(f"no answer from the service ({error}): check whether it was done before you try again")
 
 
 def _done_here(config: Config, order: Order) -> Answer:
@@ -50,7 +50,7 @@ def _done_here(config: Config, order: Order) -> Answer:
 
     database = Path(config.service.database)
     if not database.exists():
-        cannot_answer(f"{database}: there is none yet; the service makes it at its first start")
+        cannot_answer(f"{database}: does not exist yet; the service creates it at its first start")
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(locked(config.service.state_dir))
@@ -58,11 +58,11 @@ def _done_here(config: Config, order: Order) -> Answer:
             store = stack.enter_context(contextlib.closing(Store.open(database)))
             handlers = {**store_orders(store), **archive_orders(store, config)}
             if order.do not in handlers:
-                return Answer(done=False, text="the service does not run, and only it knows which files are held")
+                return Answer(done=False, text="the service is not running, and only it knows which files are held")
             with configured(config.log):
                 return carry_out(handlers, order)
     except RunningAlready:
-        click.echo("the service is at work and does not listen; try again in a moment", err=True)
+        click.echo("the service is running but does not answer; try again in a moment", err=True)
         sys.exit(EXIT_RUNNING_ALREADY)
     except PermissionError:
         raise

@@ -24,12 +24,12 @@ from watcher.settings import Config
 @json_option
 def check(file: Path, config: Config, client_name: str | None, *, as_json: bool) -> None:
     """
-    Say what would become of FILE, and change nothing.
+    Dry run: show how FILE would be imported.
 
     Exits with 0 when every row would be applied, 1 when anything would fail, 2 when FILE cannot be checked.
     """
     if not file.is_file():  # a pipe cannot be read twice, a device may never end
-        raise click.BadParameter(f"{file} is no regular file.", param_hint="FILE")
+        raise click.BadParameter(f"{file} is not a regular file.", param_hint="FILE")
     client = chosen_client(config, client_name)
     database = Path(config.service.database)
     check_access(database, os.O_RDONLY)

@@ -29,27 +29,30 @@ _ELSEWHERE: Final = {
         "operate.provision.command:client",
         "Add, show, disable or remove a client: its login, its folders and its settings.",
     ),
-    "doctor": ("operate.doctor.command:doctor", "Find what keeps the service, or a client, from working."),
+    "doctor": (
+        "operate.doctor.command:doctor",
+        "Check host, service and clients, and say how to fix what is wrong.",
+    ),
     "guide": ("operate.pages.guide:guide", "Write the page that tells a client how to upload."),
-    "check": ("operate.check:check", "Say what would become of FILE, and change nothing."),
-    "fields": ("operate.pages.fields:fields", "List the possible columns of a file of users."),
+    "check": ("operate.check:check", "Dry run: show how FILE would be imported."),
+    "fields": ("operate.pages.fields:fields", "List the columns that an upload may have."),
     "template": (
         "operate.pages.fields:template",
-        "Print a CSV file to begin with: the line of names and a sample user.",
+        "Print a sample CSV file: the header and one user.",
     ),
-    "status": ("operate.views:status", "Say how the service and each client are doing."),
-    "imports": ("operate.views:imports", "List the files dealt with, newest first."),
-    "show": ("operate.views:show", "Tell all about one import."),
+    "status": ("operate.views:status", "Show how the service and each client are doing."),
+    "imports": ("operate.views:imports", "List imports, newest first."),
+    "show": ("operate.views:show", "Show everything about one import."),
     "users": ("operate.views:users", "Find recorded users."),
     "import": ("operate.deliver:import_", "Import FILE by hand."),
     "replay": ("operate.deliver:replay", "Import a file again from its archive."),
     "release": ("operate.hold:release", "Import a held FILE as it is."),
     "refuse": ("operate.hold:refuse", "Refuse a held FILE now."),
-    "mail": ("operate.mail:mail", "Look after the mail that is still to be sent."),
-    "export": ("operate.person:export", "Print all that is kept about one person, as JSON."),
-    "erase": ("operate.person:erase", "Remove one person for good, and name the archives that still hold them."),
-    "metrics": ("operate.metrics:metrics", "Print the figures for Prometheus."),
-    "verify": ("operate.verify:verify", "Check that nothing was lost, doubled or damaged."),
+    "mail": ("operate.mail:mail", "List, show, retry or drop mail that is still to be sent."),
+    "export": ("operate.person:export", "Print everything stored about one person, as JSON."),
+    "erase": ("operate.person:erase", "Erase one person, and list the archives that still contain them."),
+    "metrics": ("operate.metrics:metrics", "Print the metrics for Prometheus."),
+    "verify": ("operate.verify:verify", "Check that nothing was lost, duplicated or damaged."),
 }
 
 
@@ -77,7 +80,7 @@ class _Commands(click.Group):
         except UnicodeEncodeError as error:
             if error.reason != "surrogates not allowed":
                 raise
-            raise click.UsageError("the command line holds bytes that are no text; expected UTF-8") from None
+            raise click.UsageError("the command line contains bytes that are not UTF-8") from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         here = [(name, super(_Commands, self).get_command(ctx, name)) for name in super().list_commands(ctx)]
@@ -110,7 +113,7 @@ def main(context: click.Context) -> None:
 @main.command()
 @config_option
 def run(config: Config) -> None:
-    """Watch the inboxes and import what lands in them, until told to stop."""
+    """Run the service: watch the inboxes and import uploads until stopped."""
     from watcher.start import run_daemon
 
     _exit_with(config, run_daemon)
@@ -119,7 +122,7 @@ def run(config: Config) -> None:
 @main.command()
 @config_option
 def sweep(config: Config) -> None:
-    """Import what lies in the inboxes now, then end."""
+    """Import the uploads that are in the inboxes now, then exit."""
     from watcher.start import sweep_once
 
     _exit_with(config, sweep_once)

@@ -30,7 +30,9 @@ def database(config: Config) -> Iterator[Connection]:
             yield conn
     except StoreError as error:
         raise_if_denied(error, path)
-        missing = "there is none yet; the service makes it at its first start" if not path.exists() else str(error)
+        missing = (
+            "it does not exist yet; the service creates it at its first start" if not path.exists() else str(error)
+        )
         cannot_answer(f"{path}: cannot be read: {missing}")
 
 

@@ -47,12 +47,12 @@ def import_(config: Config, file: Path, client_name: str | None) -> None:
     """
     Import FILE by hand.
 
-    It is put into the inbox of the client as if it was uploaded, and its end is waited for. Exits with 0 when every
-    row was applied, 1 when anything failed, 2 when it could not be delivered.
+    Puts the file into the inbox as if the client had uploaded it, and waits for the outcome. Exits with 0 when every
+    row was applied, 1 when anything failed, 2 when the file could not be delivered.
     """
     client = chosen_client(config, client_name)
     if not Names(config.intake.pattern).accept(os.fsencode(file.name)):
-        raise click.UsageError(f"{file.name}: by its name no upload; expected {config.intake.pattern}")
+        raise click.UsageError(f"{file.name}: is not the name of an upload; expected {config.intake.pattern}")
     _check_followable(config)
     with _opened(file) as source, progress_bar(file) as progress:
         delivered = _delivered(source, config, client, os.fsencode(file.name), progress)
@@ -66,13 +66,13 @@ def replay(config: Config, id_: str) -> None:
     """
     Import a file again from its archive.
 
-    ID is the number or the claim id of an import. A copy is put into the inbox, as if it was uploaded again, and its
-    end is waited for. Exits like `rosterd import`.
+    ID is the number or the claim id of an import. Puts a copy of its archive into the inbox, as if it had been
+    uploaded again, and waits for the outcome. Exits like `rosterd import`.
     """
     with database(config) as conn:
         entry = queries.find_import(conn, id_)
         if entry is None:
-            cannot_answer(f"no import {id_}; `rosterd imports` lists them")
+            cannot_answer(f"there is no import {id_}; `rosterd imports` lists all")
         if entry.purged_at is not None:
             cannot_answer(f"import {id_}: its file was purged on {entry.purged_at:%Y-%m-%d}")
         archive = queries.archive_name(conn, entry.id)
@@ -88,7 +88,7 @@ def replay(config: Config, id_: str) -> None:
 def _opened(file: Path) -> Iterator[BinaryIO]:
     """Open a file of the command line, but no link, which could be to any file: the client gets a copy in `.bak`."""
     if file.is_symlink():
-        cannot_answer(f"{printable(os.fsencode(file))}: is a link. Name the file itself")
+        cannot_answer(f"{printable(os.fsencode(file))}: is a symbolic link. Name the file itself")
     with open_file(file) as source:
         if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
             cannot_answer(f"{printable(os.fsencode(file))}: is not a regular file")
@@ -117,12 +117,12 @@ def _delivered(
     """Let a copy appear in the inbox, whole; return what it is there. Ends the program when that cannot be done."""
     size_bytes, most = os.fstat(source.fileno()).st_size, config.file.max_file_bytes
     if size_bytes > most:  # a sparse one of a client would fill the disk as a copy
-        cannot_answer(f"{printable(name)}: has {size_bytes:,} bytes; at most {most:,} are imported")
+        cannot_answer(f"{printable(name)}: has {size_bytes:,} bytes; the limit is {most:,}")
     try:
         with open_folder(client.inbox) as inbox_fd:
             return _deliver(source, inbox_fd, name, progress)
     except FileExistsError:
-        cannot_answer(f"{client.inbox}: holds a file {printable(name)} already; wait until it is imported")
+        cannot_answer(f"{client.inbox}: already contains a file {printable(name)}; wait until it is imported")
     except PermissionError:
         raise
     except OSError as error:
@@ -159,14 +159,14 @@ def _follow(config: Config, client: ClientSettings, name: bytes, delivered: os.s
     """Wait for the end of a delivered file, tell it, and end the program accordingly."""
     if not is_locked(config.service.state_dir):
         click.echo(
-            f"{printable(name)} is in the inbox. The service does not run; the file is imported at its next start."
+            f"{printable(name)} is in the inbox. The service is not running; it imports the file at its next start."
         )
         return
-    click.echo("Delivered. Waiting for its end; Ctrl-C does not take it back.")
+    click.echo("Queued; Ctrl-C stops waiting, not the import.")
     entry = _wait(config, client, name, delivered)
     counts = f"{entry.created} created, {entry.updated} updated, {entry.unchanged} unchanged, {entry.failed} failed"
     why = f" ({entry.code})" if entry.code else ""
-    click.echo(f"{entry.file}: {entry.outcome}{why}: {counts}. `rosterd show {entry.id}` says more.")
+    click.echo(f"{entry.file}: {entry.outcome}{why}: {counts}. Details: `rosterd show {entry.id}`")
     sys.exit(0 if entry.outcome == "imported" else EXIT_WOULD_FAIL)
 
 
@@ -181,9 +181,9 @@ def _wait(config: Config, client: ClientSettings, name: bytes, delivered: os.sta
         if found is not None and (found.archived_at is not None or not is_running):
             return found
         if not is_running:
-            cannot_answer(f"{file}: the service has ended before its import; it is imported at the next start")
+            cannot_answer(f"{file}: the service stopped before importing it; it will be imported at the next start")
         if found is None and missed >= _MISSED_LOOKS:
-            cannot_answer(f"{file}: was taken out of the inbox of {client.name} before its import")
+            cannot_answer(f"{file}: was removed from the inbox of {client.name} before it was imported")
         _end_if_unserved(config, client.name, file, since)
         _end_if_stuck(config, client.name, file)
         time.sleep(_POLL_S)
@@ -202,7 +202,7 @@ def _end_if_unserved(config: Config, client: str, file: str, since: datetime) ->
         return
     known = next((each for each in status.clients if each.client == client), None)
     if known is None:
-        cannot_answer(f"{file} is in the inbox. The service does not know {client}: systemctl reload rosterd")
+        cannot_answer(f"{file} is in the inbox, but the service does not know {client} yet: systemctl reload rosterd")
     if known.trouble:
         cannot_answer(f"{file} is in the inbox, which the service cannot use: {known.trouble}. See `rosterd doctor`")
 
@@ -219,5 +219,5 @@ def _end_if_stuck(config: Config, client: str, file: str) -> None:
         click.echo(f"{file} is held ({reason.replace('_', ' ')}); {hint}", err=True)
         sys.exit(EXIT_WOULD_FAIL)
     if state == State.IGNORED:
-        click.echo(f"{file} is never imported as it is; `rosterd doctor` says what is wrong with the inbox", err=True)
+        click.echo(f"{file} will not be imported; `rosterd doctor` shows what is wrong with the inbox", err=True)
         sys.exit(EXIT_WOULD_FAIL)

@@ -18,7 +18,7 @@ def release(config: Config, file: str, client_name: str | None) -> None:
     """
     Import a held FILE as it is.
 
-    FILE is a name as `rosterd status` shows it. Its last row is judged like any other.
+    FILE is a name as `rosterd status` shows it. Its last row is checked like any other.
     """
     give(config, Order(do="file.release", file=file, client=chosen_client(config, client_name).name))
 
@@ -31,6 +31,6 @@ def refuse(config: Config, file: str, client_name: str | None) -> None:
     """
     Refuse a held FILE now.
 
-    FILE is a name as `rosterd status` shows it. The client is told, as at the end of the wait.
+    FILE is a name as `rosterd status` shows it. The client is told, as when the hold expires.
     """
     give(config, Order(do="file.refuse", file=file, client=chosen_client(config, client_name).name))

@@ -30,17 +30,17 @@ _ids_argument: Final = click.argument("ids", metavar="[ID]...", nargs=-1, type=c
 
 @click.group()
 def mail() -> None:
-    """Look after the mail that is still to be sent."""
+    """List, show, retry or drop mail that is still to be sent."""
 
 
 @mail.command(name="list")
-@click.option("--client", metavar="NAME", type=ClientName(), help="Only of this client.")
-@click.option("--all", "with_done", is_flag=True, help="Those sent, joined into another or dropped as well.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@click.option("--client", metavar="NAME", type=ClientName(), help="Only this client.")
+@click.option("--all", "with_done", is_flag=True, help="Also mail that was sent, dropped, or joined into another one.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this many.")
 @service_config_option
 @json_option
 def list_(config: Config, client: str | None, limit: int, *, with_done: bool, as_json: bool) -> None:
-    """List the mail that waits or was given up, newest first."""
+    """List mail that waits or was given up, newest first."""
     with database(config) as conn:
         check_known(config, conn, client)
         found = queries.mails(conn, client=client, states=_ALL if with_done else _PENDING, limit=limit)
@@ -52,12 +52,12 @@ def list_(config: Config, client: str | None, limit: int, *, with_done: bool, as
         (m.id, m.state, m.client, _addresses(m), m.subject, m.attempts, m.created_at, _next_try(m), m.last_error)
         for m in found
     ]
-    print_table(header, rows, empty="No mail." if with_done else "No mail is waiting, none was given up.")
+    print_table(header, rows, empty="No mail." if with_done else "No mail is waiting or was given up.")
 
 
 @mail.command()
 @click.argument("id_", metavar="ID", type=click.IntRange(min=1))
-@click.option("--raw", is_flag=True, help="Write the mail as it is sent, and nothing else.")
+@click.option("--raw", is_flag=True, help="Print the mail exactly as it is sent, and nothing else.")
 @service_config_option
 @json_option
 def show(config: Config, id_: int, *, raw: bool, as_json: bool) -> None:
@@ -65,7 +65,7 @@ def show(config: Config, id_: int, *, raw: bool, as_json: bool) -> None:
     with database(config) as conn:
         found = queries.find_mail(conn, id_)
     if found is None:
-        cannot_answer(f"no mail {id_}; `rosterd mail list --all` lists them")
+        cannot_answer(f"there is no mail {id_}; `rosterd mail list --all` lists all")
     about, body = found
     if raw:
         click.echo(body, nl=False)
@@ -75,30 +75,30 @@ def show(config: Config, id_: int, *, raw: bool, as_json: bool) -> None:
         fields = {**msgspec.structs.asdict(about), "recipients": _addresses(about)}
         print_fields(fields.items())
         click.echo()
-        click.echo(_text(body) or "Its content is not kept any more.")
+        click.echo(_text(body) or "Its content is no longer stored.")
 
 
 @mail.command()
 @_ids_argument
-@click.option("--dead", is_flag=True, help="All that were given up.")
+@click.option("--dead", is_flag=True, help="All mail that was given up.")
 @service_config_option
 def retry(config: Config, ids: tuple[int, ...], *, dead: bool) -> None:
-    """Try mail now, and for hours again should that fail."""
+    """Retry mail now; if that fails, keep retrying for hours."""
     give(config, *_orders("mail.retry", config, ids, dead=dead))
 
 
 @mail.command()
 @_ids_argument
-@click.option("--dead", is_flag=True, help="All that were given up.")
+@click.option("--dead", is_flag=True, help="All mail that was given up.")
 @service_config_option
 def drop(config: Config, ids: tuple[int, ...], *, dead: bool) -> None:
-    """Give up mail for good and delete its content."""
+    """Drop mail without sending it, and delete its content."""
     give(config, *_orders("mail.drop", config, ids, dead=dead))
 
 
 def _orders(do: str, config: Config, ids: tuple[int, ...], *, dead: bool) -> list[Order]:
     if not ids and not dead:
-        raise click.UsageError("name the mails by their ids, or say --dead")
+        raise click.UsageError("give the ids of the mails, or --dead")
     if dead:
         with database(config) as conn:
             ids += tuple(found.id for found in queries.mails(conn, client=None, states=("dead",), limit=_MANY))

@@ -19,9 +19,9 @@ from watcher.settings import Config
 @service_config_option
 def metrics(config: Config) -> None:
     """
-    Print the figures for Prometheus.
+    Print the metrics for Prometheus.
 
-    They are those that `[metrics]` offers, for a look or for a textfile that outlives the daemon.
+    These are the metrics that `[metrics]` offers, to look at or for a textfile while the service is down.
     """
     is_locked(config.service.state_dir)  # figures that may not be read are left out: here that is said
     check_access(Path(config.service.database), os.O_RDONLY)

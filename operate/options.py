@@ -64,14 +64,14 @@ def _adopted(config_file: Path) -> Config | None:
 
     adopted = read_adopted(config_file)
     if adopted is not None:
-        click.echo(f"{config_file} has faults: going by what the service last adopted of it.", err=True)
+        click.echo(f"{config_file} has errors: using the configuration that the service last accepted.", err=True)
     return adopted
 
 
 def _tell_of_demo(context: click.Context) -> None:
     """Say which configuration is used when nobody named one; a pipe gets it on standard error."""
-    told = f"{_INSTALLED_CONFIG} does not exist: using the built-in demo, client demo with its folders in ./var"
-    click.echo(f"{told}. Name another by {context.command_path} --config FILE.", err=True)
+    told = f"{_INSTALLED_CONFIG} does not exist: using the built-in demo: client demo, folders in ./var"
+    click.echo(f"{told}. To use another configuration: {context.command_path} --config FILE", err=True)
 
 
 def _built_in_config() -> Path:
@@ -86,7 +86,7 @@ def _config_option(load: Callable[..., Config | None]) -> Callable[[_CommandT], 
         metavar="FILE",
         type=click.Path(path_type=Path, readable=False),  # one that may not be read is told like all else
         callback=load,
-        help=f"Configuration; by default {_INSTALLED_CONFIG}, or the built-in one when that is missing.",
+        help=f"Configuration file. Default: {_INSTALLED_CONFIG}, or the built-in demo if that does not exist.",
     )
 
 
@@ -102,9 +102,9 @@ config_file_option: Final = click.option(
     type=click.Path(path_type=Path, readable=False),  # one that may not be read is told like all else
     default=_INSTALLED_CONFIG,
     show_default=True,
-    help="Configuration; clients stand in clients.d beside it.",
+    help="Configuration file; clients are configured in clients.d next to it.",
 )
-json_option: Final = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 # The client
@@ -122,11 +122,11 @@ class ClientName(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the name, or fail with what one looks like."""
-        from importer.settings import CLIENT_NAME
+        from importer.settings import CLIENT_NAME, CLIENT_NAME_IN_WORDS
 
         if not re.match(CLIENT_NAME, value):
-            expected = 'up to 63 letters, digits, ".", "_" and "-", a letter or digit first'
-            self.fail(f"{json.dumps(value)} cannot be a login or a client; expected {expected}", param, ctx)
+            what = "cannot be the name of a login or a client"
+            self.fail(f"{json.dumps(value)} {what}; expected {CLIENT_NAME_IN_WORDS}", param, ctx)
         return value
 
     def shell_complete(self, ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -150,7 +150,7 @@ client_option: Final = click.option(
     "client_name",
     metavar="NAME",
     type=ClientName(),
-    help="Whose file it is; needed if there are several clients.",
+    help="Name of the client; required if there are several.",
 )
 
 
@@ -161,7 +161,7 @@ def chosen_client(config: Config, name: str | None) -> ClientSettings:
         raise unknown_client(name, clients)
     if name is None and len(clients) != 1:
         raise click.UsageError(
-            f"several clients are configured, choose one by --client: {', '.join(clients)}"
+            f"several clients are configured; choose one with --client: {', '.join(clients)}"
             if clients
             else "no client is configured"
         )
@@ -171,8 +171,8 @@ def chosen_client(config: Config, name: str | None) -> ClientSettings:
 def unknown_client(name: str, names: Iterable[str]) -> click.UsageError:
     """Return the usage error that names the clients there are, and the one that was meant, perhaps."""
     known = sorted(names)
-    there_is = f"there is: {', '.join(known) or 'none'}"
-    return click.UsageError(f'no client "{name}" is known;{did_you_mean(name, known)} {there_is}')
+    clients = f"known clients: {', '.join(known)}" if known else "no client is known"
+    return click.UsageError(f'unknown client "{name}";{did_you_mean(name, known)} {clients}')
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

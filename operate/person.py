@@ -60,10 +60,10 @@ class _Places(msgspec.Struct, frozen=True):
 @service_config_option
 def export(config: Config, unique_id: str, client_name: str | None) -> None:
     """
-    Print all that is kept about one person, as JSON.
+    Print everything stored about one person, as JSON.
 
-    Archives and mails are named, not quoted: they hold others, too. One in which the id stands within another column
-    is named as well.
+    Archives and mails are named, not quoted, because they contain other people, too. Those in which the id is part of
+    another column are named as well.
     """
     with database(config) as conn:
         client = _client(config, conn, client_name)
@@ -104,23 +104,23 @@ def _found(config: Config, conn: Connection, client: ClientSettings, places: _Pl
         near = f";{near}" if near else "."
         searched = counted(len(found.unread), "file in .bak", "files in .bak")
         unread = f" {searched} cannot be searched" if found.unread else ""
-        cannot_answer(f"{client.name}: nobody with this unique id is recorded, and nothing names them{near}{unread}")
+        cannot_answer(f"{client.name}: nobody with this unique id is recorded or mentioned{near}{unread}")
     return found
 
 
 @click.command()
 @click.argument("unique_id")
 @client_option
-@click.option("--rewrite-archives", is_flag=True, help="Take their rows out of the archives, too.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--rewrite-archives", is_flag=True, help="Also remove their rows from the archives.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @service_config_option
 def erase(config: Config, unique_id: str, client_name: str | None, *, rewrite_archives: bool, yes: bool) -> None:
     """
-    Remove one person for good, and name the archives that still hold them.
+    Erase one person, and list the archives that still contain them.
 
-    Removed are the recorded user, the mails with their row, and what an answer quotes of it. With --rewrite-archives
-    their rows are taken out of uploads and failed CSVs; all other bytes stay. Mail that was delivered stays, in the
-    Maildir as well. The next upload that has the person records them anew: the client has to take them out first.
+    Removes the recorded user, mails that contain their row, and quotations of it in answers. With --rewrite-archives,
+    their rows are also removed from uploads and failed CSVs; all other bytes stay. Delivered mail stays, in the Maildir
+    as well. The next upload that contains the person records them again: the client must remove them first.
     """
     with database(config) as conn:
         client = _client(config, conn, client_name)
@@ -140,7 +140,7 @@ def erase(config: Config, unique_id: str, client_name: str | None, *, rewrite_ar
         click.echo(answer.text, err=not answer.done)
     _tell_what_is_left(config, client, unique_id)
     if rewrite_archives and places.archives and not is_configured:
-        click.echo(f"{client.name} is not configured any more: its archives are not rewritten, delete them", err=True)
+        click.echo(f"{client.name} is no longer configured, so its archives are not rewritten; delete them", err=True)
         sys.exit(EXIT_NOT_DONE)
     # After an erasure that was cut off nobody is recorded any more, and the archives still have to be rewritten.
     if not all(answer.done for answer in answers[1:] or answers):
@@ -149,27 +149,27 @@ def erase(config: Config, unique_id: str, client_name: str | None, *, rewrite_ar
 
 def _ask(client: ClientSettings, archives: dict[str, int]) -> None:
     for archive in sorted(archives):
-        click.echo(f"to be rewritten without their rows: {client.inbox}/.bak/{archive}")
+        click.echo(f"will be rewritten without their rows: {client.inbox}/.bak/{archive}")
     if archives:
         imports = counted(len(set(archives.values())), "import", "imports")
-        click.echo(f"The files of {imports} will not be as uploaded any more. What is no table is removed as a whole.")
-    click.confirm("Remove this person for good?", abort=True)
+        click.echo(f"The files of {imports} will no longer be as uploaded. Files that are not tables are deleted.")
+    click.confirm("Erase this person?", abort=True)
 
 
 def _tell_what_is_left(config: Config, client: ClientSettings, unique_id: str) -> None:
     with database(config) as conn:
         places = _places(config, conn, client, unique_id)
     for archive in sorted(places.archives):
-        click.echo(f"may still hold the person: {client.inbox}/.bak/{archive}")
+        click.echo(f"may still contain the person: {client.inbox}/.bak/{archive}")
     for archive in places.unread:
         click.echo(f"cannot be searched: {client.inbox}/.bak/{archive}")
     for upload in places.too_large:
-        click.echo(f"is larger than any upload may be, and was not searched: {client.inbox}/{upload}")
+        click.echo(f"larger than an upload may be, so not searched: {client.inbox}/{upload}")
     for upload in places.waiting:
-        what = "will record the person anew" if _is_configured(config, client) else "may still hold the person"
+        what = "will record the person again" if _is_configured(config, client) else "may still contain the person"
         click.echo(f"{what}: {client.inbox}/{upload}")
     for mail in _delivered(Path(config.mail.maildir), unique_id):
-        click.echo(f"was delivered, delete it there: {mail}")
+        click.echo(f"delivered mail, delete it there: {mail}")
 
 
 def _places(config: Config, conn: Connection, client: ClientSettings, unique_id: str) -> _Places:
@@ -183,7 +183,7 @@ def _places(config: Config, conn: Connection, client: ClientSettings, unique_id:
         raise
     except FileNotFoundError:
         if _is_configured(config, client):
-            cannot_answer(f"{client.inbox}: is missing; its files cannot be searched")
+            cannot_answer(f"{client.inbox}: does not exist; its files cannot be searched")
         return _Places(archives={}, unread=[], waiting=[], too_large=[])
     except OSError as error:
         cannot_answer(f"{client.inbox}: its files cannot be read: {error.strerror}")

@@ -45,15 +45,15 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Compare sizes of archives, not contents; check the database lightly.")
+@click.option("--quick", is_flag=True, help="Compare only sizes of archives; check the database less thoroughly.")
 @service_config_option
 @json_option
 def verify(config: Config, *, quick: bool, as_json: bool) -> None:
     """
-    Check that nothing was lost, doubled or damaged.
+    Check that nothing was lost, duplicated or damaged.
 
     Compares ledger, users and outbox with each other and with the folders of each client; changes nothing. Exits with
-    0 when all is as promised, 1 when something is worth a look, 2 when a promise is broken or cannot be checked.
+    0 when every promise is kept, 1 when something should be looked at, 2 when a promise is broken or not checkable.
     """
     verdict = _verdict(config, quick=quick)
     if as_json:
@@ -117,11 +117,11 @@ def _folder_findings(
     unknown = archived - known
     # Beside an archive may lie what vouched for it, "users.20261122T074205Z.csv.sha256".
     for name in sorted(name for name in unknown if name.rpartition(b".")[0] not in known):
-        text = f"{printable(name)} lies in .bak, and no import knows it. Was it put there, or the database replaced?"
+        text = f"{printable(name)} is in .bak, but belongs to no import. Was it put there, or the database replaced?"
         yield Finding(check="archive.unknown", client=client, text=text)
     if not is_running:
         for claim in sorted(claims - {record.claim_id.encode() for record in ledger}):
-            text = f"Claim {printable(claim)} waits in .work to be imported. Start the daemon."
+            text = f"Claim {printable(claim)} waits in .work to be imported. Start the service."
             yield Finding(check="claim.waiting", client=client, text=text, is_grave=False)
 
 
@@ -132,7 +132,7 @@ def _record_findings(
     name = printable(record.archive)
     if record.is_purged:
         for left in sorted(archived & {record.archive, *record.answers}):
-            text = f"{record}: was purged, and {printable(left)} lies in .bak again. Remove it."
+            text = f"{record}: was purged, but {printable(left)} is in .bak again. Delete it."
             yield Finding(check="archive.returned", client=record.client, text=text, is_grave=False)
     elif record.archive in archived:
         yield from _archive_findings(record, folders, quick=quick)
@@ -141,10 +141,10 @@ def _record_findings(
                 text = f"{record}: its answer {printable(answer)} is not in .bak."
                 yield Finding(check="answer.missing", client=record.client, text=text, is_grave=False)
     elif record.claim_id.encode() in claims:
-        text = f"{record}: recorded, and its file is still in .work. The daemon moves it at its next start or sweep."
+        text = f"{record}: recorded, but its file is still in .work. The service moves it at its next start or sweep."
         yield Finding(check="archive.pending", client=record.client, text=text, is_grave=False)
     elif record.finished_at < kept_since:
-        text = f"{record}: its file is gone, was old enough for it, and is not marked so. The daemon's next purge does."
+        text = f"{record}: its file is gone, at an age to be purged, but not marked so. The next purge marks it."
         yield Finding(check="archive.unmarked", client=record.client, text=text, is_grave=False)
     else:
         text = f"{record}: its file is neither in .bak, as {name}, nor in .work. Restore it from a backup if you can."
@@ -158,16 +158,16 @@ def _archive_findings(record: Record, folders: Folders, *, quick: bool) -> Itera
         text = f"{record}: {name} in .bak has {size_bytes} bytes; expected {record.size_bytes}."
         yield Finding(check="archive.changed", client=record.client, text=text)
     elif not quick and record.sha256 and folders.sha256(record.archive) != record.sha256:
-        text = f"{record}: {name} in .bak has another content than recorded."
+        text = f"{record}: the content of {name} in .bak differs from what was recorded."
         yield Finding(check="archive.changed", client=record.client, text=text)
     elif not record.is_archived:
-        text = f"{record}: {name} lies in .bak and is not marked so. The daemon marks it at its next start or sweep."
+        text = f"{record}: {name} is in .bak but not marked so. The service marks it at its next start or sweep."
         yield Finding(check="archive.unmarked", client=record.client, text=text, is_grave=False)
 
 
 def _left_unchecked(ledger: Iterable[Record], configured: set[str]) -> Iterator[Finding]:
     for client in sorted({record.client for record in ledger} - configured):
-        text = f"The client {client} is not configured any more: its archives were not looked at."
+        text = f"The client {client} is no longer configured, so its archives were not checked."
         yield Finding(check="client.unknown", client=client, text=text, is_grave=False)
 
 
@@ -177,10 +177,10 @@ def _told(verdict: Verdict, *, quick: bool) -> str:
     imports, clients = counted(verdict.imports, "import", "imports"), counted(verdict.clients, "client", "clients")
     checked = f"Checked {imports} of {clients}, {depth}: "
     if not lines:
-        return checked + "nothing is lost, doubled or damaged."
+        return checked + "nothing is lost, duplicated or damaged."
     grave = sum(finding.is_grave for finding in verdict.findings)
     return "\n".join(
-        [*lines, f"{checked}{counted(grave, 'promise', 'promises')} broken, {len(lines) - grave} worth a look."]
+        [*lines, f"{checked}{counted(grave, 'promise', 'promises')} broken, {len(lines) - grave} to look at."]
     )
 
 

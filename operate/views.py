@@ -34,7 +34,7 @@ _SILENCE_S: Final = 10 * IDLE_INTERVAL_S  # a work loop that has written nothing
 _DOCTOR: Final = "`rosterd doctor` says what to do."
 _HELD: Final = "`rosterd release` and `rosterd refuse`"
 
-_client_option: Final = click.option("--client", metavar="NAME", type=ClientName(), help="Only of this client.")
+_client_option: Final = click.option("--client", metavar="NAME", type=ClientName(), help="Only this client.")
 
 
 class _Moment(click.ParamType[datetime]):
@@ -48,7 +48,7 @@ class _Moment(click.ParamType[datetime]):
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f'{value}: expected a span as "2h" or "7d", or a time as "2026-11-22T07:42"', param, ctx)
+            self.fail(f'{value}: expected a duration, "2h" or "7d", or a time, "2026-11-22T07:42"', param, ctx)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -70,8 +70,8 @@ class ClientPicture(msgspec.Struct, frozen=True, kw_only=True):
         if self.status is None or not self.status.is_overdue:
             return ""
         if self.last_import is None:
-            return f"{self.client}: no file has come yet."
-        return f"{self.client}: no file has come for {age(self.last_import.finished_at, at)}."
+            return f"{self.client}: no file has arrived yet."
+        return f"{self.client}: no file has arrived for {age(self.last_import.finished_at, at)}."
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,24 +97,22 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         told: list[str] = []
         if not self.is_running:
             reset = "systemctl reset-failed rosterd && " if self.has_failed else ""
-            told.append(f"The daemon does not run, nothing is imported: `{reset}systemctl start rosterd`.")
+            told.append(f"The service is not running, so nothing is imported: `{reset}systemctl start rosterd`.")
         elif self.status is not None and (self.at - self.status.written_at).total_seconds() > _SILENCE_S:
-            told.append(f"The daemon has said nothing for {age(self.status.written_at, self.at)}: busy, or stuck.")
+            told.append(f"The service has not reported for {age(self.status.written_at, self.at)}: busy, or stuck.")
         if self.is_config_outdated:
-            told.append(f"The configuration has faults; the service uses the previous one until it ends. {_DOCTOR}")
+            told.append(f"The configuration has errors; the service uses the previous one until it stops. {_DOCTOR}")
         if self.database_trouble:
-            told.append(f"Nothing can be recorded, and uploads wait: {self.database_trouble}.")
+            told.append(f"Nothing can be recorded, so uploads wait: {self.database_trouble}.")
         told += [concern for client in self.clients for concern in _concerns_of(client)]
         told += [late for client in self.clients if (late := client.lateness(self.at))]
         if self.status is not None and self.status.ping_trouble:
-            told.append(f"The sign of life does not get through: {self.status.ping_trouble}.")
+            told.append(f"The heartbeat fails: {self.status.ping_trouble}.")
         if self.status is not None and self.status.mail_trouble:
-            told.append(f"No mail can be sent, and it waits: {self.status.mail_trouble}. {_DOCTOR}")
+            told.append(f"Mail cannot be sent and waits: {self.status.mail_trouble}. {_DOCTOR}")
         if self.mail_failing:
-            mails = counted(self.mail_failing, "mail does", "mails do")
-            told.append(
-                f"{mails} not get through, tried again by itself: {self.mail_trouble}. See `rosterd mail list`."
-            )
+            mails = counted(self.mail_failing, "mail was", "mails were")
+            told.append(f"{mails} not delivered and will be retried: {self.mail_trouble}. See `rosterd mail list`.")
         if self.mail_dead:
             told.append(f"{counted(self.mail_dead, 'mail was', 'mails were')} given up: see `rosterd mail list`.")
         return told
@@ -123,14 +121,14 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 def _concerns_of(client: ClientPicture) -> list[str]:
     status = client.status
     if client.waiting is None:
-        return [f"{client.client}: the inbox {client.inbox} cannot be looked into. {_DOCTOR}"]
+        return [f"{client.client}: the inbox {client.inbox} cannot be read. {_DOCTOR}"]
     if status is None:
         return []
     told = [f"{client.client}: {status.trouble}. {_DOCTOR}"] if status.trouble else []
     if status.deferred:
-        told.append(f"{client.client}: files wait, tried again by itself: {status.deferred}. {_DOCTOR}")
+        told.append(f"{client.client}: files wait and will be retried: {status.deferred}. {_DOCTOR}")
     if not status.is_watched and not status.trouble:
-        told.append(f"{client.client}: the inbox is not watched, only swept: uploads are found late. {_DOCTOR}")
+        told.append(f"{client.client}: the inbox is not watched, only swept, so uploads are found late. {_DOCTOR}")
     if held := status.counts.get(State.HELD, 0):
         told.append(f"{client.client}: {counted(held, 'file is held', 'files are held')}: see {_HELD}.")
     return told
@@ -147,7 +145,7 @@ def _database_trouble(config: Config, told: Status | None) -> str:
 @json_option
 def status(config: Config, *, as_json: bool) -> None:
     """
-    Say how the service and each client are doing.
+    Show how the service and each client are doing.
 
     Exits with 0 when all is well, 1 when something needs a look, 2 when that cannot be known.
     """
@@ -214,17 +212,20 @@ def _print_picture(picture: Picture) -> None:
     told = picture.status
     print_fields(
         [
-            ("daemon", "runs" if picture.is_running else "does not run"),
+            ("service", "running" if picture.is_running else "not running"),
             ("since", told and f"{age(told.started_at, picture.at)}, process {told.pid}"),
-            ("watching rebuilt", told and told.watch_restarts),
-            ("mail", picture.maildir and f"reaches nobody, is only put into {picture.maildir}: no SMTP server is set"),
+            ("watcher restarts", told and told.watch_restarts),
+            (
+                "mail",
+                picture.maildir and f"no SMTP server is configured: only stored in {picture.maildir}",
+            ),
             ("mail waiting", picture.mail_waiting),
             ("mail given up", picture.mail_dead),
-            ("to be archived", picture.unarchived),
+            ("not yet archived", picture.unarchived),
         ]
     )
     click.echo()
-    header = ("client", "inbox", "swept", "waiting", "in work", "last import", "ago", "outcome")
+    header = ("client", "inbox", "last sweep", "waiting", "in progress", "last import", "ago", "outcome")
     rows = [_client_row(client, picture.at) for client in picture.clients]
     print_table(header, rows, empty="No client is configured.")
     files = [
@@ -276,27 +277,27 @@ def _decided(until: datetime | None, picture: Picture) -> str:
 
 @click.command()
 @_client_option
-@click.option("--since", type=_Moment(), help='Only what ended after this: "2h", "7d", "2026-11-22".')
-@click.option("--failed", is_flag=True, help="Only where the file or a row failed.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@click.option("--since", type=_Moment(), help='Only imports that finished after this: "2h", "7d", "2026-11-22".')
+@click.option("--failed", is_flag=True, help="Only imports in which the file or a row failed.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this many.")
 @service_config_option
 @json_option
 def imports(
     config: Config, client: str | None, since: datetime | None, limit: int, *, failed: bool, as_json: bool
 ) -> None:
-    """List the files dealt with, newest first."""
+    """List imports, newest first."""
     with database(config) as conn:
         check_known(config, conn, client)
         found = queries.imports(conn, client=client, since=since, failed=failed, limit=limit)
     if as_json:
         print_json(found)
         return
-    header = ("id", "ended (UTC)", "client", "file", "outcome", "created", "updated", "same", "failed", "code")
+    header = ("id", "finished (UTC)", "client", "file", "outcome", "created", "updated", "unchanged", "failed", "code")
     rows = [
         (i.id, i.finished_at, i.client, i.file, i.outcome, i.created, i.updated, i.unchanged, i.failed, i.code)
         for i in found
     ]
-    print_table(header, rows, empty="No import.")
+    print_table(header, rows, empty="No imports.")
 
 
 class ImportStory(msgspec.Struct, frozen=True, kw_only=True):
@@ -315,14 +316,14 @@ class ImportStory(msgspec.Struct, frozen=True, kw_only=True):
 @json_option
 def show(config: Config, id_: str, *, as_json: bool) -> None:
     """
-    Tell all about one import.
+    Show everything about one import.
 
-    ID is its number, as `rosterd imports` lists it, or the claim id, as the log has it.
+    ID is the number in `rosterd imports`, or the claim id in the log.
     """
     with database(config) as conn:
         story = _story(config, conn, id_)
     if story is None:
-        cannot_answer(f"no import {id_}; `rosterd imports` lists them")
+        cannot_answer(f"there is no import {id_}; `rosterd imports` lists all")
     if as_json:
         print_json(story)
     else:
@@ -370,7 +371,7 @@ def _print_story(story: ImportStory) -> None:
     rows = [(group.rows, group.first_line or "", group.code, group.field, group.detail) for group in story.problems]
     print_table(("rows", "first line", "code", "field", "problem"), rows, empty=_without_problems(entry))
     if story.more_rows:
-        click.echo(f"more rows that failed: {story.more_rows:,}; the result text has all counts")
+        click.echo(f"{story.more_rows:,} more rows failed; the result text has all counts")
     click.echo()
     print_table(("file in .bak", ""), story.files.items(), empty="")
     if story.mails:
@@ -382,7 +383,7 @@ def _print_story(story: ImportStory) -> None:
 def _without_problems(entry: Import) -> str:
     if entry.purged_at:
         return f"Purged on {entry.purged_at:%Y-%m-%d}."
-    return "Not kept any more." if entry.failed or entry.code else "No problem."
+    return "No longer stored." if entry.failed or entry.code else "No problems."
 
 
 # Users
@@ -391,14 +392,14 @@ def _without_problems(entry: Import) -> str:
 @click.command()
 @click.argument("query")
 @_client_option
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this many.")
 @service_config_option
 @json_option
 def users(config: Config, query: str, client: str | None, limit: int, *, as_json: bool) -> None:
     """
     Find recorded users.
 
-    QUERY is a unique id, an e-mail address or a user name; where nobody has it, a part of an id or a name.
+    QUERY is a unique id, an e-mail address or a user name; if nobody has it, part of an id or a name.
     """
     with database(config) as conn:
         check_known(config, conn, client)

@@ -63,14 +63,14 @@ def test_status_tells_of_a_missing_upload(expecting: Rosterd) -> None:
     expecting.start()
     expecting.wait_for_event("upload.missed")
     told = expecting.execute("status")
-    assert (1, True) == (told.returncode, "acme: no file has come for" in told.stdout)
+    assert (1, True) == (told.returncode, "acme: no file has arrived for" in told.stdout)
 
 
 def overdue(rosterd: Rosterd) -> tuple[bool, bool]:
     """Return whether `status` and the figures say that an upload of acme is missing."""
     told = rosterd.execute("status").stdout
     figures = rosterd.execute("metrics").stdout.splitlines()
-    return "acme: no file has come" in told, 'rosterd_upload_overdue{client="acme"} 1.0' in figures
+    return "acme: no file has arrived" in told, 'rosterd_upload_overdue{client="acme"} 1.0' in figures
 
 
 def test_all_that_tells_agrees(expecting: Rosterd) -> None:
@@ -172,7 +172,7 @@ def test_status_tells_that_signs_of_life_fail(living: Rosterd, server: WebServer
     server.mode = Mode.REFUSE
     living.start()
     living.wait_for_event("ping.failed", reason="HTTP 503")
-    concern = "The sign of life does not get through: HTTP 503."
+    concern = "The heartbeat fails: HTTP 503."
     wait_until(lambda: concern in living.execute("status").stdout, "the concern")
 
 

@@ -25,7 +25,7 @@ ABOUT_THE_SERVICE = [
     ("mail", "show", "1"),
     ("export", "S-1", "--client", "acme"),
 ]
-GOING_BY = "has faults: going by what the service last adopted of it."
+GOING_BY = "has errors: using the configuration that the service last accepted."
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_status_and_doctor_name_the_fault(rosterd: Rosterd) -> None:
     rosterd.reload(FAULTS["a wrong value"])
     rosterd.wait_for_event("config.refused")
     told = json.loads(rosterd.execute("status", "--json").stdout)
-    expected = "The configuration has faults; the service uses the previous one until it ends."
+    expected = "The configuration has errors; the service uses the previous one until it stops."
     assert expected in [concern.partition(" `rosterd")[0] for concern in told["concerns"]]
     assert ["acme"] == [client["client"] for client in told["clients"]]
     findings = json.loads(rosterd.execute("doctor", "--json").stdout)["findings"]

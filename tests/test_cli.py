@@ -85,7 +85,7 @@ def test_check_of_what_never_ends_is_a_usage_error(
     """`check` neither waits for a pipe nor reads a device: it exits with 2 at once."""
     make(tmp_path / "users.csv")
     result = rosterd("check", tmp_path / "users.csv", "--config", config)
-    assert (2, True) == (result.returncode, "is no regular file" in result.stderr)
+    assert (2, True) == (result.returncode, "is not a regular file" in result.stderr)
 
 
 def test_check_with_a_database_that_is_none_cannot_answer(rosterd: Rosterd, config: Path, tmp_path: Path) -> None:

@@ -111,7 +111,9 @@ def test_sessions_are_heard_by_the_service(host: Host, tmp_path: Path) -> None:
     user = SftpUser(host, "acme", tmp_path)
     host.rosterd("client", "add", "acme", "--key", user.public_key, "--log-sessions", "--apply")
     host.start_service()
-    assert "its sessions are heard at /srv/sftp/acme/dev/log" in host.rosterd("doctor", check=False).stdout
+    assert (
+        "the service receives its session log at /srv/sftp/acme/dev/log" in host.rosterd("doctor", check=False).stdout
+    )
     assert 0 == user.batch("ls").returncode
     for line in ("rm /dev/log", "rename /dev/log /upload/log", "put /etc/hostname /dev/x"):
         assert 0 != user.batch(line).returncode
@@ -214,7 +216,7 @@ def test_a_name_that_is_a_path_is_refused(command: tuple[str, ...], name: str) -
     """A name that no client can have is a usage error of every command that takes one, and not printed raw."""
     refused = CliRunner().invoke(cli.main, [*command, name])
     assert 2 == refused.exit_code
-    assert f"{json.dumps(name)} cannot be a login or a client" in refused.output
+    assert f"{json.dumps(name)} cannot be the name of a login or a client" in refused.output
     assert refused.output.replace("\n", "").isprintable()
 
 
@@ -224,7 +226,11 @@ def test_a_removal_stays_in_the_folder_of_the_client(host: Host) -> None:
     host.path("/etc/rosterd/clients.d/beta.toml").write_text(
         '[[client]]\nname = "beta"\ninbox = "/srv/sftp/acme/beta"\n'
     )
-    for name, said in (("acme", "holds the inbox of beta"), ("x", "is a link"), ("beta/../acme", "cannot be")):
+    for name, said in (
+        ("acme", "contains the inbox of beta"),
+        ("x", "is a symbolic link"),
+        ("beta/../acme", "cannot be"),
+    ):
         refused = host.rosterd("client", "remove", name, "--with-files", "--apply", check=False)
         assert (2, True) == (refused.returncode, said in refused.stderr), refused.stderr
     assert (["acme", "x"], ["index.html"]) == (names(host, "/srv/sftp"), names(host, "/srv/www"))
@@ -236,9 +242,9 @@ def test_settings_of_another_client_are_left_alone(host: Host) -> None:
     drop_in.write_text('[[client]]\nname = "beta"\ninbox = "/srv/sftp/beta/upload"\n')
     host.path("/etc/rosterd/config.toml").write_text('[[client]]\nname = "gamma"\ninbox = "/srv/sftp/gamma/upload"\n')
     for command, name, said in (
-        ("disable", "acme", "is about beta; expected acme alone"),
-        ("remove", "acme", "is about beta; expected acme alone"),
-        ("remove", "gamma", "a client in another file is changed there"),
+        ("disable", "acme", "also configures beta; move that to another file"),
+        ("remove", "acme", "also configures beta; move that to another file"),
+        ("remove", "gamma", "change a client of another file there"),
     ):
         refused = host.rosterd("client", command, name, "--apply", check=False)
         assert (2, True) == (refused.returncode, said in refused.stderr), refused.stderr
@@ -326,9 +332,9 @@ def test_a_restored_tree_is_seen_and_set_right(host: Host, acme: SftpUser, tmp_p
     host.run("sh", "-c", f"chown -R rosterd:beta {UPLOAD} && chown -R beta:beta {UPLOAD}/users.csv {UPLOAD}/own")
     assert 0 != acme.batch(f"get .bak/old.csv {tmp_path / 'old.csv'}").returncode
     said = host.rosterd("doctor", check=False).stdout
-    assert f"fault    client acme: {UPLOAD}: belongs to group beta; expected the one of acme" in said
-    assert f"{UPLOAD}/.bak and .work: 3 entries belong to others, as to rosterd and group beta" in said
-    assert f"{UPLOAD}: what waits in it belongs to beta, group beta; expected acme" in said
+    assert f"fault    client acme: {UPLOAD}: belongs to group beta; expected the group of acme" in said
+    assert f"{UPLOAD}/.bak and .work: 3 entries belong to others, for example rosterd and group beta" in said
+    assert f"{UPLOAD}: uploads in it belong to beta, group beta; expected acme" in said
     host.rosterd("client", "add", "acme", "--apply")
     assert {("rosterd", "acme")} == owners(host, f"{UPLOAD}/.bak")
     assert {("acme", "acme")} == owners(host, f"{UPLOAD}/own") | owners(host, f"{UPLOAD}/users.csv")
@@ -339,7 +345,7 @@ def test_a_restored_tree_is_seen_and_set_right(host: Host, acme: SftpUser, tmp_p
 
 
 CONFLICTS = {
-    "a name that is no login": ("true", "Acme Inc", "cannot be a login"),
+    "a name that is no login": ("true", "Acme Inc", "cannot be the name of a login"),
     "another user": ("useradd acme", "acme", "is not in sftpdrop"),
     "root": ("true", "root", "is not in sftpdrop"),
     "another group": ("groupadd acme", "acme", "a group acme exists"),

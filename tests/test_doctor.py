@@ -122,23 +122,23 @@ FAULTS = {
         "who can rename or remove .bak",
     ),
     "inbox somebody's": Fault(
-        *owned(UPLOAD, "chown nobody", "chown rosterd"), "fault", "client acme", "cannot take uploads out of it"
+        *owned(UPLOAD, "chown nobody", "chown rosterd"), "fault", "client acme", "cannot move uploads out of it"
     ),
     "inbox root's": Fault(
-        *owned(UPLOAD, "chown root", "chown rosterd"), "fault", "client acme", "cannot take uploads out of it"
+        *owned(UPLOAD, "chown root", "chown rosterd"), "fault", "client acme", "cannot move uploads out of it"
     ),
     "inbox not sticky": Fault(
         *owned(UPLOAD, "chmod 0770", "chmod 1770"), "warning", "client acme", "has no sticky bit"
     ),
-    "inbox open": Fault(*owned(UPLOAD, "chmod 1777", "chmod 1770"), "fault", "client acme", "everybody may write"),
+    "inbox open": Fault(*owned(UPLOAD, "chmod 1777", "chmod 1770"), "fault", "client acme", "everybody can write"),
     "archive the client's": Fault(
         *owned(f"{UPLOAD}/.bak", "chown acme", "chown rosterd"),
         "fault",
         "client acme",
-        "is not a folder of the service",
+        "is not a folder that the service owns",
     ),
     "archive writable": Fault(
-        *owned(f"{UPLOAD}/.bak", "chmod 2770", "chmod 2750"), "fault", "client acme", "mode 2770 lets others in"
+        *owned(f"{UPLOAD}/.bak", "chmod 2770", "chmod 2750"), "fault", "client acme", "mode 2770 gives others access"
     ),
     "archive unreadable": Fault(
         *owned(f"{UPLOAD}/.bak", "chgrp rosterd", "chgrp acme"), "warning", "client acme", "cannot read it"
@@ -158,23 +158,25 @@ FAULTS = {
         *edited("/etc/rosterd/clients.d/acme.toml", '$ a log_socket = "dev/log"'),
         "warning",
         "client acme",
-        "its sessions are not heard",
+        "no session log reaches the service",
     ),
-    "no snippet": Fault(f"mv {SSHD} /srv/x", f"mv /srv/x {SSHD}", "fault", "client acme", "shuts acme into none"),
+    "no snippet": Fault(
+        f"mv {SSHD} /srv/x", f"mv /srv/x {SSHD}", "fault", "client acme", "the ChrootDirectory of acme is none"
+    ),
     "sshd broken": Fault(*edited(SSHD, "s/PermitTTY/PermitTea/"), "fault", "client acme", "cannot be read"),
     "a shell": Fault(*edited(SSHD, "s/internal-sftp/bash/"), "fault", "client acme", "expected internal-sftp"),
-    "words lost": Fault(*edited(SSHD, "s/-P/-l INFO -l INFO -P /"), "fault", "client acme", "beyond the ninth"),
-    "links allowed": Fault(*edited(SSHD, "s/-P.*//"), "warning", "client acme", "may make links"),
+    "words lost": Fault(*edited(SSHD, "s/-P/-l INFO -l INFO -P /"), "fault", "client acme", "after the ninth"),
+    "links allowed": Fault(*edited(SSHD, "s/-P.*//"), "warning", "client acme", "can create links"),
     "forwarding": Fault(*edited(SSHD, "s/PermitTTY no/PermitTTY yes/"), "fault", "client acme", "more than SFTP"),
     "dead connections": Fault(
         *edited(SSHD, "s/ClientAliveInterval 15/ClientAliveInterval 0/"), "warning", "client acme", "dead connections"
     ),
     "resume grace": Fault(
-        *edited(CONFIG, "s/quiet_s.*/resume_grace_s = 60.0/"), "warning", "client acme", "after 120 s only"
+        *edited(CONFIG, "s/quiet_s.*/resume_grace_s = 60.0/"), "warning", "client acme", "only after 120 s"
     ),
     "bad configuration": Fault(*edited(CONFIG, "s/0.3/-1/"), "fault", "configuration", "expected a number above 0"),
     "no address": Fault(
-        *edited("/etc/rosterd/clients.d/acme.toml", "/email/d"), "warning", "client acme", "nobody hears"
+        *edited("/etc/rosterd/clients.d/acme.toml", "/email/d"), "warning", "client acme", "nobody is told"
     ),
     "SMTP down": Fault(
         *appended("mail", host="127.0.0.1", port=free_port(), security="none"), "fault", "mail", "Connection refused"
@@ -186,7 +188,7 @@ FAULTS = {
         "No such file",
     ),
     "state directory open": Fault(
-        *owned("/var/lib/rosterd", "chmod 0755", "chmod 0700"), "fault", "state", "others may look into it"
+        *owned("/var/lib/rosterd", "chmod 0755", "chmod 0700"), "fault", "state", "others can access it"
     ),
     "database damaged": Fault(
         *appended("service", database="/srv/damaged.db"), "fault", "database", "file is not a database"
@@ -217,7 +219,7 @@ def test_a_service_that_does_not_run_is_a_fault(tmp_path: Path) -> None:
     with Host() as host:
         user = SftpUser(host, "acme", tmp_path)
         host.rosterd("client", "add", "acme", "--email", "it@acme.example", "--key", user.public_key, "--apply")
-        assert [("fault", "service", "does not run")] == wrong(host)
+        assert [("fault", "service", "is not running")] == wrong(host)
         # Without the first word systemd refuses a start after too many of them.
         said = host.rosterd("doctor", check=False).stdout
         assert "systemctl reset-failed rosterd; systemctl start rosterd" in said

@@ -66,18 +66,18 @@ REFUSED = {
         lambda line, _: f"{line.split()[0]} {line.split()[1]} {line}",
         "two keys",
     ),
-    "two on a line, behind a name": (lambda line, _: f"{line.rstrip()} {line}", "line 1: holds two keys"),
+    "two on a line, behind a name": (lambda line, _: f"{line.rstrip()} {line}", "line 1: contains two keys"),
     "cut off": (lambda line, _: " ".join(line.split()[:2])[:-9] + "\n", "line 1: is not a public key"),
     "of another kind": (lambda line, _: line.replace("ssh-ed25519", "ssh-rsa"), "line 1: is not a public key"),
     "weak": (lambda *_: "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAIQDZsecret\n", "line 1: is not a public key"),
     "DSA": (lambda *_: "ssh-dss AAAAB3NzaC1kc3MAAACB zoe\n", "is a DSA key"),
     "certificate": (lambda *_: "ssh-ed25519-cert-v01@openssh.com AAAAIHNz zoe\n", "is a certificate"),
-    "escape sequence": (lambda line, _: line.rstrip() + "\033]0;owned\007\n", "line 1: holds control characters"),
-    "turned round": (lambda line, _: line.rstrip() + " \u202egpj\n", "line 1: holds control characters"),
-    "zeros": (lambda *_: "\0" * 200, "holds control characters"),
+    "escape sequence": (lambda line, _: line.rstrip() + "\033]0;owned\007\n", "line 1: contains control characters"),
+    "turned round": (lambda line, _: line.rstrip() + " \u202egpj\n", "line 1: contains control characters"),
+    "zeros": (lambda *_: "\0" * 200, "contains control characters"),
     "too large": (lambda line, _: line * 1000, "has more than 64 KiB"),
-    "empty": (lambda *_: "", "holds no key"),
-    "comments only": (lambda *_: "# secret\n", "holds no key"),
+    "empty": (lambda *_: "", "contains no key"),
+    "comments only": (lambda *_: "# secret\n", "contains no key"),
 }
 
 
@@ -110,7 +110,11 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
     link, pipe = tmp_path / "link", tmp_path / "pipe"
     link.symlink_to(path.with_suffix(".pub"))
     os.mkfifo(pipe)
-    for odd, said in ((link, "is a link"), (pipe, "not a regular file"), (Path("/dev/zero"), "not a regular file")):
+    for odd, said in (
+        (link, "is a symbolic link"),
+        (pipe, "not a regular file"),
+        (Path("/dev/zero"), "not a regular file"),
+    ):
         with pytest.raises(KeyRefused, match=said):
             read_public_keys(odd)
 

@@ -74,29 +74,29 @@ WRONG_KEYS = {
     "key cut off": (f"sed -i 's/^\\(.\\{{50\\}}\\).*/\\1/' {KEYS}", "line 1: is not a public key"),
     "key with a byte order mark": (f"sed -i '1s/^/\\xef\\xbb\\xbf/' {KEYS}", "line 1: is not a public key"),
     "key private": (f"ssh-keygen -q -t ed25519 -N '' -f /srv/k; mv /srv/k {KEYS}; chmod 644 {KEYS}", "is not a public"),
-    "key in comments": (f"sed -i 's/^/#/' {KEYS}", "holds no key"),
-    "key empty": (f": > {KEYS}", "holds no key"),
+    "key in comments": (f"sed -i 's/^/#/' {KEYS}", "contains no key"),
+    "key empty": (f": > {KEYS}", "contains no key"),
     "key expired": (f"sed -i 's/^/expiry-time=\"20200101\" /' {KEYS}", "the key has expired"),
 }
 SHUT = {
-    "key unreadable": (f"chmod 0600 {KEYS}", "acme may not read it"),
-    "key for others to write": (f"chmod 0664 {KEYS}", f"{KEYS}: sshd takes no key"),
-    "folder for others to write": ("chmod 0775 /etc/ssh/sftpdrop", "/etc/ssh/sftpdrop: sshd takes no key"),
-    "key of somebody's": (f"chown daemon {KEYS}", f"{KEYS}: sshd takes no key"),
-    "key a folder": (f"rm {KEYS}; mkdir {KEYS}", "may not read it"),
-    "key of a kind": (more("PubkeyAcceptedAlgorithms rsa-sha2-512"), "does not accept keys of the kind ssh-ed25519"),
-    "no keys taken": (more("PubkeyAuthentication no"), "sshd does not take its publickey"),
-    "more than a key": (more("AuthenticationMethods publickey,password"), "sshd does not take its publickey"),
-    "account expired": ("usermod -e 2020-02-03 acme", "its account has expired on 2020-02-03"),
-    "account expires today": ("usermod -e $(date -u +%F) acme", "its account has expired on"),
-    "password to be changed": ("chage -d 0 acme", "it has to choose a new password first"),
-    "password expired": ("chage -M 1 -d 2020-01-01 acme", "its password has expired on 2020-01-02"),
+    "key unreadable": (f"chmod 0600 {KEYS}", "acme cannot read it"),
+    "key for others to write": (f"chmod 0664 {KEYS}", f"{KEYS}: sshd accepts no key"),
+    "folder for others to write": ("chmod 0775 /etc/ssh/sftpdrop", "/etc/ssh/sftpdrop: sshd accepts no key"),
+    "key of somebody's": (f"chown daemon {KEYS}", f"{KEYS}: sshd accepts no key"),
+    "key a folder": (f"rm {KEYS}; mkdir {KEYS}", "acme cannot read it"),
+    "key of a kind": (more("PubkeyAcceptedAlgorithms rsa-sha2-512"), "does not accept keys of type ssh-ed25519"),
+    "no keys taken": (more("PubkeyAuthentication no"), "sshd accepts no publickey"),
+    "more than a key": (more("AuthenticationMethods publickey,password"), "sshd accepts no publickey"),
+    "account expired": ("usermod -e 2020-02-03 acme", "its account expired on 2020-02-03"),
+    "account expires today": ("usermod -e $(date -u +%F) acme", "its account expired on"),
+    "password to be changed": ("chage -d 0 acme", "it must change its password first"),
+    "password expired": ("chage -M 1 -d 2020-01-01 acme", "its password expired on 2020-01-02"),
     "locked, without PAM": (more("UsePAM no") + "; usermod -p '!' acme", "its password is locked"),
-    "AllowUsers": (more("AllowUsers beta root", "AllowUsers acm acmee"), "sshd refuses acme, by AllowUsers"),
-    "DenyUsers": (more("DenyUsers root a?m*"), "sshd refuses acme, by DenyUsers"),
-    "AllowGroups": (more("AllowGroups root [as]*"), "sshd refuses acme, by AllowGroups"),
-    "DenyGroups": (more("DenyGroups sftp*"), "sshd refuses acme, by DenyGroups"),
-    "nologin": ("touch /etc/nologin", "/etc/nologin keeps out everybody but root"),
+    "AllowUsers": (more("AllowUsers beta root", "AllowUsers acm acmee"), "sshd refuses acme because of AllowUsers"),
+    "DenyUsers": (more("DenyUsers root a?m*"), "sshd refuses acme because of DenyUsers"),
+    "AllowGroups": (more("AllowGroups root [as]*"), "sshd refuses acme because of AllowGroups"),
+    "DenyGroups": (more("DenyGroups sftp*"), "sshd refuses acme because of DenyGroups"),
+    "nologin": ("touch /etc/nologin", "/etc/nologin exists, so only root can log in"),
 }
 OPEN = {
     "as it was": "true",
@@ -123,7 +123,7 @@ def test_what_keeps_a_login_out_is_named(host: Host, acme: SftpUser, breaks: str
     assert [(level, said) for level, _, what in lines if said in what] == [("fault", said)], lines
     host.reload_sshd()
     assert 0 != acme.batch("ls").returncode
-    assert {level for level, _, what in findings(host, "--probe") if "tried with a key" in what} <= {probed}
+    assert {level for level, _, what in findings(host, "--probe") if "with a temporary key" in what} <= {probed}
 
 
 @pytest.mark.parametrize("changes", OPEN.values(), ids=OPEN)
@@ -135,7 +135,7 @@ def test_what_sshd_lets_in_is_well(host: Host, acme: SftpUser, changes: str) -> 
     assert 0 == acme.batch("ls").returncode
     lines = findings(host, "--probe")
     assert [] == [line for line in lines if line[0] != "ok"]
-    assert ("ok", "client acme", "a login as acme, tried with a key made for it, reaches /upload") in lines
+    assert ("ok", "client acme", "a test login as acme with a temporary key reached /upload") in lines
     assert (before, ["acme"]) == (
         host.path(KEYS).read_bytes(),
         [path.name for path in host.path(KEYS).parent.iterdir()],
@@ -168,7 +168,7 @@ def test_an_sshd_that_does_not_run_is_told_once(needs: Needs, tmp_path: Path) ->
         assert [] == [line for line in findings(host, "--probe") if line[0] != "ok"]
         host.end(host.sshd)
         host.run("rmdir", "/run/sshd")  # as systemd does
-        expected = [("fault", "sshd", "does not run, so nobody can log in")]
+        expected = [("fault", "sshd", "is not running, so nobody can log in")]
         assert expected == [line for line in findings(host, "--probe") if line[0] != "ok"]
         assert not host.path("/run/sshd").exists()
         told = json.loads(host.rosterd("doctor", "--json", check=False).stdout)["findings"]
@@ -234,10 +234,10 @@ def test_a_newer_openssh_is_understood(host: Host) -> None:
         }
     finally:
         config.write_text(usual)
-    assert "after 120 s only" in told["/usr/sbin"] or sshd.version() >= (10, 0)
+    assert "only after 120 s" in told["/usr/sbin"] or sshd.version() >= (10, 0)
     assert "closes dead connections" not in told["/srv/new"]
-    assert "OK       client acme: sshd lets acme into its folder, by SFTP only" in told["/srv/new"]
-    assert "exempt by PerSourcePenaltyExemptList: none" in told["/srv/new"]
+    assert "OK       client acme: sshd allows acme only SFTP, and only in its folder" in told["/srv/new"]
+    assert "exempt (PerSourcePenaltyExemptList): none" in told["/srv/new"]
 
 
 def test_keywords_are_compared_without_case() -> None:

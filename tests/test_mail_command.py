@@ -56,7 +56,7 @@ def test_what_waits_or_was_given_up_is_listed(rosterd: Rosterd) -> None:
     assert 2 == rosterd.execute("mail", "list", "--client", "beta").returncode
 
     rosterd.change("UPDATE outbox SET state = 'sent', sent_at = '2026-11-22T07:42:05Z'")
-    assert "No mail is waiting, none was given up.\n" == rosterd.execute("mail", "list").stdout
+    assert "No mail is waiting or was given up.\n" == rosterd.execute("mail", "list").stdout
     assert ["sent"] == [mail["state"] for mail in listed(rosterd, "--all")]
 
 
@@ -112,7 +112,7 @@ def test_a_mail_is_dropped(rosterd: Rosterd, *, running: bool) -> None:
     assert [("dropped", 0)] == [
         (row["state"], row["size"]) for row in rosterd.query("SELECT state, length(body) AS size FROM outbox")
     ]
-    assert "Its content is not kept any more." in rosterd.execute("mail", "show", "1").stdout
+    assert "Its content is no longer stored." in rosterd.execute("mail", "show", "1").stdout
     assert 0 == rosterd.execute("verify").returncode
 
 

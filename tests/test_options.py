@@ -67,7 +67,7 @@ def test_what_cannot_be_a_client_is_refused(rosterd: Rosterd, name: str) -> None
     """A name with a slash, a control character or the like is a usage error, and drives no terminal."""
     result = rosterd.execute("imports", f"--client={name}")
     assert (2, "") == (result.returncode, result.stdout)
-    assert "cannot be a login or a client" in result.stderr
+    assert "cannot be the name of a login or a client" in result.stderr
     assert "\x1b" not in result.stderr
 
 
@@ -91,7 +91,7 @@ def test_an_unknown_client_is_a_usage_error(rosterd: Rosterd, command: tuple[str
     """A client that nobody knows ends any command with 2, the nearest name and all names."""
     result = rosterd.execute(*command, "--client", "Acmee")
     assert (2, "") == (result.returncode, result.stdout)
-    assert 'no client "Acmee" is known; did you mean "acme"? there is: acme, beta' in result.stderr
+    assert 'unknown client "Acmee"; did you mean "acme"? known clients: acme, beta' in result.stderr
 
 
 def complete(words: str, folder: Path) -> list[str]:

@@ -138,7 +138,7 @@ def test_files_of_a_wrong_owner_are_named_and_mended(host: Host, name: str) -> N
     serve(host, "first.csv")
     host.run("chown", "root:root", f"{STATE}/{name}")
     [(what, remedy)] = [(what, remedy) for topic, what, remedy in faults(host) if topic == "state"]
-    assert "belongs to root, so that the service, rosterd, cannot use it" in what
+    assert "belongs to root, so the service (rosterd) cannot use it" in what
     assert name.strip(".") in what
     if name in ("lock", "rosterd.db"):
         log = host.path("/run/refused.log")

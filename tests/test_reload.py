@@ -311,7 +311,7 @@ def test_nothing_begins_on_a_disk_that_is_nearly_full(tmp_path: Path, inbox: Pat
             deferred = rosterd.wait_for_event("file.deferred")
             assert str(deferred["reason"]).startswith("ENOSPC")
             assert (inbox / "users.csv").exists()
-            told = f"acme: files wait, tried again by itself: ENOSPC: less than 64 MiB are free in {inbox}."
+            told = f"acme: files wait and will be retried: ENOSPC: less than 64 MiB are free in {inbox}."
             wait_until(lambda: told in rosterd.execute("status").stdout, "status to name it")
             assert 'rosterd_imports_deferred{client="acme"} 1.0' in rosterd.execute("metrics").stdout
             ballast.unlink()

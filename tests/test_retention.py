@@ -119,7 +119,7 @@ def test_problems_of_a_client_that_is_gone(rosterd: Rosterd, *, running: bool) -
     assert [{"import_id": 2}] == rosterd.query("SELECT DISTINCT import_id FROM import_problems")
     assert [None, None] == [row["purged_at"] for row in rosterd.imports()]
     assert ALL == rosterd.archived()
-    assert "Not kept any more." in rosterd.execute("show", "1").stdout
+    assert "No longer stored." in rosterd.execute("show", "1").stdout
 
 
 def test_a_purge_is_logged(rosterd: Rosterd) -> None:

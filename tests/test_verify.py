@@ -47,7 +47,7 @@ def archive(bak: Path) -> Path:
 def test_all_is_as_promised(rosterd: Rosterd) -> None:
     """After an undisturbed import `verify` finds nothing, says so, and ends with 0."""
     assert (0, []) == verified(rosterd)
-    assert "nothing is lost, doubled or damaged" in rosterd.execute("verify").stdout
+    assert "nothing is lost, duplicated or damaged" in rosterd.execute("verify").stdout
 
 
 def test_a_running_daemon_does_not_disturb(rosterd: Rosterd) -> None:

@@ -84,7 +84,7 @@ def test_imports_as_a_table(rosterd: Rosterd) -> None:
     assert 5 == len(lines)
     assert "evil\\x1b[31m.csv" in lines[1]
     assert "header.unknown" in lines[2]
-    assert "No import.\n" == told(rosterd.execute("imports", "--since", "2999-01-01"))
+    assert "No imports.\n" == told(rosterd.execute("imports", "--since", "2999-01-01"))
 
 
 @pytest.mark.parametrize("by", ["id", "claim_id"])
@@ -110,7 +110,7 @@ def test_more_problems_than_are_recorded(rosterd: Rosterd) -> None:
     [many] = [row for row in rosterd.imports() if row["file"] == "many.csv"]
     story = answer(rosterd, "show", str(many["id"]))
     assert (30_000, 25_000, 5_000) == (many["failed"], story["problems"][0]["rows"], story["more_rows"])
-    assert "\nmore rows that failed: 5,000; the result text has all counts\n" in told(
+    assert "\n5,000 more rows failed; the result text has all counts\n" in told(
         rosterd.execute("show", str(many["id"]))
     )
     assert 0 == rosterd.execute("verify").returncode
@@ -119,7 +119,7 @@ def test_more_problems_than_are_recorded(rosterd: Rosterd) -> None:
 def test_an_import_that_is_not(rosterd: Rosterd) -> None:
     """`show` of an unknown id ends with 2 and says where to look."""
     result = rosterd.execute("show", "99")
-    assert (2, "no import 99; `rosterd imports` lists them\n") == (result.returncode, result.stderr)
+    assert (2, "there is no import 99; `rosterd imports` lists all\n") == (result.returncode, result.stderr)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_status_of_a_daemon_that_is_down(rosterd: Rosterd) -> None:
     try:
         result = rosterd.execute("status")
         assert 1 == result.returncode
-        assert "The daemon does not run, nothing is imported: `systemctl start rosterd`." in told(result)
+        assert "The service is not running, so nothing is imported: `systemctl start rosterd`." in told(result)
         picture = answer(rosterd, "status")
         assert [("acme", 1), ("beta", 0)] == [(each["client"], each["waiting"]) for each in picture["clients"]]
         assert "useless.csv" == picture["clients"][0]["last_import"]["file"]
@@ -187,7 +187,7 @@ def test_status_of_a_service_that_systemd_gave_up(
     (tmp_path / "bin" / "systemctl").write_text(f"#!/bin/sh\necho ActiveState={state}\n")
     (tmp_path / "bin" / "systemctl").chmod(0o755)
     monkeypatch.setitem(rosterd._environment, "PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    told = f"The daemon does not run, nothing is imported: {remedy}."
+    told = f"The service is not running, so nothing is imported: {remedy}."
     assert told in rosterd.execute("status").stdout
     assert (state == "failed") is answer(rosterd, "status")["has_failed"]
 
@@ -256,7 +256,7 @@ def test_a_file_by_hand_that_cannot_be_delivered(running: Rosterd, tmp_path: Pat
         (tmp_path / name).write_text(HEADER + ANN)
 
     taken = running.execute("import", str(tmp_path / "cut.csv"), "--client", "acme")
-    assert (2, True) == (taken.returncode, "holds a file cut.csv already" in taken.stderr)
+    assert (2, True) == (taken.returncode, "already contains a file cut.csv" in taken.stderr)
     assert 2 == running.execute("import", str(tmp_path / "cut.csv"), "--client", "beta").returncode
     assert 2 == running.execute("import", str(tmp_path / "good.txt"), "--client", "acme").returncode
     assert ["cut.csv"] == running.inbox()
@@ -267,7 +267,7 @@ def test_only_a_regular_file_is_delivered_by_hand(running: Rosterd, tmp_path: Pa
     (tmp_path / "secret").write_text(HEADER + ANN)
     (tmp_path / "link.csv").symlink_to(tmp_path / "secret")
     os.mkfifo(tmp_path / "pipe.csv")
-    for name, said in (("link.csv", "is a link"), ("pipe.csv", "is not a regular file")):
+    for name, said in (("link.csv", "is a symbolic link"), ("pipe.csv", "is not a regular file")):
         refused = running.execute("import", str(tmp_path / name), "--client", "acme")
         assert (2, True) == (refused.returncode, said in refused.stderr), refused.stderr
     assert ([], []) == (running.inbox(), running.archived())
@@ -279,7 +279,7 @@ def test_a_file_by_hand_while_the_daemon_is_down(running: Rosterd, tmp_path: Pat
     (tmp_path / "good.csv").write_text(HEADER + ANN)
     result = running.execute("import", str(tmp_path / "good.csv"), "--client", "acme")
     assert 0 == result.returncode
-    assert "does not run" in result.stdout
+    assert "is not running" in result.stdout
     assert ["good.csv"] == running.inbox()
 
 
@@ -317,7 +317,7 @@ def test_a_hold_while_the_daemon_is_down(running: Rosterd) -> None:
     """Without the daemon nobody knows what is held."""
     running.stop()
     result = running.execute("release", "cut.csv", "--client", "acme")
-    assert (1, True) == (result.returncode, "does not run" in result.stderr)
+    assert (1, True) == (result.returncode, "is not running" in result.stderr)
 
 
 def test_a_held_file_by_hand(running: Rosterd, tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_a_file_by_hand_for_whom_the_service_does_not_look(running: Rosterd, tmp
     with running._config.open("a") as file:
         file.write(f'[[client]]\nname = "gamma"\ninbox = "{tmp_path}/gamma"\n')
     unknown = running.execute("import", str(tmp_path / "good.csv"), "--client", "gamma")
-    assert (2, True) == (unknown.returncode, "The service does not know gamma" in unknown.stderr)
+    assert (2, True) == (unknown.returncode, "the service does not know gamma" in unknown.stderr)
 
 
 def test_a_held_file_among_many(running: Rosterd, tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def importing(rosterd: Rosterd, path: Path) -> Iterator[subprocess.Popen[str]]:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY) as process,
     ):
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("Delivered.")
+        assert process.stdout.readline().startswith("Queued;")
         yield process
 
 
@@ -374,7 +374,7 @@ def test_a_file_by_hand_and_a_service_that_ends(running: Rosterd, tmp_path: Path
         running._process.wait()  # type: ignore[union-attr]
         _, told = process.communicate(timeout=30)
     running.kill9()
-    assert (2, "good.csv: the service has ended before its import; it is imported at the next start\n") == (
+    assert (2, "good.csv: the service stopped before importing it; it will be imported at the next start\n") == (
         process.returncode,
         told,
     )
@@ -387,7 +387,7 @@ def test_a_file_by_hand_that_somebody_takes_away(running: Rosterd, tmp_path: Pat
         (tmp_path / "acme" / "good.csv").unlink()
         running._process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
         _, told = process.communicate(timeout=30)
-    assert (2, "good.csv: was taken out of the inbox of acme before its import\n") == (process.returncode, told)
+    assert (2, "good.csv: was removed from the inbox of acme before it was imported\n") == (process.returncode, told)
 
 
 def test_before_the_first_start(tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_before_the_first_start(tmp_path: Path) -> None:
         for command in (("status",), ("imports",), ("verify",), ("mail", "list"), ("mail", "drop", "1")):
             result = installation.execute(*command)
             assert 2 == result.returncode, command
-            assert "there is none yet" in result.stderr
+            assert "does not exist yet" in result.stderr
             assert "Traceback" not in result.stderr
 
 
@@ -416,5 +416,5 @@ def test_status_tells_of_mail_that_does_not_get_through(rosterd: Rosterd) -> Non
     rosterd.change(
         "UPDATE outbox SET state = 'waiting', attempts = 2, last_error = 'ConnectionRefusedError' WHERE id = 1"
     )
-    expected = "1 mail does not get through, tried again by itself: ConnectionRefusedError. See `rosterd mail list`."
+    expected = "1 mail was not delivered and will be retried: ConnectionRefusedError. See `rosterd mail list`."
     assert expected in answer(rosterd, "status")["concerns"]

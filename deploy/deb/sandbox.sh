@@ -114,7 +114,7 @@ test_elsewhere() {
 # The worker process for a large file, of a client that was added after the start and has a log socket.
 test_worker() {
     rosterd client add later --email it@later.example --key key.pub --log-sessions --apply > /dev/null || fail "client add"
-    says 'rosterd doctor' 'its sessions are heard at /srv/sftp/later/dev/log'
+    says 'rosterd doctor' 'the service receives its session log at /srv/sftp/later/dev/log'
     python3 -I -c 'print("unique_id,login_source,first_name,last_name,email"); [
         print(f"S{i},OPSCOM,Zoe,Roy,zoe{i}@later.example") for i in range(100_000)]' > large.csv
     sftp_as later <<< 'put large.csv' || fail "sftp put"

@@ -67,7 +67,7 @@ systemd-analyze --no-pager security rosterd | tail -n 1
 
 echo "== doctor"
 rosterd doctor --probe || [ $? -eq 1 ] || fail "doctor finds a fault" # a clock may be out of step here
-grep -q 'tried with a key made for it, reaches /upload' <<< "$(rosterd doctor --probe)" || fail "the probe does not log in"
+grep -q 'with a temporary key reached /upload' <<< "$(rosterd doctor --probe)" || fail "the probe does not log in"
 
 echo "== upload, while the mail server is down"
 began=$(date '+%F %T')
@@ -80,7 +80,7 @@ sftp_as_demo <<< 'put -p users.csv' || fail "sftp put"
 waits_for sh -c "ls $upload/.bak/*.failed.csv"
 sftp_as_demo <<< 'get .bak/users.*.failed.csv' || fail "sftp get"
 grep -q 9033 users.*.failed.csv || fail "the failed row"
-named 'Connection refused' 'does not get through' 'rosterd_mails{client="demo",state="waiting"} 1' mail.deferred
+named 'Connection refused' 'not delivered and will be retried' 'rosterd_mails{client="demo",state="waiting"} 1' mail.deferred
 mail_by ''
 systemctl reload rosterd && says "journalctl --no-pager -o cat -u rosterd" '"config.reloaded"'
 rosterd mail retry 1 || fail "mail retry"
@@ -89,18 +89,18 @@ rosterd status && rosterd imports || fail "status"
 ls -la $upload $upload/.bak
 
 echo "== broken, one by one"
-chmod o+w $upload && doctor_says 'everybody may write' && chmod o-w $upload
-usermod --expiredate 2020-01-01 demo && doctor_says 'its account has expired' && usermod --expiredate '' demo
-systemctl stop ssh && doctor_says 'sshd: does not run' && systemctl start ssh
+chmod o+w $upload && doctor_says 'everybody can write' && chmod o-w $upload
+usermod --expiredate 2020-01-01 demo && doctor_says 'its account expired' && usermod --expiredate '' demo
+systemctl stop ssh && doctor_says 'sshd: is not running' && systemctl start ssh
 usable='rosterd_inbox_usable{client="demo"}'
 chown nobody $upload && systemctl reload rosterd
-named 'the service cannot take uploads out of it' 'cannot take uploads out of it' "$usable 0" inbox.unusable
+named 'the service cannot move uploads out of it' 'cannot take uploads out of it' "$usable 0" inbox.unusable
 chown rosterd $upload && mended
 chown demo $upload/.bak && systemctl reload rosterd
-named 'not a folder of the service' '/.bak: owned by' "$usable 0" inbox.unusable
+named 'is not a folder that the service owns' '/.bak: owned by' "$usable 0" inbox.unusable
 chown rosterd $upload/.bak && mended
 mv $upload /srv/kept && systemctl reload rosterd
-named 'No such file' 'cannot be looked into' "$usable 0" inbox.unusable
+named 'No such file' 'cannot be read' "$usable 0" inbox.unusable
 mv /srv/kept $upload && mended
 
 systemctl stop rosterd
@@ -116,7 +116,7 @@ systemctl start rosterd && mended
 
 mail_by 'host = "192.0.2.25"\nsecurity = "tls"\ntimeout_s = 1.0' && doctor_says 'IPAddressAllow=192.0.2.25'
 mail_by ''
-systemctl stop rosterd && doctor_says 'does not run' && systemctl start rosterd
+systemctl stop rosterd && doctor_says 'service: is not running' && systemctl start rosterd
 
 
 echo "== the other commands"

@@ -36,19 +36,19 @@ def client_findings(config: Config, *, probe: bool) -> Findings:
     if os.geteuid() == 0 and config.clients:
         yield from sshd_findings()
     if not config.clients:
-        yield Topic("clients").warning("there is none", "rosterd client add NAME --email ADDRESS")
+        yield Topic("clients").warning("none is configured", "rosterd client add NAME --email ADDRESS")
     for client in config.clients:
         topic = Topic(f"client {client.name}")
         if not config.mail.recipients_of(client):
-            yield topic.warning("nobody hears of failed imports", "set failed_import_email")
+            yield topic.warning("nobody is told about failed imports", "set failed_import_email")
         service_uid, _ = owner_of(config.service.state_dir)
         yield from _inbox(topic, client, service_uid)
         yield from _login(topic, client, config.intake.resume_grace_s, probe=probe)
         yield from session_findings(topic, client, service_uid)
     for inbox, gid in ownership.leftovers(config.clients_by_name):
         yield Topic("clients").warning(
-            f"{inbox}: left by a removed client, with the number of group {accounts.group_name(gid)}; "
-            "the next group with that number can read what is in it",
+            f"{inbox}: left by a removed client, and still of group {accounts.group_name(gid)}; "
+            "the next group that gets this id can read its files",
             f"chown -hR {layout.SERVICE_USER}:{layout.SERVICE_USER} {inbox}",
         )
 
@@ -61,7 +61,7 @@ def _inbox(topic: Topic, client: ClientSettings, service_uid: int) -> Findings:
     try:
         found = os.lstat(client.inbox)
     except PermissionError:
-        yield topic.warning(f"{client.inbox} cannot be looked at", "run rosterd doctor as root")
+        yield topic.warning(f"{client.inbox} cannot be examined", "run rosterd doctor as root")
         return
     except OSError as error:
         yield topic.fault(f"{client.inbox}: {error.strerror}", set_up)
@@ -74,23 +74,23 @@ def _inbox(topic: Topic, client: ClientSettings, service_uid: int) -> Findings:
         problems += _own_problems(topic, client, name, service_uid, forbidden)
     problems += _claim_problems(topic, f"{client.inbox}/.work", service_uid)
     problems += _readability(topic, client.inbox, found, set_up)
-    yield from problems or [topic.ok(f"{client.inbox} and what lies in it belong to whom they should")]
+    yield from problems or [topic.ok(f"{client.inbox}: ownership is correct")]
     yield from _lease(topic, client.inbox)
 
 
 def _inbox_problems(topic: Topic, path: str, found: os.stat_result, service_uid: int, set_up: str) -> Findings:
     if found.st_mode & stat.S_IWOTH:
-        yield topic.fault(f"{path}: everybody may write to it, mode {stat.S_IMODE(found.st_mode):04o}", set_up)
+        yield topic.fault(f"{path}: everybody can write to it, mode {stat.S_IMODE(found.st_mode):04o}", set_up)
     if not _may_take(found, service_uid):
         yield topic.fault(
             f"{path}: belongs to {user_name(found.st_uid)}, mode {stat.S_IMODE(found.st_mode):04o}: "
-            "the service cannot take uploads out of it",
+            "the service cannot move uploads out of it",
             set_up,
         )
     elif found.st_uid not in (service_uid, 0):
         yield topic.warning(f"{path}: belongs to {user_name(found.st_uid)}, who can rename or remove .bak", set_up)
     elif found.st_mode & _WRITABLE and not found.st_mode & stat.S_ISVTX:
-        yield topic.warning(f"{path}: has no sticky bit, the client can rename or remove .bak", set_up)
+        yield topic.warning(f"{path}: has no sticky bit, so the client can rename or remove .bak", set_up)
 
 
 def _may_take(found: os.stat_result, uid: int) -> bool:
@@ -123,19 +123,19 @@ def _own_problems(topic: Topic, client: ClientSettings, name: str, service_uid: 
     if not stat.S_ISDIR(found.st_mode) or user_name(found.st_uid) == _login_name(client):
         set_up = f"rosterd client add {client.name} --apply"
         yield topic.fault(
-            f"{path}: is not a folder of the service",
-            f"move it away, or, if a backup brought it, chown -hR {service_uid} {path}; then {set_up}",
+            f"{path}: is not a folder that the service owns",
+            f"move it away or, if it was restored from a backup, chown -hR {service_uid} {path}; then {set_up}",
         )
     elif found.st_uid != service_uid:
         # Not the client's: what is in it was put there by a service, or by root in its place.
         owner, service = user_name(found.st_uid), user_name(service_uid)
         yield topic.fault(
-            f"{path}: belongs to {owner}, so that the service, {service}, cannot use it",
+            f"{path}: belongs to {owner}, so the service ({service}) cannot use it",
             f"chown -hR {service_uid} {path}"
-            + (f", if it is right that the service is {service}" if found.st_uid else ""),
+            + (f", if the service is meant to run as {service}" if found.st_uid else ""),
         )
     elif mode & forbidden:
-        yield topic.fault(f"{path}: mode {mode:04o} lets others in", f"chmod {mode & ~forbidden:04o} {path}")
+        yield topic.fault(f"{path}: mode {mode:04o} gives others access", f"chmod {mode & ~forbidden:04o} {path}")
 
 
 def _claim_problems(topic: Topic, work: str, service_uid: int) -> Findings:
@@ -144,8 +144,8 @@ def _claim_problems(topic: Topic, work: str, service_uid: int) -> Findings:
         others = [entry.name for entry in os.scandir(work) if entry.stat(follow_symlinks=False).st_uid != service_uid]
         if others:
             yield topic.fault(
-                f"{work}: {counted(len(others), 'upload', 'uploads')} in it taken by another user than "
-                f"{user_name(service_uid)}, and not imported",
+                f"{work}: {counted(len(others), 'upload was', 'uploads were')} claimed by another user than "
+                f"{user_name(service_uid)}, and cannot be imported",
                 f"chown -hR {service_uid} {work}; systemctl restart rosterd",
             )
 
@@ -178,9 +178,9 @@ def _lease(topic: Topic, inbox: str) -> Findings:
         return
     try:
         fcntl.fcntl(reader, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        yield topic.ok("its file system tells which files are open for writing")
+        yield topic.ok("its file system reports which files are open for writing")
     except OSError as error:
-        yield topic.warning(f"its file system does not tell which files are open for writing: {error.strerror}")
+        yield topic.warning(f"its file system does not report which files are open for writing: {error.strerror}")
     finally:
         os.close(reader)
 
@@ -196,7 +196,9 @@ def _login(topic: Topic, client: ClientSettings, resume_grace_s: float, *, probe
         case LoginState.DISABLED:
             yield topic.warning(f"its login {name} is disabled", f"rosterd client enable {client.name} --apply")
         case LoginState.FOREIGN if not os.path.isdir(layout.chroot(name)):
-            yield topic.warning(f"its login {name} is not in {layout.LOGIN_GROUP}: what it may do is for you to check")
+            yield topic.warning(
+                f"its login {name} is not in {layout.LOGIN_GROUP}: checking what it may do is your responsibility"
+            )
         case _:
             if accounts.login_state(name) is LoginState.OPEN and client.inbox == layout.inbox(name):
                 yield from _ownership(topic, name, client.inbox)
@@ -228,11 +230,11 @@ def _ownership_problems(topic: Topic, name: str, inbox: str, found: os.stat_resu
     remedy = f"rosterd client add {name} --apply"
     if found.st_gid != pwd.getpwnam(name).pw_gid:
         yield topic.fault(
-            f"{inbox}: belongs to group {accounts.group_name(found.st_gid)}; expected the one of {name}", remedy
+            f"{inbox}: belongs to group {accounts.group_name(found.st_gid)}; expected the group of {name}", remedy
         )
     if misowned := ownership.misowned(name, inbox):
         uid, gid = map(int, misowned[0].split(":"))
-        others = f"others, as to {user_name(uid)} and group {accounts.group_name(gid)}"
+        others = f"others, for example {user_name(uid)} and group {accounts.group_name(gid)}"
         yield topic.fault(
             f"{inbox}/.bak and .work: {counted(len(misowned), 'entry belongs', 'entries belong')} to {others}; "
             f"expected {layout.SERVICE_USER} and group {name}",
@@ -240,7 +242,7 @@ def _ownership_problems(topic: Topic, name: str, inbox: str, found: os.stat_resu
         )
     uids, gids = ownership.foreign_ids(name, inbox)
     if owners := [*map(user_name, uids), *(f"group {accounts.group_name(gid)}" for gid in gids)]:
-        yield topic.fault(f"{inbox}: what waits in it belongs to {', '.join(owners)}; expected {name}", remedy)
+        yield topic.fault(f"{inbox}: uploads in it belong to {', '.join(owners)}; expected {name}", remedy)
 
 
 def _stat(path: str) -> os.stat_result | None:
@@ -253,7 +255,7 @@ def _stat(path: str) -> os.stat_result | None:
 def _sshd(topic: Topic, name: str, inbox: str, resume_grace_s: float, *, probe: bool) -> Findings:
     """Yield how sshd, asked for what holds for this login, will treat it."""
     if os.geteuid() != 0:
-        yield topic.warning("sshd answers root only", "run rosterd doctor as root")
+        yield topic.warning("only root can check the configuration of sshd", "run rosterd doctor as root")
         return
     try:
         effective = sshd.effective(name)
@@ -264,7 +266,7 @@ def _sshd(topic: Topic, name: str, inbox: str, resume_grace_s: float, *, probe: 
         *login_findings(topic, name, effective),
         *_sshd_problems(topic, effective, name, inbox, resume_grace_s),
     ]
-    yield from problems or [topic.ok(f"sshd lets {name} into its folder, by SFTP only")]
+    yield from problems or [topic.ok(f"sshd allows {name} only SFTP, and only in its folder")]
     if probe:
         yield from probe_findings(topic, name, inbox, effective)
 
@@ -274,7 +276,7 @@ def _sshd_problems(
 ) -> Iterator[Finding]:
     chroot = accounts.expanded(effective.get("chrootdirectory", "none"), name)
     if chroot == "none" or not f"{inbox}/".startswith(f"{chroot}/"):
-        yield topic.fault(f"sshd shuts {name} into {chroot}, which does not hold {inbox}", _SNIPPET)
+        yield topic.fault(f"the ChrootDirectory of {name} is {chroot}, which does not contain {inbox}", _SNIPPET)
     else:
         yield from _chroot_problems(topic, chroot)
     yield from _command_problems(topic, effective.get("forcecommand", "none"), name)
@@ -293,7 +295,7 @@ def _chroot_problems(topic: Topic, chroot: str) -> Findings:
             return
         if found.st_uid != 0 or found.st_mode & _WRITABLE:
             yield topic.fault(
-                f"{path}: sshd refuses the login, as the folder is not root's alone",
+                f"{path}: sshd refuses the login, because root must own this folder and be alone able to write to it",
                 f"chown root:root {path}; chmod go-w {path}",
             )
 
@@ -308,17 +310,18 @@ def _upwards(path: str) -> Iterator[str]:
 def _command_problems(topic: Topic, command: str, name: str) -> Findings:
     program, *words = command.split()
     if program != "internal-sftp":
-        yield topic.fault(f"sshd runs {program} for {name}; expected internal-sftp", _SNIPPET)
+        applies = f"no ForceCommand applies to {name}" if program == "none" else f"ForceCommand of {name} is {program}"
+        yield topic.fault(f"{applies}; expected internal-sftp", _SNIPPET)
         return
     passed, dropped = words[: _PASSED_WORDS - 1], words[_PASSED_WORDS - 1 :]
     if dropped:
         yield topic.fault(
-            f"sshd drops words of ForceCommand beyond the ninth: {' '.join(dropped)}",
+            f"sshd ignores the words of ForceCommand after the ninth: {' '.join(dropped)}",
             "write options and values together: -d/upload -u0027",
         )
     refused = {request for word in passed for request in word.removeprefix("-P").split(",")}
     if not {"symlink", "hardlink"} <= refused:
-        yield topic.warning(f"{name} may make links, which are never imported", _SNIPPET)
+        yield topic.warning(f"{name} can create links, which are never imported", _SNIPPET)
 
 
 def _closing_rounds() -> int:
@@ -330,9 +333,9 @@ def _time_out_problems(topic: Topic, effective: Effective, resume_grace_s: float
     """Yield that a dead connection outlives the time in which its upload may be resumed."""
     interval, count = (int(effective.get(key, "0")) for key in ("clientaliveinterval", "clientalivecountmax"))
     if not interval or not count:
-        yield topic.warning("sshd keeps dead connections for hours, and their files are open meanwhile", _SNIPPET)
+        yield topic.warning("sshd keeps dead connections for hours, and their files stay open", _SNIPPET)
     elif (closed_after_s := _closing_rounds() * interval * (count + 1)) > resume_grace_s:
         yield topic.warning(
-            f"sshd closes dead connections after {closed_after_s} s only",
-            f"set ClientAliveInterval lower, or [intake] resume_grace_s above {closed_after_s}",
+            f"sshd closes dead connections only after {closed_after_s} s",
+            f"lower ClientAliveInterval, or set [intake] resume_grace_s above {closed_after_s}",
         )

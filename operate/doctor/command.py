@@ -27,15 +27,19 @@ _COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red
 
 
 @click.command()
-@click.option("--probe", is_flag=True, help="Log in as each client that has a key, with one that is good for a minute.")
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="Also log in as each client with a key, by a temporary key.",
+)
 @config_file_option
 @json_option
 def doctor(config_file: Path, *, probe: bool, as_json: bool) -> None:
     """
-    Find what keeps the service, or a client, from working.
+    Check host, service and clients, and say how to fix what is wrong.
 
-    Changes nothing, but for what --probe takes back, and sends no mail. As root it sees all. Exits with 0 when all is
-    well, 1 for warnings, 2 for faults.
+    Changes nothing, apart from the temporary key of --probe, and sends no mail. Run it as root to check everything.
+    Exits with 0 when all is well, 1 for warnings, 2 for faults.
     """
     findings = list(_findings(config_file, probe=probe))
     worst = max(finding.level for finding in findings)
@@ -60,7 +64,7 @@ def _findings(config_file: Path, *, probe: bool) -> Findings:
         config = load(config_file)
     except ConfigError as error:
         for problem in error.problems:
-            yield topic.fault(problem, f"edit it; the comments of {config_file} explain every setting")
+            yield topic.fault(problem, f"edit it; the comments in {config_file} explain every setting")
         adopted = read_adopted(config_file)
         if adopted is None:
             return

@@ -34,15 +34,15 @@ def host_findings(config: Config) -> Findings:
 def _kernel(clients: int) -> Findings:
     topic = Topic("kernel")
     limits = {
-        "fs.protected_hardlinks": (1, "a client could link to files of others"),
+        "fs.protected_hardlinks": (1, "a client could make hard links to files of other users"),
         "fs.inotify.max_user_instances": (8, "watching may fail to start"),
         "fs.inotify.max_user_watches": (clients + 64, "not every inbox can be watched"),
-        "fs.inotify.max_queued_events": (_QUEUED_EVENTS, "bursts of uploads are found by the sweep only"),
+        "fs.inotify.max_queued_events": (_QUEUED_EVENTS, "bursts of uploads are found only by the sweep"),
     }
     for name, (least, otherwise) in limits.items():
         found = _sysctl(name)
         if found is None:
-            yield topic.warning(f"{name} cannot be read: {otherwise}, unless it is at least {least}")
+            yield topic.warning(f"{name} cannot be read; if it is below {least}, {otherwise}")
         elif found < least:
             finding = topic.fault if name == "fs.protected_hardlinks" else topic.warning
             yield finding(
@@ -67,7 +67,7 @@ def _clock() -> Finding:
     if state == _CLOCK_UNSYNCHRONISED:
         return topic.warning("not synchronised", "apt-get install systemd-timesyncd; timedatectl set-ntp true")
     # A container may not ask, nor set the clock: it has its host's.
-    return topic.ok("synchronised" if state >= 0 else "is kept by the host that this system runs on")
+    return topic.ok("synchronised" if state >= 0 else "is set by the host of this container")
 
 
 def _space(folders: Iterable[str]) -> Findings:
@@ -84,7 +84,7 @@ def _space_of(folder: str, found: os.statvfs_result) -> Finding:
     free_bytes = found.f_bavail * found.f_frsize
     told = f"{folder}: {free_bytes // _MIB} MiB free"
     inodes = f", {found.f_favail} inodes" if found.f_files else ""  # some file systems do not count them
-    remedy = "make room; what clients upload is limited by a quota of the file system"
+    remedy = "free some space; a quota of the file system limits what clients can upload"
     if free_bytes < _LEAST_FREE_BYTES or (inodes and found.f_favail < _LEAST_FREE_INODES):
         return topic.fault(told + inodes, remedy)
     is_little = free_bytes < _LITTLE_FREE_BYTES or found.f_favail < _LITTLE_FREE_SHARE * found.f_files
@@ -94,5 +94,5 @@ def _space_of(folder: str, found: os.statvfs_result) -> Finding:
 def _journal() -> Finding:
     topic = Topic("log")
     if os.path.exists(_JOURNAL):
-        return topic.ok("the journal listens: journalctl -u rosterd")
-    return topic.warning(f"no journal at {_JOURNAL}: the log goes to standard output and has to be kept by other means")
+        return topic.ok("goes to the journal: journalctl -u rosterd")
+    return topic.warning(f"no journal at {_JOURNAL}: the log goes to standard output; something else must store it")

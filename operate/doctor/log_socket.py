@@ -20,22 +20,24 @@ def session_findings(topic: Topic, client: ClientSettings, service_uid: int) -> 
     try:
         found = os.stat(folder)
         if found.st_uid not in (service_uid, 0) or found.st_mode & stat.S_IWOTH:
-            yield topic.fault(f"{folder}: others than the service may put a socket there", set_up)
+            yield topic.fault(f"{folder}: users other than the service can create a socket there", set_up)
         elif found.st_uid == 0 != service_uid:
-            yield topic.warning(f"{folder}: belongs to root, the service cannot make its socket there", set_up)
+            yield topic.warning(f"{folder}: belongs to root, so the service cannot create its socket there", set_up)
         elif os.lstat(path).st_mode & stat.S_IWOTH:
             yield topic.warning(
-                f"{path}: every local user may write to it; expected the client alone",
+                f"{path}: every local user can write to it; expected only the client",
                 f"{set_up}, then systemctl restart rosterd",
             )
         else:
             _connect(path)
-            yield topic.ok(f"its sessions are heard at {path}")
+            yield topic.ok(f"the service receives its session log at {path}")
     except FileNotFoundError as error:
         remedy = set_up if not os.path.isdir(folder) else "systemctl restart rosterd"
-        yield topic.warning(f"{path}: {error.strerror}: its sessions are not heard", remedy)
+        yield topic.warning(f"{path}: {error.strerror}: no session log reaches the service", remedy)
     except OSError as error:
-        yield topic.warning(f"{path}: {error.strerror}: its sessions are not heard", "systemctl restart rosterd")
+        yield topic.warning(
+            f"{path}: {error.strerror}: no session log reaches the service", "systemctl restart rosterd"
+        )
 
 
 def _connect(path: str) -> None:

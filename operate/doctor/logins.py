@@ -49,24 +49,24 @@ def sshd_findings() -> Findings:
         return  # each login's line says so
     if not sshd.addresses(configured):
         yield topic.fault(
-            "does not run, so nobody can log in",
+            "is not running, so nobody can log in",
             "why it ended: journalctl -u ssh; then: sshd -t && systemctl reset-failed ssh; systemctl start ssh",
         )
     for path in _NOLOGIN:
         if os.path.exists(path):
-            yield topic.fault(f"{path} keeps out everybody but root", f"rm {path}")
+            yield topic.fault(f"{path} exists, so only root can log in", f"rm {path}")
     if configured.get("persourcepenalties", "no") != "no":
         exempt = configured.get("persourcepenaltyexemptlist", "none")
         yield topic.ok(
-            "blocks an address for a time after some wrong keys, and so all clients behind it (PerSourcePenalties); "
-            f"exempt by PerSourcePenaltyExemptList: {exempt}"
+            "blocks an address for a time after several wrong keys, and with it all clients behind that address "
+            f"(PerSourcePenalties); exempt (PerSourcePenaltyExemptList): {exempt}"
         )
 
 
 def login_findings(topic: Topic, name: str, effective: Effective) -> Findings:
     """Yield what keeps a login out."""
     for setting in _shutting_out(name, effective):
-        yield topic.fault(f"sshd refuses {name}, by {setting}", _ALLOWED)
+        yield topic.fault(f"sshd refuses {name} because of {setting}", _ALLOWED)
     files = [_key_file(path, name, effective) for path in key_files(name, effective) if os.path.lexists(path)]
     keys_usable = sum(file.usable for file in files)
     for problem, remedy in _account_problems(name, effective, by_key=bool(keys_usable)):
@@ -110,15 +110,15 @@ def _account_problems(name: str, effective: Effective, *, by_key: bool) -> Itera
     today = (datetime.now(UTC).date() - _EPOCH).days
     if account.expires is not None and account.expires <= today:
         ended = _EPOCH + timedelta(days=account.expires)
-        yield f"its account has expired on {ended}", f"usermod --expiredate '' {name}"
+        yield f"its account expired on {ended}", f"usermod --expiredate '' {name}"
     if effective.is_on("usepam") or not by_key:
         fresh = f'chage --lastday "$(date +%F)" --maxdays -1 {name}'
         if account.changed == 0:
-            yield "it has to choose a new password first, for which SFTP has no means", fresh
+            yield "it must change its password first, which SFTP cannot do", fresh
         elif None not in (account.changed, account.longest) and account.password_ends < today:
-            yield f"its password has expired on {_EPOCH + timedelta(days=account.password_ends)}", fresh
+            yield f"its password expired on {_EPOCH + timedelta(days=account.password_ends)}", fresh
     if by_key and not effective.is_on("usepam") and account.is_locked:
-        yield "its password is locked, and without UsePAM sshd then takes no key either", f"usermod -p '*' {name}"
+        yield "its password is locked, and without UsePAM sshd then accepts no key either", f"usermod -p '*' {name}"
 
 
 # Keys
@@ -141,17 +141,20 @@ def _key_file(path: str, name: str, effective: Effective) -> _KeyFile:
     except (keys.KeyRefused, OSError) as error:
         return _KeyFile(0, f"{path}: {error}", again)
     wrong = [f"{path} line {number}: {what}" for number, line in lines if (what := _line_problem(line, effective))]
-    problem = "" if lines else f"{path}: holds no key"
+    problem = "" if lines else f"{path}: contains no key"
     return _KeyFile(len(lines) - len(wrong), next(iter(wrong), problem), again)
 
 
 def _obstacle(path: str, user: pwd.struct_passwd, effective: Effective) -> tuple[str, str] | None:
     """Return why sshd does not read a file, and the remedy."""
     if effective.is_on("strictmodes") and (loose := _loose(path, user)):
-        return f"{loose}: sshd takes no key, as others may write there", f"chown root {loose}; chmod go-w {loose}"
+        return (
+            f"{loose}: sshd accepts no key, as others can write there",
+            f"chown root {loose}; chmod go-w {loose}",
+        )
     if not _may_read(path, user):
         return (
-            f"{path}: {user.pw_name} may not read it, and it is as {user.pw_name} that sshd does",
+            f"{path}: {user.pw_name} cannot read it, and sshd reads it as {user.pw_name}",
             f"chmod a+r {path}",
         )
     return None
@@ -193,11 +196,11 @@ def _line_problem(line: keys.KeyLine, effective: Effective) -> str:
     accepted = effective.get("pubkeyacceptedalgorithms").split(",")
     signatures = {"rsa-sha2-256", "rsa-sha2-512", "ssh-rsa"} if line.kind == "ssh-rsa" else {line.kind}
     if accepted != [""] and not signatures & {*accepted}:
-        return f"sshd does not accept keys of the kind {line.kind}: PubkeyAcceptedAlgorithms"
+        return f"sshd does not accept keys of type {line.kind} (PubkeyAcceptedAlgorithms)"
     if line.kind == "ssh-rsa" and int(line.fingerprint.split()[0]) < int(effective.get("requiredrsasize", "0")):
         return "the key is shorter than RequiredRSASize"
     if line.expires_at is not None and line.expires_at < time.time():
-        return "the key has expired, by its expiry-time"
+        return "the key has expired (expiry-time)"
     return ""
 
 
@@ -215,7 +218,7 @@ def _ways_in(topic: Topic, name: str, effective: Effective, files: list[_KeyFile
     }
     if not (files or has_other_keys or accounts.has_password(name)):
         path = next(iter(key_files(name, effective)), "")
-        yield topic.warning(f"{name} cannot log in yet", f"put the key into {path}, or passwd {name}")
+        yield topic.warning(f"{name} cannot log in yet", f"put its public key into {path}, or run passwd {name}")
         return
     open_ways = {way for way, (has_it, setting) in ways.items() if has_it and effective.is_on(setting)}
     asked = effective.get("authenticationmethods", "any").split()
@@ -225,4 +228,4 @@ def _ways_in(topic: Topic, name: str, effective: Effective, files: list[_KeyFile
     if any(has_it for has_it, _ in ways.values()):
         having = " and ".join(way for way, (has_it, _) in ways.items() if has_it)
         settings = "PubkeyAuthentication, PasswordAuthentication and AuthenticationMethods"
-        yield topic.fault(f"{name} cannot log in: sshd does not take its {having}", f"see {settings} in sshd_config(5)")
+        yield topic.fault(f"{name} cannot log in: sshd accepts no {having}", f"see {settings} in sshd_config(5)")

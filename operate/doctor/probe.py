@@ -54,7 +54,7 @@ def probe_findings(topic: Topic, name: str, inbox: str, effective: Effective) ->
     if layout.keys(name) not in key_files(name, effective) or not os.path.isfile(layout.keys(name)):
         return
     if not {"any", "publickey"} & {*chains} or sshd.version() < _FIRST_VERSION:
-        yield topic.ok("no login was tried: it takes OpenSSH 9.1, and a key has to be enough for sshd")
+        yield topic.ok("no test login: it needs OpenSSH 9.1, and a login for which a key is enough")
         return
     where = next(iter(sshd.addresses(effective)), None)
     if where is None:
@@ -63,12 +63,12 @@ def probe_findings(topic: Topic, name: str, inbox: str, effective: Effective) ->
     try:
         reason = _try(name, where, folder)
     except (OSError, steps.StepFailed) as error:
-        yield topic.warning(f"a login as {name} could not be tried: {error}")
+        yield topic.warning(f"a test login as {name} was not possible: {error}")
         return
     if reason:
-        yield topic.fault(f"a login as {name}, tried with a key made for it, fails: {reason}", "journalctl -u ssh")
+        yield topic.fault(f"a test login as {name} with a temporary key failed: {reason}", "journalctl -u ssh")
     else:
-        yield topic.ok(f"a login as {name}, tried with a key made for it, reaches {folder}")
+        yield topic.ok(f"a test login as {name} with a temporary key reached {folder}")
 
 
 def _try(name: str, where: Address, folder: str) -> str:

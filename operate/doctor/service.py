@@ -32,7 +32,7 @@ from watcher.settings import Config
 
 _CAPABILITIES: Final = {
     2: ("CAP_DAC_READ_SEARCH", "uploads that only the client may read cannot be imported"),
-    28: ("CAP_LEASE", "whether a file is still being written is told by long silence only"),
+    28: ("CAP_LEASE", "only a long quiet period shows that a file is finished"),
 }
 _OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 _CLOCK_SLACK_S: Final = 300
@@ -41,11 +41,11 @@ _SHOWN: Final = 5  # files of a wrong owner, by name
 _OLD_TEXTFILE_S: Final = 120  # written every 30 s
 # systemd refuses a start after too many failures, until they are reset.
 _START: Final = "why it ended: journalctl -u rosterd; then: systemctl reset-failed rosterd; systemctl start rosterd"
-_UNIT_REMEDY: Final = "run it by the systemd unit that comes with rosterd"
+_UNIT_REMEDY: Final = "run it with the systemd unit that comes with rosterd"
 
 _MAIL_REMEDY: Final = (
-    "imports continue, mail waits; correct [mail], or put the password into /etc/rosterd/smtp_password, of root, with "
-    "mode 0600; then systemctl restart rosterd, as systemd hands a password over at the start only"
+    "imports continue, mail waits; correct [mail], or put the password into /etc/rosterd/smtp_password, owned by root, "
+    "mode 0600; then systemctl restart rosterd, as systemd passes a password on only at the start"
 )
 
 
@@ -68,17 +68,17 @@ def _process(state_dir: str) -> Findings:
     runs = is_locked(state_dir)
     status = read_status(state_dir) if runs else None
     if not runs:
-        yield topic.fault("does not run", _START)
+        yield topic.fault("is not running", _START)
     elif status is None:
-        yield topic.warning("runs, and does not say how it is", "systemctl restart rosterd")
+        yield topic.warning("is running but does not report its status", "systemctl restart rosterd")
     else:
-        yield topic.ok(f"runs as process {status.pid} since {status.started_at:%Y-%m-%d %H:%M:%S} UTC")
+        yield topic.ok(f"is running as process {status.pid} since {status.started_at:%Y-%m-%d %H:%M:%S} UTC")
         yield from _rights(topic, status.pid)
         unwatched = [client.client for client in status.clients if not client.is_watched and not client.trouble]
         if unwatched:
             yield topic.warning(f"not watched, only swept: {', '.join(unwatched)}", "see watch.refused in the log")
         if status.database_trouble:
-            remedy = "do that; the service checks every 10 s, and resumes by itself"
+            remedy = "do that; the service checks every 10 s and resumes by itself"
             yield Topic("database").fault(f"the service cannot write it: {status.database_trouble}", remedy)
         if status.mail_trouble:
             yield Topic("mail").fault(f"the service cannot send any: {status.mail_trouble}", _MAIL_REMEDY)
@@ -96,7 +96,7 @@ def _rights(topic: Topic, pid: int) -> Findings:
     try:
         told = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
-        yield topic.warning(f"process {pid} cannot be looked at")
+        yield topic.warning(f"process {pid} cannot be examined")
         return
     effective = int(_field(told, "CapEff"), 16)
     if _field(told, "Uid").split()[1] == "0":
@@ -123,7 +123,7 @@ def _root(config: Config) -> Findings:
     if not root:
         return
     if not os.path.isdir(root):
-        yield Topic("service").fault(f"{root}: is not there", "systemd-tmpfiles --create; systemctl start rosterd")
+        yield Topic("service").fault(f"{root}: does not exist", "systemd-tmpfiles --create; systemctl start rosterd")
     service, mail = config.service, config.mail
     written = {service.state_dir: service.state_dir, service.database: os.path.dirname(service.database)}
     written |= {mail.maildir: mail.maildir} | {each.inbox: os.path.dirname(each.inbox) for each in config.clients}
@@ -142,7 +142,7 @@ def _outside(setting: str, needed: dict[str, str], bound: str) -> Findings:
         if not any(f"{path}/".startswith(f"{each}/") for each in seen):
             seen.append(folder if folder != "/" else path)
             yield Topic("service").fault(
-                f"{path}: the unit keeps the service from it",
+                f"{path}: the unit does not let the service access it",
                 f"systemctl edit rosterd, and add there below [Service]: {setting}={seen[-1]}; "
                 "then systemctl restart rosterd",
             )
@@ -166,9 +166,9 @@ def _state_dir(state_dir: str) -> Findings:
         return
     if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         mode = stat.S_IMODE(found.st_mode)
-        yield topic.fault(f"{state_dir}: others may look into it, mode {mode:04o}", f"chmod 0700 {state_dir}")
+        yield topic.fault(f"{state_dir}: others can access it, mode {mode:04o}", f"chmod 0700 {state_dir}")
     else:
-        yield topic.ok(f"{state_dir} is the service's alone")
+        yield topic.ok(f"only the service can access {state_dir}")
 
 
 def _owners(config: Config) -> Findings:
@@ -184,7 +184,7 @@ def _owners(config: Config) -> Findings:
     owners = " and ".join(sorted({user_name(_uid(path) or 0) for path in wrong}))
     shown = ", ".join(wrong[:_SHOWN]) + (f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else "")
     yield Topic("state").fault(
-        f"belongs to {owners}, so that the service, {user_name(uid)}, cannot use it: {shown}",
+        f"belongs to {owners}, so the service ({user_name(uid)}) cannot use it: {shown}",
         f"systemctl stop rosterd; chown -hR {uid}:{gid} {paths}; systemctl start rosterd",
     )
 
@@ -214,7 +214,7 @@ def _database(path: Path, uid: int) -> Findings:
     if VERSION_INFO < _OLDEST_SQLITE:
         yield topic.fault(f"SQLite is {VERSION}; expected 3.37 or newer", "upgrade libsqlite3-0")
     if not path.exists():
-        yield topic.ok(f"{path}: will be made by the first start")
+        yield topic.ok(f"{path}: will be created at the first start")
         return
     what, remedy = obstacle(path, uid)
     if what:
@@ -225,7 +225,7 @@ def _database(path: Path, uid: int) -> Findings:
             yield from (each for each in found if not (what and each.level is Level.OK))
             yield from _future(database)
     except StoreError as error:
-        yield topic.fault(f"{path}: {error}", "rosterd verify says more; a damaged one is restored from a backup")
+        yield topic.fault(f"{path}: {error}", "rosterd verify shows details; restore a damaged database from a backup")
 
 
 def _damages(topic: Topic, path: Path, database: Connection) -> Findings:
@@ -268,7 +268,7 @@ def _textfile(config: Config) -> Findings:
         yield topic.warning(
             f"{path}: {told}",
             f"systemctl edit rosterd, and add there below [Service]: BindPaths={folder}; "
-            f"the user {layout.SERVICE_USER} has to be allowed to write there",
+            f"the user {layout.SERVICE_USER} must be allowed to write there",
         )
 
 
@@ -285,8 +285,8 @@ def _mail(settings: MailSettings) -> Findings:
     topic = Topic("mail")
     if not settings.host:
         yield topic.warning(
-            f"no SMTP server is set: mail is only put into the Maildir {settings.maildir}, and reaches nobody",
-            "name the server as [mail] host, then systemctl reload rosterd",
+            f"no SMTP server is configured: mail is only stored in the Maildir {settings.maildir} and reaches nobody",
+            "set [mail] host to the server, then systemctl reload rosterd",
         )
         return
     try:
@@ -314,7 +314,7 @@ def _greeting(topic: Topic, settings: MailSettings) -> Findings:
     if settings.ca_file and (objection := transport.strict_objection()):
         yield topic.warning(
             f"{settings.ca_file}: accepted, though a strict check would refuse its certificates: {objection}",
-            "create the authority again with -addext keyUsage=critical,keyCertSign,cRLSign, and certificates by it",
+            "create the authority again with -addext keyUsage=critical,keyCertSign,cRLSign, and its certificates",
         )
 
 

@@ -14,10 +14,10 @@ _HEADER = ("name", "or", "characters", "required", "rule")
 
 
 @click.command()
-@click.option("--markdown", is_flag=True, help="As the document that stands in docs/.")
+@click.option("--markdown", is_flag=True, help="Print Markdown, as in docs/attributes.md.")
 @json_option
 def fields(*, markdown: bool, as_json: bool) -> None:
-    """List the possible columns of a file of users."""
+    """List the columns that an upload may have."""
     if markdown:
         click.echo(documents.attributes_markdown(), nl=False)
     elif as_json:
@@ -28,5 +28,5 @@ def fields(*, markdown: bool, as_json: bool) -> None:
 
 @click.command()
 def template() -> None:
-    """Print a CSV file to begin with: the line of names and a sample user."""
+    """Print a sample CSV file: the header and one user."""
     sys.stdout.buffer.write(documents.template().encode())

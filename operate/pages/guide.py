@@ -49,17 +49,21 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @click.option(
-    "--client", "client_name", metavar="NAME", type=ClientName(), help="Whose guide; needed if there are several."
+    "--client",
+    "client_name",
+    metavar="NAME",
+    type=ClientName(),
+    help="Name of the client; required if there are several.",
 )
-@click.option("--html", "as_page", is_flag=True, help="Write an HTML file, instead of Markdown.")
-@click.option("--host", default=socket.getfqdn, help="How clients call this machine.  [default: its own name]")
-@click.option("--port", default=22, show_default=True, help="Where sshd listens.")
+@click.option("--html", "as_page", is_flag=True, help="Write HTML instead of Markdown.")
+@click.option("--host", default=socket.getfqdn, help="Host name that clients use.  [default: this machine's]")
+@click.option("--port", default=22, show_default=True, help="Port of sshd.")
 @config_option
 def guide(client_name: str | None, host: str, port: int, config: Config, *, as_page: bool) -> None:
     """
     Write the page that tells a client how to upload.
 
-    It has the host, the login, the columns, a sample and what comes back, and no secrets.
+    It contains the host, the login, the columns, a sample and what comes back, but no secrets.
     """
     client = chosen_client(config, client_name)
     access = Access(host=host, port=port, login=client.name, host_keys=tuple(host_keys()))

@@ -28,25 +28,29 @@ from watcher.config import ConfigError, load
 
 @click.command(cls=ForRoot)
 @name_argument
-@click.option("--email", "emails", metavar="ADDRESS", multiple=True, help="Who hears of failed imports. Repeatable.")
+@click.option("--email", "emails", metavar="ADDRESS", multiple=True, help="Recipient of failure reports. Repeatable.")
 @click.option(
     "--key",
     "key_file",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The client's public keys, one a line.",
+    help="File with the client's public keys, one per line.",
 )
-@click.option("--log-sessions", is_flag=True, help="Let rosterd hear which uploads broke off: a socket in the chroot.")
+@click.option(
+    "--log-sessions",
+    is_flag=True,
+    help="Let rosterd see interrupted uploads, by a log socket in the chroot.",
+)
 @config_file_option
 @apply_option
 def add(
     name: str, emails: Sequence[str], key_file: Path | None, config_file: Path, *, log_sessions: bool, apply: bool
 ) -> None:
     """
-    Set up a client: login for SFTP only, folders, settings.
+    Set up a client: an SFTP-only login, folders and settings.
 
-    Shows each step; --apply does it. What is there already is left, or set right when it is the client's. Nothing is
-    begun when anything is in the way.
+    Shows each step; --apply makes them. Existing parts are kept, or corrected if they are the client's. If anything is
+    in the way, nothing is changed.
     """
     wanted = ClientSettings(
         name=name,
@@ -77,7 +81,7 @@ def _read_keys(key_file: Path) -> Sequence[PublicKey]:
     try:
         return read_public_keys(key_file)
     except KeyRefused as error:
-        fail("Nothing was done:", f"  {error}")
+        fail("Nothing was changed:", f"  {error}")
 
 
 def _key_step(name: str, keys: Sequence[PublicKey]) -> Step:
@@ -102,7 +106,7 @@ def _settings(client: ClientSettings) -> str:
 def _adding_conflicts(wanted: ClientSettings, config_file: Path) -> Conflicts:
     name = wanted.name
     if not accounts.LOGIN_NAME.fullmatch(name):
-        yield f'"{name}" cannot be a login: up to 31 of a-z, 0-9, "-" and "_", a letter first'
+        yield f'"{name}" cannot be a login; expected at most 31 of a-z, 0-9, "-" and "_", beginning with a letter'
         return
     yield from _host_conflicts()
     yield from _login_conflicts(name, has_settings=bool(settings_files(config_file, name)))
@@ -116,12 +120,12 @@ def _adding_conflicts(wanted: ClientSettings, config_file: Path) -> Conflicts:
 
 def _host_conflicts() -> Conflicts:
     if not accounts.user_exists(layout.SERVICE_USER):
-        yield f"there is no user {layout.SERVICE_USER}: systemd-sysusers makes it from deploy/sysusers.d/rosterd.conf"
+        yield f"no user {layout.SERVICE_USER}; systemd-sysusers creates it from deploy/sysusers.d/rosterd.conf"
     if not accounts.group_exists(layout.LOGIN_GROUP):
-        yield f"there is no group {layout.LOGIN_GROUP}: systemd-sysusers makes it from deploy/sysusers.d/rosterd.conf"
+        yield f"no group {layout.LOGIN_GROUP}; systemd-sysusers creates it from deploy/sysusers.d/rosterd.conf"
     for folder in (layout.SFTP_ROOT, layout.KEYS):
         if not os.path.isdir(folder):
-            yield f"{folder}: is missing: systemd-tmpfiles --create makes it from deploy/tmpfiles.d/rosterd.conf"
+            yield f"{folder}: does not exist; systemd-tmpfiles --create creates it: deploy/tmpfiles.d/rosterd.conf"
 
 
 def _login_conflicts(name: str, *, has_settings: bool) -> Conflicts:
@@ -135,7 +139,7 @@ def _login_conflicts(name: str, *, has_settings: bool) -> Conflicts:
         case _:
             home = pwd.getpwnam(name).pw_dir if accounts.user_exists(name) else layout.chroot(name)
             if home != layout.chroot(name):
-                yield f"the home of {name} is {home}; expected {layout.chroot(name)}"
+                yield f"the home directory of {name} is {home}; expected {layout.chroot(name)}"
 
 
 def _settings_conflicts(wanted: ClientSettings, config_file: Path) -> Conflicts:
@@ -150,10 +154,10 @@ def _settings_conflicts(wanted: ClientSettings, config_file: Path) -> Conflicts:
         yield from error.problems
         return
     if found is None or found.inbox != wanted.inbox:
-        yield f"{drop_in}: is not about a client {wanted.name} with inbox {wanted.inbox}"
+        yield f"{drop_in}: does not configure a client {wanted.name} with inbox {wanted.inbox}"
         return
     if wanted.failed_import_email not in ((), found.failed_import_email):
-        yield f"{drop_in}: names other addresses; to change them, edit that file"
+        yield f"{drop_in}: has other addresses; to change them, edit that file"
     if wanted.log_socket not in ("", found.log_socket):
         yield f'{drop_in}: has no log_socket = "{wanted.log_socket}"; add it there, then run this again'
 
@@ -178,10 +182,10 @@ def _problems_with(drop_in_name: str, settings: str, config_file: Path) -> Confl
 
 
 def _print_handout(name: str) -> None:
-    click.echo("\nTo give to the client:")
+    click.echo("\nGive this to the client:")
     rows = [("host", socket.getfqdn()), ("login", name), ("folder", "/upload")]
     print_fields([*rows, *(("host key", key) for key in host_keys())])
     key_file = layout.keys(name)
     if not os.path.exists(key_file):
-        click.echo(f"\nLeft to you: their public key into {key_file}, or a password by passwd {name}.")
+        click.echo(f"\nStill to do: put their public key into {key_file}, or set a password with passwd {name}.")
     click.echo(f"\nNext: rosterd doctor; rosterd guide --client {name} --html > {name}.html, a page to send them.")

@@ -35,17 +35,17 @@ _LINE: Final = re.compile(rf"{KEY}(?:[ \t]+(.*))?")
 PROBE_NAME: Final = "rosterd-doctor-probe"
 PROBE: Final = re.compile(rf'restrict,expiry-time="\d{{14}}Z",from="[^" ]*" {KEY} {PROBE_NAME}')
 _PRIVATE: Final = (
-    "is a private key, which only its owner may have. Ask for the public one, as a rule the file ending in .pub"
+    "is a private key, which only its owner should have. Ask for the public key, usually the file that ends in .pub"
 )
 _OTHER_FILES: Final = {
     r"BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY|^PuTTY-User-Key-File-|^SSH PRIVATE KEY FILE": _PRIVATE,
-    r"^---- BEGIN SSH2 PUBLIC KEY": "is a public key in the form of RFC 4716; ssh-keygen -i -f FILE converts it",
+    r"^---- BEGIN SSH2 PUBLIC KEY": "is a public key in the format of RFC 4716; ssh-keygen -i -f FILE converts it",
     r"^-----BEGIN [A-Z ]{0,40}PUBLIC KEY": "is a public key in PEM; ssh-keygen -i -m PKCS8 -f FILE converts it",
 }
 _OTHER_LINES: Final = {
     rf"[\s,]{KEY}": "has options before the key. Give the key alone",
-    r"-cert-v01@openssh\.com\s": "is a certificate. Give the key that it was made for",
-    r"^ssh-dss\s": "is a DSA key, which sshd does not accept any more. Ask for one made by ssh-keygen -t ed25519",
+    r"-cert-v01@openssh\.com\s": "is a certificate. Give the key that it was issued for",
+    r"^ssh-dss\s": "is a DSA key, which sshd no longer accepts. Ask for one made with ssh-keygen -t ed25519",
 }
 
 
@@ -68,27 +68,27 @@ def read_public_keys(path: Path) -> tuple[PublicKey, ...]:
     except OSError as error:
         raise KeyRefused(f"{where}: {error.strerror}") from error
     except (KeyRefused, UnicodeError) as error:
-        reason = error if isinstance(error, KeyRefused) else "is not text. Expected public keys, one a line"
+        reason = error if isinstance(error, KeyRefused) else "is not text. Expected public keys, one per line"
         raise KeyRefused(f"{where}: {reason}") from None
     for pattern, what in _OTHER_FILES.items():
         if re.search(pattern, text, re.MULTILINE):
             raise KeyRefused(f"{where}: {what}")
     keys = tuple(_keys(where, text))
     if not keys:
-        raise KeyRefused(f"{where}: holds no key. Expected public keys, one a line")
+        raise KeyRefused(f"{where}: contains no key. Expected public keys, one per line")
     return keys
 
 
 def _read(path: Path, max_bytes: int = _MAX_BYTES) -> bytes:
     """Return what a file holds, if it is a regular one, and small. Raises OSError, KeyRefused."""
     if path.is_symlink():
-        raise KeyRefused("is a link. Name the file itself")
+        raise KeyRefused("is a symbolic link. Name the file itself")
     with open_file(path) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise KeyRefused("is not a regular file")
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
-        raise KeyRefused(f"has more than {max_bytes >> 10} KiB. Expected public keys, one a line")
+        raise KeyRefused(f"has more than {max_bytes >> 10} KiB. Expected public keys, one per line")
     return content
 
 
@@ -108,12 +108,12 @@ def _keys(where: str, text: str) -> Iterator[PublicKey]:
 def _key(where: str, line: str) -> PublicKey:
     """Return the key of a line. Raises KeyRefused."""
     if not line.replace("\t", " ").isprintable():
-        raise KeyRefused(f"{where}: holds control characters")
+        raise KeyRefused(f"{where}: contains control characters")
     if match := _LINE.fullmatch(line):
         kind, key, comment = match.groups(default="")
         if re.search(KEY, comment):
             raise KeyRefused(
-                f"{where}: holds two keys, of which sshd would take the first alone. Give each its own line"
+                f"{where}: contains two keys, of which sshd would use only the first. Put each on its own line"
             )
         if fingerprint := _fingerprint(f"{kind} {key}"):
             return PublicKey(f"{kind} {key} {comment}".rstrip(), fingerprint)

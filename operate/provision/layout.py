@@ -120,7 +120,7 @@ def obstacles(folder: Folder) -> Iterator[str]:
     if not stat.S_ISDIR(found.st_mode):
         yield f"{folder.path}: is not a folder. Move it away"
     elif os.path.basename(folder.path).startswith(".") and found.st_uid not in _trusted():
-        restored = f"if a backup brought it, chown -hR {folder.owner} {folder.path}"
+        restored = f"if it was restored from a backup, chown -hR {folder.owner} {folder.path}"
         yield f"{folder.path}: belongs to uid {found.st_uid}; expected {folder.owner}. Move it away, or, {restored}"
 
 

@@ -16,7 +16,7 @@ from watcher.exits import EXIT_CANNOT_ANSWER, EXIT_NOT_PERMITTED
 
 Conflicts = Iterator[str]
 
-apply_option: Final = click.option("--apply", is_flag=True, help="Do it, instead of showing what would be done.")
+apply_option: Final = click.option("--apply", is_flag=True, help="Make the changes instead of only showing them.")
 name_argument: Final = click.argument("name", type=ClientName())
 
 
@@ -34,7 +34,7 @@ class ForRoot(click.Command):
 def refuse(conflicts: Conflicts) -> None:
     """End when there is a conflict: nothing is begun that cannot be finished."""
     if found := list(conflicts):
-        fail("Nothing was done:", *(f"  {conflict}" for conflict in found))
+        fail("Nothing was changed:", *(f"  {conflict}" for conflict in found))
 
 
 def fail(*lines: str) -> NoReturn:

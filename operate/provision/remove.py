@@ -23,7 +23,7 @@ from watcher.config import ConfigError, load
 @config_file_option
 @apply_option
 def disable(name: str, config_file: Path, *, apply: bool) -> None:
-    """Close a client's login and stop looking into its inbox. All it has stays where it is."""
+    """Disable a client's login and stop importing its uploads. Its files stay where they are."""
     _switch(name, config_file, LoginState.DISABLED, apply=apply)
     _tell_sessions(name)
 
@@ -33,7 +33,7 @@ def disable(name: str, config_file: Path, *, apply: bool) -> None:
 @config_file_option
 @apply_option
 def enable(name: str, config_file: Path, *, apply: bool) -> None:
-    """Take back what `disable` did."""
+    """Enable a disabled client again."""
     _switch(name, config_file, LoginState.OPEN, apply=apply)
 
 
@@ -47,11 +47,11 @@ def _switch(name: str, config_file: Path, wanted: LoginState, *, apply: bool) ->
 
 @click.command(cls=ForRoot)
 @name_argument
-@click.option("--with-files", is_flag=True, help="Delete its folders, too: inbox, archive, results.")
+@click.option("--with-files", is_flag=True, help="Also delete its folders: inbox, archive, results.")
 @config_file_option
 @apply_option
 def remove(name: str, config_file: Path, *, with_files: bool, apply: bool) -> None:
-    """Remove a client's login, keys and settings. Its folders stay, unless --with-files; so do its recorded users."""
+    """Remove a client's login, keys and settings. Recorded users stay; so do folders, unless --with-files."""
     refuse(_removing_conflicts(name, config_file, with_files=with_files))
     play(
         [
@@ -82,10 +82,10 @@ def _handing_over(name: str, config_file: Path) -> list[Step]:
 
 def _ending_conflicts(name: str, config_file: Path) -> Conflicts:
     if accounts.login_state(name) is LoginState.FOREIGN:
-        yield f"the user {name} is not in {layout.LOGIN_GROUP}: not a client"
+        yield f"the user {name} is not in {layout.LOGIN_GROUP}, so it is not a client"
     for drop_in in settings_files(config_file, name):
         if others := sorted(clients_of(drop_in) - {name}):
-            yield f"{drop_in}: is about {shown(tuple(others))}; expected {name} alone. Move what is not about it away"
+            yield f"{drop_in}: also configures {shown(tuple(others))}; move that to another file"
 
 
 def _switching_conflicts(name: str, config_file: Path) -> Conflicts:
@@ -94,11 +94,11 @@ def _switching_conflicts(name: str, config_file: Path) -> Conflicts:
     if not found:
         yield _elsewhere(name, config_file) + _nearest(name, config_file)
     if len(found) > 1:
-        yield f"{found[0]} and {found[1].name} are both there: move away the one that is not to be used"
+        yield f"{found[0]} and {found[1].name} both exist; move away the one that is not to be used"
 
 
 def _elsewhere(name: str, config_file: Path) -> str:
-    return f"{settings_file(config_file, name)}: is missing; a client in another file is changed there, by hand"
+    return f"{settings_file(config_file, name)}: does not exist; change a client of another file there, by hand"
 
 
 def _nearest(name: str, config_file: Path) -> str:
@@ -110,11 +110,11 @@ def _removing_conflicts(name: str, config_file: Path, *, with_files: bool) -> Co
     """Yield what speaks against a removal; what an earlier one that was cut off has removed does not."""
     left: tuple[str | Path, ...] = (layout.chroot(name), layout.keys(name), *settings_files(config_file, name))
     if not accounts.user_exists(name) and not any(os.path.lexists(path) for path in left):
-        yield f"there is nothing of a client {name} on this host;{_nearest(name, config_file)} see rosterd client list"
+        yield f"there is no client {name} on this host;{_nearest(name, config_file)} see rosterd client list"
     yield from _ending_conflicts(name, config_file)
     yield from _configured_conflicts(name, config_file, with_files=with_files)
     if os.path.islink(layout.chroot(name)):
-        yield f"{layout.chroot(name)}: is a link. Delete it, and decide about what it leads to"
+        yield f"{layout.chroot(name)}: is a symbolic link. Delete it, and decide what to do with its target"
     if accounts.user_exists(name) and (sessions := list(accounts.processes(name))):
         yield f"{name} is logged in: disable it, then end its sessions: kill {' '.join(map(str, sessions))}"
     if not with_files:
@@ -128,14 +128,14 @@ def _configured_conflicts(name: str, config_file: Path, *, with_files: bool) -> 
             if each.name == name and not settings_files(config_file, name):
                 yield _elsewhere(name, config_file)
             if with_files and each.name != name and layout.is_below(each.inbox, layout.chroot(name)):
-                yield f"{layout.chroot(name)}: holds the inbox of {each.name}, {each.inbox}. Move that away"
+                yield f"{layout.chroot(name)}: contains the inbox of {each.name}, {each.inbox}. Move that away"
 
 
 def _unfinished(name: str) -> Conflicts:
     """Yield that uploads would be left behind."""
     for folder, ours in ((layout.inbox(name), {".work", ".bak"}), (f"{layout.inbox(name)}/.work", set[str]())):
         if os.path.isdir(folder) and not os.path.islink(folder) and (left := set(os.listdir(folder)) - ours):
-            yield f"{folder}: holds {len(left)} uploads that are not imported. Wait for them, or use --with-files"
+            yield f"{folder}: contains {len(left)} uploads that are not imported. Wait for them, or use --with-files"
 
 
 def _tell_sessions(name: str) -> None:

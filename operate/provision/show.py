@@ -34,13 +34,13 @@ class Client(msgspec.Struct, frozen=True):
 @config_file_option
 @json_option
 def list_clients(config_file: Path, *, as_json: bool) -> None:
-    """List all clients, those that are disabled, too."""
+    """List all clients, including disabled ones."""
     found = _clients(config_file)
     if as_json:
         print_json(found)
         return
     rows = [(each.name, each.login, *_shown(each.settings)) for each in found]
-    print_table(("client", "login", "inbox", "mail"), rows, empty="There is no client: rosterd client add NAME")
+    print_table(("client", "login", "inbox", "mail"), rows, empty="No clients. To add one: rosterd client add NAME")
 
 
 def _shown(settings: ClientSettings | None) -> tuple[str, str]:
@@ -84,7 +84,7 @@ def show(name: str, config_file: Path, *, as_json: bool) -> None:
         [
             ("login", found.login),
             ("keys", key_file if os.path.exists(key_file) else "none"),
-            *(("not as made by client add", str(folder)) for folder in wrong),
+            *(("missing or wrong", str(folder)) for folder in wrong),
             *((key, value) for key, value in settings.items() if key != "name"),
         ]
     )

@@ -38,9 +38,9 @@ def play(steps: Iterable[Step], *, apply: bool) -> None:
     """
     open_steps = [step for step in steps if not step.is_done()]
     if not open_steps:
-        click.echo("Nothing to do: all is as it should be.")
+        click.echo("Nothing to do: everything is set up as requested.")
         return
-    click.echo("Doing:" if apply else "This would be done; do it by --apply:")
+    click.echo("Doing:" if apply else "Dry run; to make these changes, add --apply:")
     for step in [*open_steps, *(step for step in [reload()] if not step.is_done())]:
         click.echo("  " + step.shows.replace("\n", "\n      "))
         if apply:
@@ -51,7 +51,7 @@ def _make(step: Step) -> None:
     try:
         step.make()
     except (OSError, SyncFailed, KeyError) as error:
-        raise StepFailed(f"{step.shows.splitlines()[0]}: {error}. What was done before stays") from error
+        raise StepFailed(f"{step.shows.splitlines()[0]}: {error}. Earlier steps are not undone") from error
 
 
 def command(arguments: Sequence[str], is_done: Callable[[], bool]) -> Step:
