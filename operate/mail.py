@@ -16,7 +16,7 @@ from importer.store import queries
 from importer.store.queries import Mail
 from operate.change import give
 from operate.database import cannot_answer, check_known, database
-from operate.options import ClientName, json_option, service_config_option
+from operate.options import json_option, limit_option, one_client_option, service_config_option
 from operate.output import print_fields, print_json, print_table
 from watcher.control.client import Order
 from watcher.settings import Config
@@ -34,9 +34,9 @@ def mail() -> None:
 
 
 @mail.command(name="list")
-@click.option("--client", metavar="NAME", type=ClientName(), help="Only this client.")
+@one_client_option
 @click.option("--all", "with_done", is_flag=True, help="Also mail that was sent, dropped, or joined into another one.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this many.")
+@limit_option
 @service_config_option
 @json_option
 def list_(config: Config, client: str | None, limit: int, *, with_done: bool, as_json: bool) -> None:

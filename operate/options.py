@@ -104,6 +104,9 @@ config_file_option: Final = click.option(
     show_default=True,
     help="Configuration file; clients are configured in clients.d next to it.",
 )
+limit_option: Final = click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this many."
+)
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
@@ -152,6 +155,8 @@ client_option: Final = click.option(
     type=ClientName(),
     help="Name of the client; required if there are several.",
 )
+# For lists: also of a client that is no longer configured.
+one_client_option: Final = click.option("--client", metavar="NAME", type=ClientName(), help="Only this client.")
 
 
 def chosen_client(config: Config, name: str | None) -> ClientSettings:

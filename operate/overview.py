@@ -1,25 +1,20 @@
-"""Seeing in: `rosterd status`, `imports`, `show` and `users`. They only read, whether the daemon runs or not."""
+"""`rosterd status`: how the service and each client are doing. Only reads, whether the service runs or not."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import click
 import msgspec
 
-from importer import names
-from importer.durations import seconds_of
-from importer.model import ProblemGroup, printable
 from importer.store import queries
-from importer.store.connection import Connection
-from importer.store.queries import Import, Mail
-from operate.database import cannot_answer, check_known, database
-from operate.options import ClientName, json_option, service_config_option
+from importer.store.queries import Import
+from operate.database import database
+from operate.options import json_option, service_config_option
 from operate.output import age, counted, print_fields, print_json, print_table
 from operate.provision import steps
 from watcher.health.obstacle import obstacle
@@ -33,26 +28,6 @@ EXIT_NEEDS_A_LOOK: Final = 1
 _SILENCE_S: Final = 10 * IDLE_INTERVAL_S  # a work loop that has written nothing for so long may be stuck
 _DOCTOR: Final = "`rosterd doctor` says what to do."
 _HELD: Final = "`rosterd release` and `rosterd refuse`"
-
-_client_option: Final = click.option("--client", metavar="NAME", type=ClientName(), help="Only this client.")
-
-
-class _Moment(click.ParamType[datetime]):
-    """A time in the past: "2h", "7d", or a date or time of ISO 8601, in UTC unless it says otherwise."""
-
-    name = "time"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if (seconds := seconds_of(value)) is not None:
-            return datetime.now(UTC) - timedelta(seconds=seconds)
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f'{value}: expected a duration, "2h" or "7d", or a time, "2026-11-22T07:42"', param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-# The service as a whole
 
 
 class ClientPicture(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,144 +245,3 @@ def _client_row(client: ClientPicture, at: datetime) -> tuple[object, ...]:
 
 def _decided(until: datetime | None, picture: Picture) -> str:
     return age(picture.at, until) if until else ""
-
-
-# Imports
-
-
-@click.command()
-@_client_option
-@click.option("--since", type=_Moment(), help='Only imports that finished after this: "2h", "7d", "2026-11-22".')
-@click.option("--failed", is_flag=True, help="Only imports in which the file or a row failed.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this many.")
-@service_config_option
-@json_option
-def imports(
-    config: Config, client: str | None, since: datetime | None, limit: int, *, failed: bool, as_json: bool
-) -> None:
-    """List imports, newest first."""
-    with database(config) as conn:
-        check_known(config, conn, client)
-        found = queries.imports(conn, client=client, since=since, failed=failed, limit=limit)
-    if as_json:
-        print_json(found)
-        return
-    header = ("id", "finished (UTC)", "client", "file", "outcome", "created", "updated", "unchanged", "failed", "code")
-    rows = [
-        (i.id, i.finished_at, i.client, i.file, i.outcome, i.created, i.updated, i.unchanged, i.failed, i.code)
-        for i in found
-    ]
-    print_table(header, rows, empty="No imports.")
-
-
-class ImportStory(msgspec.Struct, frozen=True, kw_only=True):
-    """One import with all that belongs to it."""
-
-    entry: Import
-    problems: list[ProblemGroup]
-    more_rows: int  # that failed, and of which no problem is recorded, because there were so many
-    files: dict[str, str]  # name in `.bak` -> "there", "missing", "unknown" or "purged on" a day
-    mails: list[Mail]
-
-
-@click.command()
-@click.argument("id_", metavar="ID")
-@service_config_option
-@json_option
-def show(config: Config, id_: str, *, as_json: bool) -> None:
-    """
-    Show everything about one import.
-
-    ID is the number in `rosterd imports`, or the claim id in the log.
-    """
-    with database(config) as conn:
-        story = _story(config, conn, id_)
-    if story is None:
-        cannot_answer(f"there is no import {id_}; `rosterd imports` lists all")
-    if as_json:
-        print_json(story)
-    else:
-        _print_story(story)
-
-
-def _story(config: Config, conn: Connection, id_: str) -> ImportStory | None:
-    entry = queries.find_import(conn, id_)
-    if entry is None:
-        return None
-    return ImportStory(
-        entry=entry,
-        problems=queries.problems(conn, entry.id),
-        more_rows=0 if entry.purged_at else max(0, entry.failed - queries.count_rows_with_problems(conn, entry.id)),
-        files=_files_of(entry, _archived_names(config, entry.client)),
-        mails=queries.mails_of(conn, entry.claim_id),
-    )
-
-
-def _archived_names(config: Config, client: str) -> set[str] | None:
-    """Return what lies in `.bak` of a client; None when that cannot be known, as of a client that is gone."""
-    if known := config.clients_by_name.get(client):
-        with contextlib.suppress(OSError):
-            return {printable(name) for name in os.listdir(os.fsencode(Path(known.inbox, ".bak")))}
-    return None
-
-
-def _files_of(entry: Import, present: set[str] | None) -> dict[str, str]:
-    answers = names.answers(entry.archive.encode(), failed=bool(entry.failed))
-    return {name: _place_of(name, entry, present) for name in (entry.archive, *map(bytes.decode, answers))}
-
-
-def _place_of(name: str, entry: Import, present: set[str] | None) -> str:
-    if present is not None and name in present:
-        return "there"
-    if entry.purged_at is not None:
-        return f"purged on {entry.purged_at:%Y-%m-%d}"
-    return "unknown" if present is None else "missing"
-
-
-def _print_story(story: ImportStory) -> None:
-    entry = story.entry
-    print_fields((name, getattr(entry, name)) for name in entry.__struct_fields__)
-    click.echo()
-    rows = [(group.rows, group.first_line or "", group.code, group.field, group.detail) for group in story.problems]
-    print_table(("rows", "first line", "code", "field", "problem"), rows, empty=_without_problems(entry))
-    if story.more_rows:
-        click.echo(f"{story.more_rows:,} more rows failed; the result text has all counts")
-    click.echo()
-    print_table(("file in .bak", ""), story.files.items(), empty="")
-    if story.mails:
-        click.echo()
-        mails = [(mail.id, mail.state, mail.subject, mail.last_error) for mail in story.mails]
-        print_table(("mail", "state", "subject", "last error"), mails, empty="")
-
-
-def _without_problems(entry: Import) -> str:
-    if entry.purged_at:
-        return f"Purged on {entry.purged_at:%Y-%m-%d}."
-    return "No longer stored." if entry.failed or entry.code else "No problems."
-
-
-# Users
-
-
-@click.command()
-@click.argument("query")
-@_client_option
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this many.")
-@service_config_option
-@json_option
-def users(config: Config, query: str, client: str | None, limit: int, *, as_json: bool) -> None:
-    """
-    Find recorded users.
-
-    QUERY is a unique id, an e-mail address or a user name; if nobody has it, part of an id or a name.
-    """
-    with database(config) as conn:
-        check_known(config, conn, client)
-        found = queries.users(conn, query, client=client, limit=limit)
-    if as_json:
-        print_json(found)
-    elif len(found) == 1:
-        print_fields(found[0].items())
-    else:
-        names = ("client", "unique_id", "first_name", "last_name", "email", "user_name", "updated_at")
-        print_table(names, [[user[name] for name in names] for user in found], empty="No such user.")
