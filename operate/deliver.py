@@ -213,11 +213,10 @@ def _end_if_stuck(config: Config, client: str, file: str) -> None:
         answer = ask(config.service.state_dir, Order(do="file.state", client=client, file=file))
     except (NotRunning, NoAnswer):
         return
-    state, _, reason = answer.text.partition(": ") if answer.done else ("", "", "")
-    if state == State.HELD:
+    if answer.state == State.HELD:
         hint = f"`rosterd release {file} --client {client}` imports it as it is"
-        click.echo(f"{file} is held ({reason.replace('_', ' ')}); {hint}", err=True)
+        click.echo(f"{file} is held ({answer.hold_reason.replace('_', ' ')}); {hint}", err=True)
         sys.exit(EXIT_WOULD_FAIL)
-    if state == State.IGNORED:
+    if answer.state == State.IGNORED:
         click.echo(f"{file} will not be imported; `rosterd doctor` shows what is wrong with the inbox", err=True)
         sys.exit(EXIT_WOULD_FAIL)

@@ -39,6 +39,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     done: bool
     text: str
+    state: str = ""  # of the file that was asked about
+    hold_reason: str = ""  # of a held one
 
 
 class NotRunning(Exception):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importer.model import printable
 from importer.store import outbox, personal_data
 from importer.store.database import Store
-from watcher.control.client import Order
+from watcher.control.client import Answer, Order
 from watcher.control.server import Handler, Refused
 from watcher.health.mailing import Mailing
 from watcher.health.status import state_of
@@ -52,10 +52,11 @@ def held_orders(settling: Settling, now: Callable[[], float]) -> dict[str, Handl
         _end_hold(settling, settling.refuse, order, now())
         return f"{order.file} is refused, and the client is notified"
 
-    def tell_state(order: Order) -> str:
+    def tell_state(order: Order) -> Answer:
         for waiting in settling.waiting(order.client):
             if printable(waiting.name) == order.file:
-                return ": ".join([state_of(waiting), *([str(waiting.doubt)] if waiting.held else [])])
+                state, reason = state_of(waiting), str(waiting.doubt) if waiting.held else ""
+                return Answer(done=True, text=f"{order.file}: {state}", state=state, hold_reason=reason)
         raise Refused(f"no file {order.file} of {order.client} is waiting")
 
     return {"file.release": release, "file.refuse": refuse, "file.state": tell_state}

@@ -38,7 +38,7 @@ log = structlog.get_logger()
 
 _QUESTIONS: Final = ("file.state",)  # change nothing, and are asked again and again
 
-Handler = Callable[[Order], str]  # returns what was done; raises Refused
+Handler = Callable[[Order], str | Answer]  # returns what was done; raises Refused
 
 
 class Refused(Exception):
@@ -51,9 +51,10 @@ def carry_out(handlers: Mapping[str, Handler], order: Order) -> Answer:
     if handler is None:
         return Answer(done=False, text=f"{order.do}: unknown order; expected one of {', '.join(sorted(handlers))}")
     try:
-        return Answer(done=True, text=handler(order))
+        answer = handler(order)
     except Refused as refused:
         return Answer(done=False, text=str(refused))
+    return answer if isinstance(answer, Answer) else Answer(done=True, text=answer)
 
 
 class _Call:
