@@ -75,8 +75,8 @@ def guide_blocks(client: ClientSettings, access: Access, config: Config) -> Iter
     """Yield the guide of one client."""
     yield Heading("How to send us your users", 1)
     yield Text(
-        "You upload a CSV file of your users by SFTP. Within seconds they are recorded, and you find next to your "
-        "upload what became of it. What could not be recorded comes back as a CSV that says why."
+        "Upload a CSV file of your users by SFTP. Within seconds we record them, and put the result in the folder "
+        "`.bak` next to your upload. Rows that we could not record come back as a CSV that says why."
     )
     yield from _connecting(access)
     yield from _file(client)
@@ -94,11 +94,11 @@ def _connecting(access: Access) -> Iterator[Block]:
         ("login", f"`{access.login}`"),
         ("folder", f"`{access.folder}`"),
     ]
-    yield Heading("Where")
+    yield Heading("Connecting")
     yield Table(("what", "value"), (*rows, *(("host key", f"`{key}`") for key in access.host_keys)))
     yield Text(
-        "You log in with the key whose public half you gave us, or with the password we gave you. When your program "
-        "asks whether it may trust the host, compare the host key."
+        "Log in with the key whose public half you gave us, or with the password that we gave you. When your program "
+        "asks whether to trust the host, compare the host key."
     )
 
 
@@ -111,12 +111,12 @@ def _file(client: ClientSettings) -> Iterator[Block]:
     )
     yield Items(
         (
-            "Its name ends in `.csv`. The same name may be used again and again.",
-            "The first line names the columns, exactly as below, in any order.",
-            'Saved as UTF-8; in Excel: "CSV UTF-8". Comma, semicolon, tab or `|` between the columns.',
-            "A column that you leave out, and a blank cell, leave what we have as it is.",
-            "Nobody is deleted for not being in the file.",
-            "`unique_id` is how we know a user again. It never changes, and leading zeros count.",
+            "Its name ends in `.csv`. You can use the same name each time.",
+            "The first line contains the names of the columns, exactly as below, in any order.",
+            'Save it as UTF-8; in Excel: "CSV UTF-8". Separate columns by comma, semicolon, tab or `|`.',
+            "Columns that you leave out, and blank cells, do not change what we have recorded.",
+            "Users who are not in the file are not deleted.",
+            "`unique_id` identifies a user. It never changes, and leading zeros count.",
         )
     )
 
@@ -125,10 +125,10 @@ def _columns(client: ClientSettings, reference: ReferenceSettings) -> Iterator[B
     yield Heading("Columns")
     if client.columns:
         own = ((f"`{header}`", f"`{name}`" if name else "not used") for header, name in client.columns.items())
-        yield Text("Of your own names we know:")
-        yield Table(("your column", "is our"), tuple(own))
+        yield Text("You can use these names of your own:")
+        yield Table(("your column", "our column"), tuple(own))
     yield Table(
-        ("column", "characters at most", "required", "what it holds"),
+        ("column", "maximum characters", "required", "content"),
         tuple(
             (f"`{name}`" + (f" or `{also}`" if also else ""), str(limit), required, rule)
             for name, also, limit, required, rule in attribute_rows(client)
@@ -152,57 +152,57 @@ def _uploading(access: Access) -> Iterator[Block]:
     target = f"{access.login}@{access.host}"
     url = f"sftp://{access.host}:{access.port}{access.folder}/"
     yield Heading("Uploading")
-    yield Text("With any SFTP program: WinSCP, FileZilla, Cyberduck, or by a line in a script, such as one of these:")
+    yield Text("Use any SFTP program, such as WinSCP, FileZilla or Cyberduck, or one of these lines in a script:")
     yield Code(
         f'echo "put users.csv" | sftp -b - -P {access.port} {target}:{access.folder}\n'
         f"scp -P {access.port} users.csv {target}:{access.folder}/\n"
         f"curl --user {access.login}: --key ~/.ssh/id_ed25519 -T users.csv {url}"
     )
     yield Text(
-        "An upload that broke off may be resumed, or made again. The file vanishes from the folder once we have taken "
-        "it; that is how you know."
+        "You can resume an interrupted upload, or start it again. The file disappears from the folder when we have "
+        "taken it."
     )
 
 
 def _answers(client: ClientSettings, config: Config) -> Iterator[Block]:
     addresses = config.mail.recipients_of(client)
-    yield Heading("What comes back")
-    yield Text("In the folder `.bak`, which some programs show only when told to show hidden files:")
+    yield Heading("Results")
+    yield Text("Look into the folder `.bak`, which many programs show only if you let them show hidden files:")
     yield Items(
         (
             "`users.20261122T074205Z.csv`: your file, as you uploaded it; the time is UTC.",
-            "`users.20261122T074205Z.result.txt`: what became of it, in sentences.",
-            "`users.20261122T074205Z.failed.csv`, if any rows could not be recorded: these, with the reasons added.",
+            "`users.20261122T074205Z.result.txt`: the result, in sentences.",
+            "`users.20261122T074205Z.failed.csv`: the rows that we could not record, if any, with the reasons added.",
         )
     )
     yield Text(
-        f"The failed CSV has room for {MOST_FAILED_ROWS:,} rows, or {MOST_FAILED_BYTES >> 20} MiB; its last row says "
-        "how many more there are. Then correct all of them where the file comes from, and upload the whole file again."
+        f"The failed CSV contains at most {MOST_FAILED_ROWS:,} rows, or {MOST_FAILED_BYTES >> 20} MiB. If there are "
+        "more, its last row says how many: correct them at the source, and upload the whole file again."
     )
     yield Text(
-        "Correct the cells of the failed CSV and upload it as it is: only its rows are dealt with. A spreadsheet that "
-        "opens a CSV by a double click drops leading zeros and turns long numbers into 1.2E+05; in Excel open it by "
-        "Data, From Text/CSV, with Text as the type of the columns."
+        "Correct the cells of the failed CSV and upload it as it is: only its rows are imported. If you open a CSV "
+        "with a double click, a spreadsheet drops leading zeros and turns long numbers into 1.2E+05. In Excel, use "
+        "Data, From Text/CSV, and choose Text as the type of the columns."
     )
     yield Text(_mail_sentence(addresses, client, config.mail.reply_to))
 
 
 def _mail_sentence(addresses: Sequence[str], client: ClientSettings, reply_to: str) -> str:
     if not addresses:
-        return f"There is no mail about it. Questions: {reply_to}."
-    when = "each time, well or not" if client.receipts else "when anything could not be recorded"
-    return f"Mail goes to {', '.join(addresses)} {when}. Answers to it, and questions, reach {reply_to}."
+        return f"We send no mail about it. Questions: {reply_to}."
+    when = "after each upload" if client.receipts else "if any row could not be recorded"
+    return f"We send mail to {', '.join(addresses)} {when}. Send replies and questions to {reply_to}."
 
 
 def _waiting(config: Config) -> Iterator[Block]:
     minutes = max(1, round(config.intake.resume_grace_s / 60))
     span = "a minute" if minutes == 1 else f"{minutes} minutes"
-    yield Heading("If the file stays where it is")
+    yield Heading("If your file is not taken")
     yield Items(
         (
-            "It takes some seconds after the last byte, and as long as your program keeps the file open.",
-            f"A file that looks cut off, or is empty, is kept for {span}, to be resumed, and then refused.",
-            f"Only names like `{config.intake.pattern}` are taken, and none that begin with a dot or look temporary.",
+            "Wait some seconds after the last byte. While your program keeps the file open, we do not take it.",
+            f"A file that looks cut off, or is empty, waits for {span}, so that you can resume it. Then it is refused.",
+            f"We take only names like `{config.intake.pattern}`, and none that begin with a dot or look temporary.",
         )
     )
 
@@ -211,8 +211,8 @@ def _refused_connection() -> Iterator[Block]:
     yield Heading("If your program cannot connect")
     yield Text(
         'It says "no matching key exchange method", "Unable to exchange encryption keys" or "Couldn\'t agree a key '
-        'exchange algorithm": it is too old. Such a program knows only `diffie-hellman-group` methods, which servers '
-        "with OpenSSH 10 do not accept any more. These versions, and all newer ones, know better:"
+        'exchange algorithm": it is too old. It knows only `diffie-hellman-group` methods, which servers with '
+        "OpenSSH 10 no longer accept. These versions, and all newer ones, work:"
     )
     yield Table(("program or library", "from version"), _CURVES_SINCE)
     yield Text("If you cannot update it, tell us its name and version.")
