@@ -28,7 +28,7 @@ EXIT_BROKEN: Final = 2
 _MOTION_S: Final = 2.0  # what the daemon is just doing looks different after it
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """What was looked at, and what is not as promised."""
 
     imports: int
@@ -55,22 +55,22 @@ def verify(config: Config, *, quick: bool, as_json: bool) -> None:
     Compares ledger, users and outbox with each other and with the folders of each client; changes nothing. Exits with
     0 when every promise is kept, 1 when something should be looked at, 2 when a promise is broken or not checkable.
     """
-    verdict = _verdict(config, quick=quick)
+    audit = _audit(config, quick=quick)
     if as_json:
-        print_json(verdict)
+        print_json(audit)
     else:
-        click.echo(_told(verdict, quick=quick))
-    sys.exit(verdict.exit_code)
+        click.echo(_told(audit, quick=quick))
+    sys.exit(audit.exit_code)
 
 
-def _verdict(config: Config, *, quick: bool) -> Verdict:
+def _audit(config: Config, *, quick: bool) -> Audit:
     is_running = is_locked(config.service.state_dir)
     imports, findings = _look(config, is_running=is_running, quick=quick)
     if findings and is_running:
         time.sleep(_MOTION_S)
         imports, later = _look(config, is_running=is_running, quick=quick)
         findings = [finding for finding in findings if finding in later]
-    return Verdict(imports=imports, clients=len(config.clients), is_running=is_running, findings=findings)
+    return Audit(imports=imports, clients=len(config.clients), is_running=is_running, findings=findings)
 
 
 def _look(config: Config, *, is_running: bool, quick: bool) -> tuple[int, list[Finding]]:
@@ -171,14 +171,14 @@ def _left_unchecked(ledger: Iterable[Record], configured: set[str]) -> Iterator[
         yield Finding(check="client.unknown", client=client, text=text, is_grave=False)
 
 
-def _told(verdict: Verdict, *, quick: bool) -> str:
-    lines = [f"{_where(finding)}{finding.text}" for finding in verdict.findings]
+def _told(audit: Audit, *, quick: bool) -> str:
+    lines = [f"{_where(finding)}{finding.text}" for finding in audit.findings]
     depth = "sizes only" if quick else "contents compared"
-    imports, clients = counted(verdict.imports, "import", "imports"), counted(verdict.clients, "client", "clients")
+    imports, clients = counted(audit.imports, "import", "imports"), counted(audit.clients, "client", "clients")
     checked = f"Checked {imports} of {clients}, {depth}: "
     if not lines:
         return checked + "nothing is lost, duplicated or damaged."
-    grave = sum(finding.is_grave for finding in verdict.findings)
+    grave = sum(finding.is_grave for finding in audit.findings)
     return "\n".join(
         [*lines, f"{checked}{counted(grave, 'promise', 'promises')} broken, {len(lines) - grave} to look at."]
     )

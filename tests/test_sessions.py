@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from importer.settings import ClientSettings
-from operate.doctor.findings import Level, Topic
+from operate.doctor.findings import Severity, Topic
 from operate.doctor.log_socket import session_findings
 from tests.conftest import Needs
 from tests.lab import wait_until
@@ -129,9 +129,9 @@ def test_socket_is_made_again(hints: Hints, logs: SessionLogs, tmp_path: Path, i
     assert heard(hints)
 
 
-@pytest.mark.parametrize(("mode", "level"), [(0o660, Level.OK), (0o666, Level.WARNING)])
+@pytest.mark.parametrize(("mode", "level"), [(0o660, Severity.OK), (0o666, Severity.WARNING)])
 def test_doctor_sees_a_socket_that_is_everybodys(
-    logs: SessionLogs, tmp_path: Path, inbox: str, mode: int, level: Level
+    logs: SessionLogs, tmp_path: Path, inbox: str, mode: int, level: Severity
 ) -> None:
     """`rosterd doctor` warns of a socket that every local user may write to, and says how it becomes the client's."""
     (tmp_path / "dev").mkdir(mode=0o755)
@@ -141,7 +141,7 @@ def test_doctor_sees_a_socket_that_is_everybodys(
 
     [finding] = session_findings(Topic("client acme"), client, os.geteuid())
     assert finding.level is level
-    assert ("client add acme --apply" in finding.remedy) == (level is Level.WARNING)
+    assert ("client add acme --apply" in finding.remedy) == (level is Severity.WARNING)
 
 
 def test_socket_that_cannot_be_made(logs: SessionLogs, tmp_path: Path, inbox: str) -> None:

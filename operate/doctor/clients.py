@@ -13,7 +13,7 @@ from typing import Final
 
 from importer.settings import ClientSettings
 from operate.doctor import sshd
-from operate.doctor.findings import Finding, Findings, Topic
+from operate.doctor.findings import CheckResult, Findings, Topic
 from operate.doctor.log_socket import session_findings
 from operate.doctor.logins import login_findings, sshd_findings
 from operate.doctor.probe import probe_findings
@@ -273,7 +273,7 @@ def _sshd(topic: Topic, name: str, inbox: str, resume_grace_s: float, *, probe: 
 
 def _sshd_problems(
     topic: Topic, effective: Effective, name: str, inbox: str, resume_grace_s: float
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     chroot = accounts.expanded(effective.get("chrootdirectory", "none"), name)
     if chroot == "none" or not f"{inbox}/".startswith(f"{chroot}/"):
         yield topic.fault(f"the ChrootDirectory of {name} is {chroot}, which does not contain {inbox}", _SNIPPET)

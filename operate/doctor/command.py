@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from operate.doctor.clients import client_findings
-from operate.doctor.findings import Findings, Level, Topic
+from operate.doctor.findings import Findings, Severity, Topic
 from operate.doctor.host import host_findings
 from operate.doctor.service import service_findings
 from operate.options import config_file_option, json_option
@@ -22,8 +22,8 @@ from watcher.adopted import read_adopted
 from watcher.config import ConfigError, load
 from watcher.owner import check_access
 
-_WORDS: Final = {Level.OK: "OK", Level.WARNING: "warning", Level.FAULT: "fault"}
-_COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
+_WORDS: Final = {Severity.OK: "OK", Severity.WARNING: "warning", Severity.FAULT: "fault"}
+_COLOURS: Final = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.FAULT: "red"}
 
 
 @click.command()

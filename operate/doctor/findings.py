@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 
-class Level(enum.IntEnum):
+class Severity(enum.IntEnum):
     """How bad it is; also the exit status of the worst."""
 
     OK = 0
@@ -16,16 +16,16 @@ class Level(enum.IntEnum):
     FAULT = 2  # something does not work, or is not safe
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that was looked at."""
 
-    level: Level
+    level: Severity
     topic: str  # "database", "client acme"
     what: str
     remedy: str = ""
 
 
-Findings = Iterator[Finding]
+Findings = Iterator[CheckResult]
 
 
 class Topic:
@@ -34,14 +34,14 @@ class Topic:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def ok(self, what: str) -> Finding:
+    def ok(self, what: str) -> CheckResult:
         """Return that something is as it should be."""
-        return Finding(level=Level.OK, topic=self._name, what=what)
+        return CheckResult(level=Severity.OK, topic=self._name, what=what)
 
-    def warning(self, what: str, remedy: str = "") -> Finding:
+    def warning(self, what: str, remedy: str = "") -> CheckResult:
         """Return something that the operator should know."""
-        return Finding(level=Level.WARNING, topic=self._name, what=what, remedy=remedy)
+        return CheckResult(level=Severity.WARNING, topic=self._name, what=what, remedy=remedy)
 
-    def fault(self, what: str, remedy: str = "") -> Finding:
+    def fault(self, what: str, remedy: str = "") -> CheckResult:
         """Return something that the operator has to set right."""
-        return Finding(level=Level.FAULT, topic=self._name, what=what, remedy=remedy)
+        return CheckResult(level=Severity.FAULT, topic=self._name, what=what, remedy=remedy)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from importer.fs import temporary_folder
-from operate.doctor.findings import Finding, Findings, Topic
+from operate.doctor.findings import CheckResult, Findings, Topic
 from watcher.settings import Config
 
 _MIB: Final = 1 << 20
@@ -60,7 +60,7 @@ def _sysctl(name: str) -> int | None:
         return None
 
 
-def _clock() -> Finding:
+def _clock() -> CheckResult:
     """Return whether the clock is kept right by anything. It plays a part in time stamps only."""
     topic = Topic("clock")
     state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
@@ -79,7 +79,7 @@ def _space(folders: Iterable[str]) -> Findings:
             yield _space_of(folder, os.statvfs(folder))
 
 
-def _space_of(folder: str, found: os.statvfs_result) -> Finding:
+def _space_of(folder: str, found: os.statvfs_result) -> CheckResult:
     topic = Topic("disk")
     free_bytes = found.f_bavail * found.f_frsize
     told = f"{folder}: {free_bytes // _MIB} MiB free"
@@ -91,7 +91,7 @@ def _space_of(folder: str, found: os.statvfs_result) -> Finding:
     return topic.warning(told + inodes, remedy) if is_little else topic.ok(told + inodes)
 
 
-def _journal() -> Finding:
+def _journal() -> CheckResult:
     topic = Topic("log")
     if os.path.exists(_JOURNAL):
         return topic.ok("goes to the journal: journalctl -u rosterd")

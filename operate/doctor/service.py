@@ -21,7 +21,7 @@ from importer.settings import MailSettings, MailUnusable
 from importer.store import integrity, queries
 from importer.store.connection import VERSION, VERSION_INFO, Connection, log_files, read_only
 from importer.store.errors import StoreError
-from operate.doctor.findings import Findings, Level, Topic
+from operate.doctor.findings import Findings, Severity, Topic
 from operate.provision import layout, steps
 from watcher.config import ConfigError, smtp_password
 from watcher.health.obstacle import obstacle
@@ -222,7 +222,7 @@ def _database(path: Path, uid: int) -> Findings:
     try:
         with contextlib.closing(read_only(path)) as database:
             found = _damages(topic, path, database)
-            yield from (each for each in found if not (what and each.level is Level.OK))
+            yield from (each for each in found if not (what and each.level is Severity.OK))
             yield from _future(database)
     except StoreError as error:
         yield topic.fault(f"{path}: {error}", "rosterd verify shows details; restore a damaged database from a backup")
