@@ -1,1 +1,1 @@
-"""The operator's commands: what they read, and what they change through the daemon or in its place."""
+"""The operator's commands: what they read, and what they change through the service or in its place."""

@@ -1,4 +1,4 @@
-"""Changing something: by the running daemon, or in its place with its lock held. There is never a second writer."""
+"""Orders: carried out by the running service, or in its place with its lock held. There is never a second writer."""
 
 from __future__ import annotations
 

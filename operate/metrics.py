@@ -1,4 +1,4 @@
-"""`rosterd metrics`: the figures for Prometheus, once, whether the daemon runs or not."""
+"""`rosterd metrics`: the metrics for Prometheus, once, whether the service runs or not."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def metrics(config: Config) -> None:
 
     These are the metrics that `[metrics]` offers, to look at or for a textfile while the service is down.
     """
-    is_locked(config.service.state_dir)  # figures that may not be read are left out: here that is said
+    is_locked(config.service.state_dir)  # metrics that cannot be read are left out; here that is an error
     check_access(Path(config.service.database), os.O_RDONLY)
     click.echo(as_text(source_of(config)), nl=False)

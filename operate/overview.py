@@ -35,13 +35,13 @@ class ClientPicture(msgspec.Struct, frozen=True, kw_only=True):
 
     client: str
     inbox: str
-    waiting: int | None  # names in the inbox that are uploads; None: it cannot be looked into
-    status: ClientStatus | None  # None: the daemon does not run, or has not told yet
+    waiting: int | None  # names in the inbox that are uploads; None: it cannot be read
+    status: ClientStatus | None  # None: the service is not running, or has not reported yet
     last_import: Import | None
     expected_s: float | None  # how often it should upload; None: whenever it likes
 
     def lateness(self, at: datetime) -> str:
-        """Return in a sentence that the daemon misses an upload, "" when none is missing."""
+        """Return in a sentence that an upload is overdue, "" when none is."""
         if self.status is None or not self.status.is_overdue:
             return ""
         if self.last_import is None:
@@ -110,7 +110,7 @@ def _concerns_of(client: ClientPicture) -> list[str]:
 
 
 def _database_trouble(config: Config, told: Status | None) -> str:
-    """Say why nothing can be recorded: the daemon cannot, where it cannot write its status either."""
+    """Return why nothing can be recorded. A service that cannot write its status either does not say so itself."""
     what, remedy = obstacle(Path(config.service.database), owner_of(config.service.state_dir)[0])
     return f"{what}: {remedy}" if what else told.database_trouble if told is not None else ""
 
@@ -122,7 +122,7 @@ def status(config: Config, *, as_json: bool) -> None:
     """
     Show how the service and each client are doing.
 
-    Exits with 0 when all is well, 1 when something needs a look, 2 when that cannot be known.
+    Exits with 0 when all is well, 1 when something needs attention, 2 when that cannot be known.
     """
     picture = _picture(config)
     if as_json:

@@ -25,7 +25,7 @@ from watcher.settings import Config
 
 EXIT_WORTH_A_LOOK: Final = 1
 EXIT_BROKEN: Final = 2
-_MOTION_S: Final = 2.0  # what the daemon is just doing looks different after it
+_MOTION_S: Final = 2.0  # what the service is doing at the moment looks different after it
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ def verify(config: Config, *, quick: bool, as_json: bool) -> None:
     Check that nothing was lost, duplicated or damaged.
 
     Compares ledger, users and outbox with each other and with the folders of each client; changes nothing. Exits with
-    0 when every promise is kept, 1 when something should be looked at, 2 when a promise is broken or not checkable.
+    0 when every promise is kept, 1 when something needs attention, 2 when one is broken or cannot be checked.
     """
     audit = _audit(config, quick=quick)
     if as_json:

@@ -30,7 +30,7 @@ _COLOURS: Final = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.FA
 @click.option(
     "--probe",
     is_flag=True,
-    help="Also log in as each client with a key, by a temporary key.",
+    help="Also log in as each client with a key, using a temporary key.",
 )
 @config_file_option
 @json_option

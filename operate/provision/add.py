@@ -39,7 +39,7 @@ from watcher.config import ConfigError, load
 @click.option(
     "--log-sessions",
     is_flag=True,
-    help="Let rosterd see interrupted uploads, by a log socket in the chroot.",
+    help="Let rosterd see interrupted uploads, through a log socket in the chroot.",
 )
 @config_file_option
 @apply_option
@@ -49,7 +49,7 @@ def add(
     """
     Set up a client: an SFTP-only login, folders and settings.
 
-    Shows each step; --apply makes them. Existing parts are kept, or corrected if they are the client's. If anything is
+    Shows each step; --apply executes it. Existing parts are kept, or corrected if they are the client's. If anything is
     in the way, nothing is changed.
     """
     wanted = ClientSettings(
