@@ -1,4 +1,4 @@
-"""The command line: the two commands that work, and a table of where all others live, so that each starts fast."""
+"""The command line: the service, and a table of all other commands, imported when called, so that each starts fast."""
 
 from __future__ import annotations
 

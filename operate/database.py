@@ -1,4 +1,4 @@
-"""The database as commands read it: never written, and a sentence instead of a traceback when it cannot be read."""
+"""The database, read-only, for commands; an unreadable one ends them with a sentence, not a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file put into the inbox of a client by hand, and what became of it: `rosterd import` and `rosterd replay`."""
+"""`rosterd import` and `rosterd replay`: put a file into an inbox, and wait for the outcome."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _check_followable(config: Config) -> None:
 
 
 def _follow(config: Config, client: ClientSettings, name: bytes, delivered: os.stat_result) -> None:
-    """Wait for the end of a delivered file, tell it, and end the program accordingly."""
+    """Wait for the outcome of a delivered file, print it, and end the program accordingly."""
     if not is_locked(config.service.state_dir):
         click.echo(
             f"{printable(name)} is in the inbox. The service is not running; it imports the file at its next start."
@@ -171,7 +171,7 @@ def _follow(config: Config, client: ClientSettings, name: bytes, delivered: os.s
 
 
 def _wait(config: Config, client: ClientSettings, name: bytes, delivered: os.stat_result) -> Import:
-    """Return the import of the file once it is archived; ends the program when that will not come by itself."""
+    """Return the import of the file once it is archived; ends the program if it needs the operator."""
     file, missed, since = printable(name), 0, datetime.now(UTC)
     while True:
         is_running = is_locked(config.service.state_dir)

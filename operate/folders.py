@@ -1,4 +1,4 @@
-"""The folders of an inbox as an auditor sees them: nothing is made, moved or followed."""
+"""The folders of an inbox, for reading only: nothing is created, moved or followed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Folders:
         return _names(self._work_fd)
 
     def size(self, name: bytes) -> int | None:
-        """Return the size of a file in `.bak`; None when it is no file."""
+        """Return the size of a file in `.bak`; None when it is not a regular file."""
         found = os.stat(name, dir_fd=self._bak_fd, follow_symlinks=False)
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
@@ -108,7 +108,7 @@ def _names(fd: int | None) -> set[bytes]:
 
 
 def _pieces(fd: int, size_bytes: int) -> Iterator[bytes]:
-    """Yield what a file had in it when it was looked at; holes, which cost who makes them nothing, as one byte each."""
+    """Yield what a file had in it when it was looked at; holes, which cost a client nothing, as one byte each."""
     for start, end in filled(fd, size_bytes):
         yield b"\0"
         at = start
@@ -122,7 +122,7 @@ def _holds(pieces: Iterator[bytes], pattern: re.Pattern[bytes]) -> bool:
     text, start = next(pieces, b""), 0
     while text:
         more = next(pieces, b"")
-        # What ends a piece may go on in the next one.
+        # A match at the end of a piece may continue in the next one.
         if any(found.end() < len(text) or not more for found in pattern.finditer(text, start)):
             return True
         text, start = (text[-_OVERLAP_BYTES:] + more, 1) if more else (b"", 0)

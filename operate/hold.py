@@ -1,4 +1,4 @@
-"""The end of a hold, by hand: `rosterd release` and `rosterd refuse`."""
+"""`rosterd release` and `rosterd refuse`: end the hold of a file."""
 
 from __future__ import annotations
 

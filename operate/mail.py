@@ -1,4 +1,4 @@
-"""`rosterd mail`: the outbox as people see it, and the two things they can do to a mail."""
+"""`rosterd mail`: list, show, retry and drop the mail of the outbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands have in common: the configuration they run on, and the client they are about."""
+"""Options that commands share: configuration, client, output."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _loaded(context: click.Context, _parameter: click.Parameter, config_file: Pa
 
 
 def _loaded_or_adopted(context: click.Context, _parameter: click.Parameter, config_file: Path | None) -> Config | None:
-    """Return the configuration; the one that the service goes by when there are problems, which are told."""
+    """Return the configuration; if it has errors, print them and return the one that the service uses."""
     return _load(context, config_file, may_be_outdated=True)
 
 
@@ -59,7 +59,7 @@ def _load(context: click.Context, config_file: Path | None, *, may_be_outdated: 
 
 
 def _adopted(config_file: Path) -> Config | None:
-    """Return the configuration that the service goes by and say so; None when it is not known."""
+    """Return the configuration that the service uses, and say so; None when it is not known."""
     from watcher.adopted import read_adopted
 
     adopted = read_adopted(config_file)
@@ -69,7 +69,7 @@ def _adopted(config_file: Path) -> Config | None:
 
 
 def _tell_of_demo(context: click.Context) -> None:
-    """Say which configuration is used when nobody named one; a pipe gets it on standard error."""
+    """Say on standard error which configuration is used when none was named."""
     told = f"{_INSTALLED_CONFIG} does not exist: using the built-in demo: client demo, folders in ./var"
     click.echo(f"{told}. To use another configuration: {context.command_path} --config FILE", err=True)
 
@@ -84,7 +84,7 @@ def _config_option(load: Callable[..., Config | None]) -> Callable[[_CommandT], 
     return click.option(
         "--config",
         metavar="FILE",
-        type=click.Path(path_type=Path, readable=False),  # one that may not be read is told like all else
+        type=click.Path(path_type=Path, readable=False),  # an unreadable file is reported like other errors
         callback=load,
         help=f"Configuration file. Default: {_INSTALLED_CONFIG}, or the built-in demo if that does not exist.",
     )
@@ -92,14 +92,14 @@ def _config_option(load: Callable[..., Config | None]) -> Callable[[_CommandT], 
 
 # Gives the command its `config`, loaded and checked.
 config_option: Final = _config_option(_loaded)
-# Likewise, for what is about the service: while the file has faults, the configuration that the service goes by.
+# The same for commands about the service: while the file has errors, the configuration that the service uses.
 service_config_option: Final = _config_option(_loaded_or_adopted)
-# Gives the command its `config_file`: for what has to look at a configuration that may be wrong, or change it.
+# Gives the command its `config_file`: for commands that check or change a configuration.
 config_file_option: Final = click.option(
     "--config",
     "config_file",
     metavar="FILE",
-    type=click.Path(path_type=Path, readable=False),  # one that may not be read is told like all else
+    type=click.Path(path_type=Path, readable=False),  # an unreadable file is reported like other errors
     default=_INSTALLED_CONFIG,
     show_default=True,
     help="Configuration file; clients are configured in clients.d next to it.",

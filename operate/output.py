@@ -26,7 +26,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, empt
     """
     Print aligned columns, numbers to the right, long cells cut in all but the last column.
 
-    Prints the sentence `empty` when there is no row.
+    Prints the sentence `empty` when there are no rows.
     """
     table = [list(row) for row in rows]
     if not table:

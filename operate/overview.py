@@ -31,7 +31,7 @@ _HELD: Final = "`rosterd release` and `rosterd refuse`"
 
 
 class ClientPicture(msgspec.Struct, frozen=True, kw_only=True):
-    """All there is to say about one client at a glance."""
+    """The state of one client."""
 
     client: str
     inbox: str
@@ -50,11 +50,11 @@ class ClientPicture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """All there is to say about the service at a glance."""
+    """The state of the service and its clients."""
 
     is_running: bool
     has_failed: bool  # too often for systemd, or in a way that a restart does not cure
-    is_config_outdated: bool  # config.toml has faults: all this is by what the service last adopted
+    is_config_outdated: bool  # config.toml has errors: the configuration is the one that the service last accepted
     at: datetime
     status: Status | None
     clients: tuple[ClientPicture, ...]
@@ -68,7 +68,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def concerns(self) -> list[str]:
-        """Return what somebody should look into, in sentences."""
+        """Return what needs attention, in sentences."""
         told: list[str] = []
         if not self.is_running:
             reset = "systemctl reset-failed rosterd && " if self.has_failed else ""

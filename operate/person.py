@@ -1,4 +1,4 @@
-"""One person, for those who have a right to know or to be forgotten: `rosterd export` and `rosterd erase`."""
+"""`rosterd export` and `rosterd erase`: what is stored about one person, shown or removed."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _ANY_BLANKS: Final = rb"[\s\0]{1,20}"
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is kept about one person."""
+    """Everything that is stored about one person."""
 
     user: dict[str, str | int | None] | None  # None: not recorded (any more)
     problems: list[int]  # imports that were refused for a header which was the person's row
     mails: list[int]  # whose attached rows have the unique id
     delivered: list[str]  # such mails in the Maildir: whoever reads it deletes them
-    archives: list[str]  # in `.bak`: uploads and answers in which it stands
+    archives: list[str]  # in `.bak`: uploads and answers that contain the id
     unread: list[str]  # in `.bak`, in no form that can be searched, such as a workbook, or larger than is imported
     waiting: list[str]  # in the inbox and on the way to `.bak`: they will be imported
     too_large: list[str]  # likewise, but larger than is imported: they are not searched
 
 
 class _Places(msgspec.Struct, frozen=True):
-    """Files in the folders of a client in which a person stands, or may stand."""
+    """Files in the folders of a client that contain a person, or may contain them."""
 
     archives: dict[str, int]  # with their imports
     unread: list[str]
@@ -88,7 +88,7 @@ def _is_configured(config: Config, client: ClientSettings) -> bool:
 
 
 def _found(config: Config, conn: Connection, client: ClientSettings, places: _Places, unique_id: str) -> Person:
-    """Return all that is kept about a person; ends the program when that is nothing."""
+    """Return everything that is stored about a person; ends the program when there is nothing."""
     found = Person(
         user=queries.find_user(conn, client.name, unique_id),
         problems=personal_data.problems_about(conn, client.name, unique_id),

@@ -109,7 +109,7 @@ def _story(config: Config, conn: Connection, id_: str) -> ImportStory | None:
 
 
 def _archived_names(config: Config, client: str) -> set[str] | None:
-    """Return what lies in `.bak` of a client; None when that cannot be known, as of a client that is gone."""
+    """Return the names in `.bak` of a client, None if it cannot be read, or the client is no longer configured."""
     if known := config.clients_by_name.get(client):
         with contextlib.suppress(OSError):
             return {printable(name) for name in os.listdir(os.fsencode(Path(known.inbox, ".bak")))}

@@ -1,4 +1,4 @@
-"""`rosterd verify`: what was promised, compared with the disk and the database. Changes nothing."""
+"""`rosterd verify`: compares what was promised with the disk and the database. Changes nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOTION_S: Final = 2.0  # what the service is doing at the moment looks differen
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
-    """What was looked at, and what is not as promised."""
+    """What was checked, and which promises are not kept."""
 
     imports: int
     clients: int
@@ -38,7 +38,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """Return 0, or how grave the gravest finding is."""
+        """Return 0, or the severity of the worst finding."""
         if any(finding.is_grave for finding in self.findings):
             return EXIT_BROKEN
         return EXIT_WORTH_A_LOOK if self.findings else 0
@@ -89,7 +89,7 @@ def _look(config: Config, *, is_running: bool, quick: bool) -> tuple[int, list[F
 
 
 def _kept_since(config: Config, client: ClientSettings) -> str:
-    """Return since when all archives of a client have to be there; "" stands for ever."""
+    """Return since when all archives of a client must exist; "" means always."""
     days = retention.days_of(client, config.retention)
     return stamp(datetime.now(UTC) - timedelta(days=days)) if days else ""
 
@@ -115,7 +115,7 @@ def _folder_findings(
         yield from _record_findings(record, folders, archived, claims, kept_since=kept_since, quick=quick)
     known = {name for record in ledger for name in (record.archive, *record.answers)}
     unknown = archived - known
-    # Beside an archive may lie what vouched for it, "users.20261122T074205Z.csv.sha256".
+    # Next to an archive its sidecar is stored, "users.20261122T074205Z.csv.sha256".
     for name in sorted(name for name in unknown if name.rpartition(b".")[0] not in known):
         text = f"{printable(name)} is in .bak, but belongs to no import. Was it put there, or the database replaced?"
         yield Finding(check="archive.unknown", client=client, text=text)

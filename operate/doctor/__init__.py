@@ -1,1 +1,1 @@
-"""`rosterd doctor`: what it looks at."""
+"""`rosterd doctor`: what it checks."""

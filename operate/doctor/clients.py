@@ -1,4 +1,4 @@
-"""What `rosterd doctor` looks at of each client: its login, its folders, and what sshd makes of them."""
+"""What `rosterd doctor` checks about each client: its login, its folders, and how sshd treats them."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _readability(topic: Topic, inbox: str, found: os.stat_result, set_up: str) -
 
 
 def _lease(topic: Topic, inbox: str) -> Findings:
-    """Yield whether the file system tells of open files, by a nameless file in `.work`. Source: fcntl(2)."""
+    """Yield whether the file system reports open files, tried with a nameless file in `.work`. Source: fcntl(2)."""
     work = f"{inbox}/.work"
     if os.geteuid() != 0 or not os.path.isdir(work):
         return

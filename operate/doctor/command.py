@@ -1,4 +1,4 @@
-"""`rosterd doctor`: everything that has to be right on a host, looked at, with the remedy for what is not."""
+"""`rosterd doctor`: checks everything that rosterd needs on a host, and gives the remedy for each fault."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _findings(config_file: Path, *, probe: bool) -> Findings:
         adopted = read_adopted(config_file)
         if adopted is None:
             return
-        config = adopted  # what the service goes by meanwhile
+        config = adopted  # what the service uses meanwhile
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         os.listdir(config.service.state_dir)  # who may not look in here can find nothing
     check_access(Path(config.service.database), os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""What `rosterd doctor` finds, one line each: what was looked at, how it is, what to do about it."""
+"""What `rosterd doctor` finds, one line each: what was checked, the result, and what to do about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Severity(enum.IntEnum):
-    """How bad it is; also the exit status of the worst."""
+    """How severe it is; the most severe is the exit status."""
 
     OK = 0
     WARNING = 1  # works, but not as well as it could, or not for all
@@ -17,7 +17,7 @@ class Severity(enum.IntEnum):
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     level: Severity
     topic: str  # "database", "client acme"
@@ -35,7 +35,7 @@ class Topic:
         self._name = name
 
     def ok(self, what: str) -> CheckResult:
-        """Return that something is as it should be."""
+        """Return that something is right."""
         return CheckResult(level=Severity.OK, topic=self._name, what=what)
 
     def warning(self, what: str, remedy: str = "") -> CheckResult:
@@ -43,5 +43,5 @@ class Topic:
         return CheckResult(level=Severity.WARNING, topic=self._name, what=what, remedy=remedy)
 
     def fault(self, what: str, remedy: str = "") -> CheckResult:
-        """Return something that the operator has to set right."""
+        """Return something that the operator must fix."""
         return CheckResult(level=Severity.FAULT, topic=self._name, what=what, remedy=remedy)

@@ -1,4 +1,4 @@
-"""What `rosterd doctor` looks at on the host: kernel settings, clock, disk space, journal."""
+"""What `rosterd doctor` checks about the host: kernel settings, clock, disk space, journal."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _sysctl(name: str) -> int | None:
 
 
 def _clock() -> CheckResult:
-    """Return whether the clock is kept right by anything. It plays a part in time stamps only."""
+    """Return whether the clock is synchronised. Only time stamps depend on it."""
     topic = Topic("clock")
     state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     if state == _CLOCK_UNSYNCHRONISED:

@@ -1,4 +1,4 @@
-"""What `rosterd doctor` looks at where the service listens to the SFTP sessions of a client."""
+"""What `rosterd doctor` checks about the socket at which the service receives the SFTP log of a client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from operate.doctor.findings import Findings, Topic
 
 
 def session_findings(topic: Topic, client: ClientSettings, service_uid: int) -> Findings:
-    """Yield whether the sessions of a client find a socket that the service listens at."""
+    """Yield whether the service receives the SFTP log of a client."""
     if not client.log_socket:
         return
     path = os.path.join(os.path.dirname(client.inbox), client.log_socket)

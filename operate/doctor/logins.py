@@ -1,7 +1,7 @@
 """
-What `rosterd doctor` looks at of a login: whether sshd would let it in.
+What `rosterd doctor` checks about a login: whether sshd would let it in.
 
-As sshd goes about it: AllowUsers and the like, the account, then the ways in, a key or a password (auth.c,
+In the order of sshd: AllowUsers and the like, the account, then the ways in, a key or a password (auth.c,
 auth2-pubkeyfile.c, pam_unix of OpenSSH 9.2 and Linux-PAM 1.5; each was tried).
 """
 
@@ -64,7 +64,7 @@ def sshd_findings() -> Findings:
 
 
 def login_findings(topic: Topic, name: str, effective: Effective) -> Findings:
-    """Yield what keeps a login out."""
+    """Yield why a login is refused."""
     for setting in _shutting_out(name, effective):
         yield topic.fault(f"sshd refuses {name} because of {setting}", _ALLOWED)
     files = [_key_file(path, name, effective) for path in key_files(name, effective) if os.path.lexists(path)]

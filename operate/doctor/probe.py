@@ -58,7 +58,7 @@ def probe_findings(topic: Topic, name: str, inbox: str, effective: Effective) ->
         return
     where = next(iter(sshd.addresses(effective)), None)
     if where is None:
-        return  # told of sshd already
+        return  # sshd has its own line
     folder = "/" + os.path.relpath(inbox, layout.chroot(name))
     try:
         reason = _try(name, where, folder)

@@ -1,4 +1,4 @@
-"""What `rosterd doctor` looks at of the service: the process and its rights, state directory, database, mail."""
+"""What `rosterd doctor` checks about the service: the process and its rights, state directory, database, mail."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CAPABILITIES: Final = {
 _OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 _CLOCK_SLACK_S: Final = 300
 _MAX_DAMAGES: Final = 5
-_SHOWN: Final = 5  # files of a wrong owner, by name
+_SHOWN: Final = 5  # wrongly owned files, by name
 _OLD_TEXTFILE_S: Final = 120  # written every 30 s
 # systemd refuses a start after too many failures, until they are reset.
 _START: Final = "why it ended: journalctl -u rosterd; then: systemctl reset-failed rosterd; systemctl start rosterd"
@@ -117,7 +117,7 @@ def _field(status: str, name: str) -> str:
 
 
 def _root(config: Config) -> Findings:
-    """Yield what lies outside of the root that the unit gives the service, which this command does not live in."""
+    """Yield what is outside of the root that the unit gives the service; this command runs without that root."""
     unit = _unit("RootDirectory", "BindPaths", "BindReadOnlyPaths")
     root = unit.get("RootDirectory", "")
     if not root:
@@ -136,7 +136,7 @@ def _root(config: Config) -> Findings:
 
 
 def _outside(setting: str, needed: dict[str, str], bound: str) -> Findings:
-    """Yield which paths, each with the folder to bind for it, lie below none of those "-/srv:/srv:rbind /opt:..."."""
+    """Yield which paths, each with the folder to bind for it, are below none of those "-/srv:/srv:rbind /opt:..."."""
     seen = [word.split(":")[1] for word in bound.split()]
     for path, folder in needed.items():
         if not any(f"{path}/".startswith(f"{each}/") for each in seen):
@@ -246,11 +246,11 @@ def _future(database: Connection) -> Findings:
         yield Topic("clock").warning(f"is behind: the last import is recorded at {last}", "timedatectl")
 
 
-# Figures
+# Metrics
 
 
 def _textfile(config: Config) -> Findings:
-    """Yield that the textfile is not kept fresh, as a rule because the unit keeps the service from its folder."""
+    """Yield whether the textfile is fresh; usually it is not because the unit hides its folder from the service."""
     path = config.metrics.textfile
     if not path or not _runs(config.service.state_dir):
         return
@@ -335,6 +335,6 @@ def _firewall(topic: Topic, host: str) -> Findings:
 
 
 def _covered(addresses: Iterable[str], networks: str) -> set[str]:
-    """Return those addresses that lie in one of the networks, "127.0.0.0/8 ::1/128"."""
+    """Return those addresses that are in one of the networks, "127.0.0.0/8 ::1/128"."""
     parsed = [ipaddress.ip_network(network) for network in networks.split()]
     return {address for address in addresses if any(ipaddress.ip_address(address) in network for network in parsed)}

@@ -17,7 +17,7 @@ from operate.provision import steps
 UNKNOWN: Final = (0, 0)
 Address = tuple[str, int]
 
-# Without this folder sshd does not answer, and systemd removes it when sshd stops: it is given one that only it sees.
+# `sshd -T` needs this folder, which systemd removes when sshd stops: then it gets one that nothing else sees.
 _PLACE: Final = "/run/sshd"
 _PLACE_OF_ITS_OWN: Final = (
     *("unshare", "--mount", "sh", "-c"),
@@ -30,7 +30,7 @@ _TIMEOUT_S: Final = 5.0
 
 
 class Effective:
-    """What sshd's configuration comes to; keywords in small letters, though not every version prints them so."""
+    """The effective configuration of sshd, by keywords in lower case, which not every version prints."""
 
     def __init__(self, told: str) -> None:
         self._values: dict[str, list[str]] = {}
@@ -39,7 +39,7 @@ class Effective:
             self._values.setdefault(keyword.lower(), []).append(value)
 
     def get(self, keyword: str, default: str = "") -> str:
-        """Return the value of a keyword; the default where this sshd knows no such."""
+        """Return the value of a keyword; the default if this sshd does not know it."""
         return self._values.get(keyword, [default])[-1]
 
     def all(self, keyword: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`rosterd client ...`: logins, folders and settings of client organisations, made and unmade together."""
+"""`rosterd client ...`: logins, folders and settings of client organisations, made and removed together."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Final
 from watcher.config import read_settings
 
 ENDING: Final = ".toml"
-DISABLED_ENDING: Final = ".toml.disabled"  # read by nobody
+DISABLED_ENDING: Final = ".toml.disabled"  # not read by the service
 
 
 def settings_file(config_file: Path, name: str, ending: str = ENDING) -> Path:

@@ -95,8 +95,8 @@ def make(folder: Folder) -> None:
     """
     Make a folder, or set right the one that is there.
 
-    Raises OSError, and KeyError when its owner or group does not exist. No link is followed: the folder that it lies
-    in may be a client's to write.
+    Raises OSError, and KeyError when its owner or group does not exist. No link is followed, because
+    a client may be able to write to the parent.
     """
     parent, name = os.path.split(folder.path)
     with open_folder(parent) as parent_fd:

@@ -1,5 +1,5 @@
 """
-Whose the files of a client are.
+Who owns the files of a client.
 
 Files keep numbers. What a removed login leaves would belong to whom useradd gives its number next, and what a backup
 brings back belongs to the numbers of then. `find` and `chown -h` look and change, as neither follows links, depth does
@@ -112,7 +112,7 @@ def _find(folders: Iterable[str], *expression: str) -> list[str]:
         check=False,
         env=steps.environment(),
     )
-    # Folders of finished claims vanish while it looks; -ignore_readdir_race still told of 13 in 300 walks.
+    # Folders of finished claims vanish while it looks; -ignore_readdir_race still reported 13 in 300 walks.
     errors = [line for line in done.stderr.splitlines() if not line.endswith(os.strerror(errno.ENOENT))]
     if errors:
         raise StepFailed(errors[0])

@@ -1,4 +1,4 @@
-"""Changes of the host as steps that can be shown before they are made, and made again without harm."""
+"""Changes of the host, as steps that can be shown first, and repeated without harm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SERVICE: Final = "rosterd.service"
 
 
 class StepFailed(Exception):
-    """A step could not be made; the text says which, and why."""
+    """A step failed; the text says which, and why."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -103,7 +103,7 @@ def deletion(path: Path) -> Step:
 
 
 def reload() -> Step:
-    """Return the step that lets the service read its configuration anew, or start; none where systemd runs none."""
+    """Return the step that reloads the service, or starts it; done already on a host without its unit."""
     return command(("systemctl", "reload-or-restart", SERVICE), lambda: not _is_served())
 
 
