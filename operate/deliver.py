@@ -27,7 +27,7 @@ from operate.options import chosen_client, client_option, config_option, progres
 from watcher.control.client import NoAnswer, NotRunning, Order, ask
 from watcher.exits import EXIT_WOULD_FAIL
 from watcher.health.status import State, read_status
-from watcher.inbox.spool import move
+from watcher.inbox.layout import move
 from watcher.inbox.upload_names import Names
 from watcher.lock import is_locked
 from watcher.owner import check_access

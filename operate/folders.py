@@ -14,7 +14,7 @@ from typing import Final
 from importer import fs
 from importer.fs import open_file
 from importer.names import BAK, WORK
-from watcher.inbox.spool import filled
+from watcher.inbox.archive import filled
 
 _CHUNK_BYTES: Final = 1 << 20
 _OVERLAP_BYTES: Final = 4096  # longer than anything that is looked for

@@ -520,24 +520,24 @@ def test_time_of_change_far_away(time_s: int, needs: Needs) -> None:
 
 # What makes a function of the daemon raise for one client's entries.
 FAULT = """
-from watcher.inbox import spool
-{name} = spool.Inbox.{name}
-def faulty(self, *arguments, **more):
-    if self._client == "acme" and {condition}:
+from watcher.inbox import entries, processing
+working = {name}
+def faulty(inbox, *arguments, **more):
+    if inbox.client == "acme" and {condition}:
         raise RuntimeError("a cell: Tremblay-4711")
-    return {name}(self, *arguments, **more)
-spool.Inbox.{name} = faulty
+    return working(inbox, *arguments, **more)
+{name} = faulty
 """
 
 
 @pytest.mark.parametrize(
     ("name", "condition", "told"),
     [
-        ("files", "True", "inbox.unusable"),
-        ("strays", "True", "inbox.unusable"),
-        ("unfinished", "True", "inbox.unusable"),
-        ("glance", "arguments[0] == b'odd.csv'", "inbox.unusable"),
-        ("look", "arguments[0] == b'odd.csv'", "file.failed"),
+        ("entries.list_files", "True", "inbox.unusable"),
+        ("entries.list_strays", "True", "inbox.unusable"),
+        ("processing.unfinished_claims", "True", "inbox.unusable"),
+        ("entries.glance", "arguments[0] == b'odd.csv'", "inbox.unusable"),
+        ("entries.look", "arguments[0] == b'odd.csv'", "file.failed"),
     ],
     ids=["listing", "strays", "claims", "noting", "looking"],
 )
@@ -565,7 +565,7 @@ def test_whatever_one_client_does_to_us(
 def test_single_pass_over_an_inbox_with_a_fault(tmp_path: Path, folders: dict[str, Path]) -> None:
     """A single pass serves the other clients, and its exit code says that a fault of ours left something behind."""
     with Rosterd(tmp_path, folders, settings=SETTINGS) as rosterd:
-        rosterd.planted = FAULT.format(name="files", condition="True")
+        rosterd.planted = FAULT.format(name="entries.list_files", condition="True")
         rosterd.drop("users.csv", HEADER + ANN, client="beta")
         assert 70 == rosterd.execute("sweep").returncode
         assert list(rosterd.users("beta")) == ["1"]

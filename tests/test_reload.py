@@ -142,13 +142,13 @@ def test_what_was_claimed_in_the_old_inbox_is_finished(
 
 BLOCKED = """
 import os
-from watcher.inbox import spool
-archive = spool.Inbox.archive
+from watcher.inbox import processing
+archive = processing.archive_claim
 def blocked(*arguments, **options):
     if os.path.exists({block!r}):
         raise OSError(28, "No space left on device")
     return archive(*arguments, **options)
-spool.Inbox.archive = blocked
+processing.archive_claim = blocked
 """
 
 

@@ -25,21 +25,22 @@ from importer.store import outbox as table
 from watcher import log as watcher_log
 from watcher import start
 from watcher.health import alerts
-from watcher.inbox import processing, spool
+from watcher.inbox import layout, processing
+from watcher.inbox.claim import resume_claim
 
 
 def archive_before_commit() -> None:
     """Move the upload to `.bak` first and import it from there."""
 
-    def resume(self: processing.Claims, inbox: spool.Inbox, client: str, claim_id: str) -> None:
+    def resume(self: processing.Claims, inbox: layout.Inbox, client: str, claim_id: str) -> None:
         entry = ledger.find(self._store.conn, claim_id)
-        with inbox.resume(claim_id, archive=None if entry is None else entry.archive) as claim:
+        with resume_claim(inbox, claim_id, archive=None if entry is None else entry.archive) as claim:
             structlog.contextvars.bind_contextvars(file=claim.file)
             with opened(claim) as raw:
-                spool.move(claim.folder_fd, claim.name, inbox._bak_fd, claim.archive)
+                layout.move(claim.folder_fd, claim.name, inbox.bak_fd, claim.archive)
                 if entry is None:
                     self._importer.import_from(raw, claim, self._clients[client])
-            spool.move(inbox._bak_fd, claim.archive, claim.folder_fd, claim.name)
+            layout.move(inbox.bak_fd, claim.archive, claim.folder_fd, claim.name)
             self._archive(inbox, claim)
 
     processing.Claims._resume = resume  # type: ignore[method-assign]

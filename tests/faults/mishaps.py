@@ -14,7 +14,7 @@ from typing import Any, Self
 from importer import pipeline
 from watcher import daemon
 from watcher.health import alerts
-from watcher.inbox import processing, spool
+from watcher.inbox import layout, processing
 
 # The steps that leave a trace, and those just before one, as Python makes them. SQLite's are between them.
 _STEPS = ("mkdir", "open", "fsync", "rename", "unlink", "rmdir", "chown", "close", "listdir")
@@ -50,7 +50,7 @@ def _count_steps(number: int, counts: Callable[[], bool]) -> None:
 
     for name in _STEPS:
         setattr(os, name, counted(getattr(os, name)))
-    spool.move = counted(spool.move)
+    layout.move = counted(layout.move)
 
 
 def shift_clock(seconds: float) -> None:

@@ -18,7 +18,7 @@ from importer.store.errors import StoreError
 from watcher.control.client import Order
 from watcher.control.server import Handler, Refused
 from watcher.health.trouble import is_of_host, raise_if_fatal, reason
-from watcher.inbox import spool
+from watcher.inbox.layout import opened
 from watcher.model import InboxUnusable
 from watcher.settings import Config
 
@@ -66,7 +66,7 @@ class Purging:
         archives = problems = mails = 0
         try:
             while client is not None and (kept := retention.due(self._store.conn, name, before)) is not None:
-                with spool.opened(name, client.inbox) as inbox:
+                with opened(name, client.inbox) as inbox:
                     archives += retention.purge(self._store, inbox.bak_fd, kept, datetime.now(UTC))
                 yield True
         except StoreError:
@@ -96,7 +96,7 @@ def archive_orders(store: Store, config: Config, stopping: Callable[[], bool] = 
             raise Refused(f"{order.client}: there is no archive of import {order.id}")
         rewriter = Rewriter(store, client, config.file, stopping)
         try:
-            with spool.opened(client.name, client.inbox) as inbox:
+            with opened(client.name, client.inbox) as inbox:
                 return rewriter.take_out(order.unique_id, record, inbox.work_fd, inbox.bak_fd)
         except Interrupted:
             raise Refused(f"{record}: the service is stopping; its archive was not changed") from None

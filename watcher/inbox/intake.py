@@ -1,7 +1,7 @@
 """
 From landing to claim: takes in what was heard and swept, looks at one name at a time, and acts on the verdict.
 
-`settle` decides, `doubt` reads, `spool` touches the folders, `claims` goes on with what is taken. Here they are brought
+`settle` decides, `holds` reads, `entries` lists and looks, `processing` works on what is taken. Here they are brought
 together, and a client whose inbox costs more looks than it brings files gets fewer of them.
 """
 
@@ -18,10 +18,11 @@ import structlog
 from importer.model import printable
 from importer.settings import ClientSettings
 from watcher.health.trouble import Troubles, raise_if_fatal
-from watcher.inbox import spool
+from watcher.inbox import entries
 from watcher.inbox.events import Hint, Hints
 from watcher.inbox.holds import doubt_of, refusal
 from watcher.inbox.large_files import Reading, Readings
+from watcher.inbox.layout import Inbox, opened
 from watcher.inbox.processing import LARGE_BYTES, Claims
 from watcher.inbox.queue import LAST_RETRY_S
 from watcher.inbox.settle import Settling
@@ -132,7 +133,7 @@ class Intake:
     def _note(self, client: str, heard: list[Hint], *, telling: bool = True) -> None:
         """Give the names that were heard of to the settling, with what now has them."""
 
-        def note_all(inbox: spool.Inbox) -> None:
+        def note_all(inbox: Inbox) -> None:
             for hint in heard:
                 self._note_in(inbox, hint)
 
@@ -141,12 +142,12 @@ class Intake:
         else:
             self._work_in(client, note_all, lambda _: self._sweep_soon(client, time.monotonic()))
 
-    def _note_in(self, inbox: spool.Inbox, hint: Hint) -> None:
+    def _note_in(self, inbox: Inbox, hint: Hint) -> None:
         is_behind = hint.client in self.crowded and not self.settling.knows(hint.client, hint.name)
         if is_behind or not self.settling.has_room(hint.client, hint.name):
             self.crowded.add(hint.client)  # what came before waits for a sweep, and so does this
             self._sweep_again(hint.client)
-        elif (identity := inbox.glance(hint.name)) is not None:
+        elif (identity := entries.glance(inbox, hint.name)) is not None:
             sighting = Sighting(
                 client=hint.client, name=hint.name, identity=identity, closed=hint.closed, broken_off=hint.broken_off
             )
@@ -159,7 +160,7 @@ class Intake:
         self._sources.follow(self._clients[client], None)
         self._sweep_soon(client, time.monotonic() + SWEEP_PAUSE_S)
 
-    def _work_in(self, client: str, work: Callable[[spool.Inbox], None], give_up: Callable[[Exception], None]) -> bool:
+    def _work_in(self, client: str, work: Callable[[Inbox], None], give_up: Callable[[Exception], None]) -> bool:
         """
         Do some work in the inbox of a client, or give it up for the error that it raised; return whether it was done.
 
@@ -167,7 +168,7 @@ class Intake:
         """
         settings = self._clients[client]
         try:
-            with spool.opened(client, settings.inbox, settings.companion) as inbox:
+            with opened(client, settings.inbox, settings.companion) as inbox:
                 work(inbox)
         except Exception as error:  # noqa: BLE001 - as above; what must end the process is raised again
             raise_if_fatal(error)
@@ -198,7 +199,7 @@ class Intake:
             client, lambda inbox: self._sweep_in(inbox, client, now), lambda error: self._leave(client, error)
         )
 
-    def _sweep_in(self, inbox: spool.Inbox, client: str, now: float) -> None:
+    def _sweep_in(self, inbox: Inbox, client: str, now: float) -> None:
         self._sources.follow(self._clients[client], inbox.identity)
         files = self._list(inbox, client, now)
         self._claims.find_unfinished(client, inbox)
@@ -212,10 +213,10 @@ class Intake:
             self._sweep_again(client)
         log.debug("sweep.finished", client=client, files=files)
 
-    def _list(self, inbox: spool.Inbox, client: str, now: float) -> int:
+    def _list(self, inbox: Inbox, client: str, now: float) -> int:
         """Note the names in an inbox; return how many there are, at most as many as are kept in mind."""
         limit = self._config.intake.max_waiting
-        files = inbox.files(self.settling.accepts, limit)
+        files = entries.list_files(inbox, self.settling.accepts, limit)
         whole = len(files) < limit
         at_ns = None if self._watching else time.time_ns()
         self.crowded.discard(client)
@@ -223,8 +224,8 @@ class Intake:
             self.crowded.add(client)
         return len(files)
 
-    def _tell_of_strays(self, client: str, inbox: spool.Inbox) -> None:
-        strays = inbox.strays(self.settling.accepts, self.settling.is_stray, time.time())
+    def _tell_of_strays(self, client: str, inbox: Inbox) -> None:
+        strays = entries.list_strays(inbox, self.settling.accepts, self.settling.is_stray, time.time())
         for path in self.settling.note_strays(client, strays):
             reason = "in a folder" if b"/" in path else "temporary name"
             log.warning("file.ignored", client=client, file=printable(path), claim_id="", reason=reason)
@@ -269,8 +270,8 @@ class Intake:
         if self._watching and is_fruitless and cost_s > LONG_LOOK_S:
             self._rests_until[client] = time.monotonic() + cost_s / FRUITLESS_SHARE
 
-    def _consider_in(self, inbox: spool.Inbox, client: str, name: bytes) -> None:
-        look = inbox.look(name)
+    def _consider_in(self, inbox: Inbox, client: str, name: bytes) -> None:
+        look = entries.look(inbox, name)
         if look is None:
             self.settling.forget(client, name)
             return
@@ -291,7 +292,7 @@ class Intake:
             case Verdict.WAIT:
                 log.debug("file.waiting", writer=str(look.writer), size_bytes=look.identity.size_bytes)
 
-    def _judge(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> tuple[Verdict | None, Doubt]:
+    def _judge(self, inbox: Inbox, client: str, name: bytes, look: Look) -> tuple[Verdict | None, Doubt]:
         """Return what to do with a name, None when first there is more to read, and what speaks against it."""
         if look.writer is Writer.UNKNOWN:
             self._troubles.tell("intake.unprobed", client=client)
@@ -303,7 +304,7 @@ class Intake:
             return None, Doubt.NONE
         return self.settling.judge_doubt(client, name, doubt, time.monotonic()), doubt
 
-    def _doubt(self, inbox: spool.Inbox, client: str, name: bytes, look: Look) -> Doubt | None:
+    def _doubt(self, inbox: Inbox, client: str, name: bytes, look: Look) -> Doubt | None:
         """
         Read what speaks against a file; None when there is more to read.
 
@@ -318,19 +319,21 @@ class Intake:
             doubt_of,
             client=settings,
             limits=self._config.file,
-            companion=inbox.companion(name) if settings.companion else None,
+            companion=entries.read_companion(inbox, name) if settings.companion else None,
             is_broken_off=self.settling.is_broken_off(client, name),
             last_rows=self._claims.last_rows(inbox, client) if settings.shrink_guard else 0,
         )
         if look.identity.size_bytes < LARGE_BYTES:
-            with inbox.upload(name) as raw:
+            with entries.open_upload(inbox, name) as raw:
                 return judge(raw)
-        begin = functools.partial(Reading, name, look.identity, functools.partial(inbox.upload, name), judge)
+        begin = functools.partial(
+            Reading, name, look.identity, functools.partial(entries.open_upload, inbox, name), judge
+        )
         return self._readings.doubt(client, name, look.identity, begin)
 
     def _take(
         self,
-        inbox: spool.Inbox,
+        inbox: Inbox,
         client: str,
         name: bytes,
         look: Look,

@@ -27,8 +27,10 @@ from importer.store import baselines, ledger
 from importer.store.database import Store
 from importer.store.errors import StoreError
 from watcher.health.trouble import Troubles, is_of_host, reason
-from watcher.inbox import spool
+from watcher.inbox.archive import archive_claim, holds_archive, open_archived
+from watcher.inbox.claim import claim_upload, discard_drafts, is_in_writing, resume_claim, unfinished_claims
 from watcher.inbox.holds import is_failed_csv
+from watcher.inbox.layout import Inbox, free_bytes, opened
 from watcher.inbox.queue import Backlog
 from watcher.model import ClaimGone, Identity, InboxUnusable
 from watcher.settings import Config
@@ -89,8 +91,8 @@ class Claims:
 
     def _find_left_of(self, client: str, path: str) -> None:
         try:
-            with spool.opened(client, path) as inbox:
-                claim_ids = inbox.unfinished()
+            with opened(client, path) as inbox:
+                claim_ids = unfinished_claims(inbox)
         except (OSError, InboxUnusable) as error:
             log.warning("claims.unreachable", client=client, inbox=path, reason=reason(error))
             return
@@ -102,14 +104,14 @@ class Claims:
                 self._elsewhere[claim_id] = path
                 self.backlog.add(client, claim_id)
 
-    def last_rows(self, inbox: spool.Inbox, client: str) -> int:
+    def last_rows(self, inbox: Inbox, client: str) -> int:
         """Return how many rows the last file of a client had, corrected failed CSVs aside; 0 when there was none."""
         files = baselines.row_counts(self._store.conn, client)
         return next((rows for name, archive, rows in files if not _is_correction(inbox, name, archive)), 0)
 
     def take(
         self,
-        inbox: spool.Inbox,
+        inbox: Inbox,
         client: str,
         name: bytes,
         identity: Identity,
@@ -120,7 +122,7 @@ class Claims:
         """Claim a file as it was looked at; return whether it still was. Raises OSError, also when the disk is full."""
         if not refusal:
             self._check_room(inbox, client, identity.size_bytes, rows=0)
-        capture = inbox.claim(name, identity, datetime.now(UTC), refusal=refusal, is_released=is_released)
+        capture = claim_upload(inbox, name, identity, datetime.now(UTC), refusal=refusal, is_released=is_released)
         if capture is None:
             log.debug("file.disturbed")
             return False
@@ -131,9 +133,9 @@ class Claims:
             self._wait_for_writer(client, capture.claim_id)
         return True
 
-    def find_unfinished(self, client: str, inbox: spool.Inbox) -> None:
+    def find_unfinished(self, client: str, inbox: Inbox) -> None:
         """Queue the claims in `.work`, and mark those in the ledger that had been archived already."""
-        unfinished = inbox.unfinished()
+        unfinished = unfinished_claims(inbox)
         for claim_id in unfinished:
             self._elsewhere.pop(claim_id, None)  # the folder was moved with all that is in it
             self.backlog.add(client, claim_id)
@@ -144,8 +146,8 @@ class Claims:
         except StoreError as error:
             self._troubles.tell_error("store.refused", error)
 
-    def _complete(self, client: str, inbox: spool.Inbox, entry: ledger.Entry) -> None:
-        if inbox.holds_archive(entry.archive):
+    def _complete(self, client: str, inbox: Inbox, entry: ledger.Entry) -> None:
+        if holds_archive(inbox, entry.archive):
             self._mark_archived(entry.claim_id)
         else:
             self._troubles.tell("archive.missing", client=client, claim_id=entry.claim_id)
@@ -164,7 +166,7 @@ class Claims:
                 self._troubles.is_over(client, claim_id)
                 settings = self._clients[client]
                 path = self._folder_of(claim_id, settings.inbox)
-                with spool.opened(client, path, settings.companion) as inbox:
+                with opened(client, path, settings.companion) as inbox:
                     self._resume(inbox, client, claim_id)
             except ClaimGone:  # a sweep finds it if it comes back
                 self._drop(claim_id)
@@ -184,18 +186,18 @@ class Claims:
             raise ClaimGone
         return path
 
-    def _resume(self, inbox: spool.Inbox, client: str, claim_id: str) -> None:
+    def _resume(self, inbox: Inbox, client: str, claim_id: str) -> None:
         entry = ledger.find(self._store.conn, claim_id)
-        with inbox.resume(claim_id, archive=None if entry is None else entry.archive) as claim:
+        with resume_claim(inbox, claim_id, archive=None if entry is None else entry.archive) as claim:
             structlog.contextvars.bind_contextvars(file=claim.file)
-            if entry is None and inbox.is_in_writing(claim):
+            if entry is None and is_in_writing(claim):
                 self._wait_for_writer(client, claim_id)
                 return
             if entry is None:
                 self._check_room_for(inbox, claim)
                 if self._lets_others_go_first(claim, claim.size_bytes / _BYTES_PER_S):
                     raise Interrupted
-                self._import(inbox, claim)
+                self._import(claim)
             self._archive(inbox, claim)
 
     def _lets_others_go_first(self, claim: Claim, within_s: float) -> bool:
@@ -224,7 +226,7 @@ class Claims:
         log.warning("file.deferred", claim_id=claim_id, reason="touched after it was claimed")
         self.backlog.defer(client, claim_id, time.monotonic() + self._config.intake.quiet_s, blocks=False)
 
-    def _check_room_for(self, inbox: spool.Inbox, claim: Claim) -> None:
+    def _check_room_for(self, inbox: Inbox, claim: Claim) -> None:
         """
         Raise OSError ENOSPC when the import of a claimed file may take more than a disk has free.
 
@@ -240,7 +242,7 @@ class Claims:
     def _is_refused_unread(self, size_bytes: int) -> bool:
         return size_bytes > self._config.file.max_file_bytes
 
-    def _check_room(self, inbox: spool.Inbox, client: str, size_bytes: int, rows: int) -> None:
+    def _check_room(self, inbox: Inbox, client: str, size_bytes: int, rows: int) -> None:
         """Raise OSError ENOSPC when a disk has less free than an import may take; 0 `rows`: they are not known yet."""
         needed = self._need(client, size_bytes, rows)
         if self._shortage(inbox, client, needed):
@@ -252,14 +254,14 @@ class Claims:
         read_bytes = 0 if self._is_refused_unread(size_bytes) else size_bytes
         return disk_space.need(read_bytes, rows, client=client, database_bytes=self._store.size_bytes)
 
-    def _shortage(self, inbox: spool.Inbox, client: str, needed: disk_space.Need) -> str:
+    def _shortage(self, inbox: Inbox, client: str, needed: disk_space.Need) -> str:
         """Say which disk has too little free; "" when none. On one disk the needs of several folders add up."""
         state_dir, temporary = self._config.service.state_dir, temporary_folder()
         asked: Counter[int] = Counter()
         for folder, device, free, taken in (
-            (self._clients[client].inbox, inbox.device, inbox.free_bytes(), needed.inbox),
-            (state_dir, os.stat(state_dir).st_dev, spool.free_bytes(state_dir), needed.state),
-            (temporary, os.stat(temporary).st_dev, spool.free_bytes(temporary), needed.temporary),
+            (self._clients[client].inbox, inbox.folder.st_dev, free_bytes(inbox.fd), needed.inbox),
+            (state_dir, os.stat(state_dir).st_dev, free_bytes(state_dir), needed.state),
+            (temporary, os.stat(temporary).st_dev, free_bytes(temporary), needed.temporary),
         ):
             asked[device] += taken
             floor = FREE_BYTES + asked[device]
@@ -267,8 +269,8 @@ class Claims:
                 return f"less than {floor >> 20} MiB are free in {folder}"
         return ""
 
-    def _import(self, inbox: spool.Inbox, claim: Claim) -> None:
-        inbox.discard_drafts(claim)
+    def _import(self, claim: Claim) -> None:
+        discard_drafts(claim)
         started = time.monotonic()
         receipt = self._importer.import_file(claim, self._clients[claim.client], stopping=self._leaving(claim))
         _log_receipt(receipt, time.monotonic() - started)
@@ -291,12 +293,12 @@ class Claims:
 
         return is_to_be_left
 
-    def _archive(self, inbox: spool.Inbox, claim: Claim) -> None:
+    def _archive(self, inbox: Inbox, claim: Claim) -> None:
         def ask() -> None:
             if self._stopping():
                 raise Interrupted
 
-        inbox.archive(claim, copied_up_to_bytes=self._config.file.max_file_bytes, before_copying=ask)
+        archive_claim(inbox, claim, copied_up_to_bytes=self._config.file.max_file_bytes, before_copying=ask)
         self._mark_archived(claim.claim_id)
         self._drop(claim.claim_id)
         self._troubles.clear("file.deferred", claim.client)
@@ -310,10 +312,10 @@ class Claims:
         ledger.mark_archived(self._store.conn, claim_id, datetime.now(UTC))
 
 
-def _is_correction(inbox: spool.Inbox, name: str, archive: bytes) -> bool:
+def _is_correction(inbox: Inbox, name: str, archive: bytes) -> bool:
     """Return whether an earlier file was a failed CSV that came back; by its name alone when it was purged."""
     try:
-        with inbox.archived(archive) as raw:
+        with open_archived(inbox, archive) as raw:
             return is_failed_csv(raw)
     except FileNotFoundError:
         return name.lower().endswith(FAILED_CSV.decode())

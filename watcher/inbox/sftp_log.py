@@ -21,7 +21,7 @@ import threading
 from typing import Final
 
 from watcher.inbox.events import About, Hints
-from watcher.inbox.spool import is_of_client
+from watcher.inbox.layout import is_of_client
 
 # Names come as vis(3) writes them, in octal; quotation marks in them stay as they are.
 _BROKEN_OFF: Final = re.compile(rb'forced close "(.*)" bytes read \d+ written [1-9]', re.DOTALL)

@@ -18,8 +18,10 @@ import pytest
 from importer.model import Claim, Interrupted
 from tests.conftest import Needs
 from tests.lab import open_parents
-from watcher.inbox import spool
-from watcher.inbox.spool import Inbox
+from watcher.inbox import entries, layout
+from watcher.inbox.archive import archive_claim, holds_archive
+from watcher.inbox.claim import claim_upload, discard_drafts, is_in_writing, resume_claim, unfinished_claims
+from watcher.inbox.layout import Inbox
 from watcher.model import ClaimGone, Identity, InboxUnusable, Kind, Writer
 
 AT = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
@@ -38,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def inbox(folder: Path) -> Iterator[Inbox]:
     """Yield the open inbox."""
-    with spool.opened("acme", str(folder)) as opened:
+    with layout.opened("acme", str(folder)) as opened:
         yield opened
 
 
@@ -49,13 +51,13 @@ def put(folder: Path, name: str = "users.csv", content: str = "a\n") -> Path:
 
 
 def glanced(inbox: Inbox, name: bytes) -> Identity:
-    identity = inbox.glance(name)
+    identity = entries.glance(inbox, name)
     assert identity is not None
     return identity
 
 
 def claimed(inbox: Inbox, name: bytes = b"users.csv") -> str:
-    capture = inbox.claim(name, glanced(inbox, name), AT)
+    capture = claim_upload(inbox, name, glanced(inbox, name), AT)
     assert capture is not None
     assert capture.settled
     return capture.claim_id
@@ -94,7 +96,7 @@ def test_own_folders_get_the_clients_group(folder: Path, needs: Needs) -> None:
     """`.bak` belongs to the group of the inbox, so that the client can read it."""
     needs(root=True)
     os.chown(folder, 0, NOBODY)
-    with spool.opened("acme", str(folder)):
+    with layout.opened("acme", str(folder)):
         assert (folder / ".bak").stat().st_gid == NOBODY
 
 
@@ -110,9 +112,9 @@ def test_client_can_read_though_the_service_is_not_in_its_group(
     put(folder)
     os.seteuid(1001)
     try:
-        with spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
+        with layout.opened("acme", str(folder)) as inbox, resume_claim(inbox, claimed(inbox)) as claim:
             draft(claim, ".result.txt")
-            inbox.archive(claim)
+            archive_claim(inbox, claim)
     finally:
         os.seteuid(0)
 
@@ -136,7 +138,7 @@ def test_own_folder_that_cannot_be_trusted(folder: Path, name: str, kind: str) -
             own.mkdir()
             own.chmod(0o777)
 
-    with pytest.raises(InboxUnusable, match=str(own)), spool.opened("acme", str(folder)):
+    with pytest.raises(InboxUnusable, match=str(own)), layout.opened("acme", str(folder)):
         pass
 
 
@@ -146,7 +148,7 @@ def test_own_folder_of_somebody_else(folder: Path, needs: Needs) -> None:
     (folder / ".bak").mkdir(mode=0o750)
     os.chown(folder / ".bak", NOBODY, NOBODY)
 
-    with pytest.raises(InboxUnusable, match="owned by uid 65534"), spool.opened("acme", str(folder)):
+    with pytest.raises(InboxUnusable, match="owned by uid 65534"), layout.opened("acme", str(folder)):
         pass
 
 
@@ -155,7 +157,7 @@ def test_inbox_of_somebody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     folder.chmod(0o1777)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
 
-    with pytest.raises(InboxUnusable, match=r"owner \(uid \d+\) or mode \(1777\)"), spool.opened("acme", str(folder)):
+    with pytest.raises(InboxUnusable, match=r"owner \(uid \d+\) or mode \(1777\)"), layout.opened("acme", str(folder)):
         pass
 
 
@@ -167,7 +169,7 @@ def test_inbox_that_is_read_only(folder: Path, needs: Needs) -> None:
         for option in ("ro", "rw"):
             subprocess.run(["mount", "-o", f"remount,{option}", folder], check=True)
             refused = pytest.raises(InboxUnusable, match="read-only") if option == "ro" else contextlib.nullcontext()
-            with refused, spool.opened("acme", str(folder)):
+            with refused, layout.opened("acme", str(folder)):
                 pass
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
@@ -177,13 +179,13 @@ def test_link_on_the_way_to_the_inbox(folder: Path, tmp_path: Path) -> None:
     """A link in the path of an inbox is refused, wherever it stands."""
     (tmp_path / "link").symlink_to(folder)
     for path in (tmp_path / "link", tmp_path / "link" / "below"):
-        with pytest.raises(InboxUnusable), spool.opened("acme", str(path)):
+        with pytest.raises(InboxUnusable), layout.opened("acme", str(path)):
             pass
 
 
 def test_missing_inbox(tmp_path: Path) -> None:
     """An inbox that is not there is trouble of the host."""
-    with pytest.raises(FileNotFoundError), spool.opened("acme", str(tmp_path / "upload")):
+    with pytest.raises(FileNotFoundError), layout.opened("acme", str(tmp_path / "upload")):
         pass
 
 
@@ -195,7 +197,7 @@ def test_look_at_a_file(folder: Path, inbox: Inbox) -> None:
     path = put(folder)
     found = path.stat()
 
-    look = inbox.look(b"users.csv")
+    look = entries.look(inbox, b"users.csv")
 
     assert look is not None
     assert look.identity == Identity(found.st_dev, found.st_ino, 2, found.st_mtime_ns, found.st_ctime_ns)
@@ -204,19 +206,19 @@ def test_look_at_a_file(folder: Path, inbox: Inbox) -> None:
 
 def test_look_at_nothing(inbox: Inbox) -> None:
     """A name that nothing has gives nothing."""
-    assert inbox.look(b"users.csv") is None
-    assert inbox.glance(b"users.csv") is None
+    assert entries.look(inbox, b"users.csv") is None
+    assert entries.glance(inbox, b"users.csv") is None
 
 
 def test_writer_is_seen(folder: Path, inbox: Inbox) -> None:
     """A file that any process has open for writing is seen to be, until it is closed."""
     path = put(folder)
     with written(path):
-        look = inbox.look(b"users.csv")
+        look = entries.look(inbox, b"users.csv")
         assert look is not None
         assert look.writer is Writer.OPEN
 
-    look = inbox.look(b"users.csv")
+    look = entries.look(inbox, b"users.csv")
     assert look is not None
     assert look.writer is Writer.NONE
 
@@ -234,7 +236,7 @@ def test_writer_that_comes_during_the_probe_does_no_harm(folder: Path, inbox: In
     writer = threading.Thread(target=write)
     writer.start()
     for _ in range(500):
-        assert inbox.look(b"users.csv") is not None
+        assert entries.look(inbox, b"users.csv") is not None
     stop.set()
     writer.join()
 
@@ -245,7 +247,7 @@ def test_writer_is_unknown_without_the_right_to_ask(folder: Path, inbox: Inbox, 
     put(folder).chmod(0o644)
     os.seteuid(NOBODY)
     try:
-        look = inbox.look(b"users.csv")
+        look = entries.look(inbox, b"users.csv")
     finally:
         os.seteuid(0)
 
@@ -265,7 +267,7 @@ def test_other_entries_are_not_opened(folder: Path, inbox: Inbox, kind: Kind) ->
         case _:
             os.mkfifo(path)
 
-    look = inbox.look(b"users.csv")
+    look = entries.look(inbox, b"users.csv")
 
     assert look is not None
     assert look.kind is kind
@@ -287,7 +289,7 @@ def test_foreign_files(
 ) -> None:
     """A file is foreign when its owner is neither the service, nor root, nor of the client that the inbox is for."""
     needs(root=True)
-    with spool.opened("acme", str(folder)):
+    with layout.opened("acme", str(folder)):
         pass
     os.chown(folder, *inbox_owner)
     for own in (".work", ".bak"):
@@ -298,8 +300,8 @@ def test_foreign_files(
     os.setegid(inbox_owner[1])  # else nothing could be taken out of the client's own inbox
     os.seteuid(1001)
     try:
-        with spool.opened("acme", str(folder)) as inbox:
-            look = inbox.look(b"users.csv")
+        with layout.opened("acme", str(folder)) as inbox:
+            look = entries.look(inbox, b"users.csv")
     finally:
         os.seteuid(0)
         os.setegid(0)
@@ -315,8 +317,8 @@ def test_listing(folder: Path, inbox: Inbox) -> None:
     put(folder, "a.csv")
     put(folder, "b.txt")
 
-    assert set(inbox.files(lambda name: name.endswith(b".csv"), 10)) == {b"a.csv", b"\xff\n.csv"}
-    assert len(inbox.files(lambda _: True, 1)) == 1
+    assert set(entries.list_files(inbox, lambda name: name.endswith(b".csv"), 10)) == {b"a.csv", b"\xff\n.csv"}
+    assert len(entries.list_files(inbox, lambda _: True, 1)) == 1
 
 
 # Claiming
@@ -330,7 +332,7 @@ def test_claim_moves_the_file_into_a_folder_of_its_own(folder: Path, inbox: Inbo
 
     assert claim_id.startswith(STAMP)
     assert tree(folder) == [".bak", ".work", f".work/{claim_id}", f".work/{claim_id}/users.csv"]
-    with inbox.resume(claim_id) as claim:
+    with resume_claim(inbox, claim_id) as claim:
         assert (claim.claim_id, claim.client, claim.name) == (claim_id, "acme", b"users.csv")
         assert (claim.device, claim.inode, claim.size_bytes, claim.mtime_ns) == (
             found.st_dev,
@@ -340,7 +342,7 @@ def test_claim_moves_the_file_into_a_folder_of_its_own(folder: Path, inbox: Inbo
         )
         assert claim.claimed_at == AT
         assert claim.archive == f"users.{STAMP}.csv".encode()
-        assert not inbox.is_in_writing(claim)
+        assert not is_in_writing(claim)
 
 
 def test_claim_of_a_name_that_is_gone(folder: Path, inbox: Inbox) -> None:
@@ -349,7 +351,7 @@ def test_claim_of_a_name_that_is_gone(folder: Path, inbox: Inbox) -> None:
     identity = glanced(inbox, b"users.csv")
     path.unlink()
 
-    assert inbox.claim(b"users.csv", identity, AT) is None
+    assert claim_upload(inbox, b"users.csv", identity, AT) is None
     assert tree(folder) == [".bak", ".work"]
 
 
@@ -359,7 +361,7 @@ def test_file_replaced_before_the_claim_is_put_back(folder: Path, inbox: Inbox) 
     identity = glanced(inbox, b"users.csv")
     put(folder, "other", "newer").rename(folder / "users.csv")
 
-    assert inbox.claim(b"users.csv", identity, AT) is None
+    assert claim_upload(inbox, b"users.csv", identity, AT) is None
     assert tree(folder) == [".bak", ".work", "users.csv"]
     assert (folder / "users.csv").read_text() == "newer"
 
@@ -369,7 +371,7 @@ def test_file_opened_before_the_claim_is_put_back(folder: Path, inbox: Inbox) ->
     path = put(folder)
     identity = glanced(inbox, b"users.csv")
     with written(path):
-        assert inbox.claim(b"users.csv", identity, AT) is None
+        assert claim_upload(inbox, b"users.csv", identity, AT) is None
 
     assert tree(folder) == [".bak", ".work", "users.csv"]
 
@@ -380,22 +382,22 @@ def test_file_that_cannot_go_back_waits_in_its_claim(
     """A file still in writing whose name was taken again stays claimed, unsettled, and both files are kept."""
     path = put(folder)
     identity = glanced(inbox, b"users.csv")
-    move = spool.move
+    move = layout.move
 
     def move_and_upload_again(from_fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:
         move(from_fd, name, to_fd, new_name)
         put(folder, "users.csv", "newer")
 
     with written(path):
-        monkeypatch.setattr(spool, "move", move_and_upload_again)
-        capture = inbox.claim(b"users.csv", identity, AT)
+        monkeypatch.setattr(layout, "move", move_and_upload_again)
+        capture = claim_upload(inbox, b"users.csv", identity, AT)
         assert capture is not None
         assert not capture.settled
-        with inbox.resume(capture.claim_id) as claim:
-            assert inbox.is_in_writing(claim)
+        with resume_claim(inbox, capture.claim_id) as claim:
+            assert is_in_writing(claim)
 
     assert (folder / "users.csv").read_text() == "newer"
-    assert inbox.unfinished() == [capture.claim_id]
+    assert unfinished_claims(inbox) == [capture.claim_id]
 
 
 @pytest.mark.parametrize("name", ["users.csv", "n" * 251 + ".csv"], ids=["short name", "255 bytes"])
@@ -406,7 +408,7 @@ def test_link_slipped_in_is_given_back(name: str, folder: Path, inbox: Inbox) ->
     (work / name).symlink_to("/etc/passwd")
     put(folder, name)
 
-    assert inbox.unfinished() == []
+    assert unfinished_claims(inbox) == []
     assert tree(folder) == sorted([".bak", ".work", name, name[:229] + f".{STAMP}-00000000"])
 
 
@@ -417,18 +419,18 @@ def test_name_that_changes_kind_before_the_claim(
     """What is no file any more when it is claimed is given back at once, though its name is taken again."""
     path = put(folder)
     identity = glanced(inbox, b"users.csv")
-    move = spool.move
+    move = layout.move
 
     def swap_and_move(from_fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:
-        if from_fd == inbox._fd:
+        if from_fd == inbox.fd:
             path.unlink()
             make(path)
         move(from_fd, name, to_fd, new_name)
-        if from_fd == inbox._fd:
+        if from_fd == inbox.fd:
             put(folder, content="newer")
 
-    monkeypatch.setattr(spool, "move", swap_and_move)
-    assert inbox.claim(b"users.csv", identity, AT) is None
+    monkeypatch.setattr(layout, "move", swap_and_move)
+    assert claim_upload(inbox, b"users.csv", identity, AT) is None
 
     assert path.read_text() == "newer"
     assert os.listdir(folder / ".work") == []
@@ -444,7 +446,7 @@ def test_unfinished_claims_never_share_a_stamp(folder: Path, inbox: Inbox) -> No
 
     assert first.startswith(STAMP)
     assert second.startswith("20261122T074206Z")
-    assert inbox.unfinished() == [first, second]
+    assert unfinished_claims(inbox) == [first, second]
 
 
 # Going on
@@ -459,22 +461,22 @@ def test_restart_removes_claim_folders_without_upload(folder: Path, inbox: Inbox
             put(work, name)
     (folder / ".work" / "of the operator").mkdir()
 
-    assert inbox.unfinished() == []
+    assert unfinished_claims(inbox) == []
     assert tree(folder) == [".bak", ".work", ".work/of the operator"]
 
 
 def test_resume_of_a_claim_that_is_gone(inbox: Inbox) -> None:
     """A claim that is not there any more is not found."""
-    with pytest.raises(ClaimGone), inbox.resume(f"{STAMP}-00000000"):
+    with pytest.raises(ClaimGone), resume_claim(inbox, f"{STAMP}-00000000"):
         pass
 
 
 def test_discarded_drafts(folder: Path, inbox: Inbox) -> None:
     """What an import that was rolled back wrote is removed, the upload is kept."""
     put(folder)
-    with inbox.resume(claimed(inbox)) as claim:
+    with resume_claim(inbox, claimed(inbox)) as claim:
         draft(claim, ".failed.csv")
-        inbox.discard_drafts(claim)
+        discard_drafts(claim)
         assert os.listdir(claim.folder_fd) == ["users.csv"]
 
 
@@ -484,12 +486,12 @@ def test_discarded_drafts(folder: Path, inbox: Inbox) -> None:
 def test_archive(folder: Path, inbox: Inbox) -> None:
     """Upload, failed CSV and result text lie side by side in `.bak`, and `.work` is empty."""
     put(folder)
-    with inbox.resume(claimed(inbox)) as claim:
+    with resume_claim(inbox, claimed(inbox)) as claim:
         draft(claim, ".failed.csv")
         draft(claim, ".result.txt")
         draft(claim, ".new-leftover")
-        inbox.archive(claim)
-        assert inbox.holds_archive(claim.archive)
+        archive_claim(inbox, claim)
+        assert holds_archive(inbox, claim.archive)
 
     assert tree(folder) == [
         ".bak",
@@ -506,9 +508,9 @@ def test_archive_goes_on_where_it_was_cut_off(folder: Path, inbox: Inbox) -> Non
     claim_id = claimed(inbox)
     promised = f"users.{STAMP}-7.csv".encode()
     put(folder / ".bak", f"users.{STAMP}-7.failed.csv")
-    with inbox.resume(claim_id, archive=promised) as claim:
+    with resume_claim(inbox, claim_id, archive=promised) as claim:
         draft(claim, ".result.txt")
-        inbox.archive(claim)
+        archive_claim(inbox, claim)
 
     assert tree(folder / ".bak") == [
         f"users.{STAMP}-7.csv",
@@ -522,29 +524,29 @@ def test_archive_name_collides(folder: Path, inbox: Inbox, taken: str) -> None:
     """A name is taken when any of the three beside each other is; the next gets `-2`."""
     put(folder / ".bak", f"users.{STAMP}{taken}")
     put(folder)
-    with inbox.resume(claimed(inbox)) as claim:
+    with resume_claim(inbox, claimed(inbox)) as claim:
         assert claim.archive == f"users.{STAMP}-2.csv".encode()
 
 
 def test_archive_never_overwrites(folder: Path, inbox: Inbox) -> None:
     """A file that appears in `.bak` under the promised name stays, and the claim too."""
     put(folder)
-    with inbox.resume(claimed(inbox)) as claim:
+    with resume_claim(inbox, claimed(inbox)) as claim:
         put(folder / ".bak", os.fsdecode(claim.archive), "older")
         with pytest.raises(FileExistsError):
-            inbox.archive(claim)
+            archive_claim(inbox, claim)
 
     assert (folder / ".bak" / f"users.{STAMP}.csv").read_text() == "older"
-    assert len(inbox.unfinished()) == 1
+    assert len(unfinished_claims(inbox)) == 1
 
 
 def test_longest_name(folder: Path, inbox: Inbox) -> None:
     """A name of 255 bytes is cut so that all three names in `.bak` fit."""
     put(folder, "n" * 251 + ".csv")
-    with inbox.resume(claimed(inbox, b"n" * 251 + b".csv")) as claim:
+    with resume_claim(inbox, claimed(inbox, b"n" * 251 + b".csv")) as claim:
         draft(claim, ".failed.csv")
         draft(claim, ".result.txt")
-        inbox.archive(claim)
+        archive_claim(inbox, claim)
 
     assert max(len(name) for name in os.listdir(folder / ".bak")) == 255
     assert len(os.listdir(folder / ".bak")) == 3
@@ -556,9 +558,9 @@ def test_drafts_are_given_to_the_clients_group(folder: Path, inbox: Inbox, needs
     needs(root=True)
     os.chown(folder, 0, NOBODY)
     put(folder)
-    with spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
+    with layout.opened("acme", str(folder)) as inbox, resume_claim(inbox, claimed(inbox)) as claim:
         draft(claim, ".result.txt")
-        inbox.archive(claim)
+        archive_claim(inbox, claim)
 
     assert (folder / ".bak" / f"users.{STAMP}.result.txt").stat().st_gid == NOBODY
 
@@ -577,7 +579,7 @@ class _NoRenameat2:
 @pytest.fixture
 def without_renameat2(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the file system refuse to rename without overwriting, as some network file systems do."""
-    monkeypatch.setattr(spool, "_libc", _NoRenameat2)
+    monkeypatch.setattr(layout, "_libc", _NoRenameat2)
     monkeypatch.setattr("ctypes.get_errno", lambda: errno.EINVAL)
 
 
@@ -585,8 +587,8 @@ def without_renameat2(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_link_and_unlink_where_rename_cannot(folder: Path, inbox: Inbox) -> None:
     """Where the file system cannot rename without overwriting, a file goes all its way all the same."""
     put(folder)
-    with inbox.resume(claimed(inbox)) as claim:
-        inbox.archive(claim)
+    with resume_claim(inbox, claimed(inbox)) as claim:
+        archive_claim(inbox, claim)
 
     assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", ".work"]
 
@@ -597,10 +599,10 @@ def test_cut_off_between_link_and_unlink(folder: Path, inbox: Inbox) -> None:
     claim_id = claimed(inbox)
     work = folder / ".work" / claim_id / "users.csv"
     os.link(work, folder / "users.csv")
-    with inbox.resume(claim_id) as claim:
+    with resume_claim(inbox, claim_id) as claim:
         assert not (folder / "users.csv").exists()
         os.link(work, folder / ".bak" / os.fsdecode(claim.archive))
-        inbox.archive(claim)
+        archive_claim(inbox, claim)
 
     assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", ".work"]
 
@@ -609,9 +611,9 @@ def test_handles_are_closed(folder: Path) -> None:
     """Working in an inbox leaves no handle open, and none is inherited by other programs."""
     before = os.listdir("/proc/self/fd")
     put(folder)
-    with spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
+    with layout.opened("acme", str(folder)) as inbox, resume_claim(inbox, claimed(inbox)) as claim:
         assert fcntl.fcntl(claim.folder_fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
-        inbox.archive(claim)
+        archive_claim(inbox, claim)
 
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
@@ -625,8 +627,10 @@ def test_files_beyond_the_limit_are_those_that_came_last(folder: Path) -> None:
         while path.stat().st_ctime_ns <= came_at:
             os.utime(path, (1000 - age, 1000 - age))
         came_at = path.stat().st_ctime_ns
-    with spool.opened("acme", str(folder)) as inbox:
-        assert set(map(os.fsencode, names[:5])) == set(inbox.files(lambda name: name.endswith(b".csv"), 5))
+    with layout.opened("acme", str(folder)) as inbox:
+        assert set(map(os.fsencode, names[:5])) == set(
+            entries.list_files(inbox, lambda name: name.endswith(b".csv"), 5)
+        )
 
 
 # The archive is ours
@@ -660,10 +664,10 @@ def test_archived_upload_is_no_longer_the_clients(folder: Path, needs: Needs, *,
     os.utime(upload, ns=(0, 1_600_000_000_123_456_789))
     with (
         contextlib.nullcontext() if root else as_service(folder),
-        spool.opened("acme", str(folder)) as inbox,
-        inbox.resume(claimed(inbox)) as claim,
+        layout.opened("acme", str(folder)) as inbox,
+        resume_claim(inbox, claimed(inbox)) as claim,
     ):
-        inbox.archive(claim)
+        archive_claim(inbox, claim)
 
     archived = folder / ".bak" / f"users.{STAMP}.csv"
     assert archived.read_text() == "a\n"
@@ -677,15 +681,15 @@ def test_copy_survives_a_crash_before_the_original_goes(folder: Path, needs: Nee
     """Cut off with copy and original both there, the archive keeps the copy, and the original is removed."""
     needs(root=True)
     put_as_client(folder)
-    with as_service(folder), spool.opened("acme", str(folder)) as inbox:
+    with as_service(folder), layout.opened("acme", str(folder)) as inbox:
         claim_id = claimed(inbox)
-        with inbox.resume(claim_id) as claim, pytest.MonkeyPatch.context() as patch:
+        with resume_claim(inbox, claim_id) as claim, pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "unlink", _crash_at(b"users.csv"))
             with pytest.raises(KeyboardInterrupt):
-                inbox.archive(claim)
+                archive_claim(inbox, claim)
         assert sorted(path.name for path in folder.rglob("users*")) == ["users.20261122T074205Z.csv", "users.csv"]
-        with inbox.resume(claim_id, archive=f"users.{STAMP}.csv".encode()) as claim:
-            inbox.archive(claim)
+        with resume_claim(inbox, claim_id, archive=f"users.{STAMP}.csv".encode()) as claim:
+            archive_claim(inbox, claim)
 
     assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", ".work"]
 
@@ -705,9 +709,9 @@ def test_half_a_copy_is_made_again(folder: Path, needs: Needs) -> None:
     """What is left of a copy that was cut off is no obstacle."""
     needs(root=True)
     put_as_client(folder)
-    with as_service(folder), spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
+    with as_service(folder), layout.opened("acme", str(folder)) as inbox, resume_claim(inbox, claimed(inbox)) as claim:
         draft(claim, ".copy")
-        inbox.archive(claim)
+        archive_claim(inbox, claim)
 
     assert (folder / ".bak" / f"users.{STAMP}.csv").read_text() == "a\n"
 
@@ -722,11 +726,11 @@ def test_copying_asks_whether_to_go_on(folder: Path, needs: Needs) -> None:
         if error := next(asked, None):
             raise error
 
-    with as_service(folder), spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
+    with as_service(folder), layout.opened("acme", str(folder)) as inbox, resume_claim(inbox, claimed(inbox)) as claim:
         with pytest.raises(Interrupted):
-            inbox.archive(claim, before_copying=ask)
+            archive_claim(inbox, claim, before_copying=ask)
         assert not (folder / ".bak" / f"users.{STAMP}.csv").exists()
-        inbox.archive(claim, before_copying=ask)
+        archive_claim(inbox, claim, before_copying=ask)
 
     assert (folder / ".bak" / f"users.{STAMP}.csv").stat().st_size == 40 << 20
 
@@ -741,15 +745,15 @@ def test_copy_that_comes_out_short(folder: Path, needs: Needs, *, times: int) ->
     def copy_less(from_fd: int, to_fd: int, count: int, start: int, to: int) -> int:
         return copy_range(from_fd, to_fd, min(count, 10), start, to) if start < 10 * times else 0
 
-    with as_service(folder), spool.opened("acme", str(folder)) as inbox:
+    with as_service(folder), layout.opened("acme", str(folder)) as inbox:
         claim_id = claimed(inbox)
-        with inbox.resume(claim_id) as claim, pytest.MonkeyPatch.context() as patch:
+        with resume_claim(inbox, claim_id) as claim, pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "copy_file_range", copy_less)
             with pytest.raises(OSError, match="shorter than the upload"):
-                inbox.archive(claim)
+                archive_claim(inbox, claim)
         assert os.listdir(folder / ".bak") == []
-        with inbox.resume(claim_id) as claim:
-            inbox.archive(claim)
+        with resume_claim(inbox, claim_id) as claim:
+            archive_claim(inbox, claim)
 
     assert (folder / ".bak" / f"users.{STAMP}.csv").read_text() == "a" * 100
 
@@ -761,7 +765,7 @@ def test_original_that_is_changed_while_it_is_copied(folder: Path, needs: Needs,
     upload = put_as_client(folder, content="a" * 100)
     copy_range = os.copy_file_range
 
-    with upload.open("r+") as kept_open, as_service(folder), spool.opened("acme", str(folder)) as inbox:
+    with upload.open("r+") as kept_open, as_service(folder), layout.opened("acme", str(folder)) as inbox:
 
         def change_first(from_fd: int, to_fd: int, count: int, start: int, to: int) -> int:
             if change == "shortened":
@@ -771,14 +775,14 @@ def test_original_that_is_changed_while_it_is_copied(folder: Path, needs: Needs,
             kept_open.flush()
             return copied
 
-        claim_id = inbox.claim(b"users.csv", glanced(inbox, b"users.csv"), AT)
+        claim_id = claim_upload(inbox, b"users.csv", glanced(inbox, b"users.csv"), AT)
         assert claim_id is not None
-        with inbox.resume(claim_id.claim_id) as claim, pytest.MonkeyPatch.context() as patch:
+        with resume_claim(inbox, claim_id.claim_id) as claim, pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "copy_file_range", change_first)
             with pytest.raises(OSError, match=r"\.bak"):
-                inbox.archive(claim)
-        with inbox.resume(claim_id.claim_id) as claim:
-            inbox.archive(claim)
+                archive_claim(inbox, claim)
+        with resume_claim(inbox, claim_id.claim_id) as claim:
+            archive_claim(inbox, claim)
 
         kept_open.seek(0)
         assert (folder / ".bak" / f"users.{STAMP}.csv").read_text() == kept_open.read()
@@ -793,8 +797,8 @@ def test_copy_keeps_holes(folder: Path, needs: Needs) -> None:
         file.write(b"end")
         file.truncate(2 << 30)
     blocks = upload.stat().st_blocks
-    with as_service(folder), spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
-        inbox.archive(claim)
+    with as_service(folder), layout.opened("acme", str(folder)) as inbox, resume_claim(inbox, claimed(inbox)) as claim:
+        archive_claim(inbox, claim)
 
     archived = folder / ".bak" / f"users.{STAMP}.csv"
     assert (archived.stat().st_size, archived.stat().st_blocks <= blocks) == (2 << 30, True)
@@ -807,8 +811,8 @@ def test_what_was_refused_unread_is_not_copied(folder: Path, needs: Needs) -> No
     """A file above the limit is moved as it is, rather than the disk be filled with it once more."""
     needs(root=True)
     inode = put_as_client(folder).stat().st_ino
-    with as_service(folder), spool.opened("acme", str(folder)) as inbox, inbox.resume(claimed(inbox)) as claim:
-        inbox.archive(claim, copied_up_to_bytes=1)
+    with as_service(folder), layout.opened("acme", str(folder)) as inbox, resume_claim(inbox, claimed(inbox)) as claim:
+        archive_claim(inbox, claim, copied_up_to_bytes=1)
 
     assert (folder / ".bak" / f"users.{STAMP}.csv").stat().st_ino == inode
 
@@ -819,7 +823,7 @@ def test_what_was_refused_unread_is_not_copied(folder: Path, needs: Needs) -> No
 @pytest.fixture
 def vouched(folder: Path) -> Iterator[Inbox]:
     """Yield an inbox whose uploads have companions."""
-    with spool.opened("acme", str(folder), "sha256") as opened:
+    with layout.opened("acme", str(folder), "sha256") as opened:
         yield opened
 
 
@@ -827,16 +831,16 @@ def test_companion_goes_with_its_upload(folder: Path, vouched: Inbox) -> None:
     """The companion is claimed and archived with the upload, and lies beside it under its name."""
     put(folder)
     put(folder, "users.csv.sha256", "digest")
-    assert vouched.companion(b"users.csv") == b"digest"
-    with vouched.resume(claimed(vouched)) as claim:
+    assert entries.read_companion(vouched, b"users.csv") == b"digest"
+    with resume_claim(vouched, claimed(vouched)) as claim:
         assert tree(folder) == [
             ".bak",
             ".work",
             f".work/{claim.claim_id}",
             *_in(claim, ".companion.sha256", "users.csv"),
         ]
-        vouched.discard_drafts(claim)
-        vouched.archive(claim)
+        discard_drafts(claim)
+        archive_claim(vouched, claim)
 
     assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", f".bak/users.{STAMP}.csv.sha256", ".work"]
 
@@ -854,10 +858,10 @@ def test_archived_companion_is_no_longer_the_clients(folder: Path, needs: Needs,
     with (
         companion.open("a") as kept_open,
         contextlib.nullcontext() if root else as_service(folder),
-        spool.opened("acme", str(folder), "sha256") as inbox,
-        inbox.resume(claimed(inbox)) as claim,
+        layout.opened("acme", str(folder), "sha256") as inbox,
+        resume_claim(inbox, claimed(inbox)) as claim,
     ):
-        inbox.archive(claim)
+        archive_claim(inbox, claim)
         kept_open.write("x" * 5_000_000)
 
     archived = folder / ".bak" / f"users.{STAMP}.csv.sha256"
@@ -871,10 +875,10 @@ def test_companion_that_has_grown_since_it_was_claimed(folder: Path, vouched: In
     """Of a companion that was small when it was looked at no more is archived than one may have."""
     put(folder)
     companion = put(folder, "users.csv.sha256", "digest")
-    with companion.open("a") as kept_open, vouched.resume(claimed(vouched)) as claim:
+    with companion.open("a") as kept_open, resume_claim(vouched, claimed(vouched)) as claim:
         kept_open.write("x" * 5_000_000)
         kept_open.flush()
-        vouched.archive(claim)
+        archive_claim(vouched, claim)
 
     assert (folder / ".bak" / f"users.{STAMP}.csv.sha256").stat().st_size == 4096
 
@@ -885,11 +889,11 @@ def test_companion_is_found_in_any_case(folder: Path, vouched: Inbox, spelled: s
     put(folder)
     alone = glanced(vouched, b"users.csv")
     put(folder, spelled, "digest")
-    with spool.opened("acme", str(folder), "sha256") as inbox:
-        assert inbox.companion(b"users.csv") == b"digest"
+    with layout.opened("acme", str(folder), "sha256") as inbox:
+        assert entries.read_companion(inbox, b"users.csv") == b"digest"
         assert glanced(inbox, b"users.csv") != alone
-        with inbox.resume(claimed(inbox)) as claim:
-            inbox.archive(claim)
+        with resume_claim(inbox, claimed(inbox)) as claim:
+            archive_claim(inbox, claim)
 
     assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", f".bak/users.{STAMP}.csv.sha256", ".work"]
 
@@ -898,8 +902,8 @@ def test_listing_with_companions_is_whole(folder: Path) -> None:
     """However many uploads lack a companion, a listing has all of them."""
     for number in range(2000):
         put(folder, f"{number}.csv")
-    with spool.opened("acme", str(folder), "sha256") as inbox:
-        assert len(inbox.files(lambda name: name.endswith(b".csv"), 5000)) == 2000
+    with layout.opened("acme", str(folder), "sha256") as inbox:
+        assert len(entries.list_files(inbox, lambda name: name.endswith(b".csv"), 5000)) == 2000
 
 
 def test_companion_of_another_upload_is_left_to_it(folder: Path, vouched: Inbox) -> None:
@@ -907,8 +911,8 @@ def test_companion_of_another_upload_is_left_to_it(folder: Path, vouched: Inbox)
     for name in ("users.csv", "USERS.csv"):
         put(folder, name)
     put(folder, "users.csv.sha256", "digest")
-    assert vouched.companion(b"USERS.csv") is None
-    assert vouched.companion(b"users.csv") == b"digest"
+    assert entries.read_companion(vouched, b"USERS.csv") is None
+    assert entries.read_companion(vouched, b"users.csv") == b"digest"
 
 
 def test_companion_left_behind_is_fetched(folder: Path, vouched: Inbox) -> None:
@@ -917,10 +921,10 @@ def test_companion_left_behind_is_fetched(folder: Path, vouched: Inbox) -> None:
     claim_id = claimed(vouched)
     put(folder, "users.csv.sha256")
     newer = put(folder)
-    with vouched.resume(claim_id):
+    with resume_claim(vouched, claim_id):
         assert (folder / "users.csv.sha256").exists()
     newer.unlink()
-    with vouched.resume(claim_id):
+    with resume_claim(vouched, claim_id):
         assert not (folder / "users.csv.sha256").exists()
 
 
@@ -941,9 +945,9 @@ def test_companion_that_vouches_for_nothing(folder: Path, vouched: Inbox, kind: 
         case "large":
             beside.write_text("x" * 5000)
 
-    assert vouched.companion(b"users.csv") is None
-    with vouched.resume(claimed(vouched)) as claim:
-        vouched.archive(claim)
+    assert entries.read_companion(vouched, b"users.csv") is None
+    with resume_claim(vouched, claimed(vouched)) as claim:
+        archive_claim(vouched, claim)
     assert tree(folder / ".work") == []
     assert os.path.lexists(beside) == (kind != "nothing")
     assert os.listdir(folder / ".bak") == [f"users.{STAMP}.csv"]
@@ -957,7 +961,7 @@ def test_companion_that_cannot_be_opened_is_trouble_of_the_host(folder: Path, vo
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
         with pytest.raises(OSError, match="Too many open files"):
-            vouched.companion(b"users.csv")
+            entries.read_companion(vouched, b"users.csv")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
@@ -968,7 +972,7 @@ def test_companion_is_part_of_the_identity(folder: Path, vouched: Inbox) -> None
     alone = glanced(vouched, b"users.csv")
     put(folder, "users.csv.sha256", "digest")
     accompanied = glanced(vouched, b"users.csv")
-    look = vouched.look(b"users.csv")
+    look = entries.look(vouched, b"users.csv")
 
     assert alone != accompanied
     assert look is not None
@@ -981,9 +985,9 @@ def test_longest_name_has_a_companion(folder: Path, vouched: Inbox) -> None:
         put(folder, name)
     put(folder, "n" * 244 + ".csv.sha256")
 
-    assert vouched.companion(b"n" * 251 + b".csv") is None
-    with vouched.resume(claimed(vouched, b"n" * 244 + b".csv")) as claim:
-        vouched.archive(claim)
+    assert entries.read_companion(vouched, b"n" * 251 + b".csv") is None
+    with resume_claim(vouched, claimed(vouched, b"n" * 244 + b".csv")) as claim:
+        archive_claim(vouched, claim)
     assert max(len(name) for name in os.listdir(folder / ".bak")) == 255
 
 
@@ -993,24 +997,24 @@ def test_longest_name_has_a_companion(folder: Path, vouched: Inbox) -> None:
 def test_reason_to_refuse_goes_with_the_claim(folder: Path, inbox: Inbox) -> None:
     """Why a file is not to be imported outlives a crash, and leaves nothing in the archive."""
     put(folder)
-    capture = inbox.claim(b"users.csv", glanced(inbox, b"users.csv"), AT, refusal="no companion came")
+    capture = claim_upload(inbox, b"users.csv", glanced(inbox, b"users.csv"), AT, refusal="no companion came")
     assert capture is not None
-    with inbox.resume(capture.claim_id) as claim:
-        inbox.discard_drafts(claim)
-    with inbox.resume(capture.claim_id) as claim:
+    with resume_claim(inbox, capture.claim_id) as claim:
+        discard_drafts(claim)
+    with resume_claim(inbox, capture.claim_id) as claim:
         assert claim.refusal == "no companion came"
-        inbox.archive(claim)
+        archive_claim(inbox, claim)
     assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", ".work"]
 
     put(folder)
-    with inbox.resume(claimed(inbox)) as claim:
+    with resume_claim(inbox, claimed(inbox)) as claim:
         assert claim.refusal == ""
 
 
 def test_claim_to_refuse_of_a_name_that_is_gone(folder: Path, inbox: Inbox) -> None:
     """A file that vanishes in the last moment leaves no claim folder behind."""
     identity = Identity(1, 2, 3, 4, 5)
-    assert inbox.claim(b"users.csv", identity, AT, refusal="no companion came") is None
+    assert claim_upload(inbox, b"users.csv", identity, AT, refusal="no companion came") is None
     assert tree(folder) == [".bak", ".work"]
 
 
@@ -1030,8 +1034,8 @@ def test_strays(folder: Path, inbox: Inbox) -> None:
     def is_temporary(name: bytes) -> bool:
         return name.endswith(b".part")
 
-    assert inbox.strays(accepts, is_temporary, today) == [b"more/users.csv"]
-    assert inbox.strays(accepts, is_temporary, today + 86_500) == [b"more/users.csv", b"users.csv.part"]
+    assert entries.list_strays(inbox, accepts, is_temporary, today) == [b"more/users.csv"]
+    assert entries.list_strays(inbox, accepts, is_temporary, today + 86_500) == [b"more/users.csv", b"users.csv.part"]
 
 
 def test_strays_are_bounded(folder: Path, inbox: Inbox) -> None:
@@ -1039,7 +1043,7 @@ def test_strays_are_bounded(folder: Path, inbox: Inbox) -> None:
     (folder / "more").mkdir()
     for number in range(150):
         put(folder, f"more/{number}.csv")
-    assert len(inbox.strays(lambda _: True, lambda _: False, 0)) == 100
+    assert len(entries.list_strays(inbox, lambda _: True, lambda _: False, 0)) == 100
 
 
 def test_looks_for_strays_are_bounded(folder: Path, inbox: Inbox) -> None:
@@ -1053,5 +1057,5 @@ def test_looks_for_strays_are_bounded(folder: Path, inbox: Inbox) -> None:
         asked.append(name)
         return True
 
-    assert inbox.strays(lambda _: True, is_temporary, 0) == []
+    assert entries.list_strays(inbox, lambda _: True, is_temporary, 0) == []
     assert len(asked) < 1_500

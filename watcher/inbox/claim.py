@@ -1,0 +1,215 @@
+"""
+From a name in the inbox to a claim folder in `.work`, and back: the rename is the claim.
+
+`layout` lists the durable steps. What was claimed and is not what was looked at goes back to its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from importer.durable import sync, write_durably
+from importer.fs import open_file, open_folder
+from importer.model import Claim
+from watcher.inbox import layout
+from watcher.inbox.archive import free_archive_name
+from watcher.inbox.entries import companion_of, glance, look_at, may_vouch, writer_of
+from watcher.inbox.layout import COMPANION, MAX_NAME_BYTES, Inbox, clear_claim_folder, exists
+from watcher.model import Capture, ClaimGone, Identity, Writer
+
+_REFUSAL: Final = b".refusal"
+_RELEASED: Final = b".released"
+_STAMP: Final = "%Y%m%dT%H%M%SZ"
+_CLAIM_ID: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+
+
+def claim_upload(
+    inbox: Inbox, name: bytes, identity: Identity, at: datetime, *, refusal: str = "", is_released: bool = False
+) -> Capture | None:
+    """
+    Move a file, and its companion, out of the client's reach into a claim folder of its own.
+
+    `refusal` is the reason, if it is not to be imported; `is_released` means that it is whole whatever it looks
+    like. Either goes with the claim.
+
+    Returns None when it is gone, or was touched in the last moment and lies in the inbox again. Raises OSError;
+    what was moved until then is among the `unfinished_claims`.
+    """
+    claim_id = _make_claim_folder(inbox, at)
+    with open_folder(claim_id, inbox.work_fd) as folder_fd:
+        if refusal:
+            write_durably(folder_fd, _REFUSAL, [refusal.encode()])
+        if is_released:
+            write_durably(folder_fd, _RELEASED, [])
+        try:
+            layout.move(inbox.fd, name, folder_fd, name)
+        except OSError as error:
+            clear_claim_folder(inbox, claim_id, folder_fd)
+            if error.errno != errno.ENOENT:
+                raise
+            return None
+        for fd in (folder_fd, inbox.work_fd, inbox.fd):
+            sync(fd)
+        settled = _is_settled(folder_fd, name, identity)
+        if settled:
+            _fetch_companion(inbox, folder_fd, name)
+        elif _give_back(inbox, claim_id, folder_fd, name):
+            return None
+    return Capture(claim_id, settled=settled)
+
+
+def _make_claim_folder(inbox: Inbox, at: datetime) -> str:
+    """
+    Make a folder whose stamp no other unfinished claim has.
+
+    Archive names are made from name and stamp, so two claims that end in either order cannot want the same one.
+    """
+    stamps = {claim_id.partition("-")[0] for claim_id in os.listdir(inbox.work_fd)}
+    while f"{at:{_STAMP}}" in stamps:
+        at += timedelta(seconds=1)
+    claim_id = f"{at:{_STAMP}}-{os.urandom(4).hex()}"
+    os.mkdir(claim_id, 0o700, dir_fd=inbox.work_fd)
+    return claim_id
+
+
+def _fetch_companion(inbox: Inbox, folder_fd: int, name: bytes) -> None:
+    """Let the companion go with its upload. What may not vouch is left where it is, or given up if slipped in."""
+    beside, kept = companion_of(inbox, name), COMPANION + inbox.companion[1:]
+    if beside is None or not may_vouch(inbox, beside[1]):
+        return
+    with contextlib.suppress(FileNotFoundError, FileExistsError):
+        layout.move(inbox.fd, beside[0], folder_fd, kept)
+        if not may_vouch(inbox, os.stat(kept, dir_fd=folder_fd, follow_symlinks=False)):
+            os.unlink(kept, dir_fd=folder_fd)
+        sync(folder_fd)
+
+
+def _give_back(inbox: Inbox, claim_id: str, folder_fd: int, name: bytes) -> bool:
+    """Return what was claimed and is not what was looked at; what is no file, under another name if need be."""
+    if _is_file(folder_fd, name):
+        return _put_back(inbox, claim_id, folder_fd, name)
+    tail = f".{claim_id}".encode()
+    return _put_back(inbox, claim_id, folder_fd, name, name[: MAX_NAME_BYTES - len(tail)] + tail)
+
+
+def _put_back(inbox: Inbox, claim_id: str, folder_fd: int, name: bytes, *other_names: bytes) -> bool:
+    """Return a file to its name, or one of the others, unless all are taken."""
+    for free_name in (name, *other_names):
+        with contextlib.suppress(FileExistsError):
+            layout.move(folder_fd, name, inbox.fd, free_name)
+            clear_claim_folder(inbox, claim_id, folder_fd)
+            sync(inbox.fd)
+            return True
+    return False
+
+
+def unfinished_claims(inbox: Inbox) -> list[str]:
+    """Return the ids of the claims that lie in `.work`, oldest first; folders without an upload are removed."""
+    claim_ids = sorted(name for name in os.listdir(inbox.work_fd) if _CLAIM_ID.fullmatch(name))
+    return [claim_id for claim_id in claim_ids if _holds_upload(inbox, claim_id)]
+
+
+def _holds_upload(inbox: Inbox, claim_id: str) -> bool:
+    with open_folder(claim_id, inbox.work_fd) as folder_fd:
+        name = _upload_name(folder_fd)
+        if name is not None and _is_file(folder_fd, name):
+            return True
+        if name is not None:
+            # A link or the like, slipped in as we claimed.
+            _give_back(inbox, claim_id, folder_fd, name)
+            return False
+        clear_claim_folder(inbox, claim_id, folder_fd)
+    return False
+
+
+@contextlib.contextmanager
+def resume_claim(inbox: Inbox, claim_id: str, *, archive: bytes | None = None) -> Iterator[Claim]:
+    """
+    Open an unfinished claim again, as the file is now. `archive` is the name it was promised, if any.
+
+    Raises ClaimGone when the claim is not there any more, OSError for host trouble.
+    """
+    if not exists(inbox.work_fd, claim_id.encode()):
+        raise ClaimGone
+    with open_folder(claim_id, inbox.work_fd) as folder_fd:
+        name = _upload_name(folder_fd)
+        if name is None:
+            raise ClaimGone
+        found = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+        _finish_link(inbox, name, found)
+        if glance(inbox, name) is None:
+            _fetch_companion(inbox, folder_fd, name)
+        stamp = claim_id.partition("-")[0]
+        yield Claim(
+            claim_id=claim_id,
+            client=inbox.client,
+            name=name,
+            folder_fd=folder_fd,
+            bak_fd=inbox.bak_fd,
+            archive=free_archive_name(inbox, name, stamp) if archive is None else archive,
+            device=found.st_dev,
+            inode=found.st_ino,
+            size_bytes=found.st_size,
+            mtime_ns=found.st_mtime_ns,
+            claimed_at=datetime.fromisoformat(stamp),
+            refusal=_refusal(folder_fd),
+            is_released=exists(folder_fd, _RELEASED),
+        )
+
+
+def _finish_link(inbox: Inbox, name: bytes, claimed: os.stat_result) -> None:
+    """Complete a claim that was cut off between link and unlink, see `layout.move`."""
+    here = glance(inbox, name)
+    if here is not None and (here.device, here.inode) == (claimed.st_dev, claimed.st_ino):
+        os.unlink(name, dir_fd=inbox.fd)
+
+
+def is_in_writing(claim: Claim) -> bool:
+    """Return whether a process has the claimed file open for writing."""
+    with open_file(claim.name, claim.folder_fd) as file:
+        return writer_of(file.fileno()) is Writer.OPEN
+
+
+def discard_drafts(claim: Claim) -> None:
+    """Remove what an import that was rolled back has written."""
+    for name in map(os.fsencode, os.listdir(claim.folder_fd)):
+        if name.startswith(b".") and not name.startswith((_REFUSAL, _RELEASED, COMPANION)):
+            os.unlink(name, dir_fd=claim.folder_fd)
+
+
+def _is_settled(folder_fd: int, name: bytes, looked_at: Identity) -> bool:
+    """Return whether a file just claimed is the one that was looked at, as it was, and closed."""
+    if not _is_file(folder_fd, name):
+        return False
+    with open_file(name, folder_fd) as file:
+        look = look_at(file.fileno())
+    # A rename changes the ctime, and leaves the companion behind.
+    expected = msgspec.structs.replace(looked_at, ctime_ns=look.identity.ctime_ns, companion=None)
+    return look.identity == expected and look.links == 1 and look.writer is not Writer.OPEN
+
+
+def _is_file(folder_fd: int, name: bytes) -> bool:
+    return stat.S_ISREG(os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_mode)
+
+
+def _refusal(folder_fd: int) -> str:
+    """Return why the claim is not to be imported; "" when it is."""
+    try:
+        with open_file(_REFUSAL, folder_fd) as file:
+            return file.read().decode()
+    except FileNotFoundError:
+        return ""
+
+
+def _upload_name(folder_fd: int) -> bytes | None:
+    """Return the one name in a claim folder that is not a draft's."""
+    return next((os.fsencode(name) for name in os.listdir(folder_fd) if not name.startswith(".")), None)

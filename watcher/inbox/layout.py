@@ -1,0 +1,264 @@
+"""
+The folders of an inbox, and every open and rename in them.
+
+    inbox/                        what the client sees and writes
+    inbox/.work/<claim id>/       one claim: the upload under its own name; beside it, with names that begin with a dot,
+                                  its companion, the reason to refuse it, and the drafts of failed CSV and result
+    inbox/.bak/                   `<stem>.<stamp>.csv`, `.failed.csv`, `.result.txt`, and a companion as `.csv.sha256`
+
+All work is relative to folder handles that are opened anew for each piece of it, so that a folder that was replaced,
+remounted or made again is simply the one we find next time, and none is kept busy. Below the handle of the inbox no
+path is used, no link followed, nothing waited for.
+
+Durable steps of one file, and what a restart finds after each:
+
+1. claim folder made, with the reason if the file is to be refused: it holds no upload, and is removed.
+2. upload renamed into it, folders synced: a claim without ledger row; it is imported under the same id.
+3. companion renamed into it: the same. Left in the inbox, it is fetched unless a newer upload of that name is there.
+4. drafts written, by the importer: the same; they are written again.
+5. ledger row committed, by the importer: a claim with a row; what is left of it is moved to `.bak`.
+6. drafts and companion renamed into `.bak`, then the upload, folder synced: an empty claim folder, and a row to be
+   marked.
+7. claim folder removed, row marked, by the daemon: nothing to do.
+
+The upload still belongs to the client, who could change it through the path in `.bak`. So it becomes ours on the way:
+by a change of owner where we have the right (root), else by a copy that is durable before the original goes. Should a
+crash leave both, the copy in `.bak` is the file and the original in the claim folder is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import functools
+import itertools
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from typing import Final
+
+from importer import fs
+from importer.names import BAK, WORK
+from watcher.model import InboxUnusable
+
+COMPANION: Final = b".companion."  # then its ending: the name of a companion in a claim folder
+DRAFT_MODE: Final = 0o640
+MAX_NAME_BYTES: Final = 255
+
+_PASSAGE: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NOT_A_FOLDER: Final = (errno.ELOOP, errno.ENOTDIR)
+_CLOSED: Final = 0o700
+_RENAME_NOREPLACE: Final = 1
+_MAX_ENTRIES: Final = 20_000  # to find companions among; 50 ms
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class Inbox:
+    """The open folders of one client."""
+
+    def __init__(self, client: str, inbox_fd: int, work_fd: int, bak_fd: int, companion: bytes) -> None:
+        self.client = client
+        self.companion = companion  # ending of the files that vouch for others, with its dot
+        self.fd = inbox_fd
+        self.work_fd = work_fd
+        self.bak_fd = bak_fd
+        self.folder = os.fstat(inbox_fd)
+        self.identity = (self.folder.st_dev, self.folder.st_ino)
+
+    @functools.cached_property
+    def companions(self) -> dict[bytes, bytes]:
+        """Return the names of companions by what they are in small letters, of a bounded number of entries."""
+        with os.scandir(self.fd) as entries:
+            names = [os.fsencode(entry.name) for entry in itertools.islice(entries, _MAX_ENTRIES)]
+        return {name.lower(): name for name in names if name.lower().endswith(self.companion)}
+
+
+@contextlib.contextmanager
+def opened(client: str, path: str, companion: str = "") -> Iterator[Inbox]:
+    """
+    Open the inbox at the absolute `path`, make what it lacks, check that it is safe to work in.
+
+    `companion` is the ending of the files that vouch for others, if there are any. Raises InboxUnusable, or OSError for
+    host trouble.
+    """
+    with contextlib.ExitStack() as handles:
+        inbox_fd = _kept(handles, _open_inbox(path))
+        _check_inbox(path, inbox_fd)
+        work_fd = _kept(handles, _open_own(path, inbox_fd, WORK, mode=0o700, forbidden=0o077))
+        bak_fd = _kept(handles, _open_own(path, inbox_fd, BAK, mode=0o750, forbidden=0o022))
+        yield Inbox(client, inbox_fd, work_fd, bak_fd, f".{companion}".encode() if companion else b"")
+
+
+def _kept(handles: contextlib.ExitStack, fd: int) -> int:
+    handles.callback(os.close, fd)
+    return fd
+
+
+def _open_inbox(path: str) -> int:
+    """Open a folder one component at a time; a link anywhere on the way is refused."""
+    *passages, last = [part for part in os.fsencode(path).split(b"/") if part]
+    with contextlib.ExitStack() as handles:
+        fd = _kept(handles, os.open("/", _PASSAGE))
+        try:
+            for part in passages:
+                fd = _kept(handles, os.open(part, _PASSAGE, dir_fd=fd))
+            return os.open(last, fs.FOLDER, dir_fd=fd)
+        except OSError as error:
+            if error.errno in _NOT_A_FOLDER:
+                raise InboxUnusable(f"{path}: a link or a file is on the way; expected folders all along") from None
+            raise
+
+
+def _check_inbox(path: str, inbox_fd: int) -> None:
+    """Raise InboxUnusable when nothing can be taken out of it: it is not ours, and its mode or mount keeps us out."""
+    found, uid = os.fstat(inbox_fd), os.geteuid()
+    is_others = found.st_mode & stat.S_ISVTX and uid not in (0, found.st_uid)
+    if is_others or not os.access(".", os.W_OK | os.X_OK, dir_fd=inbox_fd, effective_ids=True):
+        mode = stat.S_IMODE(found.st_mode)
+        raise InboxUnusable(
+            f"{path}: uid {uid} cannot take uploads out of it; it is read-only, or owner (uid {found.st_uid}) or mode "
+            f"({mode:04o}) are wrong"
+        )
+
+
+def _open_own(path: str, inbox_fd: int, name: bytes, *, mode: int, forbidden: int) -> int:
+    """Open `.work` or `.bak`; raises InboxUnusable when it is not ours alone to write."""
+    made = _make_folder(inbox_fd, name)
+    where = f"{path}/{name.decode()}"
+    try:
+        fd = os.open(name, fs.FOLDER, dir_fd=inbox_fd)
+    except OSError as error:
+        if error.errno in _NOT_A_FOLDER:
+            raise InboxUnusable(f"{where}: not a folder; remove it, it will be made") from None
+        raise
+    try:
+        if made or _is_half_made(os.fstat(fd), mode):
+            open_up(fd, os.fstat(inbox_fd), mode)
+        _check_own(where, os.fstat(fd), os.fstat(inbox_fd), forbidden)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _make_folder(parent_fd: int, name: bytes) -> bool:
+    try:
+        os.mkdir(name, _CLOSED, dir_fd=parent_fd)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _is_half_made(found: os.stat_result, mode: int) -> bool:
+    """Return whether we were killed before a folder had its group; it gets its mode last."""
+    return found.st_uid == os.geteuid() and found.st_mode & 0o777 == _CLOSED != mode
+
+
+def open_up(fd: int, inbox: os.stat_result, mode: int) -> None:
+    """
+    Let the client's group have what the group bits of `mode` say, whatever the umask.
+
+    Only its members may give a file to a group. A service that is none lets others have it instead, provided that the
+    inbox above lets nobody in but the client.
+    """
+    with contextlib.suppress(PermissionError):
+        os.fchown(fd, -1, inbox.st_gid)
+    found = os.fstat(fd)
+    if found.st_gid != inbox.st_gid and not inbox.st_mode & stat.S_IXOTH:
+        mode |= mode >> 3 & stat.S_IRWXO
+    if found.st_mode & 0o777 != mode:  # else a set-group-id bit, which hands the group down, is lost for nothing
+        os.fchmod(fd, mode)
+
+
+def _check_own(where: str, found: os.stat_result, inbox: os.stat_result, forbidden: int) -> None:
+    if found.st_uid not in (os.geteuid(), 0):
+        raise InboxUnusable(f"{where}: owned by uid {found.st_uid}; expected uid {os.geteuid()}. Move it away")
+    if found.st_mode & forbidden:
+        mode = stat.S_IMODE(found.st_mode)
+        raise InboxUnusable(f"{where}: mode {mode:04o}; expected {mode & ~forbidden:04o}")
+    if found.st_dev != inbox.st_dev:
+        raise InboxUnusable(f"{where}: on another file system than the inbox; expected the same")
+
+
+def clear_claim_folder(inbox: Inbox, claim_id: str, folder_fd: int) -> None:
+    """Remove a claim folder with all but an upload in it."""
+    for name in os.listdir(folder_fd):
+        if name.startswith("."):
+            os.unlink(name, dir_fd=folder_fd)
+    os.rmdir(claim_id, dir_fd=inbox.work_fd)
+
+
+def stat_of(folder_fd: int, name: bytes) -> os.stat_result | None:
+    """Return what has this name, no link followed; None when nothing has, or could have: the name is too long."""
+    try:
+        return os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
+            return None
+        raise
+
+
+def exists(folder_fd: int, name: bytes) -> bool:
+    """Return whether something in the folder has this name."""
+    return stat_of(folder_fd, name) is not None
+
+
+def is_foreign(found: os.stat_result, inbox: os.stat_result) -> bool:
+    """
+    Return whether a file is of somebody who has no business in the inbox.
+
+    As root we are not set up to tell clients apart.
+    """
+    return os.geteuid() != 0 and not is_of_client(found.st_uid, found.st_gid, inbox)
+
+
+def is_of_client(uid: int, gid: int, inbox: os.stat_result) -> bool:
+    """
+    Return whether a user with this group has business in an inbox.
+
+    Those who have: root and ourselves, the owner of the inbox, and where that is we, the members of its group. Where
+    everybody may write, everybody belongs.
+    """
+    ours = {0, os.geteuid()}
+    if inbox.st_mode & stat.S_IWOTH or uid in ours | {inbox.st_uid}:
+        return True
+    return inbox.st_uid in ours and (gid == inbox.st_gid or _is_member(uid, inbox.st_gid))
+
+
+def _is_member(uid: int, gid: int) -> bool:
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return gid in os.getgrouplist(user.pw_name, user.pw_gid)
+
+
+def free_bytes(folder: int | str) -> int:
+    """Return how much the disk of a folder can still take from us."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def move(from_fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:
+    """
+    Rename between two folders, never over an existing name.
+
+    Raises FileExistsError and other OSError. Where the file system cannot rename so, link and unlink do; a crash
+    between them leaves both names, and the next call completes it.
+    """
+    if _libc.renameat2(from_fd, name, to_fd, new_name, _RENAME_NOREPLACE) == 0:
+        return
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS):
+        os.link(name, new_name, src_dir_fd=from_fd, dst_dir_fd=to_fd, follow_symlinks=False)
+    elif code != errno.EEXIST or not _same_file(from_fd, name, to_fd, new_name):
+        raise OSError(code, os.strerror(code))
+    os.unlink(name, dir_fd=from_fd)
+
+
+def _same_file(from_fd: int, name: bytes, to_fd: int, new_name: bytes) -> bool:
+    one = os.stat(name, dir_fd=from_fd, follow_symlinks=False)
+    return os.path.samestat(one, os.stat(new_name, dir_fd=to_fd, follow_symlinks=False))
