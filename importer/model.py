@@ -42,6 +42,22 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         return printable(self.name)
 
 
+class HoldReason(enum.StrEnum):
+    """What speaks against a file that nobody writes any more."""
+
+    NONE = "none"
+    UNTERMINATED = "unterminated"  # the last line does not end, but has all its fields
+    CUT_OFF = "cut_off"  # the last line does not end and is short
+    OPEN_QUOTE = "open_quote"
+    EMPTY = "empty"
+    # What the importer cannot see in the file itself.
+    BROKEN_OFF = "broken_off"  # its connection ended before it was closed
+    UNACCOMPANIED = "unaccompanied"  # its companion has not come
+    MISMATCHED = "mismatched"  # its companion has the digest of other content
+    SHRUNK = "shrunk"  # it has far fewer rows than the file before it
+    UNREAD = "unread"  # to look whether it is whole took too long
+
+
 class Outcome(enum.StrEnum):
     """How a file ended."""
 

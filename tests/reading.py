@@ -8,8 +8,8 @@ import pytest
 
 from importer.file.scan import survey
 from importer.file.table import Row, Table
-from importer.file.truncation import Completeness, completeness
-from importer.model import FileRejected
+from importer.file.truncation import completeness
+from importer.model import FileRejected, HoldReason
 from importer.settings import ClientSettings, FileSettings
 
 ROW = "S1,OPSCOM,Zoé,Tremblay,zoe@example.org,zoe"
@@ -34,7 +34,7 @@ def reread(content: bytes, lines: list[int]) -> list[Row]:
         return [row for stretch in table.reread(lines) for row in stretch.rows]
 
 
-def ending(content: bytes, client: ClientSettings = CLIENT, limits: FileSettings | None = None) -> Completeness:
+def ending(content: bytes, client: ClientSettings = CLIENT, limits: FileSettings | None = None) -> HoldReason:
     """Return what `completeness` says of a file with this content."""
     with tempfile.TemporaryFile() as raw:
         raw.write(content)

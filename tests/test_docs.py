@@ -56,8 +56,13 @@ def logged() -> Iterator[Event]:
                 yield from _event(node, node.func.attr)
             elif isinstance(node, ast.Dict):
                 yield from _written_event(node)
-            elif isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["event"]:
+            elif isinstance(node, ast.Assign | ast.keyword) and _name_of(node) in ("event", "alert"):
                 yield from _chosen_events(node.value)
+
+
+def _name_of(node: ast.Assign | ast.keyword) -> str | None:
+    """Return to what a value is assigned, or as what it is passed."""
+    return node.arg if isinstance(node, ast.keyword) else ast.unparse(node.targets[0])
 
 
 def _event(call: ast.Call, method: str) -> Iterator[Event]:
@@ -78,7 +83,7 @@ def _written_event(literal: ast.Dict) -> Iterator[Event]:
 
 
 def _chosen_events(choice: ast.expr) -> Iterator[Event]:
-    """Yield the alerts between which an assignment to `event` chooses."""
+    """Yield the alerts between which an assignment to `event` chooses, or that a table has as `alert`."""
     for node in ast.walk(choice):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value):
             yield Event(node.value, LEVELS["tell"], frozenset())

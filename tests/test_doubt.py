@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from importer.model import HoldReason
 from importer.settings import ClientSettings, FileSettings
 from watcher.inbox.holds import count_rows, doubt_of, refusal
-from watcher.model import Doubt
 
 HEADER = b"unique_id,login_source,first_name,last_name,email\n"
 ANN = b"1,OPSCOM,Ann,Lee,ann@school.example\n"
@@ -24,7 +24,7 @@ def judged(
     companion: bytes | None = None,
     is_broken_off: bool = False,
     last_rows: int = 0,
-) -> Doubt:
+) -> HoldReason:
     (folder / "users.csv").write_bytes(content)
     with (folder / "users.csv").open("rb") as raw:
         limits = FileSettings()
@@ -38,21 +38,21 @@ def with_companion(kind: str) -> ClientSettings:
 @pytest.mark.parametrize(
     ("content", "doubt"),
     [
-        (HEADER + ANN, Doubt.NONE),
-        (HEADER + ANN[:-1], Doubt.UNTERMINATED),
-        (HEADER + ANN[:9], Doubt.CUT_OFF),
-        (HEADER + b'1,OPSCOM,"Ann,\n', Doubt.OPEN_QUOTE),
-        (b"", Doubt.EMPTY),
+        (HEADER + ANN, HoldReason.NONE),
+        (HEADER + ANN[:-1], HoldReason.UNTERMINATED),
+        (HEADER + ANN[:9], HoldReason.CUT_OFF),
+        (HEADER + b'1,OPSCOM,"Ann,\n', HoldReason.OPEN_QUOTE),
+        (b"", HoldReason.EMPTY),
     ],
 )
-def test_the_end_of_a_file_tells(tmp_path: Path, content: bytes, doubt: Doubt) -> None:
+def test_the_end_of_a_file_tells(tmp_path: Path, content: bytes, doubt: HoldReason) -> None:
     """Without a companion the end of the file says whether it may be cut off."""
     assert judged(tmp_path, content) is doubt
 
 
 def test_broken_connection_outweighs_a_good_end(tmp_path: Path) -> None:
     """A file that ends well is doubted all the same when its connection broke."""
-    assert judged(tmp_path, HEADER + ANN, is_broken_off=True) is Doubt.BROKEN_OFF
+    assert judged(tmp_path, HEADER + ANN, is_broken_off=True) is HoldReason.BROKEN_OFF
 
 
 @pytest.mark.parametrize("kind", ["sha256", "md5"])
@@ -72,19 +72,19 @@ def test_companion_with_the_digest(tmp_path: Path, kind: str, written: str) -> N
     said = written.format(digest=hashlib.new(kind, content).hexdigest(), other=hashlib.new(kind, b"").hexdigest())
 
     for companion in (said.encode(), said.upper().encode(), b"\xff\xfe" + said.encode("utf-16-le")):
-        assert judged(tmp_path, content, with_companion(kind), companion=companion) is Doubt.NONE
+        assert judged(tmp_path, content, with_companion(kind), companion=companion) is HoldReason.NONE
 
 
 @pytest.mark.parametrize("companion", [b"", b"no digest", hashlib.sha256(b"other").hexdigest().encode(), b"ab" * 31])
 def test_companion_of_something_else(tmp_path: Path, companion: bytes) -> None:
     """A companion without the digest of the file speaks against it."""
-    assert judged(tmp_path, HEADER + ANN, with_companion("sha256"), companion=companion) is Doubt.MISMATCHED
+    assert judged(tmp_path, HEADER + ANN, with_companion("sha256"), companion=companion) is HoldReason.MISMATCHED
 
 
 def test_companion_that_only_has_to_be_there(tmp_path: Path) -> None:
     """With `done` nothing counts but that the companion is there."""
-    assert judged(tmp_path, HEADER + ANN, with_companion("done"), companion=b"") is Doubt.NONE
-    assert judged(tmp_path, HEADER + ANN, with_companion("done")) is Doubt.UNACCOMPANIED
+    assert judged(tmp_path, HEADER + ANN, with_companion("done"), companion=b"") is HoldReason.NONE
+    assert judged(tmp_path, HEADER + ANN, with_companion("done")) is HoldReason.UNACCOMPANIED
 
 
 def test_shrink_guard(tmp_path: Path) -> None:
@@ -92,11 +92,11 @@ def test_shrink_guard(tmp_path: Path) -> None:
     guarded = msgspec.structs.replace(ACME, shrink_guard=50)
     content = HEADER + 4 * ANN
 
-    assert judged(tmp_path, content, guarded, last_rows=9) is Doubt.SHRUNK
-    assert judged(tmp_path, content[:-1], guarded, last_rows=9) is Doubt.SHRUNK
-    assert judged(tmp_path, content, guarded, last_rows=8) is Doubt.NONE
-    assert judged(tmp_path, content, guarded, last_rows=0) is Doubt.NONE
-    assert judged(tmp_path, content, last_rows=1000) is Doubt.NONE
+    assert judged(tmp_path, content, guarded, last_rows=9) is HoldReason.SHRUNK
+    assert judged(tmp_path, content[:-1], guarded, last_rows=9) is HoldReason.SHRUNK
+    assert judged(tmp_path, content, guarded, last_rows=8) is HoldReason.NONE
+    assert judged(tmp_path, content, guarded, last_rows=0) is HoldReason.NONE
+    assert judged(tmp_path, content, last_rows=1000) is HoldReason.NONE
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_corrected_rows_are_no_shrinking(tmp_path: Path, above: bytes) -> None:
     guarded = msgspec.structs.replace(ACME, shrink_guard=50)
     header = above + HEADER.strip() + b",import_line,import_code,import_field,import_reason\n"
 
-    assert judged(tmp_path, header + ANN.strip() + b",1,2,3,4\n", guarded, last_rows=1000) is Doubt.NONE
-    assert judged(tmp_path, HEADER + ANN.replace(b"Ann", b"import_line"), guarded, last_rows=1000) is Doubt.SHRUNK
+    assert judged(tmp_path, header + ANN.strip() + b",1,2,3,4\n", guarded, last_rows=1000) is HoldReason.NONE
+    assert judged(tmp_path, HEADER + ANN.replace(b"Ann", b"import_line"), guarded, last_rows=1000) is HoldReason.SHRUNK
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_rows_are_counted(content: bytes, rows: int) -> None:
     assert count_rows(BytesIO(content)) == rows
 
 
-@pytest.mark.parametrize("doubt", list(Doubt))
-def test_refusal_says_what_to_do(doubt: Doubt) -> None:
+@pytest.mark.parametrize("doubt", list(HoldReason))
+def test_refusal_says_what_to_do(doubt: HoldReason) -> None:
     """Whatever a file is refused for, its client is told what to do."""
     text = refusal(doubt, b"us\xffers.csv", with_companion("md5"))
 
@@ -140,6 +140,6 @@ def test_refusal_says_what_to_do(doubt: Doubt) -> None:
 
 def test_a_file_that_could_not_be_judged_is_not_said_to_be_cut_off() -> None:
     """A client whose file took too long to check reads that it may be whole, and how to make it shorter to check."""
-    text = refusal(Doubt.UNREAD, b"users.csv", ACME)
+    text = refusal(HoldReason.UNREAD, b"users.csv", ACME)
     assert text.startswith("it may be whole")
     assert "split the file" in text

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from importer.file import text as texts
 from importer.file.upload import Upload
+from importer.model import HoldReason
 from importer.settings import ClientSettings, FileSettings
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
@@ -25,7 +26,7 @@ from watcher.inbox import holds as doubts
 from watcher.inbox import large_files as readings
 from watcher.inbox.holds import doubt_of
 from watcher.inbox.large_files import Reading, Readings
-from watcher.model import Doubt, Identity
+from watcher.model import Identity
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"
@@ -44,11 +45,11 @@ def identity(path: Path) -> Identity:
     return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def begun(path: Path, judge: Callable[[BinaryIO], Doubt]) -> Reading:
+def begun(path: Path, judge: Callable[[BinaryIO], HoldReason]) -> Reading:
     return Reading(os.fsencode(path.name), identity(path), functools.partial(Upload, os.fsencode(path)), judge)
 
 
-def in_turns(path: Path, judge: Callable[[BinaryIO], Doubt]) -> tuple[Doubt, int]:
+def in_turns(path: Path, judge: Callable[[BinaryIO], HoldReason]) -> tuple[HoldReason, int]:
     """Return what was found, and in how many turns."""
     reading, turns = begun(path, judge), 1
     try:
@@ -96,12 +97,12 @@ def test_a_look_that_is_too_costly_ends(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "users.csv"
     path.write_text(HEADER)
 
-    def read_for_ever(raw: BinaryIO) -> Doubt:
+    def read_for_ever(raw: BinaryIO) -> HoldReason:
         while True:
             raw.seek(0)
             raw.read(1)
 
-    assert in_turns(path, read_for_ever)[0] is Doubt.UNREAD
+    assert in_turns(path, read_for_ever)[0] is HoldReason.UNREAD
 
 
 def test_a_read_that_hangs_does_not_keep_the_loop(tmp_path: Path) -> None:
@@ -109,22 +110,22 @@ def test_a_read_that_hangs_does_not_keep_the_loop(tmp_path: Path) -> None:
     (tmp_path / "users.csv").write_text(HEADER)
     until = time.monotonic() + 2.5
 
-    def hang(raw: BinaryIO) -> Doubt:
+    def hang(raw: BinaryIO) -> HoldReason:
         raw.read(1)
         while time.monotonic() < until:
             time.sleep(0.01)
         raw.read(1)
-        return Doubt.NONE
+        return HoldReason.NONE
 
     found, turns = in_turns(tmp_path / "users.csv", hang)
-    assert (Doubt.NONE, 3) <= (found, turns)
+    assert (HoldReason.NONE, 3) <= (found, turns)
 
 
 def test_an_error_of_the_disk_comes_across(tmp_path: Path) -> None:
     """What reading raises is raised where the answer was waited for, and nothing stays open."""
     (tmp_path / "users.csv").write_text(HEADER)
 
-    def fail(raw: BinaryIO) -> Doubt:
+    def fail(raw: BinaryIO) -> HoldReason:
         raw.read(1)
         raise OSError(5, "Input/output error")
 
@@ -144,18 +145,18 @@ def test_a_changed_file_is_looked_at_anew(tmp_path: Path, monkeypatch: pytest.Mo
     path, looks = tmp_path / "users.csv", Readings()
     path.write_text(HEADER)
 
-    def judge(raw: BinaryIO) -> Doubt:
+    def judge(raw: BinaryIO) -> HoldReason:
         size_bytes = len(raw.read(1000)) + len(raw.read(1000))
-        return Doubt.NONE if size_bytes > len(HEADER) else Doubt.EMPTY
+        return HoldReason.NONE if size_bytes > len(HEADER) else HoldReason.EMPTY
 
-    def look() -> Doubt | None:
+    def look() -> HoldReason | None:
         return looks.doubt("acme", b"users.csv", identity(path), lambda: begun(path, judge))
 
     assert look() is None
     path.write_text(HEADER + ANN)
     found = [look() for _ in range(4)]
-    assert Doubt.NONE in found
-    assert Doubt.EMPTY not in found
+    assert HoldReason.NONE in found
+    assert HoldReason.EMPTY not in found
     looks.end_all()
 
 

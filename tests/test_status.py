@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from importer.model import HoldReason
 from watcher.health.status import (
     CHANGE_INTERVAL_S,
     IDLE_INTERVAL_S,
@@ -21,7 +22,7 @@ from watcher.health.status import (
     told_files,
     write_status,
 )
-from watcher.model import Doubt, Waiting
+from watcher.model import Waiting
 
 AT = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
 
@@ -39,7 +40,7 @@ def a_name(number: int = 1, *, held: bool = False, in_writing: bool = False, ign
         in_writing=in_writing,
         held=held,
         ignored=ignored,
-        doubt=Doubt.CUT_OFF if held else Doubt.NONE,
+        doubt=HoldReason.CUT_OFF if held else HoldReason.NONE,
     )
 
 

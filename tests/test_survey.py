@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from importer.file.truncation import Completeness
+from importer.model import HoldReason
 from tests.engine import HEADER, Engine
 from tests.reading import ROW, ending, refused
 
@@ -187,7 +187,7 @@ def test_other_kinds_of_files_are_named(content: bytes, kind: str) -> None:
     assert "file.not_csv" == rejected.code
     assert kind in rejected.detail
     assert any(word in rejected.detail for word in ("Save", "Export", "Unpack"))
-    assert Completeness.WHOLE is ending(content)
+    assert HoldReason.NONE is ending(content)
 
 
 def test_an_excel_workbook_is_answered_with_the_menu_to_use(engine: Engine) -> None:

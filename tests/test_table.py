@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from importer.file import table
 from importer.file.table import Row
-from importer.file.truncation import Completeness
-from importer.model import FileRejected
+from importer.model import FileRejected, HoldReason
 from importer.settings import FileSettings
 from tests.engine import HEADER, Engine
 from tests.reading import CLIENT, ROW, ending, read, refused, reread
@@ -132,7 +131,7 @@ def test_a_trailing_end_of_file_mark_is_dropped_with_a_warning(engine: Engine) -
     result = engine.upload(f"{HEADER}\r\n{ROW}\r\n\x1a".encode())
     assert (1, True) == (result.tally.created, "file.substitute" in result.warnings)
     assert "file.unterminated" not in result.warnings
-    assert Completeness.WHOLE is ending(f"{HEADER}\r\n{ROW}\r\n\x1a".encode())
+    assert HoldReason.NONE is ending(f"{HEADER}\r\n{ROW}\r\n\x1a".encode())
 
 
 def test_identifiers_are_text(engine: Engine) -> None:
@@ -168,10 +167,10 @@ def test_what_is_written_is_read(
     found = read(content)
     assert shown == [[cell.lstrip(" ") for cell in row.cells] for row in found]
     assert found == reread(content, [row.line for row in found])
-    assert Completeness.WHOLE is ending(content)
+    assert HoldReason.NONE is ending(content)
     assert ending(content[: -len(line_end.encode(encoding.removesuffix("-sig").replace("16", "16-le")))]) in (
-        Completeness.UNTERMINATED,
-        Completeness.WHOLE,
+        HoldReason.UNTERMINATED,
+        HoldReason.NONE,
     )
 
 
@@ -184,7 +183,7 @@ def test_no_bytes_crash_the_parser(begin: bytes, content: bytes) -> None:
         client = msgspec.structs.replace(CLIENT, fallback_encoding=fallback)
         with contextlib.suppress(FileRejected):
             read(begin + content, client, FileSettings(max_line_bytes=64, max_cell_chars=32, max_columns=8, max_rows=5))
-    assert ending(begin + content) in Completeness
+    assert ending(begin + content) in HoldReason
 
 
 # -- limits --------------------------------------------------------------------------------------------------------

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import enum
+import math
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
+
+from importer.model import HoldReason
+from watcher.settings import IntakeSettings
 
 
 class Kind(enum.StrEnum):
@@ -36,19 +42,54 @@ class Identity(msgspec.Struct, frozen=True):
     companion: tuple[int, int, int] | None = None  # inode, size and mtime_ns of the file that vouches for it, if any
 
 
-class Doubt(enum.StrEnum):
-    """What speaks against a file that is quiet and closed."""
+def _resume_grace_s(settings: IntakeSettings) -> float:
+    return settings.resume_grace_s
 
-    NONE = "none"
-    UNTERMINATED = "unterminated"  # the last line does not end, but has all its fields
-    CUT_OFF = "cut_off"  # the last line does not end and is short
-    OPEN_QUOTE = "open_quote"
-    EMPTY = "empty"
-    BROKEN_OFF = "broken_off"  # its connection ended before it was closed
-    UNACCOMPANIED = "unaccompanied"  # its companion has not come
-    MISMATCHED = "mismatched"  # its companion speaks of other content
-    SHRUNK = "shrunk"  # it has far fewer rows than the file before it
-    UNREAD = "unread"  # to look whether it is whole took too long
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows from a reason to hold a file."""
+
+    grace_s: Callable[[IntakeSettings], float] = _resume_grace_s  # after it the file is claimed
+    is_reported: bool = True  # else the file waits without a word
+    is_in_file: bool = False  # the importer sees it for itself; else the file is claimed to be refused
+    alert: str = ""  # to the operator
+    code: str = ""  # of the refusal; "": upload.incomplete
+    text: str = "it looks cut off, and the operator has refused it. Upload the whole file again."
+
+
+HOLDS: Final = {
+    HoldReason.NONE: Hold(grace_s=lambda _: 0.0, is_reported=False, is_in_file=True),
+    HoldReason.UNTERMINATED: Hold(
+        grace_s=lambda settings: settings.unterminated_grace_s, is_reported=False, is_in_file=True
+    ),
+    HoldReason.CUT_OFF: Hold(is_in_file=True),
+    HoldReason.OPEN_QUOTE: Hold(is_in_file=True),
+    HoldReason.EMPTY: Hold(is_in_file=True),
+    HoldReason.BROKEN_OFF: Hold(
+        text="the connection ended before the upload was finished, and it was not resumed. Upload the whole file again."
+    ),
+    HoldReason.UNACCOMPANIED: Hold(
+        text='no "{companion}" came, which has to say that the upload is complete. Upload the whole file again, and '
+        "then that one."
+    ),
+    HoldReason.MISMATCHED: Hold(
+        text='"{companion}" does not hold the digest of this file: one of the two was cut off, or belongs to another '
+        "file. Upload both again."
+    ),
+    # It may well be meant so: only the operator can tell, or another upload.
+    HoldReason.SHRUNK: Hold(
+        grace_s=lambda _: math.inf,
+        alert="file.shrunk",
+        code="file.shrunk",
+        text="it has far fewer rows than the file before it, and the operator has refused it. Upload a file of all "
+        "users, or ask the operator to let this one through.",
+    ),
+    HoldReason.UNREAD: Hold(
+        alert="file.unread",
+        text="it may be whole, but to check that took longer than is allowed: it holds very many quotation marks, or "
+        "line breaks inside cells. Remove them, or split the file, and upload it again.",
+    ),
+}
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +124,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     in_writing: bool
     held: bool
     ignored: bool
-    doubt: Doubt  # why it is held
+    doubt: HoldReason  # why it is held
 
 
 class Verdict(enum.StrEnum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import os
 from typing import BinaryIO
 
@@ -11,21 +10,11 @@ from importer.file.quotes import last_record
 from importer.file.scan import Survey
 from importer.file.table import Table
 from importer.file.text import text_chunks
-from importer.model import FileRejected
+from importer.model import FileRejected, HoldReason
 from importer.settings import ClientSettings, FileSettings
 
 
-class Completeness(enum.StrEnum):
-    """Whether a file looks as if its upload was cut off."""
-
-    WHOLE = "whole"
-    UNTERMINATED = "unterminated"  # the last line does not end, but has all its fields
-    CUT_OFF = "cut_off"  # the last line does not end and is short
-    OPEN_QUOTE = "open_quote"
-    EMPTY = "empty"
-
-
-def completeness(raw: BinaryIO, client: ClientSettings, limits: FileSettings) -> Completeness:
+def completeness(raw: BinaryIO, client: ClientSettings, limits: FileSettings) -> HoldReason:
     """
     Tell from the end of a file, and from its quotation marks, whether its upload looks cut off.
 
@@ -36,7 +25,7 @@ def completeness(raw: BinaryIO, client: ClientSettings, limits: FileSettings) ->
     try:
         start, encoding = signature.byte_order_mark(raw.read(4))
     except FileRejected:
-        return Completeness.WHOLE
+        return HoldReason.NONE
     size_bytes = os.fstat(raw.fileno()).st_size
     for each in filter(None, (encoding, client.fallback_encoding)):
         found = Survey(sha256="", size_bytes=size_bytes, encoding=each, start=start, end=size_bytes)
@@ -46,10 +35,10 @@ def completeness(raw: BinaryIO, client: ClientSettings, limits: FileSettings) ->
             break
         except UnicodeError:
             continue
-    return Completeness.WHOLE
+    return HoldReason.NONE
 
 
-def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings, limits: FileSettings) -> Completeness:
+def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings, limits: FileSettings) -> HoldReason:
     quotes, blank, last, lines_end = 0, True, "", False
     raw.seek(found.start)
     signature.refuse_other_kinds(raw.read(1 << 13), found.encoding)
@@ -58,27 +47,27 @@ def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings, limits: 
         blank = blank and not chunk.strip()
         last, lines_end = chunk, lines_end or "\n" in chunk or "\r" in chunk
     if blank:
-        return Completeness.EMPTY
+        return HoldReason.EMPTY
     try:
         table = Table(raw, found, limits, client)
     except FileRejected as rejected:
         if rejected.code == "upload.incomplete":
-            return Completeness.OPEN_QUOTE
+            return HoldReason.OPEN_QUOTE
         # A header that is all there is may have been cut off inside its last name.
-        return Completeness.WHOLE if lines_end else Completeness.UNTERMINATED
+        return HoldReason.NONE if lines_end else HoldReason.UNTERMINATED
     ends = last.endswith(("\n", "\r", "\x1a"))
     if ends and quotes % 2 == 0:
-        return Completeness.WHOLE
+        return HoldReason.NONE
     return _by_last_record(table, client, ends=ends)
 
 
-def _by_last_record(table: Table, client: ClientSettings, *, ends: bool) -> Completeness:
+def _by_last_record(table: Table, client: ClientSettings, *, ends: bool) -> HoldReason:
     cells = _last_record(table)
     if cells is None:
-        return Completeness.OPEN_QUOTE
+        return HoldReason.OPEN_QUOTE
     if ends:
-        return Completeness.WHOLE
-    return Completeness.CUT_OFF if _is_short(cells, table, client) else Completeness.UNTERMINATED
+        return HoldReason.NONE
+    return HoldReason.CUT_OFF if _is_short(cells, table, client) else HoldReason.UNTERMINATED
 
 
 def is_cut_off(table: Table, client: ClientSettings) -> bool:

@@ -12,29 +12,15 @@ import re
 from typing import BinaryIO, Final
 
 from importer.file.truncation import completeness
-from importer.model import printable
+from importer.model import HoldReason, printable
 from importer.settings import ClientSettings, FileSettings
-from watcher.model import Doubt
+from watcher.model import HOLDS
 
 _CHUNK_BYTES: Final = 1 << 18
 _HEAD_BYTES: Final = 1 << 16
 _REPORT_COLUMN: Final = b"import_line"
 _DELIMITER: Final = re.compile(rb"\W*sep=", re.IGNORECASE)  # a line of Excel's above the header
 _DIGEST_CHARS: Final = {"sha256": 64, "md5": 32}
-
-_REMEDIES: Final = {
-    Doubt.BROKEN_OFF: "the connection ended before the upload was finished, and it was not resumed. Upload the whole "
-    "file again.",
-    Doubt.UNACCOMPANIED: 'no "{companion}" came, which has to say that the upload is complete. Upload the whole file '
-    "again, and then that one.",
-    Doubt.MISMATCHED: '"{companion}" does not hold the digest of this file: one of the two was cut off, or belongs to '
-    "another file. Upload both again.",
-    Doubt.SHRUNK: "it has far fewer rows than the file before it, and the operator has refused it. Upload a file of "
-    "all users, or ask the operator to let this one through.",
-    Doubt.UNREAD: "it may be whole, but to check that took longer than is allowed: it holds very many quotation "
-    "marks, or line breaks inside cells. Remove them, or split the file, and upload it again.",
-}
-_REMEDY: Final = "it looks cut off, and the operator has refused it. Upload the whole file again."
 
 
 def doubt_of(
@@ -45,7 +31,7 @@ def doubt_of(
     companion: bytes | None,
     is_broken_off: bool,
     last_rows: int,
-) -> Doubt:
+) -> HoldReason:
     """
     Return what speaks against the open file, the gravest first.
 
@@ -55,25 +41,25 @@ def doubt_of(
     if client.companion:
         doubt = _doubt_by_companion(raw, client.companion, companion)
     elif is_broken_off:
-        doubt = Doubt.BROKEN_OFF
+        doubt = HoldReason.BROKEN_OFF
     else:
-        ending = completeness(raw, client, limits)
-        doubt = Doubt.NONE if ending == "whole" else Doubt(ending.value)
-    if doubt in (Doubt.NONE, Doubt.UNTERMINATED) and _has_shrunk(raw, client.shrink_guard, last_rows):
-        return Doubt.SHRUNK
+        doubt = completeness(raw, client, limits)
+    if doubt in (HoldReason.NONE, HoldReason.UNTERMINATED) and _has_shrunk(raw, client.shrink_guard, last_rows):
+        return HoldReason.SHRUNK
     return doubt
 
 
-def refusal(doubt: Doubt, name: bytes, client: ClientSettings) -> str:
+def refusal(doubt: HoldReason, name: bytes, client: ClientSettings) -> str:
     """Return what to tell a client whose file is given up: cause and remedy, below a code if it has one of its own."""
-    told = _REMEDIES.get(doubt, _REMEDY).format(companion=f"{printable(name)}.{client.companion}")
-    return f"file.shrunk\n{told}" if doubt is Doubt.SHRUNK else told
+    hold = HOLDS[doubt]
+    text = hold.text.format(companion=f"{printable(name)}.{client.companion}")
+    return f"{hold.code}\n{text}" if hold.code else text
 
 
-def _doubt_by_companion(raw: BinaryIO, kind: str, companion: bytes | None) -> Doubt:
+def _doubt_by_companion(raw: BinaryIO, kind: str, companion: bytes | None) -> HoldReason:
     if companion is None:
-        return Doubt.UNACCOMPANIED
-    return Doubt.NONE if kind == "done" or _vouches(companion, kind, raw) else Doubt.MISMATCHED
+        return HoldReason.UNACCOMPANIED
+    return HoldReason.NONE if kind == "done" or _vouches(companion, kind, raw) else HoldReason.MISMATCHED
 
 
 def _vouches(companion: bytes, kind: str, raw: BinaryIO) -> bool:

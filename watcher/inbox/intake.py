@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from importer.model import printable
+from importer.model import HoldReason, printable
 from importer.settings import ClientSettings
 from watcher.health.trouble import Troubles, raise_if_fatal
 from watcher.inbox import entries
@@ -27,7 +27,7 @@ from watcher.inbox.processing import LARGE_BYTES, Claims
 from watcher.inbox.queue import LAST_RETRY_S
 from watcher.inbox.settle import Settling
 from watcher.inbox.sources import EventSources
-from watcher.model import Doubt, Look, Sighting, Verdict, Writer
+from watcher.model import HOLDS, Look, Sighting, Verdict, Writer
 from watcher.settings import Config
 
 log = structlog.get_logger()
@@ -292,19 +292,19 @@ class Intake:
             case Verdict.WAIT:
                 log.debug("file.waiting", writer=str(look.writer), size_bytes=look.identity.size_bytes)
 
-    def _judge(self, inbox: Inbox, client: str, name: bytes, look: Look) -> tuple[Verdict | None, Doubt]:
+    def _judge(self, inbox: Inbox, client: str, name: bytes, look: Look) -> tuple[Verdict | None, HoldReason]:
         """Return what to do with a name, None when first there is more to read, and what speaks against it."""
         if look.writer is Writer.UNKNOWN:
             self._troubles.tell("intake.unprobed", client=client)
         verdict = self.settling.judge(client, name, look, time.monotonic())
         if verdict is not Verdict.TAKE:
-            return verdict, Doubt.NONE
+            return verdict, HoldReason.NONE
         doubt = self._doubt(inbox, client, name, look)
         if doubt is None:
-            return None, Doubt.NONE
+            return None, HoldReason.NONE
         return self.settling.judge_doubt(client, name, doubt, time.monotonic()), doubt
 
-    def _doubt(self, inbox: Inbox, client: str, name: bytes, look: Look) -> Doubt | None:
+    def _doubt(self, inbox: Inbox, client: str, name: bytes, look: Look) -> HoldReason | None:
         """
         Read what speaks against a file; None when there is more to read.
 
@@ -313,7 +313,7 @@ class Intake:
         if (known := self.settling.decided_doubt(client, name)) is not None:
             return known
         if look.identity.size_bytes > self._config.file.max_file_bytes:
-            return Doubt.NONE
+            return HoldReason.NONE
         settings = self._clients[client]
         judge = functools.partial(
             doubt_of,
@@ -348,12 +348,10 @@ class Intake:
         if not is_taken:
             self._note(client, [Hint(client, name, closed=False)])
 
-    def _tell_of_hold(self, client: str, name: bytes, look: Look, doubt: Doubt) -> None:
+    def _tell_of_hold(self, client: str, name: bytes, look: Look, doubt: HoldReason) -> None:
         log.warning("file.held", reason=str(doubt), size_bytes=look.identity.size_bytes)
-        if doubt is Doubt.SHRUNK:
-            self._troubles.tell("file.shrunk", client=client, file=printable(name))
-        elif doubt is Doubt.UNREAD:
-            self._troubles.tell("file.unread", client=client, file=printable(name))
+        if alert := HOLDS[doubt].alert:
+            self._troubles.tell(alert, client=client, file=printable(name))
 
     def _put_off(self, client: str, name: bytes, error: Exception) -> None:
         now = time.monotonic()

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 
-from watcher.model import Doubt, Identity
+from importer.model import HoldReason
+from watcher.model import Identity
 
 SLICE_S: Final = 0.1
 _PATIENCE_S: Final = 1.0  # for a read that does not end: a disk that hangs must not keep the loop
@@ -39,7 +40,7 @@ class Reading:
         name: bytes,
         identity: Identity,
         open_file: Callable[[Callable[[], None]], BinaryIO],
-        judge: Callable[[BinaryIO], Doubt],
+        judge: Callable[[BinaryIO], HoldReason],
     ) -> None:
         """Raises OSError when the file cannot be opened."""
         self.name = name
@@ -52,12 +53,12 @@ class Reading:
         self._is_running = False
         self._turn = threading.Semaphore(0)
         self._waits = threading.Semaphore(0)
-        self._answer: Doubt | Exception | None = None
+        self._answer: HoldReason | Exception | None = None
         self._raw = open_file(self._before_read)
         self._thread = threading.Thread(target=self._run, name="reading", daemon=True)
         self._thread.start()
 
-    def advance(self) -> Doubt | None:
+    def advance(self) -> HoldReason | None:
         """Let it go on for a moment; return what was found, None when there is more to read. Raises what it raised."""
         if not self._is_running:
             self._until = time.monotonic() + SLICE_S
@@ -75,13 +76,13 @@ class Reading:
         self._thread.join(_PATIENCE_S)
 
     def _run(self) -> None:
-        answer: Doubt | Exception
+        answer: HoldReason | Exception
         with self._raw as raw:
             try:
                 self._turn.acquire()
                 answer = self._judge(raw)
             except _TooCostly:
-                answer = Doubt.UNREAD
+                answer = HoldReason.UNREAD
             except Exception as error:  # noqa: BLE001 - raised again where it is waited for
                 answer = error.with_traceback(None)
         self._answer = answer
@@ -113,7 +114,7 @@ class Readings:
         """Return the name of the file of a client of which more is to be read, b"" for none."""
         return self._under_way[client].name if client in self._under_way else b""
 
-    def doubt(self, client: str, name: bytes, identity: Identity, begin: Callable[[], Reading]) -> Doubt | None:
+    def doubt(self, client: str, name: bytes, identity: Identity, begin: Callable[[], Reading]) -> HoldReason | None:
         """
         Go on with the look at a file, or begin it; return what was found, None when there is more to read.
 

@@ -12,15 +12,15 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 
 from importer.durations import back_off_s
+from importer.model import HoldReason
 from watcher.inbox.upload_names import Names
-from watcher.model import Doubt, Identity, Kind, Look, Sighting, Verdict, Waiting, Writer
+from watcher.model import HOLDS, Identity, Kind, Look, Sighting, Verdict, Waiting, Writer
 from watcher.settings import IntakeSettings
 
 FIRST_RETRY_S = 1.0
 LAST_RETRY_S = 30.0
 
 _MAX_STRAYS = 1_000  # of each client, to be told of only once
-_NOT_IN_THE_FILE = (Doubt.BROKEN_OFF, Doubt.UNACCOMPANIED, Doubt.MISMATCHED, Doubt.UNREAD)
 
 
 class _Record:
@@ -44,7 +44,7 @@ class _Record:
         self.closed = False
         self.held = False
         self.ignored = False
-        self.doubt = Doubt.NONE
+        self.doubt = HoldReason.NONE
         self.verdict: Verdict | None = None  # the operator's
         self.is_first = False  # its turn has come: nothing that appeared later may overtake it
 
@@ -254,7 +254,7 @@ class Settling:
         """Return whether the server told that the connection ended before the file was closed."""
         return self._records[client][name].broken_off
 
-    def decided_doubt(self, client: str, name: bytes) -> Doubt | None:
+    def decided_doubt(self, client: str, name: bytes) -> HoldReason | None:
         """Return what spoke against a name when the operator decided on it, None when that was not so."""
         record = self._records[client][name]
         return None if record.verdict is None else record.doubt
@@ -263,37 +263,25 @@ class Settling:
         """Return whether the operator decided on a name that is still to be looked at."""
         return any(record.verdict is not None for record in self._records.get(client, {}).values())
 
-    def judge_doubt(self, client: str, name: bytes, doubt: Doubt, now: float) -> Verdict:
+    def judge_doubt(self, client: str, name: bytes, doubt: HoldReason, now: float) -> Verdict:
         """
         Decide on a name that is ready but for what speaks against it. HOLD is returned once per change.
 
-        After the grace the importer gets the file: what it cannot see for itself is REFUSE. A file that has shrunk may
-        well be meant so: only the operator can tell, or another upload.
+        After the grace the importer gets the file: what it cannot see for itself is REFUSE.
         """
-        record = self._records[client][name]
+        record, hold = self._records[client][name], HOLDS[doubt]
         if record.verdict is not None:
             return record.verdict
         record.doubt = doubt
-        ready_at = record.quiet_since + self._settings.quiet_s + self._grace_s(doubt)
+        ready_at = record.quiet_since + self._settings.quiet_s + hold.grace_s(self._settings)
         if now >= ready_at:
-            return Verdict.REFUSE if doubt in _NOT_IN_THE_FILE else Verdict.TAKE
+            return Verdict.TAKE if hold.is_in_file else Verdict.REFUSE
         # Should the event of the companion be lost, a look now and then makes up for it.
-        record.due_at = min(ready_at, now + LAST_RETRY_S) if doubt is Doubt.UNACCOMPANIED else ready_at
-        if record.held or doubt in (Doubt.NONE, Doubt.UNTERMINATED):
+        record.due_at = min(ready_at, now + LAST_RETRY_S) if doubt is HoldReason.UNACCOMPANIED else ready_at
+        if record.held or not hold.is_reported:
             return Verdict.WAIT
         record.held = True
         return Verdict.HOLD
-
-    def _grace_s(self, doubt: Doubt) -> float:
-        match doubt:
-            case Doubt.NONE:
-                return 0.0
-            case Doubt.UNTERMINATED:
-                return self._settings.unterminated_grace_s
-            case Doubt.SHRUNK:
-                return math.inf
-            case _:
-                return self._settings.resume_grace_s
 
     def release(self, client: str, name: bytes, now: float) -> bool:
         """Let a held file through as it is; return False when none of that name is held."""
