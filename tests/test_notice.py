@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -175,6 +176,22 @@ def test_name_counts_once(hints: Hints) -> None:
 
     assert hints.take() == [Hint("acme", b"1.csv", closed=True), Hint("acme", b"2.csv", closed=False)]
     assert hints.take() == []
+
+
+def test_how_long_a_name_is_quiet(hints: Hints) -> None:
+    """Of all clients but those that do not count the last event of the name that is quiet longest is known."""
+    began = time.monotonic()
+    for client, name in (("acme", b"1.csv"), ("beta", b"2.csv"), ("beta", b"3.csv"), ("beta", b"2.csv")):
+        hints.add(client, name, closed=True)
+    first, second, third = [hint.at for hint in hints.take()]
+    assert began <= first < third < second
+
+    assert math.inf == hints.quiet_since(())
+    hints.add("acme", b"1.csv", closed=True)
+    (quiet,) = [hint.at for hint in hints.take()]
+    hints.add("acme", b"1.csv", closed=True)
+    assert quiet < hints.quiet_since({"beta"}) < time.monotonic()
+    assert math.inf == hints.quiet_since({"acme"})
 
 
 def test_too_many_names_become_a_sweep(hints: Hints) -> None:

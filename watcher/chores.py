@@ -109,7 +109,7 @@ class Chores:
 
     def note_sweeps(self, swept: Iterable[str]) -> None:
         """Give the heartbeat the inboxes that were swept."""
-        unusable, clients = self._inboxes.intake.unusable, {client.name for client in self._config.clients}
+        unusable, clients = self._inboxes.sweeps.unusable, {client.name for client in self._config.clients}
         for client in swept:
             if client not in unusable:
                 self._ping.note_sweep(client, clients, unusable)
@@ -132,7 +132,7 @@ class Chores:
     def _status_of(self, client: str, now: float, at: datetime) -> ClientStatus:
         intake = self._inboxes.intake
         waiting = list(intake.settling.waiting(client))
-        swept_at, sweep_s = intake.last_sweep(client)
+        swept_at, sweep_s = self._inboxes.sweeps.last_sweep(client)
         has_come = intake.has_come(client)
         return ClientStatus(
             client=client,

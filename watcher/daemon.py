@@ -68,7 +68,7 @@ class Daemon:
         """Take in events and orders, do what is due, then one piece of work; return whether there was one."""
         notify.watchdog()
         self._obey()
-        self._inboxes.intake.take_in(self._hints)
+        self._inboxes.sweeps.take_in(self._hints)
         if swept := self._inboxes.sweep_due():
             self._chores.note_sweeps(swept)
         self._chores.before_work()

@@ -48,11 +48,11 @@ class SinglePass:
 
     def _work_off_the_crowded(self) -> None:
         """Sweep inboxes with more files than are kept in mind again, for as long as that brings files."""
-        intake, taken = self._inboxes.intake, 0
-        while intake.crowded and intake.taken > taken and not self._signals.stop_asked:
+        intake, sweeps, taken = self._inboxes.intake, self._inboxes.sweeps, 0
+        while sweeps.crowded and intake.taken > taken and not self._signals.stop_asked:
             taken = intake.taken
-            for client in sorted(intake.crowded):
-                intake.sweep(client)
+            for client in sorted(sweeps.crowded):
+                sweeps.sweep(client)
                 self._chores.note_sweeps([client])
             self._inboxes.work_off()
 

@@ -18,7 +18,9 @@ import math
 import os
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -55,13 +57,15 @@ About = Callable[[bytes], bytes | None]  # the upload that a name is or speaks o
 FolderIdentity = tuple[int, int]  # device, inode
 
 
-class Hint(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Hint:
     """Something happened to a name; `closed`: a writer has closed it; `broken_off`: its connection ended before."""
 
     client: str
     name: bytes
     closed: bool
     broken_off: bool | None = None  # None: no news of that
+    at: float = field(default_factory=time.monotonic, compare=False)  # of the last event
 
 
 class Hints:
@@ -117,6 +121,11 @@ class Hints:
         with self._lock:
             names, self._names = self._names, {}
         return list(names.values())
+
+    def quiet_since(self, without: Collection[str]) -> float:
+        """Return when the last event came for the name that is quiet longest, of all clients but these; or infinity."""
+        with self._lock:
+            return min((hint.at for hint in self._names.values() if hint.client not in without), default=math.inf)
 
     def take_doubts(self) -> tuple[bool, set[str]]:
         """Return and forget whether to sweep all, and which inboxes to sweep."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 
 from importer.store.database import Store
@@ -11,9 +10,13 @@ from watcher.adopted import last_adopted, write_adopted
 from watcher.health.trouble import Troubles
 from watcher.inbox.events import Hints
 from watcher.inbox.intake import Intake
+from watcher.inbox.large_files import Readings
+from watcher.inbox.preemption import Preemption
 from watcher.inbox.processing import Claims
 from watcher.inbox.queue import Backlog
+from watcher.inbox.settle import Settling
 from watcher.inbox.sources import EventSources
+from watcher.inbox.sweeps import Sweeps
 from watcher.settings import Config
 from watcher.signals import Signals
 
@@ -33,15 +36,11 @@ class Inboxes:
         self._signals = signals
         self.backlog = Backlog()
         self.sources = EventSources(config, hints, troubles, watching=watching)
-        self._claims = Claims(
-            config,
-            store,
-            self.backlog,
-            troubles,
-            stopping=signals.should_abort,
-            others_due_at=self._others_due_at if watching else None,
-        )
-        self.intake = Intake(config, self._claims, troubles, self.sources, watching=watching)
+        settling, readings = Settling(config.intake), Readings(watching=watching)
+        preemption = Preemption(settling, readings, self.backlog, hints, signals, watching=watching)
+        self._claims = Claims(config, store, self.backlog, troubles, signals, preemption)
+        self.sweeps = Sweeps(config, settling, self._claims, troubles, self.sources, watching=watching)
+        self.intake = Intake(config, settling, readings, self._claims, troubles, self.sweeps)
         with contextlib.suppress(OSError):  # then it is not known where inboxes were
             if before := last_adopted(config.service.state_dir):
                 self._claims.find_left(before)
@@ -53,6 +52,7 @@ class Inboxes:
         self._claims.use(config)
         self._claims.find_left(before)
         self.sources.use(config)
+        self.sweeps.use(config)
         self.intake.use(config)
         write_adopted(config)
 
@@ -63,15 +63,15 @@ class Inboxes:
 
     def next_at(self) -> float:
         """Return when there is something to do if no event arrives, by the monotonic clock."""
-        return min(self.intake.next_at(), self.backlog.next_due_at(), self.sources.next_at)
+        return min(self.intake.next_at(), self.sweeps.next_at, self.backlog.next_due_at(), self.sources.next_at)
 
     def sweep_due(self) -> list[str]:
         """Sweep what is due, until told to stop; return the clients whose inbox was swept, usable or not."""
         swept = []
-        for client in self.intake.due_for_sweep():
+        for client in self.sweeps.due_for_sweep():
             if self._signals.stop_asked:
                 break
-            self.intake.sweep(client)
+            self.sweeps.sweep(client)
             swept.append(client)
         return swept
 
@@ -91,10 +91,3 @@ class Inboxes:
                 if next_at > until:
                     break
                 self._hints.wait(next_at - time.monotonic())
-
-    def _others_due_at(self, client: str) -> float:
-        """Return when a file of any other client is due for a look; after a stop was asked for there are no looks."""
-        if self._signals.stop_asked:
-            return math.inf
-        self.intake.take_in(self._hints, telling=False)
-        return self.intake.others_due_at(client)

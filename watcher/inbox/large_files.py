@@ -16,7 +16,12 @@ from typing import BinaryIO, Final
 from importer.model import HoldReason
 from watcher.model import Identity
 
+LARGE_BYTES: Final = 4 << 20  # to read or import a file above this takes longer than others should wait for it
 SLICE_S: Final = 0.1
+LONG_LOOK_S: Final = 0.5
+# Of all time, at most, for long looks at the files of one client that come to nothing, and for sweeps of a crowded
+# inbox: to see whether a mark is open may take minutes for 1 GiB, and a client can ask for ever.
+FRUITLESS_SHARE: Final = 0.05
 _PATIENCE_S: Final = 1.0  # for a read that does not end: a disk that hangs must not keep the loop
 _MOST: Final = 2  # at a time: a row that goes on over lines can take some 30 MiB
 # Of processor time. Some 0.15 s for each MiB were measured, for nothing but quotation marks and line feeds.
@@ -100,11 +105,17 @@ class Reading:
 
 
 class Readings:
-    """The looks that are under way, at most one of each client, and the processor time that they took."""
+    """
+    The looks that are under way, at most one of each client, and the clients that rest for what theirs cost.
 
-    def __init__(self) -> None:
+    `watching`: else nobody rests, as there is no later.
+    """
+
+    def __init__(self, *, watching: bool = True) -> None:
+        self._watching = watching
         self._under_way: dict[str, Reading] = {}
         self._spent_s: dict[str, float] = {}
+        self._rests_until: dict[str, float] = {}
 
     def names(self) -> Iterator[tuple[str, bytes]]:
         """Yield client and name of each."""
@@ -142,10 +153,27 @@ class Readings:
             self._spent_s[client] = self._spent_s.get(client, 0.0) + reading.cpu_s
 
     def end_all(self) -> None:
-        """End all."""
+        """End all, and all rests."""
+        self._rests_until.clear()
         for client in [*self._under_way]:
             self.end(client)
 
-    def take_spent(self, client: str) -> float:
-        """Return, once, how much processor time was spent on ended looks at files of a client."""
-        return self._spent_s.pop(client, 0.0)
+    def rest(self, client: str, took_s: float = 0.0, *, is_fruitless: bool) -> None:
+        """Leave a client alone for a while if looks at its files took long and came to nothing."""
+        cost_s = max(took_s, self._spent_s.pop(client, 0.0))
+        if self._watching and is_fruitless and cost_s > LONG_LOOK_S:
+            self._rests_until[client] = time.monotonic() + cost_s / FRUITLESS_SHARE
+
+    def end_rest(self, client: str) -> None:
+        """Look at the files of a client again."""
+        self._rests_until.pop(client, None)
+
+    def resting(self) -> dict[str, float]:
+        """Return the clients that are left alone, and until when."""
+        now = time.monotonic()
+        self._rests_until = {client: until for client, until in self._rests_until.items() if now < until}
+        return self._rests_until
+
+    def unready(self) -> set[str]:
+        """Return the clients that rest, or have a look under way."""
+        return {*self.resting(), *self._under_way}

@@ -8,11 +8,9 @@ an older one. The ledger and the folders say what is left to do of a claim, whoe
 from __future__ import annotations
 
 import errno
-import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -31,30 +29,23 @@ from watcher.inbox.archive import archive_claim, holds_archive, open_archived
 from watcher.inbox.claim import claim_upload, discard_drafts, is_in_writing, resume_claim, unfinished_claims
 from watcher.inbox.holds import is_failed_csv
 from watcher.inbox.layout import Inbox, free_bytes, opened
+from watcher.inbox.preemption import Preemption
 from watcher.inbox.queue import Backlog
 from watcher.model import ClaimGone, Identity, InboxUnusable
 from watcher.settings import Config
+from watcher.signals import Signals
 
 log = structlog.get_logger()
 
 # Of each disk so much is to be left when an import has taken all that it can (importer/disk_space.py).
 FREE_BYTES: Final = 64 << 20
 
-# The import of a file above this takes longer than others should wait for it; one that is due in the time that it
-# will take goes first. New users, which take longest, were imported at 5 to 18 MiB a second.
-LARGE_BYTES: Final = 4 << 20
-_BYTES_PER_S: Final = 8 << 20
-_LOOKS_APART_S: Final = 0.05  # while a large file is imported; with 100,000 names in mind a look takes 25 ms
-_LOOKS_SHARE: Final = 0.05  # of the time, at most
-
 
 class Claims:
     """
     Makes claims and works on them.
 
-    `backlog` holds those that are not done, and is there for whoever asks. `stopping` is asked now and then while a
-    file is imported whether to leave it for the next start, `others_due_at` when any other client has something ready;
-    None: none has to be thought of.
+    `backlog` holds those that are not done, and is there for whoever asks.
     """
 
     def __init__(
@@ -63,15 +54,14 @@ class Claims:
         store: Store,
         backlog: Backlog,
         troubles: Troubles,
-        *,
-        stopping: Callable[[], bool],
-        others_due_at: Callable[[str], float] | None,
+        signals: Signals,
+        preemption: Preemption,
     ) -> None:
         self.backlog = backlog
         self._store = store
         self._troubles = troubles
-        self._stopping = stopping
-        self._others_due_at = others_due_at
+        self._signals = signals
+        self._preemption = preemption
         self._elsewhere: dict[str, str] = {}  # claim -> the inbox of before, where it lies
         self.use(config)
 
@@ -80,6 +70,7 @@ class Claims:
         self._config = config
         self._clients = config.clients_by_name
         self._importer = Importer(self._store, file=config.file, reference=config.reference, mail=config.mail)
+        self._preemption.use(config)
         self.backlog.keep(self._clients)
 
     def find_left(self, before: Config) -> None:
@@ -171,7 +162,7 @@ class Claims:
             except ClaimGone:  # a sweep finds it if it comes back
                 self._drop(claim_id)
             except Interrupted:
-                if self._stopping():
+                if self._signals.should_abort():
                     log.info("file.interrupted")
                 else:
                     self._give_way(claim_id)
@@ -195,28 +186,10 @@ class Claims:
                 return
             if entry is None:
                 self._check_room_for(inbox, claim)
-                if self._lets_others_go_first(claim, claim.size_bytes / _BYTES_PER_S):
+                if self._preemption.must_wait(claim):
                     raise Interrupted
                 self._import(claim)
             self._archive(inbox, claim)
-
-    def _lets_others_go_first(self, claim: Claim, within_s: float) -> bool:
-        """
-        Return whether a large file has to wait for what another client has ready, or will have within so many seconds.
-
-        Its one transaction would keep the others waiting, and nothing is lost by beginning anew. For `give_way_s` it
-        lets them, then it has its turn. Once it is begun, with `within_s` 0, it waits for no claim: two large files
-        would for ever put each other off.
-        """
-        now = time.monotonic()
-        is_long = LARGE_BYTES <= claim.size_bytes <= self._config.file.max_file_bytes and not claim.refusal
-        if self._others_due_at is None or not is_long:
-            return False
-        if now >= self.backlog.note_try(claim.claim_id, now) + self._config.intake.give_way_s:
-            return False
-        if within_s and self.backlog.next_due_at(without=claim.client) <= now:
-            return True
-        return self._others_due_at(claim.client) <= now + within_s
 
     def _give_way(self, claim_id: str) -> None:
         if not self.backlog.give_way(claim_id, time.monotonic()):
@@ -236,7 +209,7 @@ class Claims:
         if not (self._is_refused_unread(size_bytes) or claim.refusal):
             rows = min(size_bytes // 2 + 1, self._config.file.max_rows)  # a row has a character and the end of its line
             if self._shortage(inbox, claim.client, self._need(claim.client, size_bytes, rows)):
-                rows = disk_space.count_lines(claim, self._stopping)
+                rows = disk_space.count_lines(claim, self._signals.should_abort)
         self._check_room(inbox, claim.client, size_bytes, rows)
 
     def _is_refused_unread(self, size_bytes: int) -> bool:
@@ -272,30 +245,13 @@ class Claims:
     def _import(self, claim: Claim) -> None:
         discard_drafts(claim)
         started = time.monotonic()
-        receipt = self._importer.import_file(claim, self._clients[claim.client], stopping=self._leaving(claim))
+        stopping = self._preemption.check_for(claim)
+        receipt = self._importer.import_file(claim, self._clients[claim.client], stopping=stopping)
         _log_receipt(receipt, time.monotonic() - started)
-
-    def _leaving(self, claim: Claim) -> Callable[[], bool]:
-        """Return what says, asked now and then, whether to leave a file that is being imported for later."""
-        look_at = -math.inf
-
-        def is_to_be_left() -> bool:
-            nonlocal look_at
-            if self._stopping():
-                return True
-            began = time.monotonic()
-            if began < look_at:
-                return False
-            is_to_wait = self._lets_others_go_first(claim, 0.0)
-            ended = time.monotonic()
-            look_at = ended + max(_LOOKS_APART_S, (ended - began) / _LOOKS_SHARE)
-            return is_to_wait
-
-        return is_to_be_left
 
     def _archive(self, inbox: Inbox, claim: Claim) -> None:
         def ask() -> None:
-            if self._stopping():
+            if self._signals.should_abort():
                 raise Interrupted
 
         archive_claim(inbox, claim, copied_up_to_bytes=self._config.file.max_file_bytes, before_copying=ask)

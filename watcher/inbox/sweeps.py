@@ -1,0 +1,200 @@
+"""
+What is in the inboxes: names that events reported, and names that a listing finds, go to the settling.
+
+Events are hints, the sweep is the truth. An inbox that costs more than it brings is swept more rarely.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import structlog
+
+from importer.model import printable
+from importer.settings import ClientSettings
+from watcher.health.trouble import Troubles, raise_if_fatal
+from watcher.inbox import entries
+from watcher.inbox.events import Hint, Hints
+from watcher.inbox.large_files import FRUITLESS_SHARE
+from watcher.inbox.layout import Inbox, opened
+from watcher.inbox.processing import Claims
+from watcher.inbox.settle import Settling
+from watcher.inbox.sources import EventSources
+from watcher.model import Identity, Sighting
+from watcher.settings import Config
+
+log = structlog.get_logger()
+
+SWEEP_PAUSE_S: Final = 10.0  # between sweeps that are asked for again and again, by doubts, trouble or a crowded inbox
+
+
+class Sweeps:
+    """
+    The inboxes of all clients; every one is due for a sweep at first.
+
+    `sources` follow at each look at an inbox which folder it is now. `watching`: else it is a single pass.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        settling: Settling,
+        claims: Claims,
+        troubles: Troubles,
+        sources: EventSources,
+        *,
+        watching: bool,
+    ) -> None:
+        self.crowded: set[str] = set()  # clients with more files than are kept in mind
+        self.unusable: set[str] = set()  # clients whose inbox could not be used since its last good sweep
+        self._clients: dict[str, ClientSettings] = {}
+        self._settling = settling
+        self._claims = claims
+        self._troubles = troubles
+        self._sources = sources
+        self._watching = watching
+        self._last_sweep: dict[str, tuple[float, float]] = {}  # when, and how long it took
+        self.use(config)
+
+    def use(self, config: Config) -> None:
+        """Work by this configuration from now on; every inbox is swept anew, and no hold begins anew."""
+        before = self._clients
+        self._config = config
+        self._clients = config.clients_by_name
+        for client in before:
+            if client not in self._clients or self._clients[client].inbox != before[client].inbox:
+                # The inbox is not the client's any more.
+                self._settling.forget_client(client)
+                self.crowded.discard(client)
+                self.unusable.discard(client)
+                self._last_sweep.pop(client, None)
+        self._settling.use(config.intake)
+        self._sweep_at = dict.fromkeys(self._clients, -math.inf)
+
+    @property
+    def next_at(self) -> float:
+        """Return when the next inbox is due for a sweep."""
+        return min(self._sweep_at.values(), default=math.inf)
+
+    def last_sweep(self, client: str) -> tuple[float, float]:
+        """Return when a client's inbox was swept last, and how long that took."""
+        return self._last_sweep.get(client, (-math.inf, 0.0))
+
+    def take_in(self, hints: Hints) -> None:
+        """Note what was heard since the last time."""
+        everywhere, doubtful = hints.take_doubts()
+        for client in self._clients if everywhere else doubtful & self._clients.keys():
+            self._sweep_again(client)
+        heard: dict[str, list[Hint]] = {}
+        for hint in hints.take():
+            if hint.client in self._clients:  # else it was taken out of the configuration meanwhile
+                heard.setdefault(hint.client, []).append(hint)
+        for client, of_client in heard.items():
+            self.note(client, of_client)
+
+    def note(self, client: str, heard: list[Hint]) -> None:
+        """Give the names that were heard of to the settling, with what now has them."""
+
+        def note_all(inbox: Inbox) -> None:
+            for hint in heard:
+                self._note_in(inbox, hint)
+
+        work_in(self._clients[client], note_all, lambda error: self._leave(client, error))
+
+    def _note_in(self, inbox: Inbox, hint: Hint) -> None:
+        is_behind = hint.client in self.crowded and not self._settling.knows(hint.client, hint.name)
+        if is_behind or not self._settling.has_room(hint.client, hint.name):
+            self.crowded.add(hint.client)  # what came before waits for a sweep, and so does this
+            self._sweep_again(hint.client)
+        elif (identity := entries.glance(inbox, hint.name)) is not None:
+            sighting = Sighting(
+                client=hint.client, name=hint.name, identity=identity, closed=hint.closed, broken_off=hint.broken_off
+            )
+            self._settling.note(sighting, quiet_since(hint, identity, time.monotonic(), time.time_ns()))
+
+    def _leave(self, client: str, error: Exception) -> None:
+        """Tell of an inbox that cannot be used, and try it again soon; until then its events are not heard."""
+        self._troubles.close_inbox(client, error)
+        self.unusable.add(client)
+        self._sources.follow(self._clients[client], None)
+        self.sweep_soon(client, time.monotonic() + SWEEP_PAUSE_S)
+
+    def due_for_sweep(self) -> Iterator[str]:
+        """Yield the clients whose inbox is due for a sweep."""
+        return (client for client, due_at in self._sweep_at.items() if due_at <= time.monotonic())
+
+    def _sweep_again(self, client: str) -> None:
+        """Sweep as soon as the last sweep allows."""
+        swept_at, sweep_s = self.last_sweep(client)
+        self.sweep_soon(client, swept_at + max(SWEEP_PAUSE_S, sweep_s / FRUITLESS_SHARE))
+
+    def sweep_soon(self, client: str, at: float) -> None:
+        """Sweep an inbox at that time at the latest."""
+        self._sweep_at[client] = min(self._sweep_at[client], at)
+
+    def sweep(self, client: str) -> bool:
+        """List an inbox, and find the claims that were left in it; return whether it could be used."""
+        now = time.monotonic()
+        self._last_sweep[client] = now, self.last_sweep(client)[1]
+        self._sweep_at[client] = now + self._config.service.sweep_interval_s
+        return work_in(
+            self._clients[client],
+            lambda inbox: self._sweep_in(inbox, client, now),
+            lambda error: self._leave(client, error),
+        )
+
+    def _sweep_in(self, inbox: Inbox, client: str, now: float) -> None:
+        self._sources.follow(self._clients[client], inbox.identity)
+        files = self._list(inbox, client, now)
+        self._claims.find_unfinished(client, inbox)
+        self._report_strays(client, inbox)
+        self._troubles.is_over(client)
+        if self._troubles.clear("inbox.unusable", client):
+            log.info("inbox.restored", client=client)
+        self.unusable.discard(client)
+        self._last_sweep[client] = now, time.monotonic() - now
+        if client in self.crowded:
+            self._sweep_again(client)
+        log.debug("sweep.finished", client=client, files=files)
+
+    def _list(self, inbox: Inbox, client: str, now: float) -> int:
+        """Note the names in an inbox; return how many there are, at most as many as are kept in mind."""
+        limit = self._config.intake.max_waiting
+        files = entries.list_files(inbox, self._settling.accepts, limit)
+        whole = len(files) < limit
+        at_ns = None if self._watching else time.time_ns()
+        self.crowded.discard(client)
+        if not self._settling.note_listing(client, files, now, whole=whole, at_ns=at_ns) or not whole:
+            self.crowded.add(client)
+        return len(files)
+
+    def _report_strays(self, client: str, inbox: Inbox) -> None:
+        strays = entries.list_strays(inbox, self._settling.accepts, self._settling.is_stray, time.time())
+        for path in self._settling.note_strays(client, strays):
+            reason = "in a folder" if b"/" in path else "temporary name"
+            log.warning("file.ignored", client=client, file=printable(path), claim_id="", reason=reason)
+
+
+def work_in(client: ClientSettings, work: Callable[[Inbox], None], give_up: Callable[[Exception], None]) -> bool:
+    """
+    Do some work in the inbox of a client, or give it up for the error that it raised; return whether it was done.
+
+    Whatever the entries of one client raise is that client's trouble, and never the end of the service.
+    """
+    try:
+        with opened(client.name, client.inbox, client.companion) as inbox:
+            work(inbox)
+    except Exception as error:  # noqa: BLE001 - as above; what must end the process is raised again
+        raise_if_fatal(error)
+        give_up(error)
+        return False
+    return True
+
+
+def quiet_since(hint: Hint, identity: Identity, now: float, now_ns: int) -> float:
+    """Return since when nothing has happened to a file: its event may have waited while another one was imported."""
+    unchanged_s = max(0.0, (now_ns - identity.ctime_ns) / 1e9)
+    return max(hint.at, now - unchanged_s)
