@@ -6,6 +6,7 @@ import pytest
 
 from importer.model import HoldReason
 from watcher.inbox.settle import Settling
+from watcher.inbox.sweeps import Strays
 from watcher.inbox.upload_names import Names
 from watcher.model import Identity, Kind, Look, Sighting, Verdict, Writer
 from watcher.settings import IntakeSettings
@@ -76,17 +77,17 @@ def test_quiet_file_is_taken(settling: Settling) -> None:
     assert settling.next_due(3.9) is None
     assert settling.next_due_at() == 4.0
     assert settling.next_due(4.0) == ("acme", NAME)
-    assert settling.judge("acme", NAME, look(), 4.0) is Verdict.TAKE
-    assert settling.judge_doubt("acme", NAME, HoldReason.NONE, 4.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge(look(), 4.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge_doubt(HoldReason.NONE, 4.0) is Verdict.TAKE
 
 
 def test_change_without_event_begins_a_new_quiet_period(settling: Settling) -> None:
     """A file that changed since it was first seen waits for a whole quiet period more."""
     settling.note(seen(), 0.0)
 
-    assert settling.judge("acme", NAME, look(identity(ctime_ns=1)), 3.0) is Verdict.WAIT
+    assert settling.of("acme")[NAME].judge(look(identity(ctime_ns=1)), 3.0) is Verdict.WAIT
     assert settling.next_due_at() == 6.0
-    assert settling.judge("acme", NAME, look(identity(ctime_ns=1)), 6.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge(look(identity(ctime_ns=1)), 6.0) is Verdict.TAKE
 
 
 def test_sweep_that_sees_nothing_new_does_not_delay(settling: Settling) -> None:
@@ -104,7 +105,7 @@ def test_open_file_is_looked_at_ever_more_rarely(settling: Settling) -> None:
     settling.note(seen(), 0.0)
     now, pauses = 3.0, []
     for size_bytes in range(7):
-        settling.judge("acme", NAME, look(identity(size_bytes), writer=Writer.OPEN), now)
+        settling.of("acme")[NAME].judge(look(identity(size_bytes), writer=Writer.OPEN), now)
         pauses.append(settling.next_due_at() - now)
         now = settling.next_due_at()
 
@@ -116,20 +117,20 @@ def test_close_event_ends_the_back_off(settling: Settling) -> None:
     """A close event makes a file due one quiet period later, however long the back-off had become."""
     settling.note(seen(), 0.0)
     for now in (3.0, 4.0, 6.0, 10.0, 18.0):
-        settling.judge("acme", NAME, look(writer=Writer.OPEN), now)
+        settling.of("acme")[NAME].judge(look(writer=Writer.OPEN), now)
     settling.note(seen(closed=True), 20.0)
 
     assert settling.next_due_at() == 23.0
-    assert settling.judge("acme", NAME, look(), 23.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge(look(), 23.0) is Verdict.TAKE
 
 
 def test_file_closed_without_event_still_gets_its_quiet_period(settling: Settling) -> None:
     """A file that changed while it was open and whose close was missed is not taken before it was quiet."""
     settling.note(seen(), 0.0)
-    settling.judge("acme", NAME, look(identity(11), writer=Writer.OPEN), 3.0)
+    settling.of("acme")[NAME].judge(look(identity(11), writer=Writer.OPEN), 3.0)
 
-    assert settling.judge("acme", NAME, look(identity(11)), 4.0) is Verdict.TAKE
-    assert settling.judge_doubt("acme", NAME, HoldReason.NONE, 4.0) is Verdict.WAIT
+    assert settling.of("acme")[NAME].judge(look(identity(11)), 4.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge_doubt(HoldReason.NONE, 4.0) is Verdict.WAIT
     assert settling.next_due_at() == 6.0
 
 
@@ -139,10 +140,10 @@ def test_unknown_writer(settling: Settling) -> None:
     settling.note(seen(b"swept.csv"), 0.0)
     unknown = look(writer=Writer.UNKNOWN)
 
-    assert settling.judge("acme", b"heard.csv", unknown, 3.0) is Verdict.TAKE
-    assert settling.judge("acme", b"swept.csv", unknown, 3.0) is Verdict.WAIT
-    assert settling.judge("acme", b"swept.csv", unknown, 299.0) is Verdict.WAIT
-    assert settling.judge("acme", b"swept.csv", unknown, 300.0) is Verdict.TAKE
+    assert settling.of("acme")[b"heard.csv"].judge(unknown, 3.0) is Verdict.TAKE
+    assert settling.of("acme")[b"swept.csv"].judge(unknown, 3.0) is Verdict.WAIT
+    assert settling.of("acme")[b"swept.csv"].judge(unknown, 299.0) is Verdict.WAIT
+    assert settling.of("acme")[b"swept.csv"].judge(unknown, 300.0) is Verdict.TAKE
 
 
 @pytest.mark.parametrize("doubt", [HoldReason.CUT_OFF, HoldReason.OPEN_QUOTE, HoldReason.EMPTY])
@@ -150,20 +151,20 @@ def test_hold(settling: Settling, doubt: HoldReason) -> None:
     """A file that looks cut off is held once, for the resume grace, and then taken to be refused."""
     settling.note(seen(), 0.0)
 
-    assert settling.judge_doubt("acme", NAME, doubt, 3.0) is Verdict.HOLD
-    assert settling.judge_doubt("acme", NAME, doubt, 4.0) is Verdict.WAIT
+    assert settling.of("acme")[NAME].judge_doubt(doubt, 3.0) is Verdict.HOLD
+    assert settling.of("acme")[NAME].judge_doubt(doubt, 4.0) is Verdict.WAIT
     assert settling.next_due_at() == 903.0
-    assert settling.judge_doubt("acme", NAME, doubt, 903.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge_doubt(doubt, 903.0) is Verdict.TAKE
 
 
 def test_resumed_file_is_held_anew(settling: Settling) -> None:
     """A held file that goes on growing is judged afresh, with its whole grace."""
     settling.note(seen(), 0.0)
-    settling.judge_doubt("acme", NAME, HoldReason.CUT_OFF, 3.0)
+    settling.of("acme")[NAME].judge_doubt(HoldReason.CUT_OFF, 3.0)
     settling.note(seen(found=identity(20), closed=True), 800.0)
 
     assert settling.next_due_at() == 803.0
-    assert settling.judge_doubt("acme", NAME, HoldReason.CUT_OFF, 803.0) is Verdict.HOLD
+    assert settling.of("acme")[NAME].judge_doubt(HoldReason.CUT_OFF, 803.0) is Verdict.HOLD
     assert settling.next_due_at() == 1703.0
 
 
@@ -171,9 +172,9 @@ def test_unterminated_file_waits_a_little_longer(settling: Settling) -> None:
     """A file whose last line does not end is taken after its own, shorter grace, and never called held."""
     settling.note(seen(), 0.0)
 
-    assert settling.judge_doubt("acme", NAME, HoldReason.UNTERMINATED, 3.0) is Verdict.WAIT
+    assert settling.of("acme")[NAME].judge_doubt(HoldReason.UNTERMINATED, 3.0) is Verdict.WAIT
     assert settling.next_due_at() == 33.0
-    assert settling.judge_doubt("acme", NAME, HoldReason.UNTERMINATED, 33.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge_doubt(HoldReason.UNTERMINATED, 33.0) is Verdict.TAKE
 
 
 def test_age_counts_towards_the_hold(settling: Settling) -> None:
@@ -181,7 +182,7 @@ def test_age_counts_towards_the_hold(settling: Settling) -> None:
     settling.note_listing("acme", {NAME: identity()}, 0.0, whole=True, at_ns=1000 * 10**9)
 
     assert settling.next_due_at() == 3.0
-    assert settling.judge_doubt("acme", NAME, HoldReason.CUT_OFF, 3.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge_doubt(HoldReason.CUT_OFF, 3.0) is Verdict.TAKE
 
 
 @pytest.mark.parametrize(
@@ -197,26 +198,26 @@ def test_age_counts_towards_the_hold(settling: Settling) -> None:
 def test_what_is_never_imported_is_reported_once(settling: Settling, entry: Look) -> None:
     """Links, FIFOs, hard links that stay and foreign files are ignored, and told of once as long as they stay."""
     settling.note(seen(), 0.0)
-    assert settling.judge("acme", NAME, entry, 3.0) is Verdict.IGNORE
+    assert settling.of("acme")[NAME].judge(entry, 3.0) is Verdict.IGNORE
     settling.note_listing("acme", {NAME: identity()}, 10.0, whole=True)
     assert settling.next_due_at() == math.inf
 
     settling.note(seen(), 20.0)
-    assert settling.judge("acme", NAME, entry, 23.0) is Verdict.WAIT
+    assert settling.of("acme")[NAME].judge(entry, 23.0) is Verdict.WAIT
     settling.note_listing("acme", {NAME: identity(ctime_ns=1)}, 30.0, whole=True)
-    assert settling.judge("acme", NAME, look(identity(ctime_ns=1)), 33.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge(look(identity(ctime_ns=1)), 33.0) is Verdict.TAKE
 
 
 def test_ignored_folder_that_is_worked_in(settling: Settling) -> None:
     """A folder with the name of an upload is told of once, however often something happens in it."""
     settling.note(seen(), 0.0)
-    assert settling.judge("acme", NAME, Look(identity=identity(), kind=Kind.FOLDER), 3.0) is Verdict.IGNORE
+    assert settling.of("acme")[NAME].judge(Look(identity=identity(), kind=Kind.FOLDER), 3.0) is Verdict.IGNORE
     for second in (10, 20):
         worked_in = identity(ctime_ns=second)
         settling.note_listing("acme", {NAME: worked_in}, second, whole=True)
         assert settling.next_due(second + 3.0) == ("acme", NAME)
         entry = Look(identity=worked_in, kind=Kind.FOLDER)
-        assert settling.judge("acme", NAME, entry, second + 3.0) is Verdict.WAIT
+        assert settling.of("acme")[NAME].judge(entry, second + 3.0) is Verdict.WAIT
 
     assert [waiting.ignored for waiting in settling.waiting("acme")] == [True]
 
@@ -228,7 +229,7 @@ def test_only_what_may_well_be_taken_counts_as_ready(settling: Settling) -> None
     assert settling.next_ready_at(without=()) == settling.next_due_at()
     assert settling.next_ready_at(without=("acme",)) == math.inf
 
-    settling.retry_later("acme", NAME, 100.0)
+    settling.of("acme")[NAME].retry_later(100.0)
 
     assert settling.next_ready_at(without=()) == math.inf
     assert settling.next_due_at() < math.inf
@@ -316,9 +317,9 @@ def test_names_in_mind_are_bounded() -> None:
 def test_unreadable_name_is_put_off(settling: Settling) -> None:
     """A name that could not be looked at is tried again with back-off."""
     settling.note(seen(), 0.0)
-    settling.retry_later("acme", NAME, 3.0)
+    settling.of("acme")[NAME].retry_later(3.0)
     assert settling.next_due_at() == 4.0
-    settling.retry_later("acme", NAME, 4.0)
+    settling.of("acme")[NAME].retry_later(4.0)
     assert settling.next_due_at() == 6.0
 
 
@@ -332,15 +333,15 @@ def test_what_the_importer_cannot_see_is_refused_after_the_grace(settling: Settl
     """A file that only its surroundings call incomplete is held for the resume grace, then refused."""
     settling.note(seen(), 0.0)
 
-    assert settling.judge_doubt("acme", NAME, doubt, 3.0) is Verdict.HOLD
-    assert settling.judge_doubt("acme", NAME, doubt, 902.0) is Verdict.WAIT
-    assert settling.judge_doubt("acme", NAME, doubt, 903.0) is Verdict.REFUSE
+    assert settling.of("acme")[NAME].judge_doubt(doubt, 3.0) is Verdict.HOLD
+    assert settling.of("acme")[NAME].judge_doubt(doubt, 902.0) is Verdict.WAIT
+    assert settling.of("acme")[NAME].judge_doubt(doubt, 903.0) is Verdict.REFUSE
 
 
 def test_missing_companion_is_looked_for_now_and_then(settling: Settling) -> None:
     """Should the event of a companion be lost, it is found by a look half a minute later."""
     settling.note(seen(), 0.0)
-    settling.judge_doubt("acme", NAME, HoldReason.UNACCOMPANIED, 3.0)
+    settling.of("acme")[NAME].judge_doubt(HoldReason.UNACCOMPANIED, 3.0)
 
     assert settling.next_due_at() == 33.0
 
@@ -350,18 +351,18 @@ def test_companion_that_changes_is_a_change(settling: Settling) -> None:
     settling.note(seen(), 0.0)
     accompanied = Identity(1, 2, 10, 0, 0, companion=(3, 64, 0))
 
-    assert settling.judge("acme", NAME, look(accompanied), 3.0) is Verdict.WAIT
-    assert settling.judge("acme", NAME, look(accompanied), 6.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge(look(accompanied), 3.0) is Verdict.WAIT
+    assert settling.of("acme")[NAME].judge(look(accompanied), 6.0) is Verdict.TAKE
 
 
 def test_file_that_has_shrunk_waits_for_the_operator(settling: Settling) -> None:
     """A file that has shrunk is held until it is released, refused or replaced."""
     settling.note(seen(), 0.0)
-    assert settling.judge_doubt("acme", NAME, HoldReason.SHRUNK, 3.0) is Verdict.HOLD
+    assert settling.of("acme")[NAME].judge_doubt(HoldReason.SHRUNK, 3.0) is Verdict.HOLD
     assert settling.next_due_at() == math.inf
 
     settling.note(seen(found=identity(20)), 10_000.0)
-    assert settling.judge_doubt("acme", NAME, HoldReason.SHRUNK, 10_003.0) is Verdict.HOLD
+    assert settling.of("acme")[NAME].judge_doubt(HoldReason.SHRUNK, 10_003.0) is Verdict.HOLD
 
 
 @pytest.mark.parametrize("verdict", [Verdict.RELEASE, Verdict.REFUSE])
@@ -370,14 +371,14 @@ def test_operator_decides_on_a_held_file(settling: Settling, verdict: Verdict) -
     decide = settling.release if verdict is Verdict.RELEASE else settling.refuse
     settling.note(seen(), 0.0)
     assert not decide("acme", NAME, 1.0)
-    settling.judge_doubt("acme", NAME, HoldReason.SHRUNK, 3.0)
+    settling.of("acme")[NAME].judge_doubt(HoldReason.SHRUNK, 3.0)
 
     assert decide("acme", NAME, 5.0)
     assert settling.next_due(5.0) == ("acme", NAME)
-    assert settling.judge_doubt("acme", NAME, HoldReason.SHRUNK, 5.0) is verdict
+    assert settling.of("acme")[NAME].judge_doubt(HoldReason.SHRUNK, 5.0) is verdict
 
     settling.note(seen(found=identity(20)), 6.0)
-    assert settling.judge_doubt("acme", NAME, HoldReason.SHRUNK, 9.0) is Verdict.HOLD
+    assert settling.of("acme")[NAME].judge_doubt(HoldReason.SHRUNK, 9.0) is Verdict.HOLD
     assert not decide("acme", b"other.csv", 10.0)
 
 
@@ -386,13 +387,13 @@ def test_broken_connection_is_remembered_until_the_upload_goes_on(settling: Sett
     told = Sighting(client="acme", name=NAME, identity=identity(), broken_off=True)
     settling.note(told, 0.0)
     settling.note(seen(closed=True), 0.1)
-    assert settling.is_broken_off("acme", NAME)
+    assert settling.of("acme")[NAME].broken_off
     settling.note(Sighting(client="acme", name=NAME, identity=identity(), broken_off=False), 1.0)
-    assert not settling.is_broken_off("acme", NAME)
+    assert not settling.of("acme")[NAME].broken_off
 
     settling.note(told, 2.0)
     settling.note(seen(found=Identity(1, 77, 10, 0, 0)), 3.0)
-    assert not settling.is_broken_off("acme", NAME)
+    assert not settling.of("acme")[NAME].broken_off
 
 
 @pytest.mark.parametrize("pattern", ["*.csv", "*"])
@@ -406,12 +407,13 @@ def test_companions_are_no_uploads(pattern: str) -> None:
     assert names.about(b".users.csv.done") is None
 
 
-def test_strays_are_told_of_once(settling: Settling) -> None:
+def test_strays_are_told_of_once() -> None:
     """What nobody will import is told of once, and again only after it was gone."""
-    assert settling.note_strays("acme", [b"a/1.csv", b"x.part"]) == [b"a/1.csv", b"x.part"]
-    assert settling.note_strays("acme", [b"a/1.csv", b"a/2.csv"]) == [b"a/2.csv"]
-    assert settling.note_strays("acme", [b"x.part"]) == [b"x.part"]
-    assert settling.note_strays("beta", [b"x.part"]) == [b"x.part"]
+    strays = Strays()
+    assert strays.note("acme", [b"a/1.csv", b"x.part"]) == [b"a/1.csv", b"x.part"]
+    assert strays.note("acme", [b"a/1.csv", b"a/2.csv"]) == [b"a/2.csv"]
+    assert strays.note("acme", [b"x.part"]) == [b"x.part"]
+    assert strays.note("beta", [b"x.part"]) == [b"x.part"]
 
 
 def test_nothing_overtakes_a_name_that_could_not_be_taken() -> None:
@@ -421,8 +423,8 @@ def test_nothing_overtakes_a_name_that_could_not_be_taken() -> None:
         settling.note(Sighting(client=client, name=name, identity=Identity(1, at, 1, 1, 1)), 0.0)
     assert settling.next_due(1.0) == ("acme", b"old.csv")
 
-    settling.come_first("acme", b"old.csv")
-    settling.retry_later("acme", b"old.csv", 1.0)
+    settling.of("acme")[b"old.csv"].is_first = True
+    settling.of("acme")[b"old.csv"].retry_later(1.0)
 
     assert settling.next_due(1.0) == ("beta", b"b.csv")
     settling.forget("beta", b"b.csv")
@@ -437,11 +439,11 @@ def test_names_under_other_settings(settling: Settling) -> None:
     """Other settings drop names that are no uploads any more, and let the time count that the others have waited."""
     for name in (NAME, b"users.txt.csv"):
         settling.note(seen(name), 0.0)
-    settling.judge_doubt("acme", NAME, HoldReason.CUT_OFF, 3.0)
+    settling.of("acme")[NAME].judge_doubt(HoldReason.CUT_OFF, 3.0)
     settling.use(IntakeSettings(pattern="users.csv", quiet_s=1.0, resume_grace_s=8.0))
     assert ("acme", NAME) == settling.next_due(4.0)
-    assert Verdict.WAIT is settling.judge_doubt("acme", NAME, HoldReason.CUT_OFF, 4.0)
-    assert Verdict.TAKE is settling.judge_doubt("acme", NAME, HoldReason.CUT_OFF, 10.0)
+    assert Verdict.WAIT is settling.of("acme")[NAME].judge_doubt(HoldReason.CUT_OFF, 4.0)
+    assert Verdict.TAKE is settling.of("acme")[NAME].judge_doubt(HoldReason.CUT_OFF, 10.0)
     assert [NAME] == [waiting.name for waiting in settling.waiting("acme")]
 
 

@@ -74,10 +74,11 @@ class Intake:
     def consider_next(self) -> bool:
         """Look at one name that is due, and act on the verdict; return whether there was one."""
         now, blocked = time.monotonic(), self._claims.backlog.blocked()
-        for client in filter(self.settling.has_decision, [*self._readings.resting()]):
-            self._readings.end_rest(client)
+        for client in [*self._readings.resting()]:
+            if any(candidate.verdict is not None for candidate in self.settling.of(client).values()):
+                self._readings.end_rest(client)  # the operator decided
         for client, name in self._readings.names():
-            if client in blocked | self._readings.resting().keys() or not self.settling.is_due(client, name, now):
+            if client in blocked | self._readings.resting().keys() or not self._is_due(client, name, now):
                 self._readings.end(client)
                 self._readings.rest(client, is_fruitless=True)
         due = self.settling.next_due(now, without=blocked | self._readings.resting().keys())
@@ -86,6 +87,10 @@ class Intake:
             # What is under way comes to its end, or a name that is due every few seconds would keep it from that.
             self._consider(client, self._readings.name_of(client) or name)
         return due is not None
+
+    def _is_due(self, client: str, name: bytes, now: float) -> bool:
+        candidate = self.settling.of(client).get(name)
+        return candidate is not None and candidate.due_at <= now
 
     def _consider(self, client: str, name: bytes) -> None:
         started, taken = time.monotonic(), self.taken
@@ -125,13 +130,13 @@ class Intake:
         """Return what to do with a name, None when first there is more to read, and what speaks against it."""
         if look.writer is Writer.UNKNOWN:
             self._troubles.tell("intake.unprobed", client=client)
-        verdict = self.settling.judge(client, name, look, time.monotonic())
+        verdict = self.settling.of(client)[name].judge(look, time.monotonic())
         if verdict is not Verdict.TAKE:
             return verdict, HoldReason.NONE
         doubt = self._doubt(inbox, client, name, look)
         if doubt is None:
             return None, HoldReason.NONE
-        return self.settling.judge_doubt(client, name, doubt, time.monotonic()), doubt
+        return self.settling.of(client)[name].judge_doubt(doubt, time.monotonic()), doubt
 
     def _doubt(self, inbox: Inbox, client: str, name: bytes, look: Look) -> HoldReason | None:
         """
@@ -139,7 +144,7 @@ class Intake:
 
         One that is too large is not read at all, the import will refuse it; nor is one on which the operator decided.
         """
-        if (known := self.settling.decided_doubt(client, name)) is not None:
+        if (known := self.settling.of(client)[name].decided_doubt) is not None:
             return known
         if look.identity.size_bytes > self._config.file.max_file_bytes:
             return HoldReason.NONE
@@ -149,7 +154,7 @@ class Intake:
             client=settings,
             limits=self._config.file,
             companion=entries.read_companion(inbox, name) if settings.companion else None,
-            is_broken_off=self.settling.is_broken_off(client, name),
+            is_broken_off=self.settling.of(client)[name].broken_off,
             last_rows=self._claims.last_rows(inbox, client) if settings.shrink_guard else 0,
         )
         if look.identity.size_bytes < LARGE_BYTES:
@@ -170,7 +175,7 @@ class Intake:
         refusal: str = "",
         is_released: bool = False,
     ) -> None:
-        self.settling.come_first(client, name)
+        self.settling.of(client)[name].is_first = True
         is_taken = self._claims.take(inbox, client, name, look.identity, refusal=refusal, is_released=is_released)
         self.settling.forget(client, name)
         self.taken += 1
@@ -185,7 +190,7 @@ class Intake:
     def _put_off(self, client: str, name: bytes, error: Exception) -> None:
         now = time.monotonic()
         self._troubles.defer(client, printable(name), error)
-        self.settling.retry_later(client, name, now)
+        self.settling.of(client)[name].retry_later(now)
         # What was claimed before the error is found there.
         self._sweeps.sweep_soon(client, now + LAST_RETRY_S)
 

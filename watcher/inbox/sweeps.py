@@ -29,6 +29,24 @@ from watcher.settings import Config
 log = structlog.get_logger()
 
 SWEEP_PAUSE_S: Final = 10.0  # between sweeps that are asked for again and again, by doubts, trouble or a crowded inbox
+_MAX_STRAYS: Final = 1_000  # of each client, to be reported only once
+
+
+class Strays:
+    """What sweeps found and nobody will import: nobody will ever finish it. Each is reported once."""
+
+    def __init__(self) -> None:
+        self._reported: dict[str, set[bytes]] = {}
+
+    def note(self, client: str, strays: list[bytes]) -> list[bytes]:
+        """Take in what a sweep found; return what was not reported yet."""
+        known, some = self._reported.get(client, set()), strays[:_MAX_STRAYS]
+        self._reported[client] = set(some)
+        return [path for path in some if path not in known]
+
+    def forget(self, client: str) -> None:
+        """Forget what is in the inbox of a client."""
+        self._reported.pop(client, None)
 
 
 class Sweeps:
@@ -56,6 +74,7 @@ class Sweeps:
         self._troubles = troubles
         self._sources = sources
         self._watching = watching
+        self._strays = Strays()
         self._last_sweep: dict[str, tuple[float, float]] = {}  # when, and how long it took
         self.use(config)
 
@@ -71,6 +90,7 @@ class Sweeps:
                 self.crowded.discard(client)
                 self.unusable.discard(client)
                 self._last_sweep.pop(client, None)
+                self._strays.forget(client)
         self._settling.use(config.intake)
         self._sweep_at = dict.fromkeys(self._clients, -math.inf)
 
@@ -105,7 +125,7 @@ class Sweeps:
         work_in(self._clients[client], note_all, lambda error: self._leave(client, error))
 
     def _note_in(self, inbox: Inbox, hint: Hint) -> None:
-        is_behind = hint.client in self.crowded and not self._settling.knows(hint.client, hint.name)
+        is_behind = hint.client in self.crowded and hint.name not in self._settling.of(hint.client)
         if is_behind or not self._settling.has_room(hint.client, hint.name):
             self.crowded.add(hint.client)  # what came before waits for a sweep, and so does this
             self._sweep_again(hint.client)
@@ -163,7 +183,7 @@ class Sweeps:
     def _list(self, inbox: Inbox, client: str, now: float) -> int:
         """Note the names in an inbox; return how many there are, at most as many as are kept in mind."""
         limit = self._config.intake.max_waiting
-        files = entries.list_files(inbox, self._settling.accepts, limit)
+        files = entries.list_files(inbox, self._settling.names.accept, limit)
         whole = len(files) < limit
         at_ns = None if self._watching else time.time_ns()
         self.crowded.discard(client)
@@ -172,8 +192,10 @@ class Sweeps:
         return len(files)
 
     def _report_strays(self, client: str, inbox: Inbox) -> None:
-        strays = entries.list_strays(inbox, self._settling.accepts, self._settling.is_stray, time.time())
-        for path in self._settling.note_strays(client, strays):
+        names = self._settling.names
+        for path in self._strays.note(
+            client, entries.list_strays(inbox, names.accept, names.is_temporary, time.time())
+        ):
             reason = "in a folder" if b"/" in path else "temporary name"
             log.warning("file.ignored", client=client, file=printable(path), claim_id="", reason=reason)
 
