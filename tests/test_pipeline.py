@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from importer.durable import SyncFailed, write_durably
+from importer.fs import open_file
 from importer.model import Interrupted
 from importer.names import FAILED_CSV, RESULT_TXT
 from importer.store.connection import read_only
@@ -115,6 +116,21 @@ def test_a_stop_rolls_back_everything(engine: Engine, after: int) -> None:
     with engine.claimed(MANY) as claim:
         with pytest.raises(Interrupted):
             engine.importer().import_file(claim, engine.client, stopping=lambda: next(looks, None) is None)
+        assert before == recorded(engine)
+        assert 20_000 == engine.importer().import_file(claim, engine.client).tally.created
+
+
+def test_an_error_of_the_check_is_not_lost_in_sqlite(engine: Engine) -> None:
+    """What goes wrong while SQLite itself asks whether to stop rises as it is, and nothing is recorded."""
+    before = recorded(engine)
+
+    def fail() -> bool:
+        raise ZeroDivisionError
+
+    # An open file is read without asking, so that only SQLite asks.
+    with engine.claimed(MANY) as claim, open_file(claim.name, claim.folder_fd) as raw:
+        with pytest.raises(ZeroDivisionError):
+            engine.importer().import_from(raw, claim, engine.client, stopping=fail)
         assert before == recorded(engine)
         assert 20_000 == engine.importer().import_file(claim, engine.client).tally.created
 

@@ -130,13 +130,22 @@ class Store:
         """
         Let SQLite itself ask `stopping` now and then: one statement, such as making an index, can take seconds.
 
-        Raises Interrupted.
+        Raises Interrupted, and what `stopping` raises: SQLite would take it for a yes and say nothing.
         """
-        self.conn.set_progress_handler(stopping, _STEPS_BETWEEN_LOOKS)
+        raised: list[BaseException] = []
+
+        def should_stop() -> bool:
+            try:
+                return stopping()
+            except BaseException as error:  # noqa: BLE001 - raised again below
+                raised.append(error)
+                return True
+
+        self.conn.set_progress_handler(should_stop, _STEPS_BETWEEN_LOOKS)
         try:
             yield
         except StoreInterrupted:
-            raise Interrupted from None
+            raise (raised or [Interrupted()])[0] from None
         finally:
             self.conn.set_progress_handler(None, 0)
 
