@@ -28,7 +28,7 @@ from watcher.control.client import NoAnswer, NotRunning, Order, ask
 from watcher.exits import EXIT_WOULD_FAIL
 from watcher.health.status import State, read_status
 from watcher.inbox.layout import move
-from watcher.inbox.upload_names import Names
+from watcher.inbox.settle import Names
 from watcher.lock import is_locked
 from watcher.owner import check_access
 from watcher.settings import Config

@@ -19,7 +19,7 @@ from operate.output import age, counted, print_fields, print_json, print_table
 from operate.provision import steps
 from watcher.health.obstacle import obstacle
 from watcher.health.status import IDLE_INTERVAL_S, ClientStatus, State, Status, read_status
-from watcher.inbox.upload_names import Names
+from watcher.inbox.settle import Names
 from watcher.lock import is_locked
 from watcher.owner import owner_of
 from watcher.settings import Config

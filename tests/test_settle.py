@@ -5,9 +5,8 @@ import math
 import pytest
 
 from importer.model import HoldReason
-from watcher.inbox.settle import Settling
+from watcher.inbox.settle import Names, Settling
 from watcher.inbox.sweeps import Strays
-from watcher.inbox.upload_names import Names
 from watcher.model import Identity, Kind, Look, Sighting, Verdict, Writer
 from watcher.settings import IntakeSettings
 

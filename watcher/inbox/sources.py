@@ -8,8 +8,8 @@ import os
 from importer.settings import ClientSettings
 from watcher.health.trouble import Troubles, reason
 from watcher.inbox.events import FolderIdentity, Hints, Watch
+from watcher.inbox.settle import Names
 from watcher.inbox.sftp_log import SessionLogs
-from watcher.inbox.upload_names import Names
 from watcher.settings import Config
 
 
