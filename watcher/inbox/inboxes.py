@@ -38,7 +38,7 @@ class Inboxes:
         self.sources = EventSources(config, hints, troubles, watching=watching)
         settling, readings = Settling(config.intake), Readings(watching=watching)
         preemption = Preemption(settling, readings, self.backlog, hints, signals, watching=watching)
-        self._claims = Claims(config, store, self.backlog, troubles, signals, preemption)
+        self._claims = Claims(config, store, self.backlog, troubles, preemption)
         self.sweeps = Sweeps(config, settling, self._claims, troubles, self.sources, watching=watching)
         self.intake = Intake(config, settling, readings, self._claims, troubles, self.sweeps)
         with contextlib.suppress(OSError):  # then it is not known where inboxes were

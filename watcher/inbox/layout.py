@@ -236,12 +236,6 @@ def _is_member(uid: int, gid: int) -> bool:
     return gid in os.getgrouplist(user.pw_name, user.pw_gid)
 
 
-def free_bytes(folder: int | str) -> int:
-    """Return how much the disk of a folder can still take from us."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
-
-
 def move(from_fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:
     """
     Rename between two folders, never over an existing name.

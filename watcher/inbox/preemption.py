@@ -44,6 +44,7 @@ class Preemption:
         self._backlog = backlog
         self._hints = hints
         self._signals = signals
+        self.should_abort = signals.should_abort  # the file in hand, for a stop
         self._watching = watching
 
     def use(self, config: Config) -> None:
@@ -73,7 +74,7 @@ class Preemption:
 
         def should_leave() -> bool:
             nonlocal check_at
-            if self._signals.should_abort():
+            if self.should_abort():
                 return True
             now = time.monotonic()
             if self._signals.stop_asked or not check_at <= now < turn_at:

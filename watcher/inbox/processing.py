@@ -7,38 +7,30 @@ an older one. The ledger and the folders say what is left to do of a claim, whoe
 
 from __future__ import annotations
 
-import errno
 import os
 import time
-from collections import Counter
 from datetime import UTC, datetime
-from typing import Final
 
 import structlog
 
-from importer import disk_space
-from importer.fs import temporary_folder
 from importer.model import Claim, Interrupted, Outcome, Receipt, printable
 from importer.names import FAILED_CSV, WORK
 from importer.pipeline import Importer
 from importer.store import baselines, ledger
 from importer.store.database import Store
 from importer.store.errors import StoreError
+from watcher.health.room import Room
 from watcher.health.trouble import Troubles, is_of_host, reason
 from watcher.inbox.archive import archive_claim, holds_archive, open_archived
 from watcher.inbox.claim import claim_upload, discard_drafts, is_in_writing, resume_claim, unfinished_claims
 from watcher.inbox.holds import is_failed_csv
-from watcher.inbox.layout import Inbox, free_bytes, opened
+from watcher.inbox.layout import Inbox, opened
 from watcher.inbox.preemption import Preemption
 from watcher.inbox.queue import Backlog
 from watcher.model import ClaimGone, Identity, InboxUnusable
 from watcher.settings import Config
-from watcher.signals import Signals
 
 log = structlog.get_logger()
-
-# Of each disk so much is to be left when an import has taken all that it can (importer/disk_space.py).
-FREE_BYTES: Final = 64 << 20
 
 
 class Claims:
@@ -54,14 +46,13 @@ class Claims:
         store: Store,
         backlog: Backlog,
         troubles: Troubles,
-        signals: Signals,
         preemption: Preemption,
     ) -> None:
         self.backlog = backlog
         self._store = store
         self._troubles = troubles
-        self._signals = signals
         self._preemption = preemption
+        self._room = Room(store, preemption.should_abort)
         self._elsewhere: dict[str, str] = {}  # claim -> the inbox of before, where it lies
         self.use(config)
 
@@ -71,6 +62,7 @@ class Claims:
         self._clients = config.clients_by_name
         self._importer = Importer(self._store, file=config.file, reference=config.reference, mail=config.mail)
         self._preemption.use(config)
+        self._room.use(config)
         self.backlog.keep(self._clients)
 
     def find_left(self, before: Config) -> None:
@@ -112,7 +104,7 @@ class Claims:
     ) -> bool:
         """Claim a file as it was looked at; return whether it still was. Raises OSError, also when the disk is full."""
         if not refusal:
-            self._check_room(inbox, client, identity.size_bytes, rows=0)
+            self._room.check(client, inbox.fd, identity.size_bytes)
         capture = claim_upload(inbox, name, identity, datetime.now(UTC), refusal=refusal, is_released=is_released)
         if capture is None:
             log.debug("file.disturbed")
@@ -162,7 +154,7 @@ class Claims:
             except ClaimGone:  # a sweep finds it if it comes back
                 self._drop(claim_id)
             except Interrupted:
-                if self._signals.should_abort():
+                if self._preemption.should_abort():
                     log.info("file.interrupted")
                 else:
                     self._give_way(claim_id)
@@ -185,7 +177,7 @@ class Claims:
                 self._wait_for_writer(client, claim_id)
                 return
             if entry is None:
-                self._check_room_for(inbox, claim)
+                self._room.check_claim(claim)
                 if self._preemption.must_wait(claim):
                     raise Interrupted
                 self._import(claim)
@@ -199,49 +191,6 @@ class Claims:
         log.warning("file.deferred", claim_id=claim_id, reason="touched after it was claimed")
         self.backlog.defer(client, claim_id, time.monotonic() + self._config.intake.quiet_s, blocks=False)
 
-    def _check_room_for(self, inbox: Inbox, claim: Claim) -> None:
-        """
-        Raise OSError ENOSPC when the import of a claimed file may take more than a disk has free.
-
-        The lines of the file are counted, 3 s for 1 GiB, only where as many as its size allows would be too many.
-        """
-        size_bytes, rows = claim.size_bytes, 0
-        if not (self._is_refused_unread(size_bytes) or claim.refusal):
-            rows = min(size_bytes // 2 + 1, self._config.file.max_rows)  # a row has a character and the end of its line
-            if self._shortage(inbox, claim.client, self._need(claim.client, size_bytes, rows)):
-                rows = disk_space.count_lines(claim, self._signals.should_abort)
-        self._check_room(inbox, claim.client, size_bytes, rows)
-
-    def _is_refused_unread(self, size_bytes: int) -> bool:
-        return size_bytes > self._config.file.max_file_bytes
-
-    def _check_room(self, inbox: Inbox, client: str, size_bytes: int, rows: int) -> None:
-        """Raise OSError ENOSPC when a disk has less free than an import may take; 0 `rows`: they are not known yet."""
-        needed = self._need(client, size_bytes, rows)
-        if self._shortage(inbox, client, needed):
-            self._store.shrink_log()
-            if shortage := self._shortage(inbox, client, needed):
-                raise OSError(errno.ENOSPC, shortage)
-
-    def _need(self, client: str, size_bytes: int, rows: int) -> disk_space.Need:
-        read_bytes = 0 if self._is_refused_unread(size_bytes) else size_bytes
-        return disk_space.need(read_bytes, rows, client=client, database_bytes=self._store.size_bytes)
-
-    def _shortage(self, inbox: Inbox, client: str, needed: disk_space.Need) -> str:
-        """Say which disk has too little free; "" when none. On one disk the needs of several folders add up."""
-        state_dir, temporary = self._config.service.state_dir, temporary_folder()
-        asked: Counter[int] = Counter()
-        for folder, device, free, taken in (
-            (self._clients[client].inbox, inbox.folder.st_dev, free_bytes(inbox.fd), needed.inbox),
-            (state_dir, os.stat(state_dir).st_dev, free_bytes(state_dir), needed.state),
-            (temporary, os.stat(temporary).st_dev, free_bytes(temporary), needed.temporary),
-        ):
-            asked[device] += taken
-            floor = FREE_BYTES + asked[device]
-            if free < floor:
-                return f"less than {floor >> 20} MiB are free in {folder}"
-        return ""
-
     def _import(self, claim: Claim) -> None:
         discard_drafts(claim)
         started = time.monotonic()
@@ -251,7 +200,7 @@ class Claims:
 
     def _archive(self, inbox: Inbox, claim: Claim) -> None:
         def ask() -> None:
-            if self._signals.should_abort():
+            if self._preemption.should_abort():
                 raise Interrupted
 
         archive_claim(inbox, claim, copied_up_to_bytes=self._config.file.max_file_bytes, before_copying=ask)
