@@ -13,7 +13,10 @@ from typing import BinaryIO, Final
 
 from importer.file.truncation import completeness
 from importer.model import HoldReason, printable
+from importer.names import FAILED_CSV
 from importer.settings import ClientSettings, FileSettings
+from watcher.inbox.archive import open_archived
+from watcher.inbox.layout import Inbox
 from watcher.model import HOLDS
 
 _CHUNK_BYTES: Final = 1 << 18
@@ -99,6 +102,15 @@ def is_failed_csv(raw: BinaryIO) -> bool:
     lines = re.split(rb"[\r\n]+", raw.read(_HEAD_BYTES).replace(b"\0", b""))
     header = next((line for line in lines if line.strip() and not _DELIMITER.match(line)), b"")
     return _REPORT_COLUMN in header.lower()
+
+
+def is_correction(inbox: Inbox, name: str, archive: bytes) -> bool:
+    """Return whether an earlier file was a failed CSV that came back; by its name alone when it was purged."""
+    try:
+        with open_archived(inbox, archive) as raw:
+            return is_failed_csv(raw)
+    except FileNotFoundError:
+        return name.lower().endswith(FAILED_CSV.decode())
 
 
 def count_rows(raw: BinaryIO) -> int:

@@ -92,6 +92,11 @@ def opened(client: str, path: str, companion: str = "") -> Iterator[Inbox]:
         yield Inbox(client, inbox_fd, work_fd, bak_fd, f".{companion}".encode() if companion else b"")
 
 
+def was_inbox(path: str) -> bool:
+    """Return whether a folder was an inbox once: it has a `.work`."""
+    return os.path.lexists(os.path.join(path, os.fsdecode(WORK)))
+
+
 def _kept(handles: contextlib.ExitStack, fd: int) -> int:
     handles.callback(os.close, fd)
     return fd

@@ -14,17 +14,16 @@ from datetime import UTC, datetime
 import structlog
 
 from importer.model import Claim, Interrupted, Outcome, Receipt, printable
-from importer.names import FAILED_CSV, WORK
 from importer.pipeline import Importer
 from importer.store import baselines, ledger
 from importer.store.database import Store
 from importer.store.errors import StoreError
 from watcher.health.room import Room
 from watcher.health.trouble import Troubles, is_of_host, reason
-from watcher.inbox.archive import archive_claim, holds_archive, open_archived
+from watcher.inbox.archive import archive_claim, holds_archive
 from watcher.inbox.claim import claim_upload, discard_drafts, is_in_writing, resume_claim, unfinished_claims
-from watcher.inbox.holds import is_failed_csv
-from watcher.inbox.layout import Inbox, opened
+from watcher.inbox.holds import is_correction
+from watcher.inbox.layout import Inbox, opened, was_inbox
 from watcher.inbox.preemption import Preemption
 from watcher.inbox.queue import Backlog
 from watcher.model import ClaimGone, Identity, InboxUnusable
@@ -69,7 +68,7 @@ class Claims:
         """Queue the claims in folders that were inboxes by the configuration of before and are none now."""
         inboxes = {client.inbox for client in self._clients.values()}
         for client in before.clients:
-            if client.inbox not in inboxes and os.path.lexists(os.path.join(client.inbox, os.fsdecode(WORK))):
+            if client.inbox not in inboxes and was_inbox(client.inbox):
                 self._find_left_of(client.name, client.inbox)
 
     def _find_left_of(self, client: str, path: str) -> None:
@@ -90,7 +89,7 @@ class Claims:
     def last_rows(self, inbox: Inbox, client: str) -> int:
         """Return how many rows the last file of a client had, corrected failed CSVs aside; 0 when there was none."""
         files = baselines.row_counts(self._store.conn, client)
-        return next((rows for name, archive, rows in files if not _is_correction(inbox, name, archive)), 0)
+        return next((rows for name, archive, rows in files if not is_correction(inbox, name, archive)), 0)
 
     def take(
         self,
@@ -215,15 +214,6 @@ class Claims:
 
     def _mark_archived(self, claim_id: str) -> None:
         ledger.mark_archived(self._store.conn, claim_id, datetime.now(UTC))
-
-
-def _is_correction(inbox: Inbox, name: str, archive: bytes) -> bool:
-    """Return whether an earlier file was a failed CSV that came back; by its name alone when it was purged."""
-    try:
-        with open_archived(inbox, archive) as raw:
-            return is_failed_csv(raw)
-    except FileNotFoundError:
-        return name.lower().endswith(FAILED_CSV.decode())
 
 
 def _log_receipt(receipt: Receipt, took_s: float) -> None:
