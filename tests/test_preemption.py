@@ -13,8 +13,7 @@ from importer.settings import ClientSettings
 from tests.lab import wait_until
 from watcher.inbox.events import Hint, Hints
 from watcher.inbox.large_files import LARGE_BYTES, Readings
-from watcher.inbox.preemption import Preemption
-from watcher.inbox.queue import Backlog
+from watcher.inbox.queue import Backlog, Preemption
 from watcher.inbox.settle import Settling
 from watcher.inbox.sweeps import quiet_since
 from watcher.model import Identity, Sighting

@@ -11,9 +11,8 @@ from watcher.health.trouble import Troubles
 from watcher.inbox.events import Hints
 from watcher.inbox.intake import Intake
 from watcher.inbox.large_files import Readings
-from watcher.inbox.preemption import Preemption
 from watcher.inbox.processing import Claims
-from watcher.inbox.queue import Backlog
+from watcher.inbox.queue import Backlog, Preemption
 from watcher.inbox.settle import Settling
 from watcher.inbox.sources import EventSources
 from watcher.inbox.sweeps import Sweeps

@@ -24,8 +24,7 @@ from watcher.inbox.archive import archive_claim, holds_archive
 from watcher.inbox.claim import claim_upload, discard_drafts, is_in_writing, resume_claim, unfinished_claims
 from watcher.inbox.holds import is_correction
 from watcher.inbox.layout import Inbox, opened, was_inbox
-from watcher.inbox.preemption import Preemption
-from watcher.inbox.queue import Backlog
+from watcher.inbox.queue import Backlog, Preemption
 from watcher.model import ClaimGone, Identity, InboxUnusable
 from watcher.settings import Config
 
