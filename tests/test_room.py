@@ -55,8 +55,8 @@ def look(folder_fd=None):
     return False
 
 with engine.claimed(file) as claim:
-    lines = room.count_lines(claim, look)
-    need = room.need(claim.size_bytes, lines, client=engine.client.name, database_bytes=engine.store.size_bytes)
+    lines = disk_space.count_lines(claim, look)
+    need = disk_space.need(claim.size_bytes, lines, client=engine.client.name, database_bytes=engine.store.size_bytes)
     receipt = engine.importer().import_file(claim, engine.client, stopping=look)
     most["inbox"] = sum(taken(path) for path in (folder / claim.claim_id).iterdir())
 engine.store.conn.execute("PRAGMA wal_checkpoint(FULL)")
