@@ -23,7 +23,7 @@ from importer.file.scan import CHUNK_BYTES, Survey, survey
 from importer.file.truncation import is_cut_off
 from importer.file.upload import Upload
 from importer.model import Claim, FileRejected, Interrupted, Outcome, Receipt, Tally
-from importer.rows import notices
+from importer.rows import file_warnings
 from importer.rows.batches import Examination, Terms
 from importer.rows.worker import Beside
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
@@ -91,7 +91,7 @@ class Importer:
         found = survey(raw, self._file, client.fallback_encoding)
         examination = Examination(raw, Terms(found, self._file, client, self._reference))
         if not (found.ends_line or claim.is_released) and is_cut_off(examination.table, client):
-            raise notices.cut_off(examination)
+            raise file_warnings.cut_off(examination)
         with baselines.left_to_examine(self._store.conn, claim, examination) as (left, plain):
             return self._record(found, claim, client, left, plain, beside)
 
@@ -117,7 +117,7 @@ class Importer:
             sha256=found.sha256,
             outcome=_outcome(tally),
             tally=tally,
-            warnings=(*notices.notices(beside.raw, examination, tally), *recorder.notices()),
+            warnings=(*file_warnings.notices(beside.raw, examination, tally), *recorder.notices()),
             finished_at=datetime.now(UTC),
         )
         ledger.add(self._store.conn, import_id, answer)
