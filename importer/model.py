@@ -90,7 +90,7 @@ def most_rows_first(groups: Iterable[ProblemGroup]) -> list[ProblemGroup]:
     return sorted(groups, key=lambda group: (-group.rows, group.first_line))[:_MOST_GROUPS]
 
 
-class Notice(msgspec.Struct, frozen=True, kw_only=True):
+class FileWarning(msgspec.Struct, frozen=True, kw_only=True):
     """A warning: something the client should know although the row, or the file, was applied."""
 
     code: str  # "file.no_users"; see importer/codes.py
@@ -130,7 +130,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime
     listed: int = 0  # how many of the rows that failed are in the failed CSV
     problems: tuple[ProblemGroup, ...] = ()  # most rows first; the failed CSV has them row by row
-    warnings: tuple[Notice, ...] = ()
+    warnings: tuple[FileWarning, ...] = ()
     refusal: FileRejected | None = None
 
 

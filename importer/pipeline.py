@@ -19,13 +19,13 @@ import msgspec
 
 from importer import answers, report
 from importer.durable import sync
-from importer.file.scan import CHUNK_BYTES, Survey, survey
+from importer.file.scan import CHUNK_BYTES, Scan, scan
 from importer.file.truncation import is_cut_off
 from importer.file.upload import Upload
 from importer.model import Claim, FileRejected, Interrupted, Outcome, Receipt, Tally
 from importer.rows import file_warnings
 from importer.rows.batches import Examination, Terms
-from importer.rows.worker import Beside
+from importer.rows.worker import ExaminerProcess
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store import baselines, ledger
 from importer.store.connection import stamp
@@ -65,10 +65,10 @@ class Importer:
         self, raw: BinaryIO, claim: Claim, client: ClientSettings, *, stopping: Callable[[], bool] = lambda: False
     ) -> Receipt:
         """Import from an open file, as `import_file` does; the claim says where it comes from."""
-        with self._store.interruptible(stopping), Beside(raw, stopping) as beside:
+        with self._store.interruptible(stopping), ExaminerProcess(raw, stopping) as examiner:
             try:
                 with self._store.importing():
-                    return self._import_rows(beside, claim, client)
+                    return self._import_rows(examiner, claim, client)
             except FileRejected as rejected:
                 # The traceback would keep the examination, with its memory and temporary file, until some later
                 # collection. The refusal is a transaction of its own, not what a savepoint leaves of the first: while
@@ -78,25 +78,31 @@ class Importer:
                 with self._store.transaction():
                     return self._refuse(raw, claim, client, rejected)
 
-    def _import_rows(self, beside: Beside, claim: Claim, client: ClientSettings) -> Receipt:
+    def _import_rows(self, examiner: ExaminerProcess, claim: Claim, client: ClientSettings) -> Receipt:
         if claim.refusal:
             code, _, detail = claim.refusal.rpartition("\n")
             raise FileRejected(code or "upload.incomplete", detail)
         if not baselines.exist(self._store.conn, claim.client):
-            beside.start()
-        return self._examine(claim, client, beside)
+            examiner.start()
+        return self._examine(claim, client, examiner)
 
-    def _examine(self, claim: Claim, client: ClientSettings, beside: Beside) -> Receipt:
-        raw = beside.raw
-        found = survey(raw, self._file, client.fallback_encoding)
+    def _examine(self, claim: Claim, client: ClientSettings, examiner: ExaminerProcess) -> Receipt:
+        raw = examiner.raw
+        found = scan(raw, self._file, client.fallback_encoding)
         examination = Examination(raw, Terms(found, self._file, client, self._reference))
         if not (found.ends_line or claim.is_released) and is_cut_off(examination.table, client):
             raise file_warnings.cut_off(examination)
-        with baselines.left_to_examine(self._store.conn, claim, examination) as (left, plain):
-            return self._record(found, claim, client, left, plain, beside)
+        with baselines.left_to_examine(self._store.conn, claim, examination) as (left, skippable):
+            return self._record(found, claim, client, left, skippable, examiner)
 
     def _record(
-        self, found: Survey, claim: Claim, client: ClientSettings, examination: Examination, plain: int, beside: Beside
+        self,
+        found: Scan,
+        claim: Claim,
+        client: ClientSettings,
+        examination: Examination,
+        skippable: int,
+        examiner: ExaminerProcess,
     ) -> Receipt:
         import_id = ledger.next_id(self._store.conn)
         recorder = Recorder(
@@ -107,17 +113,17 @@ class Importer:
             at=stamp(datetime.now(UTC)),
             size_bytes=found.size_bytes,
         )
-        for batch in beside.batches(examination):
+        for batch in examiner.batches(examination):
             recorder.apply(batch)
             del batch  # before the next one is read
         recorder.settle(examination.table)
-        tally = recorder.tally(examination.findings.repeated, plain)
+        tally = recorder.tally(examination.findings.repeated, skippable)
         answer = Receipt(
             claim=claim,
             sha256=found.sha256,
             outcome=_outcome(tally),
             tally=tally,
-            warnings=(*file_warnings.notices(beside.raw, examination, tally), *recorder.notices()),
+            warnings=(*file_warnings.warnings(examiner.raw, examination, tally), *recorder.warnings()),
             finished_at=datetime.now(UTC),
         )
         ledger.add(self._store.conn, import_id, answer)

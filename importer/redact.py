@@ -26,7 +26,7 @@ from importer import fs, names
 from importer.characters import is_unique_id
 from importer.durable import sync, write_durably
 from importer.file.quotes import weight
-from importer.file.scan import survey
+from importer.file.scan import scan
 from importer.file.table import Table
 from importer.file.text import text_chunks, text_lines
 from importer.fs import open_file
@@ -139,7 +139,7 @@ class _Extract:
 
     def __init__(self, raw: BinaryIO, client: ClientSettings, limits: FileSettings, unique_id: str) -> None:
         self._raw = raw
-        self._found = survey(raw, limits, client.fallback_encoding)
+        self._found = scan(raw, limits, client.fallback_encoding)
         self._header = Table(raw, self._found, limits, client).header
         self._limits = limits
         self._unique_id = unique_id

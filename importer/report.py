@@ -11,7 +11,7 @@ from importer.attributes import REPORT_NAMES
 from importer.characters import guarded, unguarded
 from importer.codes import CODES
 from importer.file.header import Header
-from importer.model import FileRejected, Notice, Outcome, ProblemGroup, Receipt, Tally, printable
+from importer.model import FileRejected, FileWarning, Outcome, ProblemGroup, Receipt, Tally, printable
 from importer.store.rejected import FailedRow
 
 _GROUPS_TOLD: Final = 20
@@ -148,7 +148,7 @@ def _group(group: ProblemGroup, rows: int) -> str:
     return f"{who}: {group.field} {group.detail} ({where}, code {group.code})".replace("  ", " ")
 
 
-def _notice(notice: Notice) -> str:
+def _notice(notice: FileWarning) -> str:
     code = CODES[notice.code]
     text = notice.detail or f"{code.title}. {code.remedy}"
     about = f"{notice.field}: " if notice.field else ""

@@ -49,7 +49,7 @@ class ClientPicture(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.client}: no file has arrived for {age(self.last_import.finished_at, at)}."
 
 
-class Picture(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the service and its clients."""
 
     is_running: bool
@@ -124,22 +124,22 @@ def status(config: Config, *, as_json: bool) -> None:
 
     Exits with 0 when all is well, 1 when something needs attention, 2 when that cannot be known.
     """
-    picture = _picture(config)
+    summary = _summary(config)
     if as_json:
-        print_json({"concerns": picture.concerns, **msgspec.structs.asdict(picture)})
+        print_json({"concerns": summary.concerns, **msgspec.structs.asdict(summary)})
     else:
-        _print_picture(picture)
-    sys.exit(EXIT_NEEDS_A_LOOK if picture.concerns else 0)
+        _print_summary(summary)
+    sys.exit(EXIT_NEEDS_A_LOOK if summary.concerns else 0)
 
 
-def _picture(config: Config) -> Picture:
+def _summary(config: Config) -> ServiceSummary:
     is_running = is_locked(config.service.state_dir)
     told = read_status(config.service.state_dir) if is_running else None
     known = {client.client: client for client in told.clients} if told else {}
     accepts = Names(config.intake.pattern)
     with database(config) as conn:
         failing, trouble = queries.failing_mail(conn)
-        return Picture(
+        return ServiceSummary(
             is_running=is_running,
             has_failed=not is_running and _has_failed(),
             is_config_outdated=config.is_outdated,
@@ -181,27 +181,27 @@ def _count_uploads(inbox: str, names: Names) -> int | None:
         return None
 
 
-def _print_picture(picture: Picture) -> None:
-    click.echo("\n".join(picture.concerns) or "All is well.")
+def _print_summary(summary: ServiceSummary) -> None:
+    click.echo("\n".join(summary.concerns) or "All is well.")
     click.echo()
-    told = picture.status
+    told = summary.status
     print_fields(
         [
-            ("service", "running" if picture.is_running else "not running"),
-            ("since", told and f"{age(told.started_at, picture.at)}, process {told.pid}"),
+            ("service", "running" if summary.is_running else "not running"),
+            ("since", told and f"{age(told.started_at, summary.at)}, process {told.pid}"),
             ("watcher restarts", told and told.watch_restarts),
             (
                 "mail",
-                picture.maildir and f"no SMTP server is configured: only stored in {picture.maildir}",
+                summary.maildir and f"no SMTP server is configured: only stored in {summary.maildir}",
             ),
-            ("mail waiting", picture.mail_waiting),
-            ("mail given up", picture.mail_dead),
-            ("not yet archived", picture.unarchived),
+            ("mail waiting", summary.mail_waiting),
+            ("mail given up", summary.mail_dead),
+            ("not yet archived", summary.unarchived),
         ]
     )
     click.echo()
     header = ("client", "inbox", "last sweep", "waiting", "in progress", "last import", "ago", "outcome")
-    rows = [_client_row(client, picture.at) for client in picture.clients]
+    rows = [_client_row(client, summary.at) for client in summary.clients]
     print_table(header, rows, empty="No client is configured.")
     files = [
         (
@@ -209,8 +209,8 @@ def _print_picture(picture: Picture) -> None:
             file.file,
             file.state,
             file.size_bytes,
-            age(file.since, picture.at),
-            _decided(file.until, picture),
+            age(file.since, summary.at),
+            _decided(file.until, summary),
             file.reason.replace("_", " "),
         )
         for client in (told.clients if told else ())
@@ -243,5 +243,5 @@ def _client_row(client: ClientPicture, at: datetime) -> tuple[object, ...]:
     )
 
 
-def _decided(until: datetime | None, picture: Picture) -> str:
-    return age(picture.at, until) if until else ""
+def _decided(until: datetime | None, summary: ServiceSummary) -> str:
+    return age(summary.at, until) if until else ""

@@ -16,7 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from importer.attributes import ATTRIBUTES, REPORT_NAMES
-from importer.model import Claim, Notice, Receipt, Tally
+from importer.model import Claim, FileWarning, Receipt, Tally
 from importer.names import FAILED_CSV, RESULT_TXT
 from importer.pipeline import Importer
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
@@ -70,7 +70,7 @@ class Result(msgspec.Struct, frozen=True):
         return self.receipt.refusal.detail if self.receipt.refusal else ""
 
     @property
-    def warnings(self) -> dict[str, Notice]:
+    def warnings(self) -> dict[str, FileWarning]:
         """Return the warnings by their codes."""
         return {notice.code: notice for notice in self.receipt.warnings}
 

@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from importer.file.scan import survey
+from importer.file.scan import scan
 from importer.file.table import Row, Table
 from importer.file.truncation import completeness
 from importer.model import FileRejected, HoldReason
@@ -22,7 +22,7 @@ def read(content: bytes, client: ClientSettings = CLIENT, limits: FileSettings |
     with tempfile.TemporaryFile() as raw:
         raw.write(content)
         raw.flush()
-        return list(Table(raw, survey(raw, settings, client.fallback_encoding), settings, client).rows())
+        return list(Table(raw, scan(raw, settings, client.fallback_encoding), settings, client).rows())
 
 
 def reread(content: bytes, lines: list[int]) -> list[Row]:
@@ -30,7 +30,7 @@ def reread(content: bytes, lines: list[int]) -> list[Row]:
     with tempfile.TemporaryFile() as raw:
         raw.write(content)
         raw.flush()
-        table = Table(raw, survey(raw, FileSettings()), FileSettings(), CLIENT)
+        table = Table(raw, scan(raw, FileSettings()), FileSettings(), CLIENT)
         return [row for stretch in table.reread(lines) for row in stretch.rows]
 
 

@@ -45,7 +45,7 @@ def test_same_trouble_is_told_once_an_hour(alerts: Alerts, store: Store) -> None
     """Trouble that stays is told by log and mail when it comes, and again after an hour."""
     with capture_logs() as logs:
         for now in (0.0, 1.0, ALERT_INTERVAL_S - 1, ALERT_INTERVAL_S, ALERT_INTERVAL_S + 1):
-            alerts.tell("store.refused", now, reason="database is locked")
+            alerts.report("store.refused", now, reason="database is locked")
 
     assert [entry["log_level"] for entry in logs] == ["error", "debug", "debug", "error", "debug"]
     assert 2 == len(mailed(alerts, store))
@@ -54,7 +54,7 @@ def test_same_trouble_is_told_once_an_hour(alerts: Alerts, store: Store) -> None
 def test_trouble_inside_a_transaction_is_mailed(alerts: Alerts, store: Store) -> None:
     """An alert that is raised while rows are written is mailed, whether or not they are committed."""
     with contextlib.suppress(KeyError), store.transaction():
-        alerts.tell("intake.unprobed", 0.0, client="acme")
+        alerts.report("intake.unprobed", 0.0, client="acme")
         raise KeyError
     assert -math.inf == alerts.next_at
     assert [f"rosterd on {HOST}: intake.unprobed acme"] == mailed(alerts, store)
@@ -66,7 +66,7 @@ def test_alert_that_cannot_be_mailed_is_logged(alerts: Alerts, tmp_path: Path) -
     closed = Store.open(tmp_path / "rosterd.db")
     closed.close()
     with capture_logs() as logs:
-        alerts.tell("store.refused", 0.0, reason="database is locked")
+        alerts.report("store.refused", 0.0, reason="database is locked")
         alerts.tend(closed)
     assert ["store.refused", "alert.unmailed"] == [entry["event"] for entry in logs]
 
@@ -75,10 +75,10 @@ def test_client_cannot_cause_more_than_a_mail_an_hour(alerts: Alerts, store: Sto
     """Of what one client causes under ever new names, or makes come and go, one mail an hour is written."""
     with capture_logs() as logs:
         for number in range(100):
-            alerts.tell("file.shrunk", float(number), client="acme", file=f"{number}.csv")
-            alerts.tell("inbox.unusable", float(number), client="acme", reason="not a folder")
+            alerts.report("file.shrunk", float(number), client="acme", file=f"{number}.csv")
+            alerts.report("inbox.unusable", float(number), client="acme", reason="not a folder")
             alerts.clear("inbox.unusable", client="acme")
-        alerts.tell("file.shrunk", 200.0, client="beta", file="1.csv")
+        alerts.report("file.shrunk", 200.0, client="beta", file="1.csv")
 
     assert sum(entry["log_level"] == "error" for entry in logs) == 201
     assert mailed(alerts, store) == [
@@ -91,19 +91,19 @@ def test_client_cannot_cause_more_than_a_mail_an_hour(alerts: Alerts, store: Sto
 def test_trouble_that_lasts_is_known_all_the_time(alerts: Alerts) -> None:
     """A trouble that is told again and again is known at any time, whatever else is told in between."""
     for minute in range(0, 300, 7):
-        alerts.tell("inbox.unusable", 60.0 * minute, client="acme", reason="not a folder")
-        alerts.tell("file.shrunk", 60.0 * minute + 30, client="beta", file=f"{minute}.csv")
-        assert alerts.about("inbox.unusable", "acme") == "not a folder"
+        alerts.report("inbox.unusable", 60.0 * minute, client="acme", reason="not a folder")
+        alerts.report("file.shrunk", 60.0 * minute + 30, client="beta", file=f"{minute}.csv")
+        assert alerts.reason_for("inbox.unusable", "acme") == "not a folder"
 
 
 def test_trouble_of_a_client_is_known_while_it_lasts(alerts: Alerts) -> None:
     """The reason told last of a client's trouble can be asked for, until the trouble is over."""
-    alerts.tell("inbox.unusable", 0.0, client="acme", reason="not a folder")
-    alerts.tell("inbox.unusable", 1.0, client="acme", reason="mode 0777")
-    assert alerts.about("inbox.unusable", "acme") == "mode 0777"
+    alerts.report("inbox.unusable", 0.0, client="acme", reason="not a folder")
+    alerts.report("inbox.unusable", 1.0, client="acme", reason="mode 0777")
+    assert alerts.reason_for("inbox.unusable", "acme") == "mode 0777"
 
     alerts.clear("inbox.unusable", client="acme")
-    assert alerts.about("inbox.unusable", "acme") == ""
+    assert alerts.reason_for("inbox.unusable", "acme") == ""
 
 
 # What the mail says
@@ -136,7 +136,7 @@ def test_trouble_without_a_sentence_of_its_own_is_told() -> None:
 
 def test_every_mail_to_the_operator_names_the_host(alerts: Alerts, store: Store) -> None:
     """Alert, digest, what stands for surplus mail, and a missing upload: the subject says on which host it is."""
-    alerts.tell("store.refused", 0.0, reason="database is locked")
+    alerts.report("store.refused", 0.0, reason="database is locked")
     [(_, alert)] = alerts._letters
     assert [alert.subject] == mailed(alerts, store)
     for number in range(149):
@@ -145,6 +145,6 @@ def test_every_mail_to_the_operator_names_the_host(alerts: Alerts, store: Store)
     surplus = store.conn.execute("SELECT subject FROM outbox WHERE message_id LIKE '<overflow%'").fetchone()
     assert digest is not None
     client = ClientSettings(name="acme", inbox="/in", expect_every="1h", late_mail=("operator",))
-    [late] = overdue.letters(overdue.Missing(client=client, last_at=None), SETTINGS, alert.written_at)
+    [late] = overdue.letters(overdue.OverdueUpload(client=client, last_at=None), SETTINGS, alert.written_at)
     for subject in (alert.subject, digest.subject, *surplus, late.subject):
         assert subject.startswith(f"rosterd on {HOST}: ")

@@ -15,11 +15,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from importer.file.scan import survey
+from importer.file.scan import scan
 from importer.model import FileRejected, Interrupted
 from importer.rows import worker
 from importer.rows.batches import Batch, Examination, Terms
-from importer.rows.worker import Beside
+from importer.rows.worker import ExaminerProcess
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from tests.lab import wait_until, worker_process
 from tests.lab.daemon import REPOSITORY
@@ -38,7 +38,7 @@ def examination(folder: Path, text: str) -> Iterator[Examination]:
     with (folder / "users.csv").open("rb", buffering=0) as raw:
         limits = FileSettings()
         client = ClientSettings(name="acme", inbox="/")
-        yield Examination(raw, Terms(survey(raw, limits), limits, client, ReferenceSettings()))
+        yield Examination(raw, Terms(scan(raw, limits), limits, client, ReferenceSettings()))
 
 
 def everything(batches: Iterator[Batch]) -> tuple[object, ...]:
@@ -67,11 +67,11 @@ def test_the_process_beside_answers_as_we_do(tmp_path: Path) -> None:
         + 'S7,OPSCOM,Bob,"Le\ne",b\nS8,X\n,,\nS9,OPSCOM,Zoé,Lee,zoe9@example.org\nS1,OPSCOM,,,\nT,OPSCOM,N/A,,\n'
     )
     with examination(tmp_path, text) as here, examination(tmp_path, text) as there:
-        with Beside(there.raw) as helper:
+        with ExaminerProcess(there.raw) as helper:
             assert everything(here.batches()) == everything(helper.batches(there))
         assert here.findings == there.findings
         assert there.findings.repeated
-        assert there.findings.notices
+        assert there.findings.warnings
         assert not children()
 
 
@@ -80,7 +80,11 @@ def test_a_refusal_comes_across(tmp_path: Path) -> None:
     text = users(2500) + 'S9999,OPSCOM,"Ann"x,Lee,a@example.org\n'
     with examination(tmp_path, text) as here, pytest.raises(FileRejected) as expected:
         list(here.batches())
-    with examination(tmp_path, text) as there, Beside(there.raw) as helper, pytest.raises(FileRejected) as refused:
+    with (
+        examination(tmp_path, text) as there,
+        ExaminerProcess(there.raw) as helper,
+        pytest.raises(FileRejected) as refused,
+    ):
         list(helper.batches(there))
     assert vars(expected.value) == vars(refused.value)
     assert refused.value.code == "csv.quoting"
@@ -88,7 +92,7 @@ def test_a_refusal_comes_across(tmp_path: Path) -> None:
 
 def test_a_killed_process_is_trouble_of_the_host(tmp_path: Path) -> None:
     """When the process is killed half-way the import fails as for a broken disk, and is tried again later."""
-    with examination(tmp_path, users(50_000)) as there, Beside(there.raw) as helper:
+    with examination(tmp_path, users(50_000)) as there, ExaminerProcess(there.raw) as helper:
         batches = helper.batches(there)
         next(batches)
         [pid] = children()
@@ -102,7 +106,7 @@ def test_a_process_that_stands_still_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terms_chars: int
 ) -> None:
     """A worker without a sign of life is trouble of the host, whether it reads its terms or the file, and is ended."""
-    with examination(tmp_path, users(50_000)) as there, Beside(there.raw) as helper:
+    with examination(tmp_path, users(50_000)) as there, ExaminerProcess(there.raw) as helper:
         helper.start()
         if terms_chars:
             client = msgspec.structs.replace(there.terms.client, columns={"x" * terms_chars: ""})
@@ -121,7 +125,7 @@ def test_a_process_that_stands_still_is_given_up(
 def test_a_stop_is_heard_while_the_process_stands_still(tmp_path: Path) -> None:
     """Whoever waits for the worker asks all the while whether to stop."""
     asked = iter([False] * 20)
-    with examination(tmp_path, users(50_000)) as there, Beside(there.raw, lambda: next(asked, True)) as helper:
+    with examination(tmp_path, users(50_000)) as there, ExaminerProcess(there.raw, lambda: next(asked, True)) as helper:
         batches = helper.batches(there)
         helper.start()
         [pid] = children()
@@ -134,7 +138,7 @@ def test_a_stop_is_heard_while_the_process_stands_still(tmp_path: Path) -> None:
 def test_a_process_that_reads_on_is_not_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that gives nothing to record for long is waited for, as long as the worker reads on."""
     tall = "".join(f'S{n // 2},BAD,Ann,Lee,"' + "\n" * 65_000 + '"\n' for n in range(500))
-    with examination(tmp_path, tall) as there, Beside(there.raw) as helper:
+    with examination(tmp_path, tall) as there, ExaminerProcess(there.raw) as helper:
         helper.start()
         worker_process.wait_for_start(*children())
         monkeypatch.setattr(worker, "SILENCE_S", 0.7)
@@ -174,18 +178,18 @@ def test_a_process_that_cannot_be_started_is_trouble_of_the_host(
     """When the interpreter is gone, as in an upgrade, the error names it and what to do."""
     monkeypatch.setattr(sys, "executable", "/nowhere/python3")
     gone = pytest.raises(FileNotFoundError, match=r"/nowhere/python3.* Restart rosterd")
-    with examination(tmp_path, users(10)) as there, Beside(there.raw) as helper, gone:
+    with examination(tmp_path, users(10)) as there, ExaminerProcess(there.raw) as helper, gone:
         list(helper.batches(there))
 
 
 def test_an_import_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
     """Whatever becomes of an import ends the process, whether it is at work or still waiting for some."""
     with examination(tmp_path, users(50_000)) as there:
-        with Beside(there.raw) as helper:
+        with ExaminerProcess(there.raw) as helper:
             next(helper.batches(there))
             assert children()
         assert not children()
-        with Beside(there.raw) as helper:
+        with ExaminerProcess(there.raw) as helper:
             helper.start()
             assert children()
         assert not children()
@@ -193,7 +197,7 @@ def test_an_import_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
 
 def test_a_process_started_beforehand_is_the_one_that_answers(tmp_path: Path) -> None:
     """Starting it early saves the start later, and starts no second one."""
-    with examination(tmp_path, users(2500)) as there, Beside(there.raw) as helper:
+    with examination(tmp_path, users(2500)) as there, ExaminerProcess(there.raw) as helper:
         helper.start()
         [early] = children()
         batches = helper.batches(there)
@@ -231,14 +235,14 @@ def test_no_module_of_the_current_folder_is_run(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setenv("PYTHONPATH", str(hostile) if entry == "here" else f"{entry}:/nowhere")
         monkeypatch.setenv("PYTHONSTARTUP", "startup.py")
         monkeypatch.setenv("PYTHONUSERBASE", str(hostile))
-        with Beside(there.raw) as helper:
+        with ExaminerProcess(there.raw) as helper:
             assert 2500 == sum(len(batch.complete.lines) for batch in helper.batches(there))
     assert not seen.exists()
 
 
 def test_a_stop_signal_does_not_end_the_process(tmp_path: Path) -> None:
     """A signal to the whole process group leaves the decision to the importer."""
-    with examination(tmp_path, users(50_000)) as there, Beside(there.raw) as helper:
+    with examination(tmp_path, users(50_000)) as there, ExaminerProcess(there.raw) as helper:
         batches = helper.batches(there)
         first = next(batches)
         [pid] = children()

@@ -31,8 +31,8 @@ LEVELS = {
     "error": "error",
     "exception": "error",
     "critical": "critical",
-    "tell": "error",  # the daemon's alerts: an error once an hour
-    "tell_error": "error",  # likewise
+    "report": "error",  # the daemon's alerts: an error once an hour
+    "report_error": "error",  # likewise
 }
 ANY_LEVEL = "as logged"
 ALWAYS = frozenset({"client", "file", "claim_id"})  # said once, above the tables
@@ -86,7 +86,7 @@ def _chosen_events(choice: ast.expr) -> Iterator[Event]:
     """Yield the alerts between which an assignment to `event` chooses, or that a table has as `alert`."""
     for node in ast.walk(choice):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value):
-            yield Event(node.value, LEVELS["tell"], frozenset())
+            yield Event(node.value, LEVELS["report"], frozenset())
 
 
 def catalogued() -> Iterator[Event]:

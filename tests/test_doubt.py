@@ -9,7 +9,7 @@ import pytest
 
 from importer.model import HoldReason
 from importer.settings import ClientSettings, FileSettings
-from watcher.inbox.holds import count_rows, doubt_of, refusal
+from watcher.inbox.holds import count_rows, hold_reason_of, refusal
 
 HEADER = b"unique_id,login_source,first_name,last_name,email\n"
 ANN = b"1,OPSCOM,Ann,Lee,ann@school.example\n"
@@ -21,14 +21,14 @@ def judged(
     content: bytes,
     client: ClientSettings = ACME,
     *,
-    companion: bytes | None = None,
+    sidecar: bytes | None = None,
     is_broken_off: bool = False,
     last_rows: int = 0,
 ) -> HoldReason:
     (folder / "users.csv").write_bytes(content)
     with (folder / "users.csv").open("rb") as raw:
         limits = FileSettings()
-        return doubt_of(raw, client, limits, companion=companion, is_broken_off=is_broken_off, last_rows=last_rows)
+        return hold_reason_of(raw, client, limits, sidecar=sidecar, is_broken_off=is_broken_off, last_rows=last_rows)
 
 
 def with_companion(kind: str) -> ClientSettings:
@@ -36,7 +36,7 @@ def with_companion(kind: str) -> ClientSettings:
 
 
 @pytest.mark.parametrize(
-    ("content", "doubt"),
+    ("content", "hold_reason"),
     [
         (HEADER + ANN, HoldReason.NONE),
         (HEADER + ANN[:-1], HoldReason.UNTERMINATED),
@@ -45,9 +45,9 @@ def with_companion(kind: str) -> ClientSettings:
         (b"", HoldReason.EMPTY),
     ],
 )
-def test_the_end_of_a_file_tells(tmp_path: Path, content: bytes, doubt: HoldReason) -> None:
+def test_the_end_of_a_file_tells(tmp_path: Path, content: bytes, hold_reason: HoldReason) -> None:
     """Without a companion the end of the file says whether it may be cut off."""
-    assert judged(tmp_path, content) is doubt
+    assert judged(tmp_path, content) is hold_reason
 
 
 def test_broken_connection_outweighs_a_good_end(tmp_path: Path) -> None:
@@ -72,18 +72,18 @@ def test_companion_with_the_digest(tmp_path: Path, kind: str, written: str) -> N
     said = written.format(digest=hashlib.new(kind, content).hexdigest(), other=hashlib.new(kind, b"").hexdigest())
 
     for companion in (said.encode(), said.upper().encode(), b"\xff\xfe" + said.encode("utf-16-le")):
-        assert judged(tmp_path, content, with_companion(kind), companion=companion) is HoldReason.NONE
+        assert judged(tmp_path, content, with_companion(kind), sidecar=companion) is HoldReason.NONE
 
 
 @pytest.mark.parametrize("companion", [b"", b"no digest", hashlib.sha256(b"other").hexdigest().encode(), b"ab" * 31])
 def test_companion_of_something_else(tmp_path: Path, companion: bytes) -> None:
     """A companion without the digest of the file speaks against it."""
-    assert judged(tmp_path, HEADER + ANN, with_companion("sha256"), companion=companion) is HoldReason.MISMATCHED
+    assert judged(tmp_path, HEADER + ANN, with_companion("sha256"), sidecar=companion) is HoldReason.MISMATCHED
 
 
 def test_companion_that_only_has_to_be_there(tmp_path: Path) -> None:
     """With `done` nothing counts but that the companion is there."""
-    assert judged(tmp_path, HEADER + ANN, with_companion("done"), companion=b"") is HoldReason.NONE
+    assert judged(tmp_path, HEADER + ANN, with_companion("done"), sidecar=b"") is HoldReason.NONE
     assert judged(tmp_path, HEADER + ANN, with_companion("done")) is HoldReason.UNACCOMPANIED
 
 
@@ -129,10 +129,10 @@ def test_rows_are_counted(content: bytes, rows: int) -> None:
     assert count_rows(BytesIO(content)) == rows
 
 
-@pytest.mark.parametrize("doubt", list(HoldReason))
-def test_refusal_says_what_to_do(doubt: HoldReason) -> None:
+@pytest.mark.parametrize("hold_reason", list(HoldReason))
+def test_refusal_says_what_to_do(hold_reason: HoldReason) -> None:
     """Whatever a file is refused for, its client is told what to do."""
-    text = refusal(doubt, b"us\xffers.csv", with_companion("md5"))
+    text = refusal(hold_reason, b"us\xffers.csv", with_companion("md5"))
 
     assert "pload" in text
     assert "{" not in text

@@ -6,10 +6,10 @@ import tempfile
 
 import pytest
 
-from importer.file.scan import survey
+from importer.file.scan import scan
 from importer.file.table import STRETCH_ROWS
 from importer.rows.batches import Examination, Terms
-from importer.rows.duplicates import Repeats
+from importer.rows.duplicates import Duplicates
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from tests.engine import HEADER, Engine
 
@@ -147,7 +147,7 @@ def test_batches_are_small_however_large_the_rows_are() -> None:
         raw.flush()
         client = ClientSettings(name="acme", inbox="/srv/sftp/acme")
         limits = FileSettings()
-        examination = Examination(raw, Terms(survey(raw, limits), limits, client, ReferenceSettings()))
+        examination = Examination(raw, Terms(scan(raw, limits), limits, client, ReferenceSettings()))
         sizes = [sum(len(cell) for row in batch.rejected for cell in row.cells) for batch in examination.batches()]
     assert 100 * 180_000 < sum(sizes)
     assert 5 << 20 > max(sizes)
@@ -155,7 +155,7 @@ def test_batches_are_small_however_large_the_rows_are() -> None:
 
 def test_repeats_are_found_in_any_number_of_rows() -> None:
     """Of many ids exactly those that stood before wait, but for a few in vain; groups tell all lines of each."""
-    repeats = Repeats()
+    repeats = Duplicates()
     ids = [f"id{n}" for n in range(60_000)]
     first = repeats.held_back(ids, list(range(2, 60_002)))
     second = repeats.held_back(["ID7", "id59999", "", "new", "ID7"], [60_002, 60_003, 60_004, 60_005, 60_006])

@@ -831,7 +831,7 @@ def test_companion_goes_with_its_upload(folder: Path, vouched: Inbox) -> None:
     """The companion is claimed and archived with the upload, and lies beside it under its name."""
     put(folder)
     put(folder, "users.csv.sha256", "digest")
-    assert entries.read_companion(vouched, b"users.csv") == b"digest"
+    assert entries.read_sidecar(vouched, b"users.csv") == b"digest"
     with resume_claim(vouched, claimed(vouched)) as claim:
         assert tree(folder) == [
             ".bak",
@@ -890,7 +890,7 @@ def test_companion_is_found_in_any_case(folder: Path, vouched: Inbox, spelled: s
     alone = glanced(vouched, b"users.csv")
     put(folder, spelled, "digest")
     with layout.opened("acme", str(folder), "sha256") as inbox:
-        assert entries.read_companion(inbox, b"users.csv") == b"digest"
+        assert entries.read_sidecar(inbox, b"users.csv") == b"digest"
         assert glanced(inbox, b"users.csv") != alone
         with resume_claim(inbox, claimed(inbox)) as claim:
             archive_claim(inbox, claim)
@@ -911,8 +911,8 @@ def test_companion_of_another_upload_is_left_to_it(folder: Path, vouched: Inbox)
     for name in ("users.csv", "USERS.csv"):
         put(folder, name)
     put(folder, "users.csv.sha256", "digest")
-    assert entries.read_companion(vouched, b"USERS.csv") is None
-    assert entries.read_companion(vouched, b"users.csv") == b"digest"
+    assert entries.read_sidecar(vouched, b"USERS.csv") is None
+    assert entries.read_sidecar(vouched, b"users.csv") == b"digest"
 
 
 def test_companion_left_behind_is_fetched(folder: Path, vouched: Inbox) -> None:
@@ -945,7 +945,7 @@ def test_companion_that_vouches_for_nothing(folder: Path, vouched: Inbox, kind: 
         case "large":
             beside.write_text("x" * 5000)
 
-    assert entries.read_companion(vouched, b"users.csv") is None
+    assert entries.read_sidecar(vouched, b"users.csv") is None
     with resume_claim(vouched, claimed(vouched)) as claim:
         archive_claim(vouched, claim)
     assert tree(folder / ".work") == []
@@ -961,7 +961,7 @@ def test_companion_that_cannot_be_opened_is_trouble_of_the_host(folder: Path, vo
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
         with pytest.raises(OSError, match="Too many open files"):
-            entries.read_companion(vouched, b"users.csv")
+            entries.read_sidecar(vouched, b"users.csv")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
@@ -985,7 +985,7 @@ def test_longest_name_has_a_companion(folder: Path, vouched: Inbox) -> None:
         put(folder, name)
     put(folder, "n" * 244 + ".csv.sha256")
 
-    assert entries.read_companion(vouched, b"n" * 251 + b".csv") is None
+    assert entries.read_sidecar(vouched, b"n" * 251 + b".csv") is None
     with resume_claim(vouched, claimed(vouched, b"n" * 244 + b".csv")) as claim:
         archive_claim(vouched, claim)
     assert max(len(name) for name in os.listdir(folder / ".bak")) == 255

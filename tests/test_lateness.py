@@ -18,7 +18,7 @@ from importer.model import Letter, for_operator
 from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
 from watcher.config import ConfigError, load
-from watcher.health.overdue import Lateness
+from watcher.health.overdue import OverdueUploads
 from watcher.settings import Config
 
 AT = datetime(2026, 11, 22, 7, 42, tzinfo=UTC)
@@ -49,16 +49,16 @@ class Watcher:
     def __init__(self, store: Store, settings: Config) -> None:
         self.letters: list[Letter] = []
         self._store = store
-        self._lateness = Lateness(store)
-        self._lateness.use(settings, AT)
-        self.use = self._lateness.use
+        self._overdue = OverdueUploads(store)
+        self._overdue.use(settings, AT)
+        self.use = self._overdue.use
 
     def look(self, after: timedelta, *, waiting: bool = False) -> int:
         """Look so long after the beginning; return how many missing uploads were logged."""
         before = self._store.db.table("outbox").count
         with capture_logs() as logged:
-            if after.total_seconds() >= self._lateness.next_at:
-                self._lateness.tend(after.total_seconds(), AT + after, {"acme"} if waiting else ())
+            if after.total_seconds() >= self._overdue.next_at:
+                self._overdue.tend(after.total_seconds(), AT + after, {"acme"} if waiting else ())
         self.letters += map(letter_of, self._store.db.table("outbox").rows_where(order_by="id", offset=before))
         return [entry["event"] for entry in logged].count("upload.missed")
 

@@ -18,7 +18,7 @@ from tests.lab.sshd import HOST, free_port
 from tests.lab.web import Mode, WebServer
 from watcher.config import ConfigError, load, ping_url
 from watcher.health import heartbeat as pinging
-from watcher.health.heartbeat import Ping, pause_s, request
+from watcher.health.heartbeat import Heartbeat, pause_s, request
 from watcher.settings import ServiceSettings
 
 SECRET = "/5c0e-secret-4711"
@@ -31,30 +31,30 @@ def server() -> Iterator[WebServer]:
 
 
 @pytest.fixture
-def ping(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ping]:
+def heartbeat(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Heartbeat]:
     """Yield a ping of the server that does not pause for long."""
     monkeypatch.setattr(pinging, "_FIRST_PAUSE_S", 0.02)
-    with contextlib.closing(Ping(server.url + SECRET)) as started:
+    with contextlib.closing(Heartbeat(server.url + SECRET)) as started:
         started.start()
         yield started
 
 
-def test_a_round_of_all_inboxes_is_told(server: WebServer, ping: Ping) -> None:
+def test_a_round_of_all_inboxes_is_told(server: WebServer, heartbeat: Heartbeat) -> None:
     """The URL is requested when every inbox was swept since the last time, not for each of them."""
     for client in ("acme", "acme", "beta"):
         assert [] == server.paths
-        ping.note_sweep(client, {"acme", "beta"})
+        heartbeat.note_sweep(client, {"acme", "beta"})
     wait_until(lambda: server.paths, "the request")
-    ping.note_sweep("beta", {"acme", "beta"})
-    ping.close()
+    heartbeat.note_sweep("beta", {"acme", "beta"})
+    heartbeat.close()
     assert [SECRET] == server.paths
 
 
-def test_trouble_is_told_once_and_without_the_url(server: WebServer, ping: Ping) -> None:
+def test_trouble_is_told_once_and_without_the_url(server: WebServer, heartbeat: Heartbeat) -> None:
     """A request that fails is made again until it works; the log has one event for each, and the host only."""
     server.mode = Mode.REFUSE
     with capture_logs() as logged:
-        ping.note_sweep("acme", {"acme"})
+        heartbeat.note_sweep("acme", {"acme"})
         wait_until(lambda: len(server.paths) >= 3, "three requests")
         server.mode = Mode.ANSWER
         wait_until(lambda: len(logged) >= 2, "the end of the trouble")
@@ -63,31 +63,33 @@ def test_trouble_is_told_once_and_without_the_url(server: WebServer, ping: Ping)
     assert {HOST} == {entry["host"] for entry in logged}
 
 
-def test_an_old_round_is_no_sign_of_life(server: WebServer, ping: Ping, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_round_is_no_sign_of_life(
+    server: WebServer, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What could not be told in time is not told any more."""
     monkeypatch.setattr(pinging, "_FRESH_S", 0)
-    ping.note_sweep("acme", {"acme"})
-    ping.close()
+    heartbeat.note_sweep("acme", {"acme"})
+    heartbeat.close()
     assert [] == server.paths
 
 
-def test_nobody_waits_for_an_answer(server: WebServer, ping: Ping) -> None:
+def test_nobody_waits_for_an_answer(server: WebServer, heartbeat: Heartbeat) -> None:
     """A server that takes the request and says nothing holds up neither the sweeps nor the end."""
     server.mode = Mode.LISTEN
     began_at = time.monotonic()
     for _ in range(3):
-        ping.note_sweep("acme", {"acme"})
+        heartbeat.note_sweep("acme", {"acme"})
         wait_until(lambda: server.paths, "the request")
-    ping.close()
+    heartbeat.close()
     assert time.monotonic() - began_at < 5
 
 
 def test_a_round_before_the_end_is_told(server: WebServer) -> None:
     """A single pass, which ends at once, gives its sign of life, too."""
-    ping = Ping(server.url + SECRET)
-    ping.start()
-    ping.note_sweep("acme", {"acme"})
-    ping.close()
+    heartbeat = Heartbeat(server.url + SECRET)
+    heartbeat.start()
+    heartbeat.note_sweep("acme", {"acme"})
+    heartbeat.close()
     assert [SECRET] == server.paths
 
 

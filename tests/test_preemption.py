@@ -11,7 +11,7 @@ import pytest
 from importer.model import Claim
 from importer.settings import ClientSettings
 from tests.lab import wait_until
-from watcher.inbox.events import Hint, Hints
+from watcher.inbox.events import EventQueue, InboxEvent
 from watcher.inbox.large_files import LARGE_BYTES, Readings
 from watcher.inbox.queue import Backlog, Preemption
 from watcher.inbox.settle import Settling
@@ -43,14 +43,14 @@ class Host:
     """What a preemption reads."""
 
     def __init__(self, config: Config = CONFIG, *, watching: bool = True) -> None:
-        self.hints = Hints()
+        self.events = EventQueue()
         self.settling = Settling(config.intake)
         self.readings = Readings()
         self.backlog = Backlog()
         self.backlog.add("acme", LARGE.claim_id)
-        self.signals = Signals(self.hints.wake)
+        self.signals = Signals(self.events.wake)
         self.preemption = Preemption(
-            self.settling, self.readings, self.backlog, self.hints, self.signals, watching=watching
+            self.settling, self.readings, self.backlog, self.events, self.signals, watching=watching
         )
         self.preemption.use(config)
 
@@ -65,7 +65,7 @@ def test_import_is_left_for_what_another_client_uploads(host: Host) -> None:
     """Once an upload that was heard of meanwhile is quiet, the check says so; nothing of it was opened."""
     should_leave = host.preemption.check_for(LARGE)
     assert not host.preemption.must_wait(LARGE)
-    host.hints.add("beta", b"small.csv", closed=True)
+    host.events.add("beta", b"small.csv", closed=True)
     heard = time.monotonic()
 
     assert not should_leave()
@@ -92,17 +92,17 @@ def test_import_that_is_not_left(why: str) -> None:
     if why == "blocked":
         host.backlog.add("beta", "20261122T074205Z-00000001")
     should_leave = host.preemption.check_for(claim)
-    host.hints.add("acme" if why == "own" else "beta", b"small.csv", closed=True)
+    host.events.add("acme" if why == "own" else "beta", b"small.csv", closed=True)
     if why == "stopping":
         host.signals._stop(15, None)
 
-    wait_until(lambda: host.hints.quiet_since(()) + 2 * 0.001 < time.monotonic(), "the upload to be quiet")
+    wait_until(lambda: host.events.quiet_since(()) + 2 * 0.001 < time.monotonic(), "the upload to be quiet")
     assert not should_leave()
 
 
 def test_event_that_waited() -> None:
     """A file is quiet since its event, or since its last change; a clock that was set makes no file quiet."""
-    hint, now, now_ns = Hint("acme", b"users.csv", closed=True, at=95.0), 100.0, 10**18
+    hint, now, now_ns = InboxEvent("acme", b"users.csv", closed=True, at=95.0), 100.0, 10**18
     ages_s = {10.0: 95.0, 2.0: 98.0, -7.0: 100.0}
 
     def changed(age_s: float) -> Identity:

@@ -24,7 +24,7 @@ from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 from watcher.inbox import holds as doubts
 from watcher.inbox import large_files as readings
-from watcher.inbox.holds import doubt_of
+from watcher.inbox.holds import hold_reason_of
 from watcher.inbox.large_files import Reading, Readings
 from watcher.model import Identity
 
@@ -77,7 +77,7 @@ def test_turns_find_what_one_go_finds(
     path.write_bytes(content)
     companion = hashlib.sha256(content if is_vouched else b"").hexdigest().encode()
     judge = functools.partial(
-        doubt_of, client=client, limits=FileSettings(), companion=companion, is_broken_off=False, last_rows=9
+        hold_reason_of, client=client, limits=FileSettings(), sidecar=companion, is_broken_off=False, last_rows=9
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(texts, "CHUNK_BYTES", 7)
@@ -133,7 +133,7 @@ def test_an_error_of_the_disk_comes_across(tmp_path: Path) -> None:
     before = os.listdir("/proc/self/fd")
     for _ in range(5):
         with pytest.raises(OSError, match="Input/output error"):
-            looks.doubt(
+            looks.hold_reason(
                 "acme", b"users.csv", identity(tmp_path / "users.csv"), lambda: begun(tmp_path / "users.csv", fail)
             )
     assert before == os.listdir("/proc/self/fd")
@@ -150,7 +150,7 @@ def test_a_changed_file_is_looked_at_anew(tmp_path: Path, monkeypatch: pytest.Mo
         return HoldReason.NONE if size_bytes > len(HEADER) else HoldReason.EMPTY
 
     def look() -> HoldReason | None:
-        return looks.doubt("acme", b"users.csv", identity(path), lambda: begun(path, judge))
+        return looks.hold_reason("acme", b"users.csv", identity(path), lambda: begun(path, judge))
 
     assert look() is None
     path.write_text(HEADER + ANN)

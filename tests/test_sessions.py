@@ -20,7 +20,7 @@ from tests.lab import wait_until
 from tests.lab.clients import StalledUpload, Visit
 from tests.lab.daemon import Rosterd
 from tests.lab.sshd import Sshd
-from watcher.inbox.events import Hint, Hints
+from watcher.inbox.events import EventQueue, InboxEvent
 from watcher.inbox.sftp_log import SessionLogs
 
 
@@ -29,8 +29,8 @@ def about(name: bytes) -> bytes | None:
 
 
 @pytest.fixture
-def hints() -> Hints:
-    return Hints()
+def events() -> EventQueue:
+    return EventQueue()
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def inbox(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def logs(hints: Hints) -> Iterator[SessionLogs]:
-    logs = SessionLogs(hints, about)
+def logs(events: EventQueue) -> Iterator[SessionLogs]:
+    logs = SessionLogs(events, about)
     yield logs
     logs.close()
 
@@ -63,32 +63,32 @@ def tell(path: Path, *lines: bytes) -> None:
             session.send(b"<86>Nov 22 12:00:00 internal-sftp[123]: " + line)
 
 
-def heard(hints: Hints) -> list[Hint]:
-    return wait_until(hints.take, "a hint")
+def heard(events: EventQueue) -> list[InboxEvent]:
+    return wait_until(events.take, "a hint")
 
 
-def test_broken_connection_is_heard_of(hints: Hints, logs: SessionLogs, tmp_path: Path, inbox: str) -> None:
+def test_broken_connection_is_heard_of(events: EventQueue, logs: SessionLogs, tmp_path: Path, inbox: str) -> None:
     """A file that was open when its connection ended is known as broken off, until it is opened for writing again."""
     logs.follow("acme", str(tmp_path / "log"), inbox)
 
     tell(tmp_path / "log", b'forced close "/upload/users.csv" bytes read 0 written 338')
-    assert heard(hints) == [Hint("acme", b"users.csv", closed=False, broken_off=True)]
+    assert heard(events) == [InboxEvent("acme", b"users.csv", closed=False, broken_off=True)]
     tell(tmp_path / "log", b'open "/upload/users.csv" flags WRITE,CREATE,APPEND mode 0644')
-    assert heard(hints) == [Hint("acme", b"users.csv", closed=False, broken_off=False)]
+    assert heard(events) == [InboxEvent("acme", b"users.csv", closed=False, broken_off=False)]
 
 
-def test_last_word_counts(hints: Hints, logs: SessionLogs, tmp_path: Path, inbox: str) -> None:
+def test_last_word_counts(events: EventQueue, logs: SessionLogs, tmp_path: Path, inbox: str) -> None:
     """Of several lines about one file the last counts."""
     logs.follow("acme", str(tmp_path / "log"), inbox)
-    hints.add("acme", b"users.csv", closed=True)
-    hints.add("acme", b"users.csv", closed=False, broken_off=False)
+    events.add("acme", b"users.csv", closed=True)
+    events.add("acme", b"users.csv", closed=False, broken_off=False)
     tell(tmp_path / "log", b'forced close "users.csv" bytes read 0 written 1')
 
-    wait_until(lambda: hints._names[("acme", b"users.csv")].broken_off, "the line")
-    assert hints.take() == [Hint("acme", b"users.csv", closed=True, broken_off=True)]
+    wait_until(lambda: events._names[("acme", b"users.csv")].broken_off, "the line")
+    assert events.take() == [InboxEvent("acme", b"users.csv", closed=True, broken_off=True)]
 
 
-def test_lines_about_something_else(hints: Hints, logs: SessionLogs, tmp_path: Path, inbox: str) -> None:
+def test_lines_about_something_else(events: EventQueue, logs: SessionLogs, tmp_path: Path, inbox: str) -> None:
     """Downloads, other folders, other names, plain closes and nonsense say nothing."""
     logs.follow("acme", str(tmp_path / "log"), inbox)
     tell(
@@ -102,18 +102,18 @@ def test_lines_about_something_else(hints: Hints, logs: SessionLogs, tmp_path: P
         b'forced close "/upload/last.csv" bytes read 0 written 338',
     )
 
-    assert [hint.name for hint in heard(hints)] == [b"last.csv"]
+    assert [hint.name for hint in heard(events)] == [b"last.csv"]
 
 
-def test_names_are_bytes_again(hints: Hints, logs: SessionLogs, tmp_path: Path, inbox: str) -> None:
+def test_names_are_bytes_again(events: EventQueue, logs: SessionLogs, tmp_path: Path, inbox: str) -> None:
     """Names are escaped in the log, and are as they were uploaded in the hint."""
     logs.follow("acme", str(tmp_path / "log"), inbox)
     tell(tmp_path / "log", rb'forced close "/upload/a\n\351\\" b\033.csv" bytes read 0 written 338')
 
-    assert heard(hints)[0].name == b'a\n\xe9\\" b\x1b.csv'
+    assert heard(events)[0].name == b'a\n\xe9\\" b\x1b.csv'
 
 
-def test_socket_is_made_again(hints: Hints, logs: SessionLogs, tmp_path: Path, inbox: str) -> None:
+def test_socket_is_made_again(events: EventQueue, logs: SessionLogs, tmp_path: Path, inbox: str) -> None:
     """A socket that was removed, or left by an earlier run, is replaced; one that is in use stays."""
     path = tmp_path / "log"
     logs.follow("acme", str(path), inbox)
@@ -126,7 +126,7 @@ def test_socket_is_made_again(hints: Hints, logs: SessionLogs, tmp_path: Path, i
     path.unlink()
     logs.follow("acme", str(path), inbox)
     tell(path, b'forced close "users.csv" bytes read 0 written 338')
-    assert heard(hints)
+    assert heard(events)
 
 
 @pytest.mark.parametrize(("mode", "level"), [(0o660, Severity.OK), (0o666, Severity.WARNING)])
@@ -153,7 +153,7 @@ def test_socket_that_cannot_be_made(logs: SessionLogs, tmp_path: Path, inbox: st
     logs.forget("acme")
 
 
-def test_line_that_nobody_can_make_sense_of(hints: Hints, tmp_path: Path, inbox: str) -> None:
+def test_line_that_nobody_can_make_sense_of(events: EventQueue, tmp_path: Path, inbox: str) -> None:
     """A line that does what no line should costs nothing but a sweep; the next one is heard."""
 
     def confused(name: bytes) -> bytes | None:
@@ -161,11 +161,11 @@ def test_line_that_nobody_can_make_sense_of(hints: Hints, tmp_path: Path, inbox:
             raise RuntimeError
         return about(name)
 
-    with contextlib.closing(SessionLogs(hints, confused)) as logs:
+    with contextlib.closing(SessionLogs(events, confused)) as logs:
         logs.follow("acme", str(tmp_path / "log"), inbox)
         tell(tmp_path / "log", *(b'forced close "%b.csv" bytes read 0 written 1' % name for name in (b"odd", b"next")))
-        assert [hint.name for hint in heard(hints)] == [b"next.csv"]
-    assert hints.take_doubts() == (False, {"acme"})
+        assert [hint.name for hint in heard(events)] == [b"next.csv"]
+    assert events.take_doubts() == (False, {"acme"})
 
 
 def tell_as(uid: int, path: Path, line: bytes) -> bool:

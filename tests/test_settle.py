@@ -77,7 +77,7 @@ def test_quiet_file_is_taken(settling: Settling) -> None:
     assert settling.next_due_at() == 4.0
     assert settling.next_due(4.0) == ("acme", NAME)
     assert settling.of("acme")[NAME].judge(look(), 4.0) is Verdict.TAKE
-    assert settling.of("acme")[NAME].judge_doubt(HoldReason.NONE, 4.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge_reason(HoldReason.NONE, 4.0) is Verdict.TAKE
 
 
 def test_change_without_event_begins_a_new_quiet_period(settling: Settling) -> None:
@@ -129,7 +129,7 @@ def test_file_closed_without_event_still_gets_its_quiet_period(settling: Settlin
     settling.of("acme")[NAME].judge(look(identity(11), writer=Writer.OPEN), 3.0)
 
     assert settling.of("acme")[NAME].judge(look(identity(11)), 4.0) is Verdict.TAKE
-    assert settling.of("acme")[NAME].judge_doubt(HoldReason.NONE, 4.0) is Verdict.WAIT
+    assert settling.of("acme")[NAME].judge_reason(HoldReason.NONE, 4.0) is Verdict.WAIT
     assert settling.next_due_at() == 6.0
 
 
@@ -145,25 +145,25 @@ def test_unknown_writer(settling: Settling) -> None:
     assert settling.of("acme")[b"swept.csv"].judge(unknown, 300.0) is Verdict.TAKE
 
 
-@pytest.mark.parametrize("doubt", [HoldReason.CUT_OFF, HoldReason.OPEN_QUOTE, HoldReason.EMPTY])
-def test_hold(settling: Settling, doubt: HoldReason) -> None:
+@pytest.mark.parametrize("hold_reason", [HoldReason.CUT_OFF, HoldReason.OPEN_QUOTE, HoldReason.EMPTY])
+def test_hold(settling: Settling, hold_reason: HoldReason) -> None:
     """A file that looks cut off is held once, for the resume grace, and then taken to be refused."""
     settling.note(seen(), 0.0)
 
-    assert settling.of("acme")[NAME].judge_doubt(doubt, 3.0) is Verdict.HOLD
-    assert settling.of("acme")[NAME].judge_doubt(doubt, 4.0) is Verdict.WAIT
+    assert settling.of("acme")[NAME].judge_reason(hold_reason, 3.0) is Verdict.HOLD
+    assert settling.of("acme")[NAME].judge_reason(hold_reason, 4.0) is Verdict.WAIT
     assert settling.next_due_at() == 903.0
-    assert settling.of("acme")[NAME].judge_doubt(doubt, 903.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge_reason(hold_reason, 903.0) is Verdict.TAKE
 
 
 def test_resumed_file_is_held_anew(settling: Settling) -> None:
     """A held file that goes on growing is judged afresh, with its whole grace."""
     settling.note(seen(), 0.0)
-    settling.of("acme")[NAME].judge_doubt(HoldReason.CUT_OFF, 3.0)
+    settling.of("acme")[NAME].judge_reason(HoldReason.CUT_OFF, 3.0)
     settling.note(seen(found=identity(20), closed=True), 800.0)
 
     assert settling.next_due_at() == 803.0
-    assert settling.of("acme")[NAME].judge_doubt(HoldReason.CUT_OFF, 803.0) is Verdict.HOLD
+    assert settling.of("acme")[NAME].judge_reason(HoldReason.CUT_OFF, 803.0) is Verdict.HOLD
     assert settling.next_due_at() == 1703.0
 
 
@@ -171,9 +171,9 @@ def test_unterminated_file_waits_a_little_longer(settling: Settling) -> None:
     """A file whose last line does not end is taken after its own, shorter grace, and never called held."""
     settling.note(seen(), 0.0)
 
-    assert settling.of("acme")[NAME].judge_doubt(HoldReason.UNTERMINATED, 3.0) is Verdict.WAIT
+    assert settling.of("acme")[NAME].judge_reason(HoldReason.UNTERMINATED, 3.0) is Verdict.WAIT
     assert settling.next_due_at() == 33.0
-    assert settling.of("acme")[NAME].judge_doubt(HoldReason.UNTERMINATED, 33.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge_reason(HoldReason.UNTERMINATED, 33.0) is Verdict.TAKE
 
 
 def test_age_counts_towards_the_hold(settling: Settling) -> None:
@@ -181,7 +181,7 @@ def test_age_counts_towards_the_hold(settling: Settling) -> None:
     settling.note_listing("acme", {NAME: identity()}, 0.0, whole=True, at_ns=1000 * 10**9)
 
     assert settling.next_due_at() == 3.0
-    assert settling.of("acme")[NAME].judge_doubt(HoldReason.CUT_OFF, 3.0) is Verdict.TAKE
+    assert settling.of("acme")[NAME].judge_reason(HoldReason.CUT_OFF, 3.0) is Verdict.TAKE
 
 
 @pytest.mark.parametrize(
@@ -326,21 +326,21 @@ def test_unreadable_name_is_put_off(settling: Settling) -> None:
 
 
 @pytest.mark.parametrize(
-    "doubt", [HoldReason.BROKEN_OFF, HoldReason.UNACCOMPANIED, HoldReason.MISMATCHED, HoldReason.UNREAD]
+    "hold_reason", [HoldReason.BROKEN_OFF, HoldReason.UNACCOMPANIED, HoldReason.MISMATCHED, HoldReason.UNREAD]
 )
-def test_what_the_importer_cannot_see_is_refused_after_the_grace(settling: Settling, doubt: HoldReason) -> None:
+def test_what_the_importer_cannot_see_is_refused_after_the_grace(settling: Settling, hold_reason: HoldReason) -> None:
     """A file that only its surroundings call incomplete is held for the resume grace, then refused."""
     settling.note(seen(), 0.0)
 
-    assert settling.of("acme")[NAME].judge_doubt(doubt, 3.0) is Verdict.HOLD
-    assert settling.of("acme")[NAME].judge_doubt(doubt, 902.0) is Verdict.WAIT
-    assert settling.of("acme")[NAME].judge_doubt(doubt, 903.0) is Verdict.REFUSE
+    assert settling.of("acme")[NAME].judge_reason(hold_reason, 3.0) is Verdict.HOLD
+    assert settling.of("acme")[NAME].judge_reason(hold_reason, 902.0) is Verdict.WAIT
+    assert settling.of("acme")[NAME].judge_reason(hold_reason, 903.0) is Verdict.REFUSE
 
 
 def test_missing_companion_is_looked_for_now_and_then(settling: Settling) -> None:
     """Should the event of a companion be lost, it is found by a look half a minute later."""
     settling.note(seen(), 0.0)
-    settling.of("acme")[NAME].judge_doubt(HoldReason.UNACCOMPANIED, 3.0)
+    settling.of("acme")[NAME].judge_reason(HoldReason.UNACCOMPANIED, 3.0)
 
     assert settling.next_due_at() == 33.0
 
@@ -348,7 +348,7 @@ def test_missing_companion_is_looked_for_now_and_then(settling: Settling) -> Non
 def test_companion_that_changes_is_a_change(settling: Settling) -> None:
     """A companion found by a look only gets a quiet period of its own, as the upload did."""
     settling.note(seen(), 0.0)
-    accompanied = Identity(1, 2, 10, 0, 0, companion=(3, 64, 0))
+    accompanied = Identity(1, 2, 10, 0, 0, sidecar=(3, 64, 0))
 
     assert settling.of("acme")[NAME].judge(look(accompanied), 3.0) is Verdict.WAIT
     assert settling.of("acme")[NAME].judge(look(accompanied), 6.0) is Verdict.TAKE
@@ -357,11 +357,11 @@ def test_companion_that_changes_is_a_change(settling: Settling) -> None:
 def test_file_that_has_shrunk_waits_for_the_operator(settling: Settling) -> None:
     """A file that has shrunk is held until it is released, refused or replaced."""
     settling.note(seen(), 0.0)
-    assert settling.of("acme")[NAME].judge_doubt(HoldReason.SHRUNK, 3.0) is Verdict.HOLD
+    assert settling.of("acme")[NAME].judge_reason(HoldReason.SHRUNK, 3.0) is Verdict.HOLD
     assert settling.next_due_at() == math.inf
 
     settling.note(seen(found=identity(20)), 10_000.0)
-    assert settling.of("acme")[NAME].judge_doubt(HoldReason.SHRUNK, 10_003.0) is Verdict.HOLD
+    assert settling.of("acme")[NAME].judge_reason(HoldReason.SHRUNK, 10_003.0) is Verdict.HOLD
 
 
 @pytest.mark.parametrize("verdict", [Verdict.RELEASE, Verdict.REFUSE])
@@ -370,14 +370,14 @@ def test_operator_decides_on_a_held_file(settling: Settling, verdict: Verdict) -
     decide = settling.release if verdict is Verdict.RELEASE else settling.refuse
     settling.note(seen(), 0.0)
     assert not decide("acme", NAME, 1.0)
-    settling.of("acme")[NAME].judge_doubt(HoldReason.SHRUNK, 3.0)
+    settling.of("acme")[NAME].judge_reason(HoldReason.SHRUNK, 3.0)
 
     assert decide("acme", NAME, 5.0)
     assert settling.next_due(5.0) == ("acme", NAME)
-    assert settling.of("acme")[NAME].judge_doubt(HoldReason.SHRUNK, 5.0) is verdict
+    assert settling.of("acme")[NAME].judge_reason(HoldReason.SHRUNK, 5.0) is verdict
 
     settling.note(seen(found=identity(20)), 6.0)
-    assert settling.of("acme")[NAME].judge_doubt(HoldReason.SHRUNK, 9.0) is Verdict.HOLD
+    assert settling.of("acme")[NAME].judge_reason(HoldReason.SHRUNK, 9.0) is Verdict.HOLD
     assert not decide("acme", b"other.csv", 10.0)
 
 
@@ -438,11 +438,11 @@ def test_names_under_other_settings(settling: Settling) -> None:
     """Other settings drop names that are no uploads any more, and let the time count that the others have waited."""
     for name in (NAME, b"users.txt.csv"):
         settling.note(seen(name), 0.0)
-    settling.of("acme")[NAME].judge_doubt(HoldReason.CUT_OFF, 3.0)
+    settling.of("acme")[NAME].judge_reason(HoldReason.CUT_OFF, 3.0)
     settling.use(IntakeSettings(pattern="users.csv", quiet_s=1.0, resume_grace_s=8.0))
     assert ("acme", NAME) == settling.next_due(4.0)
-    assert Verdict.WAIT is settling.of("acme")[NAME].judge_doubt(HoldReason.CUT_OFF, 4.0)
-    assert Verdict.TAKE is settling.of("acme")[NAME].judge_doubt(HoldReason.CUT_OFF, 10.0)
+    assert Verdict.WAIT is settling.of("acme")[NAME].judge_reason(HoldReason.CUT_OFF, 4.0)
+    assert Verdict.TAKE is settling.of("acme")[NAME].judge_reason(HoldReason.CUT_OFF, 10.0)
     assert [NAME] == [waiting.name for waiting in settling.waiting("acme")]
 
 

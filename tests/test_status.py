@@ -40,7 +40,7 @@ def a_name(number: int = 1, *, held: bool = False, in_writing: bool = False, ign
         in_writing=in_writing,
         held=held,
         ignored=ignored,
-        doubt=HoldReason.CUT_OFF if held else HoldReason.NONE,
+        hold_reason=HoldReason.CUT_OFF if held else HoldReason.NONE,
     )
 
 

@@ -39,7 +39,7 @@ def test_a_pass_answers_for_what_stays_behind() -> None:
     ours.defer("acme", "b.csv", ValueError("no such case"))
     assert EXIT_UNEXPECTED == ours.exit_code
     for client, what in (("acme", "a.csv"), ("acme", "b.csv"), ("birch", "")):
-        ours.is_over(client, what)
+        ours.resolve(client, what)
     assert 0 == ours.exit_code
 
 
@@ -64,7 +64,7 @@ def test_what_is_fatal_ends_the_work(error: Exception, raised: type[Exception]) 
     with pytest.raises(raised):
         troubles().defer("acme", "a.csv", error)
     with pytest.raises(raised):
-        troubles().tell_error("store.refused", error)
+        troubles().report_error("store.refused", error)
 
 
 def test_a_full_disk_is_told_once_for_all() -> None:
@@ -73,7 +73,7 @@ def test_a_full_disk_is_told_once_for_all() -> None:
     with capture_logs() as logs:
         ours.defer("acme", "a.csv", OSError(errno.ENOSPC, "No space left on device"))
         ours.defer("birch", "b.csv", OSError(errno.ENOSPC, "No space left on device"))
-        ours.tell_error("store.refused", of_sqlite(sqlite3.SQLITE_FULL))
+        ours.report_error("store.refused", of_sqlite(sqlite3.SQLITE_FULL))
         ours.defer("cedar", "c.csv", fault := ValueError("no such case"))
     told = [entry for entry in logs if entry["log_level"] == "error"]
     assert [("file.deferred", "acme", None), ("file.failed", "cedar", fault)] == [

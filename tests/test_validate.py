@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from importer.attributes import POSSIBLE_NAMES
 from importer.file import header as headers
 from importer.file.table import Row, Stretch
-from importer.model import FileRejected, Notice
+from importer.model import FileRejected, FileWarning
 from importer.rows.validate import Checker, Rejected, User
 from importer.settings import ClientSettings, ReferenceSettings
 from tests.conftest import unsynced
@@ -184,8 +184,8 @@ def test_two_names_of_one_attribute(engine: Engine) -> None:
     assert {"S1": "ON", "S2": "QC", "S3": "ON", "S4": "QC"} == engine.column("province")
     assert {"S1": "y", "S2": "x", "S3": "y", "S4": "x"} == engine.column("postal_code")
     assert [
-        Notice(code="columns.disagree", detail="", field="postal_code", rows=1, first_line=2),
-        Notice(code="columns.disagree", detail="", field="province", rows=1, first_line=5),
+        FileWarning(code="columns.disagree", detail="", field="postal_code", rows=1, first_line=2),
+        FileWarning(code="columns.disagree", detail="", field="province", rows=1, first_line=5),
     ] == list(result.receipt.warnings)
 
 
@@ -194,7 +194,7 @@ def test_the_case_of_two_names_of_one_attribute(engine: Engine) -> None:
     engine.settings(columns={"Student ID": "unique_id"})
     row = "S1,OPSCOM,A,B,a@example.org,a,k1a,K1A"
     result = engine.file(f"Student ID,{HEADER},zip,postal_code", f"S1,{row}", f"s2,{row.replace('1', '2')}")
-    assert [Notice(code="columns.disagree", detail="", field="unique_id", rows=1, first_line=3)] == list(
+    assert [FileWarning(code="columns.disagree", detail="", field="unique_id", rows=1, first_line=3)] == list(
         result.receipt.warnings
     )
 
@@ -371,19 +371,19 @@ def test_the_first_look_is_enough_for_the_usual_row() -> None:
     assert ["ON", "QC"] == [user[6] for user in checker.users_at(judged, (0, 1)).rows()]
 
 
-def _closely(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected], list[Notice]] | str:
+def _closely(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected], list[FileWarning]] | str:
     try:
         found = [checker.explain(Row(line, cells)) for line, cells in zip(stretch.lines, stretch.records, strict=True)]
     except FileRejected as rejected:
         return rejected.detail
-    return found, checker.notices()
+    return found, checker.warnings()
 
 
-def _at_once(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected], list[Notice]] | str:
+def _at_once(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected], list[FileWarning]] | str:
     try:
         judged = checker.judge(Stretch(stretch.lines, [list(cells) for cells in stretch.records], array("I")))
     except FileRejected as rejected:
         return rejected.detail
     users = iter(checker.users(judged, but=judged.others).rows())
     found = [judged.others.get(at) or next(users) for at, _ in enumerate(judged.lines)]
-    return found, checker.notices()
+    return found, checker.warnings()

@@ -165,9 +165,9 @@ def test_status_of_a_daemon_that_is_down(rosterd: Rosterd) -> None:
         result = rosterd.execute("status")
         assert 1 == result.returncode
         assert "The service is not running, so nothing is imported: `systemctl start rosterd`." in told(result)
-        picture = answer(rosterd, "status")
-        assert [("acme", 1), ("beta", 0)] == [(each["client"], each["waiting"]) for each in picture["clients"]]
-        assert "useless.csv" == picture["clients"][0]["last_import"]["file"]
+        summary = answer(rosterd, "status")
+        assert [("acme", 1), ("beta", 0)] == [(each["client"], each["waiting"]) for each in summary["clients"]]
+        assert "useless.csv" == summary["clients"][0]["last_import"]["file"]
     finally:
         (rosterd._folder / "acme" / "late.csv").unlink()
 
@@ -216,15 +216,15 @@ def test_status_of_a_running_daemon(running: Rosterd) -> None:
     """`status` has what only the daemon knows: what is watched, what is held and why, what cannot be used."""
     running.drop("cut.csv", HEADER + ANN[:9])
     running.wait_for_event("file.held")
-    picture = wait_until(lambda: _picture_with_files(running), "the status to be written")
+    summary = wait_until(lambda: _picture_with_files(running), "the status to be written")
 
-    acme, beta = (client["status"] for client in picture["clients"])
+    acme, beta = (client["status"] for client in summary["clients"])
     assert (True, False) == (acme["is_watched"], beta["is_watched"])
     assert [("cut.csv", "held")] == [(file["file"], file["state"]) for file in acme["files"]]
     assert {"held": 1} == acme["counts"]
-    assert picture["is_running"]
+    assert summary["is_running"]
     assert ["acme: 1 file is held: see `rosterd release` and `rosterd refuse`.", "beta: the inbox"] == [
-        concern[: 15 if concern.startswith("beta") else None] for concern in picture["concerns"]
+        concern[: 15 if concern.startswith("beta") else None] for concern in summary["concerns"]
     ]
     result = running.execute("status")
     assert 1 == result.returncode
@@ -232,8 +232,8 @@ def test_status_of_a_running_daemon(running: Rosterd) -> None:
 
 
 def _picture_with_files(rosterd: Rosterd) -> Any:  # noqa: ANN401 - whatever JSON it is
-    picture = answer(rosterd, "status")
-    return picture if picture["status"] and picture["status"]["clients"][0]["files"] else None
+    summary = answer(rosterd, "status")
+    return summary if summary["status"] and summary["status"]["clients"][0]["files"] else None
 
 
 def test_a_file_imported_by_hand(running: Rosterd, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from watcher.control.archives import Purging
 from watcher.health.alerts import Alerts
 from watcher.health.heartbeat import heartbeat_of
 from watcher.health.mailing import Mailing
-from watcher.health.overdue import Lateness
+from watcher.health.overdue import OverdueUploads
 from watcher.health.status import ClientStatus, Status, StatusFile, count_states, moment, told_files
 from watcher.health.storage import Storage
 from watcher.health.trouble import Troubles
@@ -37,9 +37,9 @@ class Chores:
         self.mailing = Mailing(store, troubles, config.mail)
         self._storage = Storage(store, Path(config.service.database), troubles)
         self._purging = Purging(store)
-        self._lateness = Lateness(store)
-        self._lateness.use(config, self._started_at)
-        self._ping = heartbeat_of(config.service)
+        self._overdue = OverdueUploads(store)
+        self._overdue.use(config, self._started_at)
+        self._heartbeat = heartbeat_of(config.service)
         self._status_file = StatusFile(config.service.state_dir)
 
     def use(self, config: Config) -> None:
@@ -48,20 +48,20 @@ class Chores:
             raise NotReloadable(reason)
         self._config = config
         self._alerts.use(config.mail)
-        self._lateness.use(config, datetime.now(UTC))
+        self._overdue.use(config, datetime.now(UTC))
         fresh = heartbeat_of(config.service)
-        if fresh.url != self._ping.url:
-            self._ping.close()
-            self._ping = fresh
-            self._ping.start()
+        if fresh.url != self._heartbeat.url:
+            self._heartbeat.close()
+            self._heartbeat = fresh
+            self._heartbeat.start()
 
     def start(self) -> None:
         """Begin what has a thread of its own."""
-        self._ping.start()
+        self._heartbeat.start()
 
     def close(self, *, finish_mail: bool) -> None:
         """End; `finish_mail`: there is time for the mail that is being sent."""
-        self._ping.close()
+        self._heartbeat.close()
         self._alerts.tend(self._store)
         if finish_mail:
             with contextlib.suppress(StoreError):  # the mail is sent again, with the same Message-ID
@@ -70,7 +70,7 @@ class Chores:
     @property
     def next_at(self) -> float:
         """Return when the next chore is due, by the monotonic clock."""
-        parts = (self._storage, self._lateness, self._alerts, self.mailing, self._status_file)
+        parts = (self._storage, self._overdue, self._alerts, self.mailing, self._status_file)
         return min(part.next_at for part in parts)
 
     # The order matters: whether events arrive and the database can be written is known before a file is claimed; a
@@ -86,7 +86,7 @@ class Chores:
         try:
             return self._purging.step(self._config, time.monotonic())
         except StoreError as error:
-            self._troubles.tell_error("store.refused", error)
+            self._troubles.report_error("store.refused", error)
             return False
 
     def after_work(self, *, worked: bool, is_news: bool) -> None:
@@ -99,12 +99,12 @@ class Chores:
 
     def write_mail(self) -> None:
         """Put mail about overdue uploads, and alerts that were raised meanwhile, into the outbox."""
-        if (now := time.monotonic()) >= self._lateness.next_at:
+        if (now := time.monotonic()) >= self._overdue.next_at:
             waiting = {client.name for client in self._config.clients if self._inboxes.intake.has_come(client.name)}
             try:
-                self._lateness.tend(now, datetime.now(UTC), waiting)
+                self._overdue.tend(now, datetime.now(UTC), waiting)
             except StoreError as error:
-                self._troubles.tell_error("store.refused", error)
+                self._troubles.report_error("store.refused", error)
         self._alerts.tend(self._store)
 
     def note_sweeps(self, swept: Iterable[str]) -> None:
@@ -112,7 +112,7 @@ class Chores:
         unusable, clients = self._inboxes.sweeps.unusable, {client.name for client in self._config.clients}
         for client in swept:
             if client not in unusable:
-                self._ping.note_sweep(client, clients, unusable)
+                self._heartbeat.note_sweep(client, clients, unusable)
 
     # The status
 
@@ -124,7 +124,7 @@ class Chores:
             written_at=at,
             clients=tuple(self._status_of(client.name, now, at) for client in self._config.clients),
             watch_restarts=self._inboxes.sources.restarts,
-            ping_trouble=self._ping.trouble,
+            ping_trouble=self._heartbeat.trouble,
             database_trouble=self._storage.trouble,
             mail_trouble=self.mailing.trouble,
         )
@@ -139,8 +139,8 @@ class Chores:
             is_watched=self._inboxes.sources.is_watching(client),
             swept_at=moment(swept_at, now, at),
             sweep_s=sweep_s,
-            trouble=self._troubles.about("inbox.unusable", client),
-            deferred=self._troubles.about("file.deferred", client) if has_come else "",
+            trouble=self._troubles.reason_for("inbox.unusable", client),
+            deferred=self._troubles.reason_for("file.deferred", client) if has_come else "",
             is_overdue=not has_come and self._is_overdue(client, at),
             claims=self._inboxes.backlog.count(client),
             counts=count_states(waiting),
@@ -149,6 +149,6 @@ class Chores:
 
     def _is_overdue(self, client: str, at: datetime) -> bool:
         try:
-            return self._lateness.missing(client, at) is not None
+            return self._overdue.overdue(client, at) is not None
         except StoreError:  # told by what needs the database more
             return False

@@ -25,7 +25,7 @@ from watcher.control.server import ControlServer, Handler, Refused
 from watcher.health.alerts import Alerts
 from watcher.health.metrics_source import Source, source_of
 from watcher.health.trouble import Troubles, raise_if_fatal
-from watcher.inbox.events import Hints
+from watcher.inbox.events import EventQueue
 from watcher.inbox.inboxes import Inboxes
 from watcher.settings import Config
 from watcher.signals import MAIL_PATIENCE_S, Signals
@@ -36,16 +36,16 @@ log = structlog.get_logger()
 class Daemon:
     """The work loop and all it works with."""
 
-    def __init__(self, config: Config, store: Store, hints: Hints, signals: Signals) -> None:
+    def __init__(self, config: Config, store: Store, events: EventQueue, signals: Signals) -> None:
         self._config = config
         self._store = store
-        self._hints = hints
+        self._events = events
         self._signals = signals
         alerts = Alerts(config.mail)
         troubles = Troubles(alerts, watching=True)
-        self._inboxes = Inboxes(config, store, hints, signals, troubles, watching=True)
+        self._inboxes = Inboxes(config, store, events, signals, troubles, watching=True)
         self._chores = Chores(config, store, self._inboxes, alerts, troubles)
-        self._control = ControlServer(config.service.state_dir, hints.wake)
+        self._control = ControlServer(config.service.state_dir, events.wake)
 
     def source(self) -> Source:
         """Return where metrics come from, by the current configuration."""
@@ -62,13 +62,13 @@ class Daemon:
         while not self._signals.stop_asked:
             if not self._turn():
                 next_at = min(self._inboxes.next_at(), self._chores.next_at)
-                self._hints.wait(next_at - time.monotonic())
+                self._events.wait(next_at - time.monotonic())
 
     def _turn(self) -> bool:
         """Take in events and orders, do what is due, then one piece of work; return whether there was one."""
         notify.watchdog()
         self._obey()
-        self._inboxes.sweeps.take_in(self._hints)
+        self._inboxes.sweeps.take_in(self._events)
         if swept := self._inboxes.sweep_due():
             self._chores.note_sweeps(swept)
         self._chores.before_work()

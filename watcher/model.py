@@ -39,7 +39,7 @@ class Identity(msgspec.Struct, frozen=True):
     size_bytes: int
     mtime_ns: int
     ctime_ns: int
-    companion: tuple[int, int, int] | None = None  # inode, size and mtime_ns of the file that vouches for it, if any
+    sidecar: tuple[int, int, int] | None = None  # inode, size and mtime_ns of the file that vouches for it, if any
 
 
 def _resume_grace_s(settings: IntakeSettings) -> float:
@@ -69,11 +69,11 @@ HOLDS: Final = {
         text="the connection ended before the upload was finished, and it was not resumed. Upload the whole file again."
     ),
     HoldReason.UNACCOMPANIED: Hold(
-        text='no "{companion}" came, which has to say that the upload is complete. Upload the whole file again, and '
+        text='no "{sidecar}" came, which has to say that the upload is complete. Upload the whole file again, and '
         "then that one."
     ),
     HoldReason.MISMATCHED: Hold(
-        text='"{companion}" does not hold the digest of this file: one of the two was cut off, or belongs to another '
+        text='"{sidecar}" does not hold the digest of this file: one of the two was cut off, or belongs to another '
         "file. Upload both again."
     ),
     # It may well be meant so: only the operator can tell, or another upload.
@@ -124,7 +124,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     in_writing: bool
     held: bool
     ignored: bool
-    doubt: HoldReason  # why it is held
+    hold_reason: HoldReason  # why it is held
 
 
 class Verdict(enum.StrEnum):

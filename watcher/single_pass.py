@@ -10,7 +10,7 @@ from watcher.chores import Chores
 from watcher.health.alerts import Alerts
 from watcher.health.mailing import POLL_S
 from watcher.health.trouble import Troubles
-from watcher.inbox.events import Hints
+from watcher.inbox.events import EventQueue
 from watcher.inbox.inboxes import Inboxes
 from watcher.settings import Config
 from watcher.signals import MAIL_PATIENCE_S, Signals
@@ -24,12 +24,12 @@ class SinglePass:
     written or held for longer stays for another time.
     """
 
-    def __init__(self, config: Config, store: Store, hints: Hints, signals: Signals) -> None:
-        self._hints = hints
+    def __init__(self, config: Config, store: Store, events: EventQueue, signals: Signals) -> None:
+        self._events = events
         self._signals = signals
         alerts = Alerts(config.mail)
         self._troubles = Troubles(alerts, watching=False)
-        self._inboxes = Inboxes(config, store, hints, signals, self._troubles, watching=False)
+        self._inboxes = Inboxes(config, store, events, signals, self._troubles, watching=False)
         self._chores = Chores(config, store, self._inboxes, alerts, self._troubles)
 
     def run(self) -> int:
@@ -41,7 +41,7 @@ class SinglePass:
         self._chores.write_mail()
         mailing = self._chores.mailing
         while not self._signals.stop_asked and mailing.move(datetime.now(UTC), at_once=True):
-            self._hints.wait(POLL_S)
+            self._events.wait(POLL_S)
         while not self._signals.stop_asked and self._chores.purge():
             notify.watchdog()
         return 0 if self._signals.stop_asked else self._troubles.exit_code

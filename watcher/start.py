@@ -16,7 +16,7 @@ from watcher import notify
 from watcher.daemon import Daemon
 from watcher.exits import EXIT_NOT_PERMITTED, EXIT_RUNNING_ALREADY
 from watcher.health.patience import Patience
-from watcher.inbox.events import Hints
+from watcher.inbox.events import EventQueue
 from watcher.inbox.queue import FIRST_RETRY_S, LAST_RETRY_S
 from watcher.lock import RunningAlready, locked
 from watcher.owner import check_access, permission_sentence
@@ -51,8 +51,8 @@ def _run(config: Config, *, watching: bool) -> int:
 
 
 def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) -> int:
-    hints = Hints()
-    signals = Signals(hints.wake)
+    events = EventQueue()
+    signals = Signals(events.wake)
     running.enter_context(signals.heeded())
     path = Path(config.service.database)
     try:
@@ -62,14 +62,14 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     except PermissionError as error:
         log.error("daemon.refused", reason=permission_sentence(error))
         return EXIT_NOT_PERMITTED
-    store = _open_patiently(path, hints, signals) if watching else Store.open(path)
+    store = _open_patiently(path, events, signals) if watching else Store.open(path)
     if store is None:
         log.info("daemon.stopped")
         return 0
     running.enter_context(contextlib.closing(store))
     if not watching:
-        return running.enter_context(contextlib.closing(SinglePass(config, store, hints, signals))).run()
-    daemon = running.enter_context(contextlib.closing(Daemon(config, store, hints, signals)))
+        return running.enter_context(contextlib.closing(SinglePass(config, store, events, signals))).run()
+    daemon = running.enter_context(contextlib.closing(Daemon(config, store, events, signals)))
     if config.metrics.listen or config.metrics.textfile:
         from watcher.health.prometheus import Exporter  # with the library of Prometheus, 20 ms
 
@@ -82,7 +82,7 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     return 0
 
 
-def _open_patiently(path: Path, hints: Hints, signals: Signals) -> Store | None:
+def _open_patiently(path: Path, events: EventQueue, signals: Signals) -> Store | None:
     """
     Open the database; wait for one that somebody holds, or whose disk is full. Returns None when told to stop.
 
@@ -97,5 +97,5 @@ def _open_patiently(path: Path, hints: Hints, signals: Signals) -> Store | None:
                 log.error("store.refused", reason=told)
         notify.extend_start(LAST_RETRY_S)
         failures += 1
-        hints.wait(back_off_s(failures, first_s=FIRST_RETRY_S, last_s=LAST_RETRY_S))
+        events.wait(back_off_s(failures, first_s=FIRST_RETRY_S, last_s=LAST_RETRY_S))
     return None

@@ -28,7 +28,7 @@ _SUBSTITUTE: Final = b"\x1a"
 _CUT_OFF_LETTER: Final = ("unexpected end of data", "truncated data")  # what the codecs say
 
 
-class Survey(msgspec.Struct, frozen=True, kw_only=True):
+class Scan(msgspec.Struct, frozen=True, kw_only=True):
     """What one pass over the bytes tells."""
 
     sha256: str
@@ -45,7 +45,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         return self.end < self.size_bytes
 
 
-def survey(raw: BinaryIO, limits: FileSettings, fallback: str = "") -> Survey:
+def scan(raw: BinaryIO, limits: FileSettings, fallback: str = "") -> Scan:
     """
     Read `raw` once from byte 0 to its end.
 
@@ -70,7 +70,7 @@ def survey(raw: BinaryIO, limits: FileSettings, fallback: str = "") -> Survey:
     except UnicodeDecodeError as error:
         is_at_end = start + error.end == size_bytes and error.reason in _CUT_OFF_LETTER
         return _resort(raw, limits, fallback, encoding, start + error.start, is_at_end=is_at_end)
-    return Survey(
+    return Scan(
         sha256=digest.hexdigest(),
         size_bytes=size_bytes,
         encoding=encoding,
@@ -185,7 +185,7 @@ def line_of(raw: BinaryIO, start: int, position: int, encoding: str) -> int:
 
 def _resort(
     raw: BinaryIO, limits: FileSettings, fallback: str, encoding: str, position: int, *, is_at_end: bool
-) -> Survey:
+) -> Scan:
     """Take the fallback encoding for a file that is not UTF-8 anywhere, or raise encoding.invalid."""
     line = line_of(raw, 0, position, encoding)
     raw.seek(position)
@@ -212,7 +212,7 @@ def _resort(
             f'line {line}, byte {error.start}: not a letter in UTF-8, nor in {fallback}. Save the file as "CSV UTF-8".',
             line=line,
         ) from None
-    return Survey(
+    return Scan(
         sha256=digest.hexdigest(),
         size_bytes=os.fstat(raw.fileno()).st_size,
         encoding=fallback,

@@ -22,7 +22,7 @@ from importer.file import header as headers
 from importer.file.broken import Broken, broken_by, endless_record, explained, too_many_blank_rows, too_many_rows
 from importer.file.header import Header
 from importer.file.quotes import weight
-from importer.file.scan import Survey
+from importer.file.scan import Scan
 from importer.file.text import text_chunks, text_lines
 from importer.model import FileRejected
 from importer.settings import ClientSettings, FileSettings
@@ -48,12 +48,12 @@ class Stretch(msgspec.Struct, frozen=True):
     """
     Some records that follow each other in the file, none of them blank, and the lines where they start.
 
-    `odd_lines` are the lines among them that are no record of their own: header, blank ones, parts of longer records.
+    `recheck_lines` are those lines among them that are not a record each: header, blank ones, parts of longer records.
     """
 
     lines: list[int]
     records: list[list[str]]
-    odd_lines: array[int]  # a record can have millions of lines
+    recheck_lines: array[int]  # a record can have millions of lines
 
     def row(self, position: int) -> Row:
         """Return one of them."""
@@ -80,7 +80,7 @@ class Table:
     def __init__(
         self,
         raw: BinaryIO,
-        found: Survey,
+        found: Scan,
         limits: FileSettings,
         client: ClientSettings,
         whole: Table | None = None,
@@ -138,8 +138,8 @@ class Table:
             left -= len(parsed.lines)
             for start in range(0, len(parsed.lines) or 1, STRETCH_ROWS):
                 end = start + STRETCH_ROWS
-                odd_lines = array("I") if start else parsed.odd_lines
-                yield Stretch(parsed.lines[start:end], parsed.records[start:end], odd_lines)
+                recheck_lines = array("I") if start else parsed.recheck_lines
+                yield Stretch(parsed.lines[start:end], parsed.records[start:end], recheck_lines)
 
     def reread(self, wanted: Iterable[int]) -> Iterator[Stretch]:
         """Yield again the rows that start in the lines `wanted`, which ascend; large ones in small stretches."""
@@ -213,7 +213,7 @@ class Table:
         first, done, rest = self._line - 1, 0, ""
         lines: list[int] = []
         records: list[list[str]] = []
-        odd_lines = array("I")
+        recheck_lines = array("I")
         numbers, header_line, broken = self._numbers, self.header.line, None
         reader = self._reader(physical)
         try:
@@ -228,7 +228,7 @@ class Table:
                 if not is_row or after - done > 1:
                     if numbers[first + after - 1] - number != after - done - 1:
                         raise Entangled
-                    odd_lines.extend(range(number, number + after - done))
+                    recheck_lines.extend(range(number, number + after - done))
                 done = after
         except csv.Error as error:
             broken = broken_by(error, first + reader.line_num)
@@ -236,7 +236,7 @@ class Table:
             next(itertools.islice(physical, done, done), None)
             rest = physical.read()
         self._line += done
-        return Stretch(lines, records, odd_lines), rest, broken
+        return Stretch(lines, records, recheck_lines), rest, broken
 
     def _explained(self, broken: Broken) -> FileRejected:
         lines = text_lines(text_chunks(self.raw, self.found, self.limits))

@@ -8,12 +8,12 @@ import itertools
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from importer.file.scan import CHUNK_BYTES, Survey
+from importer.file.scan import CHUNK_BYTES, Scan
 from importer.model import FileRejected
 from importer.settings import FileSettings
 
 
-def text_chunks(raw: BinaryIO, found: Survey, limits: FileSettings) -> Iterator[str]:
+def text_chunks(raw: BinaryIO, found: Scan, limits: FileSettings) -> Iterator[str]:
     """
     Yield the text in chunks that end where a line ends; only the last one may not.
 

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from importer.file import signature
 from importer.file.quotes import last_record
-from importer.file.scan import Survey
+from importer.file.scan import Scan
 from importer.file.table import Table
 from importer.file.text import text_chunks
 from importer.model import FileRejected, HoldReason
@@ -28,7 +28,7 @@ def completeness(raw: BinaryIO, client: ClientSettings, limits: FileSettings) ->
         return HoldReason.NONE
     size_bytes = os.fstat(raw.fileno()).st_size
     for each in filter(None, (encoding, client.fallback_encoding)):
-        found = Survey(sha256="", size_bytes=size_bytes, encoding=each, start=start, end=size_bytes)
+        found = Scan(sha256="", size_bytes=size_bytes, encoding=each, start=start, end=size_bytes)
         try:
             return _completeness(raw, found, client, limits)
         except FileRejected:
@@ -38,7 +38,7 @@ def completeness(raw: BinaryIO, client: ClientSettings, limits: FileSettings) ->
     return HoldReason.NONE
 
 
-def _completeness(raw: BinaryIO, found: Survey, client: ClientSettings, limits: FileSettings) -> HoldReason:
+def _completeness(raw: BinaryIO, found: Scan, client: ClientSettings, limits: FileSettings) -> HoldReason:
     quotes, blank, last, lines_end = 0, True, "", False
     raw.seek(found.start)
     signature.refuse_other_kinds(raw.read(1 << 13), found.encoding)

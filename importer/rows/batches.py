@@ -8,11 +8,11 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from importer.file.scan import Survey
+from importer.file.scan import Scan
 from importer.file.table import Row, Stretch, Table, size_of
-from importer.model import Notice, Problem
-from importer.rows.delta import MOST_LINES, is_comparable, is_plain
-from importer.rows.duplicates import Repeats
+from importer.model import FileWarning, Problem
+from importer.rows.delta import MOST_LINES, is_comparable, is_skippable
+from importer.rows.duplicates import Duplicates
 from importer.rows.validate import Checker, Rejected, User, Users
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 
@@ -50,7 +50,7 @@ class _Standing(msgspec.Struct):
 class Terms(msgspec.Struct, frozen=True):
     """By what a file is judged."""
 
-    found: Survey
+    found: Scan
     limits: FileSettings
     client: ClientSettings
     reference: ReferenceSettings
@@ -60,8 +60,8 @@ class Findings(msgspec.Struct, frozen=True):
     """What there is to say about the rows of a file beside the batches."""
 
     repeated: int  # rows that equal an earlier one
-    notices: list[Notice]
-    odd_lines: bytes | None = None  # that no later file may pass over, an array("I"); None: it has to look at all
+    warnings: list[FileWarning]
+    recheck_lines: bytes | None = None  # that no later file may pass over, an array("I"); None: it has to look at all
 
 
 class Examination:
@@ -78,12 +78,12 @@ class Examination:
         self.table = table or Table(raw, terms.found, terms.limits, terms.client)
         self.checker = Checker(self.table.header, terms.client, terms.reference)
         self._second_look = Checker(self.table.header, terms.client, terms.reference)  # warnings came at the first look
-        self._repeats = Repeats()
+        self._repeats = Duplicates()
         self._two_cases = (0, 0)  # rows whose id differs from another in case only, first line
         self._repeated = (0, 0)  # rows, first line
         self.is_excerpt = self.table.is_excerpt
         self.is_comparable = self.is_excerpt or is_comparable(terms.found, self.table.header)
-        self._odd_lines = array("I", range(1, self.table.header.line + 1)) if self.is_comparable else None
+        self._recheck_lines = array("I", range(1, self.table.header.line + 1)) if self.is_comparable else None
         self.findings = Findings(0, [])
 
     def excerpt(self, raw: BinaryIO, lines: array[int]) -> Examination:
@@ -95,24 +95,24 @@ class Examination:
         for stretch in self.table.stretches():
             yield self._first_look(stretch)
         yield from self._late_batches()
-        self._note_odd(self.checker.warned_lines)
-        odd_lines = None if self._odd_lines is None else self._odd_lines.tobytes()
-        self.findings = Findings(self._repeated[0], self._notices(), odd_lines)
+        self._note_recheck(self.checker.warned_lines)
+        recheck_lines = None if self._recheck_lines is None else self._recheck_lines.tobytes()
+        self.findings = Findings(self._repeated[0], self._warnings(), recheck_lines)
 
-    def _note_odd(self, lines: Iterable[int]) -> None:
-        if self._odd_lines is not None:
-            self._odd_lines.extend(lines)
-            if len(self._odd_lines) > MOST_LINES:
-                self._odd_lines = None
+    def _note_recheck(self, lines: Iterable[int]) -> None:
+        if self._recheck_lines is not None:
+            self._recheck_lines.extend(lines)
+            if len(self._recheck_lines) > MOST_LINES:
+                self._recheck_lines = None
 
-    def _notices(self) -> list[Notice]:
-        found = self.checker.notices()
+    def _warnings(self) -> list[FileWarning]:
+        found = self.checker.warnings()
         if self._repeated[0]:
             rows, line = self._repeated
-            found.append(Notice(code="row.repeated", detail="", rows=rows, first_line=line))
+            found.append(FileWarning(code="row.repeated", detail="", rows=rows, first_line=line))
         if self._two_cases[0]:
             rows, line = self._two_cases
-            found.append(Notice(code="id.case", detail="", field="unique_id", rows=rows, first_line=line))
+            found.append(FileWarning(code="id.case", detail="", field="unique_id", rows=rows, first_line=line))
         return found
 
     def _first_look(self, stretch: Stretch) -> Batch:
@@ -122,8 +122,8 @@ class Examination:
         ids = [*judged.columns[0]]
         for position, verdict in others.items():
             ids[position] = _identity(verdict)[0]
-        self._note_odd(stretch.odd_lines)
-        self._note_odd(stretch.lines[position] for position in self._odd_positions(ids, stretch, others))
+        self._note_recheck(stretch.recheck_lines)
+        self._note_recheck(stretch.lines[position] for position in self._odd_positions(ids, stretch, others))
         held = {*self._repeats.held_back(ids, stretch.lines)}
         incomplete = sorted({*self.checker.incomplete(judged)} - others.keys())
         batch = self._batch(self.checker.users(judged, but={*held, *others, *incomplete}))
@@ -143,8 +143,8 @@ class Examination:
             if isinstance(verdict, Rejected) or stretch.records[position][0] != verdict[0]:
                 yield position
         delimiter = self.table.header.delimiter
-        if not is_plain("".join(ids), delimiter):
-            yield from (position for position, unique_id in enumerate(ids) if not is_plain(unique_id, delimiter))
+        if not is_skippable("".join(ids), delimiter):
+            yield from (position for position, unique_id in enumerate(ids) if not is_skippable(unique_id, delimiter))
 
     def _sort(self, row: Row, verdict: User | Rejected, batch: Batch) -> None:
         if isinstance(verdict, Rejected):
@@ -176,7 +176,7 @@ class Examination:
             unique_id, content = _identity(verdict)
             if unique_id not in standings and spellings.setdefault(unique_id.casefold(), unique_id) != unique_id:
                 self._two_cases = _with_more(self._two_cases, 1, row.line)
-                self._note_odd((row.line,))
+                self._note_recheck((row.line,))
             standing = standings.setdefault(unique_id, _Standing(content, line < 0, []))
             standing.rows += 1
             if standing.rows <= _NAMED_LINES + 1:
@@ -191,7 +191,7 @@ class Examination:
         for row, verdict in self._judged_again(lines):
             standing = standings[_identity(verdict)[0]]
             if standing.rows > 1:
-                self._note_odd((row.line,))
+                self._note_recheck((row.line,))
             if standing.differ:
                 self._sort(row, self._clash(row, verdict, standing.lines), batch)
             elif standing.is_first_held and row.line == standing.lines[0]:

@@ -44,7 +44,7 @@ _CHOSEN: Final = (Rule.LOGIN_SOURCE, Rule.PROVINCE, Rule.USER_TYPE, Rule.LOCKER_
 _DOUBT: Final = Problem("", "", "needs a closer look")
 
 
-class Glance:
+class ColumnScreen:
     """The first look at the rows of one file. `judges` names the attributes in their order."""
 
     def __init__(self, header: Header, client: ClientSettings, judges: dict[str, rules.Judge]) -> None:

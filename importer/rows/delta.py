@@ -30,7 +30,7 @@ import msgspec
 
 from importer.characters import unique_id_in
 from importer.file.header import Header
-from importer.file.scan import CHUNK_BYTES, Survey, text_bounds
+from importer.file.scan import CHUNK_BYTES, Scan, text_bounds
 from importer.file.table import Entangled, Table
 from importer.model import FileRejected
 
@@ -56,26 +56,26 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     import_id: int
     archive: bytes  # name in `.bak`
     sha256: str
-    odd_lines: array[int]  # ascending
+    recheck_lines: array[int]  # ascending
 
 
 class Difference(msgspec.Struct, frozen=True):
     """What a file has beside what stood in the baseline."""
 
     lines: array[int]  # to be examined, ascending
-    plain: int  # how many other lines there are, each of them a user as it stands in the database
+    skippable: int  # how many other lines there are, each of them a user as it stands in the database
 
 
 class Incomparable(Exception):
     """The file has to be examined whole."""
 
 
-def is_comparable(found: Survey, header: Header) -> bool:
+def is_comparable(found: Scan, header: Header) -> bool:
     """Tell whether a file can be compared with others."""
     return found.size_bytes >= MIN_BYTES and found.encoding == "utf-8" and header.columns["unique_id"] == (0,)
 
 
-def is_plain(unique_id: str, delimiter: str) -> bool:
+def is_skippable(unique_id: str, delimiter: str) -> bool:
     """Tell whether an id stands in a line in such a way that `_ids_at_the_front` finds it."""
     return unique_id.isascii() and '"' not in unique_id and delimiter not in unique_id
 
@@ -95,7 +95,7 @@ def compare(
     archive.seek(0)
     digest = hashlib.sha256(archive.read(start))
     old = _blocks(archive, end - start, digest)
-    lines = _written(_differing(_blocks_of(table), old, baseline.odd_lines, table.header.line), excerpt)
+    lines = _written(_differing(_blocks_of(table), old, baseline.recheck_lines, table.header.line), excerpt)
     for _ in old:  # for the digest
         pass
     digest.update(archive.read(2))  # a 0x1A, and what should not be there
@@ -212,7 +212,7 @@ class _Ahead:
 
 
 def _differing(
-    new: Iterator[bytes], old: Iterator[bytes], odd_lines: array[int], header_line: int
+    new: Iterator[bytes], old: Iterator[bytes], recheck_lines: array[int], header_line: int
 ) -> Iterator[tuple[int, bytes]]:
     """Yield the header of the new file, and its lines that are no plain lines of the old one, with their numbers."""
     ours, theirs = _Ahead(new), _Ahead(old)
@@ -221,8 +221,8 @@ def _differing(
         same = bytearray(map(operator.eq, ours.lines[:_ABREAST], theirs.lines[:_ABREAST]))
         lost = same.find(_LOST)
         del same[len(same) if lost < 0 else lost :]
-        first, last = (bisect_left(odd_lines, theirs.at + offset) for offset in (0, len(same)))
-        for line in odd_lines[first:last]:
+        first, last = (bisect_left(recheck_lines, theirs.at + offset) for offset in (0, len(same)))
+        for line in recheck_lines[first:last]:
             same[line - theirs.at] = False
         # A header can equal a user of the old file; without it the excerpt would begin with a user.
         for place in range(min(header_line + 1 - ours.at, len(same))):

@@ -20,7 +20,7 @@ _GROUP: Final = 8_000  # ids that are settled in one pass over log and file, som
 _MOST_GROUPS: Final = 32  # a file that holds all its rows twice would take hours
 
 
-class Repeats:
+class Duplicates:
     """
     Remembers the id and line of each row, and holds back rows whose id may have been seen before.
 

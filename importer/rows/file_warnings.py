@@ -9,27 +9,27 @@ from typing import BinaryIO, Final
 from importer.attributes import ATTRIBUTES, Attribute
 from importer.file.scan import line_of
 from importer.file.table import Row
-from importer.model import FileRejected, Notice, Tally, printable
+from importer.model import FileRejected, FileWarning, Tally, printable
 from importer.rows.batches import Examination
 
 _FALLBACK_SAMPLES: Final = 5
 
 
-def notices(raw: BinaryIO, examination: Examination, tally: Tally) -> Iterator[Notice]:
+def warnings(raw: BinaryIO, examination: Examination, tally: Tally) -> Iterator[FileWarning]:
     """Yield what the client should know although the file was imported; `raw` is the whole of it."""
     found = examination.terms.found
     if not tally.rows:
-        yield Notice(code="file.no_users", detail="")
+        yield FileWarning(code="file.no_users", detail="")
     if found.fallback:
-        yield Notice(code="encoding.fallback", detail=_samples(examination, found.encoding))
+        yield FileWarning(code="encoding.fallback", detail=_samples(examination, found.encoding))
     if found.substitute:
-        yield Notice(code="file.substitute", detail="")
+        yield FileWarning(code="file.substitute", detail="")
     if not found.ends_line:
         line = line_of(raw, found.start, found.end, found.encoding)
-        yield Notice(code="file.unterminated", detail="", rows=1, first_line=line)
+        yield FileWarning(code="file.unterminated", detail="", rows=1, first_line=line)
     for title in examination.table.header.secret:
-        yield Notice(code="column.secret", detail="", field=title)
-    yield from examination.findings.notices
+        yield FileWarning(code="column.secret", detail="", field=title)
+    yield from examination.findings.warnings
 
 
 def _samples(examination: Examination, encoding: str) -> str:

@@ -1,8 +1,8 @@
 """
 A row to a user or to problems; pure.
 
-There is one answer for a row and two ways to it. The short way, `Glance`, looks at many rows at once and passes those
-against which nothing can be said; the long way, `Checker.explain`, goes cell by cell and finds all there is to say.
+There is one answer for a row and two ways to it. The short way, `ColumnScreen`, accepts of many rows at once those that
+are right beyond doubt; the long way, `Checker.explain`, goes cell by cell and finds everything that is wrong.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from importer.attributes import ATTRIBUTES, Attribute, Rule
 from importer.characters import clean, unguarded
 from importer.file.header import DELIMITERS, Header, delimiter_name
 from importer.file.table import Row, Stretch
-from importer.model import FileRejected, Notice, Problem
+from importer.model import FileRejected, FileWarning, Problem
 from importer.rows import rules
-from importer.rows.column_screen import Cells, Glance
+from importer.rows.column_screen import Cells, ColumnScreen
 from importer.settings import ClientSettings, ReferenceSettings
 
 CLEARED: Final = "\0"  # in place of a value: the attribute is emptied. NUL never stands in a file that was let in.
@@ -84,9 +84,9 @@ class Checker:
         self._judges = {attribute.name: judges.get(attribute.rule, str) for attribute in self._attributes}
         self._needed = tuple(name for name in client.needed if name in names)
         self._absent = tuple(name for name in client.needed if name not in names)
-        self._notices: dict[tuple[str, str], tuple[int, int]] = {}
+        self._warnings: dict[tuple[str, str], tuple[int, int]] = {}
         self.warned_lines = array("I")
-        self._glance = Glance(header, client, self._judges)
+        self._glance = ColumnScreen(header, client, self._judges)
 
     @property
     def width(self) -> int:
@@ -140,11 +140,11 @@ class Checker:
         """Tell whether a required attribute has no column in the file."""
         return name in self._absent
 
-    def notices(self) -> list[Notice]:
+    def warnings(self) -> list[FileWarning]:
         """Return the warnings about rows so far, one for each code and attribute."""
         return [
-            Notice(code=code, field=field, detail="", rows=rows, first_line=line)
-            for (code, field), (rows, line) in sorted(self._notices.items(), key=lambda item: item[1][1])
+            FileWarning(code=code, field=field, detail="", rows=rows, first_line=line)
+            for (code, field), (rows, line) in sorted(self._warnings.items(), key=lambda item: item[1][1])
         ]
 
     def explain(self, row: Row) -> User | Rejected:
@@ -171,8 +171,8 @@ class Checker:
         if warnings:
             self.warned_lines.append(row.line)
         for warning in warnings:
-            rows, first = self._notices.get(warning, (0, row.line))
-            self._notices[warning] = (rows + 1, first)
+            rows, first = self._warnings.get(warning, (0, row.line))
+            self._warnings[warning] = (rows + 1, first)
         return user
 
     def _fitted(self, row: Row) -> list[str] | Rejected:

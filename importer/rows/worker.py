@@ -60,7 +60,7 @@ Frame = dict[str, Any]
 _OUR_CODE: Final[Frame] = {"code": CODE_DIGEST}
 
 
-class Beside:
+class ExaminerProcess:
     """
     A process that examines a file while ours records it, if that is large. A context manager: it ends with the block.
 

@@ -40,7 +40,7 @@ def find(conn: Connection, claim: Claim, terms: str) -> Baseline | None:
     ).fetchone()
     if row is None:
         return None
-    return Baseline(import_id=row[0], archive=row[1], sha256=row[2], odd_lines=array("I", row[3]))
+    return Baseline(import_id=row[0], archive=row[1], sha256=row[2], recheck_lines=array("I", row[3]))
 
 
 def exist(conn: Connection, client: str) -> bool:
@@ -67,7 +67,7 @@ def left_to_examine(conn: Connection, claim: Claim, examination: Examination) ->
                     ids_changed_since(conn, claim.client, found.import_id),
                     excerpt,
                 )
-            left = examination.excerpt(excerpt, difference.lines), difference.plain
+            left = examination.excerpt(excerpt, difference.lines), difference.skippable
         except (OSError, Incomparable):
             left = whole
         yield left
@@ -75,10 +75,10 @@ def left_to_examine(conn: Connection, claim: Claim, examination: Examination) ->
 
 def keep(conn: Connection, import_id: int, receipt: Receipt, examination: Examination, rejected: RejectedRows) -> None:
     """Let later files be compared with this one, if it can be."""
-    claim, tally, odd_lines = receipt.claim, receipt.tally, examination.findings.odd_lines
-    if not tally.applied or tally.failed > MOST_LINES or odd_lines is None:
+    claim, tally, recheck_lines = receipt.claim, receipt.tally, examination.findings.recheck_lines
+    if not tally.applied or tally.failed > MOST_LINES or recheck_lines is None:
         return
-    odd = array("I", sorted({*array("I", odd_lines), *rejected.lines()}))
+    odd = array("I", sorted({*array("I", recheck_lines), *rejected.lines()}))
     row = (claim.client, claim.file, import_id, fingerprint.of_terms(examination), odd.tobytes())
     conn.execute("INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?, ?)", row)
     conn.execute(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from importer.file.table import Table
-from importer.model import Notice, Tally
+from importer.model import FileWarning, Tally
 from importer.rows.batches import Batch
 from importer.rows.validate import CLEARED, Checker, User
 from importer.settings import ClientSettings
@@ -98,12 +98,12 @@ class Recorder:
             repeated=repeated,
         )
 
-    def notices(self) -> Iterator[Notice]:
+    def warnings(self) -> Iterator[FileWarning]:
         """Yield what only the table tells of rows that were applied."""
         if self._created and not self._is_first:
             rows, line = self._conn.execute(_OTHER_CASE, self._scope).fetchone()
             if rows:
-                yield Notice(code="id.recorded_case", detail="", field="unique_id", rows=rows, first_line=line)
+                yield FileWarning(code="id.recorded_case", detail="", field="unique_id", rows=rows, first_line=line)
 
     def _insert_statement(self, import_id: int, at: str) -> str:
         """Return the INSERT that takes a User as it is: what is the same for all stands in the statement."""

@@ -31,8 +31,8 @@ def test_passing_over_what_stayed_the_same_changes_nothing(fleeting: Path, part:
     log.info("%d histories from %d on", share, first + part * share)
 
 
-def _no_header(new: Iterator[bytes], old: Iterator[bytes], odd_lines: array[int], _: int) -> object:
-    return compare_lines(new, old, odd_lines, 0)
+def _no_header(new: Iterator[bytes], old: Iterator[bytes], recheck_lines: array[int], _: int) -> object:
+    return compare_lines(new, old, recheck_lines, 0)
 
 
 compare_lines = delta._differing

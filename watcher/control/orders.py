@@ -55,7 +55,7 @@ def held_orders(settling: Settling, now: Callable[[], float]) -> dict[str, Handl
     def tell_state(order: Order) -> Answer:
         for waiting in settling.waiting(order.client):
             if printable(waiting.name) == order.file:
-                state, reason = state_of(waiting), str(waiting.doubt) if waiting.held else ""
+                state, reason = state_of(waiting), str(waiting.hold_reason) if waiting.held else ""
                 return Answer(done=True, text=f"{order.file}: {state}", state=state, hold_reason=reason)
         raise Refused(f"no file {order.file} of {order.client} is waiting")
 

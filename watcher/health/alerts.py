@@ -43,7 +43,7 @@ class Alerts:
         """Mail by these settings from now on; what was told stays told."""
         self._settings = settings
 
-    def tell(
+    def report(
         self, event: str, now: float, *, shared_cause: str = "", exc_info: Exception | None = None, **about: str
     ) -> None:
         """
@@ -62,7 +62,7 @@ class Alerts:
         if self._settings.operator and _note(self._mailed_at, subject, now):
             self._mail(event, about)
 
-    def about(self, event: str, client: str) -> str:
+    def reason_for(self, event: str, client: str) -> str:
         """Return the reason that was told last of this trouble of a client, "" when there is none."""
         return next((cause[-1] for cause in reversed(self._told_at) if cause[:2] == (event, client)), "")
 

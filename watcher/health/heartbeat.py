@@ -42,7 +42,7 @@ _HANDLERS: Final = (
 )
 
 
-class Ping:
+class Heartbeat:
     """
     Requests the URL on a thread of its own, so that no answer is ever waited for by the work.
 
@@ -108,13 +108,13 @@ class Ping:
             log.info("ping.restored", host=host, failures=failures)
 
 
-def heartbeat_of(service: ServiceSettings) -> Ping:
+def heartbeat_of(service: ServiceSettings) -> Heartbeat:
     """Return the heartbeat that is configured; a secret that cannot be read costs that, and nothing else."""
     try:
-        return Ping(ping_url(service))
+        return Heartbeat(ping_url(service))
     except ConfigError as error:
         log.error("ping.failed", host="", reason=str(error))
-        return Ping("", trouble=str(error))
+        return Heartbeat("", trouble=str(error))
 
 
 def pause_s(failures: int) -> float:

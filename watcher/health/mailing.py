@@ -69,13 +69,13 @@ class Mailing:
         try:
             return pump.pump(self._store, at)
         except StoreError as error:
-            self._troubles.tell_error("mail.stuck", error)
+            self._troubles.report_error("mail.stuck", error)
             return False
 
     def _note(self, reason: str) -> None:
         """Tell why mail cannot leave, or that it can again."""
         if reason:
-            self._troubles.tell("mail.unusable", reason=reason)
+            self._troubles.report("mail.unusable", reason=reason)
         elif self.trouble:
             log.info("mail.restored")
         self.trouble = reason

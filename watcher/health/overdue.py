@@ -23,7 +23,7 @@ log = structlog.get_logger()
 _LOOK_INTERVAL_S: Final = 60.0
 
 
-class Missing(msgspec.Struct, frozen=True, kw_only=True):
+class OverdueUpload(msgspec.Struct, frozen=True, kw_only=True):
     """An upload that should have come by now."""
 
     client: ClientSettings
@@ -35,8 +35,8 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.client.name}.{self.last_at:%Y%m%dT%H%M%SZ}" if self.last_at else f"{self.client.name}.never"
 
 
-class Lateness:
-    """Looks once a minute for clients whose upload is missing. The outbox remembers what was told by mail."""
+class OverdueUploads:
+    """Looks once a minute for clients whose upload is overdue. The outbox remembers what was told by mail."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -60,14 +60,14 @@ class Lateness:
         """
         self.next_at = now + _LOOK_INTERVAL_S
         for name in self._clients:
-            missing = None if name in waiting else self.missing(name, at)
-            if missing is not None and missing.name not in self._told:
-                self._tell(missing, at)
-                self._told.add(missing.name)
+            overdue = None if name in waiting else self.overdue(name, at)
+            if overdue is not None and overdue.name not in self._told:
+                self._tell(overdue, at)
+                self._told.add(overdue.name)
 
-    def missing(self, name: str, at: datetime) -> Missing | None:
+    def overdue(self, name: str, at: datetime) -> OverdueUpload | None:
         """
-        Return the upload of a client that should have come by now, if no file of it waits; None when none is missing.
+        Return the upload of a client that should have come by now, if no file of it waits; None when none is overdue.
 
         Log, mail, `rosterd status` and the figures all go by this. Raises StoreError.
         """
@@ -76,11 +76,11 @@ class Lateness:
             return None
         last_at = queries.last_upload_at(self._store.conn, name)
         is_over = (at - (last_at or self._known_since[name])).total_seconds() > (client.expected_s or math.inf)
-        return Missing(client=client, last_at=last_at) if is_over else None
+        return OverdueUpload(client=client, last_at=last_at) if is_over else None
 
-    def _tell(self, missing: Missing, at: datetime) -> None:
-        client, last_at = missing.client, missing.last_at
-        for letter in letters(missing, self._mail, at):
+    def _tell(self, overdue: OverdueUpload, at: datetime) -> None:
+        client, last_at = overdue.client, overdue.last_at
+        for letter in letters(overdue, self._mail, at):
             if not queries.knows_mail(self._store.conn, letter.message_id):
                 with self._store.transaction():
                     outbox.add(self._store, letter)
@@ -95,15 +95,15 @@ class Lateness:
 # What is told by mail
 
 
-def letters(missing: Missing, mail: MailSettings, at: datetime) -> Iterator[Letter]:
-    """Yield the letters about a missing upload that the client's `late_mail` asks for."""
-    client = missing.client
-    texts = {"operator": _text_for_operator(missing), "client": _text_for_client(missing)}
+def letters(overdue: OverdueUpload, mail: MailSettings, at: datetime) -> Iterator[Letter]:
+    """Yield the letters about an overdue upload that the client's `late_mail` asks for."""
+    client = overdue.client
+    texts = {"operator": _text_for_operator(overdue), "client": _text_for_client(overdue)}
     recipients = {"operator": mail.operator, "client": mail.recipients_of(client)}
     for whom in client.late_mail:
-        subject = f"{client.name}: no file of users has come {_since(missing)}"
+        subject = f"{client.name}: no file of users has come {_since(overdue)}"
         yield Letter(
-            message_id=message_id_of(f"late.{whom}.{missing.name}", mail.reply_to),
+            message_id=message_id_of(f"late.{whom}.{overdue.name}", mail.reply_to),
             client=client.name if whom == "client" else "",
             claim_id="",
             sender=mail.reply_to,
@@ -114,19 +114,19 @@ def letters(missing: Missing, mail: MailSettings, at: datetime) -> Iterator[Lett
         )
 
 
-def _text_for_operator(missing: Missing) -> str:
-    name = missing.client.name
+def _text_for_operator(overdue: OverdueUpload) -> str:
+    name = overdue.client.name
     return (
-        f"No file of users has come from {name} {_since(missing)}. {_expectation(missing)}\n\n"
+        f"No file of users has come from {name} {_since(overdue)}. {_expectation(overdue)}\n\n"
         "Please ask them whether their export and its upload still run. `rosterd status` says whether a file waits in "
         f"their inbox, `rosterd doctor` whether they can log in, `rosterd imports --client {name}` what came before."
         f"\n\n{_CLOSING}\n"
     )
 
 
-def _text_for_client(missing: Missing) -> str:
+def _text_for_client(overdue: OverdueUpload) -> str:
     return (
-        f"No file of users has come from you {_since(missing)}. {_expectation(missing)}\n\n"
+        f"No file of users has come from you {_since(overdue)}. {_expectation(overdue)}\n\n"
         "Please check whether your export still runs, and whether its upload by SFTP succeeds. Until a file comes, the "
         "users here stay as your last file left them. If something seems to be wrong, please reply to this mail."
         f"\n\n{_CLOSING}\n"
@@ -136,9 +136,9 @@ def _text_for_client(missing: Missing) -> str:
 _CLOSING: Final = "You get this mail once. After the next file you get another one only if a file is overdue again."
 
 
-def _since(missing: Missing) -> str:
-    return f"since {missing.last_at:%Y-%m-%d %H:%M} UTC" if missing.last_at else "yet"
+def _since(overdue: OverdueUpload) -> str:
+    return f"since {overdue.last_at:%Y-%m-%d %H:%M} UTC" if overdue.last_at else "yet"
 
 
-def _expectation(missing: Missing) -> str:
-    return f"One is expected at least every {in_words(missing.client.expect_every).removeprefix('1 ')}."
+def _expectation(overdue: OverdueUpload) -> str:
+    return f"One is expected at least every {in_words(overdue.client.expect_every).removeprefix('1 ')}."

@@ -94,7 +94,7 @@ def file_status(waiting: Waiting, now: float, at: datetime) -> WaitingFile:
         size_bytes=waiting.size_bytes,
         since=moment(waiting.quiet_since, now, at) or at,
         until=moment(waiting.due_at, now, at),
-        reason=str(waiting.doubt) if waiting.held else "",
+        reason=str(waiting.hold_reason) if waiting.held else "",
     )
 
 

@@ -40,7 +40,7 @@ class Storage:
         self.next_at = now + _LOOK_INTERVAL_S
         before, self.trouble = self.trouble, self._look()
         if self.trouble:
-            self._troubles.tell("store.refused", reason=self.trouble)
+            self._troubles.report("store.refused", reason=self.trouble)
         elif before:
             self._troubles.clear("store.refused")
             log.info("store.restored")

@@ -32,15 +32,15 @@ class Troubles:
         self._watching = watching
         self._codes: dict[tuple[str, str], int] = {}  # by client and file, "" for the inbox
 
-    def tell(self, event: str, **about: str) -> None:
+    def report(self, event: str, **about: str) -> None:
         """Tell of what can meet one client only."""
-        self._alerts.tell(event, time.monotonic(), shared_cause="", exc_info=None, **about)
+        self._alerts.report(event, time.monotonic(), shared_cause="", exc_info=None, **about)
 
-    def tell_error(self, event: str, error: Exception, **about: str) -> None:
+    def report_error(self, event: str, error: Exception, **about: str) -> None:
         """Tell of what may meet all alike. Raises the error when it is fatal."""
         raise_if_fatal(error)
         about["reason"] = reason(error)
-        self._alerts.tell(event, time.monotonic(), shared_cause=_shared_cause(error), exc_info=None, **about)
+        self._alerts.report(event, time.monotonic(), shared_cause=_shared_cause(error), exc_info=None, **about)
 
     def defer(self, client: str, what: str, error: Exception) -> None:
         """Tell why a file or a claim has to wait. Raises the error when it is fatal."""
@@ -49,7 +49,7 @@ class Troubles:
         if not self._watching:
             self._codes[client, what] = EXIT_IO_ERROR if is_hosts else EXIT_UNEXPECTED
         event = "file.deferred" if is_hosts else "file.failed"
-        self._alerts.tell(
+        self._alerts.report(
             event,
             time.monotonic(),
             shared_cause=_shared_cause(error),
@@ -64,7 +64,7 @@ class Troubles:
         is_hosts = is_of_host(error)
         if not self._watching:
             self._codes[client, ""] = EXIT_IO_ERROR if is_hosts else EXIT_UNEXPECTED
-        self._alerts.tell(
+        self._alerts.report(
             "inbox.unusable",
             time.monotonic(),
             exc_info=None if is_hosts else error,
@@ -72,7 +72,7 @@ class Troubles:
             reason=reason(error),
         )
 
-    def is_over(self, client: str, what: str = "") -> None:
+    def resolve(self, client: str, what: str = "") -> None:
         """Note that a file or a claim could be dealt with, or an inbox be used."""
         self._codes.pop((client, what), None)
 
@@ -80,9 +80,9 @@ class Troubles:
         """Forget what was told of a trouble, of a client as a rule; return whether there was any."""
         return self._alerts.clear(event, **({"client": client} if client else {}))
 
-    def about(self, event: str, client: str) -> str:
+    def reason_for(self, event: str, client: str) -> str:
         """Return the reason told last of a trouble of a client, "" when there is none."""
-        return self._alerts.about(event, client)
+        return self._alerts.reason_for(event, client)
 
     @property
     def exit_code(self) -> int:

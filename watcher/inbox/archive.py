@@ -1,5 +1,5 @@
 """
-From a claim folder to `.bak`: the answers and the companion first, then the upload, as files of the service's own.
+From a claim folder to `.bak`: the answers and the sidecar first, then the upload, as files of the service's own.
 
 `layout` lists the durable steps.
 """
@@ -19,11 +19,11 @@ from importer.fs import open_file
 from importer.model import Claim
 from importer.names import FAILED_CSV, RESULT_TXT, failed_csv, result_txt
 from watcher.inbox import layout
-from watcher.inbox.entries import MAX_COMPANION_BYTES, identity_of
+from watcher.inbox.entries import MAX_SIDECAR_BYTES, identity_of
 from watcher.inbox.layout import (
-    COMPANION,
     DRAFT_MODE,
     MAX_NAME_BYTES,
+    SIDECAR,
     Inbox,
     clear_claim_folder,
     exists,
@@ -41,7 +41,7 @@ def free_archive_name(inbox: Inbox, name: bytes, stamp: str) -> bytes:
     for number in itertools.count(1):
         tail = f".{stamp}-{number}".encode() if number > 1 else f".{stamp}".encode()
         base = stem[: MAX_NAME_BYTES - len(tail) - len(RESULT_TXT)] + tail
-        endings = (b".csv", FAILED_CSV, RESULT_TXT, b".csv" + inbox.companion)
+        endings = (b".csv", FAILED_CSV, RESULT_TXT, b".csv" + inbox.sidecar)
         if not any(exists(inbox.bak_fd, base + ending) for ending in endings):
             return base + b".csv"
     raise AssertionError
@@ -55,7 +55,7 @@ def archive_claim(
     before_copying: Callable[[], None] = lambda: None,
 ) -> None:
     """
-    Move drafts and companion, and last the upload, to `.bak`; what was moved before is left out.
+    Move drafts and sidecar, and last the upload, to `.bak`; what was moved before is left out.
 
     A file above `copied_up_to_bytes`, which was refused unread, stays the client's own rather than be copied.
     `before_copying` is called before each part. Raises OSError, and what that raises; then it can be called again.
@@ -66,10 +66,10 @@ def archive_claim(
                 open_up(file.fileno(), inbox.folder, DRAFT_MODE)
             layout.move(claim.folder_fd, draft, inbox.bak_fd, name)
     for name in map(os.fsencode, os.listdir(claim.folder_fd)):
-        if name.startswith(COMPANION):
-            _archive_companion(inbox, claim, name)
+        if name.startswith(SIDECAR):
+            _archive_sidecar(inbox, claim, name)
     with open_file(claim.name, claim.folder_fd) as file:
-        if _make_ours(file.fileno(), inbox.folder) or claim.size_bytes > copied_up_to_bytes:
+        if _take_ownership(file.fileno(), inbox.folder) or claim.size_bytes > copied_up_to_bytes:
             layout.move(claim.folder_fd, claim.name, inbox.bak_fd, claim.archive)
             sync(inbox.bak_fd)
         else:
@@ -77,13 +77,13 @@ def archive_claim(
     clear_claim_folder(inbox, claim.claim_id, claim.folder_fd)
 
 
-def _archive_companion(inbox: Inbox, claim: Claim, name: bytes) -> None:
-    """Put what a companion says into `.bak` as a file of our own: the client may still have it open."""
+def _archive_sidecar(inbox: Inbox, claim: Claim, name: bytes) -> None:
+    """Put what a sidecar says into `.bak` as a file of our own: the client may still have it open."""
     with open_file(name, claim.folder_fd) as file:
-        write_durably(claim.folder_fd, name, [file.read(MAX_COMPANION_BYTES)])
+        write_durably(claim.folder_fd, name, [file.read(MAX_SIDECAR_BYTES)])
     with open_file(name, claim.folder_fd) as file:
         open_up(file.fileno(), inbox.folder, DRAFT_MODE)
-    layout.move(claim.folder_fd, name, inbox.bak_fd, claim.archive + b"." + name.removeprefix(COMPANION))
+    layout.move(claim.folder_fd, name, inbox.bak_fd, claim.archive + b"." + name.removeprefix(SIDECAR))
 
 
 def _archive_copy(inbox: Inbox, claim: Claim, fd: int, before_copying: Callable[[], None]) -> None:
@@ -112,7 +112,7 @@ def holds_archive(inbox: Inbox, archive: bytes) -> bool:
     return exists(inbox.bak_fd, archive)
 
 
-def _make_ours(fd: int, inbox: os.stat_result) -> bool:
+def _take_ownership(fd: int, inbox: os.stat_result) -> bool:
     """Take a file from its owner, who could change it, and let the client read it; return whether that was allowed."""
     if os.fstat(fd).st_uid != os.geteuid():
         try:

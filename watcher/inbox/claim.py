@@ -22,8 +22,8 @@ from importer.fs import open_file, open_folder
 from importer.model import Claim
 from watcher.inbox import layout
 from watcher.inbox.archive import free_archive_name
-from watcher.inbox.entries import companion_of, glance, look_at, may_vouch, writer_of
-from watcher.inbox.layout import COMPANION, MAX_NAME_BYTES, Inbox, clear_claim_folder, exists
+from watcher.inbox.entries import glance, look_at, may_vouch, sidecar_of, writer_of
+from watcher.inbox.layout import MAX_NAME_BYTES, SIDECAR, Inbox, clear_claim_folder, exists
 from watcher.model import Capture, ClaimGone, Identity, Writer
 
 _REFUSAL: Final = b".refusal"
@@ -36,7 +36,7 @@ def claim_upload(
     inbox: Inbox, name: bytes, identity: Identity, at: datetime, *, refusal: str = "", is_released: bool = False
 ) -> Capture | None:
     """
-    Move a file, and its companion, out of the client's reach into a claim folder of its own.
+    Move a file, and its sidecar, out of the client's reach into a claim folder of its own.
 
     `refusal` is the reason, if it is not to be imported; `is_released` means that it is whole whatever it looks
     like. Either goes with the claim.
@@ -61,7 +61,7 @@ def claim_upload(
             sync(fd)
         settled = _is_settled(folder_fd, name, identity)
         if settled:
-            _fetch_companion(inbox, folder_fd, name)
+            _fetch_sidecar(inbox, folder_fd, name)
         elif _give_back(inbox, claim_id, folder_fd, name):
             return None
     return Capture(claim_id, settled=settled)
@@ -81,9 +81,9 @@ def _make_claim_folder(inbox: Inbox, at: datetime) -> str:
     return claim_id
 
 
-def _fetch_companion(inbox: Inbox, folder_fd: int, name: bytes) -> None:
-    """Let the companion go with its upload. What may not vouch is left where it is, or given up if slipped in."""
-    beside, kept = companion_of(inbox, name), COMPANION + inbox.companion[1:]
+def _fetch_sidecar(inbox: Inbox, folder_fd: int, name: bytes) -> None:
+    """Let the sidecar go with its upload. What may not vouch is left where it is, or given up if slipped in."""
+    beside, kept = sidecar_of(inbox, name), SIDECAR + inbox.sidecar[1:]
     if beside is None or not may_vouch(inbox, beside[1]):
         return
     with contextlib.suppress(FileNotFoundError, FileExistsError):
@@ -147,7 +147,7 @@ def resume_claim(inbox: Inbox, claim_id: str, *, archive: bytes | None = None) -
         found = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
         _finish_link(inbox, name, found)
         if glance(inbox, name) is None:
-            _fetch_companion(inbox, folder_fd, name)
+            _fetch_sidecar(inbox, folder_fd, name)
         stamp = claim_id.partition("-")[0]
         yield Claim(
             claim_id=claim_id,
@@ -182,7 +182,7 @@ def is_in_writing(claim: Claim) -> bool:
 def discard_drafts(claim: Claim) -> None:
     """Remove what an import that was rolled back has written."""
     for name in map(os.fsencode, os.listdir(claim.folder_fd)):
-        if name.startswith(b".") and not name.startswith((_REFUSAL, _RELEASED, COMPANION)):
+        if name.startswith(b".") and not name.startswith((_REFUSAL, _RELEASED, SIDECAR)):
             os.unlink(name, dir_fd=claim.folder_fd)
 
 
@@ -192,8 +192,8 @@ def _is_settled(folder_fd: int, name: bytes, looked_at: Identity) -> bool:
         return False
     with open_file(name, folder_fd) as file:
         look = look_at(file.fileno())
-    # A rename changes the ctime, and leaves the companion behind.
-    expected = msgspec.structs.replace(looked_at, ctime_ns=look.identity.ctime_ns, companion=None)
+    # A rename changes the ctime, and leaves the sidecar behind.
+    expected = msgspec.structs.replace(looked_at, ctime_ns=look.identity.ctime_ns, sidecar=None)
     return look.identity == expected and look.links == 1 and look.writer is not Writer.OPEN
 
 

@@ -27,7 +27,7 @@ from watcher.inbox.layout import Inbox, is_foreign, stat_of
 from watcher.model import Identity, Kind, Look, Writer
 
 _REPLACED: Final = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR)  # what was a file a moment ago
-MAX_COMPANION_BYTES: Final = 4096
+MAX_SIDECAR_BYTES: Final = 4096
 _TIMES_LISTED: Final = 5  # to find those that came first; 50,000 names took 0.2 to 0.5 s
 _STRAY_AGE_S: Final = 86_400
 _MAX_STRAYS: Final = 100  # of one sweep
@@ -46,7 +46,7 @@ def list_files(inbox: Inbox, accepts: Callable[[bytes], bool], limit: int) -> di
         names = list(itertools.islice(accepted, _TIMES_LISTED * limit))
     if len(names) > limit:
         names = heapq.nsmallest(limit, names, key=lambda name: _arrival(inbox, name))
-    # Only now: to look for companions is to list the folder through the same handle.
+    # Only now: to look for sidecars is to list the folder through the same handle.
     glances = ((name, glance(inbox, name)) for name in names)
     return {name: identity for name, identity in glances if identity is not None}
 
@@ -63,9 +63,9 @@ def glance(inbox: Inbox, name: bytes) -> Identity | None:
 
 
 def _identity_of_upload(inbox: Inbox, name: bytes, found: os.stat_result) -> Identity:
-    beside = companion_of(inbox, name)
-    companion = None if beside is None else (beside[1].st_ino, beside[1].st_size, beside[1].st_mtime_ns)
-    return msgspec.structs.replace(identity_of(found), companion=companion)
+    beside = sidecar_of(inbox, name)
+    sidecar = None if beside is None else (beside[1].st_ino, beside[1].st_size, beside[1].st_mtime_ns)
+    return msgspec.structs.replace(identity_of(found), sidecar=sidecar)
 
 
 def look(inbox: Inbox, name: bytes) -> Look | None:
@@ -92,42 +92,42 @@ def open_upload(inbox: Inbox, name: bytes, before_read: Callable[[], None] = lam
     return Upload(name, before_read, folder_fd=inbox.fd)
 
 
-def read_companion(inbox: Inbox, name: bytes) -> bytes | None:
+def read_sidecar(inbox: Inbox, name: bytes) -> bytes | None:
     """
     Return what the file that vouches for this one says; None when there is none, or no plain and small one.
 
     Raises OSError when it cannot be read: that speaks against the host, not against the upload.
     """
-    beside = companion_of(inbox, name)
+    beside = sidecar_of(inbox, name)
     if beside is None or not may_vouch(inbox, beside[1]):
         return None
     try:
         with open_file(beside[0], inbox.fd) as file:
-            content = file.read(MAX_COMPANION_BYTES + 1)
+            content = file.read(MAX_SIDECAR_BYTES + 1)
     except OSError as error:
         if error.errno in _REPLACED:
             return None
         raise
-    return content if len(content) <= MAX_COMPANION_BYTES else None
+    return content if len(content) <= MAX_SIDECAR_BYTES else None
 
 
-def companion_of(inbox: Inbox, name: bytes) -> tuple[bytes, os.stat_result] | None:
-    """Return the companion of a name, in whatever case its own is spelled; None when there is none."""
-    if not inbox.companion:
+def sidecar_of(inbox: Inbox, name: bytes) -> tuple[bytes, os.stat_result] | None:
+    """Return the sidecar of a name, in whatever case its own is spelled; None when there is none."""
+    if not inbox.sidecar:
         return None
-    beside = name + inbox.companion
+    beside = name + inbox.sidecar
     if (found := stat_of(inbox.fd, beside)) is not None:
         return beside, found
-    spelled = inbox.companions.get(beside.lower())
+    spelled = inbox.sidecars.get(beside.lower())
     if spelled is None or (found := stat_of(inbox.fd, spelled)) is None:
         return None
-    upload = spelled[: -len(inbox.companion)]
+    upload = spelled[: -len(inbox.sidecar)]
     return (spelled, found) if upload == name or stat_of(inbox.fd, upload) is None else None
 
 
 def may_vouch(inbox: Inbox, found: os.stat_result) -> bool:
-    """Return whether a companion is a small plain file with one name, of the client's own."""
-    is_plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_size <= MAX_COMPANION_BYTES
+    """Return whether a sidecar is a small plain file with one name, of the client's own."""
+    is_plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_size <= MAX_SIDECAR_BYTES
     return is_plain and not is_foreign(found, inbox.folder)
 
 
@@ -203,7 +203,7 @@ def writer_of(fd: int) -> Writer:
 
 
 def identity_of(found: os.stat_result) -> Identity:
-    """Return the identity of a file, without its companion."""
+    """Return the identity of a file, without its sidecar."""
     return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 

@@ -58,7 +58,7 @@ FolderIdentity = tuple[int, int]  # device, inode
 
 
 @dataclass(frozen=True, slots=True)
-class Hint:
+class InboxEvent:
     """Something happened to a name; `closed`: a writer has closed it; `broken_off`: its connection ended before."""
 
     client: str
@@ -68,7 +68,7 @@ class Hint:
     at: float = field(default_factory=time.monotonic, compare=False)  # of the last event
 
 
-class Hints:
+class EventQueue:
     """
     What was heard since it was last asked for. Bounded: a name counts once, and too many become one sweep.
 
@@ -77,7 +77,7 @@ class Hints:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._names: dict[tuple[str, bytes], Hint] = {}
+        self._names: dict[tuple[str, bytes], InboxEvent] = {}
         self._doubtful: set[str] = set()
         self._all_doubtful = False
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -93,7 +93,7 @@ class Hints:
                 if known is not None:
                     closed = closed or known.closed
                     broken_off = known.broken_off if broken_off is None else broken_off
-                self._names[key] = Hint(client, name, closed, broken_off)
+                self._names[key] = InboxEvent(client, name, closed, broken_off)
         self.wake()
 
     def doubt(self, client: str | None = None) -> None:
@@ -116,7 +116,7 @@ class Hints:
             while True:
                 self._wake.get_nowait()
 
-    def take(self) -> list[Hint]:
+    def take(self) -> list[InboxEvent]:
         """Return and forget the names, in the order in which they were first heard of."""
         with self._lock:
             names, self._names = self._names, {}
@@ -125,7 +125,7 @@ class Hints:
     def quiet_since(self, without: Collection[str]) -> float:
         """Return when the last event came for the name that is quiet longest, of all clients but these; or infinity."""
         with self._lock:
-            return min((hint.at for hint in self._names.values() if hint.client not in without), default=math.inf)
+            return min((event.at for event in self._names.values() if event.client not in without), default=math.inf)
 
     def take_doubts(self) -> tuple[bool, set[str]]:
         """Return and forget whether to sweep all, and which inboxes to sweep."""
@@ -135,50 +135,50 @@ class Hints:
         return doubts
 
 
-class _InboxEar(WatchCallback):
+class _InboxCallback(WatchCallback):
     """Only passes on: an exception here would end all hearing, and time spent here delays every other inbox."""
 
-    def __init__(self, client: str, hints: Hints, about: About) -> None:
+    def __init__(self, client: str, events: EventQueue, about: About) -> None:
         self._client = client
-        self._hints = hints
+        self._events = events
         self._about = about
-        self.is_deaf = False  # the folder is gone; one made anew may well have the same inode
+        self.is_dead = False  # the folder is gone; one made anew may well have the same inode
 
     def on_event(self, event: InotifyEvent) -> None:
         try:
             if upload := self._about(event.name):
-                self._hints.add(self._client, upload, closed=event.is_close_write and upload == event.name)
+                self._events.add(self._client, upload, closed=event.is_close_write and upload == event.name)
             elif event.is_directory:  # the inbox itself, or a folder in it, which is no inbox: a sweep will tell
-                self._hints.doubt(self._client)
+                self._events.doubt(self._client)
         except Exception:  # noqa: BLE001 - see the class
-            self._hints.doubt(self._client)
+            self._events.doubt(self._client)
 
     def on_watch_deleted(self, _wd: WatchDescriptor) -> None:
-        self.is_deaf = True
-        self._hints.doubt(self._client)
+        self.is_dead = True
+        self._events.doubt(self._client)
 
     def on_queue_overflow(self) -> None:
         """Leave it to the canary's, which speaks for all."""
 
 
-class _CanaryEar(WatchCallback):
+class _CanaryCallback(WatchCallback):
     """Hears the canary, and of events that the kernel had no room for."""
 
-    def __init__(self, heard: threading.Event, hints: Hints) -> None:
+    def __init__(self, heard: threading.Event, events: EventQueue) -> None:
         self._heard = heard
-        self._hints = hints
-        self.is_deaf = False
+        self._events = events
+        self.is_dead = False
 
     def on_event(self, event: InotifyEvent) -> None:
         if event.is_close_write:
             self._heard.set()
 
     def on_watch_deleted(self, _wd: WatchDescriptor) -> None:
-        self.is_deaf = True  # the canary will not be heard
+        self.is_dead = True  # the canary will not be heard
 
     def on_queue_overflow(self) -> None:
         log.warning("watch.overflowed")
-        self._hints.doubt()
+        self._events.doubt()
 
 
 class _Canary:
@@ -229,14 +229,14 @@ class _Followed:
 
     @property
     def is_heard(self) -> bool:
-        return self.watch is not None and not self.watch.ear.is_deaf
+        return self.watch is not None and not self.watch.callback.is_dead
 
 
 class _Listening(msgspec.Struct, frozen=True):
     """A watch of the kernel's, and whom it calls."""
 
     wd: WatchDescriptor
-    ear: _InboxEar | _CanaryEar
+    callback: _InboxCallback | _CanaryCallback
 
 
 class Watch:
@@ -246,8 +246,8 @@ class Watch:
     One thread uses it; the library's reader only adds hints.
     """
 
-    def __init__(self, hints: Hints, about: About, canary_folder: str) -> None:
-        self._hints = hints
+    def __init__(self, events: EventQueue, about: About, canary_folder: str) -> None:
+        self._events = events
         self._about = about
         self._canary = _Canary(canary_folder)
         self._inboxes: dict[str, _Followed] = {}
@@ -263,7 +263,7 @@ class Watch:
         """End the reader."""
         self._abandon()
 
-    def hears(self, client: str) -> bool:
+    def is_watching(self, client: str) -> bool:
         """Return whether events of this inbox are heard; else it is only swept."""
         inbox = self._inboxes.get(client)
         return inbox is not None and inbox.is_heard
@@ -281,12 +281,12 @@ class Watch:
             log.error("watch.lost", reason="no events arrive")
             self.restarts += 1
             self._build(now)
-            self._hints.doubt()
+            self._events.doubt()
             if self._reader is not None:
                 log.info("watch.restored")
         for client, inbox in self._inboxes.items():
             if _folder_identity(inbox.path) != inbox.identity:
-                self._hints.doubt(client)
+                self._events.doubt(client)
 
     def follow(self, client: str, path: str, identity: FolderIdentity | None) -> None:
         """
@@ -317,7 +317,7 @@ class Watch:
         try:
             self._reader = InotifyFD()
             self._reader.start()
-            self._listen(self._canary.folder, _CanaryEar(self._canary.heard, self._hints))
+            self._listen(self._canary.folder, _CanaryCallback(self._canary.heard, self._events))
         except (OSError, RuntimeError) as error:  # out of inotify instances, watches or threads
             log.warning("watch.refused", reason=str(error))
             self._abandon()
@@ -339,7 +339,7 @@ class Watch:
         if self._reader is None or inbox.identity is None:
             return
         try:
-            inbox.watch = self._listen(inbox.path, _InboxEar(client, self._hints, self._about))
+            inbox.watch = self._listen(inbox.path, _InboxCallback(client, self._events, self._about))
         except OSError as error:
             if not inbox.refused:
                 log.warning("watch.refused", client=client, reason=str(error))
@@ -347,12 +347,12 @@ class Watch:
         else:
             inbox.refused = False
 
-    def _listen(self, path: str, ear: _InboxEar | _CanaryEar) -> _Listening:
+    def _listen(self, path: str, callback: _InboxCallback | _CanaryCallback) -> _Listening:
         """Watch a folder, not what is below it: churn in sub-folders can end the library's reader. Raises OSError."""
         if self._reader is None:
             raise AssertionError
-        wd = self._reader.add_callback(os.fsencode(path), _HEARD, ear, CallbackId(id(ear)))
-        listening = _Listening(wd, ear)
+        wd = self._reader.add_callback(os.fsencode(path), _HEARD, callback, CallbackId(id(callback)))
+        listening = _Listening(wd, callback)
         if wd < 0:  # what the library makes of a folder that we may not read (7.1.0)
             self._unlisten(listening)
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -360,7 +360,7 @@ class Watch:
 
     def _unlisten(self, listening: _Listening) -> None:
         if self._reader is not None:
-            self._reader.remove_callbacks([(listening.wd, CallbackId(id(listening.ear)))])
+            self._reader.remove_callbacks([(listening.wd, CallbackId(id(listening.callback)))])
 
     def _drop(self, inbox: _Followed) -> None:
         watch, inbox.watch = inbox.watch, None

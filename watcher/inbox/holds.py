@@ -1,5 +1,5 @@
 """
-What speaks against an upload that is quiet and closed: its end, its companion, its connection, its size.
+What speaks against an upload that is quiet and closed: its end, its sidecar, its connection, its size.
 
 A file can be all that and still be half of what was to come: a client that is killed closes like one that is done.
 Nothing here moves or changes a file; `settle` decides what a doubt is worth, and for how long.
@@ -26,53 +26,53 @@ _DELIMITER: Final = re.compile(rb"\W*sep=", re.IGNORECASE)  # a line of Excel's 
 _DIGEST_CHARS: Final = {"sha256": 64, "md5": 32}
 
 
-def doubt_of(
+def hold_reason_of(
     raw: BinaryIO,
     client: ClientSettings,
     limits: FileSettings,
     *,
-    companion: bytes | None,
+    sidecar: bytes | None,
     is_broken_off: bool,
     last_rows: int,
 ) -> HoldReason:
     """
     Return what speaks against the open file, the gravest first.
 
-    `companion` is the content of the file that vouches for this one, None when there is none; `last_rows` is how many
+    `sidecar` is the content of the file that vouches for this one, None when there is none; `last_rows` is how many
     rows the client's last whole file had.
     """
     if client.companion:
-        doubt = _doubt_by_companion(raw, client.companion, companion)
+        hold_reason = _reason_by_sidecar(raw, client.companion, sidecar)
     elif is_broken_off:
-        doubt = HoldReason.BROKEN_OFF
+        hold_reason = HoldReason.BROKEN_OFF
     else:
-        doubt = completeness(raw, client, limits)
-    if doubt in (HoldReason.NONE, HoldReason.UNTERMINATED) and _has_shrunk(raw, client.shrink_guard, last_rows):
+        hold_reason = completeness(raw, client, limits)
+    if hold_reason in (HoldReason.NONE, HoldReason.UNTERMINATED) and _has_shrunk(raw, client.shrink_guard, last_rows):
         return HoldReason.SHRUNK
-    return doubt
+    return hold_reason
 
 
-def refusal(doubt: HoldReason, name: bytes, client: ClientSettings) -> str:
+def refusal(hold_reason: HoldReason, name: bytes, client: ClientSettings) -> str:
     """Return what to tell a client whose file is given up: cause and remedy, below a code if it has one of its own."""
-    hold = HOLDS[doubt]
-    text = hold.text.format(companion=f"{printable(name)}.{client.companion}")
+    hold = HOLDS[hold_reason]
+    text = hold.text.format(sidecar=f"{printable(name)}.{client.companion}")
     return f"{hold.code}\n{text}" if hold.code else text
 
 
-def _doubt_by_companion(raw: BinaryIO, kind: str, companion: bytes | None) -> HoldReason:
-    if companion is None:
+def _reason_by_sidecar(raw: BinaryIO, kind: str, sidecar: bytes | None) -> HoldReason:
+    if sidecar is None:
         return HoldReason.UNACCOMPANIED
-    return HoldReason.NONE if kind == "done" or _vouches(companion, kind, raw) else HoldReason.MISMATCHED
+    return HoldReason.NONE if kind == "done" or _vouches(sidecar, kind, raw) else HoldReason.MISMATCHED
 
 
-def _vouches(companion: bytes, kind: str, raw: BinaryIO) -> bool:
+def _vouches(sidecar: bytes, kind: str, raw: BinaryIO) -> bool:
     """
-    Return whether one of the digests in the companion is that of the file.
+    Return whether one of the digests in the sidecar is that of the file.
 
     Taken as they come: alone, from sha256sum with the name behind it, from BSD with it before, from PowerShell in
     UTF-16 and capitals.
     """
-    words = re.findall(rb"[0-9a-f]+", companion.replace(b"\0", b"").lower())
+    words = re.findall(rb"[0-9a-f]+", sidecar.replace(b"\0", b"").lower())
     digests = [word.decode() for word in words if len(word) == _DIGEST_CHARS[kind]]
     return bool(digests) and _digest(raw, kind) in digests
 

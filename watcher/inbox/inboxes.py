@@ -8,7 +8,7 @@ import time
 from importer.store.database import Store
 from watcher.adopted import last_adopted, write_adopted
 from watcher.health.trouble import Troubles
-from watcher.inbox.events import Hints
+from watcher.inbox.events import EventQueue
 from watcher.inbox.intake import Intake
 from watcher.inbox.large_files import Readings
 from watcher.inbox.processing import Claims
@@ -28,15 +28,15 @@ class Inboxes:
     """
 
     def __init__(
-        self, config: Config, store: Store, hints: Hints, signals: Signals, troubles: Troubles, *, watching: bool
+        self, config: Config, store: Store, events: EventQueue, signals: Signals, troubles: Troubles, *, watching: bool
     ) -> None:
         self._config = config
-        self._hints = hints
+        self._events = events
         self._signals = signals
         self.backlog = Backlog()
-        self.sources = EventSources(config, hints, troubles, watching=watching)
+        self.sources = EventSources(config, events, troubles, watching=watching)
         settling, readings = Settling(config.intake), Readings(watching=watching)
-        preemption = Preemption(settling, readings, self.backlog, hints, signals, watching=watching)
+        preemption = Preemption(settling, readings, self.backlog, events, signals, watching=watching)
         self._claims = Claims(config, store, self.backlog, troubles, preemption)
         self.sweeps = Sweeps(config, settling, self._claims, troubles, self.sources, watching=watching)
         self.intake = Intake(config, settling, readings, self._claims, troubles, self.sweeps)
@@ -89,4 +89,4 @@ class Inboxes:
                 next_at = min(names_at, self.backlog.next_due_at())
                 if next_at > until:
                     break
-                self._hints.wait(next_at - time.monotonic())
+                self._events.wait(next_at - time.monotonic())

@@ -16,8 +16,8 @@ from importer.model import HoldReason, printable
 from importer.settings import ClientSettings
 from watcher.health.trouble import Troubles
 from watcher.inbox import entries
-from watcher.inbox.events import Hint
-from watcher.inbox.holds import doubt_of, refusal
+from watcher.inbox.events import InboxEvent
+from watcher.inbox.holds import hold_reason_of, refusal
 from watcher.inbox.large_files import LARGE_BYTES, Reading, Readings
 from watcher.inbox.layout import Inbox
 from watcher.inbox.processing import Claims
@@ -100,7 +100,7 @@ class Intake:
                 lambda inbox: self._consider_in(inbox, client, name),
                 lambda error: self._put_off(client, name, error),
             ):
-                self._troubles.is_over(client, printable(name))
+                self._troubles.resolve(client, printable(name))
         if self._readings.name_of(client) != name:
             self._readings.rest(client, time.monotonic() - started, is_fruitless=self.taken == taken)
 
@@ -109,7 +109,7 @@ class Intake:
         if look is None:
             self.settling.forget(client, name)
             return
-        verdict, doubt = self._judge(inbox, client, name, look)
+        verdict, hold_reason = self._judge(inbox, client, name, look)
         if verdict is not None:
             self._readings.end(client)
         match verdict:
@@ -118,9 +118,9 @@ class Intake:
             case Verdict.TAKE | Verdict.RELEASE:
                 self._take(inbox, client, name, look, is_released=verdict is Verdict.RELEASE)
             case Verdict.REFUSE:
-                self._take(inbox, client, name, look, refusal=refusal(doubt, name, self._clients[client]))
+                self._take(inbox, client, name, look, refusal=refusal(hold_reason, name, self._clients[client]))
             case Verdict.HOLD:
-                self._tell_of_hold(client, name, look, doubt)
+                self._tell_of_hold(client, name, look, hold_reason)
             case Verdict.IGNORE:
                 log.warning("file.ignored", reason=_ignored_as(look))
             case Verdict.WAIT:
@@ -129,31 +129,31 @@ class Intake:
     def _judge(self, inbox: Inbox, client: str, name: bytes, look: Look) -> tuple[Verdict | None, HoldReason]:
         """Return what to do with a name, None when first there is more to read, and what speaks against it."""
         if look.writer is Writer.UNKNOWN:
-            self._troubles.tell("intake.unprobed", client=client)
+            self._troubles.report("intake.unprobed", client=client)
         verdict = self.settling.of(client)[name].judge(look, time.monotonic())
         if verdict is not Verdict.TAKE:
             return verdict, HoldReason.NONE
-        doubt = self._doubt(inbox, client, name, look)
-        if doubt is None:
+        hold_reason = self._hold_reason(inbox, client, name, look)
+        if hold_reason is None:
             return None, HoldReason.NONE
-        return self.settling.of(client)[name].judge_doubt(doubt, time.monotonic()), doubt
+        return self.settling.of(client)[name].judge_reason(hold_reason, time.monotonic()), hold_reason
 
-    def _doubt(self, inbox: Inbox, client: str, name: bytes, look: Look) -> HoldReason | None:
+    def _hold_reason(self, inbox: Inbox, client: str, name: bytes, look: Look) -> HoldReason | None:
         """
         Read what speaks against a file; None when there is more to read.
 
         One that is too large is not read at all, the import will refuse it; nor is one on which the operator decided.
         """
-        if (known := self.settling.of(client)[name].decided_doubt) is not None:
+        if (known := self.settling.of(client)[name].decided_reason) is not None:
             return known
         if look.identity.size_bytes > self._config.file.max_file_bytes:
             return HoldReason.NONE
         settings = self._clients[client]
         judge = functools.partial(
-            doubt_of,
+            hold_reason_of,
             client=settings,
             limits=self._config.file,
-            companion=entries.read_companion(inbox, name) if settings.companion else None,
+            sidecar=entries.read_sidecar(inbox, name) if settings.companion else None,
             is_broken_off=self.settling.of(client)[name].broken_off,
             last_rows=self._claims.last_rows(inbox, client) if settings.shrink_guard else 0,
         )
@@ -163,7 +163,7 @@ class Intake:
         begin = functools.partial(
             Reading, name, look.identity, functools.partial(entries.open_upload, inbox, name), judge
         )
-        return self._readings.doubt(client, name, look.identity, begin)
+        return self._readings.hold_reason(client, name, look.identity, begin)
 
     def _take(
         self,
@@ -180,12 +180,12 @@ class Intake:
         self.settling.forget(client, name)
         self.taken += 1
         if not is_taken:
-            self._sweeps.note(client, [Hint(client, name, closed=False)])
+            self._sweeps.note(client, [InboxEvent(client, name, closed=False)])
 
-    def _tell_of_hold(self, client: str, name: bytes, look: Look, doubt: HoldReason) -> None:
-        log.warning("file.held", reason=str(doubt), size_bytes=look.identity.size_bytes)
-        if alert := HOLDS[doubt].alert:
-            self._troubles.tell(alert, client=client, file=printable(name))
+    def _tell_of_hold(self, client: str, name: bytes, look: Look, hold_reason: HoldReason) -> None:
+        log.warning("file.held", reason=str(hold_reason), size_bytes=look.identity.size_bytes)
+        if alert := HOLDS[hold_reason].alert:
+            self._troubles.report(alert, client=client, file=printable(name))
 
     def _put_off(self, client: str, name: bytes, error: Exception) -> None:
         now = time.monotonic()

@@ -125,7 +125,9 @@ class Readings:
         """Return the name of the file of a client of which more is to be read, b"" for none."""
         return self._under_way[client].name if client in self._under_way else b""
 
-    def doubt(self, client: str, name: bytes, identity: Identity, begin: Callable[[], Reading]) -> HoldReason | None:
+    def hold_reason(
+        self, client: str, name: bytes, identity: Identity, begin: Callable[[], Reading]
+    ) -> HoldReason | None:
         """
         Go on with the look at a file, or begin it; return what was found, None when there is more to read.
 

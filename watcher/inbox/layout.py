@@ -3,8 +3,8 @@ The folders of an inbox, and every open and rename in them.
 
     inbox/                        what the client sees and writes
     inbox/.work/<claim id>/       one claim: the upload under its own name; beside it, with names that begin with a dot,
-                                  its companion, the reason to refuse it, and the drafts of failed CSV and result
-    inbox/.bak/                   `<stem>.<stamp>.csv`, `.failed.csv`, `.result.txt`, and a companion as `.csv.sha256`
+                                  its sidecar, the reason to refuse it, and the drafts of failed CSV and result
+    inbox/.bak/                   `<stem>.<stamp>.csv`, `.failed.csv`, `.result.txt`, and a sidecar as `.csv.sha256`
 
 All work is relative to folder handles that are opened anew for each piece of it, so that a folder that was replaced,
 remounted or made again is simply the one we find next time, and none is kept busy. Below the handle of the inbox no
@@ -14,10 +14,10 @@ Durable steps of one file, and what a restart finds after each:
 
 1. claim folder made, with the reason if the file is to be refused: it holds no upload, and is removed.
 2. upload renamed into it, folders synced: a claim without ledger row; it is imported under the same id.
-3. companion renamed into it: the same. Left in the inbox, it is fetched unless a newer upload of that name is there.
+3. sidecar renamed into it: the same. Left in the inbox, it is fetched unless a newer upload of that name is there.
 4. drafts written, by the importer: the same; they are written again.
 5. ledger row committed, by the importer: a claim with a row; what is left of it is moved to `.bak`.
-6. drafts and companion renamed into `.bak`, then the upload, folder synced: an empty claim folder, and a row to be
+6. drafts and sidecar renamed into `.bak`, then the upload, folder synced: an empty claim folder, and a row to be
    marked.
 7. claim folder removed, row marked, by the daemon: nothing to do.
 
@@ -43,7 +43,7 @@ from importer import fs
 from importer.names import BAK, WORK
 from watcher.model import InboxUnusable
 
-COMPANION: Final = b".companion."  # then its ending: the name of a companion in a claim folder
+SIDECAR: Final = b".companion."  # then its ending: the name of a sidecar in a claim folder
 DRAFT_MODE: Final = 0o640
 MAX_NAME_BYTES: Final = 255
 
@@ -51,7 +51,7 @@ _PASSAGE: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_A_FOLDER: Final = (errno.ELOOP, errno.ENOTDIR)
 _CLOSED: Final = 0o700
 _RENAME_NOREPLACE: Final = 1
-_MAX_ENTRIES: Final = 20_000  # to find companions among; 50 ms
+_MAX_ENTRIES: Final = 20_000  # to find sidecars among; 50 ms
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -59,9 +59,9 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 class Inbox:
     """The open folders of one client."""
 
-    def __init__(self, client: str, inbox_fd: int, work_fd: int, bak_fd: int, companion: bytes) -> None:
+    def __init__(self, client: str, inbox_fd: int, work_fd: int, bak_fd: int, sidecar: bytes) -> None:
         self.client = client
-        self.companion = companion  # ending of the files that vouch for others, with its dot
+        self.sidecar = sidecar  # ending of the files that vouch for others, with its dot
         self.fd = inbox_fd
         self.work_fd = work_fd
         self.bak_fd = bak_fd
@@ -69,19 +69,19 @@ class Inbox:
         self.identity = (self.folder.st_dev, self.folder.st_ino)
 
     @functools.cached_property
-    def companions(self) -> dict[bytes, bytes]:
-        """Return the names of companions by what they are in small letters, of a bounded number of entries."""
+    def sidecars(self) -> dict[bytes, bytes]:
+        """Return the names of sidecars by what they are in small letters, of a bounded number of entries."""
         with os.scandir(self.fd) as entries:
             names = [os.fsencode(entry.name) for entry in itertools.islice(entries, _MAX_ENTRIES)]
-        return {name.lower(): name for name in names if name.lower().endswith(self.companion)}
+        return {name.lower(): name for name in names if name.lower().endswith(self.sidecar)}
 
 
 @contextlib.contextmanager
-def opened(client: str, path: str, companion: str = "") -> Iterator[Inbox]:
+def opened(client: str, path: str, sidecar: str = "") -> Iterator[Inbox]:
     """
     Open the inbox at the absolute `path`, make what it lacks, check that it is safe to work in.
 
-    `companion` is the ending of the files that vouch for others, if there are any. Raises InboxUnusable, or OSError for
+    `sidecar` is the ending of the files that vouch for others, if there are any. Raises InboxUnusable, or OSError for
     host trouble.
     """
     with contextlib.ExitStack() as handles:
@@ -89,7 +89,7 @@ def opened(client: str, path: str, companion: str = "") -> Iterator[Inbox]:
         _check_inbox(path, inbox_fd)
         work_fd = _kept(handles, _open_own(path, inbox_fd, WORK, mode=0o700, forbidden=0o077))
         bak_fd = _kept(handles, _open_own(path, inbox_fd, BAK, mode=0o750, forbidden=0o022))
-        yield Inbox(client, inbox_fd, work_fd, bak_fd, f".{companion}".encode() if companion else b"")
+        yield Inbox(client, inbox_fd, work_fd, bak_fd, f".{sidecar}".encode() if sidecar else b"")
 
 
 def was_inbox(path: str) -> bool:

@@ -125,13 +125,13 @@ class Claims:
                 if entry.claim_id not in unfinished and entry.claim_id not in self._elsewhere:
                     self._complete(client, inbox, entry)
         except StoreError as error:
-            self._troubles.tell_error("store.refused", error)
+            self._troubles.report_error("store.refused", error)
 
     def _complete(self, client: str, inbox: Inbox, entry: ledger.Entry) -> None:
         if holds_archive(inbox, entry.archive):
             self._mark_archived(entry.claim_id)
         else:
-            self._troubles.tell("archive.missing", client=client, claim_id=entry.claim_id)
+            self._troubles.report("archive.missing", client=client, claim_id=entry.claim_id)
 
     def work_on_next(self) -> bool:
         """Go on with one claim that is due; return whether there was one. Raises what no waiting cures."""
@@ -144,7 +144,7 @@ class Claims:
         """Take a claim to its end, or put it off."""
         with structlog.contextvars.bound_contextvars(client=client, file="", claim_id=claim_id):
             try:
-                self._troubles.is_over(client, claim_id)
+                self._troubles.resolve(client, claim_id)
                 settings = self._clients[client]
                 path = self._folder_of(claim_id, settings.inbox)
                 with opened(client, path, settings.companion) as inbox:
@@ -155,7 +155,7 @@ class Claims:
                 if self._preemption.should_abort():
                     log.info("file.interrupted")
                 else:
-                    self._give_way(claim_id)
+                    self._preempt(claim_id)
             except Exception as error:  # noqa: BLE001 - the loop must go on whatever one file does to us
                 self._troubles.defer(client, claim_id, error)
                 self.backlog.defer(client, claim_id, time.monotonic(), blocks=is_of_host(error))
@@ -181,8 +181,8 @@ class Claims:
                 self._import(claim)
             self._archive(inbox, claim)
 
-    def _give_way(self, claim_id: str) -> None:
-        if not self.backlog.give_way(claim_id, time.monotonic()):
+    def _preempt(self, claim_id: str) -> None:
+        if not self.backlog.preempt(claim_id, time.monotonic()):
             log.info("file.yielded")
 
     def _wait_for_writer(self, client: str, claim_id: str) -> None:

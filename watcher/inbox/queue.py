@@ -15,7 +15,7 @@ from typing import Final
 
 from importer.durations import back_off_s
 from importer.model import Claim
-from watcher.inbox.events import Hints
+from watcher.inbox.events import EventQueue
 from watcher.inbox.large_files import LARGE_BYTES, Readings
 from watcher.inbox.settle import Settling
 from watcher.settings import Config
@@ -35,7 +35,7 @@ class _Deferred:
         self.client = client
         self.due_at = -math.inf
         self.first_tried_at = math.inf
-        self.gave_way = False
+        self.was_preempted = False
         self.failures = 0
         self.blocks = True
 
@@ -63,12 +63,12 @@ class Backlog:
         claim.first_tried_at = min(claim.first_tried_at, now)
         return claim.first_tried_at
 
-    def give_way(self, claim_id: str, now: float) -> bool:
+    def preempt(self, claim_id: str, now: float) -> bool:
         """Put a claim off for a moment, so that other clients go first; return whether it had done so before."""
         claim = self._claims[claim_id]
         claim.due_at = now + FIRST_RETRY_S
-        gave_way, claim.gave_way = claim.gave_way, True
-        return gave_way
+        was_preempted, claim.was_preempted = claim.was_preempted, True
+        return was_preempted
 
     def keep(self, clients: Collection[str]) -> None:
         """Forget the claims of all other clients; they lie in `.work` until the client is back."""
@@ -112,7 +112,7 @@ class Preemption:
         settling: Settling,
         readings: Readings,
         backlog: Backlog,
-        hints: Hints,
+        events: EventQueue,
         signals: Signals,
         *,
         watching: bool,
@@ -120,7 +120,7 @@ class Preemption:
         self._settling = settling
         self._readings = readings
         self._backlog = backlog
-        self._hints = hints
+        self._events = events
         self._signals = signals
         self.should_abort = signals.should_abort  # the file in hand, for a stop
         self._watching = watching
@@ -136,7 +136,7 @@ class Preemption:
         now, without = time.monotonic(), self._unready(claim.client)
         if now >= self._turn_at(claim):
             return False
-        due_at = min(self._settling.next_ready_at(without=without), self._hints.quiet_since(without) + self._quiet_s)
+        due_at = min(self._settling.next_ready_at(without=without), self._events.quiet_since(without) + self._quiet_s)
         return self._backlog.next_due_at(without=claim.client) <= now or due_at <= now + claim.size_bytes / _BYTES_PER_S
 
     def check_for(self, claim: Claim) -> Callable[[], bool]:
@@ -158,7 +158,7 @@ class Preemption:
             if self._signals.stop_asked or not check_at <= now < turn_at:
                 return False
             check_at = now + _CHECK_INTERVAL_S
-            return min(names_at, self._hints.quiet_since(without) + self._quiet_s) <= now
+            return min(names_at, self._events.quiet_since(without) + self._quiet_s) <= now
 
         return should_leave
 

@@ -49,7 +49,7 @@ class Names:
         return _is_possible(name) and not self.is_temporary(name)
 
     def about(self, name: bytes) -> bytes | None:
-        """Return the upload that a file of this name is, or that it speaks of as its companion."""
+        """Return the upload that a file of this name is, or that it speaks of as its sidecar."""
         if self.accept(name):
             return name
         upload, _, ending = name.rpartition(b".")
@@ -95,7 +95,7 @@ class Candidate:
         self.closed = False
         self.held = False
         self.ignored = False
-        self.doubt = HoldReason.NONE
+        self.hold_reason = HoldReason.NONE
         self.verdict: Verdict | None = None  # the operator's
         self.is_first = False  # its turn has come: nothing that appeared later may overtake it
 
@@ -114,7 +114,7 @@ class Candidate:
         """
         Decide on a name that was due, but for its ending.
 
-        TAKE means: quiet, unchanged, closed and a file of its own; `judge_doubt` comes next.
+        TAKE means: quiet, unchanged, closed and a file of its own; `judge_reason` comes next.
         """
         self.in_writing = look.writer is Writer.OPEN
         if self.in_writing:
@@ -148,30 +148,30 @@ class Candidate:
         self.due_at = ready_at
         return Verdict.WAIT
 
-    def judge_doubt(self, doubt: HoldReason, now: float) -> Verdict:
+    def judge_reason(self, hold_reason: HoldReason, now: float) -> Verdict:
         """
         Decide on a name that is ready but for what speaks against it. HOLD is returned once per change.
 
         After the grace the importer gets the file: what it cannot see for itself is REFUSE.
         """
-        hold = HOLDS[doubt]
+        hold = HOLDS[hold_reason]
         if self.verdict is not None:
             return self.verdict
-        self.doubt = doubt
+        self.hold_reason = hold_reason
         ready_at = self.quiet_since + self._settings.quiet_s + hold.grace_s(self._settings)
         if now >= ready_at:
             return Verdict.TAKE if hold.is_in_file else Verdict.REFUSE
-        # Should the event of the companion be lost, a look now and then makes up for it.
-        self.due_at = min(ready_at, now + LAST_RETRY_S) if doubt is HoldReason.UNACCOMPANIED else ready_at
+        # Should the event of the sidecar be lost, a look now and then makes up for it.
+        self.due_at = min(ready_at, now + LAST_RETRY_S) if hold_reason is HoldReason.UNACCOMPANIED else ready_at
         if self.held or not hold.is_reported:
             return Verdict.WAIT
         self.held = True
         return Verdict.HOLD
 
     @property
-    def decided_doubt(self) -> HoldReason | None:
+    def decided_reason(self) -> HoldReason | None:
         """Return what spoke against the file when the operator decided on it, None when that was not so."""
-        return None if self.verdict is None else self.doubt
+        return None if self.verdict is None else self.hold_reason
 
     def decide(self, verdict: Verdict, now: float) -> bool:
         """End a hold as the operator wants; return False when the file is not held."""
@@ -189,7 +189,7 @@ class Candidate:
             in_writing=self.in_writing,
             held=self.held,
             ignored=self.ignored,
-            doubt=self.doubt,
+            hold_reason=self.hold_reason,
         )
 
 

@@ -20,7 +20,7 @@ import struct
 import threading
 from typing import Final
 
-from watcher.inbox.events import About, Hints
+from watcher.inbox.events import About, EventQueue
 from watcher.inbox.layout import is_of_client
 
 # Names come as vis(3) writes them, in octal; quotation marks in them stay as they are.
@@ -62,8 +62,8 @@ class SessionLogs:
     work loop. One thread uses the methods; the other only adds hints.
     """
 
-    def __init__(self, hints: Hints, about: About) -> None:
-        self._hints = hints
+    def __init__(self, events: EventQueue, about: About) -> None:
+        self._events = events
         self._about = about
         self._logs: dict[str, _Log] = {}
         self._selector = selectors.DefaultSelector()
@@ -115,13 +115,13 @@ class SessionLogs:
                 except OSError:  # closed a moment ago
                     continue
                 except Exception:  # noqa: BLE001 - whatever one client's line does, the others are still heard
-                    self._hints.doubt(key.data.client)
+                    self._events.doubt(key.data.client)
 
     def _hear(self, log: _Log, line: bytes) -> None:
         for pattern, is_broken_off in ((_BROKEN_OFF, True), (_OPENED, False)):
             if (found := pattern.search(line)) and (name := _name_in(log.folder, found[1])):
                 if upload := self._about(name):
-                    self._hints.add(
+                    self._events.add(
                         log.client, upload, closed=False, broken_off=is_broken_off if upload == name else None
                     )
                 return

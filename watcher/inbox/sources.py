@@ -7,7 +7,7 @@ import os
 
 from importer.settings import ClientSettings
 from watcher.health.trouble import Troubles, reason
-from watcher.inbox.events import FolderIdentity, Hints, Watch
+from watcher.inbox.events import EventQueue, FolderIdentity, Watch
 from watcher.inbox.settle import Names
 from watcher.inbox.sftp_log import SessionLogs
 from watcher.settings import Config
@@ -17,16 +17,16 @@ class EventSources:
     """
     What is watched for the clients of the configuration; in a single pass, which is not `watching`, nothing.
 
-    Everything found is added to `hints`. One thread uses the methods.
+    Everything found is added to `events`. One thread uses the methods.
     """
 
-    def __init__(self, config: Config, hints: Hints, troubles: Troubles, *, watching: bool) -> None:
+    def __init__(self, config: Config, events: EventQueue, troubles: Troubles, *, watching: bool) -> None:
         self._troubles = troubles
         self._names = Names(config.intake.pattern)
         self._clients = {client.name for client in config.clients}
         canary_folder = os.path.join(config.service.state_dir, "canary")
-        self._watch = Watch(hints, self._about, canary_folder) if watching else None
-        self._session_logs = SessionLogs(hints, self._about)
+        self._watch = Watch(events, self._about, canary_folder) if watching else None
+        self._session_logs = SessionLogs(events, self._about)
 
     def use(self, config: Config) -> None:
         """Work by this configuration from now on: a client that it does not have is not followed any more."""
@@ -68,7 +68,7 @@ class EventSources:
 
     def is_watching(self, client: str) -> bool:
         """Return whether events of a client's inbox arrive."""
-        return self._watch is not None and self._watch.hears(client)
+        return self._watch is not None and self._watch.is_watching(client)
 
     def follow(self, client: ClientSettings, identity: FolderIdentity | None) -> None:
         """Watch the folder that is a client's inbox now; None: it cannot be used."""
@@ -86,6 +86,6 @@ class EventSources:
         try:
             self._session_logs.follow(client.name, path, client.inbox)
         except OSError as error:
-            self._troubles.tell("sessions.unheard", client=client.name, reason=reason(error))
+            self._troubles.report("sessions.unheard", client=client.name, reason=reason(error))
         else:
             self._troubles.clear("sessions.unheard", client.name)

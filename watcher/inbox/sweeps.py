@@ -17,7 +17,7 @@ from importer.model import printable
 from importer.settings import ClientSettings
 from watcher.health.trouble import Troubles, raise_if_fatal
 from watcher.inbox import entries
-from watcher.inbox.events import Hint, Hints
+from watcher.inbox.events import EventQueue, InboxEvent
 from watcher.inbox.large_files import FRUITLESS_SHARE
 from watcher.inbox.layout import Inbox, opened
 from watcher.inbox.processing import Claims
@@ -103,37 +103,41 @@ class Sweeps:
         """Return when a client's inbox was swept last, and how long that took."""
         return self._last_sweep.get(client, (-math.inf, 0.0))
 
-    def take_in(self, hints: Hints) -> None:
+    def take_in(self, events: EventQueue) -> None:
         """Note what was heard since the last time."""
-        everywhere, doubtful = hints.take_doubts()
+        everywhere, doubtful = events.take_doubts()
         for client in self._clients if everywhere else doubtful & self._clients.keys():
             self._sweep_again(client)
-        heard: dict[str, list[Hint]] = {}
-        for hint in hints.take():
-            if hint.client in self._clients:  # else it was taken out of the configuration meanwhile
-                heard.setdefault(hint.client, []).append(hint)
+        heard: dict[str, list[InboxEvent]] = {}
+        for event in events.take():
+            if event.client in self._clients:  # else it was taken out of the configuration meanwhile
+                heard.setdefault(event.client, []).append(event)
         for client, of_client in heard.items():
             self.note(client, of_client)
 
-    def note(self, client: str, heard: list[Hint]) -> None:
+    def note(self, client: str, heard: list[InboxEvent]) -> None:
         """Give the names that were heard of to the settling, with what now has them."""
 
         def note_all(inbox: Inbox) -> None:
-            for hint in heard:
-                self._note_in(inbox, hint)
+            for event in heard:
+                self._note_in(inbox, event)
 
         work_in(self._clients[client], note_all, lambda error: self._leave(client, error))
 
-    def _note_in(self, inbox: Inbox, hint: Hint) -> None:
-        is_behind = hint.client in self.crowded and hint.name not in self._settling.of(hint.client)
-        if is_behind or not self._settling.has_room(hint.client, hint.name):
-            self.crowded.add(hint.client)  # what came before waits for a sweep, and so does this
-            self._sweep_again(hint.client)
-        elif (identity := entries.glance(inbox, hint.name)) is not None:
+    def _note_in(self, inbox: Inbox, event: InboxEvent) -> None:
+        is_behind = event.client in self.crowded and event.name not in self._settling.of(event.client)
+        if is_behind or not self._settling.has_room(event.client, event.name):
+            self.crowded.add(event.client)  # what came before waits for a sweep, and so does this
+            self._sweep_again(event.client)
+        elif (identity := entries.glance(inbox, event.name)) is not None:
             sighting = Sighting(
-                client=hint.client, name=hint.name, identity=identity, closed=hint.closed, broken_off=hint.broken_off
+                client=event.client,
+                name=event.name,
+                identity=identity,
+                closed=event.closed,
+                broken_off=event.broken_off,
             )
-            self._settling.note(sighting, quiet_since(hint, identity, time.monotonic(), time.time_ns()))
+            self._settling.note(sighting, quiet_since(event, identity, time.monotonic(), time.time_ns()))
 
     def _leave(self, client: str, error: Exception) -> None:
         """Tell of an inbox that cannot be used, and try it again soon; until then its events are not heard."""
@@ -171,7 +175,7 @@ class Sweeps:
         files = self._list(inbox, client, now)
         self._claims.find_unfinished(client, inbox)
         self._report_strays(client, inbox)
-        self._troubles.is_over(client)
+        self._troubles.resolve(client)
         if self._troubles.clear("inbox.unusable", client):
             log.info("inbox.restored", client=client)
         self.unusable.discard(client)
@@ -216,7 +220,7 @@ def work_in(client: ClientSettings, work: Callable[[Inbox], None], give_up: Call
     return True
 
 
-def quiet_since(hint: Hint, identity: Identity, now: float, now_ns: int) -> float:
+def quiet_since(event: InboxEvent, identity: Identity, now: float, now_ns: int) -> float:
     """Return since when nothing has happened to a file: its event may have waited while another one was imported."""
     unchanged_s = max(0.0, (now_ns - identity.ctime_ns) / 1e9)
-    return max(hint.at, now - unchanged_s)
+    return max(event.at, now - unchanged_s)
