@@ -14,12 +14,13 @@ from structlog.testing import capture_logs
 from importer.mail import outbox
 from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
+from tests import REPOSITORY
 from watcher.health import overdue
 from watcher.health.alert_texts import alert_text
 from watcher.health.alerts import ALERT_INTERVAL_S, Alerts
 
 HOST = socket.gethostname()
-WATCHER = Path(__file__).parents[1] / "watcher"
+WATCHER = REPOSITORY / "watcher"
 SETTINGS = MailSettings(reply_to="imports@rosterd.example", operator=("root@rosterd.example",))
 
 

@@ -21,8 +21,8 @@ from importer.rows import worker
 from importer.rows.batches import Batch, Examination, Terms
 from importer.rows.worker import ExaminerProcess
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
+from tests import REPOSITORY
 from tests.lab import wait_until, worker_process
-from tests.lab.daemon import REPOSITORY
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 

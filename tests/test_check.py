@@ -10,6 +10,7 @@ import pytest
 
 from importer.dry_run import CheckAnswer, check_file
 from importer.settings import ClientSettings
+from tests import REPOSITORY
 from tests.engine import HEADER, Engine, unwrapped
 
 GOOD = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"
@@ -122,7 +123,7 @@ def test_the_fields_of_the_answer_are_documented(engine: Engine) -> None:
     """The document names every field of the answer, of its problems and of its warnings."""
     answer = json.loads(check(engine, f"{HEADER}\nS2,CAS,A,B,b@example.org,".encode()).as_json())
     refusal = json.loads(check(engine, b"id\n1\n").as_json())["refusal"]
-    text = (Path(__file__).parents[1] / "docs" / "check.md").read_text()
+    text = (REPOSITORY / "docs" / "check.md").read_text()
     names = {*answer, *answer["problems"][0], *answer["warnings"][0], *refusal}
     assert set() == {name for name in names if f"`{name}`" not in text}
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+from tests import REPOSITORY
+
 SAMPLES = REPOSITORY / "tests" / "data"
 
 Rosterd = Callable[..., subprocess.CompletedProcess[str]]

@@ -12,8 +12,7 @@ import pytest
 
 from importer.store.database import Store
 from operate import cli
-
-REPOSITORY = Path(__file__).parents[1]
+from tests import REPOSITORY
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

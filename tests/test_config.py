@@ -14,10 +14,11 @@ import pytest
 
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings, RetentionSettings
 from operate.provision.drop_ins import clients_of
+from tests import REPOSITORY
 from watcher.config import ConfigError, load, smtp_password
 from watcher.settings import Config, IntakeSettings, LogSettings, MetricsSettings, ServiceSettings
 
-SHIPPED = Path(__file__).parents[1] / "config.toml"
+SHIPPED = REPOSITORY / "config.toml"
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "service": ServiceSettings,
     "intake": IntakeSettings,

@@ -18,10 +18,11 @@ import pytest
 
 from importer.model import Outcome
 from importer.store import queries
+from tests import REPOSITORY
 from tests.conftest import Needs
 from tests.engine import Engine
 from tests.lab import MEMORY, wait_until
-from tests.lab.daemon import REPOSITORY, STOP_WITHIN_S, Rosterd
+from tests.lab.daemon import STOP_WITHIN_S, Rosterd
 from watcher.inbox.queue import FIRST_RETRY_S, LAST_RETRY_S, Backlog
 from watcher.signals import Signals
 

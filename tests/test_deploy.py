@@ -7,9 +7,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from tests import REPOSITORY
 from watcher import exits
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
+DEPLOY = REPOSITORY / "deploy"
 UNIT = DEPLOY / "rosterd.service"
 MAX_EXPOSURE = 1.3
 

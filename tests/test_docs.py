@@ -19,8 +19,8 @@ import pytest
 
 from importer.store.database import Store
 from operate import cli
+from tests import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 SOURCES = sorted(
     path for package in ("watcher", "importer", "operate") for path in (REPOSITORY / package).rglob("*.py")
 )

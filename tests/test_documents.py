@@ -8,8 +8,9 @@ from click.testing import CliRunner
 from importer.attributes import ATTRIBUTES
 from operate.cli import main
 from operate.pages import documents
+from tests import REPOSITORY
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = REPOSITORY / "docs"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+from tests import REPOSITORY
+
 DIGEST = "from importer.rows import fingerprint; print(fingerprint._CODE)"
 # Imports one file in the current folder; the number is that of the file.
 IMPORT = """

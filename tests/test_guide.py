@@ -22,10 +22,10 @@ from operate.cli import main
 from operate.pages.guide import Access, guide_blocks
 from operate.pages.markup import Code, Heading, Items, Table, Text, as_html, as_markdown
 from operate.pages.reference import comments
+from tests import REPOSITORY
 from tests.lab import wait_until
 from watcher.settings import Config
 
-REPOSITORY = Path(__file__).parents[1]
 ACCESS = Access(host="sftp.example.org", port=2222, login="acme", host_keys=("SHA256:abc (ED25519)",))
 
 Needs = Callable[..., None]

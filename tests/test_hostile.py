@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import REPOSITORY
 from tests.conftest import Needs
 from tests.lab import open_parents, wait_until
 from tests.lab.clients import Visit
@@ -27,8 +28,8 @@ pytestmark = pytest.mark.xdist_group("queue of events")
 FULL = os.environ.get("ROSTERD_HOSTILE") == "full"
 CLIENT_UID = 61001
 SERVICE_UID = 61900
-SWAPPER = Path(__file__).parent / "lab" / "swapper.py"
-RECURSIVE = Path(__file__).parent / "lab" / "recursive.py"
+SWAPPER = REPOSITORY / "tests" / "lab" / "swapper.py"
+RECURSIVE = REPOSITORY / "tests" / "lab" / "recursive.py"
 BLINDING = [
     ("mkdir two", "mkdir one", "rmdir two", "rename one two", "mkdir one"),
     ("rmdir one", "rename two one", "rmdir one"),

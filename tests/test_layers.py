@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+from tests import REPOSITORY
+
 MODULES = {
     ".".join(source.relative_to(REPOSITORY).with_suffix("").parts): source
     for layer in ("watcher", "importer", "operate")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from importer.model import HoldReason
+from tests import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 HEADER = b"unique_id,login_source,first_name,last_name,email\n"
 ROW = b"%07d,OPSCOM,Ann,Lee,a%d@example.org\n"
 MIB = 1 << 20

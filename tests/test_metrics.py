@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from importer.settings import ClientSettings
+from tests import REPOSITORY
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 from watcher.config import load
@@ -27,7 +28,6 @@ from watcher.lock import locked
 from watcher.log import configured
 from watcher.settings import Config, LogSettings, MetricsSettings
 
-REPOSITORY = Path(__file__).parents[1]
 AT = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"

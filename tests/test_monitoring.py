@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import REPOSITORY
 from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.test_docs import catalogued
@@ -21,7 +22,7 @@ from watcher.health.metrics_source import Source
 from watcher.health.prometheus import as_text
 from watcher.log import _as_json
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
+DEPLOY = REPOSITORY / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 BOARD = DEPLOY / "grafana" / "rosterd.json"
 LOG = DEPLOY / "log"

@@ -15,8 +15,9 @@ import pytest
 
 from operate import cli
 from operate.options import ClientName, is_plain_terminal
+from tests import REPOSITORY
 from tests.conftest import Needs
-from tests.lab.daemon import REPOSITORY, Rosterd, make_inboxes
+from tests.lab.daemon import Rosterd, make_inboxes
 from tests.test_docs import subcommands
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"

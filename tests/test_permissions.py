@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.daemon import REPOSITORY, Rosterd
+from tests import REPOSITORY
+from tests.lab.daemon import Rosterd
 from tests.test_docs import subcommands
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from importer.file.header import DELIMITERS
 from importer.file.quotes import last_record
+from tests import REPOSITORY
 
 MOST_CHARS = 1 << 20
-REPOSITORY = Path(__file__).parents[1]
 SOURCES = [source for package in ("importer", "watcher", "operate") for source in (REPOSITORY / package).rglob("*.py")]
 POSSESSIVE_GROUP = re.compile(r"(?<!\\)\)(?:[*+?]|\{\d*,?\d*\})\+")
 delimiters = st.sampled_from(DELIMITERS)

@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from importer.attributes import ATTRIBUTES
+from tests import REPOSITORY
 from tests.conftest import Needs
 from tests.lab.daemon import Rosterd
-
-REPOSITORY = Path(__file__).parents[1]
 
 # A process of its own, because SQLite looks once where temporary files go. They are unlinked as soon as they are made.
 IMPORT = """

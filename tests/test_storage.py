@@ -15,12 +15,12 @@ import pytest
 
 from importer.store.connection import is_whole, read_only
 from importer.store.database import Store
+from tests import REPOSITORY
 from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 from watcher.health.obstacle import obstacle
 
-REPOSITORY = Path(__file__).parents[1]
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"
 SERVICE = 54_321  # a user that no host has, and no name

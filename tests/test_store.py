@@ -17,9 +17,10 @@ from importer.attributes import ATTRIBUTES
 from importer.store.connection import APPLICATION_ID, read_only
 from importer.store.database import Store
 from importer.store.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly, StoreUnopened, StoreUnusable
+from tests import REPOSITORY
 from tests.engine import Engine
 
-OLD = Path(__file__).parent / "data" / "rosterd-0.1.0.db"
+OLD = REPOSITORY / "tests" / "data" / "rosterd-0.1.0.db"
 
 
 @pytest.fixture
@@ -278,7 +279,7 @@ store.conn.execute("BEGIN IMMEDIATE")
 fill(store)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    subprocess.run([sys.executable, "-c", script], check=False, cwd=Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", script], check=False, cwd=REPOSITORY)
     assert log_bytes(path) > 10 << 20
     with contextlib.closing(Store.open(path)):
         assert 0 == log_bytes(path)

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from importer.store import queries
+from tests import REPOSITORY
 from tests.lab import wait_until
-from tests.lab.daemon import REPOSITORY, Rosterd, make_inboxes
+from tests.lab.daemon import Rosterd, make_inboxes
 
 HEADER = "unique_id,login_source,first_name,last_name,email,user_name\n"
 ANN = "1,OPSCOM,Ann,Lee,Ann@school.example,AnnLee\n"

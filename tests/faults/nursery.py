@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 from typing import Any, Self
 
-REPOSITORY = Path(__file__).parents[2]
+from tests import REPOSITORY
 
 
 class Nursery:

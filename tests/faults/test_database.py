@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import REPOSITORY
 from tests.faults import harnesses, tracing
 from tests.faults.checker import violations
 from tests.faults.ground import Ground, Kind
-from tests.faults.nursery import REPOSITORY, Nursery
+from tests.faults.nursery import Nursery
 from tests.faults.trials import FULL
 from tests.lab import wait_until
 

@@ -17,12 +17,12 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Self
 
+from tests import REPOSITORY
 from tests.lab import Found, wait_until
 
 Setting = str | float | Sequence[str]
 Row = dict[str, str | int | None]
 
-REPOSITORY = Path(__file__).parents[2]
 QUIET_S = 0.3
 STOP_WITHIN_S = 10  # as promised for SIGTERM
 END_WITHIN_S = 60  # of its own accord

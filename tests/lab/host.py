@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from tests import REPOSITORY
 from tests.lab import wait_until
 from tests.lab.sshd import HOST, descendants, free_port
 
-REPOSITORY = Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
 SERVICE_CAPABILITIES = "-all,+dac_read_search,+lease"  # as in the unit
 

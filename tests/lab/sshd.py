@@ -26,12 +26,13 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+from tests import REPOSITORY
 from tests.lab import wait_until
 
 HOST = "127.0.0.1"
 FIRST_UID = 61001  # above what useradd hands out, below systemd's dynamic users
 PARENTS = ("/var/lib", "/opt", "/root")  # of all that is made; not /srv, which is covered where sshd runs
-CLIENTS_CONFIG = Path(__file__).parents[2] / "deploy" / "sshd_config.d" / "rosterd.conf"
+CLIENTS_CONFIG = REPOSITORY / "deploy" / "sshd_config.d" / "rosterd.conf"
 CLIENTS_GROUP = "sftpdrop"
 DENIED_LINKS = " -P symlink,hardlink"
 COPIED_FROM_ETC = ("ld.so.cache", "localtime")
