@@ -19,7 +19,7 @@
 PYTHON ?= python3
 WORKERS ?= 3
 # What imports neither the daemon, nor its commands, nor a server of tests/lab.
-IMPORTER_TESTS = $(shell grep -LE '^ *(from|import) (watcher|operate|tests\.lab\.)' tests/test_*.py)
+IMPORTER_TESTS = $(shell grep -rLE --include='test_*.py' '^ *(from|import) (watcher|operate|tests\.lab\.)' tests/importer)
 BIN := .venv/bin
 PIP := $(BIN)/python -I -m pip install --quiet --disable-pip-version-check
 PROJECT := $(PIP) --no-deps --no-build-isolation --editable .

@@ -16,7 +16,7 @@ MOST_FAILED_ROWS: Final = 100_000
 MOST_FAILED_BYTES: Final = 32 << 20
 MOST_PROBLEMS: Final = 25_000
 
-# All figures are bytes, from how SQLite stores a row; tests/test_room.py compares them with files of hostile shapes.
+# All figures are bytes, from how SQLite stores a row; tests/importer/test_disk_space.py checks them.
 _USER: Final = 180  # of a row of users without its values, and of its place in three indexes whose pages are half full
 _USER_NAMES: Final = 7  # how often that has the name of the client
 _VALUE: Final = 4  # for each of a file: an address is stored twice, and once more in an index with pages half full

@@ -273,7 +273,7 @@ def test_a_killed_import_leaves_no_large_log(path: Path) -> None:
 import os, signal
 from pathlib import Path
 from importer.store.database import Store
-from tests.test_store import fill
+from tests.importer.store.test_database import fill
 store = Store.open(Path({str(path)!r}))
 store.conn.execute("BEGIN IMMEDIATE")
 fill(store)
