@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,23 @@ HOMES = {
     "yagmail": {"importer.mail.smtp"},
 }
 EVERYWHERE = {"msgspec", "structlog"}
+# Who may import whom, see docs/architecture.md: a package those after it, a folder those before it and the ground, a
+# module that is in no folder and not of the ground everything of its package.
+PACKAGES = ("operate.", "watcher.", "importer.")
+FOLDERS = {
+    "importer": ("file", "rows", "store", "mail"),
+    "watcher": ("health", "inbox", "control"),
+    "operate": ("provision", "doctor", "pages"),
+}
+GROUND = {
+    package: set(names.split())
+    for package, names in {
+        "importer": "attributes characters codes disk_space durable durations fs model names settings",
+        "watcher": "adopted config decode exits lock log model notify owner settings signals",
+        "operate": "change database folders options output",
+    }.items()
+}
+MOST_LINES, MOST_IMPORTS, MOST_MODULES = 450, 16, 15
 
 
 def imports(module: str) -> Iterator[str]:
@@ -42,16 +60,50 @@ def tops(module: str) -> set[str]:
     return {name.partition(".")[0] for name in imports(module)}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("importer.")])
-def test_importer_does_not_know_watcher(module: str) -> None:
-    """The importer takes a claimed file and gives a receipt, whoever claimed it."""
-    assert not {"watcher", "operate"} & tops(module)
+def ours(module: str) -> set[str]:
+    """Return the modules of ours that a module imports."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inside = {f"{node.module}.{name.name}" for name in node.names} & MODULES.keys()
+            found |= inside or ({node.module} & MODULES.keys())
+    return found
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("watcher.")])
-def test_watcher_does_not_know_operate(module: str) -> None:
-    """The service works without the operator's commands; the command line finds them by name when they are called."""
-    assert "operate" not in tops(module)
+def floor(module: str) -> int:
+    """Return the place of a module in its package: 0 for what all of it may use, the highest for what may use all."""
+    package, *inside = module.split(".")
+    if len(inside) > 1:
+        return 1 + FOLDERS[package].index(inside[0])
+    return 0 if inside[0] in GROUND[package] else 1 + len(FOLDERS[package])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_is_imported_from_above(module: str) -> None:
+    """Packages, and folders within a package, import those below them only, as docs/architecture.md draws them."""
+    package = module.partition(".")[0]
+    above = PACKAGES[: PACKAGES.index(f"{package}.")]
+    assert [] == [name for name in ours(module) if name.startswith(above)]
+    assert [] == [name for name in ours(module) if name.startswith(f"{package}.") and floor(name) > floor(module)]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_read_in_one_sitting(module: str) -> None:
+    """A module has at most 450 lines, and imports at most 16 others of ours."""
+    assert len(MODULES[module].read_text().splitlines()) <= MOST_LINES
+    assert len(ours(module)) <= MOST_IMPORTS
+
+
+def test_a_folder_is_held_in_mind() -> None:
+    """A folder has at most 15 modules."""
+    folders = Counter(source.parent for source in MODULES.values() if source.name != "__init__.py")
+    assert {} == {str(folder): modules for folder, modules in folders.items() if modules > MOST_MODULES}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("importer.store.")])
+def test_only_the_store_knows_sqlite(module: str) -> None:
+    """No module outside importer/store imports sqlite3: it has errors and answers of its own."""
+    assert "sqlite3" not in tops(module)
 
 
 @pytest.mark.parametrize("module", MODULES)
