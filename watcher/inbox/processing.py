@@ -129,7 +129,7 @@ class Claims:
 
     def _complete(self, client: str, inbox: Inbox, entry: ledger.Entry) -> None:
         if holds_archive(inbox, entry.archive):
-            self._mark_archived(entry.claim_id)
+            ledger.mark_archived(self._store.conn, entry.claim_id, datetime.now(UTC))
         else:
             self._troubles.report("archive.missing", client=client, claim_id=entry.claim_id)
 
@@ -154,8 +154,8 @@ class Claims:
             except Interrupted:
                 if self._preemption.should_abort():
                     log.info("file.interrupted")
-                else:
-                    self._preempt(claim_id)
+                elif not self.backlog.preempt(claim_id, time.monotonic()):
+                    log.info("file.yielded")
             except Exception as error:  # noqa: BLE001 - the loop must go on whatever one file does to us
                 self._troubles.defer(client, claim_id, error)
                 self.backlog.defer(client, claim_id, time.monotonic(), blocks=is_of_host(error))
@@ -181,10 +181,6 @@ class Claims:
                 self._import(claim)
             self._archive(inbox, claim)
 
-    def _preempt(self, claim_id: str) -> None:
-        if not self.backlog.preempt(claim_id, time.monotonic()):
-            log.info("file.yielded")
-
     def _wait_for_writer(self, client: str, claim_id: str) -> None:
         log.warning("file.deferred", claim_id=claim_id, reason="touched after it was claimed")
         self.backlog.defer(client, claim_id, time.monotonic() + self._config.intake.quiet_s, blocks=False)
@@ -202,7 +198,7 @@ class Claims:
                 raise Interrupted
 
         archive_claim(inbox, claim, copied_up_to_bytes=self._config.file.max_file_bytes, before_copying=ask)
-        self._mark_archived(claim.claim_id)
+        ledger.mark_archived(self._store.conn, claim.claim_id, datetime.now(UTC))
         self._drop(claim.claim_id)
         self._troubles.clear("file.deferred", claim.client)
         log.info("file.archived", archive=printable(claim.archive))
@@ -210,9 +206,6 @@ class Claims:
     def _drop(self, claim_id: str) -> None:
         self._elsewhere.pop(claim_id, None)
         self.backlog.drop(claim_id)
-
-    def _mark_archived(self, claim_id: str) -> None:
-        ledger.mark_archived(self._store.conn, claim_id, datetime.now(UTC))
 
 
 def _log_receipt(receipt: Receipt, took_s: float) -> None:
