@@ -56,7 +56,7 @@ def _done_here(config: Config, order: Order) -> Answer:
             stack.enter_context(locked(config.service.state_dir))
             check_access(database, os.O_RDWR)
             store = stack.enter_context(contextlib.closing(Store.open(database)))
-            handlers = {**store_orders(store), **archive_orders(store, config)}
+            handlers = {**store_orders(store), **archive_orders(store, lambda: config)}
             if order.do not in handlers:
                 return Answer(done=False, text="the service is not running, and only it knows which files are held")
             with configured(config.log):

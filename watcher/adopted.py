@@ -22,15 +22,23 @@ _FILE: Final = "adopted.json"
 _STATE_DIR: Final = re.compile(r"""^[^#\n]*\bstate_dir[ \t]*=[ \t]*(["'])(.+?)\1""", re.MULTILINE)
 
 
+class Adopted(msgspec.Struct, frozen=True, kw_only=True):
+    """What the service works by. `former`: inboxes of before, each with its client, in which claims may be left."""
+
+    config: Config
+    former: tuple[tuple[str, str], ...] = ()
+
+
 class NotReloadable(Exception):
     """The service goes on with the configuration that it has. The message says why."""
 
 
-def write_adopted(config: Config) -> None:
+def write_adopted(config: Config, former: tuple[tuple[str, str], ...] = ()) -> None:
     """Note that the service works by this configuration from now on; a disk that is full keeps the older note."""
     kept = msgspec.structs.replace(config, service=msgspec.structs.replace(config.service, ping_url=""))
+    note = msgspec.json.encode(Adopted(config=kept, former=former)) + b"\n"
     with contextlib.suppress(OSError):
-        replace(os.path.join(config.service.state_dir, _FILE), msgspec.json.encode(kept) + b"\n", mode=0o600)
+        replace(os.path.join(config.service.state_dir, _FILE), note, mode=0o600)
 
 
 def read_adopted(path: Path) -> Config | None:
@@ -40,16 +48,19 @@ def read_adopted(path: Path) -> Config | None:
     It is the service's word: what it says must not lead root to write anywhere but in that state directory.
     """
     state_dir = os.path.abspath(_state_dir_in(path))
-    config = last_adopted(state_dir)
-    if config is None or (config.source, config.service.state_dir) != (str(path.absolute()), state_dir):
+    adopted = last_adopted(state_dir)
+    if adopted is None:
+        return None
+    config = adopted.config
+    if (config.source, config.service.state_dir) != (str(path.absolute()), state_dir):
         return None
     return msgspec.structs.replace(config, is_outdated=True)
 
 
-def last_adopted(state_dir: str) -> Config | None:
+def last_adopted(state_dir: str) -> Adopted | None:
     """Return what the service of a state directory last adopted; None when that is not known. Raises OSError."""
     try:
-        return msgspec.json.decode(Path(state_dir, _FILE).read_bytes(), type=Config)
+        return msgspec.json.decode(Path(state_dir, _FILE).read_bytes(), type=Adopted)
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return None
 

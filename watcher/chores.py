@@ -22,6 +22,7 @@ from watcher.health.storage import Storage
 from watcher.health.trouble import Troubles
 from watcher.inbox.inboxes import Inboxes
 from watcher.settings import Config
+from watcher.signals import MAIL_PATIENCE_S, Signals
 
 
 class Chores:
@@ -59,11 +60,10 @@ class Chores:
         """Begin what has a thread of its own."""
         self._heartbeat.start()
 
-    def close(self, *, finish_mail: bool) -> None:
-        """End; `finish_mail`: there is time for the mail that is being sent."""
+    def close(self, signals: Signals) -> None:
+        """End. The mail that is being sent is waited for if there is time."""
         self._heartbeat.close()
-        self._alerts.tend(self._store)
-        if finish_mail:
+        if signals.stop_allows(MAIL_PATIENCE_S):
             with contextlib.suppress(StoreError):  # the mail is sent again, with the same Message-ID
                 self.mailing.close(datetime.now(UTC))
 

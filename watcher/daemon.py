@@ -28,7 +28,7 @@ from watcher.health.trouble import Troubles, raise_if_fatal
 from watcher.inbox.events import EventQueue
 from watcher.inbox.inboxes import Inboxes
 from watcher.settings import Config
-from watcher.signals import MAIL_PATIENCE_S, Signals
+from watcher.signals import Signals
 
 log = structlog.get_logger()
 
@@ -63,6 +63,7 @@ class Daemon:
             if not self._turn():
                 next_at = min(self._inboxes.next_at(), self._chores.next_at)
                 self._events.wait(next_at - time.monotonic())
+        self._chores.write_mail()  # not after an error: the database, or its disk, may be what failed
 
     def _turn(self) -> bool:
         """Take in events and orders, do what is due, then one piece of work; return whether there was one."""
@@ -87,7 +88,7 @@ class Daemon:
         return {
             **store_orders(self._store, mailing=self._chores.mailing),
             **held_orders(self._inboxes.intake.settling, time.monotonic),
-            **archive_orders(self._store, self._config, self._signals.should_abort),
+            **archive_orders(self._store, lambda: self._config, self._signals.should_abort),
             "reload": self._reload,
         }
 
@@ -109,4 +110,4 @@ class Daemon:
         notify.stopping()
         self._control.close()
         self._inboxes.close()
-        self._chores.close(finish_mail=self._signals.stop_allows(MAIL_PATIENCE_S))
+        self._chores.close(self._signals)

@@ -13,7 +13,7 @@ from watcher.health.trouble import Troubles
 from watcher.inbox.events import EventQueue
 from watcher.inbox.inboxes import Inboxes
 from watcher.settings import Config
-from watcher.signals import MAIL_PATIENCE_S, Signals
+from watcher.signals import Signals
 
 
 class SinglePass:
@@ -44,6 +44,7 @@ class SinglePass:
             self._events.wait(POLL_S)
         while not self._signals.stop_asked and self._chores.purge():
             notify.watchdog()
+        self._chores.write_mail()
         return 0 if self._signals.stop_asked else self._troubles.exit_code
 
     def _work_off_the_crowded(self) -> None:
@@ -60,4 +61,4 @@ class SinglePass:
         """End what is under way."""
         notify.stopping()
         self._inboxes.close()
-        self._chores.close(finish_mail=self._signals.stop_allows(MAIL_PATIENCE_S))
+        self._chores.close(self._signals)

@@ -86,15 +86,22 @@ class Purging:
             log.info("retention.purged", client=name, archives=archives, problems=problems, mails=mails)
 
 
-def archive_orders(store: Store, config: Config, stopping: Callable[[], bool] = lambda: False) -> dict[str, Handler]:
-    """Return the orders about archives; `stopping` is asked now and then whether to leave the one in hand as it is."""
+def archive_orders(
+    store: Store, config: Callable[[], Config], stopping: Callable[[], bool] = lambda: False
+) -> dict[str, Handler]:
+    """
+    Return the orders about archives.
+
+    `config` is asked at each order: the one before it may have been a reload. `stopping` is asked now and then whether
+    to leave the order in hand as it is.
+    """
 
     def rewrite(order: Order) -> str:
-        client = config.clients_by_name.get(order.client)
+        client = config().clients_by_name.get(order.client)
         record = integrity.find(store.conn, order.client, order.id)
         if client is None or record is None or record.is_purged or not record.is_archived:
             raise Refused(f"{order.client}: there is no archive of import {order.id}")
-        rewriter = Rewriter(store, client, config.file, stopping)
+        rewriter = Rewriter(store, client, config().file, stopping)
         try:
             with opened(client.name, client.inbox) as inbox:
                 return rewriter.take_out(order.unique_id, record, inbox.work_fd, inbox.bak_fd)

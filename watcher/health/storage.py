@@ -68,6 +68,8 @@ class Storage:
         """
         told = f"{self._path} was replaced under the service"
         if self._store.may_give_up():
+            # What is written from here on would be in the log of the old one; a restart would apply it to the new.
+            self._store.close()
             raise OSError(errno.ESTALE, told)
         # Together with the log of the old one it would be a damaged database.
         return f"{told}: restore it again while the service is stopped"

@@ -47,6 +47,8 @@ _HEARD: Final = Mask(
     InotifyConstants.IN_CREATE
     | InotifyConstants.IN_MOVED_TO
     | InotifyConstants.IN_CLOSE_WRITE
+    | InotifyConstants.IN_DELETE
+    | InotifyConstants.IN_MOVED_FROM
     | InotifyConstants.IN_DELETE_SELF
     | InotifyConstants.IN_MOVE_SELF
     | InotifyConstants.IN_DONT_FOLLOW
@@ -95,6 +97,11 @@ class EventQueue:
                     broken_off = known.broken_off if broken_off is None else broken_off
                 self._names[key] = InboxEvent(client, name, closed, broken_off)
         self.wake()
+
+    def forget(self, client: str, name: bytes) -> None:
+        """Forget the event of a name that is gone: no import has to make way for it."""
+        with self._lock:
+            self._names.pop((client, name), None)
 
     def doubt(self, client: str | None = None) -> None:
         """Ask for a sweep of one inbox, or of all: events may be missing."""
@@ -146,7 +153,10 @@ class _InboxCallback(WatchCallback):
 
     def on_event(self, event: InotifyEvent) -> None:
         try:
-            if upload := self._about(event.name):
+            upload = self._about(event.name)
+            if event.is_delete or event.is_moved_from:
+                self._events.forget(self._client, event.name)
+            elif upload:
                 self._events.add(self._client, upload, closed=event.is_close_write and upload == event.name)
             elif event.is_directory:  # the inbox itself, or a folder in it, which is no inbox: a sweep will tell
                 self._events.doubt(self._client)

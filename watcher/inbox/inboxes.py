@@ -42,8 +42,8 @@ class Inboxes:
         self.intake = Intake(config, settling, readings, self._claims, troubles, self.sweeps)
         with contextlib.suppress(OSError):  # then it is not known where inboxes were
             if before := last_adopted(config.service.state_dir):
-                self._claims.find_left(before)
-        write_adopted(config)
+                self._claims.find_left(before.config, before.former)
+        write_adopted(config, self._claims.former)
 
     def use(self, config: Config) -> None:
         """Work by this configuration from now on; every inbox is swept."""
@@ -53,7 +53,7 @@ class Inboxes:
         self.sources.use(config)
         self.sweeps.use(config)
         self.intake.use(config)
-        write_adopted(config)
+        write_adopted(config, self._claims.former)
 
     def close(self) -> None:
         """End watching, and what is under way."""

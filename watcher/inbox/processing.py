@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import structlog
@@ -51,7 +52,8 @@ class Claims:
         self._troubles = troubles
         self._preemption = preemption
         self._room = Room(store, preemption.should_abort)
-        self._elsewhere: dict[str, str] = {}  # claim -> the inbox of before, where it lies
+        self._elsewhere: dict[str, str] = {}  # claim -> the inbox of before, where it is
+        self.former: tuple[tuple[str, str], ...] = ()  # client and inbox of before, where claims may be left
         self.use(config)
 
     def use(self, config: Config) -> None:
@@ -63,20 +65,24 @@ class Claims:
         self._room.use(config)
         self.backlog.keep(self._clients)
 
-    def find_left(self, before: Config) -> None:
-        """Queue the claims in folders that were inboxes by the configuration of before and are none now."""
+    def find_left(self, before: Config, former: Iterable[tuple[str, str]] = ()) -> None:
+        """Queue the claims in folders that are no inboxes now: those of the configuration of before, and `former`."""
         inboxes = {client.inbox for client in self._clients.values()}
-        for client in before.clients:
-            if client.inbox not in inboxes and was_inbox(client.inbox):
-                self._find_left_of(client.name, client.inbox)
+        known = {*self.former, *former, *((client.name, client.inbox) for client in before.clients)}
+        self.former = tuple(
+            (client, path)
+            for client, path in sorted(known)
+            if path not in inboxes and was_inbox(path) and self._find_left_of(client, path)
+        )
 
-    def _find_left_of(self, client: str, path: str) -> None:
+    def _find_left_of(self, client: str, path: str) -> bool:
+        """Queue the claims in a folder; return whether there may be any."""
         try:
             with opened(client, path) as inbox:
                 claim_ids = unfinished_claims(inbox)
         except (OSError, InboxUnusable) as error:
             log.warning("claims.unreachable", client=client, inbox=path, reason=reason(error))
-            return
+            return True
         if claim_ids and client not in self._clients:
             log.warning("claims.left", client=client, inbox=path, files=len(claim_ids))
         elif claim_ids:
@@ -84,6 +90,7 @@ class Claims:
             for claim_id in claim_ids:
                 self._elsewhere[claim_id] = path
                 self.backlog.add(client, claim_id)
+        return bool(claim_ids)
 
     def last_rows(self, inbox: Inbox, client: str) -> int:
         """Return how many rows the last file of a client had, corrected failed CSVs aside; 0 when there was none."""

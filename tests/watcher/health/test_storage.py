@@ -13,13 +13,17 @@ from typing import NamedTuple
 
 import pytest
 
-from importer.store.connection import is_whole, read_only
+from importer.settings import MailSettings
+from importer.store.connection import is_whole, log_files, read_only
 from importer.store.database import Store
 from tests import REPOSITORY
 from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
+from watcher.health.alerts import Alerts
 from watcher.health.obstacle import obstacle
+from watcher.health.storage import Storage
+from watcher.health.trouble import Troubles
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
 ANN = "1,OPSCOM,Ann,Lee,ann@school.example\n"
@@ -181,6 +185,23 @@ def test_a_database_that_was_replaced(rosterd: Rosterd, place: Path) -> None:
     (place / "acme" / "users.csv").write_text(HEADER + ANN)
     rosterd.wait_for_imports(1)
     assert ["1"] == list(rosterd.users())
+
+
+def test_nothing_is_written_once_the_database_was_replaced(place: Path) -> None:
+    """Alerts that wait when the service ends for it are not written to the log of the old database."""
+    database = place / "rosterd.db"
+    store = Store.open(database)
+    alerts = Alerts(MailSettings(operator=("op@example.org",)))
+    troubles = Troubles(alerts, watching=True)
+    troubles.report("inbox.unusable", client="acme", reason="gone")
+    put_in_place(content_of(database), database)
+
+    with pytest.raises(OSError, match="was replaced"):
+        Storage(store, database, troubles).tend(0.0)
+    alerts.tend(store)
+    store.close()
+    written, _ = log_files(database)
+    assert not written.exists() or 0 == written.stat().st_size
 
 
 WRONG: dict[str, Callable[[bytes], bytes]] = {

@@ -74,6 +74,16 @@ def test_import_is_left_for_what_another_client_uploads(host: Host) -> None:
     assert host.preemption.must_wait(LARGE)
 
 
+def test_no_import_is_left_for_a_name_that_is_gone(host: Host) -> None:
+    """An upload that was deleted, or renamed, before it was quiet keeps no import from its end."""
+    should_leave = host.preemption.check_for(LARGE)
+    host.events.add("beta", b"probe.csv", closed=True)
+    host.events.forget("beta", b"probe.csv")
+    until = time.monotonic() + QUIET_S
+    wait_until(lambda: time.monotonic() > until, "the quiet period")
+    assert not should_leave()
+
+
 def test_import_is_left_for_a_name_that_settles(host: Host) -> None:
     """So it is for a name that was known before, as soon as it is due."""
     now = time.monotonic()
