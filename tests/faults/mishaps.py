@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Self
 
 from importer import pipeline
-from watcher import daemon
+from watcher import chores, single_pass
 from watcher.health import alerts
 from watcher.inbox import layout, processing
 
@@ -64,5 +64,5 @@ def shift_clock(seconds: float) -> None:
             return super().now(tz) + shift
 
     time.time_ns = lambda: time_ns() + int(seconds * 1e9)
-    for module in (alerts, daemon, pipeline, processing):
+    for module in (alerts, chores, pipeline, processing, single_pass):
         module.datetime = Shifted  # type: ignore[attr-defined]
