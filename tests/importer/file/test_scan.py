@@ -193,7 +193,7 @@ def test_other_kinds_of_files_are_named(content: bytes, kind: str) -> None:
 def test_an_excel_workbook_is_answered_with_the_menu_to_use(engine: Engine) -> None:
     """Whoever uploads a workbook is told where CSV is in the program at hand, in the result and in the mail."""
     result = engine.upload(archive("[Content_Types].xml", "xl/workbook.xml"))
-    assert "this is an Excel workbook, not CSV. In Excel choose Save As, CSV UTF-8" in result.text
+    assert "This is an Excel workbook, not CSV. In Excel choose Save As, CSV UTF-8" in result.text
     assert result.mail is not None
     assert "In Excel choose Save As, CSV UTF-8" in result.mail.text
 

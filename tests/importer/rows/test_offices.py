@@ -167,7 +167,7 @@ def test_an_export_cut_off_by_a_full_disk(engine: Engine) -> None:
         b"unique_id,login_source,first_name,last_name,email\nS1,OPSCOM,Ann,Lee,ann@example.org\nS2,OPSCOM,Bo"
     )
     assert ("upload.incomplete", {}) == (result.code, engine.users())
-    assert "line 3: the file ends in the middle of a row" in result.text
+    assert "Line 3: the file ends in the middle of a row" in result.text
     assert "Upload the whole file again" in result.text
 
 

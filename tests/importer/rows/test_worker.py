@@ -149,8 +149,8 @@ def test_a_process_that_reads_on_is_not_given_up(tmp_path: Path, monkeypatch: py
 PARENT = """
 import sys, time
 from pathlib import Path
-from importer.rows.worker import Beside
-with open(sys.argv[1], "rb", buffering=0) as raw, Beside(raw) as helper:
+from importer.rows.worker import ExaminerProcess
+with open(sys.argv[1], "rb", buffering=0) as raw, ExaminerProcess(raw) as helper:
     helper.start()
     print(helper._process.pid, flush=True)
     time.sleep(60)
@@ -256,16 +256,16 @@ from pathlib import Path
 
 root, file = Path(sys.argv[1]), Path(sys.argv[2])
 sys.path.insert(0, str(root))
-from importer.file.scan import survey
+from importer.file.scan import scan
 from importer.rows import worker
 from importer.rows.batches import Examination, Terms
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 
 worker._MIN_BYTES = 0
 (root / "importer" / "rows" / "rules.py").open("a").write("\\n# as an update leaves it\\n")
-with file.open("rb", buffering=0) as raw, worker.Beside(raw) as helper:
+with file.open("rb", buffering=0) as raw, worker.ExaminerProcess(raw) as helper:
     limits, client = FileSettings(), ClientSettings(name="acme", inbox="/")
-    terms = Terms(survey(raw, limits), limits, client, ReferenceSettings())
+    terms = Terms(scan(raw, limits), limits, client, ReferenceSettings())
     try:
         list(helper.batches(Examination(raw, terms)))
     except ChildProcessError as error:

@@ -44,7 +44,7 @@ def config(*late_mail: str, expect_every: str = "26h") -> Config:
 
 
 class Watcher:
-    """Lateness with a clock that the test sets, and the letters it has written."""
+    """OverdueUploads with a clock that the test sets, and the letters it has written."""
 
     def __init__(self, store: Store, settings: Config) -> None:
         self.letters: list[Letter] = []
