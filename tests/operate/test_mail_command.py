@@ -78,7 +78,7 @@ def test_a_dead_mail_is_tried_again(rosterd: Rosterd, *, running: bool) -> None:
         rosterd.start()
     result = rosterd.execute("mail", "retry", "1")
     when = "now" if running else "as soon as the service runs"
-    assert (0, f"mail 1 is tried again {when}\n") == (result.returncode, result.stdout)
+    assert (0, f"mail 1 is retried {when}\n") == (result.returncode, result.stdout)
     if not running:
         assert ["waiting"] == states(rosterd)
         rosterd.start()

@@ -81,7 +81,7 @@ def test_without_the_password_only_mail_waits(
     rosterd.wait_for_imports(1)
 
     assert reason in str(rosterd.wait_for_event("mail.unusable")["reason"])
-    wait_until(lambda: "No mail can be sent, and it waits" in rosterd.execute("status").stdout, "status to say so")
+    wait_until(lambda: "Mail cannot be sent and waits" in rosterd.execute("status").stdout, "status to say so")
     assert "0.0" == figure(rosterd, "rosterd_mail_usable")
     findings = json.loads(rosterd.execute("doctor", "--json").stdout)["findings"]
     assert {"fault"} == {each["level"] for each in findings if each["topic"] == "mail"}
@@ -96,7 +96,7 @@ def test_without_the_password_only_mail_waits(
     rosterd.wait_for_event("mail.restored")
     wait_until(lambda: relay.deliveries, "mail")
     wait_until(lambda: "1.0" == figure(rosterd, "rosterd_mail_usable"), "the figure")
-    assert "No mail leaves" not in rosterd.execute("status").stdout
+    assert "Mail cannot be sent" not in rosterd.execute("status").stdout
 
 
 def test_a_single_pass_imports_without_the_password(rosterd: Rosterd) -> None:
@@ -141,7 +141,7 @@ def test_an_unreadable_sign_of_life_stops_no_import(rosterd: Rosterd, secrets: P
     rosterd.drop("users.csv", HEADER + ANN_AMISS)
     rosterd.wait_for_imports(1)
     assert "Is a directory" in str(rosterd.wait_for_event("ping.failed")["reason"])
-    wait_until(lambda: "The sign of life does not get through" in rosterd.execute("status").stdout, "status to say so")
+    wait_until(lambda: "The heartbeat fails" in rosterd.execute("status").stdout, "status to say so")
 
 
 def test_mail_that_reaches_nobody_does_not_look_sent(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_mail_that_reaches_nobody_does_not_look_sent(tmp_path: Path) -> None:
         rosterd.drop("users.csv", HEADER + ANN_AMISS)
         assert "no SMTP server: in the Maildir only" == rosterd.wait_for_event("mail.sent")["reason"]
         maildir = str(tmp_path / "state" / "mail")
-        assert f"reaches nobody, is only put into {maildir}: no SMTP server is set" in rosterd.execute("status").stdout
+        assert f"no SMTP server is configured: only stored in {maildir}" in rosterd.execute("status").stdout
         assert maildir == json.loads(rosterd.execute("status", "--json").stdout)["maildir"]
         assert "in the Maildir only" in rosterd.execute("mail", "list", "--all").stdout
         assert "0.0" == figure(rosterd, "rosterd_mail_by_smtp")
