@@ -15,7 +15,7 @@ os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 Found = TypeVar("Found")
 
-PATIENCE_S = 40.0  # far above what anything here takes on an idle machine; a busy one must not fail a test
+PATIENCE_S = 120.0  # far above what anything takes on an idle machine; a busy one must not fail a test
 _SHARED_MEMORY = Path("/dev/shm")
 # The folder for what need not outlive its test, None for the usual one: containers may have 64 MiB of memory there.
 MEMORY = _SHARED_MEMORY if _SHARED_MEMORY.exists() and shutil.disk_usage(_SHARED_MEMORY).free > 1 << 30 else None
