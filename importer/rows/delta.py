@@ -1,7 +1,7 @@
 """
 What of a file stood the same in an earlier one: those lines need not be looked at again.
 
-Tonight's file is last night's but for a few rows. Last night's lies in `.bak`, the *baseline*, and the database holds
+Tonight's file is last night's but for a few rows. Last night's is in `.bak`, the *baseline*, and the database holds
 which of its lines are *odd*. All others are plain: a whole record on one line, applied without a warning, its id at the
 front, written plainly and standing once in that file. If such a line stands in tonight's file as well, its user is as
 the line says, unless another file has changed the user since.
@@ -63,7 +63,7 @@ class Difference(msgspec.Struct, frozen=True):
     """What a file has beside what stood in the baseline."""
 
     lines: array[int]  # to be examined, ascending
-    skippable: int  # how many other lines there are, each of them a user as it stands in the database
+    skippable: int  # how many other lines there are, each of them a user that the database has already
 
 
 class Incomparable(Exception):

@@ -80,7 +80,7 @@ def unarchived(conn: Connection, client: str) -> list[Entry]:
 
 
 def mark_archived(conn: Connection, claim_id: str, at: datetime) -> None:
-    """Note that the file of a claim lies in `.bak`."""
+    """Note that the file of a claim is in `.bak`."""
     conn.execute("UPDATE imports SET archived_at = ? WHERE claim_id = ?", (stamp(at), claim_id))
 
 

@@ -77,7 +77,7 @@ def clients(conn: Connection) -> list[str]:
 
 
 def due(conn: Connection, client: str, before: datetime) -> Kept | None:
-    """Return the oldest import of a client that ended before this time and lies in `.bak`."""
+    """Return the oldest import of a client that ended before this time and is in `.bak`."""
     row = conn.execute(
         """SELECT id, claim_id, client, file, archive FROM imports
            WHERE client = ? AND finished_at < ? AND purged_at IS NULL AND archived_at IS NOT NULL

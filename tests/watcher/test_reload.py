@@ -61,7 +61,7 @@ def test_removed_client_is_left_alone_after_a_reload(rosterd: Rosterd, inbox: Pa
 
 
 def test_upload_of_a_client_that_is_taken_out(rosterd: Rosterd, inbox: Path, tmp_path: Path) -> None:
-    """What was heard of a client in the moment in which the configuration loses it is forgotten."""
+    """An event of a client in the moment in which the configuration loses it is forgotten."""
     new = tmp_path / "beta"
     new.mkdir()
     addition = f'\n[[client]]\nname = "beta"\ninbox = "{new}"\n'
@@ -171,7 +171,7 @@ def test_what_was_recorded_in_the_old_inbox_is_not_missed(tmp_path: Path, inbox:
 
 
 def test_an_inbox_that_moves_with_all_that_is_in_it(rosterd: Rosterd, inbox: Path, tmp_path: Path) -> None:
-    """A folder that was renamed, together with its claims, is gone on with."""
+    """A folder that was renamed, together with its claims, is resumed."""
     with claimed(rosterd, inbox, tmp_path):
         inbox.rename(tmp_path / "new")
         reload(rosterd, str(inbox), str(tmp_path / "new"))

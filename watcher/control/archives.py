@@ -39,7 +39,7 @@ class Purging:
         """
         Do the next piece of a pass that is due; return whether there was any.
 
-        Raises StoreError; the pass is begun anew within the hour.
+        Raises StoreError; the pass is restarted within the hour.
         """
         if self._pass is None:
             if now < self._look_at:

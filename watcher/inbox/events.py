@@ -124,7 +124,7 @@ class EventQueue:
                 self._wake.get_nowait()
 
     def take(self) -> list[InboxEvent]:
-        """Return and forget the names, in the order in which they were first heard of."""
+        """Return and forget the names, in the order of their first events."""
         with self._lock:
             names, self._names = self._names, {}
         return list(names.values())

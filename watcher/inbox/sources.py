@@ -63,7 +63,7 @@ class EventSources:
 
     @property
     def restarts(self) -> int:
-        """Return how often watching was begun anew because events had stopped."""
+        """Return how often watching was restarted because events had stopped."""
         return 0 if self._watch is None else self._watch.restarts
 
     def is_watching(self, client: str) -> bool:

@@ -116,7 +116,7 @@ class Sweeps:
             self.note(client, of_client)
 
     def note(self, client: str, heard: list[InboxEvent]) -> None:
-        """Give the names that were heard of to the settling, with what now has them."""
+        """Give the names that events reported to the settling, with what now has them."""
 
         def note_all(inbox: Inbox) -> None:
             for event in heard:

@@ -1,4 +1,4 @@
-"""Tests of importer/rows/worker.py: the process beside, as the pipeline uses it."""
+"""Tests of importer/rows/worker.py: the examiner process, as the pipeline uses it."""
 
 from __future__ import annotations
 

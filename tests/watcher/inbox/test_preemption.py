@@ -62,7 +62,7 @@ def host() -> Host:
 
 
 def test_import_is_left_for_what_another_client_uploads(host: Host) -> None:
-    """Once an upload that was heard of meanwhile is quiet, the check says so; nothing of it was opened."""
+    """Once an upload that an event reported meanwhile is quiet, the check says so; nothing of it was opened."""
     should_leave = host.preemption.check_for(LARGE)
     assert not host.preemption.must_wait(LARGE)
     host.events.add("beta", b"small.csv", closed=True)
