@@ -29,10 +29,21 @@ state_dir = "state"
 quiet_s = 0.01
 [file]
 max_file_bytes = 4294967296
+[guard]
+identity = "off"
+attribute = "off"
+created = "off"
 [[client]]
 name = "bench"
 inbox = "inbox"
 failed_import_email = ["bench@example.org"]
+"""
+_SNAPSHOTS: Final = """
+[[client.feed]]
+name = "all"
+files = "*"
+mode = "snapshot"
+misses = 2
 """
 _SMALL_ROWS: Final = 100
 
@@ -56,13 +67,13 @@ class SmallFiles(msgspec.Struct, frozen=True):
 
 
 class Product:
-    """One installation in a folder of its own."""
+    """One installation in a folder of its own; `is_snapshot`: each file states all users."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_snapshot: bool) -> None:
         self._folder = folder
         self._inbox = folder / "inbox"
         self._inbox.mkdir(parents=True)
-        (folder / "config.toml").write_text(_CONFIG)
+        (folder / "config.toml").write_text(_CONFIG + _SNAPSHOTS * is_snapshot)
 
     def take(self, file: Path) -> tuple[Measured, Counts]:
         """Upload a file and import it by a sweep; return what the whole process took, and how the rows ended."""
@@ -126,9 +137,9 @@ def _spans(log: bytes) -> list[tuple[datetime, datetime]]:
 
 
 @contextlib.contextmanager
-def installed(folder: Path) -> Iterator[Product]:
+def installed(folder: Path, *, is_snapshot: bool = False) -> Iterator[Product]:
     """Make an installation, and remove it afterwards."""
     try:
-        yield Product(folder)
+        yield Product(folder, is_snapshot=is_snapshot)
     finally:
         shutil.rmtree(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
 import unicodedata
 from typing import Final
@@ -22,6 +21,7 @@ class Rule(enum.Enum):
     USER_TYPE = "digits; one of the configured user types, when any are configured"
     LOCKER_TYPE = "digits; one of the configured locker types, when any are configured"
     DATE = "YYYY-MM-DD, a real day from 1900 to today"
+    STATUS = "one of the client's words for who is active and who has left"
 
 
 class Attribute(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True):
     also: str = ""  # a second possible header name
     near: tuple[str, ...] = ()  # names people write instead, for "did you mean"
     sample: str = ""  # for the template
-    is_personal: bool = False  # its values stand nowhere but in the failed CSV
+    is_personal: bool = False  # its values are quoted only in the failed CSV
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -46,10 +46,10 @@ _TABLE: Final = (
         name="unique_id",
         limit=50,
         rule=Rule.KEY,
-        near=("UserUUID", "uuid", "id", "userid", "uid", "matricule", "identifiant"),
+        near=("UserUUID", "uuid", "id", "userid", "uid", "matricule", "identifiant", "sourcedid"),
         sample="S0012345",
     ),
-    Attribute(name="login_source", limit=20, rule=Rule.LOGIN_SOURCE, near=("source", "login"), sample="OPSCOM"),
+    Attribute(name="login_source", limit=20, rule=Rule.LOGIN_SOURCE, near=("source",), sample="OPSCOM"),
     Attribute(name="first_name", limit=50, near=("given_name", "forename", "fname", "prénom", "first"), sample="Zoé"),
     Attribute(
         name="last_name",
@@ -111,6 +111,11 @@ _TABLE: Final = (
 )
 
 ATTRIBUTES: Final[dict[str, Attribute]] = {attribute.name: attribute for attribute in _TABLE}
+# The status column of a client, see `StatusSettings`: no attribute, but who says that a user is inactive.
+STATUS: Final = Attribute(name="inactive_by", limit=50, rule=Rule.STATUS)
+ACTIVE: Final = "active"
+INACTIVE: Final = "inactive"
+COLUMNS: Final = {**ATTRIBUTES, STATUS.name: STATUS}  # what a column of a file can be
 POSSIBLE_NAMES: Final[dict[str, Attribute]] = {name: attribute for attribute in _TABLE for name in attribute.names}
 
 # Accepted in a header, never stored, never sent back: the OPS-COM template of old carried it.
@@ -141,7 +146,16 @@ _SECRETS: Final = {
     "passwords": ("password", "passwd", "passwort", "motdepasse", "contrasena", "kennwort", "pwd", "passphrase"),
     "tokens": ("apitoken", "authtoken", "accesstoken", "apikey"),
 }
-_SHORT_SECRETS: Final = ("pass", "pin", "pw", "userpw", "initialpw", "secret")  # passwords, if the name is no more
+_MISTYPED_CHARS: Final = 5  # of a name at least
+_SHORT_SECRETS: Final = (
+    "pass",
+    "pin",
+    "pw",
+    "userpw",
+    "initialpw",
+    "secret",
+    "gobtpacpin",
+)  # passwords, if the name is no more
 
 
 def same_but_for_spelling(name: str) -> str:
@@ -154,9 +168,22 @@ def nearest(name: str) -> str:
     plain = folded(name)
     if known := _FOLDED.get(plain, ""):
         return known
-    # 0.8 keeps "employe_no" and "postalcod" and leaves "faculty" or "grade" without a suggestion.
-    close = difflib.get_close_matches(plain[:64], _FOLDED, n=1, cutoff=0.8)
-    return _FOLDED[close[0]] if close else ""
+    return next((_FOLDED[key] for key in _FOLDED if _is_mistyped(plain, key)), "")
+
+
+def _is_mistyped(name: str, right: str) -> bool:
+    """Tell whether one letter of a folded name is missing, surplus, another or exchanged with the next."""
+    shorter, longer = sorted((name, right), key=len)
+    # Short names mean something else with another letter, and all names with another digit or in the plural.
+    if len(shorter) < _MISTYPED_CHARS or len(longer) - len(shorter) > 1 or name[0] != right[0] or name == right + "s":
+        return False
+    if [*filter(str.isdigit, name)] != [*filter(str.isdigit, right)]:
+        return False
+    at = next((place for place, (one, other) in enumerate(zip(shorter, longer, strict=False)) if one != other), -1)
+    if len(shorter) < len(longer):
+        return shorter[at:] == longer[at + 1 :] if at >= 0 else True
+    is_exchanged = shorter[at : at + 2] == longer[at : at + 2][::-1] and shorter[at + 2 :] == longer[at + 2 :]
+    return is_exchanged or (len(shorter) > _MISTYPED_CHARS and shorter[at + 1 :] == longer[at + 1 :])
 
 
 def secrets_in(name: str) -> str:

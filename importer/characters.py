@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from importer.attributes import ATTRIBUTES, Attribute, Rule
-from importer.model import Problem
+from importer.model import Message, Problem, message
+from importer.patterns import regex
 
 # All Unicode blanks that str.strip() knows, and three that it does not: zero width space, BOM, word joiner. It takes
 # four control characters for blanks as well, which are not.
@@ -19,31 +20,35 @@ EDGE: Final = (
     + "\u200b\ufeff\u2060"
 )
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_LINE_BREAK: Final = re.compile(r"[\r\n\t\u2028\u2029]")
+SHOWN_CHARS: Final = 80  # of a name or value in an answer
+
+_CONTROL: Final = regex(r"[\x00-\x1f\x7f-\x9f]")
+_LINE_BREAK: Final = regex(r"[\r\n\t\u2028\u2029]")
 # In the words of English, French, German, Spanish and Italian spreadsheets; LibreOffice has numbers for some: Err:502.
-_ERROR_VALUE: Final = re.compile(r"#(?:N/A|N/D|NV|GETTING_DATA|[¡¿]?[A-ZÀ-Ý/0]{2,12}[!?])\Z|#{2,}\Z|Err:\d{3}\Z")
-_FORMULA_TEXT: Final = re.compile(r'="')
-_EXPONENT: Final = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+\d+\Z")
-_PLACEHOLDER: Final = re.compile(r"(?:null|\(null\)|none|nil|n/a|\\n|-+)\Z", re.IGNORECASE)
+_ERROR_VALUE: Final = regex(r"#(?:N/A|N/D|NV|GETTING_DATA|[¡¿]?[A-ZÀ-Ý/0]{2,12}[!?])\Z|#{2,}\Z|Err:\d{3}\Z")
+_FORMULA_TEXT: Final = regex(r'="')
+NO_RESULT: Final = "#FORMULA!"  # of a cell of a workbook whose value is not in the file, or cannot be shown
+_EXPONENT: Final = regex(r"[+-]?\d(?:[.,]\d+)?[eE]\+\d+\Z")
+_PLACEHOLDER: Final = regex(r"(?:null|\(null\)|none|nil|n/a|\\n|-+)\Z", re.IGNORECASE)
 # Nothing can be wrong with the characters of such a value, and it needs no cleaning: most are like it.
-_PLAIN: Final = re.compile(
+_PLAIN: Final = regex(
     r"(?!(?:null|none|nil|n/a|Err:\d{3})\Z)\w(?:[\w ./,:;@&*()-]*[\w.)])?\Z", re.ASCII | re.IGNORECASE
 )
 # Two or three bytes of a letter in UTF-8 as Windows-1252 has them: an odd letter, then some of those above 0x7F.
 _LATER: Final = re.escape(bytes(range(0x80, 0xC0)).decode("cp1252", "ignore"))
-_GARBLED: Final = re.compile(f"[ÂÃÄÅÎ][{_LATER}]|â[{_LATER}]{{2}}")
+_GARBLED: Final = regex(f"[ÂÃÄÅÎ][{_LATER}]|â[{_LATER}]{{2}}")
 
-# What makes a spreadsheet run a cell: one of these signs at its front, as programs see it that fold full-width and the
-# like, or that pass over what nobody sees: blanks, control and format characters, marks, fillers.
+# What makes a spreadsheet run a cell: one of these signs at its front, full-width forms included, also behind
+# characters that programs ignore: blanks, control and format characters, marks, fillers.
 _SIGNS: Final = r"=+@\-\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u207c\u207a\u207b\u208c\u208a\u208b\u2212"
 _UNSEEN: Final = r"[^\w!-~\t\r\n]|[\u115f\u1160\u3164\uffa0]"
-_RUN: Final = re.compile(rf"'*(?:{_UNSEEN})*[{_SIGNS}\t\r\n]")
-# A program that goes by another separator than the file's, such as Excel by that of its country, takes what stands
-# behind one in a cell for a cell of its own, quotation marks or not.
+_RUN: Final = regex(rf"'*(?:{_UNSEEN})*[{_SIGNS}\t\r\n]")
+# A program that splits at another separator than the file's, as Excel does by country, makes a cell of its own of what
+# follows one inside a cell, quotation marks or not.
 _PART: Final = rf"'*(?:{_UNSEEN}|\")*[{_SIGNS}]"
-_RUN_PART: Final = re.compile(rf"(?<=[,;|\t\r\n])(?={_PART})")
-_GUARDED_PART: Final = re.compile(rf"(?<=[,;|\t\r\n])'(?={_PART})")
+_RUN_PART: Final = regex(rf"[,;|\t\r\n](?={_PART})")  # looking behind would be slower
+_HARMLESS: Final = regex(r"(?:[A-Za-z0-9][^',;|\t\r\n]*)?\Z")  # neither of them has anything to do: most are
+_GUARDED_PART: Final = regex(rf"(?<=[,;|\t\r\n])'(?={_PART})")
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -54,9 +59,14 @@ class Cell(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()  # codes
 
 
+def is_plain(raw: str) -> bool:
+    """Tell whether `clean` finds nothing in a cell, whatever its attribute."""
+    return bool(_PLAIN.match(raw))
+
+
 def clean(attribute: Attribute, raw: str) -> Cell:
     """Trim and normalise one cell and judge its characters; the rule of the attribute is not asked here."""
-    if _PLAIN.match(raw):
+    if is_plain(raw):
         return Cell(raw)
     value = unicodedata.normalize("NFC", raw.strip(EDGE))
     if not value:
@@ -76,34 +86,37 @@ def _bad_characters(attribute: Attribute, value: str) -> list[Problem]:  # noqa:
     """Return the first thing wrong with the characters of a value: what comes after would only repeat it."""
     name = attribute.name
     is_printable = value.isprintable()  # ten times as fast as the patterns, whose time 64 KiB of junk would cost
-    if not is_printable and _LINE_BREAK.search(value):
-        return [Problem("9033", name, "has a line break or a tab inside; write the value on one line")]
-    if not is_printable and (found := _CONTROL.search(value)):
-        # Those from U+0080 on are what is left of a letter that was decoded wrongly: to remove it would not do.
-        remedy = "remove it" if found[0] <= "\x7f" else "write the letter that was meant"
-        return [Problem("9033", name, f"has the control character {_named(found[0])}; {remedy}")]
+    if not is_printable and (reason := _unprintable(name, value)):
+        return [Problem(name, reason)]
     if "\ufffd" in value:
-        return [Problem("9033", name, "has the mark of a lost letter (U+FFFD); write the letter again")]
+        return [Problem(name, message("9033/lost_letter", column=name))]
+    if value == NO_RESULT:
+        return [Problem(name, message("9033/result", column=name))]
     if _ERROR_VALUE.match(value):
-        return [
-            Problem(
-                "9033",
-                name,
-                "is an error value of a spreadsheet; write the value itself",
-                f'"{value[:80]}" is an error value of a spreadsheet; write the value itself',
-            )
-        ]
+        return [_with_value("9033/error_value", name, value)]
     if _FORMULA_TEXT.match(value):
-        return [Problem("9033", name, 'is written as a formula (="..."); write the value without =" and "')]
+        return [Problem(name, message("9033/formula", column=name))]
     if attribute.rule is Rule.KEY and _EXPONENT.match(value):
-        detail = "was damaged by a spreadsheet, which turned a long number into one like 1.2E+05; write all digits"
-        return [Problem("9033", name, detail, f'"{value[:80]}" {detail}')]
+        return [_with_value("9033/shortened", name, value)]
     if attribute.rule is Rule.KEY and _PLACEHOLDER.match(value):
-        detail = "is a word that means nothing; write the user's unique id"
-        return [Problem("9033", name, detail, f'"{value[:80]}" {detail}')]
+        return [_with_value("9033/no_id", name, value)]
     if attribute.rule in (Rule.KEY, Rule.USER_NAME, Rule.EMAIL) and (hidden := _hidden(value)):
-        return [Problem("9033", name, f"has the invisible character {_named(hidden)}; remove it")]
+        return [Problem(name, message("9033/invisible", column=name, character=_named(hidden)))]
     return []
+
+
+def _unprintable(name: str, value: str) -> Message | None:
+    if _LINE_BREAK.search(value):
+        return message("9033/line_break", column=name)
+    if match := _CONTROL.search(value):
+        # Those from U+0080 on are what is left of a letter that was decoded wrongly: to remove it would not do.
+        key = "9033/control" if match[0] <= "\x7f" else "9033/lost_control"
+        return message(key, column=name, character=_named(match[0]))
+    return None
+
+
+def _with_value(key: str, name: str, value: str) -> Problem:
+    return Problem(name, message(key, column=name), message(f"{key}!", column=name, value=value[:SHOWN_CHARS]))
 
 
 def _hidden(value: str) -> str:
@@ -118,22 +131,31 @@ def _named(char: str) -> str:
 
 
 def unique_id_in(cell: str) -> str:
-    """Return the unique id that a cell of that column stands for."""
+    """Return the unique id that a cell of that column means."""
     return clean(ATTRIBUTES["unique_id"], unguarded(cell)).value
 
 
 def is_unique_id(cell: str, unique_id: str) -> bool:
-    """Tell whether a cell of that column stands for this id."""
+    """Tell whether a cell of that column means this id."""
     cell = unguarded(cell)
     if unique_id not in unicodedata.normalize("NFC", cell):  # most cells, and clean() takes its time
         return False
     return clean(ATTRIBUTES["unique_id"], cell).value == unique_id
 
 
+def sent_back(cell: str) -> str:
+    """Return a cell of an upload as a failed CSV has it."""
+    return cell if _HARMLESS.match(cell) else guarded(unguarded(cell))
+
+
 def guarded(cell: str) -> str:
     """Return the cell so that no spreadsheet runs it, or a part of it; the inverse of `unguarded`."""
     front = "'" if _RUN.match(cell) else ""
-    return front + _RUN_PART.sub("'", cell)
+    return front + _RUN_PART.sub(_with_guard, cell)
+
+
+def _with_guard(match: re.Match[str]) -> str:
+    return f"{match[0]}'"
 
 
 def unguarded(cell: str) -> str:

@@ -1,14 +1,13 @@
-"""How much an import can take of the disks, known before it begins."""
+"""How much disk space an import can need, estimated before it starts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 
-from importer.fs import open_file
-from importer.model import Claim, Interrupted
+from importer.model import Interrupted
 
 # What is written of the rows of one file that fail: 5 MB with 24 problems a row would become 400 MB. It is more than
 # anyone corrects by hand; rows of 230 bytes reach both bounds of the failed CSV alike.
@@ -54,12 +53,12 @@ def need(size_bytes: int, rows: int, *, client: str, database_bytes: int) -> Nee
     )
 
 
-def count_lines(claim: Claim, stopping: Callable[[], bool]) -> int:
-    """Return how many lines the claimed file has at most, whatever its encoding. Raises Interrupted."""
+def count_lines(raw: BinaryIO, stopping: Callable[[], bool]) -> int:
+    """Return how many lines an open file has at most, whatever its encoding. Raises Interrupted."""
     ends = 1
-    with open_file(claim.name, claim.folder_fd) as raw:
-        while chunk := raw.read(_CHUNK):
-            if stopping():
-                raise Interrupted
-            ends += chunk.count(b"\n") + chunk.count(b"\r") - chunk.count(b"\r\n")
+    raw.seek(0)
+    while chunk := raw.read(_CHUNK):
+        if stopping():
+            raise Interrupted
+        ends += chunk.count(b"\n") + chunk.count(b"\r") - chunk.count(b"\r\n")
     return ends

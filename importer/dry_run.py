@@ -1,21 +1,29 @@
-"""What would become of a file, without any effect: the same engine, on a throw-away copy of the client's users."""
+"""Dry run: import a file by the same engine into a temporary copy of the client's users, without any effect."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from importer import fs, report
-from importer.model import Claim, Outcome, Receipt
+from importer import fs
+from importer.answer import plain_text
+from importer.answer.sheet import Medium, sheets
+from importer.model import Claim, FileWarning, Outcome, ProblemGroup, Receipt
 from importer.pipeline import Importer
+from importer.roster.guards import UNLIMITED
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store.database import Store
+from importer.store.roster.counts import ChangedValue, changed_in
+from importer.wording.catalogue import words
+
+_BEFORE_FREEZES: Final = datetime(1970, 1, 1, tzinfo=UTC)  # what is on hold was claimed, and can still be approved
 
 
 class CheckAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,58 +48,93 @@ class CheckAnswer(msgspec.Struct, frozen=True, kw_only=True):
             "outcome": answer.outcome,
             "rows": answer.tally.rows,
             **msgspec.structs.asdict(answer.tally),
-            "refusal": {"code": refusal.code, "line": refusal.line, "detail": refusal.detail} if refusal else None,
-            "problems": answer.problems,
-            "warnings": answer.warnings,
+            "refusal": {"code": refusal.code, "line": refusal.line, "detail": words().refusal(refusal)}
+            if refusal
+            else None,
+            "changes": answer.changes,
+            "on_hold": [each.guard for each in answer.on_hold.tripped] if answer.on_hold else [],
+            "removals_on_hold": answer.removals.users if answer.removals else 0,
+            "problems": [_as_fields(each) for each in answer.problems],
+            "warnings": [_as_fields(each) for each in answer.warnings],
         }
         return msgspec.json.format(msgspec.json.encode(fields)).decode()
 
 
-def check_file(
-    path: Path,
-    client: ClientSettings,
-    *,
-    file: FileSettings,
-    reference: ReferenceSettings,
-    database: Path,
-    progress: Callable[[int], None],
-) -> CheckAnswer:
+def _as_fields(item: ProblemGroup | FileWarning) -> dict[str, str | int | tuple[int, ...]]:
+    return {
+        "code": item.code,
+        "field": item.field,
+        "detail": words().explained(item.reason),
+        "rows": item.rows,
+        "first_line": item.first_line,
+        "lines": item.lines,
+    }
+
+
+class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Judge the file as if the client had uploaded it now; `database` may be missing: then all its users are new.
+    What files are imported by. `database` may be missing: then all their users are new.
 
-    A file that an import would wait for is answered as the import would in the end. `progress` is told now and then at
-    which byte of the file the work is. Raises OSError when the file cannot be read, StoreError when the database
-    cannot, SyncFailed when the disk of temporary files fails.
+    `progress` is called now and then with the byte that is being read. Both methods raise OSError when the file cannot
+    be read, StoreError when the database cannot, SyncFailed when the disk of temporary files fails.
     """
 
-    def tell() -> bool:
-        progress(raw.tell())
-        return False
+    file: FileSettings
+    reference: ReferenceSettings
+    database: Path
+    progress: Callable[[int], None] = lambda _: None
 
-    with tempfile.TemporaryDirectory(prefix="rosterd-check-") as name, path.open("rb", buffering=0) as raw:
-        scratch = Path(name)
-        store = Store.open(scratch / "check.db")
-        with contextlib.closing(store), fs.open_folder(scratch) as folder_fd:
-            if database.exists():
-                store.copy_users(database, client.name)
-            # The answer goes to the caller; nobody is mailed.
-            silent = msgspec.structs.replace(client, failed_import_email=())
-            importer = Importer(store, file=file, reference=reference, mail=MailSettings())
-            answer = importer.import_from(raw, _claim(path, client.name, folder_fd), silent, stopping=tell)
-    return CheckAnswer(receipt=answer, text=report.check_text(answer))
+    def check(self, path: Path, client: ClientSettings) -> CheckAnswer:
+        """
+        Judge the file as if the client had uploaded it now.
+
+        The text is in the client's languages, the fields for programs in English. A file that would be held is
+        answered as when its hold expires.
+        """
+        with self._imported(path, client, datetime.now(UTC)) as (answer, _):
+            parts = sheets(answer, client.language, Medium.CHECK, MailSettings())
+        return CheckAnswer(receipt=answer, text=plain_text.text(parts, titled=True))
+
+    def changed_values(self, path: Path, client: ClientSettings) -> Iterator[ChangedValue]:
+        """Yield whom the file would change and how, if it were imported now without a limit: in order of its lines."""
+        free = msgspec.structs.replace(client, guard=UNLIMITED)
+        with self._imported(path, free, _BEFORE_FREEZES) as (_, store):
+            yield from changed_in(store.conn, client.name)
+
+    @contextlib.contextmanager
+    def _imported(self, path: Path, client: ClientSettings, claimed_at: datetime) -> Iterator[tuple[Receipt, Store]]:
+        """Import the file into a throw-away copy of the users; yield the receipt, and the copy."""
+
+        def tell() -> bool:
+            self.progress(raw.tell())
+            return False
+
+        with tempfile.TemporaryDirectory(prefix="rosterd-check-") as name, path.open("rb", buffering=0) as raw:
+            scratch = Path(name)
+            store = Store.open(scratch / "check.db")
+            with contextlib.closing(store), fs.open_folder(scratch) as folder_fd:
+                if self.database.exists():
+                    store.copy_users(self.database, client.name)
+                # The answer goes to the caller; no mail is sent.
+                silent = msgspec.structs.replace(client, failed_import_email=())
+                importer = Importer(store, file=self.file, reference=self.reference, mail=MailSettings())
+                yield (
+                    importer.import_from(raw, _claim(path, client.name, folder_fd, claimed_at), silent, stopping=tell),
+                    store,
+                )
 
 
-def _claim(path: Path, client: str, folder_fd: int) -> Claim:
-    found = path.stat()
+def _claim(path: Path, client: str, folder_fd: int, claimed_at: datetime) -> Claim:
+    info = path.stat()
     return Claim(
         claim_id="check",
         client=client,
         name=os.fsencode(path.name),
         folder_fd=folder_fd,
         archive=os.fsencode(path.name),
-        device=found.st_dev,
-        inode=found.st_ino,
-        size_bytes=found.st_size,
-        mtime_ns=found.st_mtime_ns,
-        claimed_at=datetime.now(UTC),
+        device=info.st_dev,
+        inode=info.st_ino,
+        size_bytes=info.st_size,
+        mtime_ns=info.st_mtime_ns,
+        claimed_at=claimed_at,
     )

@@ -11,7 +11,7 @@ from typing import Final
 
 from importer import fs
 
-_LOST: Final = (errno.EIO,)
+_DISK_ERRORS: Final = (errno.EIO,)
 _UNFINISHED: Final = re.compile(r"\.new-[0-9a-f]{16}")
 
 
@@ -30,20 +30,40 @@ def sync(fd: int) -> None:
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno in _LOST:
+        if error.errno in _DISK_ERRORS:
             raise SyncFailed(f"the disk failed: {error.strerror}") from error
         raise
 
 
-def write_durably(folder_fd: int, name: bytes, chunks: Iterable[bytes], *, mode: int = 0o640) -> None:
+def write_durably(
+    folder_fd: int, name: bytes, chunks: Iterable[bytes], *, mode: int = 0o640, owner: tuple[int, int] | None = None
+) -> None:
     """
     Write `chunks` to `name` in the folder: temporary file, fsync, rename, fsync of the folder.
 
-    An older file of that name is replaced; a link is never followed. Raises SyncFailed, or OSError, and then no part of
-    the file stays.
+    The file belongs to `owner`, uid and gid, from the start; None for who writes it. An older file of that name is
+    replaced; a link is never followed. Raises SyncFailed, or OSError, and then no part of the file stays.
     """
-    _replace(folder_fd, name, chunks, mode, sync)
+
+    def finish(fd: int) -> None:
+        if owner is not None:
+            os.fchown(fd, *owner)
+            os.fchmod(fd, mode)  # chown clears set-id bits
+        sync(fd)
+
+    _replace(folder_fd, name, chunks, mode, finish)
     sync(folder_fd)
+
+
+def write_whole(
+    folder_fd: int, name: bytes, chunks: Iterable[bytes], *, mode: int, before_rename: Callable[[int], None]
+) -> None:
+    """
+    Write `chunks` to `name` in the folder, whole but not durably; `before_rename` is given the handle of the file.
+
+    Raises OSError, and what the two raise, and then no part of the file stays.
+    """
+    _replace(folder_fd, name, chunks, mode, before_rename)
 
 
 def replace(path: str, content: bytes, *, mode: int) -> None:
@@ -57,7 +77,7 @@ def replace(path: str, content: bytes, *, mode: int) -> None:
 
 
 def discard_unfinished(folder: str) -> None:
-    """Remove what processes that were killed have not finished writing to a folder of ours. Raises OSError."""
+    """Remove temporary files that killed processes left in one of our folders. Raises OSError."""
     for name in filter(_UNFINISHED.fullmatch, os.listdir(folder)):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, name))

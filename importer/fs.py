@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -18,6 +20,23 @@ def open_file(name: bytes | str | Path, folder_fd: int | None = None) -> BinaryI
     """Open a file of the folder to read it. Raises OSError."""
     # By an opener: if it is a folder by now, open() fails and closes the handle.
     return open(name, "rb", opener=lambda path, _: os.open(path, FILE, dir_fd=folder_fd))
+
+
+def read_regular(path: str | Path, most_bytes: int) -> bytes:
+    """Return the content of a file of the operator's; never block on what is no regular file. Raises OSError."""
+    with open(path, "rb", opener=_open_regular) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"has more than {most_bytes >> 20} MiB")
+    return content
+
+
+def _open_regular(path: str, _flags: int) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "is not a regular file")
+    return fd
 
 
 @contextlib.contextmanager

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import ClassVar, Final, Union
 
 import msgspec
 
-_MOST_GROUPS: Final = 100
+MOST_GROUPS: Final = 100
+NAMED_LINES: Final = 10  # of those that have the same problem
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """
-    One uploaded file that is ours alone: it lies in `.work/<claim_id>/<name>`.
+    One uploaded file that only the service can change: `.work/<claim_id>/<name>`.
 
     `folder_fd` is an open handle on that claim folder; the pipeline reads the upload and writes its drafts
-    (see importer/names.py) relative to it, never through a path. `bak_fd` is one on `.bak`, where
-    earlier files lie.
+    (see importer/names.py) relative to it, never through a path. `bak_fd` is one on `.bak`, with the
+    earlier files.
     """
 
     claim_id: str  # "<UTC stamp>-<8 hex>", sorts by time of claim
@@ -32,9 +33,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     mtime_ns: int
     claimed_at: datetime
-    refusal: str = ""  # why it is given up, for a reason that is not in it; below a code if it has one of its own
+    refusal: Message | None = None  # why it is refused, for a reason outside of the file
     bak_fd: int | None = None  # None: it is not compared with earlier files
-    is_released: bool = False  # the operator says that it is whole, whatever its end looks like
+    is_released: bool = False  # the operator says that it is complete
 
     @property
     def file(self) -> str:
@@ -43,7 +44,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HoldReason(enum.StrEnum):
-    """What speaks against a file that nobody writes any more."""
+    """Why a file is held although no process is writing it any more."""
 
     NONE = "none"
     UNTERMINATED = "unterminated"  # the last line does not end, but has all its fields
@@ -52,10 +53,9 @@ class HoldReason(enum.StrEnum):
     EMPTY = "empty"
     # What the importer cannot see in the file itself.
     BROKEN_OFF = "broken_off"  # its connection ended before it was closed
-    UNACCOMPANIED = "unaccompanied"  # its companion has not come
-    MISMATCHED = "mismatched"  # its companion has the digest of other content
-    SHRUNK = "shrunk"  # it has far fewer rows than the file before it
-    UNREAD = "unread"  # to look whether it is whole took too long
+    UNACCOMPANIED = "unaccompanied"  # its sidecar has not come
+    MISMATCHED = "mismatched"  # its sidecar has the digest of other content
+    UNREAD = "unread"  # checking whether it is complete took too long
 
 
 class Outcome(enum.StrEnum):
@@ -64,50 +64,106 @@ class Outcome(enum.StrEnum):
     IMPORTED = "imported"  # every row applied, or found unchanged
     PARTLY = "partly"  # something applied, something failed
     REFUSED = "refused"  # nothing applied
+    ON_HOLD = "on_hold"  # nothing applied until somebody approves it
+
+
+Param = Union[str, int, "Message", tuple[str, ...]]
+
+
+class Message(msgspec.Struct, frozen=True):
+    """
+    What is to be said, in no language yet: a key of the catalogue, and the parameters of its template.
+
+    The key begins with the code, if it has one: "9033/date". See importer/wording/catalogue.py, and `message`.
+    """
+
+    key: str
+    params: tuple[tuple[str, Param], ...] = ()
+
+    @property
+    def code(self) -> str:
+        """Return the code that the message belongs to."""
+        return self.key.partition("/")[0]
+
+
+def message(key: str, **params: Param) -> Message:
+    """Return the message of this key with these parameters."""
+    return Message(key, tuple(params.items()))
 
 
 class Problem(msgspec.Struct, frozen=True):
     """One thing wrong with one row."""
 
-    code: str  # "9033"; see importer/codes.py
     field: str  # the attribute, "" when it is the whole row
-    detail: str  # what is wrong and what to do; never holds a cell value, so that equal problems group
-    precise: str = ""  # the same with the value at hand, for the failed CSV alone
+    reason: Message  # never holds a cell value, so that equal problems group
+    precise: Message | None = None  # the same with the value at hand, for the failed CSV alone
+
+    @property
+    def code(self) -> str:
+        """Return the code, such as "9033"; see importer/wording/codes.py."""
+        return self.reason.code
 
 
 class ProblemGroup(msgspec.Struct, frozen=True, kw_only=True):
     """All rows of a file that have the same problem."""
 
-    code: str
     field: str
-    detail: str
+    reason: Message
     rows: int
-    first_line: int
+    lines: tuple[int, ...]  # the first few
+
+    @property
+    def code(self) -> str:
+        """Return the code of the reason."""
+        return self.reason.code
+
+    @property
+    def first_line(self) -> int:
+        """Return the first line that has the problem, 0 when it is about the file as a whole."""
+        return self.lines[0] if self.lines else 0
 
 
 def most_rows_first(groups: Iterable[ProblemGroup]) -> list[ProblemGroup]:
-    """Return the groups as they are told, those with most rows first; of very many not all."""
-    return sorted(groups, key=lambda group: (-group.rows, group.first_line))[:_MOST_GROUPS]
+    """Return the groups, those with most rows first; of very many not all."""
+    return sorted(groups, key=lambda group: (-group.rows, group.first_line))[:MOST_GROUPS]
 
 
 class FileWarning(msgspec.Struct, frozen=True, kw_only=True):
     """A warning: something the client should know although the row, or the file, was applied."""
 
-    code: str  # "file.no_users"; see importer/codes.py
-    detail: str  # never holds the value of a personal attribute
+    reason: Message  # never holds the value of a personal attribute
     field: str = ""
     rows: int = 0  # 0: it is about the file as a whole
-    first_line: int = 0
+    lines: tuple[int, ...] = ()  # the first few
+
+    @property
+    def code(self) -> str:
+        """Return the code, such as "file.no_users"; see importer/wording/codes.py."""
+        return self.reason.code
+
+    @property
+    def first_line(self) -> int:
+        """Return the first line that it is about, 0 when it is about the file as a whole."""
+        return self.lines[0] if self.lines else 0
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """How many rows ended how. `repeated` rows equal an earlier row of the same file and count for nothing else."""
+    """
+    How many rows ended how. `repeated` rows equal an earlier row of the same file and count for nothing else.
+
+    The names are those of columns of the ledger, of fields in the log and of labels of the metric, which all go by
+    them.
+    """
 
     created: int = 0
     updated: int = 0
+    reinstated: int = 0  # active again, whatever else was changed of them
     unchanged: int = 0
     failed: int = 0
     repeated: int = 0
+    deactivated: int = 0  # users who are not in the file, and so no rows; and those updated whose status says so
+
+    OF_ROWS: ClassVar = ("created", "updated", "reinstated", "unchanged", "failed", "repeated")
 
     @property
     def rows(self) -> int:
@@ -116,8 +172,59 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def applied(self) -> int:
-        """Return the number of rows that now stand in the database as the file has them."""
-        return self.created + self.updated + self.unchanged
+        """Return the number of rows that the database now has as in the file."""
+        return self.created + self.updated + self.reinstated + self.unchanged
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of change that a file makes to the roster, such as would be counted by a guard: so many of so many."""
+
+    guard: str  # "identity", "attribute", "created", ...; see importer/roster/guards.py
+    field: str = ""  # the attribute, if it is about one
+    count: int
+    of: int
+    lines: tuple[int, ...] = ()  # the first few
+
+
+class OnHold(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A file that is over a limit: claimed, previewed, and nothing of it applied. See importer/roster/on_hold.py.
+
+    Or only the removals of a snapshot that is applied, `kind` "removals": users whom it lacks, and who stay active.
+    """
+
+    kind: str = "file"
+    claim_id: str
+    import_id: int  # in the ledger, of a file while it is on hold
+    users: int = 0  # who are missing, of removals
+    client: str
+    feed: str  # "": all files of the client
+    file: str
+    is_correction: bool
+    code: str  # approves this preview; random
+    tripped: tuple[Change, ...]  # what is above its limit
+    changes: tuple[Change, ...]  # all that guards count
+    held_at: datetime
+    approval_days: int  # after which it is given up
+    is_for_client: bool  # the client may approve it
+    was_approved: bool = False  # before it came to do more
+    decision: str = ""  # "approved", "rejected", "superseded" or "expired"; "": none yet
+    decided_by: str = ""  # "operator" or "client"; of a superseded one the newer file
+    decided_at: datetime | None = None
+
+    @property
+    def is_of_removals(self) -> bool:
+        """Tell whether the file is applied, but for those whom it lacks."""
+        return self.kind == "removals"
+
+
+SHOWN_COUNTS: Final = ("created", "updated", "unchanged", "failed")  # where there is one line for an import
+_SHOWN_IF_ANY: Final = ("reinstated", "deactivated")
+
+
+def shown_counts(imports: Sequence[object]) -> tuple[str, ...]:
+    """Return the names of the counts that are shown of these imports: most clients have no snapshots."""
+    return (*SHOWN_COUNTS, *(name for name in _SHOWN_IF_ANY if any(getattr(each, name) for each in imports)))
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,23 +235,43 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     tally: Tally
     finished_at: datetime
+    feed: str = ""  # to which the file belongs, "" for that of all others
+    left: int = 0  # how many of those deactivated are in the file: their status says so
     listed: int = 0  # how many of the rows that failed are in the failed CSV
     problems: tuple[ProblemGroup, ...] = ()  # most rows first; the failed CSV has them row by row
     warnings: tuple[FileWarning, ...] = ()
+    changes: tuple[Change, ...] = ()  # of users who were recorded, as far as a guard may want to know
     refusal: FileRejected | None = None
+    on_hold: OnHold | None = None
+    removals: OnHold | None = None  # on hold, while the file is not
+    asks_anew: bool = False  # about the removals: no earlier file has asked that lacks about the same
+    is_correction: bool = False  # it is a failed CSV that came back
+    sheet: str = ""  # of the workbook, whose rows are the lines; "" if the file was none
+    approved_by: str = ""  # who let it through after it was on hold
+    superseded: tuple[str, ...] = ()  # claims on hold that it replaces
+
+    @property
+    def code(self) -> str:
+        """Return why nothing of the file was applied, if that is not for its rows."""
+        if self.on_hold:
+            return f"guard.{self.on_hold.tripped[0].guard}"
+        return self.refusal.code if self.refusal else ""
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be told to whom; `compose` makes it the bytes that are sent."""
+    """A mail before it is composed; `compose` returns the bytes that are sent."""
 
     message_id: str  # with its angle brackets, "<claim id@domain>"; unique for ever
     client: str  # "" for a letter to the operator
     claim_id: str  # "" when the letter is not about one file
     sender: str
     recipients: tuple[str, ...]  # from the configuration, never from a file; at least one
+    sender_name: str = ""  # as mail programs show it, "" for none
     subject: str
     text: str
-    attachments: tuple[tuple[str, bytes], ...] = ()  # file name, content in UTF-8 CSV
+    html: str = ""  # the same for mail programs that show HTML, "" for none
+    languages: tuple[str, ...] = ("en",)  # of the text, in this order
+    attachments: tuple[tuple[str, bytes], ...] = ()  # file name, content: CSV in UTF-8, or a workbook
     written_at: datetime
 
 
@@ -167,18 +294,23 @@ class FileRejected(Exception):
     """
     The file as a whole cannot be imported; nothing of it is applied.
 
-    `code` is one of importer/codes.py, `detail` says where, what is wrong, what was expected and what to do.
+    Each of `reasons` is one thing that is wrong with it; the code is that of the first. The words are made at the edge,
+    see `Words.refusal`.
     """
 
-    def __init__(self, code: str, detail: str, *, line: int = 0) -> None:
-        super().__init__(code)
-        self.code = code
-        self.detail = detail
+    def __init__(self, *reasons: Message, line: int = 0) -> None:
+        super().__init__(*reasons)
+        self.reasons = reasons
         self.line = line
+
+    @property
+    def code(self) -> str:
+        """Return one of importer/wording/codes.py."""
+        return self.reasons[0].code
 
 
 class Interrupted(Exception):
-    """A file was left while it was being imported, to stop or to let others go first; nothing of it was applied."""
+    """An import was aborted, to stop or because it was preempted; nothing of the file was applied."""
 
 
 def printable(name: bytes) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Callable
 from typing import Final
 
 WORK: Final = b".work"  # one folder for each claim
@@ -11,26 +14,52 @@ BAK: Final = b".bak"  # uploads that were dealt with, and their answers
 # begin with a dot are never claimed.
 FAILED_CSV: Final = b".failed.csv"
 RESULT_TXT: Final = b".result.txt"
+FAILED_XLSX: Final = b".failed.xlsx"  # to whoever uploaded a workbook
+# Every answer to an upload, and whether an import of which so many rows failed must have it. The first one reaches
+# `.bak` last: a client that sees the result text has all others.
+ANSWERS: Final[dict[bytes, Callable[[int], bool]]] = {
+    RESULT_TXT: lambda _: True,
+    FAILED_CSV: bool,
+    FAILED_XLSX: lambda _: False,
+}
 REWRITTEN_DRAFTS: Final = (b".rewritten.csv", b".rewritten.failed.csv")
-_ARCHIVE: Final = b".csv"
-SIDECARS: Final = (b"done", b"sha256", b"md5")  # endings of files that say of another that it is complete
+SIDECARS: Final = (b"done", b"sha256", b"md5")  # endings of files that confirm that another is complete
+
+_ARCHIVE: Final = re.compile(rb"(?P<stem>.*)(?P<stamp>\.\d{8}T\d{6}Z(?:-\d+)?)(?P<ending>.*)", re.DOTALL)
+
+
+def answer(archive: bytes, ending: bytes) -> bytes:
+    """Return the name in `.bak` of an answer to an upload."""
+    parts = _ARCHIVE.fullmatch(archive)
+    return (parts["stem"] + parts["stamp"] if parts else os.path.splitext(archive)[0]) + ending
 
 
 def failed_csv(archive: bytes) -> bytes:
     """Return the name in `.bak` of the failed CSV of an upload."""
-    return archive.removesuffix(_ARCHIVE) + FAILED_CSV
+    return answer(archive, FAILED_CSV)
 
 
-def result_txt(archive: bytes) -> bytes:
-    """Return the name in `.bak` of the result text of an upload."""
-    return archive.removesuffix(_ARCHIVE) + RESULT_TXT
+def failed_workbook(archive: bytes) -> bytes:
+    """Return the name in `.bak` of the failed rows as a workbook."""
+    return answer(archive, FAILED_XLSX)
 
 
-def answers(archive: bytes, *, failed: bool) -> tuple[bytes, ...]:
-    """Return the names in `.bak` of the answers to an upload; `failed`: some of its rows were not imported."""
-    return (result_txt(archive), failed_csv(archive)) if failed else (result_txt(archive),)
+def answers(archive: bytes) -> list[bytes]:
+    """Return the names in `.bak` of all answers that an upload may have."""
+    return [answer(archive, ending) for ending in ANSWERS]
 
 
-def all_of(archive: bytes) -> tuple[bytes, ...]:
+def due_answers(archive: bytes, failed: int) -> list[bytes]:
+    """Return the names in `.bak` of the answers that an upload must have, of which so many rows failed."""
+    return [answer(archive, ending) for ending, is_due in ANSWERS.items() if is_due(failed)]
+
+
+def all_of(archive: bytes) -> list[bytes]:
     """Return all names that `.bak` may have for one upload, itself first: while it is there its answers are due."""
-    return (archive, *(archive + b"." + each for each in SIDECARS), failed_csv(archive), result_txt(archive))
+    return [archive, *(archive + b"." + each for each in SIDECARS), *answers(archive)]
+
+
+def as_uploaded(archive: bytes) -> bytes:
+    """Return the name of an upload by that of its archive."""
+    parts = _ARCHIVE.fullmatch(archive)
+    return parts["stem"] + parts["ending"] if parts else archive

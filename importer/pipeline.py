@@ -5,6 +5,8 @@ Durable steps, and what a restart finds after each:
 
 1. drafts of failed CSV and result text in the claim folder: no ledger row, so the file is imported again;
 2. COMMIT of users, ledger row, problems and outbox row: the claim is done, only its files still have to move.
+
+A file that guards stop ends otherwise: see `ending`.
 """
 
 from __future__ import annotations
@@ -17,27 +19,47 @@ from typing import BinaryIO
 
 import msgspec
 
-from importer import answers, report
+from importer import ending
 from importer.durable import sync
-from importer.file.scan import CHUNK_BYTES, Scan, scan
-from importer.file.truncation import is_cut_off
+from importer.file.scan import CHUNK_BYTES
+from importer.file.unwrap.unpack import Unwrapped, unwrapped
 from importer.file.upload import Upload
 from importer.model import Claim, FileRejected, Interrupted, Outcome, Receipt, Tally
+from importer.roster.protection import protected_users
 from importer.rows import file_warnings
 from importer.rows.batches import Examination, Terms
 from importer.rows.worker import ExaminerProcess
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store import baselines, ledger
-from importer.store.connection import stamp
 from importer.store.database import Store
+from importer.store.roster import feeds
 from importer.store.users import Recorder
+
+
+class _Read(msgspec.Struct, frozen=True, kw_only=True):
+    """A file whose beginning was read."""
+
+    claim: Claim
+    client: ClientSettings
+    sha256: str  # of the upload
+    upload: Unwrapped
 
 
 class Importer:
     """Imports files into one store."""
 
-    def __init__(self, store: Store, *, file: FileSettings, reference: ReferenceSettings, mail: MailSettings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        file: FileSettings,
+        reference: ReferenceSettings,
+        mail: MailSettings,
+        check_room: Callable[[Claim, BinaryIO], None] = lambda *_: None,
+    ) -> None:
+        """`check_room` is asked about the CSV that came out of an upload. Raises OSError when it needs too much."""
         self._store = store
+        self._check_room = check_room
         self._file = file
         self._reference = reference
         self._mail = mail
@@ -65,90 +87,90 @@ class Importer:
         self, raw: BinaryIO, claim: Claim, client: ClientSettings, *, stopping: Callable[[], bool] = lambda: False
     ) -> Receipt:
         """Import from an open file, as `import_file` does; the claim says where it comes from."""
-        with self._store.interruptible(stopping), ExaminerProcess(raw, stopping) as examiner:
+        with self._store.interruptible(stopping):
             try:
-                with self._store.importing():
-                    return self._import_rows(examiner, claim, client)
+                return self._import_rows(raw, claim, client, stopping)
             except FileRejected as rejected:
                 # The traceback would keep the examination, with its memory and temporary file, until some later
                 # collection. The refusal is a transaction of its own, not what a savepoint leaves of the first: while
                 # one is open SQLite keeps a copy of the pages of every single statement, 345 MB in the temporary
                 # folder for 60,000 updates in a database of 25 MB.
                 rejected.with_traceback(None)
-                with self._store.transaction():
-                    return self._refuse(raw, claim, client, rejected)
+                sha256 = _sha256(raw, self._file)
+                return ending.refuse(self._store, claim, sha256, rejected, client, self._mail)
+            except ending.GuardTripped as tripped:
+                tripped.with_traceback(None)
+                return ending.hold(self._store, tripped.answer, client, self._mail)
 
-    def _import_rows(self, examiner: ExaminerProcess, claim: Claim, client: ClientSettings) -> Receipt:
-        if claim.refusal:
-            code, _, detail = claim.refusal.rpartition("\n")
-            raise FileRejected(code or "upload.incomplete", detail)
-        if not baselines.exist(self._store.conn, claim.client):
-            examiner.start()
-        return self._examine(claim, client, examiner)
-
-    def _examine(self, claim: Claim, client: ClientSettings, examiner: ExaminerProcess) -> Receipt:
-        raw = examiner.raw
-        found = scan(raw, self._file, client.fallback_encoding)
-        examination = Examination(raw, Terms(found, self._file, client, self._reference))
-        if not (found.ends_line or claim.is_released) and is_cut_off(examination.table, client):
-            raise file_warnings.cut_off(examination)
-        with baselines.left_to_examine(self._store.conn, claim, examination) as (left, skippable):
-            return self._record(found, claim, client, left, skippable, examiner)
-
-    def _record(
-        self,
-        found: Scan,
-        claim: Claim,
-        client: ClientSettings,
-        examination: Examination,
-        skippable: int,
-        examiner: ExaminerProcess,
+    def _import_rows(
+        self, raw: BinaryIO, claim: Claim, client: ClientSettings, stopping: Callable[[], bool]
     ) -> Receipt:
-        import_id = ledger.next_id(self._store.conn)
+        if claim.refusal:
+            raise FileRejected(claim.refusal)
+        conn, feed = self._store.conn, client.feed_of(claim.file)
+        if reason := feeds.refusal(conn, claim, feed, self._mail.timezone):
+            raise FileRejected(reason)
+        with unwrapped(raw, self._file, client) as upload:
+            if upload.csv is not raw:
+                self._check_room(claim, upload.csv)
+            with ExaminerProcess(upload.csv, stopping) as examiner, self._store.importing():
+                if not baselines.exist(self._store.conn, claim.client):
+                    examiner.start()
+                return self._examine(raw, upload, claim, client, examiner)
+
+    def _examine(
+        self, raw: BinaryIO, upload: Unwrapped, claim: Claim, client: ClientSettings, examiner: ExaminerProcess
+    ) -> Receipt:
+        csv = upload.csv
+        scanned = file_warnings.scanned(csv, self._file, client)
+        sha256 = scanned.sha256 if csv is raw else _sha256(raw, self._file)
+        examination = Examination(csv, Terms(scanned, self._file, client, self._reference, protected_users(client)))
+        if not (scanned.ends_line or claim.is_released):
+            file_warnings.refuse_cut_off(examination)
+        with baselines.left_to_examine(self._store.conn, claim, examination) as (left, skippable):
+            read = _Read(claim=claim, client=client, sha256=sha256, upload=upload)
+            return self._record(read, left, skippable, examiner)
+
+    def _record(self, read: _Read, examination: Examination, skippable: int, examiner: ExaminerProcess) -> Receipt:
+        claim, client, upload = read.claim, read.client, read.upload
+        conn, feed = self._store.conn, client.feed_of(claim.file)
+        approval = ending.approved(conn, claim)
         recorder = Recorder(
-            self._store.conn,
-            client,
-            examination.checker,
-            import_id=import_id,
-            at=stamp(datetime.now(UTC)),
-            size_bytes=found.size_bytes,
+            conn,
+            examination,
+            feed,
+            import_id=ledger.next_id(conn),
+            at=datetime.now(UTC),
+            approved=approval.tripped if approval else (),
         )
         for batch in examiner.batches(examination):
             recorder.apply(batch)
             del batch  # before the next one is read
-        recorder.settle(examination.table)
+        recorder.resolve_conflicts(examination.table, skippable)
         tally = recorder.tally(examination.findings.repeated, skippable)
+        changes = tuple(recorder.changes(tally))
         answer = Receipt(
             claim=claim,
-            sha256=found.sha256,
+            sha256=read.sha256,
+            feed=feed.name,
             outcome=_outcome(tally),
             tally=tally,
-            warnings=(*file_warnings.warnings(examiner.raw, examination, tally), *recorder.warnings()),
+            left=recorder.left_by_status,
+            changes=changes,
+            warnings=(
+                *upload.warnings,
+                *file_warnings.warnings(upload.csv, examination, tally),
+                *recorder.warnings(changes, examination.findings.same_day),
+            ),
+            is_correction=examination.table.header.is_failed_csv,
+            sheet=upload.sheet,
             finished_at=datetime.now(UTC),
         )
-        ledger.add(self._store.conn, import_id, answer)
-        baselines.keep(self._store.conn, import_id, answer, examination, recorder.rejected)
-        answer = msgspec.structs.replace(
-            answer, problems=recorder.rejected.record_problems(import_id), listed=recorder.rejected.count_listed()
-        )
-        with recorder.rejected.listed() as rows:
-            pieces = report.failed_csv(examination.table.header, rows, answer)
-            answers.write(self._store, answer, client, self._mail, pieces)
-        return answer
-
-    def _refuse(self, raw: BinaryIO, claim: Claim, client: ClientSettings, rejected: FileRejected) -> Receipt:
-        answer = Receipt(
-            claim=claim,
-            sha256=_sha256(raw, self._file),
-            outcome=Outcome.REFUSED,
-            tally=Tally(),
-            refusal=rejected,
-            finished_at=datetime.now(UTC),
-        )
-        import_id = ledger.next_id(self._store.conn)
-        ledger.add(self._store.conn, import_id, answer)
-        ledger.add_problem(self._store.conn, import_id, rejected)
-        answers.write(self._store, answer, client, self._mail, iter(()))
+        missing = recorder.feed.left.pending if recorder.feed else 0
+        answer = ending.judged(conn, answer, client, missing=missing, approval=approval)
+        answer = ending.record(self._store, answer, examination, recorder.rejected, client, self._mail)
+        if answer.outcome is not Outcome.REFUSED:
+            feeds.note_date(conn, client.name, feed, claim.file)
         return answer
 
 
@@ -166,4 +188,4 @@ def _sha256(raw: BinaryIO, limits: FileSettings) -> str:
 def _outcome(tally: Tally) -> Outcome:
     if not tally.failed:
         return Outcome.IMPORTED
-    return Outcome.PARTLY if tally.applied else Outcome.REFUSED
+    return Outcome.PARTLY if tally.applied or tally.deactivated else Outcome.REFUSED

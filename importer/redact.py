@@ -30,7 +30,7 @@ from importer.file.scan import scan
 from importer.file.table import Table
 from importer.file.text import text_chunks, text_lines
 from importer.fs import open_file
-from importer.model import FileRejected, Interrupted, printable
+from importer.model import FileRejected, Interrupted, message, printable
 from importer.settings import ClientSettings, FileSettings
 from importer.store import ledger, retention
 from importer.store.database import Store
@@ -69,8 +69,8 @@ class Rewriter:
         """
         Take the rows of a person out of the files of an import; return in a sentence what was done.
 
-        A file that was refused because it is no table is removed as a whole: nobody can find the rows in it. Raises
-        NotRewritable, Interrupted and OSError, and all stays as it was then; StoreError.
+        A file that was refused because it is not a table is removed: no rows can be found in it. Raises NotRewritable,
+        Interrupted and OSError, and then nothing was changed; StoreError.
         """
         archive, failed = record.archive, names.failed_csv(record.archive)
         try:
@@ -91,7 +91,7 @@ class Rewriter:
         return f"{record}: {rows} {'row' if rows == 1 else 'rows'} taken out of its archive"
 
     def _draft(self, unique_id: str, bak_fd: int, name: bytes, scratch_fd: int, draft: bytes) -> _Draft | None:
-        """Write a file of `.bak` anew, with owner, mode and time of the old one; return None when it is not there."""
+        """Rewrite a file of `.bak`, with owner, mode and time of the old one; return None if there is none."""
         try:
             raw = open_file(name, bak_fd)
         except FileNotFoundError:
@@ -126,12 +126,14 @@ class Rewriter:
         reason = error.code if isinstance(error, FileRejected) else "csv.quoting"
         if not record.code:
             raise NotRewritable(f"cannot be read by the settings of today ({reason})") from None
-        kept = Kept(
+        archived = Kept(
             id=record.id, claim_id=record.claim_id, client=record.client, file=record.file, archive=record.archive
         )
-        while not retention.purge(self._store, bak_fd, kept, datetime.now(UTC)):
+        while not retention.purge(self._store, bak_fd, archived, datetime.now(UTC)):
             pass
-        return f"{record}: its archive was removed as a whole; it is no table ({reason}), and nothing of it was applied"
+        return (
+            f"{record}: its archive was removed as a whole; it is not a table ({reason}), and nothing of it was applied"
+        )
 
 
 class _Extract:
@@ -139,8 +141,8 @@ class _Extract:
 
     def __init__(self, raw: BinaryIO, client: ClientSettings, limits: FileSettings, unique_id: str) -> None:
         self._raw = raw
-        self._found = scan(raw, limits, client.fallback_encoding)
-        self._header = Table(raw, self._found, limits, client).header
+        self._scanned = scan(raw, limits, client.fallback_encoding)
+        self._header = Table(raw, self._scanned, limits, client).header
         self._limits = limits
         self._unique_id = unique_id
         self._whole = hashlib.sha256()
@@ -154,19 +156,19 @@ class _Extract:
         return self._left.hexdigest()
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield what stays, as it stands in the file. Raises csv.Error; NotRewritable if a byte would change."""
-        found = self._found
-        yield self._kept(self._bytes(0, found.start))
+        """Yield the remaining bytes, unchanged. Raises csv.Error; NotRewritable if a byte would change."""
+        scanned = self._scanned
+        yield self._kept(self._bytes(0, scanned.start))
         for line, cells, text in self._records():
-            piece = text.encode(found.encoding)
-            if line > self._header.line and self._is_theirs(cells):
+            piece = text.encode(scanned.encoding)
+            if line > self._header.line and self._is_of_person(cells):
                 self._whole.update(piece)
                 self.rows += 1
             else:
                 yield self._kept(piece)
-        yield self._kept(self._bytes(found.end, found.size_bytes))
-        if self._whole.hexdigest() != found.sha256:
-            raise NotRewritable(f"{found.encoding} cannot be written again as it was")
+        yield self._kept(self._bytes(scanned.end, scanned.size_bytes))
+        if self._whole.hexdigest() != scanned.sha256:
+            raise NotRewritable(f"{scanned.encoding} cannot be written again as it was")
 
     def _kept(self, piece: bytes) -> bytes:
         self._whole.update(piece)
@@ -182,9 +184,9 @@ class _Extract:
         """
         Yield each record: the line where it starts, its cells, its text with the line end.
 
-        Raises FileRejected limit.line where a record goes on for longer than an import lets it.
+        Raises FileRejected limit.line where a record is longer than an import allows.
         """
-        lines = text_lines(text_chunks(self._raw, self._found, self._limits))
+        lines = text_lines(text_chunks(self._raw, self._scanned, self._limits))
         line, weighs = 1, 0
         taken = io.StringIO(newline="")  # no list: three million lines of two letters are 8 MiB of text, 190 as texts
 
@@ -192,7 +194,7 @@ class _Extract:
             nonlocal weighs
             for text in lines:
                 if weighs > self._limits.max_record_chars:
-                    raise FileRejected("limit.line", "a record goes on for too long")
+                    raise FileRejected(message("limit.line/record", line=str(line)))
                 taken.write(text)
                 weighs += weight(text, self._header.delimiter)
                 yield text
@@ -204,7 +206,7 @@ class _Extract:
             taken.seek(0)
             taken.truncate()
 
-    def _is_theirs(self, cells: list[str]) -> bool:
+    def _is_of_person(self, cells: list[str]) -> bool:
         columns = self._header.columns["unique_id"]
         return any(is_unique_id(cells[column], self._unique_id) for column in columns if column < len(cells))
 
@@ -230,8 +232,8 @@ def _take_over(old: os.stat_result, folder_fd: int, name: bytes) -> None:
     """Give a new file the owner, mode and time of the old one."""
     with open_file(name, folder_fd) as new:
         fd = new.fileno()
-        found = os.fstat(fd)
-        if (found.st_uid, found.st_gid) != (old.st_uid, old.st_gid):
+        info = os.fstat(fd)
+        if (info.st_uid, info.st_gid) != (old.st_uid, old.st_gid):
             os.fchown(fd, old.st_uid, old.st_gid)
         os.fchmod(fd, old.st_mode & 0o7777)
         os.utime(fd, ns=(old.st_atime_ns, old.st_mtime_ns))

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import fnmatch
 import ipaddress
-from typing import Annotated, Literal
+import unicodedata
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from importer import durations
+from importer.attributes import ACTIVE, INACTIVE, STATUS
 
 Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
+NO_REPLY: Final = "rosterd@localhost"  # reply_to where none is set: replies to it are not read
 CLIENT_NAME = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"  # part of paths and messages
 CLIENT_NAME_IN_WORDS = 'a name of at most 63 letters, digits, ".", "_" and "-" that begins with a letter or digit'
 Count = Annotated[int, Meta(gt=0)]
 Span = Annotated[str, Meta(pattern=r"\A([1-9][0-9]*(min|h|d))?\Z", description="a duration such as 26h, 8d or 90min")]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
+Share = Annotated[
+    str, Meta(pattern=r"\A(off|(0|[1-9][0-9]{0,3}) ?%)\Z", description='a share such as "10 %", or "off"')
+]
+Floor = Annotated[int, Meta(ge=0)]
+Line = Annotated[str, Meta(pattern=r"\A[^\r\n]*\Z", description="one line of text")]
 
 
 class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,17 +37,43 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_cell_chars: Count = 1 << 16
     max_columns: Count = 256
     max_rows: Count = 5_000_000
+    accept: tuple[Literal["xlsx", "zip", "gz"], ...] = ("xlsx", "zip", "gz")  # besides CSV
+    max_unpacked_bytes: Count = 1 << 30  # of the CSV in such a file
+    max_unpacked_ratio: Count = 200  # how many times its own size
 
     @property
     def max_record_chars(self) -> int:
-        """Return how far a row may go on over several lines."""
+        """Return how long a row of several lines may be."""
         return 8 * self.max_line_bytes
 
 
+class GuardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[guard]: how much of the roster one file may change unasked; `[client.guard]` has what differs for one client."""
+
+    identity: Share = "10 %"  # of the known users in a file: two of name, e-mail, user name, birth date change
+    identity_floor: Floor = 10
+    attribute: Share = "50 %"  # of the known users in a file: one and the same of these changes
+    attribute_floor: Floor = 20
+    created: Share = "100 %"  # of the users of the client: new ones; never for a client without users
+    created_floor: Floor = 50
+    deactivated: Share = "10 %"  # of the active users of a feed: those whom its snapshots of 7 days deactivate
+    deactivated_floor: Floor = 5
+    deactivated_ceiling: Count = 500  # which counts alone
+    hold: Literal["removals", "file"] = "removals"  # what is on hold above `deactivated` alone
+    undone: Share = "10 %"  # of the values that one `rosterd undo` took back: given again
+    undone_floor: Floor = 0
+    fewer_rows: Share = "off"  # of the rows of the last file of the feed: rows that are missing
+    fewer_rows_floor: Floor = 0
+    approval_days: Count = 7  # then a file on hold is given up
+    approve_by: tuple[Literal["operator", "client"], ...] = ("operator",)
+    supersede: Literal["", "newer", "same-name"] = ""  # which newer file replaces one on hold; "": as its feed is
+
+
 class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[retention]: how long uploads, answers, problems and mail are kept. The ledger names nobody and stays."""
+    """[retention]: how long uploads, answers, problems, mail and history are kept. The ledger stays."""
 
     days: Days = 90  # 0: for ever
+    history_days: Days = 400  # likewise
 
 
 class ReferenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,16 +84,67 @@ class ReferenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     locker_types: tuple[Text, ...] = ()
 
 
+class FeedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[client.feed]]: files of one client that belong together, by their names."""
+
+    name: Annotated[str, Meta(pattern=CLIENT_NAME, description=CLIENT_NAME_IN_WORDS)]
+    files: Text  # a pattern of names, without regard to case
+    mode: Literal["upsert", "snapshot"] = "upsert"  # "snapshot": who is not in the file has left
+    misses: Count = 1  # files of a snapshot in a row that have to lack a user
+    dated: str = ""  # the names have a date, as strptime reads it: an older one is refused; "": they have none
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Tell whether each file states the whole feed."""
+        return self.mode == "snapshot"
+
+    def has(self, file: str) -> bool:
+        """Tell whether a file of this name belongs to the feed."""
+        return fnmatch.fnmatchcase(file.lower(), self.files.lower())
+
+
+class StatusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[client.status]: a column that says who is active. Capitals and surplus blanks do not count in it."""
+
+    column: str = ""  # its heading; "": there is none
+    active: tuple[Text, ...] = ()
+    inactive: tuple[Text, ...] = ()
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Return all that may be in the column."""
+        return (*self.active, *self.inactive)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """Return what each value says, as `as_status` has it."""
+        return {
+            **{as_status(value): ACTIVE for value in self.active},
+            **{as_status(value): INACTIVE for value in self.inactive},
+        }
+
+
+def as_status(value: str) -> str:
+    """Return a value of a status column as it is compared: spreadsheets and people change capitals and blanks."""
+    return " ".join(unicodedata.normalize("NFC", value).casefold().split())
+
+
+_ALL_FILES: Final = ("*", "*.csv", "*.*")
+REST: Final = FeedSettings(name="", files="*")  # the feed of files that belong to no other
+
+
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[[client]]: one organisation that uploads."""
 
     name: Annotated[str, Meta(pattern=CLIENT_NAME, description=CLIENT_NAME_IN_WORDS)]
     inbox: Text
     companion: Literal["", "done", "sha256", "md5"] = ""  # users.csv waits for users.csv.done or the like
-    shrink_guard: Annotated[int, Meta(ge=0, le=100)] = 0  # percent of the last file's rows; less is held. 0: off
+    shrink_guard: Annotated[int, Meta(ge=0, le=100)] = 0  # of before: 80 is guard.fewer_rows = "20 %"; 0: off
     log_socket: str = ""  # where internal-sftp logs, relative to the folder above the inbox; "": not listened to
     failed_import_email: tuple[Text, ...] = ()
+    language: tuple[Literal["en", "fr"], ...] = ("en",)  # of all that the client reads; of two, one after the other
     receipts: bool = False  # mail clean runs too
+    max_inbox_bytes: Annotated[int, Meta(ge=0)] = 0  # of files that stay in the inbox; above it new ones are refused
     retention_days: Days | None = None  # in place of [retention] days
     expect_every: Span = ""  # overdue when no file has come for so long
     late_mail: tuple[Literal["operator", "client"], ...] = ()  # who is mailed when none came
@@ -68,14 +154,45 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     login_source: str = ""  # for rows that create a user and leave it blank
     clear_token: str = ""  # a cell equal to this empties the attribute; "": off
     short_rows: Literal["refuse", "pad"] = "refuse"
+    guard: GuardSettings = GuardSettings()  # those of [guard], and over them those of [client.guard]
     limits: dict[str, Count] = {}  # attribute -> characters, in place of the table's
-    required: tuple[str, ...] = ("first_name", "last_name", "email")  # on create, beside what is always
+    protected_fields: tuple[str, ...] = ()  # attributes that count when a user is made, and never after
+    protected_users: str = ""  # a file with a unique_id on each line, whom no file changes; "": there is none
+    status: StatusSettings = StatusSettings()
+    feed: tuple[FeedSettings, ...] = ()  # the first whose pattern a name matches; none: all files belong together
+    required: tuple[str, ...] = ("first_name", "last_name", "email")  # on create, besides what is always
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """Return what a new user must have beside its id: `required`, and a login source unless there is a default."""
+        """Return what a new user must have besides its id: `required`, and a login source unless there is a default."""
         others = tuple(name for name in self.required if name != "login_source")
         return others if self.login_source else ("login_source", *others)
+
+    @property
+    def headings(self) -> dict[str, str]:
+        """Return what the client's own headings mean: an attribute, the status, or "" for nothing."""
+        return {**self.columns, self.status.column: STATUS.name} if self.status.column else self.columns
+
+    def feed_of(self, file: str) -> FeedSettings:
+        """Return the feed of a file of this name; without a name the one of all files that belong to no other."""
+        return next((feed for feed in self.feed if feed.has(file)), REST)
+
+    @property
+    def deprecated(self) -> tuple[str, str] | None:
+        """Return a setting of before and what to write instead, None if there is none."""
+        if not self.shrink_guard:
+            return None
+        return f"shrink_guard = {self.shrink_guard}", f'fewer_rows = "{self.guard.fewer_rows}" in [client.guard]'
+
+    @property
+    def has_snapshots(self) -> bool:
+        """Tell whether files of the client state who has left."""
+        return any(feed.is_snapshot for feed in self.feed)
+
+    @property
+    def keeps_feeds(self) -> bool:
+        """Tell whether it matters which feeds a user belongs to: not if one snapshot states all users."""
+        return self.has_snapshots and not (len(self.feed) == 1 and self.feed[0].files in _ALL_FILES)
 
     @property
     def expected_s(self) -> float | None:
@@ -94,13 +211,27 @@ class MailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     user: str = ""  # its password: credential `smtp_password` or ROSTERD_SMTP_PASSWORD
     ca_file: str = ""  # "": the system's certificates
     timeout_s: Seconds = 20.0
-    reply_to: Text = "rosterd@localhost"  # sender and reply-to of every mail
+    reply_to: Text = NO_REPLY  # sender and reply-to of every mail
+    sender_name: Line = "User import"  # display name of the sender
+    timezone: str = ""  # of times that clients read, as "America/Toronto"; "": the host's
+    guide_url: str = ""  # where the clients' guide is published
+    contact: Line = ""  # who answers clients' questions, as they read it: a name, a telephone number
     failed_import_email: tuple[Text, ...] = ()  # for clients that name none
     operator: tuple[Text, ...] = ()  # host alerts
 
     def recipients_of(self, client: ClientSettings) -> tuple[str, ...]:
         """Return who gets the mail of a client."""
         return client.failed_import_email or self.failed_import_email
+
+    @property
+    def questions_to(self) -> str:
+        """Return the address that clients may write to, "" when none is set."""
+        return "" if self.reply_to == NO_REPLY else self.reply_to
+
+    @property
+    def is_sent(self) -> bool:
+        """Return whether mail is sent; else it is only stored in the Maildir."""
+        return bool(self.host)
 
     @property
     def is_local(self) -> bool:

@@ -21,7 +21,7 @@ EXIT_NOT_DONE: Final = 1
 
 
 def give(config: Config, *orders: Order) -> None:
-    """Have orders carried out one after the other, print what became of each, and end the program."""
+    """Have orders carried out one after the other, print the result of each, and end the program."""
     answers = [carried_out(config, order) for order in orders]
     for answer in answers:
         click.echo(answer.text, err=not answer.done)
@@ -29,7 +29,7 @@ def give(config: Config, *orders: Order) -> None:
 
 
 def carried_out(config: Config, order: Order) -> Answer:
-    """Have one order carried out; ends the program when that cannot be asked for. Raises PermissionError."""
+    """Have one order carried out; ends the program when that is impossible. Raises PermissionError."""
     state_dir = config.service.state_dir
     try:
         return ask(state_dir, order)
@@ -43,8 +43,9 @@ def _done_here(config: Config, order: Order) -> Answer:
     from importer.durable import SyncFailed
     from importer.store.database import Store
     from importer.store.errors import StoreError, StoreUnusable
+    from watcher.approval.files import FilesOnHold
     from watcher.control.archives import archive_orders
-    from watcher.control.orders import store_orders
+    from watcher.control.orders import approval_orders, store_orders
     from watcher.control.server import carry_out
     from watcher.log import configured
 
@@ -57,6 +58,7 @@ def _done_here(config: Config, order: Order) -> Answer:
             check_access(database, os.O_RDWR)
             store = stack.enter_context(contextlib.closing(Store.open(database)))
             handlers = {**store_orders(store), **archive_orders(store, lambda: config)}
+            handlers |= approval_orders(FilesOnHold(config, store))
             if order.do not in handlers:
                 return Answer(done=False, text="the service is not running, and only it knows which files are held")
             with configured(config.log):

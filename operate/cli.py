@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Name, where the command is, its first sentence: as the command itself has it, but known without importing it.
 _ELSEWHERE: Final = {
     "client": (
-        "operate.provision.command:client",
+        "operate.clients.command:client",
         "Add, show, disable or remove a client: its login, its folders and its settings.",
     ),
     "doctor": (
@@ -43,16 +43,54 @@ _ELSEWHERE: Final = {
     "status": ("operate.overview:status", "Show how the service and each client are doing."),
     "imports": ("operate.records:imports", "List imports, newest first."),
     "show": ("operate.records:show", "Show everything about one import."),
-    "users": ("operate.records:users", "Find recorded users."),
+    "users": ("operate.roster.users:users", "Find recorded users, deactivate or reactivate them."),
+    "history": ("operate.roster.history:history", "Show everything that happened to one person, oldest first."),
+    "changes": (
+        "operate.roster.changes:changes",
+        "List every user that was created or changed since an import, as it is now.",
+    ),
+    "undo": (
+        "operate.roster.undo:undo",
+        "Take back what one import did, value by value; without --apply only show it.",
+    ),
+    "rekey": (
+        "operate.roster.rekey:rekey",
+        "Give users new unique ids; without --apply only check whether it is possible.",
+    ),
     "import": ("operate.deliver:import_", "Import FILE by hand."),
     "replay": ("operate.deliver:replay", "Import a file again from its archive."),
     "release": ("operate.hold:release", "Import a held FILE as it is."),
     "refuse": ("operate.hold:refuse", "Refuse a held FILE now."),
+    "preview": ("operate.roster.preview:preview", "Show what would change once it is approved."),
+    "approve": ("operate.roster.decide:approve", "Approve a FILE that is on hold, or removals."),
+    "reject": ("operate.roster.decide:reject", "Reject a FILE that is on hold, or removals."),
+    "feed": ("operate.roster.feed:feed", "List the feeds of clients, and freeze one for a time."),
+    "guard": (
+        "operate.roster.guard:guard",
+        "Let limits of [guard] not count for a time, and list where they do not.",
+    ),
     "mail": ("operate.mail:mail", "List, show, retry or drop mail that is still to be sent."),
-    "export": ("operate.person:export", "Print everything stored about one person, as JSON."),
+    "export": ("operate.person:export", "Print everything stored about one person, or all users of a client."),
     "erase": ("operate.person:erase", "Erase one person, and list the archives that still contain them."),
     "metrics": ("operate.metrics:metrics", "Print the metrics for Prometheus."),
     "verify": ("operate.verify:verify", "Check that nothing was lost, duplicated or damaged."),
+    "backup": (
+        "operate.backup.command:backup",
+        "Write database, settings, keys and logins into one file, or check such a file.",
+    ),
+    "restore": ("operate.backup.restore:restore", "Make this host what FILE says, a backup by `rosterd backup`."),
+}
+
+
+# As the manual page has them.
+_SECTIONS: Final = {
+    "The service": "run sweep",
+    "Clients": "client guide",
+    "Status and checks": "doctor status imports show users undo rekey changes metrics verify",
+    "Files": "check import replay release refuse preview feed guard approve reject template fields",
+    "Mail": "mail",
+    "People": "history export erase",
+    "Backups": "backup restore",
 }
 
 
@@ -70,28 +108,31 @@ class _Commands(click.Group):
         return command if isinstance(command, click.Command) else None
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; what the host does not permit, or cannot do, is a sentence and an exit code."""
+        """Run a command; an error of the host, or a missing permission, ends it with a sentence and an exit code."""
         try:
             return super().invoke(ctx)
         except OSError as error:
-            if error.errno == errno.EPIPE:  # whoever read has gone: click ends quietly
+            if error.errno == errno.EPIPE:  # the reader has gone: click ends quietly
                 raise
-            sys.exit(_told(error))
+            sys.exit(_report_os_error(error))
         except UnicodeEncodeError as error:
             if error.reason != "surrogates not allowed":
                 raise
             raise click.UsageError("the command line contains bytes that are not UTF-8") from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        here = [(name, super(_Commands, self).get_command(ctx, name)) for name in super().list_commands(ctx)]
-        summaries = [(name, command.get_short_help_str(limit=100)) for name, command in here if command]
+        commands = [(name, super(_Commands, self).get_command(ctx, name)) for name in super().list_commands(ctx)]
+        summaries = [(name, command.get_short_help_str(limit=100)) for name, command in commands if command]
         summaries += [(name, summary) for name, (_, summary) in _ELSEWHERE.items()]
-        with formatter.section("Commands"):
-            formatter.write_dl(summaries)
+        summary_of = dict(summaries)
+        width = max(map(len, summary_of))  # of each section, or their columns would differ
+        for title, names in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), summary_of[name]) for name in names.split()])
 
 
-def _told(error: OSError) -> int:
-    """Say what the host refused, and return the exit code for it."""
+def _report_os_error(error: OSError) -> int:
+    """Print what the host refused, and return the exit code for it."""
     from watcher.owner import permission_sentence
 
     if isinstance(error, PermissionError):

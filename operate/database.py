@@ -44,6 +44,6 @@ def check_known(config: Config, conn: Connection, client: str | None) -> None:
 
 
 def cannot_answer(reason: str) -> NoReturn:
-    """End the program because what was asked cannot be known."""
+    """End the program because the answer cannot be known."""
     click.echo(reason, err=True)
     sys.exit(EXIT_CANNOT_ANSWER)

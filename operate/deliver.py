@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 import sys
 import time
@@ -17,8 +16,8 @@ import click
 
 from importer.durable import SyncFailed, write_durably
 from importer.fs import open_file, open_folder
-from importer.model import printable
-from importer.names import BAK
+from importer.model import Outcome, printable, shown_counts
+from importer.names import BAK, as_uploaded
 from importer.settings import ClientSettings
 from importer.store import queries
 from importer.store.queries import Import
@@ -35,15 +34,18 @@ from watcher.settings import Config
 
 _CHUNK_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.2
-_MISSED_LOOKS: Final = 3  # a file that is put back is nowhere for a moment
-_STAMP: Final = re.compile(rb"\.\d{8}T\d{6}Z(-\d+)?\.csv\Z")
+_MISSED_LOOKS: Final = 3  # a file that is moved back is in no folder for a moment
+
+
+approve_option: Final = click.option("--approve", is_flag=True, help="Approve it if a limit would put it on hold.")
 
 
 @click.command(name="import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path))
 @client_option
+@approve_option
 @config_option
-def import_(config: Config, file: Path, client_name: str | None) -> None:
+def import_(config: Config, file: Path, client_name: str | None, *, approve: bool) -> None:
     """
     Import FILE by hand.
 
@@ -56,13 +58,14 @@ def import_(config: Config, file: Path, client_name: str | None) -> None:
     _check_followable(config)
     with _opened(file) as source, progress_bar(file) as progress:
         delivered = _delivered(source, config, client, os.fsencode(file.name), progress)
-    _follow(config, client, os.fsencode(file.name), delivered)
+    _follow(config, client, os.fsencode(file.name), delivered, approve=approve)
 
 
 @click.command()
 @click.argument("id_", metavar="ID")
+@approve_option
 @config_option
-def replay(config: Config, id_: str) -> None:
+def replay(config: Config, id_: str, *, approve: bool) -> None:
     """
     Import a file again from its archive.
 
@@ -78,15 +81,15 @@ def replay(config: Config, id_: str) -> None:
         archive = queries.archive_name(conn, entry.id)
     client = chosen_client(config, entry.client)
     _check_followable(config)
-    name = _STAMP.sub(b".csv", archive)
+    name = as_uploaded(archive)
     with _opened_archive(client, archive) as source:
         delivered = _delivered(source, config, client, name, lambda _: None)
-    _follow(config, client, name, delivered)
+    _follow(config, client, name, delivered, approve=approve)
 
 
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[BinaryIO]:
-    """Open a file of the command line, but no link, which could be to any file: the client gets a copy in `.bak`."""
+    """Open a file named on the command line; no link, which could lead anywhere: the client gets a copy in `.bak`."""
     if file.is_symlink():
         cannot_answer(f"{printable(os.fsencode(file))}: is a symbolic link. Name the file itself")
     with open_file(file) as source:
@@ -114,9 +117,9 @@ def _opened_archive(client: ClientSettings, archive: bytes) -> Iterator[BinaryIO
 def _delivered(
     source: BinaryIO, config: Config, client: ClientSettings, name: bytes, progress: Callable[[int], None]
 ) -> os.stat_result:
-    """Let a copy appear in the inbox, whole; return what it is there. Ends the program when that cannot be done."""
+    """Put a complete copy into the inbox at once; return its identity there. Ends the program if that fails."""
     size_bytes, most = os.fstat(source.fileno()).st_size, config.file.max_file_bytes
-    if size_bytes > most:  # a sparse one of a client would fill the disk as a copy
+    if size_bytes > most:  # the copy of a sparse file of a client could fill the disk
         cannot_answer(f"{printable(name)}: has {size_bytes:,} bytes; the limit is {most:,}")
     try:
         with open_folder(client.inbox) as inbox_fd:
@@ -134,13 +137,13 @@ def _delivered(
 def _deliver(source: BinaryIO, inbox_fd: int, name: bytes, progress: Callable[[int], None]) -> os.stat_result:
     hidden = b".by-hand-" + os.urandom(8).hex().encode()  # no name that begins with a dot is an upload
     write_durably(inbox_fd, hidden, _chunks(source, progress))
-    found = os.stat(hidden, dir_fd=inbox_fd, follow_symlinks=False)
+    info = os.stat(hidden, dir_fd=inbox_fd, follow_symlinks=False)
     try:
         move(inbox_fd, hidden, inbox_fd, name)
     except BaseException:
         os.unlink(hidden, dir_fd=inbox_fd)
         raise
-    return found
+    return info
 
 
 def _chunks(source: BinaryIO, progress: Callable[[int], None]) -> Iterator[bytes]:
@@ -150,12 +153,12 @@ def _chunks(source: BinaryIO, progress: Callable[[int], None]) -> Iterator[bytes
 
 
 def _check_followable(config: Config) -> None:
-    """Raise PermissionError, before anything is delivered, when its outcome could not be read."""
+    """Raise PermissionError when the outcome could not be read, before anything is delivered."""
     is_locked(config.service.state_dir)
     check_access(Path(config.service.database), os.O_RDONLY)
 
 
-def _follow(config: Config, client: ClientSettings, name: bytes, delivered: os.stat_result) -> None:
+def _follow(config: Config, client: ClientSettings, name: bytes, delivered: os.stat_result, *, approve: bool) -> None:
     """Wait for the outcome of a delivered file, print it, and end the program accordingly."""
     if not is_locked(config.service.state_dir):
         click.echo(
@@ -164,25 +167,39 @@ def _follow(config: Config, client: ClientSettings, name: bytes, delivered: os.s
         return
     click.echo("Queued; Ctrl-C stops waiting, not the import.")
     entry = _wait(config, client, name, delivered)
-    counts = f"{entry.created} created, {entry.updated} updated, {entry.unchanged} unchanged, {entry.failed} failed"
+    if entry.outcome == Outcome.ON_HOLD and approve:
+        order = Order(do="file.approve", client=client.name, file=entry.file, id=str(entry.id))
+        with contextlib.suppress(NotRunning, NoAnswer):  # then it is told below that the service stopped
+            click.echo(ask(config.service.state_dir, order).text)
+        entry = _wait(config, client, name, delivered, after=entry.id)
+    counts = ", ".join(f"{getattr(entry, name)} {name}" for name in shown_counts([entry]))
     why = f" ({entry.code})" if entry.code else ""
+    if entry.outcome == Outcome.ON_HOLD:
+        click.echo(f"{entry.file} is on hold{why}: `rosterd preview {entry.id}` shows what it would change")
+        click.echo(f"`rosterd approve {entry.id} --client {client.name}` imports it; so does --approve at once")
+        sys.exit(EXIT_WOULD_FAIL)
     click.echo(f"{entry.file}: {entry.outcome}{why}: {counts}. Details: `rosterd show {entry.id}`")
     sys.exit(0 if entry.outcome == "imported" else EXIT_WOULD_FAIL)
 
 
-def _wait(config: Config, client: ClientSettings, name: bytes, delivered: os.stat_result) -> Import:
-    """Return the import of the file once it is archived; ends the program if it needs the operator."""
+def _wait(config: Config, client: ClientSettings, name: bytes, delivered: os.stat_result, *, after: int = 0) -> Import:
+    """
+    Return the import of the file once it is archived, or on hold; ends the program if it needs the operator.
+
+    `after` is the import as which it was on hold, until it was approved.
+    """
     file, missed, since = printable(name), 0, datetime.now(UTC)
     while True:
         is_running = is_locked(config.service.state_dir)
         missed = missed + 1 if _is_gone(client.inbox, name) else 0
-        with database(config) as conn:  # after these two looks, else it could be imported in between
-            found = queries.find_upload(conn, client.name, delivered.st_ino, delivered.st_mtime_ns)
-        if found is not None and (found.archived_at is not None or not is_running):
-            return found
+        with database(config) as conn:  # after these two, else it could be imported in between
+            imported = queries.find_upload(conn, client.name, delivered.st_ino, delivered.st_mtime_ns)
+        is_on_hold = imported is not None and imported.outcome == Outcome.ON_HOLD and imported.id != after
+        if imported is not None and (is_on_hold or imported.archived_at is not None or not is_running):
+            return imported
         if not is_running:
             cannot_answer(f"{file}: the service stopped before importing it; it will be imported at the next start")
-        if found is None and missed >= _MISSED_LOOKS:
+        if imported is None and missed >= _MISSED_LOOKS:
             cannot_answer(f"{file}: was removed from the inbox of {client.name} before it was imported")
         _end_if_unserved(config, client.name, file, since)
         _end_if_stuck(config, client.name, file)
@@ -190,7 +207,7 @@ def _wait(config: Config, client: ClientSettings, name: bytes, delivered: os.sta
 
 
 def _is_gone(inbox: str, name: bytes) -> bool:
-    """Return whether a file is neither in the inbox nor in hand."""
+    """Return whether a file is neither in the inbox nor being imported."""
     places = (Path(inbox), *Path(inbox, ".work").glob("*"))
     return not any(os.path.lexists(place / os.fsdecode(name)) for place in places)
 
@@ -216,6 +233,9 @@ def _end_if_stuck(config: Config, client: str, file: str) -> None:
     if answer.state == State.HELD:
         hint = f"`rosterd release {file} --client {client}` imports it as it is"
         click.echo(f"{file} is held ({answer.hold_reason.replace('_', ' ')}); {hint}", err=True)
+        sys.exit(EXIT_WOULD_FAIL)
+    if answer.state == State.BEHIND:
+        click.echo(f"{file} waits behind a file on hold; `rosterd status` names it", err=True)
         sys.exit(EXIT_WOULD_FAIL)
     if answer.state == State.IGNORED:
         click.echo(f"{file} will not be imported; `rosterd doctor` shows what is wrong with the inbox", err=True)

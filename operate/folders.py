@@ -7,27 +7,28 @@ import hashlib
 import os
 import re
 import stat
-import sys
 from collections.abc import Iterator
 from typing import Final
 
 from importer import fs
+from importer.file.unwrap.unpack import unwrapped
 from importer.fs import open_file
+from importer.model import FileRejected
 from importer.names import BAK, WORK
+from importer.settings import ClientSettings, FileSettings
 from watcher.inbox.archive import filled
 
 _CHUNK_BYTES: Final = 1 << 20
-_OVERLAP_BYTES: Final = 4096  # longer than anything that is looked for
+_OVERLAP_BYTES: Final = 4096  # longer than anything that is searched for
 
 
 class Folders:
     """An inbox with its `.bak` and `.work`; one of these that is missing is empty."""
 
-    def __init__(self, inbox_fd: int, bak_fd: int | None, work_fd: int | None, searched_bytes: int) -> None:
+    def __init__(self, inbox_fd: int, bak_fd: int | None, work_fd: int | None) -> None:
         self._inbox_fd = inbox_fd
         self._bak_fd = bak_fd
         self._work_fd = work_fd
-        self._searched_bytes = searched_bytes
 
     def archived(self) -> set[bytes]:
         """Return the names in `.bak`."""
@@ -37,38 +38,25 @@ class Folders:
         """Return the names in `.work`."""
         return _names(self._work_fd)
 
-    def size(self, name: bytes) -> int | None:
-        """Return the size of a file in `.bak`; None when it is not a regular file."""
-        found = os.stat(name, dir_fd=self._bak_fd, follow_symlinks=False)
-        return found.st_size if stat.S_ISREG(found.st_mode) else None
+    def status(self, name: bytes) -> os.stat_result | None:
+        """Return the status of a file in `.bak`; None when it is not a regular file."""
+        info = os.stat(name, dir_fd=self._bak_fd, follow_symlinks=False)
+        return info if stat.S_ISREG(info.st_mode) else None
 
-    def contains(self, name: bytes, pattern: re.Pattern[bytes]) -> bool | None:
-        """Return whether the pattern is found in a file in `.bak`, None if that is too large. Raises OSError."""
-        return self._bak_fd is not None and self._contains(self._bak_fd, name, pattern)
+    def contains(self, name: bytes, pattern: re.Pattern[bytes], limits: FileSettings) -> bool | None:
+        """Return whether the pattern is found in a file in `.bak`, None if it cannot be searched. Raises OSError."""
+        return self._bak_fd is not None and _contains(self._bak_fd, name, pattern, limits)
 
-    def unfinished(self, pattern: re.Pattern[bytes]) -> Iterator[tuple[bytes, bool | None]]:
+    def unfinished(self, pattern: re.Pattern[bytes], limits: FileSettings) -> Iterator[tuple[bytes, bool | None]]:
         """Yield the files in the inbox and in claim folders, and whether each contains the pattern. Raises OSError."""
         for name in sorted(_names(self._inbox_fd)):
-            yield name, self._contains(self._inbox_fd, name, pattern)
+            yield name, _contains(self._inbox_fd, name, pattern, limits)
         for claim in sorted(self.claims()):
             with contextlib.ExitStack() as handles, contextlib.suppress(NotADirectoryError):
                 claim_fd = _opened_below(handles, self._work_fd, claim)
                 for name in sorted(_names(claim_fd)):
                     if claim_fd is not None:
-                        yield b"/".join((WORK, claim, name)), self._contains(claim_fd, name, pattern)
-
-    def _contains(self, folder_fd: int, name: bytes, pattern: re.Pattern[bytes]) -> bool | None:
-        """Return whether the pattern is found in a file, None if that is too large; what is none has nothing."""
-        try:
-            if not stat.S_ISREG(os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_mode):
-                return False
-            with open_file(name, folder_fd) as file:
-                size_bytes = os.fstat(file.fileno()).st_size
-                return (
-                    None if size_bytes > self._searched_bytes else _holds(_pieces(file.fileno(), size_bytes), pattern)
-                )
-        except FileNotFoundError:  # gone meanwhile
-            return False
+                        yield b"/".join((WORK, claim, name)), _contains(claim_fd, name, pattern, limits)
 
     def sha256(self, name: bytes) -> str:
         """Return the hash of a file in `.bak`. Raises OSError."""
@@ -79,19 +67,37 @@ class Folders:
         return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def opened(inbox: str, *, searched_bytes: int = sys.maxsize) -> Iterator[Folders]:
-    """
-    Open the folders of the inbox at the absolute path. Raises OSError, also for a link in place of one of them.
+_ANY: Final = ClientSettings(name="any", inbox="/")  # whose names of columns do not matter
 
-    Files larger than `searched_bytes` are not searched.
+
+def _contains(folder_fd: int, name: bytes, pattern: re.Pattern[bytes], limits: FileSettings) -> bool | None:
     """
+    Return whether the pattern is found in a file, None if that cannot be searched; what is no file has nothing.
+
+    A file that is larger than an upload may be is not searched.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_mode):
+            return False
+        with open_file(name, folder_fd) as file:
+            if os.fstat(file.fileno()).st_size > limits.max_file_bytes:
+                return None
+            with unwrapped(file, limits, _ANY) as upload:
+                fd = upload.csv.fileno()
+                return _holds(_pieces(fd, os.fstat(fd).st_size), pattern)
+    except FileNotFoundError:  # gone meanwhile
+        return False
+    except FileRejected:
+        return None
+
+
+@contextlib.contextmanager
+def opened(inbox: str) -> Iterator[Folders]:
+    """Open the folders of the inbox at the absolute path. Raises OSError, also for a link in place of one of them."""
     with contextlib.ExitStack() as handles:
         inbox_fd = os.open(inbox, fs.FOLDER)
         handles.callback(os.close, inbox_fd)
-        yield Folders(
-            inbox_fd, _opened_below(handles, inbox_fd, BAK), _opened_below(handles, inbox_fd, WORK), searched_bytes
-        )
+        yield Folders(inbox_fd, _opened_below(handles, inbox_fd, BAK), _opened_below(handles, inbox_fd, WORK))
 
 
 def _opened_below(handles: contextlib.ExitStack, folder_fd: int | None, name: bytes) -> int | None:
@@ -108,7 +114,7 @@ def _names(fd: int | None) -> set[bytes]:
 
 
 def _pieces(fd: int, size_bytes: int) -> Iterator[bytes]:
-    """Yield what a file had in it when it was looked at; holes, which cost a client nothing, as one byte each."""
+    """Yield the content of a file as large as it was at the start; holes, which cost a client nothing, as one byte."""
     for start, end in filled(fd, size_bytes):
         yield b"\0"
         at = start
@@ -123,7 +129,7 @@ def _holds(pieces: Iterator[bytes], pattern: re.Pattern[bytes]) -> bool:
     while text:
         more = next(pieces, b"")
         # A match at the end of a piece may continue in the next one.
-        if any(found.end() < len(text) or not more for found in pattern.finditer(text, start)):
+        if any(match.end() < len(text) or not more for match in pattern.finditer(text, start)):
             return True
         text, start = (text[-_OVERLAP_BYTES:] + more, 1) if more else (b"", 0)
     return False

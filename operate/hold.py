@@ -31,6 +31,6 @@ def refuse(config: Config, file: str, client_name: str | None) -> None:
     """
     Refuse a held FILE now.
 
-    FILE is a name as `rosterd status` shows it. The client is told, as when the hold expires.
+    FILE is a name as `rosterd status` shows it. The client is notified, as when the hold expires.
     """
     give(config, Order(do="file.refuse", file=file, client=chosen_client(config, client_name).name))

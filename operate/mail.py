@@ -13,7 +13,7 @@ import msgspec
 
 from importer.model import printable
 from importer.store import queries
-from importer.store.queries import Mail
+from importer.store.queries import QueuedMail
 from operate.change import give
 from operate.database import cannot_answer, check_known, database
 from operate.options import json_option, limit_option, one_client_option, service_config_option
@@ -43,14 +43,14 @@ def list_(config: Config, client: str | None, limit: int, *, with_done: bool, as
     """List mail that waits or was given up, newest first."""
     with database(config) as conn:
         check_known(config, conn, client)
-        found = queries.mails(conn, client=client, states=_ALL if with_done else _PENDING, limit=limit)
+        mails = queries.mails(conn, client=client, states=_ALL if with_done else _PENDING, limit=limit)
     if as_json:
-        print_json(found)
+        print_json(mails)
         return
     header = ("id", "state", "client", "to", "subject", "tries", "written (UTC)", "next try (UTC)", "last error")
     rows = [
         (m.id, m.state, m.client, _addresses(m), m.subject, m.attempts, m.created_at, _next_try(m), m.last_error)
-        for m in found
+        for m in mails
     ]
     print_table(header, rows, empty="No mail." if with_done else "No mail is waiting or was given up.")
 
@@ -63,10 +63,10 @@ def list_(config: Config, client: str | None, limit: int, *, with_done: bool, as
 def show(config: Config, id_: int, *, raw: bool, as_json: bool) -> None:
     """Show one mail."""
     with database(config) as conn:
-        found = queries.find_mail(conn, id_)
-    if found is None:
+        sent_mail = queries.find_mail(conn, id_)
+    if sent_mail is None:
         cannot_answer(f"there is no mail {id_}; `rosterd mail list --all` lists all")
-    about, body = found
+    about, body = sent_mail
     if raw:
         click.echo(body, nl=False)
     elif as_json:
@@ -101,15 +101,15 @@ def _orders(do: str, config: Config, ids: tuple[int, ...], *, dead: bool) -> lis
         raise click.UsageError("give the ids of the mails, or --dead")
     if dead:
         with database(config) as conn:
-            ids += tuple(found.id for found in queries.mails(conn, client=None, states=("dead",), limit=_MANY))
+            ids += tuple(mail.id for mail in queries.mails(conn, client=None, states=("dead",), limit=_MANY))
     return [Order(do=do, id=str(id_)) for id_ in dict.fromkeys(ids)]
 
 
-def _addresses(about: Mail) -> str:
+def _addresses(about: QueuedMail) -> str:
     return ", ".join(json.loads(about.recipients))
 
 
-def _next_try(about: Mail) -> object:
+def _next_try(about: QueuedMail) -> object:
     return about.due_at if about.state == "waiting" else None
 
 

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _INSTALLED_CONFIG: Final = Path("/etc/rosterd/config.toml")
 _PACKAGE: Final = Path(__file__).resolve().parent
+_LANGUAGES: Final = ("en", "fr")  # those of importer/wording/catalogue, which each command would have to load
 _LONG_WORK_BYTES: Final = 5 << 20
 _CommandT = TypeVar("_CommandT", bound=Callable[..., object])
 
@@ -47,7 +48,7 @@ def _load(context: click.Context, config_file: Path | None, *, may_be_outdated: 
         if config_file is not None or _INSTALLED_CONFIG.exists():
             return load(config_file or _INSTALLED_CONFIG)
         if not is_completing:
-            _tell_of_demo(context)
+            _announce_demo(context)
         return load(_built_in_config(), base=Path.cwd())
     except ConfigError as error:
         if is_completing:
@@ -68,10 +69,10 @@ def _adopted(config_file: Path) -> Config | None:
     return adopted
 
 
-def _tell_of_demo(context: click.Context) -> None:
+def _announce_demo(context: click.Context) -> None:
     """Say on standard error which configuration is used when none was named."""
-    told = f"{_INSTALLED_CONFIG} does not exist: using the built-in demo: client demo, folders in ./var"
-    click.echo(f"{told}. To use another configuration: {context.command_path} --config FILE", err=True)
+    text = f"{_INSTALLED_CONFIG} does not exist: using the built-in demo: client demo, folders in ./var"
+    click.echo(f"{text}. To use another configuration: {context.command_path} --config FILE", err=True)
 
 
 def _built_in_config() -> Path:
@@ -107,7 +108,36 @@ config_file_option: Final = click.option(
 limit_option: Final = click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this many."
 )
+# Gives the command its `languages`, of LANGUAGES; empty for those of the client.
+language_option: Final = click.option(
+    "--language",
+    "languages",
+    type=click.Choice(_LANGUAGES),
+    multiple=True,
+    help="Language of the text. Repeatable.  [default: the client's]",
+)
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+# Gives the command its `is_recorded`: for checks whose results are metrics.
+record_option: Final = click.option(
+    "--record", "is_recorded", is_flag=True, help="Keep the number of problems for the metrics; as the timer does."
+)
+
+
+# Commands
+
+
+class Abbreviated(click.Group):
+    """A group of commands, one of which may be left out: what names none of them are its arguments."""
+
+    def __init__(self, *arguments: Any, default: str, **options: Any) -> None:  # noqa: ANN401 - as click has them
+        super().__init__(*arguments, **options)
+        self._default = default
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put in the command that is left out."""
+        is_named = bool(args) and args[0] in {*self.commands, *self.get_help_option_names(ctx)}
+        return super().parse_args(ctx, args if is_named else [self._default, *args])
 
 
 # The client
@@ -124,7 +154,7 @@ class ClientName(click.ParamType[str]):
     name = "client"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name, or fail with what one looks like."""
+        """Return the name, or fail with the rule for names."""
         from importer.settings import CLIENT_NAME, CLIENT_NAME_IN_WORDS
 
         if not re.match(CLIENT_NAME, value):
@@ -174,14 +204,14 @@ def chosen_client(config: Config, name: str | None) -> ClientSettings:
 
 
 def unknown_client(name: str, names: Iterable[str]) -> click.UsageError:
-    """Return the usage error that names the clients there are, and the one that was meant, perhaps."""
+    """Return the usage error that lists the known clients, and suggests a similar name."""
     known = sorted(names)
     clients = f"known clients: {', '.join(known)}" if known else "no client is known"
     return click.UsageError(f'unknown client "{name}";{did_you_mean(name, known)} {clients}')
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """Return ' did you mean "acme"?' when one of the words is near, else nothing."""
+    """Return ' did you mean "acme"?' when one of the words is similar, else nothing."""
     import difflib
 
     folded = {each.casefold(): each for each in words}
@@ -199,10 +229,24 @@ def is_plain_terminal() -> bool:
 
 @contextlib.contextmanager
 def progress_bar(file: Path) -> Iterator[Callable[[int], None]]:
-    """Yield what to tell the byte reached; shows a bar for a large file on a terminal, nothing anywhere else."""
+    """Yield a function that takes the current position; shows a bar for a large file on a terminal, else nothing."""
     size_bytes = file.stat().st_size
-    if size_bytes < _LONG_WORK_BYTES or not sys.stderr.isatty() or is_plain_terminal():
+    with steps_bar(size_bytes, file.name, is_long=size_bytes >= _LONG_WORK_BYTES) as advance:
+        done = 0
+
+        def move(position: int) -> None:
+            nonlocal done
+            advance(position - done)
+            done = position
+
+        yield move
+
+
+@contextlib.contextmanager
+def steps_bar(length: int, label: str, *, is_long: bool) -> Iterator[Callable[[int], None]]:
+    """Yield a function that takes how much was done since; shows a bar for long work on a terminal, else nothing."""
+    if not is_long or not sys.stderr.isatty() or is_plain_terminal():
         yield lambda _: None
         return
-    with click.progressbar(length=size_bytes, label=file.name, file=sys.stderr) as bar:
-        yield lambda position: bar.update(position - bar.pos)
+    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+        yield bar.update

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,9 +14,20 @@ import msgspec
 from importer.model import printable
 
 _MAX_CELL_CHARS: Final = 60
+_MAX_NAMES: Final = 10
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _DAY_S: Final = 86400
+
+
+def say(text: str) -> None:
+    """Print a line between steps of work: the work goes on when nobody reads it, or the disk it goes to is full."""
+    try:
+        click.echo(text)
+    except OSError:
+        unread = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(unread, sys.stdout.fileno())
+        os.close(unread)
 
 
 def print_json(value: object) -> None:
@@ -42,12 +55,12 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, empt
         )
 
 
-def print_fields(fields: Iterable[tuple[str, object]]) -> None:
+def print_fields(fields: Iterable[tuple[str, object]], *, echo: Callable[[str], None] = click.echo) -> None:
     """Print names and values below each other; a value that is None or empty is left out."""
-    told = [(name, value) for name, value in fields if value not in (None, "", (), {})]
-    width = max((len(name) for name, _ in told), default=0)
-    for name, value in told:
-        click.echo(f"{name.ljust(width)}  {shown(value, limit=None)}")
+    filled = [(name, value) for name, value in fields if value not in (None, "", (), {})]
+    width = max((len(name) for name, _ in filled), default=0)
+    for name, value in filled:
+        echo(f"{name.ljust(width)}  {shown(value, limit=None)}")
 
 
 def shown(value: object, *, limit: int | None = _MAX_CELL_CHARS) -> str:
@@ -67,6 +80,12 @@ def shown(value: object, *, limit: int | None = _MAX_CELL_CHARS) -> str:
 def counted(number: int, one: str, many: str) -> str:
     """Return a number with its noun: "1 file", "2 files"."""
     return f"{number} {one if number == 1 else many}"
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first of many names, and how many more there are."""
+    left_out = len(names) - _MAX_NAMES
+    return ", ".join(names) if left_out <= 0 else f"{', '.join(names[:_MAX_NAMES])} and {left_out} more"
 
 
 def age(since: datetime, now: datetime) -> str:

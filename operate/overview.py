@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import click
 import msgspec
 
+from importer.model import OnHold
 from importer.store import queries
 from importer.store.queries import Import
+from importer.store.roster import held_files, pauses
+from importer.store.roster.pauses import Freeze, Pause
 from operate.database import database
 from operate.options import json_option, service_config_option
 from operate.output import age, counted, print_fields, print_json, print_table
 from operate.provision import steps
+from watcher.health.checks.results import CheckRun, last_run
 from watcher.health.obstacle import obstacle
 from watcher.health.status import IDLE_INTERVAL_S, ClientStatus, State, Status, read_status
 from watcher.inbox.settle import Names
@@ -24,13 +28,17 @@ from watcher.lock import is_locked
 from watcher.owner import owner_of
 from watcher.settings import Config
 
-EXIT_NEEDS_A_LOOK: Final = 1
-_SILENCE_S: Final = 10 * IDLE_INTERVAL_S  # a work loop that has written nothing for so long may be stuck
+EXIT_NEEDS_ATTENTION: Final = 1
+_SILENCE_S: Final = 10 * IDLE_INTERVAL_S  # a work loop that has not reported for this long may be stuck
+_MAX_CAUSES: Final = 3
+_MB: Final = 1 << 20
+_DOCTOR_LASTS_S: Final = 3600
 _DOCTOR: Final = "`rosterd doctor` says what to do."
+_ON_HOLD: Final = "`rosterd preview` shows what it would change, `rosterd approve` and `rosterd reject` decide"
 _HELD: Final = "`rosterd release` and `rosterd refuse`"
 
 
-class ClientPicture(msgspec.Struct, frozen=True, kw_only=True):
+class ClientSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The state of one client."""
 
     client: str
@@ -38,9 +46,9 @@ class ClientPicture(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int | None  # names in the inbox that are uploads; None: it cannot be read
     status: ClientStatus | None  # None: the service is not running, or has not reported yet
     last_import: Import | None
-    expected_s: float | None  # how often it should upload; None: whenever it likes
+    expected_s: float | None  # how often it should upload; None: not expected
 
-    def lateness(self, at: datetime) -> str:
+    def overdue_sentence(self, at: datetime) -> str:
         """Return in a sentence that an upload is overdue, "" when none is."""
         if self.status is None or not self.status.is_overdue:
             return ""
@@ -49,70 +57,115 @@ class ClientPicture(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.client}: no file has arrived for {age(self.last_import.finished_at, at)}."
 
 
+class FileOnHold(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that waits for an approval, or users who are missing from one and stay active until then."""
+
+    id: int  # of its import
+    kind: str  # "file" or "removals"
+    client: str
+    file: str
+    since: datetime
+    until: datetime  # then it is given up
+    guards: tuple[str, ...]  # which limits it is above
+    changes: int  # above them, all together; users who are missing
+
+    @property
+    def concern(self) -> str:
+        """Return in a sentence what waits, and how it is decided."""
+        if self.kind == "file":
+            return f"{self.client}: {self.file} is on hold: {_ON_HOLD}."
+        users, decide = counted(self.changes, "user is", "users are"), _decide(self.id, self.client)
+        return f"{self.client}: {users} missing from {self.file} and active until you decide: {decide}."
+
+
+class FrozenFeed(msgspec.Struct, frozen=True, kw_only=True):
+    """A feed of which no file is imported from a day through a day."""
+
+    client: str
+    feed: str  # "": that of all files that belong to no other
+    first: str
+    last: str
+
+
 class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the service and its clients."""
 
     is_running: bool
-    has_failed: bool  # too often for systemd, or in a way that a restart does not cure
+    has_failed: bool  # too often for systemd, or for a reason that a restart does not cure
     is_config_outdated: bool  # config.toml has errors: the configuration is the one that the service last accepted
     at: datetime
     status: Status | None
-    clients: tuple[ClientPicture, ...]
+    clients: tuple[ClientSummary, ...]
     database_trouble: str  # why nothing can be recorded
-    maildir: str  # where mail is put that no server gets; "": a server is set
+    maildir: str  # where mail is stored without a server; "": a server is configured
     mail_waiting: int
-    mail_failing: int  # of those that wait: tried in vain
-    mail_trouble: str  # why
+    doctor: CheckRun | None  # what it found last, if that was recorded and is not long ago
+    mail_failing: int  # waiting after failed tries
+    mail_trouble: str  # why, in words
+    mail_causes: dict[str, int]  # what went wrong with how many of them, most first
     mail_dead: int
     unarchived: int
+    on_hold: tuple[FileOnHold, ...]
+    pauses: tuple[Pause, ...]  # limits that do not count for a time
+    frozen: tuple[FrozenFeed, ...]  # of which no file is imported for a time, now or later
 
     @property
     def concerns(self) -> list[str]:
         """Return what needs attention, in sentences."""
-        told: list[str] = []
+        concerns: list[str] = []
         if not self.is_running:
             reset = "systemctl reset-failed rosterd && " if self.has_failed else ""
-            told.append(f"The service is not running, so nothing is imported: `{reset}systemctl start rosterd`.")
+            concerns.append(f"The service is not running, so nothing is imported: `{reset}systemctl start rosterd`.")
         elif self.status is not None and (self.at - self.status.written_at).total_seconds() > _SILENCE_S:
-            told.append(f"The service has not reported for {age(self.status.written_at, self.at)}: busy, or stuck.")
+            concerns.append(f"The service has not reported for {age(self.status.written_at, self.at)}: busy, or stuck.")
         if self.is_config_outdated:
-            told.append(f"The configuration has errors; the service uses the previous one until it stops. {_DOCTOR}")
+            concerns.append(
+                f"The configuration has errors; the service uses the previous one until it stops. {_DOCTOR}"
+            )
         if self.database_trouble:
-            told.append(f"Nothing can be recorded, so uploads wait: {self.database_trouble}.")
-        told += [concern for client in self.clients for concern in _concerns_of(client)]
-        told += [late for client in self.clients if (late := client.lateness(self.at))]
+            concerns.append(f"Nothing can be recorded, so uploads wait: {self.database_trouble}.")
+        concerns += [concern for client in self.clients for concern in _concerns_of(client)]
+        concerns += [file.concern for file in self.on_hold]
+        concerns += [late for client in self.clients if (late := client.overdue_sentence(self.at))]
         if self.status is not None and self.status.ping_trouble:
-            told.append(f"The heartbeat fails: {self.status.ping_trouble}.")
+            concerns.append(f"The heartbeat fails: {self.status.ping_trouble}.")
         if self.status is not None and self.status.mail_trouble:
-            told.append(f"Mail cannot be sent and waits: {self.status.mail_trouble}. {_DOCTOR}")
+            concerns.append(f"Mail cannot be sent and waits: {self.status.mail_trouble}. {_DOCTOR}")
+        if self.doctor is not None and self.doctor.problems.get("fault"):
+            faults = counted(self.doctor.problems["fault"], "fault", "faults")
+            words = "; ".join(self.doctor.faults)
+            concerns.append(f"`rosterd doctor` found {faults} {age(self.doctor.at, self.at)} ago: {words}.")
         if self.mail_failing:
             mails = counted(self.mail_failing, "mail was", "mails were")
-            told.append(f"{mails} not delivered and will be retried: {self.mail_trouble}. See `rosterd mail list`.")
+            concerns.append(f"{mails} not delivered and will be retried: {self.mail_trouble}. See `rosterd mail list`.")
         if self.mail_dead:
-            told.append(f"{counted(self.mail_dead, 'mail was', 'mails were')} given up: see `rosterd mail list`.")
-        return told
+            concerns.append(f"{counted(self.mail_dead, 'mail was', 'mails were')} given up: see `rosterd mail list`.")
+        return concerns
 
 
-def _concerns_of(client: ClientPicture) -> list[str]:
+def _concerns_of(client: ClientSummary) -> list[str]:
     status = client.status
     if client.waiting is None:
         return [f"{client.client}: the inbox {client.inbox} cannot be read. {_DOCTOR}"]
     if status is None:
         return []
-    told = [f"{client.client}: {status.trouble}. {_DOCTOR}"] if status.trouble else []
+    concerns = [f"{client.client}: {status.trouble}. {_DOCTOR}"] if status.trouble else []
     if status.deferred:
-        told.append(f"{client.client}: files wait and will be retried: {status.deferred}. {_DOCTOR}")
+        concerns.append(f"{client.client}: files wait and will be retried: {status.deferred}. {_DOCTOR}")
     if not status.is_watched and not status.trouble:
-        told.append(f"{client.client}: the inbox is not watched, only swept, so uploads are found late. {_DOCTOR}")
+        concerns.append(f"{client.client}: the inbox is not watched, only swept, so uploads are found late. {_DOCTOR}")
+    if status.used_bytes is not None and status.used_bytes > status.max_inbox_bytes:
+        sizes = f"{status.used_bytes / _MB:.1f} MB of files stay in the inbox; max_inbox_bytes is"
+        concerns.append(f"{client.client}: {sizes} {status.max_inbox_bytes / _MB:.1f} MB: new files are refused.")
     if held := status.counts.get(State.HELD, 0):
-        told.append(f"{client.client}: {counted(held, 'file is held', 'files are held')}: see {_HELD}.")
-    return told
+        concerns.append(f"{client.client}: {counted(held, 'file is held', 'files are held')}: see {_HELD}.")
+    return concerns
 
 
-def _database_trouble(config: Config, told: Status | None) -> str:
-    """Return why nothing can be recorded. A service that cannot write its status either does not say so itself."""
+def _database_trouble(config: Config, status: Status | None) -> str:
+    """Return why nothing can be recorded. Checked here, too: the service may be unable to write its status."""
     what, remedy = obstacle(Path(config.service.database), owner_of(config.service.state_dir)[0])
-    return f"{what}: {remedy}" if what else told.database_trouble if told is not None else ""
+    return f"{what}: {remedy}" if what else status.database_trouble if status is not None else ""
 
 
 @click.command()
@@ -129,24 +182,24 @@ def status(config: Config, *, as_json: bool) -> None:
         print_json({"concerns": summary.concerns, **msgspec.structs.asdict(summary)})
     else:
         _print_summary(summary)
-    sys.exit(EXIT_NEEDS_A_LOOK if summary.concerns else 0)
+    sys.exit(EXIT_NEEDS_ATTENTION if summary.concerns else 0)
 
 
 def _summary(config: Config) -> ServiceSummary:
     is_running = is_locked(config.service.state_dir)
-    told = read_status(config.service.state_dir) if is_running else None
-    known = {client.client: client for client in told.clients} if told else {}
+    status = read_status(config.service.state_dir) if is_running else None
+    known = {client.client: client for client in status.clients} if status else {}
     accepts = Names(config.intake.pattern)
     with database(config) as conn:
-        failing, trouble = queries.failing_mail(conn)
+        causes = queries.failing_mail(conn)
         return ServiceSummary(
             is_running=is_running,
             has_failed=not is_running and _has_failed(),
             is_config_outdated=config.is_outdated,
             at=datetime.now(UTC),
-            status=told,
+            status=status,
             clients=tuple(
-                ClientPicture(
+                ClientSummary(
                     client=client.name,
                     inbox=client.inbox,
                     waiting=_count_uploads(client.inbox, accepts),
@@ -156,14 +209,60 @@ def _summary(config: Config) -> ServiceSummary:
                 )
                 for client in config.clients
             ),
-            database_trouble=_database_trouble(config, told),
-            maildir="" if config.mail.host else config.mail.maildir,
+            database_trouble=_database_trouble(config, status),
+            maildir="" if config.mail.is_sent else config.mail.maildir,
             mail_waiting=queries.count_mails(conn, "waiting"),
-            mail_failing=failing,
-            mail_trouble=trouble,
+            doctor=_doctor(config.service.state_dir),
+            mail_failing=sum(causes.values()),
+            mail_trouble=_trouble_of(causes),
+            mail_causes=causes,
             mail_dead=queries.count_mails(conn, "dead"),
             unarchived=queries.count_unarchived(conn),
+            on_hold=tuple(map(_on_hold, held_files.waiting(conn))),
+            pauses=tuple(pauses.active(conn, datetime.now(UTC))),
+            frozen=tuple(_frozen(each, config.mail.timezone) for each in pauses.freezes(conn, datetime.now(UTC))),
         )
+
+
+def _frozen(freeze: Freeze, timezone: str) -> FrozenFeed:
+    first, last = freeze.days(timezone)
+    return FrozenFeed(client=freeze.client, feed=freeze.feed, first=first, last=last)
+
+
+def _decide(id_: int, client: str) -> str:
+    return (
+        f"`rosterd preview {id_} --csv` lists them, `rosterd approve {id_} --client {client}` deactivates them, "
+        f"`rosterd reject {id_} --client {client}` keeps them active"
+    )
+
+
+def _doctor(state_dir: str) -> CheckRun | None:
+    """Return what doctor found last; older results may be long mended."""
+    run = last_run(state_dir, "doctor")
+    return run if run and (datetime.now(UTC) - run.at).total_seconds() < _DOCTOR_LASTS_S else None
+
+
+def _trouble_of(causes: dict[str, int]) -> str:
+    """Return what goes wrong with mail; of several causes each with the number of mails."""
+    if len(causes) <= 1:
+        return next(iter(causes), "")
+    most = list(causes.items())[:_MAX_CAUSES]
+    others = sum(causes.values()) - sum(count for _, count in most)
+    parts = [f"{count} because of {cause}" for cause, count in most]
+    return "; ".join([*parts, *([f"{others} for other reasons"] if others else [])])
+
+
+def _on_hold(held: OnHold) -> FileOnHold:
+    return FileOnHold(
+        id=held.import_id,
+        kind=held.kind,
+        client=held.client,
+        file=held.file,
+        since=held.held_at,
+        until=held.held_at + timedelta(days=held.approval_days),
+        guards=tuple(sorted({each.guard for each in held.tripped})),
+        changes=held.users or sum(each.count for each in held.tripped),
+    )
 
 
 def _has_failed() -> bool:
@@ -184,12 +283,12 @@ def _count_uploads(inbox: str, names: Names) -> int | None:
 def _print_summary(summary: ServiceSummary) -> None:
     click.echo("\n".join(summary.concerns) or "All is well.")
     click.echo()
-    told = summary.status
+    status = summary.status
     print_fields(
         [
             ("service", "running" if summary.is_running else "not running"),
-            ("since", told and f"{age(told.started_at, summary.at)}, process {told.pid}"),
-            ("watcher restarts", told and told.watch_restarts),
+            ("since", status and f"{age(status.started_at, summary.at)}, process {status.pid}"),
+            ("watcher restarts", status and status.watch_restarts),
             (
                 "mail",
                 summary.maildir and f"no SMTP server is configured: only stored in {summary.maildir}",
@@ -197,12 +296,27 @@ def _print_summary(summary: ServiceSummary) -> None:
             ("mail waiting", summary.mail_waiting),
             ("mail given up", summary.mail_dead),
             ("not yet archived", summary.unarchived),
+            *(
+                ("limit paused", f"{each.guard} of {each.client} until {each.until:%Y-%m-%d}")
+                for each in summary.pauses
+            ),
+            *(
+                ("no import of", f"{each.feed or 'files'} of {each.client} from {each.first} through {each.last}")
+                for each in summary.frozen
+            ),
         ]
     )
     click.echo()
     header = ("client", "inbox", "last sweep", "waiting", "in progress", "last import", "ago", "outcome")
     rows = [_client_row(client, summary.at) for client in summary.clients]
     print_table(header, rows, empty="No client is configured.")
+    if summary.on_hold:
+        click.echo()
+        rows = [
+            (f.id, f.client, f.file, f.kind, age(f.since, summary.at), f.guards, f.changes, f.until)
+            for f in summary.on_hold
+        ]
+        print_table(("id", "client", "on hold", "what", "for", "limits", "changes", "given up (UTC)"), rows, empty="")
     files = [
         (
             client.client,
@@ -210,10 +324,10 @@ def _print_summary(summary: ServiceSummary) -> None:
             file.state,
             file.size_bytes,
             age(file.since, summary.at),
-            _decided(file.until, summary),
+            age(summary.at, file.until) if file.until else "",
             file.reason.replace("_", " "),
         )
-        for client in (told.clients if told else ())
+        for client in (status.clients if status else ())
         for file in client.files
     ]
     if files:
@@ -223,7 +337,7 @@ def _print_summary(summary: ServiceSummary) -> None:
         )
 
 
-def _client_row(client: ClientPicture, at: datetime) -> tuple[object, ...]:
+def _client_row(client: ClientSummary, at: datetime) -> tuple[object, ...]:
     status, last = client.status, client.last_import
     if client.waiting is None or (status and status.trouble):
         inbox = "unusable"
@@ -241,7 +355,3 @@ def _client_row(client: ClientPicture, at: datetime) -> tuple[object, ...]:
         age(last.finished_at, at) if last else "",
         last.outcome if last else "",
     )
-
-
-def _decided(until: datetime | None, summary: ServiceSummary) -> str:
-    return age(summary.at, until) if until else ""

@@ -1,4 +1,4 @@
-"""`rosterd imports`, `show` and `users`: what the database has recorded. They only read."""
+"""`rosterd imports` and `show`: what the database has recorded. They only read."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import msgspec
 
 from importer import names
 from importer.durations import seconds_of
-from importer.model import ProblemGroup, printable
+from importer.model import Outcome, printable, shown_counts
 from importer.store import queries
 from importer.store.connection import Connection
-from importer.store.queries import Import, Mail
+from importer.store.queries import Import, QueuedMail
 from operate.database import cannot_answer, check_known, database
 from operate.options import json_option, limit_option, one_client_option, service_config_option
-from operate.output import print_fields, print_json, print_table
+from operate.output import counted, print_fields, print_json, print_table
 from watcher.settings import Config
 
 
 class _Moment(click.ParamType[datetime]):
-    """A time in the past: "2h", "7d", or a date or time of ISO 8601, in UTC unless it says otherwise."""
+    """A time in the past: "2h", "7d", or a date or time of ISO 8601, in UTC unless it has a time zone."""
 
     name = "time"
 
@@ -53,26 +53,31 @@ def imports(
     """List imports, newest first."""
     with database(config) as conn:
         check_known(config, conn, client)
-        found = queries.imports(conn, client=client, since=since, failed=failed, limit=limit)
+        listed = queries.imports(conn, client=client, since=since, failed=failed, limit=limit)
     if as_json:
-        print_json(found)
+        print_json(listed)
         return
-    header = ("id", "finished (UTC)", "client", "file", "outcome", "created", "updated", "unchanged", "failed", "code")
+    counts = shown_counts(listed)
+    header = ("id", "finished (UTC)", "client", "file", "outcome", *counts, "code")
     rows = [
-        (i.id, i.finished_at, i.client, i.file, i.outcome, i.created, i.updated, i.unchanged, i.failed, i.code)
-        for i in found
+        (i.id, i.finished_at, i.client, i.file, i.outcome, *(getattr(i, name) for name in counts), i.code)
+        for i in listed
     ]
     print_table(header, rows, empty="No imports.")
+    for each in listed:
+        if each.missing:
+            users = counted(each.missing, "user is", "users are")
+            click.echo(f"{each.id}: {users} missing and active until you decide, since {each.finished_at:%F %H:%M} UTC")
 
 
-class ImportStory(msgspec.Struct, frozen=True, kw_only=True):
-    """One import with all that belongs to it."""
+class ImportDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """One import with its problems, files and mails."""
 
     entry: Import
-    problems: list[ProblemGroup]
+    problems: list[queries.RecordedProblem]
     more_rows: int  # that failed, and of which no problem is recorded, because there were so many
     files: dict[str, str]  # name in `.bak` -> "there", "missing", "unknown" or "purged on" a day
-    mails: list[Mail]
+    mails: list[QueuedMail]
 
 
 @click.command()
@@ -86,20 +91,20 @@ def show(config: Config, id_: str, *, as_json: bool) -> None:
     ID is the number in `rosterd imports`, or the claim id in the log.
     """
     with database(config) as conn:
-        story = _story(config, conn, id_)
-    if story is None:
+        details = _details(config, conn, id_)
+    if details is None:
         cannot_answer(f"there is no import {id_}; `rosterd imports` lists all")
     if as_json:
-        print_json(story)
+        print_json(details)
     else:
-        _print_story(story)
+        _print_details(details)
 
 
-def _story(config: Config, conn: Connection, id_: str) -> ImportStory | None:
+def _details(config: Config, conn: Connection, id_: str) -> ImportDetails | None:
     entry = queries.find_import(conn, id_)
     if entry is None:
         return None
-    return ImportStory(
+    return ImportDetails(
         entry=entry,
         problems=queries.problems(conn, entry.id),
         more_rows=0 if entry.purged_at else max(0, entry.failed - queries.count_rows_with_problems(conn, entry.id)),
@@ -117,62 +122,43 @@ def _archived_names(config: Config, client: str) -> set[str] | None:
 
 
 def _files_of(entry: Import, present: set[str] | None) -> dict[str, str]:
-    answers = names.answers(entry.archive.encode(), failed=bool(entry.failed))
+    if entry.kind != "file":
+        return {}
+    answers = names.due_answers(entry.archive.encode(), entry.failed)
     return {name: _place_of(name, entry, present) for name in (entry.archive, *map(bytes.decode, answers))}
 
 
 def _place_of(name: str, entry: Import, present: set[str] | None) -> str:
     if present is not None and name in present:
         return "there"
+    if entry.outcome == Outcome.ON_HOLD:
+        return "on hold in .work"
     if entry.purged_at is not None:
         return f"purged on {entry.purged_at:%Y-%m-%d}"
     return "unknown" if present is None else "missing"
 
 
-def _print_story(story: ImportStory) -> None:
-    entry = story.entry
+def _print_details(details: ImportDetails) -> None:
+    entry = details.entry
     print_fields((name, getattr(entry, name)) for name in entry.__struct_fields__)
     click.echo()
-    rows = [(group.rows, group.first_line or "", group.code, group.field, group.detail) for group in story.problems]
+    rows = [(group.rows, group.first_line or "", group.code, group.field, group.detail) for group in details.problems]
     print_table(("rows", "first line", "code", "field", "problem"), rows, empty=_without_problems(entry))
-    if story.more_rows:
-        click.echo(f"{story.more_rows:,} more rows failed; the result text has all counts")
+    if details.more_rows:
+        click.echo(f"{details.more_rows:,} more rows failed; the result text has all counts")
     click.echo()
-    print_table(("file in .bak", ""), story.files.items(), empty="")
-    if story.mails:
+    print_table(("file in .bak", ""), details.files.items(), empty="")
+    if details.mails:
         click.echo()
-        mails = [(mail.id, mail.state, mail.subject, mail.last_error) for mail in story.mails]
+        mails = [(mail.id, mail.state, mail.subject, mail.last_error) for mail in details.mails]
         print_table(("mail", "state", "subject", "last error"), mails, empty="")
 
 
 def _without_problems(entry: Import) -> str:
+    if entry.kind != "file":
+        return "Done by the operator."
     if entry.purged_at:
         return f"Purged on {entry.purged_at:%Y-%m-%d}."
+    if entry.outcome == Outcome.ON_HOLD:
+        return f"`rosterd preview {entry.id}` shows what it would change; the result text in .bak has its problems."
     return "No longer stored." if entry.failed or entry.code else "No problems."
-
-
-# Users
-
-
-@click.command()
-@click.argument("query")
-@one_client_option
-@limit_option
-@service_config_option
-@json_option
-def users(config: Config, query: str, client: str | None, limit: int, *, as_json: bool) -> None:
-    """
-    Find recorded users.
-
-    QUERY is a unique id, an e-mail address or a user name; if nobody has it, part of an id or a name.
-    """
-    with database(config) as conn:
-        check_known(config, conn, client)
-        found = queries.users(conn, query, client=client, limit=limit)
-    if as_json:
-        print_json(found)
-    elif len(found) == 1:
-        print_fields(found[0].items())
-    else:
-        names = ("client", "unique_id", "first_name", "last_name", "email", "user_name", "updated_at")
-        print_table(names, [[user[name] for name in names] for user in found], empty="No such user.")

@@ -1,10 +1,10 @@
-"""`rosterd verify`: compares what was promised with the disk and the database. Changes nothing."""
+"""`rosterd verify`: compares the promises with the disk and the database. Changes nothing."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -14,18 +14,21 @@ import msgspec
 from importer.model import printable
 from importer.settings import ClientSettings
 from importer.store import integrity, retention
-from importer.store.connection import stamp
+from importer.store.connection import stamp, stored
 from importer.store.integrity import Finding, Record
 from operate.database import database
 from operate.folders import Folders, opened
-from operate.options import json_option, service_config_option
+from operate.options import json_option, record_option, service_config_option, steps_bar
 from operate.output import counted, print_json
+from watcher.health.checks.results import record_run
 from watcher.lock import is_locked
 from watcher.settings import Config
 
-EXIT_WORTH_A_LOOK: Final = 1
+EXIT_NEEDS_ATTENTION: Final = 1
 EXIT_BROKEN: Final = 2
-_MOTION_S: Final = 2.0  # what the service is doing at the moment looks different after it
+_BYTES_PER_IMPORT: Final = 8192  # to look at a file takes as long as to read this much
+_LONG_WORK_BYTES: Final = 256 << 20  # half a second
+_RECHECK_AFTER_S: Final = 2.0  # after it, what the service is doing now has changed
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,14 +44,15 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         """Return 0, or the severity of the worst finding."""
         if any(finding.is_grave for finding in self.findings):
             return EXIT_BROKEN
-        return EXIT_WORTH_A_LOOK if self.findings else 0
+        return EXIT_NEEDS_ATTENTION if self.findings else 0
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Compare only sizes of archives; check the database less thoroughly.")
+@click.option("--quick", is_flag=True, help="Compare only sizes and times of archives, and not all users.")
+@record_option
 @service_config_option
 @json_option
-def verify(config: Config, *, quick: bool, as_json: bool) -> None:
+def verify(config: Config, *, quick: bool, is_recorded: bool, as_json: bool) -> None:
     """
     Check that nothing was lost, duplicated or damaged.
 
@@ -56,10 +60,13 @@ def verify(config: Config, *, quick: bool, as_json: bool) -> None:
     0 when every promise is kept, 1 when something needs attention, 2 when one is broken or cannot be checked.
     """
     audit = _audit(config, quick=quick)
+    if is_recorded:
+        broken = sum(finding.is_grave for finding in audit.findings)
+        record_run(config.service.state_dir, "verify", {"warning": len(audit.findings) - broken, "fault": broken})
     if as_json:
         print_json(audit)
     else:
-        click.echo(_told(audit, quick=quick))
+        click.echo(_as_text(audit, quick=quick))
     sys.exit(audit.exit_code)
 
 
@@ -67,7 +74,7 @@ def _audit(config: Config, *, quick: bool) -> Audit:
     is_running = is_locked(config.service.state_dir)
     imports, findings = _look(config, is_running=is_running, quick=quick)
     if findings and is_running:
-        time.sleep(_MOTION_S)
+        time.sleep(_RECHECK_AFTER_S)
         imports, later = _look(config, is_running=is_running, quick=quick)
         findings = [finding for finding in findings if finding in later]
     return Audit(imports=imports, clients=len(config.clients), is_running=is_running, findings=findings)
@@ -76,16 +83,33 @@ def _audit(config: Config, *, quick: bool) -> Audit:
 def _look(config: Config, *, is_running: bool, quick: bool) -> tuple[int, list[Finding]]:
     """Return how many imports there are and what is wrong at this moment."""
     with database(config) as conn:
-        findings = list(integrity.database_findings(conn, quick=quick))
-        findings += integrity.ledger_findings(conn)
+        findings = [] if quick else list(integrity.database_findings(conn))
+        findings += integrity.ledger_findings(conn, quick=quick)
         findings += integrity.outbox_findings(conn, datetime.now(UTC))
         ledger = integrity.records(conn)
-    for client in config.clients:
-        own = [record for record in ledger if record.client == client.name]
-        kept_since = _kept_since(config, client)
-        findings += _client_findings(client, own, kept_since=kept_since, is_running=is_running, quick=quick)
+    by_client: dict[str, list[Record]] = {}
+    for record in ledger:
+        by_client.setdefault(record.client, []).append(record)
+    work = sum(map(_work_of, ledger))
+    with steps_bar(work, "archives", is_long=not quick and work >= _LONG_WORK_BYTES) as advance:
+        for client in config.clients:
+            own = _advancing(by_client.get(client.name, []), advance)
+            kept_since = _kept_since(config, client)
+            findings += _client_findings(client, own, kept_since=kept_since, is_running=is_running, quick=quick)
     findings += _left_unchecked(ledger, set(config.clients_by_name))
     return len(ledger), findings
+
+
+def _work_of(record: Record) -> int:
+    """Return how many bytes take as long to read as the files of an import to check."""
+    return _BYTES_PER_IMPORT + (0 if record.is_purged else record.size_bytes)
+
+
+def _advancing(records: Iterable[Record], advance: Callable[[int], None]) -> Iterator[Record]:
+    """Yield the records, and advance by each once it was dealt with."""
+    for record in records:
+        yield record
+        advance(_work_of(record))
 
 
 def _kept_since(config: Config, client: ClientSettings) -> str:
@@ -95,7 +119,7 @@ def _kept_since(config: Config, client: ClientSettings) -> str:
 
 
 def _client_findings(
-    client: ClientSettings, ledger: list[Record], *, kept_since: str, is_running: bool, quick: bool
+    client: ClientSettings, ledger: Iterable[Record], *, kept_since: str, is_running: bool, quick: bool
 ) -> Iterator[Finding]:
     try:
         with opened(client.inbox) as folders:
@@ -108,19 +132,22 @@ def _client_findings(
 
 
 def _folder_findings(
-    client: str, ledger: list[Record], folders: Folders, *, kept_since: str, is_running: bool, quick: bool
+    client: str, ledger: Iterable[Record], folders: Folders, *, kept_since: str, is_running: bool, quick: bool
 ) -> Iterator[Finding]:
     archived, claims = folders.archived(), folders.claims()
+    known: set[bytes] = set()
+    known_claims: set[bytes] = set()
     for record in ledger:
         yield from _record_findings(record, folders, archived, claims, kept_since=kept_since, quick=quick)
-    known = {name for record in ledger for name in (record.archive, *record.answers)}
+        known.update((record.archive, *record.answers))
+        known_claims.add(record.claim_id.encode())
     unknown = archived - known
     # Next to an archive its sidecar is stored, "users.20261122T074205Z.csv.sha256".
     for name in sorted(name for name in unknown if name.rpartition(b".")[0] not in known):
         text = f"{printable(name)} is in .bak, but belongs to no import. Was it put there, or the database replaced?"
         yield Finding(check="archive.unknown", client=client, text=text)
     if not is_running:
-        for claim in sorted(claims - {record.claim_id.encode() for record in ledger}):
+        for claim in sorted(claims - known_claims):
             text = f"Claim {printable(claim)} waits in .work to be imported. Start the service."
             yield Finding(check="claim.waiting", client=client, text=text, is_grave=False)
 
@@ -136,7 +163,7 @@ def _record_findings(
             yield Finding(check="archive.returned", client=record.client, text=text, is_grave=False)
     elif record.archive in archived:
         yield from _archive_findings(record, folders, quick=quick)
-        for answer in record.answers:
+        for answer in record.due_answers:
             if answer not in archived:
                 text = f"{record}: its answer {printable(answer)} is not in .bak."
                 yield Finding(check="answer.missing", client=record.client, text=text, is_grave=False)
@@ -153,10 +180,14 @@ def _record_findings(
 
 def _archive_findings(record: Record, folders: Folders, *, quick: bool) -> Iterator[Finding]:
     name = printable(record.archive)
-    size_bytes = folders.size(record.archive)
+    info = folders.status(record.archive)
+    size_bytes = info.st_size if info else None
     if size_bytes != record.size_bytes:
         text = f"{record}: {name} in .bak has {size_bytes} bytes; expected {record.size_bytes}."
         yield Finding(check="archive.changed", client=record.client, text=text)
+    elif quick and info and record.mtime_ns and stored(info.st_mtime_ns) != record.mtime_ns:
+        text = f"{record}: the time of {name} in .bak differs from what was recorded. `rosterd verify` reads it."
+        yield Finding(check="archive.touched", client=record.client, text=text, is_grave=False)
     elif not quick and record.sha256 and folders.sha256(record.archive) != record.sha256:
         text = f"{record}: the content of {name} in .bak differs from what was recorded."
         yield Finding(check="archive.changed", client=record.client, text=text)
@@ -171,9 +202,9 @@ def _left_unchecked(ledger: Iterable[Record], configured: set[str]) -> Iterator[
         yield Finding(check="client.unknown", client=client, text=text, is_grave=False)
 
 
-def _told(audit: Audit, *, quick: bool) -> str:
+def _as_text(audit: Audit, *, quick: bool) -> str:
     lines = [f"{_where(finding)}{finding.text}" for finding in audit.findings]
-    depth = "sizes only" if quick else "contents compared"
+    depth = "sizes and times only" if quick else "contents compared"
     imports, clients = counted(audit.imports, "import", "imports"), counted(audit.clients, "client", "clients")
     checked = f"Checked {imports} of {clients}, {depth}: "
     if not lines:

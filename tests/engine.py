@@ -16,15 +16,17 @@ from typing import Any, cast
 import msgspec
 
 from importer.attributes import ATTRIBUTES, REPORT_NAMES
-from importer.model import Claim, FileWarning, Receipt, Tally
+from importer.model import Claim, FileWarning, Message, Receipt, Tally
 from importer.names import FAILED_CSV, RESULT_TXT
 from importer.pipeline import Importer
-from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
+from importer.settings import ClientSettings, FileSettings, GuardSettings, MailSettings, ReferenceSettings
 from importer.store.database import Store
+from importer.wording.catalogue import words
 
 CLIENT = "acme"
 MAILBOX = "registrar@acme.example.org"
 ARCHIVE = b"users.20261122T074205Z.csv"
+UNGUARDED = GuardSettings(identity="off", attribute="off", created="off", undone="off")  # for tests of something else
 HEADER = "unique_id,login_source,first_name,last_name,email,user_name"
 
 User = dict[str, str]
@@ -38,6 +40,7 @@ class Mail(msgspec.Struct, frozen=True):
     recipients: tuple[str, ...]
     subject: str
     text: str
+    html: str
     attachments: dict[str, bytes]
 
 
@@ -65,9 +68,14 @@ class Result(msgspec.Struct, frozen=True):
         return self.receipt.refusal.code if self.receipt.refusal else ""
 
     @property
+    def refusal(self) -> tuple[Message, ...]:
+        """Return all that the file is refused for."""
+        return self.receipt.refusal.reasons if self.receipt.refusal else ()
+
+    @property
     def detail(self) -> str:
         """Return what the refusal says."""
-        return self.receipt.refusal.detail if self.receipt.refusal else ""
+        return words().refusal(self.receipt.refusal) if self.receipt.refusal else ""
 
     @property
     def warnings(self) -> dict[str, FileWarning]:
@@ -101,7 +109,8 @@ class Engine:
     def __init__(self, folder: Path, **client: Any) -> None:  # noqa: ANN401 - the fields of ClientSettings
         self.folder = folder
         self.store = Store.open(folder / "rosterd.db")
-        self.client = ClientSettings(name=CLIENT, inbox="/srv/sftp/acme", failed_import_email=(MAILBOX,), **client)
+        basics = {"inbox": "/srv/sftp/acme", "failed_import_email": (MAILBOX,), "guard": UNGUARDED}
+        self.client = ClientSettings(**{"name": CLIENT, **basics, **client})
         self.reference = ReferenceSettings()
         self.limits = FileSettings()
         self.mail_settings = MailSettings(reply_to="rosterd@host.example.org")
@@ -203,12 +212,13 @@ class Engine:
 
 def _mail(recipients: str, subject: str, body: bytes) -> Mail:
     message = email.message_from_bytes(body, policy=email.policy.default)
-    text = message.get_body(("plain",))
+    text, html = message.get_body(("plain",)), message.get_body(("html",))
     return Mail(
         sender=str(message["From"]),
         recipients=tuple(msgspec.json.decode(recipients, type=list[str])),
         subject=subject,
         text=unwrapped(text.get_content() if text else ""),
+        html=html.get_content() if html else "",
         attachments={
             part.get_filename(""): cast("bytes", part.get_payload(decode=True)) for part in message.iter_attachments()
         },

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests import REPOSITORY
 from watcher import exits
@@ -28,6 +31,18 @@ def directive(name: str) -> list[str]:
     return [word for value in re.findall(rf"^{name}=(.*)", UNIT.read_text(), re.MULTILINE) for word in value.split()]
 
 
+def test_the_jail_is_that_of_sshd() -> None:
+    """The jail for fail2ban turns on the one for sshd that fail2ban has, and never blocks this machine."""
+    jails = configparser.ConfigParser(interpolation=None)
+    jails.read(DEPLOY / "fail2ban" / "rosterd.conf")
+    assert ["sshd"] == jails.sections()
+    jail = jails["sshd"]
+    assert jail.getboolean("enabled")
+    assert {"127.0.0.1/8", "::1"} <= {*jail["ignoreip"].split()}  # where the probe of doctor comes from
+    assert ("systemd", "normal") == (jail["backend"], jail["mode"])
+    assert {"bantime", "findtime", "maxretry"} <= {*jail}
+
+
 def test_the_unit_exposes_little(needs: Needs) -> None:
     """The unit's exposure, as systemd counts it, is at most 1.3, against 9.6 for a service without a sandbox."""
     needs("systemd-analyze")
@@ -45,6 +60,16 @@ def test_the_unit_is_understood(needs: Needs) -> None:
     )
     complaints = [line for line in done.stderr.splitlines() if "rosterd" in line and "not executable" not in line]
     assert [] == complaints
+
+
+@pytest.mark.parametrize("unit", [*DEPLOY.glob("timers/*")], ids=lambda unit: str(unit.name))
+def test_the_timers_are_understood(needs: Needs, unit: Path) -> None:
+    """No line of the timers, and of what they start, is wrong to systemd."""
+    needs("systemd-analyze")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert [] == [line for line in done.stderr.splitlines() if "rosterd" in line and "not executable" not in line]
 
 
 def test_the_unit_asks_for_two_capabilities_only() -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import os
 import re
 import shlex
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +17,7 @@ import pytest
 from importer.store.database import Store
 from operate import cli
 from tests import REPOSITORY
+from tests.lab import run_python
 
 SOURCES = sorted(
     path for package in ("watcher", "importer", "operate") for path in (REPOSITORY / package).rglob("*.py")
@@ -136,15 +134,7 @@ def test_the_commands_of_the_readme_run(command: str, tmp_path: Path) -> None:
     if arguments[0] != "check":
         arguments.append("--help")
     (tmp_path / "tests").symlink_to(REPOSITORY / "tests")
-    done = subprocess.run(
-        [sys.executable, "-m", "operate.cli", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        timeout=30,
-        check=False,
-    )
+    done = run_python(tmp_path, "-m", "operate.cli", *arguments)
     assert int(arguments[0] == "check") == done.returncode
     assert set() == {line for line in done.stderr.splitlines() if "built-in demo" not in line}
 
@@ -173,9 +163,10 @@ def prose(document: Path) -> str:
 
 
 def anchors(document: Path) -> set[str]:
-    """Return the anchors of the headings of a document, as the site and code hosts make them."""
+    """Return the anchors of a document: those of its headings, as the site and code hosts make them, and its own."""
     headings = re.findall(r"^#+ (.*)$", prose(document), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    own = re.findall(r'^<a id="([^"]+)"></a>$', prose(document), re.MULTILINE)
+    return {*own, *(re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings)}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -231,11 +222,15 @@ def test_what_the_documents_type_exists(line: str) -> None:
 def subcommands() -> Iterator[tuple[str, ...]]:
     """Yield every command, those of groups with their group."""
     for name in cli.main.list_commands(click.Context(cli.main)):
-        command = cli.main.get_command(click.Context(cli.main), name)
-        if isinstance(command, click.Group):
-            yield from ((name, inner) for inner in command.commands)
-        else:
-            yield (name,)
+        yield from _below((name,), cli.main.get_command(click.Context(cli.main), name))
+
+
+def _below(path: tuple[str, ...], command: click.Command | None) -> Iterator[tuple[str, ...]]:
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from _below((*path, name), inner)
+    else:
+        yield path
 
 
 @pytest.mark.parametrize("command", list(subcommands()), ids=" ".join)
@@ -252,17 +247,17 @@ def test_the_manual_has_the_exit_codes() -> None:
     assert told == re.findall(r"^\.B (\d+)$", section, re.MULTILINE)
 
 
-def test_the_completion_offers_every_command() -> None:
+@pytest.mark.parametrize(
+    ("shell", "cword", "names"),
+    [
+        ("bash", "1", r"^plain,([a-z]+)$"),
+        ("zsh", "1", r"^plain\n([a-z]+)\n"),
+        ("fish", "", r"^plain,([a-z]+)"),
+    ],
+)
+def test_the_completion_offers_every_command(shell: str, cword: str, names: str) -> None:
     """What the shell asks for after `rosterd ` is the list of commands."""
-    asked = {"_ROSTERD_COMPLETE": "bash_complete", "COMP_WORDS": "rosterd ", "COMP_CWORD": "1"}
     program = "from operate.cli import main; main(prog_name='rosterd')"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env={**os.environ, **asked},
-        timeout=30,
-        check=False,
-    )
-    assert {name for name, *_ in subcommands()} == {line.partition(",")[2] for line in done.stdout.splitlines()}
+    asked = {"_ROSTERD_COMPLETE": f"{shell}_complete", "COMP_WORDS": "rosterd ", "COMP_CWORD": cword}
+    offered = run_python(REPOSITORY, "-c", program, **asked).stdout
+    assert {name for name, *_ in subcommands()} == {*re.findall(names, offered, re.MULTILINE)}

@@ -22,7 +22,10 @@ HOMES = {
     "click": {name for name in MODULES if name.startswith("operate.")},
     "prometheus_client": {"watcher.health.prometheus"},
     "email_validator": {"importer.rows.rules"},
+    "idna": {"importer.rows.rules"},
+    "openpyxl": {"importer.file.unwrap.workbook", "importer.answer.failed_workbook"},
     "sqlite_utils": {name for name in MODULES if name.startswith("importer.store.")},
+    "tomlkit": {"operate.provision.edits"},
     "watchdog": {"watcher.inbox.events"},
     "yagmail": {"importer.mail.smtp"},
 }
@@ -31,19 +34,22 @@ EVERYWHERE = {"msgspec", "structlog"}
 # module that is in no folder and not of the ground everything of its package.
 PACKAGES = ("operate.", "watcher.", "importer.")
 FOLDERS = {
-    "importer": ("file", "rows", "store", "mail"),
-    "watcher": ("health", "inbox", "control"),
-    "operate": ("provision", "doctor", "pages"),
+    "importer": ("wording", "roster", "file", "rows", "store", "mail", "answer"),
+    "watcher": ("health", "approval", "inbox", "control", "readers"),
+    "operate": ("provision", "doctor", "clients", "backup", "pages", "roster"),
 }
 GROUND = {
     package: set(names.split())
     for package, names in {
-        "importer": "attributes characters codes disk_space durable durations fs model names settings",
+        "importer": (
+            "attributes characters disk_space durable durations fs helper_process model names patterns settings"
+        ),
         "watcher": "adopted config decode exits lock log model notify owner settings signals",
         "operate": "change database folders options output",
     }.items()
 }
 MOST_LINES, MOST_IMPORTS, MOST_MODULES = 450, 16, 15
+MOST_CLASS_LINES, MOST_METHODS = 200, 15
 
 
 def imports(module: str) -> Iterator[str]:
@@ -87,11 +93,30 @@ def test_nothing_is_imported_from_above(module: str) -> None:
     assert [] == [name for name in ours(module) if name.startswith(f"{package}.") and floor(name) > floor(module)]
 
 
+@pytest.mark.parametrize("package", FOLDERS)
+def test_the_folders_are_as_drawn(package: str) -> None:
+    """docs/architecture.md draws the folders of each package, those that may import others above them."""
+    head, *lines = (REPOSITORY / "docs" / "architecture.md").read_text().split("\noperate ------>")[1].splitlines()
+    column = slice(at := f"operate ------>{head}".index(package), at + 16)
+    drawn = [name[:-1] for line in lines[: lines.index("```")] if (name := line[column].strip()).endswith("/")]
+    assert [*reversed(FOLDERS[package])] == drawn
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_is_read_in_one_sitting(module: str) -> None:
     """A module has at most 450 lines, and imports at most 16 others of ours."""
     assert len(MODULES[module].read_text().splitlines()) <= MOST_LINES
     assert len(ours(module)) <= MOST_IMPORTS
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_class_is_one_thing(module: str) -> None:
+    """A class has at most 200 lines and 15 methods."""
+    classes = [node for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.ClassDef)]
+    lines = {each.name: (each.end_lineno or each.lineno) - each.lineno + 1 for each in classes}
+    methods = {each.name: sum(isinstance(part, ast.FunctionDef) for part in each.body) for each in classes}
+    assert {} == {name: count for name, count in lines.items() if count > MOST_CLASS_LINES}
+    assert {} == {name: count for name, count in methods.items() if count > MOST_METHODS}
 
 
 def test_a_folder_is_held_in_mind() -> None:

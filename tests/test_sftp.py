@@ -193,7 +193,7 @@ def failed_csv_of(rosterd: Rosterd) -> bytes:
     """Return the CSV attached to the one mail there is, which must be addressed as configured."""
     rosterd.wait_for_event("mail.sent")
     [mail] = rosterd.mails()
-    assert (mail["From"], mail["To"]) == (REPLY_TO, "admin@acme.example")
+    assert (mail["From"], mail["To"]) == (f"User import <{REPLY_TO}>", "admin@acme.example")
     [attached] = [part for part in mail.iter_attachments() if str(part.get_filename()).endswith(".failed.csv")]
     content = attached.get_payload(decode=True)
     assert isinstance(content, bytes)

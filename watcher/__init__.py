@@ -1,1 +1,1 @@
-"""From an upload in an inbox to a claim, and the process around it: folders, time, signals, the command line."""
+"""From an upload in an inbox to a claim, and the service around it: folders, clocks, signals, orders."""

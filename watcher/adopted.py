@@ -1,7 +1,7 @@
 """
-The configuration that the service works by, in a file of the state directory, as config.toml may have faults by now.
+The configuration that the service uses, in a file of the state directory: config.toml may have errors by now.
 
-Commands about the service go by it meanwhile. Like the status it is a hint, not a record, and holds no secret.
+Meanwhile commands about the service use this file. Like the status it is a hint, not a record, and has no secrets.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from importer.durable import replace
+from importer.roster.protection import ListUnusable, protected_users
 from watcher.config import ConfigError, load_again, ping_url
 from watcher.settings import Config, ServiceSettings
 
@@ -23,29 +24,29 @@ _STATE_DIR: Final = re.compile(r"""^[^#\n]*\bstate_dir[ \t]*=[ \t]*(["'])(.+?)\1
 
 
 class Adopted(msgspec.Struct, frozen=True, kw_only=True):
-    """What the service works by. `former`: inboxes of before, each with its client, in which claims may be left."""
+    """What the service uses. `former`: inboxes of earlier configurations and their clients; they may contain claims."""
 
     config: Config
     former: tuple[tuple[str, str], ...] = ()
 
 
 class NotReloadable(Exception):
-    """The service goes on with the configuration that it has. The message says why."""
+    """The service keeps its current configuration. The message says why."""
 
 
 def write_adopted(config: Config, former: tuple[tuple[str, str], ...] = ()) -> None:
-    """Note that the service works by this configuration from now on; a disk that is full keeps the older note."""
-    kept = msgspec.structs.replace(config, service=msgspec.structs.replace(config.service, ping_url=""))
-    note = msgspec.json.encode(Adopted(config=kept, former=former)) + b"\n"
+    """Record that the service uses this configuration from now on; on a full disk the previous record stays."""
+    stored = msgspec.structs.replace(config, service=msgspec.structs.replace(config.service, ping_url=""))
+    note = msgspec.json.encode(Adopted(config=stored, former=former)) + b"\n"
     with contextlib.suppress(OSError):
         replace(os.path.join(config.service.state_dir, _FILE), note, mode=0o600)
 
 
 def read_adopted(path: Path) -> Config | None:
     """
-    Return what the service last adopted of a configuration that has faults; None when that is not known.
+    Return what the service last adopted of a configuration that has errors now; None when that is not known.
 
-    It is the service's word: what it says must not lead root to write anywhere but in that state directory.
+    The file is the service's own, so root must not write by it anywhere outside of that state directory.
     """
     state_dir = os.path.abspath(_state_dir_in(path))
     adopted = last_adopted(state_dir)
@@ -66,11 +67,13 @@ def last_adopted(state_dir: str) -> Adopted | None:
 
 
 def read_again(config: Config) -> Config:
-    """Return the configuration as its files have it now. Raises NotReloadable."""
+    """Read the configuration from its files again. Raises NotReloadable."""
     try:
         fresh = load_again(config)
         ping_url(fresh.service)
-    except (ConfigError, PermissionError) as error:
+        for client in fresh.clients:
+            protected_users(client)
+    except (ConfigError, PermissionError, ListUnusable) as error:
         raise NotReloadable(str(error)) from None
     if _fixed(fresh) != _fixed(config):
         raise NotReloadable("[service], [log] and [metrics], except for ping_url, cannot change without a restart")
@@ -83,8 +86,8 @@ def _fixed(config: Config) -> tuple[msgspec.Struct, ...]:
 
 
 def _state_dir_in(path: Path) -> str:
-    """Return the state directory that a file names, whatever else is wrong with it."""
+    """Return the state directory that a file names, even if the rest of it is wrong."""
     with contextlib.suppress(FileNotFoundError):
-        if found := _STATE_DIR.search(path.read_text(encoding="utf-8", errors="replace")):
-            return os.path.join(path.absolute().parent, found[2])
+        if match := _STATE_DIR.search(path.read_text(encoding="utf-8", errors="replace")):
+            return os.path.join(path.absolute().parent, match[2])
     return ServiceSettings().state_dir

@@ -1,4 +1,4 @@
-"""What is due now and then between two files: checks of the host, purging, mail, and what is told of the service."""
+"""Periodic work between two files: checks of the host, purging, mail, status and heartbeat."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from pathlib import Path
 from importer.store.database import Store
 from importer.store.errors import StoreError
 from watcher.adopted import NotReloadable
+from watcher.approval.freezes import Announcements
 from watcher.control.archives import Purging
 from watcher.health.alerts import Alerts
 from watcher.health.heartbeat import heartbeat_of
 from watcher.health.mailing import Mailing
 from watcher.health.overdue import OverdueUploads
-from watcher.health.status import ClientStatus, Status, StatusFile, count_states, moment, told_files
+from watcher.health.status import ClientStatus, Status, StatusFile, count_states, listed_files, moment
 from watcher.health.storage import Storage
 from watcher.health.trouble import Troubles
 from watcher.inbox.inboxes import Inboxes
+from watcher.readers.read_copy import ReadCopy
 from watcher.settings import Config
 from watcher.signals import MAIL_PATIENCE_S, Signals
 
 
 class Chores:
-    """Does each chore when it is due, on the thread of the loop. What they remember outlives a reload."""
+    """Does each chore when it is due, on the thread of the loop. Their state survives a reload."""
 
     def __init__(self, config: Config, store: Store, inboxes: Inboxes, alerts: Alerts, troubles: Troubles) -> None:
         self._config = config
@@ -37,18 +39,23 @@ class Chores:
         self._started_at = datetime.now(UTC)
         self.mailing = Mailing(store, troubles, config.mail)
         self._storage = Storage(store, Path(config.service.database), troubles)
+        self._read_copy = ReadCopy(config.service, troubles)
         self._purging = Purging(store)
+        self._announcements = Announcements(config, store)
         self._overdue = OverdueUploads(store)
         self._overdue.use(config, self._started_at)
         self._heartbeat = heartbeat_of(config.service)
         self._status_file = StatusFile(config.service.state_dir)
+        self.reload_trouble = ""  # why the last reload was refused
+        self._shown = ("", "", "", "")  # the troubles that the status has
 
     def use(self, config: Config) -> None:
-        """Work by this configuration from now on. Raises NotReloadable, with no effect, when no mail could leave."""
+        """Use this configuration. Raises NotReloadable, and changes nothing, if it would prevent sending mail."""
         if reason := self.mailing.use(config.mail):
             raise NotReloadable(reason)
         self._config = config
         self._alerts.use(config.mail)
+        self._announcements.use(config)
         self._overdue.use(config, datetime.now(UTC))
         fresh = heartbeat_of(config.service)
         if fresh.url != self._heartbeat.url:
@@ -57,12 +64,13 @@ class Chores:
             self._heartbeat.start()
 
     def start(self) -> None:
-        """Begin what has a thread of its own."""
+        """Start the chores that have threads."""
         self._heartbeat.start()
 
     def close(self, signals: Signals) -> None:
-        """End. The mail that is being sent is waited for if there is time."""
+        """Stop. Waits for the mail that is being sent if there is time."""
         self._heartbeat.close()
+        self._read_copy.close()
         if signals.stop_allows(MAIL_PATIENCE_S):
             with contextlib.suppress(StoreError):  # the mail is sent again, with the same Message-ID
                 self.mailing.close(datetime.now(UTC))
@@ -70,19 +78,20 @@ class Chores:
     @property
     def next_at(self) -> float:
         """Return when the next chore is due, by the monotonic clock."""
-        parts = (self._storage, self._overdue, self._alerts, self.mailing, self._status_file)
-        return min(part.next_at for part in parts)
+        mails = (self._inboxes.on_hold, self._announcements, self._overdue, self._alerts, self.mailing)
+        return min(part.next_at for part in (*mails, self._storage, self._read_copy, self._status_file))
 
-    # The order matters: whether events arrive and the database can be written is known before a file is claimed; a
-    # purge waits until there is no file; then what may write mail, sending it, and the status that tells of all.
+    # The order matters: whether events arrive and the database is writable is known before a file is claimed; a
+    # purge waits until there is no file; then what may write mail, sending it, and the status, which reports it all.
 
     def before_work(self) -> None:
         """Do what is due before a file is worked on."""
         self._inboxes.sources.tend(time.monotonic())
         self._storage.tend(time.monotonic())
+        self._read_copy.tend(time.monotonic())
 
     def purge(self) -> bool:
-        """Remove a little of what was kept long enough; return whether there was any."""
+        """Purge a little of what has reached its age; return whether there was any."""
         try:
             return self._purging.step(self._config, time.monotonic())
         except StoreError as error:
@@ -90,15 +99,20 @@ class Chores:
             return False
 
     def after_work(self, *, worked: bool, is_news: bool) -> None:
-        """Do what is due after it; `worked`: there may be new mail, `is_news`: there may be a new status."""
+        """Do what is due after it; `worked`: there may be new mail, `is_news`: the status may have changed."""
         self.write_mail()
-        mail_trouble = self.mailing.trouble
         self.mailing.move(datetime.now(UTC), at_once=worked)
-        is_news = is_news or self.mailing.trouble != mail_trouble
-        self._status_file.keep(self._status, time.monotonic(), worked=is_news)
+        troubles = (self._storage.trouble, self.mailing.trouble, self._heartbeat.trouble, self.reload_trouble)
+        before, self._shown = self._shown, troubles
+        self._status_file.keep(self._status, time.monotonic(), worked=is_news or self._shown != before)
 
     def write_mail(self) -> None:
-        """Put mail about overdue uploads, and alerts that were raised meanwhile, into the outbox."""
+        """Put what is due of all mail but answers into the outbox, and the alerts raised since the last call."""
+        try:
+            self._inboxes.on_hold.tend(time.monotonic(), datetime.now(UTC))
+            self._announcements.tend(time.monotonic(), datetime.now(UTC))
+        except StoreError as error:
+            self._troubles.report_error("store.refused", error)
         if (now := time.monotonic()) >= self._overdue.next_at:
             waiting = {client.name for client in self._config.clients if self._inboxes.intake.has_come(client.name)}
             try:
@@ -108,7 +122,7 @@ class Chores:
         self._alerts.tend(self._store)
 
     def note_sweeps(self, swept: Iterable[str]) -> None:
-        """Give the heartbeat the inboxes that were swept."""
+        """Tell the heartbeat which inboxes were swept."""
         unusable, clients = self._inboxes.sweeps.unusable, {client.name for client in self._config.clients}
         for client in swept:
             if client not in unusable:
@@ -127,6 +141,7 @@ class Chores:
             ping_trouble=self._heartbeat.trouble,
             database_trouble=self._storage.trouble,
             mail_trouble=self.mailing.trouble,
+            reload_trouble=self.reload_trouble,
         )
 
     def _status_of(self, client: str, now: float, at: datetime) -> ClientStatus:
@@ -141,14 +156,16 @@ class Chores:
             sweep_s=sweep_s,
             trouble=self._troubles.reason_for("inbox.unusable", client),
             deferred=self._troubles.reason_for("file.deferred", client) if has_come else "",
+            used_bytes=self._inboxes.used_bytes(client),
+            max_inbox_bytes=self._config.clients_by_name[client].max_inbox_bytes,
             is_overdue=not has_come and self._is_overdue(client, at),
             claims=self._inboxes.backlog.count(client),
             counts=count_states(waiting),
-            files=told_files(waiting, now, at),
+            files=listed_files(waiting, now, at),
         )
 
     def _is_overdue(self, client: str, at: datetime) -> bool:
         try:
             return self._overdue.overdue(client, at) is not None
-        except StoreError:  # told by what needs the database more
+        except StoreError:  # reported elsewhere, by what cannot work without it
             return False

@@ -1,41 +1,45 @@
 """
 config.toml and clients.d/*.toml, read once and whole into a frozen Config.
 
-Each part declares the settings it needs; here they are gathered, decoded and checked against each other. Every
-problem that can be found is in one ConfigError, a line each: file, key, what was found, what was expected.
+Each part declares the settings it needs; here they are gathered, decoded and checked against each other. One
+ConfigError lists all problems, one per line: file, key, what was found, what was expected.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import stat
 import tomllib
 import urllib.parse
+import zoneinfo
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from importer.attributes import ATTRIBUTES
+from importer.attributes import ATTRIBUTES, POSSIBLE_NAMES, REPORT_NAMES, secrets_in
 from importer.attributes import nearest as nearest_attribute
+from importer.fs import read_regular
+from importer.roster import order
 from importer.settings import (
     ClientSettings,
+    FeedSettings,
     MailSettings,
     ReferenceSettings,
+    as_status,
 )
 from watcher.decode import SettingsT, as_toml, complaint, decode, unknown_keys
 from watcher.settings import PASSWORD_CREDENTIAL, PASSWORD_VARIABLE, Config, IntakeSettings, ServiceSettings
 
 _PING_CREDENTIAL: Final = "ping_url"
 _PING_VARIABLE: Final = "ROSTERD_PING_URL"
-# Whether mail reaches an address only sending shows; here it must be a full, plain one, as the mail library
-# completes half ones with a domain of its own.
+# Only sending shows whether an address is reachable; here it must be complete and plain, as the mail library appends
+# a domain of its own to incomplete ones.
 _ADDRESS: Final = re.compile(r"[^\s@<>()\[\],;:\"\\]+@[^\s@<>()\[\],;:\"\\]+")
 _MAX_SETTINGS_BYTES: Final = 16 << 20  # some 50,000 clients in one file
 _ALWAYS_ACCEPTED_SOURCE: Final = "OPSCOM"
+_WEB_ADDRESS: Final = 'an address that begins with "https://" or "http://"'
 
 Complaint = tuple[str, object, str]  # key, what was found, what was expected
 _SECTIONS: Final = {
@@ -54,7 +58,7 @@ class ConfigError(Exception):
 
 
 class _Client(msgspec.Struct, frozen=True):
-    """A client and where it stands, for messages."""
+    """A client and where it is configured, for messages."""
 
     where: str
     settings: ClientSettings
@@ -62,21 +66,22 @@ class _Client(msgspec.Struct, frozen=True):
 
 def load(path: Path, *, base: Path | None = None) -> Config:
     """
-    Read `path` and every clients.d/*.toml beside it.
+    Read `path` and every clients.d/*.toml next to it.
 
     Relative paths, in both, are taken from `base`, by default the folder of `path`. Raises ConfigError with all
-    problems found; a file that is not TOML is one problem and its content is not judged. Raises PermissionError.
+    problems found; a file that is not TOML is one problem and its content is not checked. Raises PermissionError.
     """
     problems: list[str] = []
     data = _read_toml(path, path.name, problems)
     sections = {name: _section(path.name, name, kind, data, problems) for name, kind in _SECTIONS.items()}
     problems += unknown_keys(f"{path.name} ", data, [*_SECTIONS, "client"])
-    clients = _clients(path.name, data, problems)
+    guard = {} if problems else data.get("guard", {})  # problems of [guard] are not told again of each client
+    clients = _clients(path.name, data, guard, problems)
     for drop_in in _drop_ins(path.parent / "clients.d", problems):
         where = f"clients.d/{drop_in.name}"
         more = _read_toml(drop_in, where, problems)
         problems += unknown_keys(f"{where} ", more, ["client"])
-        clients += _clients(where, more, problems)
+        clients += _clients(where, more, guard, problems)
     config = msgspec.structs.replace(Config(clients=tuple(client.settings for client in clients)), **sections)
     base = (base or path.parent).absolute()
     config = msgspec.structs.replace(config, source=str(path.absolute()), base=str(base))
@@ -89,7 +94,7 @@ def load(path: Path, *, base: Path | None = None) -> Config:
 
 
 def load_again(config: Config) -> Config:
-    """Read the same files as they are now. Raises ConfigError, PermissionError."""
+    """Read the same files again. Raises ConfigError, PermissionError."""
     return load(Path(config.source), base=Path(config.base))
 
 
@@ -97,14 +102,14 @@ def smtp_password() -> str:
     """
     Return the password for `mail.user`, "" when there is none.
 
-    Source: the systemd credential `smtp_password`, else the environment. Raises ConfigError when the credential is
-    there and cannot be read.
+    Source: the systemd credential `smtp_password`, else the environment. Raises ConfigError when the credential
+    exists and cannot be read.
     """
     return _secret(PASSWORD_CREDENTIAL, PASSWORD_VARIABLE)
 
 
 def ping_url(service: ServiceSettings) -> str:
-    """Return the URL of the sign of life, "" for none: the credential, else the environment, else the setting."""
+    """Return the URL of the heartbeat, "" for none: the credential, else the environment, else the setting."""
     return _secret(_PING_CREDENTIAL, _PING_VARIABLE) or service.ping_url
 
 
@@ -138,7 +143,7 @@ def _read_toml(path: Path, where: str, problems: list[str]) -> dict[str, object]
 
 
 def _drop_ins(folder: Path, problems: list[str]) -> list[Path]:
-    """Return the files of clients.d in the order of their names; a missing folder holds none."""
+    """Return the files of clients.d in the order of their names; none if the folder is missing."""
     try:
         names = sorted(os.listdir(folder))
     except FileNotFoundError:
@@ -152,20 +157,8 @@ def _drop_ins(folder: Path, problems: list[str]) -> list[Path]:
 
 
 def read_settings(path: Path) -> str:
-    """Return the text of a regular file of sane size; others are not waited for. Raises OSError, UnicodeDecodeError."""
-    with open(path, "rb", opener=_open_regular) as file:
-        content = file.read(_MAX_SETTINGS_BYTES + 1)
-    if len(content) > _MAX_SETTINGS_BYTES:
-        raise OSError(errno.EFBIG, f"has more than {_MAX_SETTINGS_BYTES >> 20} MiB")
-    return content.decode()
-
-
-def _open_regular(path: str, _flags: int) -> int:
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "is not a regular file")
-    return fd
+    """Return the text of a regular file of sane size; never block on others. Raises OSError, UnicodeDecodeError."""
+    return read_regular(path, _MAX_SETTINGS_BYTES).decode()
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:
@@ -175,23 +168,37 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
 
 
 def _section(file: str, name: str, kind: type[SettingsT], data: dict[str, object], problems: list[str]) -> SettingsT:
-    """Return one section, its defaults when it is absent or wrong."""
+    """Return one section; its defaults when it is missing or wrong."""
     return decode(f"{file} {name}", kind, data.get(name, {}), problems) or kind()
 
 
-def _clients(file: str, data: dict[str, object], problems: list[str]) -> list[_Client]:
-    """Return the usable [[client]] tables of a file."""
+def _clients(file: str, data: dict[str, object], guard: object, problems: list[str]) -> list[_Client]:
+    """Return the usable [[client]] tables of a file; each has the limits of `guard` below its own."""
     tables = data.get("client", [])
     if not isinstance(tables, list):
         problems.append(complaint(f"{file} client", "a single table", "[[client]] in double brackets"))
         return []
-    places = [(_client_place(file, number, table), table) for number, table in enumerate(tables, 1)]
+    places = [(_client_place(file, number, table), _guarded(table, guard)) for number, table in enumerate(tables, 1)]
     decoded = [(where, decode(where, ClientSettings, table, problems)) for where, table in places]
     return [_Client(where, settings) for where, settings in decoded if settings is not None]
 
 
+def _guarded(table: object, guard: object) -> object:
+    """Return a table of a client with the limits that are those of all; what is not a table is left as it is."""
+    own = table.get("guard", {}) if isinstance(table, dict) else None
+    if not (isinstance(table, dict) and isinstance(own, dict) and isinstance(guard, dict)):
+        return table
+    return {**table, "guard": {**guard, **_of_before(table), **own}}
+
+
+def _of_before(table: dict[str, object]) -> dict[str, object]:
+    """Return the limit that `shrink_guard` is: it says how many percent of the rows have to be there."""
+    percent = table.get("shrink_guard")
+    return {"fewer_rows": f"{100 - percent} %"} if isinstance(percent, int) and 0 < percent <= 100 else {}  # noqa: PLR2004
+
+
 def _client_place(file: str, number: int, table: object) -> str:
-    """Return how messages call a client: by its name, and by its place in the file while it has none."""
+    """Return how messages refer to a client: by its name or, if it has none, by its position in the file."""
     name = table.get("name") if isinstance(table, dict) else None
     return f"{file} client.{name}" if isinstance(name, str) and name.isprintable() else f"{file} client[{number}]"
 
@@ -205,7 +212,12 @@ def _with_absolute_paths(config: Config, base: str) -> Config:
     replace = msgspec.structs.replace
     return replace(
         config,
-        service=replace(service, state_dir=state_dir, database=os.path.join(state_dir, service.database)),
+        service=replace(
+            service,
+            state_dir=state_dir,
+            database=os.path.join(state_dir, service.database),
+            read_copy=service.read_copy and os.path.join(base, service.read_copy),
+        ),
         mail=replace(
             mail,
             maildir=os.path.join(state_dir, mail.maildir),
@@ -214,7 +226,14 @@ def _with_absolute_paths(config: Config, base: str) -> Config:
         metrics=replace(
             config.metrics, textfile=config.metrics.textfile and os.path.join(base, config.metrics.textfile)
         ),
-        clients=tuple(replace(client, inbox=_inbox(base, client.inbox)) for client in config.clients),
+        clients=tuple(
+            replace(
+                client,
+                inbox=_inbox(base, client.inbox),
+                protected_users=client.protected_users and os.path.join(base, client.protected_users),
+            )
+            for client in config.clients
+        ),
     )
 
 
@@ -222,13 +241,14 @@ def _inbox(base: str, path: str) -> str:
     """
     Return an inbox path with links resolved in all but its last component.
 
-    Above the inbox links are the operator's and a watch through one sees nothing; the inbox itself must not be one.
+    Links above the inbox are the operator's, and a watch through a link receives no events; the inbox itself must not
+    be a link.
     """
     parent, name = os.path.split(os.path.abspath(os.path.join(base, path)))
     return os.path.join(os.path.realpath(parent), name)
 
 
-# Judging what only makes sense together
+# Checking settings against each other
 
 
 def _contradictions(file: str, config: Config, clients: Sequence[_Client]) -> Iterator[str]:
@@ -242,8 +262,10 @@ def _contradictions(file: str, config: Config, clients: Sequence[_Client]) -> It
         yield from _worded(f"{file} {name}", complaints)
     for client in clients:
         yield from _worded(client.where, _client_complaints(client.settings, config.reference))
+        yield from _worded(client.where, _feed_complaints(client.settings.feed))
+        yield from _worded(client.where, _status_complaints(client.settings))
         yield from _worded(client.where, _late_mail_complaints(client.settings, config.mail))
-    yield from _quarrels(clients, config.service.state_dir)
+    yield from _shared_by_clients(clients, config.service.state_dir)
 
 
 def _worded(where: str, complaints: Iterator[Complaint]) -> Iterator[str]:
@@ -253,7 +275,7 @@ def _worded(where: str, complaints: Iterator[Complaint]) -> Iterator[str]:
 
 def _service_complaints(service: ServiceSettings) -> Iterator[Complaint]:
     if service.ping_url and not _is_web_address(service.ping_url):
-        yield "ping_url", service.ping_url, 'an address that begins with "https://" or "http://"'
+        yield "ping_url", service.ping_url, _WEB_ADDRESS
 
 
 def _is_web_address(url: str) -> bool:
@@ -263,6 +285,14 @@ def _is_web_address(url: str) -> bool:
     except ValueError:
         return False
     return is_whole and parts.scheme in ("https", "http") and "@" not in parts.netloc and not re.search(r"\s", url)
+
+
+def _is_time_zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # of names that are folders or paths, too
+        return False
+    return True
 
 
 def _intake_complaints(intake: IntakeSettings) -> Iterator[Complaint]:
@@ -276,23 +306,35 @@ def _mail_complaints(mail: MailSettings) -> Iterator[Complaint]:
     yield from _address_complaints("operator", mail.operator)
     if mail.user:
         yield from _address_complaints("user", (mail.user,))
+    if mail.guide_url and not _is_web_address(mail.guide_url):
+        yield "guide_url", mail.guide_url, _WEB_ADDRESS
+    if mail.timezone and not _is_time_zone(mail.timezone):
+        yield "timezone", mail.timezone, 'a name of the time zone database, such as "America/Toronto"'
     if mail.host and mail.security == "none" and not mail.is_local:
         yield "security", mail.security, f'"starttls" or "tls": the host {mail.host} is not this machine'
 
 
 def _reference_complaints(reference: ReferenceSettings) -> Iterator[Complaint]:
     for key, ids in (("user_types", reference.user_types), ("locker_types", reference.locker_types)):
-        yield from ((key, found, "digits") for found in ids if not (found.isascii() and found.isdigit()))
+        yield from ((key, id_, "digits") for id_ in ids if not (id_.isascii() and id_.isdigit()))
 
 
 def _client_complaints(client: ClientSettings, reference: ReferenceSettings) -> Iterator[Complaint]:
     yield from _address_complaints("failed_import_email", client.failed_import_email)
+    if not client.language or len({*client.language}) < len(client.language):
+        yield "language", list(client.language), '"en", "fr" or both'
     for header, attribute in client.columns.items():
         if attribute:
             yield from _attribute_complaints(f"columns.{header}", attribute)
-    for key, names in (("limits", client.limits), ("required", client.required)):
+    for key, names in (
+        ("limits", client.limits),
+        ("required", client.required),
+        ("protected_fields", client.protected_fields),
+    ):
         for name in names:
             yield from _attribute_complaints(key, name)
+    if "unique_id" in client.protected_fields:
+        yield "protected_fields", "unique_id", "other attributes: no file ever changes a unique_id"
     if client.fallback_encoding and not _extends_ascii(client.fallback_encoding):
         yield (
             "fallback_encoding",
@@ -302,6 +344,40 @@ def _client_complaints(client: ClientSettings, reference: ReferenceSettings) -> 
     sources = sorted({_ALWAYS_ACCEPTED_SOURCE, *reference.login_sources})
     if client.login_source and client.login_source not in sources:
         yield "login_source", client.login_source, "one of reference.login_sources: " + ", ".join(sources)
+
+
+def _feed_complaints(feeds: Sequence[FeedSettings]) -> Iterator[Complaint]:
+    names: set[str] = set()
+    for number, feed in enumerate(feeds, 1):
+        if feed.name in names:
+            yield f"feed[{number}].name", feed.name, "each name once"
+        names.add(feed.name)
+        if "/" in feed.files:
+            yield f"feed[{number}].files", feed.files, "a pattern for names, without a folder"
+        if feed.dated and not order.is_format(feed.dated):
+            expected = 'a name with year, month and day, such as "students_%Y%m%d.csv"'
+            yield f"feed[{number}].dated", feed.dated, expected
+
+
+def _status_complaints(client: ClientSettings) -> Iterator[Complaint]:
+    status, column = client.status, client.status.column
+    if not column and status.values:
+        yield "status.column", column, "the heading of the status column"
+    if column in (*POSSIBLE_NAMES, *REPORT_NAMES, *client.columns) or secrets_in(column):
+        yield "status.column", column, "a heading that has no other meaning"
+    elif column != column.strip():
+        yield "status.column", column, "a heading without blanks around it"
+    for key, values in (("active", status.active), ("inactive", status.inactive)):
+        if column and not values:
+            yield f"status.{key}", values, f"the values that mean {key}"
+        if client.clear_token and as_status(client.clear_token) in map(as_status, values):
+            yield f"status.{key}", client.clear_token, "no value that is the clear_token"
+    active = {*map(as_status, status.active)}
+    yield from (
+        ("status.inactive", value, "a value that is not in status.active; capitals and blanks do not count")
+        for value in status.inactive
+        if as_status(value) in active
+    )
 
 
 def _late_mail_complaints(client: ClientSettings, mail: MailSettings) -> Iterator[Complaint]:
@@ -314,7 +390,7 @@ def _late_mail_complaints(client: ClientSettings, mail: MailSettings) -> Iterato
 
 
 def _address_complaints(key: str, addresses: Sequence[str]) -> Iterator[Complaint]:
-    return ((key, found, "a full e-mail address") for found in addresses if not _ADDRESS.fullmatch(found))
+    return ((key, address, "a full e-mail address") for address in addresses if not _ADDRESS.fullmatch(address))
 
 
 def _attribute_complaints(key: str, name: str) -> Iterator[Complaint]:
@@ -324,7 +400,7 @@ def _attribute_complaints(key: str, name: str) -> Iterator[Complaint]:
 
 
 def _extends_ascii(encoding: str) -> bool:
-    """Tell whether ASCII bytes mean ASCII letters in `encoding`; the header would be lost otherwise."""
+    """Return whether ASCII bytes are ASCII letters in `encoding`; the header would be unreadable otherwise."""
     letters = bytes(range(0x20, 0x7F))
     try:
         return letters.decode(encoding) == letters.decode("ascii")
@@ -332,8 +408,8 @@ def _extends_ascii(encoding: str) -> bool:
         return False
 
 
-def _quarrels(clients: Sequence[_Client], state_dir: str) -> Iterator[str]:
-    """Yield what two clients may not share, and an inbox that would show the database to a client."""
+def _shared_by_clients(clients: Sequence[_Client], state_dir: str) -> Iterator[str]:
+    """Yield what two clients must not share, and inboxes that would expose the database to a client."""
     names: dict[str, _Client] = {}
     inboxes: dict[Path, _Client] = {}  # links resolved
     state = Path(os.path.realpath(state_dir))
@@ -347,6 +423,10 @@ def _quarrels(clients: Sequence[_Client], state_dir: str) -> Iterator[str]:
         yield from (_too_near(inboxes[outer], client) for outer in inbox.parents if outer in inboxes)
         if inbox in (state, *state.parents):
             yield complaint(f"{client.where}.inbox", as_toml(client.settings.inbox), "service.state_dir outside of it")
+    for client in clients:
+        path = client.settings.protected_users
+        if path and not inboxes.keys().isdisjoint(Path(os.path.realpath(path)).parents):
+            yield complaint(f"{client.where}.protected_users", as_toml(path), "a file outside of the inboxes")
 
 
 def _too_near(first: _Client, second: _Client) -> str:

@@ -3,7 +3,7 @@ The daemon: the one work loop.
 
 The loop runs in the main thread, which owns the store; other threads receive events, deliver mail and write the log,
 and never touch folders or database. One file is worked on at a time, clients take turns, and between two files
-everything else that is due has its turn.
+everything else that is due is done.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from watcher.adopted import NotReloadable, read_again
 from watcher.chores import Chores
 from watcher.control.archives import archive_orders
 from watcher.control.client import Order
-from watcher.control.orders import held_orders, store_orders
+from watcher.control.orders import approval_orders, held_orders, store_orders
 from watcher.control.server import ControlServer, Handler, Refused
 from watcher.health.alerts import Alerts
 from watcher.health.metrics_source import Source, source_of
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 class Daemon:
-    """The work loop and all it works with."""
+    """The work loop and the parts it uses."""
 
     def __init__(self, config: Config, store: Store, events: EventQueue, signals: Signals) -> None:
         self._config = config
@@ -48,16 +48,17 @@ class Daemon:
         self._control = ControlServer(config.service.state_dir, events.wake)
 
     def source(self) -> Source:
-        """Return where metrics come from, by the current configuration."""
+        """Return the source of metrics for the current configuration."""
         return source_of(self._config)
 
     def run(self) -> None:
-        """Work until told to stop. Raises StoreUnusable; OSError, SyncFailed or StoreError when a disk fails."""
+        """Work until a signal to stop. Raises StoreUnusable; OSError, SyncFailed or StoreError when a disk fails."""
         self._inboxes.sources.start(time.monotonic())
         self._control.start()
         self._chores.start()
         self._chores.note_sweeps(self._inboxes.sweep_due())
         log.info("daemon.started", clients=len(self._config.clients), sqlite=VERSION)
+        _log_deprecated(self._config)
         notify.ready()
         while not self._signals.stop_asked:
             if not self._turn():
@@ -66,7 +67,7 @@ class Daemon:
         self._chores.write_mail()  # not after an error: the database, or its disk, may be what failed
 
     def _turn(self) -> bool:
-        """Take in events and orders, do what is due, then one piece of work; return whether there was one."""
+        """Process events and orders, do what is due, then one piece of work; return whether there was one."""
         notify.watchdog()
         self._obey()
         self._inboxes.sweeps.take_in(self._events)
@@ -78,7 +79,7 @@ class Daemon:
         return worked
 
     def _obey(self) -> None:
-        """Do what was ordered by signal or by command."""
+        """Carry out orders given by signal or by command."""
         if self._signals.take_reload():
             with contextlib.suppress(Refused):  # it is in the log
                 self._reload()
@@ -86,28 +87,39 @@ class Daemon:
 
     def _orders(self) -> dict[str, Handler]:
         return {
-            **store_orders(self._store, mailing=self._chores.mailing),
+            **store_orders(self._store, mailing=self._chores.mailing, stopping=self._signals.should_abort),
             **held_orders(self._inboxes.intake.settling, time.monotonic),
+            **approval_orders(self._inboxes.on_hold),
             **archive_orders(self._store, lambda: self._config, self._signals.should_abort),
             "reload": self._reload,
         }
 
     def _reload(self, _order: Order | None = None) -> str:
-        """Read the configuration again and adopt it whole, or keep the old one. Raises Refused."""
+        """Read the configuration again and use all of it, or keep the old one. Raises Refused."""
         try:
             config = read_again(self._config)
             self._chores.use(config)
         except NotReloadable as error:
             log.error("config.refused", reason=str(error))
+            self._chores.reload_trouble = str(error)
             raise Refused(f"the old configuration stays in effect: {error}") from None
         self._config = config
+        self._chores.reload_trouble = ""
         self._inboxes.use(config)
         log.info("config.reloaded", clients=len(config.clients))
+        _log_deprecated(config)
         return f"the configuration was reloaded; {len(config.clients)} clients"
 
     def close(self) -> None:
-        """End watching, listening and sending."""
+        """Stop watching, listening and sending."""
         notify.stopping()
         self._control.close()
         self._inboxes.close()
         self._chores.close(self._signals)
+
+
+def _log_deprecated(config: Config) -> None:
+    for client in config.clients:
+        if client.deprecated:
+            setting, instead = client.deprecated
+            log.warning("config.deprecated", client=client.name, setting=setting, instead=instead)

@@ -1,7 +1,7 @@
 """
-How the program can end.
+Exit codes of the program.
 
-From 64 on the codes are those of sysexits.h: systemd restarts after some of them and lets a person look at the others.
+From 64 on the codes are those of sysexits.h: systemd restarts the service after some of them, the others need a person.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The lock of the state directory: who holds it is the only one that writes to the database."""
+"""The lock of the state directory: only the process that holds it writes to the database."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from watcher.owner import become_owner
+from watcher.owner import NotOwner, become_owner
 
+RESTORING: Final = "restoring.json"  # a restore has begun; until it has ended nothing else may write
+RESTORED: Final = "restored.json"  # it has ended, and the service has not told so yet
 _NAME: Final = "lock"
-# A command that asks whether the lock is held, or changes something while the daemon is down, has it for a moment only.
+# Commands that test the lock, or change something while the daemon is down, hold it only for a moment.
 _PATIENCE_S: Final = 0.5
 _PAUSE_S: Final = 0.02
 
@@ -24,11 +26,14 @@ class RunningAlready(Exception):
 @contextlib.contextmanager
 def locked(state_dir: str) -> Iterator[None]:
     """
-    Make the state directory ours alone; the lock ends with the process.
+    Lock the state directory; the lock ends with the process.
 
-    Whoever has it is the owner of the state directory from then on. Raises RunningAlready, NotOwner, OSError.
+    The process runs as the owner of the state directory from then on. Raises RunningAlready; NotOwner, also while a
+    restore is not finished; OSError.
     """
     become_owner(state_dir)
+    if os.path.lexists(os.path.join(state_dir, RESTORING)):
+        raise NotOwner(f"{state_dir}: a restore has begun and not ended: run `rosterd restore FILE --apply` again")
     fd = os.open(os.path.join(state_dir, _NAME), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(fd, "rb"):
         _lock(fd)
@@ -44,7 +49,7 @@ def _lock(fd: int) -> None:
 
 
 def is_locked(state_dir: str) -> bool:
-    """Return whether a daemon, or a command in its place, is at work. Raises PermissionError."""
+    """Return whether a daemon, or a command in its place, holds the lock. Raises PermissionError."""
     try:
         fd = os.open(os.path.join(state_dir, _NAME), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:

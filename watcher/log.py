@@ -2,8 +2,8 @@
 Set-up of logging: structlog and the libraries' stdlib logging, one line per event on standard output.
 
 A log call renders its line and puts it on a bounded queue; one thread writes. A stalled reader, a full disk or a
-closed terminal therefore costs lines, which are counted and told, and never the service. No other module configures
-logging. To the journal each line tells its level as well, in the way of sd-daemon(3): "<3>" before the object.
+closed terminal therefore costs lines, which are counted and reported, and never stops the service. No other module
+configures logging. For the journal each line begins with its level as in sd-daemon(3), "<3>".
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from watcher.settings import LogSettings
 
 _STDOUT_FD: Final = 1
 _QUEUE_LINES: Final = 10_000  # a few MB: how far a reader can fall behind before lines are dropped
-_FLUSH_S: Final = 2.0  # how long the end waits for a reader that may never read
+_FLUSH_S: Final = 2.0  # how long the exit waits for a reader that may never read
 _MAX_FRAMES: Final = 20
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # of syslog(3)
 # Their messages name files, tables and system calls; those of other exceptions may quote a cell.
-_TELLING_ERRORS: Final = (OSError, StoreError)
+_EXPLAINED_ERRORS: Final = (OSError, StoreError)
 
 
 @contextlib.contextmanager
 def configured(settings: LogSettings) -> Iterator[None]:
     """
-    Send every event of at least `settings.level`, and the libraries' warnings, to standard output meanwhile.
+    Within the block, send events of at least `settings.level`, and the libraries' warnings, to standard output.
 
-    So is what Python itself would write to standard error: the end of a thread, a warning, an error in a finalizer.
+    The same goes for what Python itself would write to standard error: dead threads, warnings, errors in finalizers.
     """
     writer = _Writer(_STDOUT_FD, _renderer(settings))
     bridge = _Bridge(level=logging.WARNING)
@@ -116,12 +116,12 @@ class _Writer:
     def _write_all(self) -> None:
         while (line := self._lines.get()) is not None:
             try:
-                self._tell_dropped()
+                self._report_dropped()
                 _write_fully(self._fd, line)
             except OSError:
                 self._count_dropped()
 
-    def _tell_dropped(self) -> None:
+    def _report_dropped(self) -> None:
         if count := self.dropped_lines - self._told_lines:
             stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
             event = stamp(None, "", {"event": "log.dropped", "level": "error", "lines": count})
@@ -144,7 +144,7 @@ class _Bridge(logging.Handler):
     """Turns records of libraries into our events."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record; a record whose arguments do not fit its format is told without them."""
+        """Log one record; a record whose arguments do not fit its format is logged without them."""
         try:
             message = record.getMessage()
         except (TypeError, ValueError):
@@ -173,7 +173,7 @@ def _write_fully(fd: int, line: str) -> None:
 
 
 def _describe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Replace `exc_info` by `exception`: types and places, never local variables, messages only where harmless."""
+    """Replace `exc_info` by `exception`: types and locations, never local variables, messages only if harmless."""
     error = _current(event.pop("exc_info", None))
     if error is not None:
         event["exception"] = [_described(link) for link in _chain(error)]
@@ -202,7 +202,7 @@ def _described(error: BaseException) -> dict[str, Any]:
         "type": type(error).__name__,
         "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     }
-    if isinstance(error, _TELLING_ERRORS):
+    if isinstance(error, _EXPLAINED_ERRORS):
         described["message"] = str(error)
     return described
 
@@ -222,8 +222,8 @@ def _renderer(settings: LogSettings) -> Callable[[EventDict], str]:
 def _is_journal(fd: int) -> bool:
     """Return whether what is written goes to the journal. Source: systemd.exec(5), $JOURNAL_STREAM."""
     with contextlib.suppress(OSError):  # closed
-        found = os.fstat(fd)
-        return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+        info = os.fstat(fd)
+        return os.environ.get("JOURNAL_STREAM") == f"{info.st_dev}:{info.st_ino}"
     return False
 
 

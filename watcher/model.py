@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Callable
 from typing import Final
 
@@ -32,14 +31,14 @@ class Writer(enum.StrEnum):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What stays the same exactly as long as nobody touches a file."""
+    """What changes whenever a file is touched."""
 
     device: int
     inode: int
     size_bytes: int
     mtime_ns: int
     ctime_ns: int
-    sidecar: tuple[int, int, int] | None = None  # inode, size and mtime_ns of the file that vouches for it, if any
+    sidecar: tuple[int, int, int] | None = None  # inode, size and mtime_ns, if there is one
 
 
 def _resume_grace_s(settings: IntakeSettings) -> float:
@@ -50,11 +49,10 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """What follows from a reason to hold a file."""
 
     grace_s: Callable[[IntakeSettings], float] = _resume_grace_s  # after it the file is claimed
-    is_reported: bool = True  # else the file waits without a word
-    is_in_file: bool = False  # the importer sees it for itself; else the file is claimed to be refused
+    is_reported: bool = True  # else the file waits without a report
+    is_in_file: bool = False  # the importer detects it as well; else the file is claimed to be refused
     alert: str = ""  # to the operator
-    code: str = ""  # of the refusal; "": upload.incomplete
-    text: str = "it looks cut off, and the operator has refused it. Upload the whole file again."
+    reason: str = "upload.incomplete"  # of the refusal, a key of the catalogue with the parameter `name`
 
 
 HOLDS: Final = {
@@ -65,29 +63,12 @@ HOLDS: Final = {
     HoldReason.CUT_OFF: Hold(is_in_file=True),
     HoldReason.OPEN_QUOTE: Hold(is_in_file=True),
     HoldReason.EMPTY: Hold(is_in_file=True),
-    HoldReason.BROKEN_OFF: Hold(
-        text="the connection ended before the upload was finished, and it was not resumed. Upload the whole file again."
-    ),
-    HoldReason.UNACCOMPANIED: Hold(
-        text='no "{sidecar}" came, which has to say that the upload is complete. Upload the whole file again, and '
-        "then that one."
-    ),
-    HoldReason.MISMATCHED: Hold(
-        text='"{sidecar}" does not hold the digest of this file: one of the two was cut off, or belongs to another '
-        "file. Upload both again."
-    ),
-    # It may well be meant so: only the operator can tell, or another upload.
-    HoldReason.SHRUNK: Hold(
-        grace_s=lambda _: math.inf,
-        alert="file.shrunk",
-        code="file.shrunk",
-        text="it has far fewer rows than the file before it, and the operator has refused it. Upload a file of all "
-        "users, or ask the operator to let this one through.",
-    ),
+    HoldReason.BROKEN_OFF: Hold(reason="upload.incomplete/connection"),
+    HoldReason.UNACCOMPANIED: Hold(reason="upload.incomplete/no_companion"),
+    HoldReason.MISMATCHED: Hold(reason="upload.incomplete/other_companion"),
     HoldReason.UNREAD: Hold(
         alert="file.unread",
-        text="it may be whole, but to check that took longer than is allowed: it holds very many quotation marks, or "
-        "line breaks inside cells. Remove them, or split the file, and upload it again.",
+        reason="upload.incomplete/unread",
     ),
 }
 
@@ -99,13 +80,13 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     name: bytes
     identity: Identity
     closed: bool = False  # a writer has just closed it
-    broken_off: bool | None = None  # its connection ended before it was closed; None: no news of that
-    swept: bool = False  # seen in a listing: by itself no sign of life
-    age_s: float = 0.0  # how long it was as it is before we saw it, where that is believed
+    broken_off: bool | None = None  # its connection ended before it was closed; None: unknown
+    swept: bool = False  # seen in a listing: that alone is not activity
+    age_s: float = 0.0  # for how long it had not changed before we saw it, where that is reliable
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """A close examination of one name. `writer` is NONE for whatever is not a file."""
+    """A close examination of one name. `writer` is NONE unless it is a file."""
 
     identity: Identity
     kind: Kind
@@ -115,16 +96,17 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """A name that is not claimed yet, for people who ask why."""
+    """A name that is not claimed yet, as `rosterd status` shows it."""
 
     name: bytes
     size_bytes: int
     quiet_since: float  # by the monotonic clock
-    due_at: float  # infinity: not before something happens to it
+    due_at: float  # infinity: only after another event
     in_writing: bool
     held: bool
     ignored: bool
     hold_reason: HoldReason  # why it is held
+    behind: str = ""  # the file on hold for which it waits
 
 
 class Verdict(enum.StrEnum):
@@ -132,22 +114,23 @@ class Verdict(enum.StrEnum):
 
     WAIT = "wait"
     TAKE = "take"
-    RELEASE = "release"  # take, the operator says that it is whole
+    RELEASE = "release"  # take: the operator says that it is complete
     REFUSE = "refuse"  # take it and answer that it is incomplete
-    HOLD = "hold"  # looks cut off: wait, and say so once
-    IGNORE = "ignore"  # never imported: say so once
+    APPROVE = "approve"  # its name approves a file on hold
+    HOLD = "hold"  # looks cut off: wait, and report it once
+    IGNORE = "ignore"  # never imported: report it once
 
 
 class Capture(msgspec.Struct, frozen=True):
-    """A claim just made. Not `settled`: it was touched in the last moment, and its name in the inbox is taken again."""
+    """A claim just made. Not `settled`: the file was changed at the last moment, and its name is in use again."""
 
     claim_id: str
     settled: bool
 
 
 class ClaimGone(Exception):
-    """There is no such claim in `.work` any more, or it holds no upload."""
+    """The claim is no longer in `.work`, or contains no upload."""
 
 
 class InboxUnusable(Exception):
-    """The folders of a client are not as they must be. The message says where, what was found and what to do."""
+    """The folders of a client cannot be used. The message says where, what was found and what to do."""

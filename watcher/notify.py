@@ -1,7 +1,7 @@
 """
-What the service manager is told, if there is one: ready, still at work, stopping. Source: sd_notify(3).
+Notifies the service manager, if there is one: ready, still alive, stopping. Source: sd_notify(3).
 
-Only tells: a manager that does not listen, or is gone, costs nothing and stops nothing.
+One-way: without a manager that listens, nothing happens.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from typing import Final
 _SOCKET_VARIABLE: Final = "NOTIFY_SOCKET"
 
 
-class _LastSign:
+class _LastProgress:
     at = -math.inf  # by the monotonic clock
 
 
-_last_sign: Final = _LastSign()
+_last_progress: Final = _LastProgress()
 
 
 def ready() -> None:
-    """Tell that the start is over and the service does its work."""
-    _tell("READY=1")
+    """Report that the service has started."""
+    _send("READY=1")
 
 
 def extend_start(seconds: float) -> None:
-    """Tell that the start goes on, and will tell so again within this time or be over."""
-    _tell(f"EXTEND_TIMEOUT_USEC={int(2 * seconds * 1e6)}")
+    """Report that the start is still in progress; the next report comes within this time."""
+    _send(f"EXTEND_TIMEOUT_USEC={int(2 * seconds * 1e6)}")
 
 
 def watchdog(*, is_own: bool = True) -> None:
-    """Tell that the work got on, or, not our own sign, that it waits. About 15 us; without a manager 1 us."""
+    """Report progress or, if not `is_own`, a wait. About 15 us; 1 us without a manager."""
     if is_own:
-        _last_sign.at = time.monotonic()
-    _tell("WATCHDOG=1")
+        _last_progress.at = time.monotonic()
+    _send("WATCHDOG=1")
 
 
 def silent_s() -> float:
-    """Return for how long the work has not got on; infinity before the first sign."""
-    return time.monotonic() - _last_sign.at
+    """Return the time since the last progress; infinity before the first."""
+    return time.monotonic() - _last_progress.at
 
 
 def stopping() -> None:
-    """Tell that the end has begun."""
-    _tell("STOPPING=1")
+    """Report that the service is stopping."""
+    _send("STOPPING=1")
 
 
-def _tell(state: str) -> None:
+def _send(state: str) -> None:
     address = os.environ.get(_SOCKET_VARIABLE, "")
     if not address:
         return

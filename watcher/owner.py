@@ -1,8 +1,8 @@
 """
-Who writes in the state directory: its owner alone, else there are files in it that the service cannot use.
+Only the owner of the state directory writes in it; files of others could not be used by the service.
 
-A command that root gives becomes that user before it writes, for good, with the two rights that the unit gives the
-service. Everybody else is refused.
+A command run by root switches to that user before it writes, permanently, and keeps the two capabilities that the unit
+gives the service. All other users are refused.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from importer.store.connection import log_files
 from importer.store.errors import StoreReadOnly, StoreUnopened
 
 SERVICE_USER: Final = "rosterd"
-SERVICE_STATE_DIR: Final = "/var/lib/rosterd"  # made for that user, whoever comes first
+SERVICE_STATE_DIR: Final = "/var/lib/rosterd"  # made for that user, also when another runs first
 _RIGHTS: Final = 1 << 2 | 1 << 28  # CAP_DAC_READ_SEARCH, CAP_LEASE
 _KEEP_CAPS: Final = 8  # PR_SET_KEEPCAPS of prctl(2)
 _CAPABILITY_VERSION: Final = 0x20080522  # _LINUX_CAPABILITY_VERSION_3 of capget(2)
 
 
 class NotOwner(PermissionError):
-    """The state directory is another user's; the message says what to do."""
+    """The state directory belongs to another user; the message says what to do."""
 
 
 def raise_if_denied(error: Exception, database: Path) -> None:
-    """Raise PermissionError for what SQLite says where a reader may not write the index of the write-ahead log."""
-    is_strangers = os.geteuid() != 0 and not os.access(database.parent, os.W_OK)
-    if isinstance(error, StoreReadOnly | StoreUnopened) and is_strangers:
+    """Raise PermissionError for SQLite's error when a reader may not write the index of the write-ahead log."""
+    is_other_user = os.geteuid() != 0 and not os.access(database.parent, os.W_OK)
+    if isinstance(error, StoreReadOnly | StoreUnopened) and is_other_user:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database)) from error
 
 
 def permission_sentence(error: PermissionError) -> str:
-    """Return what was not permitted, to whom, and what to do."""
+    """Return what was not permitted, to which user, and what to do."""
     if isinstance(error, NotOwner):
         return str(error)
     where = f"{printable(os.fsencode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
@@ -48,7 +48,7 @@ def permission_sentence(error: PermissionError) -> str:
 
 
 def owner_of(state_dir: str) -> tuple[int, int]:
-    """Return user and group of the service: those of the state directory, or whose it will be."""
+    """Return user and group of the service: those of the state directory, or those it will get."""
     if os.path.normpath(state_dir) == SERVICE_STATE_DIR:
         try:
             service = pwd.getpwnam(SERVICE_USER)
@@ -57,10 +57,10 @@ def owner_of(state_dir: str) -> tuple[int, int]:
         else:
             return service.pw_uid, service.pw_gid
     try:
-        found = os.stat(state_dir)
+        info = os.stat(state_dir)
     except FileNotFoundError:
         return os.geteuid(), os.getegid()
-    return found.st_uid, found.st_gid
+    return info.st_uid, info.st_gid
 
 
 def user_name(uid: int) -> str:
@@ -73,10 +73,10 @@ def user_name(uid: int) -> str:
 
 def check_access(database: Path, flags: int) -> None:
     """
-    Raise PermissionError, or OSError, for a file of the database that this process may not open so.
+    Raise PermissionError, or OSError, for a file of the database that this process may not open with these flags.
 
-    SQLite says "unable to open database file" or "attempt to write a readonly database", and not which. To be called
-    before this process opens the database: closing any handle of it gives up the locks of all.
+    SQLite says "unable to open database file" or "attempt to write a readonly database", and not which file. Call it
+    before this process opens the database: closing any handle releases the locks of all.
     """
     for path in (database, *log_files(database)):
         with contextlib.suppress(FileNotFoundError):
@@ -85,19 +85,19 @@ def check_access(database: Path, flags: int) -> None:
 
 def become_owner(state_dir: str) -> None:
     """
-    Make the state directory if there is none, and be its owner from now on.
+    Make the state directory if there is none, and switch to its owner.
 
     Raises NotOwner; OSError.
     """
     if not os.path.isdir(state_dir):
         _make(state_dir)
-    found = os.stat(state_dir)
-    if found.st_uid == os.geteuid():
+    info = os.stat(state_dir)
+    if info.st_uid == os.geteuid():
         return
     if os.geteuid() != 0:
-        owner, we = user_name(found.st_uid), user_name(os.geteuid())
+        owner, we = user_name(info.st_uid), user_name(os.geteuid())
         raise NotOwner(f"{state_dir}: belongs to {owner}, and this is run by {we}; run it as root or as {owner}")
-    _become(found.st_uid, found.st_gid)
+    _become(info.st_uid, info.st_gid)
 
 
 def _make(state_dir: str) -> None:
@@ -108,7 +108,7 @@ def _make(state_dir: str) -> None:
 
 
 def _become(uid: int, gid: int) -> None:
-    """Give up root for another user, but for the rights of the service as far as root has them."""
+    """Switch from root to another user; keep the capabilities of the service, as far as root has them."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-"""The settings of the service, with their defaults and bounds, and all that can be set as one frozen Config."""
+"""The settings of the service, with their defaults and bounds; and Config, which has all settings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from importer.settings import (
     ClientSettings,
     Count,
     FileSettings,
+    GuardSettings,
     MailSettings,
     ReferenceSettings,
     RetentionSettings,
@@ -23,11 +24,13 @@ PASSWORD_VARIABLE: Final = "ROSTERD_SMTP_PASSWORD"  # noqa: S105 - the name of a
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[service]: where the service keeps what is its own, and how often it looks for itself."""
+    """[service]: where the service keeps its files, and how often it sweeps."""
 
     state_dir: Text = "/var/lib/rosterd"
     database: Text = "rosterd.db"  # relative to state_dir
     sweep_interval_s: Seconds = 300.0
+    read_copy: str = ""  # a copy of the database for readers; "": none
+    read_copy_when: Literal["nightly", "continuous"] = "nightly"
     ping_url: str = ""  # requested after each good round of sweeps; a secret
 
 
@@ -39,19 +42,19 @@ class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     unterminated_grace_s: Seconds = 30.0  # more, for a file whose last line does not end
     resume_grace_s: Seconds = 900.0  # more, for a file that looks cut off: above the server's ClientAlive time-out
     unprobed_quiet_s: Seconds = 300.0  # where the system does not tell whether a file is open for writing
-    give_way_s: Seconds = 300.0  # at most, for which a large file lets other clients go first
-    max_waiting: Count = 10_000  # names of one client kept in mind; the others stay for a later sweep
+    give_way_s: Seconds = 300.0  # for at most this time a large file waits for those of other clients
+    max_waiting: Count = 10_000  # names of one client kept in memory; others wait for a later sweep
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[log]: how much to tell, and in which form."""
+    """[log]: how much to log, and in which format."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"  # auto: readable lines on a terminal, else JSON
 
 
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[metrics]: figures for Prometheus; off unless one of the two is set."""
+    """[metrics]: metrics for Prometheus; off unless one of the two is set."""
 
     listen: Annotated[
         str, Meta(pattern=r"\A(\S+:[0-9]{1,5})?\Z", description="an address and port such as 127.0.0.1:9188")
@@ -66,6 +69,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     service: ServiceSettings = ServiceSettings()
     intake: IntakeSettings = IntakeSettings()
     file: FileSettings = FileSettings()
+    guard: GuardSettings = GuardSettings()
     mail: MailSettings = MailSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
@@ -74,7 +78,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     clients: tuple[ClientSettings, ...] = ()
     source: str = ""  # the file it was read from
     base: str = ""  # where relative paths in it start
-    is_outdated: bool = False  # the file has faults by now: this is what the service last adopted of it
+    is_outdated: bool = False  # the file has errors now: this is what the service last adopted
 
     @property
     def clients_by_name(self) -> dict[str, ClientSettings]:

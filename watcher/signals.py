@@ -1,9 +1,9 @@
 """
-What the operator wants by a signal: stop, stop at once, read the configuration again.
+Signals of the operator: stop, stop at once, read the configuration again.
 
-Python runs a handler only when the main thread comes out of what it does. SQLite sorting an index of millions of rows
-does not for seconds, nor does a disk that hangs. So a thread hears of the same signals, and ends the process where it
-stands when its time is up: a restart goes on from there, as after any kill.
+Python runs a handler only when the main thread returns to the interpreter. It does not for seconds while SQLite sorts
+an index of millions of rows or a disk hangs. So a thread receives the same signals, and ends the process when its time
+is up: a restart resumes from there, as after any kill.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from watcher import notify
 
 log = structlog.get_logger()
 
-STOP_PATIENCE_S: Final = 7.0  # for the file in hand; the whole stop has 10
-MAIL_PATIENCE_S: Final = 5.0  # of these, for the mail in hand
+STOP_PATIENCE_S: Final = 7.0  # for the current file; the whole stop has 10
+MAIL_PATIENCE_S: Final = 5.0  # of these, for the mail being sent
 LAST_S: Final = 9.5
 LAST_AT_ONCE_S: Final = 1.5  # after a second signal
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -36,7 +36,7 @@ class Signals:
     """
     Remembers the signals that came.
 
-    SIGTERM or SIGINT: the first lets the file in hand finish, for a while; the second does not. SIGHUP: reload.
+    SIGTERM or SIGINT: the first lets the current file finish, for a while; the second does not. SIGHUP: reload.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -47,19 +47,19 @@ class Signals:
 
     @property
     def stop_asked(self) -> bool:
-        """Return whether to begin nothing new."""
+        """Return whether to start nothing new."""
         return self._stop_asked_at < math.inf
 
     def stop_overdue(self) -> bool:
-        """Return whether to give up the file in hand."""
+        """Return whether to abort the current file."""
         return self._at_once or time.monotonic() >= self._stop_asked_at + STOP_PATIENCE_S
 
     def stop_allows(self, seconds: float) -> bool:
-        """Return whether there is so much time left."""
+        """Return whether this much time is left."""
         return not self._at_once and time.monotonic() + seconds < self._stop_asked_at + STOP_PATIENCE_S
 
     def should_abort(self) -> bool:
-        """Return whether to give up the file in hand; asked now and then, which is a sign of life as well."""
+        """Return whether to abort the current file; called regularly, so it notifies the watchdog as well."""
         notify.watchdog()
         return self.stop_overdue()
 
@@ -69,8 +69,8 @@ class Signals:
         return asked
 
     @contextlib.contextmanager
-    def heeded(self) -> Iterator[None]:
-        """Listen to the signals meanwhile; when told to stop, the block ends in time, or the process with it."""
+    def handled(self) -> Iterator[None]:
+        """Handle signals within the block; after a signal to stop, the block ends in time, or the process does."""
         handlers = {**dict.fromkeys(_STOPS, self._stop), signal.SIGHUP: self._reload}
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
@@ -98,17 +98,17 @@ class Signals:
 
 
 def _end_in_time(reading: int) -> None:
-    """Read the numbers of signals, a byte each, until the end; some time after one to stop, end the process."""
+    """Read signal numbers, a byte each, until end of file; end the process some time after one to stop."""
     last_at = math.inf
     with open(reading, "rb", buffering=0) as signals:
         while True:
             left_s = None if last_at == math.inf else max(last_at - time.monotonic(), 0.0)
             if not select.select([signals], [], [], left_s)[0]:
                 _end()
-            heard = signals.read(64)
-            if not heard:
+            numbers = signals.read(64)
+            if not numbers:
                 return
-            for _ in (number for number in heard if number in _STOPS):
+            for _ in (number for number in numbers if number in _STOPS):
                 patience_s = LAST_S if last_at == math.inf else LAST_AT_ONCE_S
                 last_at = min(last_at, time.monotonic() + patience_s)
 

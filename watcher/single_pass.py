@@ -18,10 +18,10 @@ from watcher.signals import Signals
 
 class SinglePass:
     """
-    Works off what is in the inboxes now.
+    Imports what is in the inboxes now.
 
-    A fresh file gets its quiet period, and its grace when only the end of its last line is missing; what is being
-    written or held for longer stays for another time.
+    A new file gets its quiet period, and its grace when only the end of its last line is missing; files that are being
+    written or held for longer are left for a later pass.
     """
 
     def __init__(self, config: Config, store: Store, events: EventQueue, signals: Signals) -> None:
@@ -33,11 +33,11 @@ class SinglePass:
         self._chores = Chores(config, store, self._inboxes, alerts, self._troubles)
 
     def run(self) -> int:
-        """Return the exit code, which is not 0 when trouble left a file behind. Raises as `Daemon.run`."""
+        """Return the exit code, which is not 0 when a problem left a file behind. Raises as `Daemon.run`."""
         self._chores.start()
         self._chores.note_sweeps(self._inboxes.sweep_due())
         self._inboxes.work_off()
-        self._work_off_the_crowded()
+        self._sweep_crowded_inboxes()
         self._chores.write_mail()
         mailing = self._chores.mailing
         while not self._signals.stop_asked and mailing.move(datetime.now(UTC), at_once=True):
@@ -47,8 +47,8 @@ class SinglePass:
         self._chores.write_mail()
         return 0 if self._signals.stop_asked else self._troubles.exit_code
 
-    def _work_off_the_crowded(self) -> None:
-        """Sweep inboxes with more files than are kept in mind again, for as long as that brings files."""
+    def _sweep_crowded_inboxes(self) -> None:
+        """Sweep inboxes with more files than are kept in memory again, as long as that finds files."""
         intake, sweeps, taken = self._inboxes.intake, self._inboxes.sweeps, 0
         while sweeps.crowded and intake.taken > taken and not self._signals.stop_asked:
             taken = intake.taken
@@ -58,7 +58,7 @@ class SinglePass:
             self._inboxes.work_off()
 
     def close(self) -> None:
-        """End what is under way."""
+        """End looks at files that are in progress."""
         notify.stopping()
         self._inboxes.close()
         self._chores.close(self._signals)

@@ -1,8 +1,9 @@
-"""From a configuration to a daemon at work, and to its exit code: lock, database, mail, and the end of each."""
+"""Runs the daemon on a configuration, up to its exit code: lock, database, metrics, and the end of each."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from watcher.exits import EXIT_NOT_PERMITTED, EXIT_RUNNING_ALREADY
 from watcher.health.patience import Patience
 from watcher.inbox.events import EventQueue
 from watcher.inbox.queue import FIRST_RETRY_S, LAST_RETRY_S
-from watcher.lock import RunningAlready, locked
+from watcher.lock import RESTORED, RunningAlready, locked
 from watcher.owner import check_access, permission_sentence
 from watcher.settings import Config
 from watcher.signals import Signals
@@ -29,7 +30,7 @@ log = structlog.get_logger()
 
 def run_daemon(config: Config) -> int:
     """
-    Watch the inboxes until told to stop; return the exit code.
+    Watch the inboxes until a signal to stop; return the exit code.
 
     Raises StoreUnusable; OSError, SyncFailed or StoreError when state directory, database or a disk cannot be used.
     """
@@ -37,7 +38,7 @@ def run_daemon(config: Config) -> int:
 
 
 def sweep_once(config: Config) -> int:
-    """Work off what lies in the inboxes now; return the exit code. Raises as `run_daemon`."""
+    """Import what is in the inboxes now; return the exit code. Raises like `run_daemon`."""
     return _run(config, watching=False)
 
 
@@ -53,12 +54,13 @@ def _run(config: Config, *, watching: bool) -> int:
 def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) -> int:
     events = EventQueue()
     signals = Signals(events.wake)
-    running.enter_context(signals.heeded())
+    running.enter_context(signals.handled())
     path = Path(config.service.database)
     try:
         running.enter_context(locked(config.service.state_dir))
         discard_unfinished(config.service.state_dir)
         check_access(path, os.O_RDWR)
+        _tell_of_restore(config.service.state_dir)
     except PermissionError as error:
         log.error("daemon.refused", reason=permission_sentence(error))
         return EXIT_NOT_PERMITTED
@@ -71,7 +73,7 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
         return running.enter_context(contextlib.closing(SinglePass(config, store, events, signals))).run()
     daemon = running.enter_context(contextlib.closing(Daemon(config, store, events, signals)))
     if config.metrics.listen or config.metrics.textfile:
-        from watcher.health.prometheus import Exporter  # with the library of Prometheus, 20 ms
+        from watcher.health.prometheus import Exporter  # imports the Prometheus library, 20 ms
 
         exporter = Exporter(config.metrics, daemon.source)
         exporter.start()
@@ -82,19 +84,28 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     return 0
 
 
+def _tell_of_restore(state_dir: str) -> None:
+    """Log that the installation was restored since the last start, once."""
+    note = Path(state_dir, RESTORED)
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        backup = json.loads(note.read_text(encoding="utf-8"))
+        log.warning("backup.restored", made_at=backup["made_at"], host=backup["host"], backup=backup["backup"])
+    note.unlink(missing_ok=True)
+
+
 def _open_patiently(path: Path, events: EventQueue, signals: Signals) -> Store | None:
     """
-    Open the database; wait for one that somebody holds, or whose disk is full. Returns None when told to stop.
+    Open the database; while another process locks it, or its disk is full, retry. Returns None after a signal to stop.
 
-    To end would let the service manager try again in its own way, and it gives up after some minutes.
+    The service manager would give up after some minutes of failed starts.
     """
-    failures, told = 0, ""
+    failures, logged = 0, ""
     while not signals.stop_asked:
         try:
             return Store.open(path)
         except (StoreBusy, StoreFull) as error:
-            if told != (told := str(error)):
-                log.error("store.refused", reason=told)
+            if logged != (logged := str(error)):
+                log.error("store.refused", reason=logged)
         notify.extend_start(LAST_RETRY_S)
         failures += 1
         events.wait(back_off_s(failures, first_s=FIRST_RETRY_S, last_s=LAST_RETRY_S))

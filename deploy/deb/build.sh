@@ -40,6 +40,7 @@ settings() {
     bash deploy/deb/config.sh < config.toml > "$root/etc/rosterd/config.toml"
     install -m 0644 deploy/sshd_config.d/rosterd.conf "$root/etc/ssh/sshd_config.d/"
     install -D -m 0644 deploy/rosterd.service "$root/lib/systemd/system/rosterd.service"
+    install -m 0644 deploy/timers/* "$root/lib/systemd/system/"
     install -D -m 0644 deploy/sysusers.d/rosterd.conf "$root/usr/lib/sysusers.d/rosterd.conf"
     install -D -m 0644 deploy/tmpfiles.d/rosterd.conf "$root/usr/lib/tmpfiles.d/rosterd.conf"
 }
@@ -48,8 +49,14 @@ command_line() {
     install -d "$root/usr/bin" "$root/usr/share/man/man1" "$root/usr/share/bash-completion/completions"
     ln -s /opt/rosterd/bin/rosterd "$root/usr/bin/rosterd"
     gzip -9n < docs/rosterd.1 > "$root/usr/share/man/man1/rosterd.1.gz"
-    _ROSTERD_COMPLETE=bash_source "$opt/bin/python" -I -c 'from operate.cli import main; main(prog_name="rosterd")' \
-        > "$root/usr/share/bash-completion/completions/rosterd"
+    install -d "$root/usr/share/zsh/vendor-completions" "$root/usr/share/fish/vendor_completions.d"
+    completion bash > "$root/usr/share/bash-completion/completions/rosterd"
+    completion zsh > "$root/usr/share/zsh/vendor-completions/_rosterd"
+    completion fish > "$root/usr/share/fish/vendor_completions.d/rosterd.fish"
+}
+
+completion() { # shell
+    _ROSTERD_COMPLETE=${1}_source "$opt/bin/python" -I -c 'from operate.cli import main; main(prog_name="rosterd")'
 }
 
 # In the folders of the repository, so that links between documents, and to examples, work.
@@ -57,8 +64,8 @@ documents() {
     local folder=$root/usr/share/doc/rosterd
     install -d "$folder/docs" "$folder/deploy"
     install -m 0644 config.toml LICENSE ./*.md "$folder"
-    install -m 0644 docs/*.md docs/*.svg "$folder/docs"
-    cp -r deploy/{grafana,log,prometheus,sshd_config.d,sysusers.d,tmpfiles.d,rosterd.service} "$folder/deploy"
+    install -m 0644 docs/*.md docs/*.svg docs/*.png "$folder/docs"
+    cp -r deploy/{fail2ban,grafana,log,prometheus,sshd_config.d,sysusers.d,tmpfiles.d,timers,rosterd.service} "$folder/deploy"
     install -D -m 0644 --target-directory="$folder/tests/data" tests/data/*.csv
     ln -s LICENSE "$folder/copyright"
     gzip -9n < CHANGELOG.md > "$folder/changelog.gz"
@@ -75,7 +82,7 @@ Architecture: $architecture
 Maintainer: The rosterd authors <rosterd@localhost>
 Section: admin
 Priority: optional
-Depends: python3 (>= 3.$minor~), python3 (<< 3.$((minor + 1))~), openssh-server, passwd, systemd (>= 247)
+Depends: python3 (>= 3.$minor~), python3 (<< 3.$((minor + 1))~), openssh-server, passwd, systemd (>= 247), tzdata
 Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f1)
 Description: imports of user lists that clients upload by SFTP
  A daemon that runs next to OpenSSH. Client organisations upload CSV files of

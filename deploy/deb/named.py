@@ -14,10 +14,13 @@ MANUAL = "docs/rosterd.1"  # packed, the installed one is for man alone
 PATH = re.compile(r"(?<![\w.~*/])/(?:etc|lib|opt|usr)/[\w./*-]*rosterd[\w./*-]*[\w*]")
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#]+)")
 MADE_BY_OTHERS = (
+    "/etc/fail2ban/*",
     "/etc/fluent-bit/*",
+    "/etc/logrotate.d/*",
     "/etc/prometheus/*",
     "/etc/rsyslog.d/*",
     "/etc/vector/*",
+    "/etc/rosterd/clients.csv",
     "/etc/rosterd/clients.d/*.toml",
     "/etc/rosterd/ping_url",
     "/etc/rosterd/smtp_password",
@@ -35,7 +38,7 @@ def named(text: str) -> set[str]:
 def missing(root: Path) -> Iterator[str]:
     """Yield what the documents below a root name, and the links between them that lead nowhere."""
     documents = [
-        path for path in (root / DOCUMENTS).rglob("*") if path.is_file() and path.suffix not in {".gz", ".csv"}
+        path for path in (root / DOCUMENTS).rglob("*") if path.is_file() and path.suffix not in {".csv", ".gz", ".png"}
     ]
     for document in [*documents, *(root / name for name in OTHERS), Path(MANUAL)]:
         text = document.read_text()

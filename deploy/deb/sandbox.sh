@@ -85,13 +85,13 @@ test_metrics() {
     printf '[Service]\nBindPaths=%s\n' $folder > $drop_in/metrics.conf
     cp /etc/rosterd/config.toml kept.toml
     sed -i "s|^\[metrics\]\$|&\nlisten = \"127.0.0.1:9188\"\ntextfile = \"$folder/rosterd.prom\"|" /etc/rosterd/config.toml
-    systemctl daemon-reload && systemctl restart rosterd || fail "restart with metrics"
+    restart || fail "restart with metrics"
     waits_for python3 -I -c \
         "from urllib.request import urlopen as get; assert b'rosterd_' in get('http://127.0.0.1:9188/metrics').read()"
     waits_for grep -q rosterd_daemon_running $folder/rosterd.prom
     echo "figures are served, and written below /var/lib"
     mv kept.toml /etc/rosterd/config.toml && rm $drop_in/metrics.conf
-    systemctl daemon-reload && systemctl restart rosterd || fail "restart without metrics"
+    restart || fail "restart without metrics"
 }
 
 # An inbox outside /srv/sftp; in older units, without a root directory, a drop-in could have ReadWritePaths=.
@@ -100,15 +100,15 @@ test_elsewhere() {
     install -d -o rosterd $folder/upload && mkdir -p $drop_in
     printf '[[client]]\nname = "other"\ninbox = "%s"\n' $folder/upload > $client
     printf '[Service]\nReadWritePaths=%s\n' $folder > $drop_in/inbox.conf
-    systemctl daemon-reload && systemctl restart rosterd || fail "restart with ReadWritePaths="
+    restart || fail "restart with ReadWritePaths="
     doctor_says "BindPaths=$folder;"
     printf '[Service]\nBindPaths=%s\n' $folder >> $drop_in/inbox.conf
-    systemctl daemon-reload && systemctl restart rosterd || fail "restart with BindPaths="
+    restart || fail "restart with BindPaths="
     ! grep -q BindPaths= <<< "$(rosterd doctor)" || fail "doctor asks for what is there"
     cp users.csv $folder/upload
     says 'rosterd imports --client other' users.csv
     rm $client $drop_in/inbox.conf
-    systemctl daemon-reload && systemctl restart rosterd || fail "restart without the other inbox"
+    restart || fail "restart without the other inbox"
 }
 
 # The worker process for a large file, of a client that was added after the start and has a log socket.

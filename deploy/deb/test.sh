@@ -40,6 +40,11 @@ has() {
     done
 }
 
+as_service() { # command ...
+    inside "$root" setpriv --reuid rosterd --regid rosterd --init-groups --inh-caps=+dac_read_search,+lease \
+        --ambient-caps=+dac_read_search,+lease "$@"
+}
+
 if [ -n "${ROOTFS:-}" ]; then
     cp -a "$ROOTFS" "$root"
 else
@@ -54,13 +59,15 @@ cp "$package" "$root/rosterd.deb"
 # Not running: what the package puts where
 
 is "installs without network" inside "$root" dpkg -i /rosterd.deb
-is "has user, group and folders" inside "$root" sh -c 'id rosterd && getent group sftpdrop && test -d /srv/sftp -a -d /var/lib/rosterd'
-is "is enabled" has /etc/systemd/system/multi-user.target.wants/rosterd.service
+is "has user, group and folders" inside "$root" sh -c 'id rosterd && getent group sftpdrop rosterd-read && test -d /srv/sftp -a -d /var/lib/rosterd'
+is "is enabled" has /etc/systemd/system/multi-user.target.wants/rosterd.service \
+    /etc/systemd/system/timers.target.wants/rosterd-{doctor,verify}.timer
 is "answers" inside "$root" rosterd --version
 is "has settings that load" inside "$root" sh -c 'rosterd doctor --json | grep -A3 configuration | grep -q "clients: none"'
 is "lets sshd start" inside "$root" sh -c 'mkdir -p /run/sshd && ssh-keygen -A && sshd -t'
 is "has what its documents name" python3 -I deploy/deb/named.py "$root"
-is "has its manual page and completion" has /usr/share/man/man1/rosterd.1.gz /usr/share/bash-completion/completions/rosterd
+is "has its manual page and completion" has /usr/share/man/man1/rosterd.1.gz /usr/share/bash-completion/completions/rosterd \
+    /usr/share/zsh/vendor-completions/_rosterd /usr/share/fish/vendor_completions.d/rosterd.fish
 
 # Running: as a new operator would
 
@@ -94,11 +101,13 @@ UNIT
 else
     echo "NOT TESTED: the running service, as there is no systemd-nspawn to boot it with"
     inside "$root" rosterd client add demo --email it@demo.example --apply > /dev/null
+    as_service rosterd sweep > /dev/null
+    inside "$root" rosterd backup create /root/moved.tar --files > /dev/null
 fi
 
 if [ -n "${KEEP_STATE:-}" ]; then
     tar --create --file="$KEEP_STATE" --directory="$root" etc/{rosterd,ssh/sftpdrop,passwd,group,shadow,gshadow} \
-        srv/sftp var/lib/rosterd
+        srv/sftp var/lib/rosterd root/moved.tar
 fi
 
 # Upgrade, remove, purge
@@ -115,9 +124,37 @@ is "is removed" inside "$root" dpkg --remove rosterd
 is "leaves no program" lacks /opt/rosterd /usr/bin/rosterd /lib/systemd/system/rosterd.service
 is "leaves settings and data" has /etc/rosterd/config.toml /etc/rosterd/clients.d/demo.toml /var/lib/rosterd
 is "is purged" inside "$root" dpkg --purge rosterd
-is "leaves no settings" lacks /etc/rosterd /etc/ssh/sftpdrop /etc/ssh/sshd_config.d/rosterd.conf /var/lib/rosterd /run/rosterd
+is "leaves no settings" lacks /etc/rosterd /etc/ssh/sftpdrop /etc/ssh/sshd_config.d/rosterd.conf /var/lib/rosterd /var/lib/rosterd-read /run/rosterd
 is "locks the login of a client that is left" inside "$root" sh -c 'test "$(getent shadow demo | cut -d: -f8)" = 1'
 is "leaves what clients uploaded" has /srv/sftp/demo/upload/.bak
+
+uploads() { # name, id: a file of one user, by the client
+    printf 'unique_id,login_source,first_name,last_name,email\n%s,OPSCOM,Ida,Roy,ida@example.org\n' "$2" \
+        > "$root/srv/sftp/demo/upload/$1"
+    inside "$root" chown demo:demo "/srv/sftp/demo/upload/$1"
+}
+
+# A move: the backup of another release, on a host where the ids of its logins are taken
+
+if [ -n "${TAKE_STATE:-}" ]; then
+    tar --extract --file="$TAKE_STATE" --directory="$root" root/moved.tar etc/passwd --transform 's|^etc/passwd$|before|'
+    inside "$root" userdel demo
+    rm -rf "$root/srv/sftp"
+    inside "$root" useradd --uid "$(grep ^demo: "$root/before" | cut -d: -f3)" --user-group local
+    is "is installed where there are no clients" inside "$root" dpkg -i /rosterd.deb
+    is "shows what a restore would do" inside "$root" rosterd restore /root/moved.tar
+    is "has done none of it" lacks /srv/sftp/demo /etc/rosterd/clients.d/demo.toml
+    is "restores a backup of another release" inside "$root" rosterd restore /root/moved.tar --apply
+    is "gives the login other ids" inside "$root" sh -c 'test "$(id -u demo)" != "$(id -u local)"'
+    is "finds all of it whole" inside "$root" sh -c 'rosterd verify || [ $? -eq 1 ]' # 1: a client was removed
+    is "finds no fault with the client" inside "$root" sh -c '! rosterd doctor | grep "^fault *client demo" | grep -v "log in"'
+    is "finds a restored user" inside "$root" sh -c 'rosterd users zoe | grep -w S1'
+    uploads moved.csv S8
+    is "imports after the move" as_service rosterd sweep
+    is "has recorded it" inside "$root" sh -c 'rosterd users ida | grep -w S8'
+    is "is purged again" inside "$root" dpkg --purge rosterd
+    inside "$root" userdel local
+fi
 
 # What a release upgrade amounts to: the package goes with the old Python, the state stays, the next one takes it over
 
@@ -127,11 +164,8 @@ if [ -n "${TAKE_STATE:-}" ]; then
     is "is installed over the state of another release" inside "$root" dpkg --force-confold -i /rosterd.deb
     is "finds its promises kept there" inside "$root" sh -c 'rosterd verify || [ $? -eq 1 ]' # 1: a client was removed
     is "finds a user there" inside "$root" sh -c 'rosterd users zoe | grep -w S1'
-    printf 'unique_id,login_source,first_name,last_name,email\nS9,OPSCOM,Ida,Roy,ida@example.org\n' \
-        > "$root/srv/sftp/demo/upload/next.csv"
-    inside "$root" chown demo:demo /srv/sftp/demo/upload/next.csv
-    is "goes on importing" inside "$root" setpriv --reuid rosterd --regid rosterd --init-groups \
-        --inh-caps=+dac_read_search,+lease --ambient-caps=+dac_read_search,+lease rosterd sweep
+    uploads next.csv S9
+    is "goes on importing" as_service rosterd sweep
     is "has recorded what was uploaded since" inside "$root" sh -c 'rosterd users ida | grep -w S9'
 fi
 echo "$passed passed, 0 failed"

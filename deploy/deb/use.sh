@@ -12,6 +12,10 @@ fail() {
     exit 1
 }
 
+restart() { # more often than the unit allows within ten minutes
+    systemctl daemon-reload && systemctl reset-failed rosterd && systemctl restart rosterd
+}
+
 waits_for() { # command, at most 30 s
     for _ in $(seq 150); do
         "$@" > /dev/null 2>&1 && return
@@ -77,6 +81,7 @@ systemctl reload rosterd
 printf 'unique_id,login_source,first_name,last_name,email\nS1,OPSCOM,Zoe,Roy,zoe@example.org\nS2,OPSCOM,Max,Roy,nonsense\n' > users.csv
 chmod 600 users.csv
 sftp_as_demo <<< 'put -p users.csv' || fail "sftp put"
+says 'rosterd client show demo' ', by key 1' # as the journal of this system has it
 waits_for sh -c "ls $upload/.bak/*.failed.csv"
 sftp_as_demo <<< 'get .bak/users.*.failed.csv' || fail "sftp get"
 grep -q 9033 users.*.failed.csv || fail "the failed row"
@@ -89,9 +94,14 @@ rosterd status && rosterd imports || fail "status"
 ls -la $upload $upload/.bak
 
 echo "== broken, one by one"
+systemctl stop rosterd-doctor.timer # what it finds meanwhile would stay in the status
+systemctl start rosterd-doctor.service || fail "the unit of doctor"
 chmod o+w $upload && doctor_says 'everybody can write' && chmod o-w $upload
 usermod --expiredate 2020-01-01 demo && doctor_says 'its account expired' && usermod --expiredate '' demo
-systemctl stop ssh && doctor_says 'sshd: is not running' && systemctl start ssh
+systemctl stop ssh && doctor_says 'sshd: is not running'
+systemctl start rosterd-doctor.service && fail "the unit of doctor does not fail with a fault"
+says 'rosterd status' 'sshd: is not running'
+systemctl start ssh && systemctl start rosterd-doctor.service || fail "doctor, once sshd runs"
 usable='rosterd_inbox_usable{client="demo"}'
 chown nobody $upload && systemctl reload rosterd
 named 'the service cannot move uploads out of it' 'cannot take uploads out of it' "$usable 0" inbox.unusable
@@ -138,9 +148,34 @@ rosterd guide --client demo --html | grep -q '<html' || fail "guide"
 rosterd verify || fail "verify"
 time rosterd status || fail "status"
 
+echo "== readers and a backup"
+grep -q '^\[service\]$' /etc/rosterd/config.toml || fail "no [service] in config.toml"
+sed -i 's|^\[service\]$|&\nread_copy = "/var/lib/rosterd-read/users.db"|' /etc/rosterd/config.toml
+useradd --groups rosterd-read reader && useradd stranger
+restart || fail "restart with a read copy"
+says "journalctl --no-pager -o cat -u rosterd" '"copy.made"'
+as() { # user, command ...
+    setpriv --reuid "$1" --regid "$1" --init-groups "${@:2}"
+}
+as reader rosterd export users --client demo | grep -w S1 || fail "a reader does not read"
+as stranger rosterd export users --client demo && fail "a stranger reads"
+rosterd backup create moved.tar --files --host-keys && rosterd backup verify moved.tar || fail "backup"
+[ "$(stat -c '%a %U' moved.tar)" = '600 root' ] || fail "others can read the backup"
+rosterd restore moved.tar && fail "a restore over a living installation"
+
+echo "== the timers"
+# The service made .bak anew, and only root can give that to the client's group: doctor names this command.
+rosterd client add demo --apply || fail "what doctor says to do"
+systemctl start rosterd-doctor.timer
+for check in doctor verify; do
+    systemctl is-active -q rosterd-$check.timer || fail "the timer of $check does not run"
+    systemctl start rosterd-$check.service || fail "$check by its unit"
+    says 'rosterd metrics' "rosterd_${check}_problems{severity=\"fault\"} 0"
+done
+
 echo "== the password"
 install -m 0600 /dev/stdin /etc/rosterd/smtp_password <<< secret
-systemctl restart rosterd || fail "restart with a password"
+restart || fail "restart with a password"
 [ "$(cat /run/credentials/rosterd.service/smtp_password)" = secret ] || fail "the password is not handed over"
 
 echo "== what the unit allows"

@@ -1,4 +1,4 @@
-"""Records that cannot be taken: what the csv module says of them, and the refusals that tell where and why."""
+"""Records that cannot be read: the error of the csv module, and refusals that say where and why."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from importer.file.header import OPEN_QUOTE, delimiter_name
-from importer.file.quotes import CELL_BYTES, is_too_long, is_unended, open_cell
-from importer.file.scan import SPLIT
-from importer.model import FileRejected
+from importer.file.quotes import is_too_long, is_unended, open_cell
+from importer.model import FileRejected, message
 from importer.settings import FileSettings
 
 
@@ -28,27 +26,19 @@ def broken_by(error: csv.Error, line: int) -> Broken:
     return Broken(line=line, is_unended=is_unended(error), is_too_long=is_too_long(error))
 
 
-def endless_record(line: int, limits: FileSettings) -> FileRejected:
-    """Return the refusal of a file whose record goes on for too long."""
-    return FileRejected(
-        "limit.line",
-        f"the row that begins in line {line} goes on for over {limits.max_record_chars:,} bytes, or "
-        f"over {limits.max_record_chars // CELL_BYTES:,} fields: a quotation mark is probably opened there "
-        "and never closed. Double it or remove it.",
-        line=line,
-    )
+def endless_record(line: int) -> FileRejected:
+    """Return the refusal of a file with a record that is too long."""
+    return FileRejected(message("limit.line/record", line=str(line)), line=line)
 
 
 def too_many_rows(line: int, limits: FileSettings) -> FileRejected:
     """Return the refusal of a file with too many rows."""
-    limit = f"{limits.max_rows:,}"
-    return FileRejected("limit.rows", f"line {line}: the file has more than {limit} rows. {SPLIT}", line=line)
+    return FileRejected(message("limit.rows", limit=limits.max_rows), line=line)
 
 
 def too_many_blank_rows(line: int, limit: int) -> FileRejected:
     """Return the refusal of a file with too many rows that are blank."""
-    detail = f"line {line}: {limit:,} blank rows stand above; no more are taken. Remove them."
-    return FileRejected("limit.rows", detail, line=line)
+    return FileRejected(message("limit.rows/blank", line=str(line), limit=limit), line=line)
 
 
 def explained(
@@ -60,27 +50,19 @@ def explained(
     `lines` are those from the beginning of the record, in `first_line`, to the one in which it broke.
     """
     most = limits.max_cell_chars if broken.is_too_long else sys.maxsize
-    began_in, column = open_cell(lines, first_line, delimiter, most)
-    place = f"line {began_in}, column {column}"
+    cell = open_cell(lines, first_line, delimiter, most)
+    place = {"line": str(cell.line), "column": str(cell.column)}
     if broken.is_too_long:
-        return FileRejected(
-            "limit.cell",
-            f"{place}: the cell that begins here has more than {limits.max_cell_chars:,} characters. "
-            "If a quotation mark opens it and is never closed, double it or remove it; else shorten the cell.",
-            line=began_in,
-        )
-    if broken.is_unended:
-        return FileRejected("upload.incomplete", f"{place}: {OPEN_QUOTE}", line=began_in)
-    before, after = "", delimiter_name(delimiter)
-    if began_in < broken.line:
-        before = (
-            f" If it should end in line {began_in}, the quotation mark at its beginning is never closed, or stands "
-            "there by mistake: close it, or remove it. If not:"
-        )
-    return FileRejected(
-        "csv.quoting",
-        f"{place}: the cell that begins here is broken in line {broken.line}.{before} After its closing quotation "
-        f"mark stands something, if only a blank, other than {after} or the end of the line. Remove what stands "
-        "there, or write a quotation mark inside a quoted cell twice.",
-        line=began_in,
-    )
+        reason = message("limit.cell", **place, limit=limits.max_cell_chars)
+    elif cell.is_curly:
+        reason = message(f"{'upload.incomplete/curly_mark' if broken.is_unended else 'csv.quoting/curly'}", **place)
+    elif broken.is_unended:
+        reason = message("upload.incomplete/quotation_mark", **place)
+    elif cell.is_escaped:
+        reason = message("csv.quoting/backslash", **place)
+    elif cell.line < broken.line:
+        reason = message("csv.quoting/earlier", **place)
+    else:
+        is_blank = cell.rest.lstrip(" ")[:1] in ("", delimiter, "\r", "\n")
+        reason = message(f"csv.quoting/{'blank' if is_blank else 'inner'}", **place)
+    return FileRejected(reason, line=cell.line)

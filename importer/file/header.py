@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import itertools
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Collection, Iterator
+from typing import BinaryIO, Final
 
 import msgspec
 
 from importer.attributes import (
-    ATTRIBUTES,
+    COLUMNS,
     POSSIBLE_NAMES,
     REPORT_NAMES,
+    STATUS,
     TOKEN_NAME,
-    folded,
-    nearest,
     same_but_for_spelling,
     secrets_in,
 )
 from importer.characters import EDGE, unguarded
+from importer.file import closing, header_reasons
+from importer.file import first_line as first_lines
+from importer.file.proposals import nearest
 from importer.file.quotes import is_unended
-from importer.model import FileRejected, printable
+from importer.model import FileRejected, Message, message
 from importer.settings import ClientSettings
 
 DELIMITERS: Final = (",", ";", "\t", "|")
-_DELIMITER_NAMES: Final = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a pipe (|)"}
+_DELIMITER_KEYS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 _SEP_LINE: Final = re.compile(r'"?sep=([^\r\n"])"?[ \t,;|]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
-_MARKS: Final = '",;|'  # what a file without content may hold beside blanks
-_LINES_TO_SEARCH: Final = 10
-_COMPARED: Final = 100  # names
-OPEN_QUOTE: Final = (
-    "a quotation mark opens a cell here that is not closed before the file ends. Either the upload was cut off: upload "
-    "the whole file again; or the mark is a stray one: double it or remove it."
+# What Excel puts above a table that it loaded with "Do not detect data types", and saves with it.
+_NUMBERED_LINE: Final = re.compile(
+    r'"?(?:Column|Colonne)1"?([,;\t|])(?:"?(?:Column|Colonne)\d+"?\1?)+[ \t,;|]*(?:\r\n|\r|\n)', re.IGNORECASE
 )
-MAX_SHOWN_CHARS: Final = 80  # of a name
+_MARKS: Final = '",;|'  # what a file without content may have, besides blanks
+_LINES_TO_SEARCH: Final = 50
+_COMPARED: Final = 100  # names
+_NAMES_BYTES: Final = 1 << 16  # in which the header is
+_ASCII: Final = bytes(range(0x80))
+_OF_NAMES: Final = ("header.unknown", "header.repeated", "header.missing")
+_FOREIGN_LINE_END: Final = re.compile(r"[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]|\\r\\n|\\n")  # or written out
 _DATA: Final = re.compile(r"\S@\S|\d{3}|^\d+$|^OPSCOM$")
 
 
@@ -45,13 +51,25 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """What the columns of a file are. Indexes count from 0, columns in messages from A."""
 
     delimiter: str
-    first_line: int  # 2 after a "sep=" line, else 1
+    first_line: int  # 2 below a line of Excel's own, "sep=;" or "Column1;Column2", else 1
     line: int  # where the header starts
     titles: tuple[str, ...]  # as written, without the empty ones at the end
     columns: dict[str, tuple[int, ...]]  # attribute -> its columns, the one that counts first at the front
     echoed: tuple[int, ...]  # columns that are sent back: neither secrets nor rosterd's own
     secret: tuple[str, ...] = ()  # titles of columns with tokens or passwords
+    ignored: tuple[str, ...] = ()  # titles that are not known, where that is allowed
     nameless: tuple[int, ...] = ()  # columns that must stay empty
+    trailing_width: int = 0  # cells of the first row, if all beyond the header line are blank; 0 if none are beyond it
+
+    @property
+    def written_width(self) -> int:
+        """Return the number of fields of the header line as written, the empty ones at its end included."""
+        return max((self.width, *(index + 1 for index in self.nameless[-1:])))
+
+    @property
+    def is_failed_csv(self) -> bool:
+        """Tell whether the file is a failed CSV that came back corrected: it has columns of the report."""
+        return not {title.lower() for title in self.titles}.isdisjoint(REPORT_NAMES)
 
     @property
     def width(self) -> int:
@@ -73,9 +91,9 @@ class _Reading(msgspec.Struct, frozen=True):
         return sum(bool(nearest(name)) for name in _titles(self.cells[:_COMPARED]) if name)
 
 
-def delimiter_name(delimiter: str) -> str:
-    """Return the delimiter in words."""
-    return _DELIMITER_NAMES.get(delimiter, f'"{delimiter}"')
+def delimiter_message(delimiter: str) -> Message:
+    """Return what names the delimiter in a sentence."""
+    return Message(f"delimiter/{_DELIMITER_KEYS[delimiter]}")
 
 
 def read(head: str, client: ClientSettings, max_columns: int) -> Header:
@@ -85,49 +103,83 @@ def read(head: str, client: ClientSettings, max_columns: int) -> Header:
     The delimiter is the one under which most names are known; then most nearly known; then most fields; then the comma.
     Raises FileRejected with all that is wrong with the header in one answer.
     """
-    sep = _SEP_LINE.match(head)
-    first_line = 2 if sep else 1
-    text = head[sep.end() :] if sep else head
+    excel = _SEP_LINE.match(head) or _numbered_line(head, client)
+    first_line = 2 if excel else 1
+    text = head[excel.end() :] if excel else head
     if not text.strip(EDGE + _MARKS):
-        raise FileRejected("file.empty", "the file has no line with content. Run the export again.")
-    candidates = sorted(DELIMITERS, key=lambda each: not (sep and each == sep[1]))
+        raise FileRejected(message("file.empty/blank"))
+    candidates = sorted(DELIMITERS, key=lambda each: not (excel and each == excel[1]))
     readings = [reading for each in candidates if (reading := _reading(text, each, first_line, client))]
     if not readings:
-        raise FileRejected(
-            "limit.cell",
-            f"line {first_line}: a name in the header is longer than any cell may be. If a quotation mark opens it and "
-            "is never closed, double it or remove it.",
-            line=first_line,
-        )
+        raise FileRejected(message("limit.cell/name", line=str(first_line)), line=first_line)
     most_known = max(reading.known for reading in readings)
-    tied = [reading for reading in readings if reading.known == most_known]
-    best = max(tied, key=lambda reading: (reading.near, len(reading.cells))) if len(tied) > 1 else tied[0]
+    best_known = [reading for reading in readings if reading.known == most_known]
+    best = (
+        max(best_known, key=lambda reading: (reading.near, len(reading.cells)))
+        if len(best_known) > 1
+        else best_known[0]
+    )
     titles = [_title(cell) for cell in best.cells]
     while titles and not titles[-1]:
         titles.pop()
     if len(titles) > max_columns:
-        raise FileRejected(
-            "limit.columns",
-            f"line {best.line}: {len(titles):,} columns; at most {max_columns} are taken. "
-            "Remove those that are not needed.",
-            line=best.line,
-        )
+        too_many = message("limit.columns", line=str(best.line), count=len(titles), limit=max_columns)
+        raise FileRejected(too_many, line=best.line)
+    first_lines.refuse_separator(best.cells, best.delimiter, DELIMITERS, client, best.line)
     _refuse_broken_quotes(text, best, first_line)
+    _refuse_one_line(text, best)
     if not any(_means_the_id(cell, client) for cell in best.cells):
         _refuse_for_header_below(text, best, first_line, client)
     if not best.known:
+        if not best.near:
+            said = next(itertools.islice(io.StringIO(text, newline=None), best.line - first_line, None))
+            first_lines.refuse_error_message(said.strip(), best.cells, best.line)
         _refuse_for_user(best)
     header = _bind(best, tuple(titles), first_line, client)
-    return msgspec.structs.replace(header, nameless=_nameless(titles, len(best.cells)))
+    _refuse_for_missing_name(text, best, first_line)
+    trailing_width = _trailing_width(text, best, first_line)
+    return msgspec.structs.replace(header, nameless=_nameless(titles, len(best.cells)), trailing_width=trailing_width)
+
+
+def with_wrong_names(rejected: FileRejected, raw: BinaryIO, client: ClientSettings, max_columns: int) -> FileRejected:
+    """Return the refusal of a file for its letters, with what is wrong with its header, if that is plain ASCII."""
+    raw.seek(0)
+    head = raw.read(_NAMES_BYTES).removeprefix(codecs.BOM_UTF8)
+    lines = head[: len(head) - len(head.lstrip(_ASCII))].decode().splitlines(keepends=True)
+    if lines and not lines[-1].endswith(("\n", "\r")):
+        lines.pop()
+    text = "".join(lines)
+    below = text[excel.end() :] if (excel := _SEP_LINE.match(text)) else text
+    readings = (_reading(below, delimiter, 1, client) for delimiter in DELIMITERS)
+    if rejected.code != "encoding.invalid" or not any(reading and reading.known for reading in readings):
+        return rejected
+    try:
+        read(text, client, max_columns)
+    except FileRejected as names:
+        reasons = (reason for reason in names.reasons if reason.code in _OF_NAMES)
+        return FileRejected(*rejected.reasons, *reasons, line=rejected.line)
+    return rejected
+
+
+def _numbered_line(head: str, client: ClientSettings) -> re.Match[str] | None:
+    """Return the line of names that Excel made up, unless the client has given one of them a meaning."""
+    match = _NUMBERED_LINE.match(head)
+    return None if match and client.headings.keys() & set(re.split(r"[^\w ]+", match[0])) else match
 
 
 def _title(cell: str) -> str:
-    """Return a name as it is compared; composed, because no eye tells it from the decomposed one."""
+    """Return a name as it is compared; composed, because the decomposed form looks the same."""
     return unicodedata.normalize("NFC", unguarded(cell).strip(EDGE))
 
 
 def _nameless(titles: list[str], width: int) -> tuple[int, ...]:
     return (*(index for index, title in enumerate(titles) if not title), *range(len(titles), width))
+
+
+def _trailing_width(text: str, best: _Reading, first_line: int) -> int:
+    rows = (cells for line, cells in _records(text, best.delimiter, first_line) if line > best.line)
+    row: list[str] = next(rows, [])
+    return len(row) if row[len(best.cells) :] and not any(map(str.strip, row[len(best.cells) :])) else 0
 
 
 def _refuse_broken_quotes(text: str, best: _Reading, first_line: int) -> None:
@@ -138,15 +190,14 @@ def _refuse_broken_quotes(text: str, best: _Reading, first_line: int) -> None:
         while first_line + reader.line_num <= best.line:
             next(reader)
     except csv.Error as error:
-        where = f"line {best.line}, in the header: "
-        if is_unended(error):
-            raise FileRejected("upload.incomplete", where + OPEN_QUOTE, line=best.line) from None
-        raise FileRejected(
-            "csv.quoting",
-            f"{where}after the closing quotation mark of a name stands something, if only a blank, other than "
-            f"{delimiter_name(best.delimiter)} or the end of the line. Write each name alone between the marks.",
-            line=best.line,
-        ) from None
+        kind = "upload.incomplete/quotation_mark_in_names" if is_unended(error) else "csv.quoting/names"
+        raise FileRejected(message(kind, line=str(best.line)), line=best.line) from None
+
+
+def _refuse_one_line(text: str, best: _Reading) -> None:
+    """Raise header.unknown when no line ends but by characters that end none."""
+    if _FOREIGN_LINE_END.search(text) and not re.search(r"[\r\n]", text.strip("\r\n")):
+        raise FileRejected(message("header.unknown/one_line"), line=best.line)
 
 
 def _records(text: str, delimiter: str, first_line: int) -> Iterator[tuple[int, list[str]]]:
@@ -163,12 +214,12 @@ def _records(text: str, delimiter: str, first_line: int) -> Iterator[tuple[int, 
 
 
 def _reading(text: str, delimiter: str, first_line: int, client: ClientSettings) -> _Reading | None:
-    found = next(_records(text, delimiter, first_line), None)
-    if found is None:
+    first_record = next(_records(text, delimiter, first_line), None)
+    if first_record is None:
         return None
-    line, cells = found
+    line, cells = first_record
     names = _titles(cells)
-    known = sum(name in POSSIBLE_NAMES or name in client.columns or name == TOKEN_NAME for name in names)
+    known = sum(_is_known(name, client) for name in names)
     return _Reading(delimiter, line, cells, known)
 
 
@@ -180,8 +231,7 @@ def _titles(cells: list[str]) -> list[str]:
 def _bind(reading: _Reading, titles: tuple[str, ...], first_line: int, client: ClientSettings) -> Header:
     """Give each column its attribute; raise with every problem of the header."""
     columns: dict[str, list[int]] = {}
-    unknown, secret, echoed = [], [], []
-    meant: set[str] = set()
+    unknown, secret, ignored, echoed = [], [], [], []
     for index, title in enumerate(titles):
         if title and title in titles[:index]:
             continue
@@ -190,19 +240,19 @@ def _bind(reading: _Reading, titles: tuple[str, ...], first_line: int, client: C
             secret.append(title)
         elif title in REPORT_NAMES:
             continue
+        elif title and title == client.status.column:
+            columns[STATUS.name] = [index]
+            echoed.append(index)
         elif name in POSSIBLE_NAMES:
             columns.setdefault(POSSIBLE_NAMES[name].name, []).append(index)
             echoed.append(index)
         elif _ignored(title, client):
             echoed.append(index)
+            ignored += [title] if title and title not in client.columns else []
         else:
-            unknown.append(_unknown(title, titles, client))
-            meant.add(nearest(title))
-    repeated = [_repeated(title, times) for title, times in Counter(filter(None, titles)).items() if times > 1]
-    is_missing = "unique_id" not in columns and "unique_id" not in meant
-    missing = ['"unique_id" is missing: add the column'] if is_missing else []
-    if unknown or repeated or missing:
-        raise _refusal(reading, unknown, repeated, missing)
+            unknown.append(title)
+    if wrong := tuple(_wrong_names(reading, titles, unknown, client, columns)):
+        raise FileRejected(*wrong, line=reading.line)
     return Header(
         delimiter=reading.delimiter,
         first_line=first_line,
@@ -211,11 +261,12 @@ def _bind(reading: _Reading, titles: tuple[str, ...], first_line: int, client: C
         columns={name: _by_precedence(name, indexes, titles) for name, indexes in columns.items()},
         echoed=tuple(echoed),
         secret=tuple(secret),
+        ignored=tuple(ignored),
     )
 
 
 def _by_precedence(name: str, indexes: list[int], titles: tuple[str, ...]) -> tuple[int, ...]:
-    order = ATTRIBUTES[name].names
+    order = COLUMNS[name].names
     return tuple(sorted(indexes, key=lambda i: order.index(titles[i]) if titles[i] in order else len(order)))
 
 
@@ -223,69 +274,42 @@ def _ignored(title: str, client: ClientSettings) -> bool:
     """Tell whether the column is left out knowingly: nameless, mapped to nothing, or unknown where that is allowed."""
     if not title or client.columns.get(title) == "":
         return True
-    # A name that is right but for its spelling is never ignored: its data would vanish silently.
-    return client.unknown_columns == "ignore" and title not in client.columns and not _spelling(title, client)
-
-
-def _spelling(title: str, client: ClientSettings) -> str:
-    """Return the name, possible or the client's own, that the title equals but for its spelling; "" if none."""
-    own = {folded(name): name for name in client.columns}
-    return same_but_for_spelling(title) or own.get(folded(title), "")
-
-
-class _Unknown(msgspec.Struct, frozen=True):
-    """A name that is not taken, and why."""
-
-    text: str
-    is_strange: bool = False  # nothing tells what may be meant
-
-
-def _unknown(title: str, titles: tuple[str, ...], client: ClientSettings) -> _Unknown:
-    shown = _shown(title)
-    if secrets := secrets_in(title):
-        return _Unknown(f"{shown} holds {secrets}, and {secrets} are never imported: remove the column")
-    if title in client.columns:
-        mapped = client.columns[title]
-        return _Unknown(f'{shown} is mapped to "{mapped}", which is no attribute: ask us to correct the mapping')
-    exact = _spelling(title, client)
-    if exact in titles:
-        there = f'is "{exact}" in another spelling, and that is there already: remove one of the two columns'
-        return _Unknown(f"{shown} {there}")
-    if exact:
-        return _Unknown(f'{shown} must be written "{exact}"')
-    proposal = nearest(title)
-    if not proposal:
-        return _Unknown(f"{shown} is not known", is_strange=True)
-    there = ", which is there already: remove one of the two columns" if proposal in titles else "?"
-    return _Unknown(f'{shown} is not known (did you mean "{proposal}"{there})')
-
-
-def _repeated(title: str, times: int) -> str:
-    often, others = ("twice", "one of the two") if times == 2 else (f"{times} times", "all but one")  # noqa: PLR2004 - as the language has it
-    return f"{_shown(title)} stands {often}: remove or rename {others}"
-
-
-def _shown(title: str) -> str:
-    return f'"{printable(title[:MAX_SHOWN_CHARS].encode())}"'
-
-
-def _refusal(reading: _Reading, unknown: list[_Unknown], repeated: list[str], missing: list[str]) -> FileRejected:
-    code = "header.unknown" if unknown else "header.repeated" if repeated else "header.missing"
-    wrong = "; ".join((*(each.text for each in unknown), *repeated, *missing))
-    detail = (
-        f"line {reading.line}, read with {_separation(reading)}: {wrong}. Correct this line and upload the file again."
+    # A misspelt name is never ignored: its data would be lost silently.
+    return (
+        client.unknown_columns == "ignore"
+        and title not in client.columns
+        and not header_reasons.spelling(title, client)
     )
-    if any(each.is_strange for each in unknown):
-        detail += " A column that is not known: rename it, remove it, or ask us to map its name."
-    return FileRejected(code, detail, line=reading.line)
 
 
-def _separation(reading: _Reading) -> str:
-    if len(reading.cells) > 1:
-        return f"{delimiter_name(reading.delimiter)} between the names"
-    if any(delimiter in reading.cells[0] for delimiter in DELIMITERS):
-        return "quotation marks around the whole line, which make it one name"
-    return "no comma, semicolon, tab or pipe between the names"
+def _wrong_names(
+    reading: _Reading, titles: tuple[str, ...], unknown: list[str], client: ClientSettings, attributes: Collection[str]
+) -> Iterator[Message]:
+    """Yield all that is wrong with the names; where nothing separates them, that alone."""
+    has_id = "unique_id" in attributes
+    if not (has_id or reading.known) and len(reading.cells) == 1 and not any(map(nearest, unknown)):
+        yield first_lines.one_name(reading.cells[0], DELIMITERS, client, reading.line)
+        return
+    proposals = header_reasons.proposals(unknown, client, has_id=has_id)
+    wrong = [
+        *header_reasons.unknown(proposals, titles, client, reading.line),
+        *header_reasons.repeated(titles),
+        *header_reasons.missing(proposals, attributes, client),
+    ]
+    yield from wrong
+    if wrong:  # or the next answer would say so
+        yield from header_reasons.needed(proposals, attributes, client)
+
+
+def fitness(cells: list[str], client: ClientSettings) -> int:
+    """Return how much a row is like a line of names of columns: 2 with that of the id, 1 with another one, else 0."""
+    if any(_means_the_id(cell, client) for cell in cells):
+        return 2
+    return int(any(_is_known(name, client) for name in _titles(cells)))
+
+
+def _is_known(name: str, client: ClientSettings) -> bool:
+    return name in POSSIBLE_NAMES or name in client.headings or name == TOKEN_NAME
 
 
 def _means_the_id(cell: str, client: ClientSettings) -> bool:
@@ -300,25 +324,50 @@ def _refuse_for_header_below(text: str, best: _Reading, first_line: int, client:
             if line > best.line + _LINES_TO_SEARCH:
                 break
             if line > best.line and any(_means_the_id(cell, client) for cell in cells):
-                above = f"lines {first_line}-{line - 1}" if line - 1 > first_line else f"line {first_line}"
-                raise FileRejected(
-                    "header.missing",
-                    f"line {best.line} is not a line of column names; line {line} looks like the header: "
-                    f"delete {above} and upload the file again.",
-                    line=best.line,
-                )
+                first, last = str(first_line), str(line - 1)
+                kind = "title" if first == last else "titles"
+                reason = message(f"header.missing/{kind}", line=str(line), first=first, last=last)
+                raise FileRejected(reason, *_wrong_below(delimiter, line, cells, client), line=best.line)
+
+
+def _wrong_below(delimiter: str, line: int, cells: list[str], client: ClientSettings) -> tuple[Message, ...]:
+    """Return what is wrong with the names of a header that is not on the first line."""
+    titles = _titles(cells)
+    while not titles[-1]:
+        titles.pop()
+    try:
+        _bind(_Reading(delimiter, line, cells, 1), tuple(titles), 1, client)
+    except FileRejected as names:
+        return names.reasons
+    return ()
+
+
+def _refuse_for_missing_name(text: str, best: _Reading, first_line: int) -> None:
+    """Raise header.unknown when each of several rows has one value more than the header has names."""
+    below = (each for each in _records(text, best.delimiter, first_line) if each[0] > best.line)
+    width, (first, cells) = len(best.cells), next(below, (0, []))
+    if len(cells) != width + 1:  # as with nearly all files
+        return
+    rows = [cells, *(each for _, each in below if not closing.kind_of(each))]
+    if not text.endswith(("\n", "\r")):  # the last one may be cut off, here or on its way
+        rows.pop()
+    # With no values in it, the last column is what a delimiter at the end of each line makes.
+    if len(rows) > 1 and all(len(row) == width + 1 for row in rows) and any(row[-1].strip() for row in rows):
+        numbers = [row[0].strip() for row in rows]
+        if any(numbers == [*map(str, range(start, start + len(rows)))] for start in (0, 1)):
+            raise header_reasons.row_numbers(best.line, first)
+        delimiter, count = delimiter_message(best.delimiter), width + 1
+        reason = message("header.unknown/too_few", line=str(best.line), count=count, width=width, delimiter=delimiter)
+        raise FileRejected(reason, line=best.line)
 
 
 def _refuse_for_user(best: _Reading) -> None:
     """Raise header.missing when the first line is a user."""
-    # A user may have a name, or live in a town, that is near a column's: a quarter of the cells is taken for chance.
-    if any(map(_DATA.search, best.cells)) and best.near * 4 <= min(len(best.cells), _COMPARED):
-        columns = ("unique_id", "login_source", "first_name", "last_name", "email")
-        more = f"{best.delimiter}..." if len(best.cells) > len(columns) else ""
-        yours = f"your {len(best.cells)} columns" if len(best.cells) > 1 else "your columns"
-        raise FileRejected(
-            "header.missing",
-            f"line {best.line} looks like a user, not like column names. Put a line of names above it, one for each of "
-            f"{yours} and in their order, such as: {best.delimiter.join(columns)}{more}",
-            line=best.line,
-        )
+    # A value can resemble the name of a column by chance: up to a quarter of the cells may.
+    is_text = len(best.cells) == 1 and " " in best.cells[0].strip()  # a title, or the error message of an export
+    if not is_text and any(map(_DATA.search, best.cells)) and best.near * 4 <= min(len(best.cells), _COMPARED):
+        width, names = len(best.cells), ("unique_id", "login_source", "first_name", "last_name", "email")
+        kind, dots = ("user_more", ("...",)) if width > len(names) else ("user", ())
+        line_of_names = best.delimiter.join((*names[:width], *dots))
+        reason = message(f"header.missing/{kind}", line=str(best.line), count=width, names=line_of_names)
+        raise FileRejected(reason, line=best.line)

@@ -9,14 +9,27 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import msgspec
+
 _RUN_OR_LINE: Final = re.compile(
     r'[^"]*[\r\n]|[^\r\n]+(?:\r\n?|\n)?'
 )  # lines without a quotation mark, or one line with some
-CELL_BYTES: Final = 64  # that each cell takes beside its characters
+_CURLY: Final = "\u201c\u201d\u201e"
+CELL_BYTES: Final = 64  # that each cell takes besides its characters
+
+
+class OpenCell(msgspec.Struct, frozen=True, kw_only=True):
+    """The cell at which a record breaks."""
+
+    line: int  # where it begins
+    column: int  # counted from 1
+    rest: str = ""  # what follows its closing quotation mark in that line and should not, if that is what breaks it
+    is_escaped: bool = False  # that mark follows a backslash
+    is_curly: bool = False  # a curly mark is where the closing one should be
 
 
 def is_unended(error: csv.Error) -> bool:
-    """Tell whether all that is wrong is that a quoted cell does not end in the text; csv has but words for it."""
+    """Tell whether the only error is a quoted cell that does not end. The csv module says so in its text alone."""
     return "unexpected end" in str(error)
 
 
@@ -34,7 +47,7 @@ def last_record(chunks: Iterable[str], delimiter: str, max_record_chars: int) ->
     are left out, a limit that the text is over may go unseen, except the one of a cell or a record that is open.
     """
     is_whole = _whole(delimiter).fullmatch
-    record_chars = 0  # weight of the record that has begun and not ended; 0 outside of quoted cells
+    record_chars = 0  # weight of the unfinished record; 0 outside of quoted cells
 
     def lines() -> Iterator[str]:
         nonlocal record_chars
@@ -77,7 +90,7 @@ def _whole(delimiter: str) -> re.Pattern[str]:
     """
     Return what matches only a text of whole cells, most of such texts, and is several times as fast as csv.
 
-    Each place has one way to go on, so what fails is given up in linear time. A possessive group would be a third
+    Each position has one way to continue, so a mismatch is found in linear time. A possessive group would be a third
     faster, but in Python 3.11.2, Debian 12's own, it matches what it must not (cpython issue 106052).
     """
     ends = re.escape(delimiter) + r"\r\n"
@@ -94,32 +107,40 @@ def _whole(delimiter: str) -> re.Pattern[str]:
 
 def open_cell(  # noqa: C901 - one loop over the states of one cell
     lines: Iterable[str], first_line: int, delimiter: str, max_cell_chars: int = sys.maxsize
-) -> tuple[int, int]:
+) -> OpenCell:
     """
-    Return line and number of the column of the first cell that is too long.
+    Return the first cell that is too long.
 
-    If none is: of the one that is open, or broken, at the end of the last line.
+    If none is: the one that is open, or broken, at the end of the last line.
     """
     line, column, quoted, at_start, was_quote = first_line, 1, False, True, False
-    began, chars = (line, column), 0
+    began, chars, curly = (line, column), 0, False
     for number, text in enumerate(lines, first_line):
-        for char in text:
+        for place, char in enumerate(text):
             chars += char != '"'
             if chars > max_cell_chars:
-                return began
+                return OpenCell(line=began[0], column=began[1])
             if quoted:
                 if was_quote and char != '"':
                     if char not in (delimiter, "\r", "\n"):
-                        return began
+                        is_escaped = text[: place - 1].endswith("\\")
+                        return OpenCell(
+                            line=began[0],
+                            column=began[1],
+                            rest=text[place:],
+                            is_escaped=is_escaped,
+                            is_curly=curly,
+                        )
                     quoted = False
                 was_quote = char == '"' and not was_quote
                 if quoted:
+                    curly |= char in _CURLY and text[place + 1 : place + 2] in (delimiter, "\r", "\n")
                     continue
             if char == delimiter:
                 column, at_start, chars = column + 1, True, 0
                 began = (number, column)
             elif char == '"' and at_start:
-                quoted, at_start, began, was_quote = True, False, (number, column), False
+                quoted, at_start, began, was_quote, curly = True, False, (number, column), False, False
             elif char != " ":
                 at_start = False
-    return began
+    return OpenCell(line=began[0], column=began[1], is_curly=curly)

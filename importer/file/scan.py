@@ -1,7 +1,7 @@
 """
-The first pass over the bytes of a file settles what needs the whole of it: hash, encoding, NUL, length of lines.
+The first pass over the bytes of a file: hash, encoding, NUL, length of lines.
 
-Memory is constant whatever the file. What is wrong with it as a whole is raised as FileRejected.
+Memory is constant. Raises FileRejected for what is wrong with the whole file.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from importer.file import signature
-from importer.model import FileRejected
+from importer.file import misread, signature
+from importer.model import FileRejected, message
 from importer.settings import FileSettings
 
 # The cells of a chunk go through many hands: those of 64 KiB stay in the processor's cache meanwhile; with 256 KiB the
 # examination was a quarter slower (measured, 512 KiB of cache).
 CHUNK_BYTES: Final = 1 << 16
-SPLIT: Final = "Split it into several files, each with the line of names."
 
 _MULTIBYTE: Final = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _SUBSTITUTE: Final = b"\x1a"
+_ASCII_END: Final = 0x80
+_NAMES_BYTES: Final = 64  # in which are names of columns, most of whose letters are in ASCII
 _CUT_OFF_LETTER: Final = ("unexpected end of data", "truncated data")  # what the codecs say
 
 
@@ -53,10 +54,7 @@ def scan(raw: BinaryIO, limits: FileSettings, fallback: str = "") -> Scan:
     """
     size_bytes = os.fstat(raw.fileno()).st_size
     if size_bytes > limits.max_file_bytes:
-        raise FileRejected(
-            "limit.file",
-            f"the file has {size_bytes:,} bytes; at most {limits.max_file_bytes:,} are taken. {SPLIT}",
-        )
+        raise too_large(limits.max_file_bytes)
     raw.seek(0)
     head = raw.read(1 << 13)
     start, encoding = signature.byte_order_mark(head)
@@ -117,12 +115,13 @@ def _scan(raw: BinaryIO, encoding: str, start: int, digest: hashlib._Hash, limit
             before = chunk.index(0) if is_utf8 else len(text.partition("\0")[0].encode(encoding)) - pending
             raise _nul(raw, encoding, start, start + offset + before)
         if is_over:
-            raise _long_line(line_of(raw, start, start + offset, encoding), limits.max_line_bytes)
+            line = line_of(raw, start, start + offset, encoding)
+            raise FileRejected(message("limit.line", line=str(line)), line=line)
         blank = blank and not (text.strip() if text else chunk.strip(b" \t\r\n\x0b\x0c\x1a"))
         offset, last = offset + len(chunk), chunk[-2:]
     _decode(decoder, b"", offset - len(decoder.getstate()[0]), final=True)
     if blank:
-        raise FileRejected("file.empty", "the file has no content. Run the export again and look into the file.")
+        raise FileRejected(message("file.empty/blank" if offset else "file.empty"))
     unit = _SUBSTITUTE.decode().encode(encoding)
     return start + offset - (len(unit) if last.endswith(unit) else 0)
 
@@ -158,21 +157,20 @@ def _first_line_end(chunk: bytes) -> int:
     return back if back >= 0 else feed
 
 
-def _long_line(line: int, limit_bytes: int) -> FileRejected:
-    return FileRejected(
-        "limit.line",
-        f"line {line}: it has more than {limit_bytes:,} bytes. Each user needs a line: see how the export ends lines.",
-        line=line,
-    )
+def too_large(limit_bytes: int) -> FileRejected:
+    """Return the refusal of a file that is larger than the limit."""
+    if limit_bytes >= 1 << 20:
+        return FileRejected(message("limit.file", limit=limit_bytes >> 20))
+    return FileRejected(message("limit.file/kb", limit=limit_bytes >> 10))
 
 
 def _nul(raw: BinaryIO, encoding: str, start: int, position: int) -> FileRejected:
     line = line_of(raw, start, position, encoding)
-    return FileRejected("encoding.nul", f"line {line}: NUL at byte {position}. Export the file again.", line=line)
+    return FileRejected(message("encoding.nul", line=str(line)), line=line)
 
 
 def line_of(raw: BinaryIO, start: int, position: int, encoding: str) -> int:
-    """Return the physical line in which byte `position` lies, by reading again up to it."""
+    """Return the physical line that contains byte `position`, by reading again up to it."""
     raw.seek(start)
     decode = codecs.getincrementaldecoder(encoding)("ignore").decode
     ends, was_return = 0, False
@@ -188,53 +186,51 @@ def _resort(
 ) -> Scan:
     """Take the fallback encoding for a file that is not UTF-8 anywhere, or raise encoding.invalid."""
     line = line_of(raw, 0, position, encoding)
-    raw.seek(position)
-    where = f"line {line}, byte {position} (0x{raw.read(1).hex()})"
-    holds_utf8 = encoding != "utf-8" or _holds_utf8(raw)
-    if holds_utf8 and is_at_end:
-        raise FileRejected(
-            "upload.incomplete",
-            f"{where}: the file ends in the middle of a letter. The upload was probably cut off. "
-            "Upload the whole file again.",
-            line=line,
-        )
-    if holds_utf8 or not fallback:
-        said = _no_letter(encoding, holds_utf8=holds_utf8)
-        raise FileRejected("encoding.invalid", f"{where}: {said}", line=line)
     raw.seek(0)
-    digest = hashlib.sha256()
+    head = raw.read(_NAMES_BYTES)
+    start = len(codecs.BOM_UTF8) * (encoding == "utf-8" and head.startswith(codecs.BOM_UTF8))  # a mark can be wrong
+    holds_utf8 = encoding != "utf-8" or _holds_utf8(raw, start)
+    if is_at_end and (holds_utf8 or start):
+        raise FileRejected(message("upload.incomplete/letter", line=str(line)), line=line)
+    if holds_utf8 or not fallback or _is_unreadable(head):
+        raise FileRejected(message(f"encoding.invalid/{_kind(head, encoding, holds_utf8)}", line=str(line)), line=line)
+    digest = hashlib.sha256(head[:start])
+    raw.seek(start)
     try:
-        end = _scan(raw, fallback, 0, digest, limits)
+        end = _scan(raw, fallback, start, digest, limits)
     except UnicodeDecodeError as error:
-        line = line_of(raw, 0, error.start, fallback)
-        raise FileRejected(
-            "encoding.invalid",
-            f'line {line}, byte {error.start}: not a letter in UTF-8, nor in {fallback}. Save the file as "CSV UTF-8".',
-            line=line,
-        ) from None
+        line = line_of(raw, start, start + error.start, fallback)
+        raise FileRejected(message("encoding.invalid/other", line=str(line)), line=line) from None
+    if line := misread.line_of_odd_letters(raw, start, fallback):
+        raise FileRejected(message("encoding.invalid/not_fallback", line=str(line), encoding=fallback), line=line)
     return Scan(
         sha256=digest.hexdigest(),
         size_bytes=os.fstat(raw.fileno()).st_size,
         encoding=fallback,
-        start=0,
+        start=start,
         end=end,
         ends_line=_ends_line(raw, end, fallback),
         fallback=True,
     )
 
 
-def _no_letter(encoding: str, *, holds_utf8: bool) -> str:
-    """Say what is wrong with a byte; another encoding is a remedy only where all letters are in one."""
+def _kind(head: bytes, encoding: str, holds_utf8: bool) -> str:  # noqa: FBT001 - what is known of the file
+    """Return what is wrong with a letter; saving the file again helps only where no letter is in UTF-8."""
     if encoding != "utf-8":
-        return 'not a letter in UTF-16, as its mark says. Save the file as "CSV UTF-8".'
-    if holds_utf8:
-        return 'not a letter in UTF-8, as the others are. Write the letter again and save the file as "CSV UTF-8".'
-    return 'not a letter in UTF-8. Save the file as "CSV UTF-8", or ask us to set a fallback encoding for you.'
+        return "damaged"
+    if _is_unreadable(head):
+        return "unreadable"
+    return "mixed" if holds_utf8 else "older"
 
 
-def _holds_utf8(raw: BinaryIO) -> bool:
+def _is_unreadable(head: bytes) -> bool:
+    """Tell whether not even names of columns can be read, as in EBCDIC."""
+    return sum(byte < _ASCII_END for byte in head) * 2 < len(head)
+
+
+def _holds_utf8(raw: BinaryIO, start: int = 0) -> bool:
     """Tell whether any letter beyond ASCII is written in UTF-8 anywhere in the file."""
-    raw.seek(0)
+    raw.seek(start)
     tail = b""
     while chunk := raw.read(CHUNK_BYTES):
         if _MULTIBYTE.search(tail + chunk):

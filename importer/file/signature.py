@@ -6,7 +6,7 @@ import codecs
 import re
 from typing import Final
 
-from importer.model import FileRejected
+from importer.model import FileRejected, message
 
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -16,24 +16,29 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-_EXCEL_REMEDY: Final = "In Excel choose Save As, CSV UTF-8, and upload that file."
 _SIGNATURES: Final = (
-    (rb"PK\x03\x04.{0,4000}?xl/", "an Excel workbook", _EXCEL_REMEDY),
-    (rb"PK\x03\x04.{0,60}mimetypeapplication/vnd\.oasis", "a LibreOffice document", "Save it as Text CSV in UTF-8."),
-    (rb"PK\x03\x04.{0,4000}?\[Content_Types\]", "an Office document", _EXCEL_REMEDY),
-    (rb"PK[\x03\x05]", "a zip archive or an Excel workbook", "Unpack it, or save the workbook as CSV UTF-8."),
-    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls)", _EXCEL_REMEDY),
-    (rb"\x1f\x8b", "a gzip archive", "Unpack it and upload the CSV file inside."),
-    (rb"7z\xbc\xaf|Rar!|BZh[1-9]|\xfd7zXZ", "an archive", "Unpack it and upload the CSV file inside."),
-    (rb"%PDF", "a PDF", "Export the data as CSV UTF-8 from the program the PDF was printed from."),
-    (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture", "Export the data as CSV UTF-8."),
-    (rb"SQLite format 3", "a database", "Export the table of users as CSV UTF-8."),
-    (rb"\{\\rtf", "a rich text document", "Export the data as CSV UTF-8 from the program it comes from."),
-    (rb"(?i:<\?xml.{0,2000}?(?:workbook|spreadsheet))", "an Excel workbook in XML", _EXCEL_REMEDY),
-    (rb"(?i:<\?xml)", "XML", "Export the data as CSV UTF-8 from the program it comes from."),
-    (rb"(?i:<!doctype html|<(?:html|head|meta|table|body|style)\b)", "a web page (HTML)", _EXCEL_REMEDY),
-    (rb"<!?[A-Za-z]", "XML", "Export the data as CSV UTF-8 from the program it comes from."),
-    (rb"[\[{]", "JSON", "Export the data as CSV UTF-8 from the program it comes from."),
+    (rb"PK\x03\x04.{0,4000}?xl/", message("file.not_csv/xlsx")),
+    (rb"PK\x03\x04.{0,60}mimetypeapplication/vnd\.oasis", message("file.not_csv/libreoffice")),
+    (rb"PK\x03\x04.{0,4000}?\[Content_Types\]", message("file.not_csv/office")),
+    (rb"PK[\x03\x05]", message("file.not_csv/zip")),
+    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", message("file.not_csv/xls")),
+    (rb"\x1f\x8b", message("file.not_csv/archive", kind="gzip")),
+    (rb"7z\xbc\xaf", message("file.not_csv/archive", kind="7z")),
+    (rb"Rar!", message("file.not_csv/archive", kind="RAR")),
+    (rb"BZh[1-9]", message("file.not_csv/archive", kind="bzip2")),
+    (rb"\xfd7zXZ", message("file.not_csv/archive", kind="xz")),
+    (rb"-----BEGIN PGP|[\x84\x85].{1,2}\x03|\x8c\x0d\x04", message("file.not_csv/encrypted")),
+    (rb"%PDF", message("file.not_csv/pdf")),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8", message("file.not_csv/picture")),
+    (rb"SQLite format 3", message("file.not_csv/database")),
+    (rb"\{\\rtf", message("file.not_csv/rtf")),
+    (rb"(?i:<\?xml.{0,2000}?(?:workbook|spreadsheet))", message("file.not_csv/excel_xml")),
+    (rb"(?i:<\?xml)", message("file.not_csv/data", kind="XML")),
+    (rb"(?i:<!doctype html|<(?:html|head|meta|table|body|style)\b)", message("file.not_csv/html")),
+    (rb"(?!<[^<>\r\n]+>[ \"]*[,;|\t])<!?[A-Za-z]", message("file.not_csv/data", kind="XML")),  # not a name in brackets
+    # Likewise: of JSON, a name and a colon follow a brace; a value, and no further bracket, follows a bracket.
+    (rb"[\[\s]*\{\s*(?:\"[^\"\r\n]*\"\s*:|\})", message("file.not_csv/data", kind="JSON")),
+    (rb"(?!\[[^\[\]\r\n]*\] *[,;|\t] *[\[\w])\[(?:\s*\[)*\s*[\"\]]", message("file.not_csv/data", kind="JSON")),
 )
 
 
@@ -42,7 +47,7 @@ def byte_order_mark(head: bytes) -> tuple[int, str]:
     for mark, encoding in _BOMS:
         if head.startswith(mark):
             if not encoding:
-                raise FileRejected("encoding.invalid", 'the file is UTF-32; expected UTF-8. Save it as "CSV UTF-8".')
+                raise FileRejected(message("encoding.invalid/unicode", encoding="UTF-32"))
             return len(mark), encoding
     return 0, "utf-8"
 
@@ -52,15 +57,13 @@ def refuse_other_kinds(head: bytes, encoding: str) -> None:
     if encoding != "utf-8":
         head = head[: len(head) & ~1].decode(encoding, "replace").encode()
     first = head.lstrip(b" \t\r\n\x0b\x0c")
-    for pattern, kind, remedy in _SIGNATURES:
+    for pattern, reason in _SIGNATURES:
         if re.match(pattern, first, re.DOTALL):
-            raise FileRejected("file.not_csv", f"this is {kind}, not CSV. {remedy}")
+            raise FileRejected(reason)
 
 
 def refuse_utf16_without_mark(head: bytes) -> None:
     """Raise encoding.invalid when about every second byte is NUL, as in the UTF-16 of most languages."""
     first, second = head[::2].count(0), head[1::2].count(0)
     if max(first, second) * 4 > len(head) > min(first, second) * 16:
-        raise FileRejected(
-            "encoding.invalid", 'the file looks like UTF-16 without its mark; expected UTF-8. Save it as "CSV UTF-8".'
-        )
+        raise FileRejected(message("encoding.invalid/unicode", encoding="UTF-16"))

@@ -34,11 +34,11 @@ STRETCH_ROWS: Final = 1000  # a chunk of short lines holds more
 _STRETCH_BYTES: Final = 1 << 20  # in memory, of rows that are read again: one can have 32 MiB
 EVERY_LINE: Final = range(1, sys.maxsize)
 MOST_BLANK_ROWS: Final = 5_000_000  # some seconds; 1 GiB of line feeds would take minutes
-HEAD_CHARS: Final = 1 << 16  # enough for a header and ten lines; Excel's 16,384 empty columns are 16 KiB
+HEAD_CHARS: Final = 1 << 16  # enough for titles and a header; Excel's 16,384 empty columns are 16 KiB
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One record as it stands in the file. `line` is the physical line where it starts; the first line is 1."""
+    """One record of the file, unchanged. `line` is the physical line where it starts; the first line is 1."""
 
     line: int
     cells: list[str]
@@ -54,6 +54,7 @@ class Stretch(msgspec.Struct, frozen=True):
     lines: list[int]
     records: list[list[str]]
     recheck_lines: array[int]  # a record can have millions of lines
+    has_line_feeds: bool = True  # a cell may have one; False: none has
 
     def row(self, position: int) -> Row:
         """Return one of them."""
@@ -66,7 +67,7 @@ class Stretch(msgspec.Struct, frozen=True):
 
 
 class Entangled(Exception):
-    """A record of an excerpt goes on in a line that is not in it, or is broken: the file has to be read whole."""
+    """A record of an excerpt continues in a line outside it, or is broken: the whole file must be read."""
 
 
 class Table:
@@ -80,7 +81,7 @@ class Table:
     def __init__(
         self,
         raw: BinaryIO,
-        found: Scan,
+        scan: Scan,
         limits: FileSettings,
         client: ClientSettings,
         whole: Table | None = None,
@@ -88,7 +89,7 @@ class Table:
     ) -> None:
         """For an excerpt: the table of the `whole` file, and the `numbers` of its lines, all of the header included."""
         self.raw = raw
-        self.found = found
+        self.scan = scan
         self.limits = limits
         self._client = client
         self._numbers = numbers
@@ -97,7 +98,7 @@ class Table:
 
     def _read_header(self) -> Header:
         head = ""
-        for chunk in text_chunks(self.raw, self.found, self.limits):
+        for chunk in text_chunks(self.raw, self.scan, self.limits):
             head += chunk
             if len(head) >= HEAD_CHARS:
                 break
@@ -113,8 +114,8 @@ class Table:
         return itertools.chain.from_iterable(stretch.rows for stretch in self.stretches())
 
     def text(self) -> Iterator[str]:
-        """Yield the text without a "sep=" line, which is no record, in chunks that end where a line ends."""
-        chunks = text_chunks(self.raw, self.found, self.limits)
+        """Yield the text without a line of Excel's own, which is not a record, in chunks that end where a line ends."""
+        chunks = text_chunks(self.raw, self.scan, self.limits)
         if self.header.first_line > 1:
             first = io.StringIO(next(chunks), newline="")
             next(first)
@@ -122,10 +123,10 @@ class Table:
         yield from chunks
 
     def excerpt(self, raw: BinaryIO, numbers: Sequence[int]) -> Table:
-        """Return the table of some lines of this file, which stand in `raw`; then Entangled may be raised."""
+        """Return the table of some lines of this file, which `raw` contains; then Entangled may be raised."""
         size_bytes = os.fstat(raw.fileno()).st_size
-        found = msgspec.structs.replace(self.found, start=0, end=size_bytes, size_bytes=size_bytes)
-        return Table(raw, found, self.limits, self._client, self, numbers)
+        scan = msgspec.structs.replace(self.scan, start=0, end=size_bytes, size_bytes=size_bytes)
+        return Table(raw, scan, self.limits, self._client, self, numbers)
 
     def stretches(self) -> Iterator[Stretch]:
         """Yield the same in stretches of at most STRETCH_ROWS rows."""
@@ -139,7 +140,8 @@ class Table:
             for start in range(0, len(parsed.lines) or 1, STRETCH_ROWS):
                 end = start + STRETCH_ROWS
                 recheck_lines = array("I") if start else parsed.recheck_lines
-                yield Stretch(parsed.lines[start:end], parsed.records[start:end], recheck_lines)
+                lines, records = parsed.lines[start:end], parsed.records[start:end]
+                yield Stretch(lines, records, recheck_lines, parsed.has_line_feeds)
 
     def reread(self, wanted: Iterable[int]) -> Iterator[Stretch]:
         """Yield again the rows that start in the lines `wanted`, which ascend; large ones in small stretches."""
@@ -154,7 +156,7 @@ class Table:
         yield stretch
 
     def _reread(self, wanted: Iterable[int]) -> Iterator[Row]:
-        lines = text_lines(text_chunks(self.raw, self.found, self.limits))
+        lines = text_lines(text_chunks(self.raw, self.scan, self.limits))
         passed = 0
         for line in wanted:
             place = bisect_left(self._numbers, line, passed, min(line, len(self._numbers)))
@@ -180,13 +182,13 @@ class Table:
                 break
             most = self.limits.max_record_chars
             if weight(text, self.header.delimiter) > most:
-                raise endless_record(self._line, self.limits)
-            # What is left is a record that goes on. Twice as much is read before the next try, or it would cost n * n.
+                raise endless_record(self._line)
+            # The rest is an unfinished record. Twice as much is read before the next try, or it would cost n * n.
             enough = min(2 * len(text), most)
         else:
             parsed, text, broken = self._parse(text)
             yield parsed
-        # Only now, so that of two things wrong with a file the first one is told.
+        # Only now, so that of two errors in a file the first one is reported.
         if broken:
             raise Entangled if self.is_excerpt else self._explained(broken)
 
@@ -206,7 +208,8 @@ class Table:
             return None
         lines = [*self._numbers[self._line - 1 : self._line - 1 + len(records)]]
         is_plain = len(records) == reader.line_num and all(map(_has_content, records))
-        return Stretch(lines, records, array("I")) if is_plain and lines and lines[0] > self.header.line else None
+        is_below = bool(lines) and lines[0] > self.header.line
+        return Stretch(lines, records, array("I"), has_line_feeds=False) if is_plain and is_below else None
 
     def _parse_any(self, text: str) -> tuple[Stretch, str, Broken | None]:
         physical = io.StringIO(text, newline="")
@@ -239,7 +242,7 @@ class Table:
         return Stretch(lines, records, recheck_lines), rest, broken
 
     def _explained(self, broken: Broken) -> FileRejected:
-        lines = text_lines(text_chunks(self.raw, self.found, self.limits))
+        lines = text_lines(text_chunks(self.raw, self.scan, self.limits))
         of_record = itertools.islice(lines, self._line - 1, broken.line)
         return explained(broken, of_record, self._line, self.header.delimiter, self.limits)
 

@@ -1,4 +1,4 @@
-"""The text of a surveyed file, in chunks that end where a line ends, and in lines. Memory is constant."""
+"""The text of a scanned file, in chunks that end where a line ends, and in lines. Memory is constant."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from importer.file.scan import CHUNK_BYTES, Scan
-from importer.model import FileRejected
+from importer.model import FileRejected, message
 from importer.settings import FileSettings
 
 
-def text_chunks(raw: BinaryIO, found: Scan, limits: FileSettings) -> Iterator[str]:
+def text_chunks(raw: BinaryIO, scan: Scan, limits: FileSettings) -> Iterator[str]:
     """
     Yield the text in chunks that end where a line ends; only the last one may not.
 
-    Raises FileRejected limit.line: `completeness` reads files that were not surveyed yet.
+    Raises FileRejected limit.line: `completeness` reads files that were not scanned yet.
     """
-    raw.seek(found.start)
-    decode = codecs.getincrementaldecoder(found.encoding)("strict").decode
-    left, carry = found.end - found.start, ""
+    raw.seek(scan.start)
+    decode = codecs.getincrementaldecoder(scan.encoding)("strict").decode
+    left, carry = scan.end - scan.start, ""
     while left and (chunk := raw.read(min(CHUNK_BYTES, left))):
         left -= len(chunk)
         text = carry + decode(chunk)
@@ -31,7 +31,7 @@ def text_chunks(raw: BinaryIO, found: Scan, limits: FileSettings) -> Iterator[st
         if cut:
             yield text[:cut]
         if len(carry) > limits.max_line_bytes:
-            raise FileRejected("limit.line", f"a line has more than {limits.max_line_bytes:,} bytes")
+            raise FileRejected(message("limit.line/some"))
     if carry:
         yield carry
 

@@ -15,9 +15,9 @@ class Upload(io.FileIO):
     def __init__(self, file: bytes | int, before_read: Callable[[], None], *, folder_fd: int | None = None) -> None:
         """`file`: its name in the folder, or a handle. Raises OSError; no handle is left open then."""
         super().__init__(file, opener=lambda name, _: os.open(name, FILE, dir_fd=folder_fd))
-        self._before_read = before_read
+        self.before_read = before_read
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read as a file does. Raises what `before_read` raises."""
-        self._before_read()
+        self.before_read()
         return super().read(size)

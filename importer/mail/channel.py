@@ -14,7 +14,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
     mail: Mail
     refused: tuple[str, ...] = ()  # recipients who still lack the mail; none: everybody has it
-    reason: str = ""  # SMTP code or class of the error; of a mail that was not refused: where it is instead
+    reason: str = ""  # what the server said, or class of the error; of a mail that was not refused: where it is instead
     permanent: bool = False  # the server will say the same of this mail again
 
 
@@ -22,5 +22,5 @@ Transport = Callable[[Mail], Delivery]  # raises OSError; SyncFailed
 
 
 def failed(mail: Mail, reason: str, *, permanent: bool = False) -> Delivery:
-    """Return the answer for a mail that reached nobody."""
+    """Return the result of an attempt that reached no recipient."""
     return Delivery(mail=mail, refused=mail.recipients, reason=reason, permanent=permanent)

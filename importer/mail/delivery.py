@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import queue
+import socket
 import threading
 from datetime import datetime
 
@@ -80,12 +81,14 @@ class Sender:
             return self._transport(mail)
         except SyncFailed as error:
             return error
-        except Exception as error:  # noqa: BLE001 - the thread's loop: whatever one mail meets must not end the sending
+        except Exception as error:  # noqa: BLE001 - the thread's loop: no error of one mail may end it
             return failed(mail, _name_of(error))
 
 
 def _name_of(error: Exception) -> str:
-    """Return the class of an error, or the errno where the class says nothing; never its text, which may quote data."""
+    """Return the class of an error, or the errno where the class says nothing, and why a certificate is refused."""
+    if detail := getattr(error, "verify_message", "") or (error.strerror if isinstance(error, socket.gaierror) else ""):
+        return f"{type(error).__name__}: {detail}"
     if type(error) is OSError and error.errno is not None:
         return errno.errorcode.get(error.errno, "OSError")
     return type(error).__name__
@@ -97,7 +100,7 @@ class OutboxPump:
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
         self._under_way = False
-        self._answer: Delivery | None = None  # kept until it is recorded, should the database be unwilling
+        self._answer: Delivery | None = None  # kept until it is recorded, in case the database fails
 
     def pump(self, store: Store, now: datetime) -> bool:
         """

@@ -38,7 +38,7 @@ class MaildirTransport:
     def _holds(self, name: str) -> bool:
         """Return whether the mail is there, read (`cur/<name>:2,S`) or unread."""
         return any(
-            found.split(":")[0] == name for part in ("new", "cur") for found in os.listdir(f"{self._folder}/{part}")
+            entry.split(":")[0] == name for part in ("new", "cur") for entry in os.listdir(f"{self._folder}/{part}")
         )
 
     def _put(self, name: str, body: bytes) -> None:

@@ -28,7 +28,7 @@ from importer.mail.letter import compose, digest, safe_subject
 from importer.mail.overflow import MAX_WAITING_BYTES, MAX_WAITING_MAILS, overflow_letter
 from importer.mail.retry import LAST_RETRY_S, is_spent, retry_delay
 from importer.model import Letter, Mail
-from importer.store import outbox as table
+from importer.store import mail_queue as table
 from importer.store.connection import Connection
 from importer.store.database import Store
 
@@ -59,12 +59,12 @@ def _insert(conn: Connection, letter: Letter, body: bytes) -> int:
 
 
 def due(store: Store, now: datetime) -> Mail | None:
-    """Return the mail that may be tried now, under all limits; None when it is nobody's turn."""
+    """Return the mail that may be tried now, under all limits; None when there is none."""
     return table.next_mail(store.conn, now, last_retry_s=LAST_RETRY_S)
 
 
 def take(store: Store, now: datetime) -> Mail | None:
-    """Return the next mail to deliver, joined with what waits behind it and with this attempt counted already."""
+    """Return the next mail to deliver, joined with later ones, this attempt already counted."""
     first = due(store, now)
     if first is None:
         return None
@@ -104,7 +104,7 @@ def _join(conn: Connection, mails: Sequence[Mail], now: datetime) -> Mail:
 
 
 def record(store: Store, delivery: Delivery, now: datetime) -> None:
-    """Write down and log how an attempt ended."""
+    """Record and log how an attempt ended."""
     if delivery.refused:
         _record_refused(store.conn, delivery, now)
         return

@@ -11,7 +11,7 @@ from importer.model import Mail
 _FIRST_RETRY_S: Final = 60
 LAST_RETRY_S: Final = 3600
 _LIFE: Final = timedelta(days=7)
-# Age alone must not bury a mail, or a clock that jumps and a week of being switched off would: ten attempts take 4 h.
+# Age alone must not end the retries, or a clock that jumps or a week switched off would: ten attempts take 4 h.
 _MIN_ATTEMPTS: Final = 10
 
 

@@ -9,6 +9,7 @@ body happens to name, and fetch style sheets), and its `send` is never called (i
 from __future__ import annotations
 
 import contextlib
+import re
 import smtplib
 import socket
 import ssl
@@ -19,11 +20,13 @@ from typing import Any
 import yagmail
 
 from importer.mail.channel import Delivery, failed
-from importer.model import Mail
+from importer.model import Mail, printable
 from importer.settings import MailSettings, MailUnusable
 
 # A time-out counts from byte to byte: a server that drips one at a time would hold up all mail for ever.
 ATTEMPT_TIME_OUTS = 10
+_MAX_REASON_CHARS = 200
+_ADDRESS = re.compile(rb"<?[^\s<>]+@[^\s<>]+>?")
 
 
 class _Client(yagmail.SMTP):  # type: ignore[misc]  # ships no types
@@ -87,9 +90,9 @@ class SmtpTransport:
         except smtplib.SMTPRecipientsRefused as error:
             return _partly_refused(mail, error.recipients)
         except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
-            return failed(mail, str(error.smtp_code), permanent=_is_permanent(error.smtp_code))
+            return failed(mail, said(error), permanent=_is_permanent(error.smtp_code))
         except smtplib.SMTPResponseException as error:  # greeting or login: the server's trouble, not this mail's
-            return failed(mail, str(error.smtp_code))
+            return failed(mail, said(error))
         finally:
             # Once the server has taken the mail, a bad goodbye must not make it look refused.
             with contextlib.suppress(OSError):
@@ -151,13 +154,26 @@ def _tls_context(ca_file: str) -> ssl.SSLContext:
 
 def _partly_refused(mail: Mail, refused: dict[str, tuple[int, bytes]]) -> Delivery:
     """Return the answer for a mail that some recipients, all or none were refused for."""
-    codes = sorted({code for code, _ in refused.values()})
+    codes = {code for code, _ in refused.values()}
     return Delivery(
         mail=mail,
         refused=tuple(address for address in mail.recipients if address in refused),
-        reason=" ".join(map(str, codes)),
+        reason="; ".join(sorted({_words(*answer) for answer in refused.values()}))[:_MAX_REASON_CHARS],
         permanent=bool(codes) and all(map(_is_permanent, codes)),
     )
+
+
+def said(error: Exception) -> str:
+    """Return what the server said, if it is that which failed, as "535 5.7.8 Authentication credentials invalid"."""
+    if isinstance(error, smtplib.SMTPResponseException):
+        return _words(error.smtp_code, error.smtp_error)
+    return str(error)
+
+
+def _words(code: int, text: bytes | str) -> str:
+    """Return an answer as one short line, without addresses: other people's, and one cause would look like many."""
+    line = b" ".join((text if isinstance(text, bytes) else text.encode("utf-8", "replace")).split())
+    return printable(_ADDRESS.sub(b"<address>", b"%d %s" % (code, line)).strip())[:_MAX_REASON_CHARS]
 
 
 def _is_permanent(code: int) -> bool:

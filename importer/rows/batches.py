@@ -8,21 +8,23 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from importer.file import closing
 from importer.file.scan import Scan
 from importer.file.table import Row, Stretch, Table, size_of
-from importer.model import FileWarning, Problem
+from importer.model import NAMED_LINES, FileWarning, Message, Problem, message
+from importer.rows import damage
 from importer.rows.delta import MOST_LINES, is_comparable, is_skippable
 from importer.rows.duplicates import Duplicates
+from importer.rows.names_again import NamesAgain
 from importer.rows.validate import Checker, Rejected, User, Users
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 
 _BATCH_ROWS: Final = 500
 _BATCH_BYTES: Final = 4 << 20  # of rows kept with their cells: one row can have 32 MiB in memory
-_NAMED_LINES: Final = 10
 
 
 class Batch(msgspec.Struct):
-    """What some rows of a file come to. `retracted` are ids whose row of an earlier batch must not count after all."""
+    """The results of some rows. `retracted` are ids whose row in an earlier batch must not count after all."""
 
     complete: Users  # could be created as they are
     partial: list[Rejected]  # fit to update a user, and lack something that a new one needs
@@ -36,32 +38,50 @@ class Batch(msgspec.Struct):
         return rows >= _BATCH_ROWS or self.size_bytes >= _BATCH_BYTES
 
 
-class _Standing(msgspec.Struct):
+class _DuplicateId(msgspec.Struct):
     """The rows of one id of which some were held."""
 
     content: int  # hash of the first row
     is_first_held: bool
-    lines: list[int]  # where they stand, the first few
+    lines: list[int]  # the first few
     rows: int = 0
     differ: bool = False
-    applied: bool = False  # one of them went through before the repetition was seen
+    applied: bool = False  # one of them was applied before the duplicate was seen
+
+
+class _Counted(msgspec.Struct):
+    """Rows that are counted, and lines to be named about them."""
+
+    rows: int = 0
+    lines: list[int] = []
+
+    def note(self, rows: int, lines: Iterable[int]) -> None:
+        """Add rows. The lines come in no order: of many the first are kept."""
+        self.rows += rows
+        self.lines = sorted({*self.lines, *lines})[:NAMED_LINES]
+
+    def named(self) -> tuple[int, ...]:
+        """Return the lines in their order."""
+        return tuple(self.lines)
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """By what a file is judged."""
+    """What the rows of a file are judged by."""
 
-    found: Scan
+    scan: Scan
     limits: FileSettings
     client: ClientSettings
     reference: ReferenceSettings
+    protected: tuple[str, ...] = ()  # ids of users whom no file changes, sorted
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """What there is to say about the rows of a file beside the batches."""
+    """The results about all rows of a file, besides the batches."""
 
     repeated: int  # rows that equal an earlier one
     warnings: list[FileWarning]
-    recheck_lines: bytes | None = None  # that no later file may pass over, an array("I"); None: it has to look at all
+    recheck_lines: bytes | None = None  # that later files must examine again, an array("I"); None: all of them
+    same_day: int = 0  # how many rows have the most frequent day of birth
 
 
 class Examination:
@@ -75,29 +95,46 @@ class Examination:
         """`table`: what to examine if not the whole file."""
         self.raw = raw
         self.terms = terms
-        self.table = table or Table(raw, terms.found, terms.limits, terms.client)
+        self.table = table or Table(raw, terms.scan, terms.limits, terms.client)
         self.checker = Checker(self.table.header, terms.client, terms.reference)
-        self._second_look = Checker(self.table.header, terms.client, terms.reference)  # warnings came at the first look
-        self._repeats = Duplicates()
-        self._two_cases = (0, 0)  # rows whose id differs from another in case only, first line
-        self._repeated = (0, 0)  # rows, first line
+        self._rechecker = Checker(self.table.header, terms.client, terms.reference)  # warnings came at the first look
+        self._duplicates = Duplicates()
+        self._case_variants = _Counted()  # rows whose id differs from another in case only
+        self._repeated = _Counted()
+        self._names_again = NamesAgain(self.table.header, terms.client)
+        self._headers = _Counted()  # rows that are the header again
         self.is_excerpt = self.table.is_excerpt
-        self.is_comparable = self.is_excerpt or is_comparable(terms.found, self.table.header)
+        # Whether blank cells at the end of rows are allowed depends on all rows of the file.
+        is_whole = bool(self.table.header.trailing_width)
+        self.is_comparable = self.is_excerpt or (is_comparable(terms.scan, self.table.header) and not is_whole)
         self._recheck_lines = array("I", range(1, self.table.header.line + 1)) if self.is_comparable else None
         self.findings = Findings(0, [])
 
-    def excerpt(self, raw: BinaryIO, lines: array[int]) -> Examination:
-        """Return the examination of these lines of the file alone, which stand in `raw`."""
-        return Examination(raw, self.terms, self.table.excerpt(raw, lines))
+    def excerpt(self, raw: BinaryIO, lines: array[int], passed_over: int) -> Examination:
+        """Return the examination of some lines of the file, which `raw` contains; `passed_over`: how many others."""
+        excerpt = Examination(raw, self.terms, self.table.excerpt(raw, lines))
+        excerpt.checker.rows = passed_over
+        return excerpt
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the rows of the file; rows whose id stands in the file before come last."""
+        """Yield the rows of the file; rows whose id occurs earlier in the file come last."""
+        if (width := self.table.header.trailing_width) and self._all_rows_have(width):
+            self.checker.allow_trailing(width)
+            self._rechecker.allow_trailing(width)
         for stretch in self.table.stretches():
             yield self._first_look(stretch)
         yield from self._late_batches()
         self._note_recheck(self.checker.warned_lines)
         recheck_lines = None if self._recheck_lines is None else self._recheck_lines.tobytes()
-        self.findings = Findings(self._repeated[0], self._warnings(), recheck_lines)
+        same_day = damage.most_of_one_day(self.checker.days)
+        self.findings = Findings(self._repeated.rows, self._warnings(), recheck_lines, same_day)
+
+    def _all_rows_have(self, width: int) -> bool:
+        return all(
+            set(map(len, stretch.records)) <= {width}
+            or all(len(cells) == width or closing.kind_of(cells) for cells in stretch.records)
+            for stretch in self.table.stretches()
+        )
 
     def _note_recheck(self, lines: Iterable[int]) -> None:
         if self._recheck_lines is not None:
@@ -106,39 +143,46 @@ class Examination:
                 self._recheck_lines = None
 
     def _warnings(self) -> list[FileWarning]:
-        found = self.checker.warnings()
-        if self._repeated[0]:
-            rows, line = self._repeated
-            found.append(FileWarning(code="row.repeated", detail="", rows=rows, first_line=line))
-        if self._two_cases[0]:
-            rows, line = self._two_cases
-            found.append(FileWarning(code="id.case", detail="", field="unique_id", rows=rows, first_line=line))
-        return found
+        warnings = self.checker.warnings()
+        if rows := self._headers.rows:
+            warnings.append(FileWarning(reason=message("header.again"), rows=rows, lines=self._headers.named()))
+        if rows := self._repeated.rows:
+            warnings.append(FileWarning(reason=message("row.repeated"), rows=rows, lines=self._repeated.named()))
+        if rows := self._case_variants.rows:
+            lines = self._case_variants.named()
+            reason = message("id.case")
+            if rows == 1:
+                reason = message("id.case/lines", first=str(lines[0]), last=str(lines[-1]))
+            warnings.append(FileWarning(reason=reason, field="unique_id", rows=rows, lines=lines))
+        return warnings
 
     def _first_look(self, stretch: Stretch) -> Batch:
-        """Judge the rows of a stretch; hold back those whose id may stand in the file before."""
+        """Judge the rows of a stretch; hold back those whose id may occur earlier in the file."""
         judged = self.checker.judge(stretch)
         others = judged.others
         ids = [*judged.columns[0]]
         for position, verdict in others.items():
-            ids[position] = _identity(verdict)[0]
+            ids[position] = _id_and_hash(verdict)[0]
+        again = self._names_again.taken_out(ids, stretch, others)
+        self._headers.note(len(again), lines := [stretch.lines[position] for position in again])
+        self._note_recheck(lines)
         self._note_recheck(stretch.recheck_lines)
-        self._note_recheck(stretch.lines[position] for position in self._odd_positions(ids, stretch, others))
-        held = {*self._repeats.held_back(ids, stretch.lines)}
-        incomplete = sorted({*self.checker.incomplete(judged)} - others.keys())
-        batch = self._batch(self.checker.users(judged, but={*held, *others, *incomplete}))
+        self._note_recheck(stretch.lines[position] for position in self._recheck_positions(ids, stretch, others))
+        held = {*self._duplicates.held_back(ids, stretch.lines)}
+        incomplete = sorted({*self.checker.incomplete(judged)} - others.keys() - {*again})
+        batch = self._batch(self.checker.users(judged, but={*held, *others, *incomplete, *again}))
         if incomplete:
             others |= zip(incomplete, self.checker.users_at(judged, incomplete).rows(), strict=True)
         for position, verdict in others.items():
             if position not in held:
-                self._sort(stretch.row(position), verdict, batch)
+                self._add_verdict(stretch.row(position), verdict, batch)
         return batch
 
     def _batch(self, complete: Users | None = None) -> Batch:
         return Batch(complete or Users([[] for _ in self.checker.columns], []), [], [], [])
 
-    def _odd_positions(self, ids: list[str], stretch: Stretch, others: dict[int, User | Rejected]) -> Iterator[int]:
-        """Yield the positions of rows that fail, and of those whose id is not stored as it stands there."""
+    def _recheck_positions(self, ids: list[str], stretch: Stretch, others: dict[int, User | Rejected]) -> Iterator[int]:
+        """Yield the positions of rows that fail, and of those whose id is stored in another spelling."""
         for position, verdict in others.items():
             if isinstance(verdict, Rejected) or stretch.records[position][0] != verdict[0]:
                 yield position
@@ -146,7 +190,7 @@ class Examination:
         if not is_skippable("".join(ids), delimiter):
             yield from (position for position, unique_id in enumerate(ids) if not is_skippable(unique_id, delimiter))
 
-    def _sort(self, row: Row, verdict: User | Rejected, batch: Batch) -> None:
+    def _add_verdict(self, row: Row, verdict: User | Rejected, batch: Batch) -> None:
         if isinstance(verdict, Rejected):
             batch.rejected.append(verdict)
         elif lacks := self.checker.lacks(verdict):
@@ -157,74 +201,75 @@ class Examination:
         batch.size_bytes += size_of(row.cells)
 
     def _late_batches(self) -> Iterator[Batch]:
-        for lines in self._repeats.groups():
-            standings = self._standings(lines)
+        for lines in self._duplicates.groups():
+            by_id = self._duplicates_in(lines)
             batch = self._batch()
-            for unique_id, standing in standings.items():
-                if standing.differ and standing.applied:
+            for unique_id, duplicate in by_id.items():
+                if duplicate.differ and duplicate.applied:
                     batch.retracted.append(unique_id)
-                if not standing.differ and standing.rows > 1:
-                    self._repeated = _with_more(self._repeated, standing.rows - 1, standing.lines[1])
+                if not duplicate.differ and duplicate.rows > 1:
+                    self._repeated.note(duplicate.rows - 1, duplicate.lines[1:])
             yield batch
-            yield from self._settled(lines, standings)
+            yield from self._resolved(lines, by_id)
 
-    def _standings(self, lines: array[int]) -> dict[str, _Standing]:
-        """Look at the rows in these lines again; return where each id stands."""
-        standings: dict[str, _Standing] = {}
+    def _duplicates_in(self, lines: array[int]) -> dict[str, _DuplicateId]:
+        """Look at the rows in these lines again; return what each id has there."""
+        by_id: dict[str, _DuplicateId] = {}
         spellings: dict[str, str] = {}
         for (row, verdict), line in zip(self._judged_again(lines), lines, strict=True):
-            unique_id, content = _identity(verdict)
-            if unique_id not in standings and spellings.setdefault(unique_id.casefold(), unique_id) != unique_id:
-                self._two_cases = _with_more(self._two_cases, 1, row.line)
+            unique_id, content = _id_and_hash(verdict)
+            other = spellings.setdefault(unique_id.casefold(), unique_id)
+            if unique_id not in by_id and other != unique_id:
+                self._case_variants.note(1, (by_id[other].lines[0], row.line))
                 self._note_recheck((row.line,))
-            standing = standings.setdefault(unique_id, _Standing(content, line < 0, []))
-            standing.rows += 1
-            if standing.rows <= _NAMED_LINES + 1:
-                standing.lines.append(row.line)
-            standing.differ |= content != standing.content
-            standing.applied |= line > 0 and not isinstance(verdict, Rejected)
-        return standings
+            duplicate = by_id.setdefault(unique_id, _DuplicateId(content, line < 0, []))
+            duplicate.rows += 1
+            if duplicate.rows <= NAMED_LINES + 1:
+                duplicate.lines.append(row.line)
+            duplicate.differ |= content != duplicate.content
+            duplicate.applied |= line > 0 and not isinstance(verdict, Rejected)
+        return by_id
 
-    def _settled(self, lines: array[int], standings: dict[str, _Standing]) -> Iterator[Batch]:
-        """Yield the rows of these lines that fail because their id repeats, and those that were held in vain."""
+    def _resolved(self, lines: array[int], by_id: dict[str, _DuplicateId]) -> Iterator[Batch]:
+        """Yield the rows of these lines that fail because of a duplicate id, and those that turned out to have none."""
         batch = self._batch()
         for row, verdict in self._judged_again(lines):
-            standing = standings[_identity(verdict)[0]]
-            if standing.rows > 1:
+            duplicate = by_id[_id_and_hash(verdict)[0]]
+            if duplicate.rows > 1:
                 self._note_recheck((row.line,))
-            if standing.differ:
-                self._sort(row, self._clash(row, verdict, standing.lines), batch)
-            elif standing.is_first_held and row.line == standing.lines[0]:
-                self._sort(row, verdict, batch)
+            if duplicate.differ:
+                self._add_verdict(row, self._with_duplicate_id(row, verdict, duplicate.lines), batch)
+            elif duplicate.is_first_held and row.line == duplicate.lines[0]:
+                self._add_verdict(row, verdict, batch)
             if batch.is_full():
                 yield batch
                 batch = self._batch()
         yield batch
 
     def _judged_again(self, lines: array[int]) -> Iterator[tuple[Row, User | Rejected]]:
-        """Yield the rows in these lines and what each comes to."""
+        """Yield the rows in these lines with their results."""
         for stretch in self.table.reread(map(abs, lines)):
-            judged = self._second_look.judge(stretch)
-            users = iter(self._second_look.users(judged, but=judged.others).rows())
+            judged = self._rechecker.judge(stretch)
+            users = iter(self._rechecker.users(judged, but=judged.others).rows())
             yield from ((row, judged.others.get(position) or next(users)) for position, row in enumerate(stretch.rows))
 
-    def _clash(self, row: Row, verdict: User | Rejected, lines: list[int]) -> Rejected:
-        """Return the row rejected as its id stands in `lines` with different content; its own problems come first."""
-        named = ", ".join(map(str, lines[:_NAMED_LINES])) + (", ..." if len(lines) > _NAMED_LINES else "")
-        detail = "stands in the file more than once with different content; keep one row for each unique id"
-        precise = f"stands in lines {named} with different content; keep one of them"
-        problem = Problem("9022", "unique_id", detail, precise)
+    def _with_duplicate_id(self, row: Row, verdict: User | Rejected, lines: list[int]) -> Rejected:
+        """Return the row rejected, as `lines` have its id with other content; its own problems come first."""
+        problem = Problem("unique_id", message("9022"), _all_of(lines))
         if isinstance(verdict, Rejected):
             return msgspec.structs.replace(verdict, problems=(*verdict.problems, problem))
         return Rejected(row.line, row.cells, (problem,), verdict, self.checker.lacks(verdict))
 
 
-def _with_more(noted: tuple[int, int], rows: int, line: int) -> tuple[int, int]:
-    """Return how many rows were noted, and the first line of all, after some more."""
-    return noted[0] + rows, min(line, noted[1] or line)
+def _all_of(lines: list[int]) -> Message:
+    """Return the problem of rows in these lines that have the same id; it names all of a few."""
+    if len(lines) > NAMED_LINES:
+        return message("9022/many", first=", ".join(map(str, lines[:NAMED_LINES])))
+    *others, last = map(str, lines)
+    return message("9022/lines", first=", ".join(others), last=last)
 
 
-def _identity(verdict: User | Rejected) -> tuple[str, int]:
-    """Return the unique id of a row and a hash of all that it says."""
+def _id_and_hash(verdict: User | Rejected) -> tuple[str, int]:
+    """Return the unique id of a row and a hash of all its values."""
     user = (verdict.user if isinstance(verdict, Rejected) else verdict) or ("",)
     return str(user[0] or ""), hash(user[:-1])

@@ -1,35 +1,40 @@
 """
-A first look at many rows at once: which of them are right beyond doubt, and what users they describe.
+A fast check of many rows at once: which of them are certainly valid, and the users in them.
 
 It goes column by column, because one call over a column of some hundred cells costs a tenth of as many calls: 5 us a
-row of 24 cells instead of 12. What a test stumbles over is only suspect; `Checker.explain` decides. What passes here
-must come out of `explain` just the same; a property test holds the two together.
+row of 24 cells instead of 12. A cell that fails a test here is only suspect; `Checker.explain` decides. What passes
+here must have the same result in `explain`; a property test compares the two.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from importer.attributes import ATTRIBUTES, Attribute, Rule
+from importer.attributes import COLUMNS, Attribute, Rule
+from importer.characters import is_plain
 from importer.file.header import Header
-from importer.model import Problem
-from importer.rows import rules
+from importer.model import Message, Problem
+from importer.rows import damage, rules, shifts
+from importer.rows.no_users import NoUsers
+from importer.rows.shifts import Shifts
 from importer.settings import ClientSettings
 
 Cells = Sequence[str]
 
-# The cells of a column are searched as one text in which each stands between two line feeds.
-# In order wherever they stand: printable ASCII, and letters that are one code point each.
+# The cells of a column are searched as one text, each between two line feeds.
+# Valid anywhere: printable ASCII, and letters that are one code point each.
 _ODD: Final = re.compile("[^\n -~\xc0-\u024f\u0391-\u03a1\u03a3-\u03c9\u0410-\u044f\u1e00-\u1eff\u4e00-\u9fff]+")
-_TIDY_ASCII: Final = b"\n" + bytes(range(0x20, 0x7F))
+_PLAIN_ASCII: Final = (b"\n" + bytes(range(0x20, 0x7F))).translate(None, damage.SIGNS + b":")
 _GARBLED: Final = re.compile("[ÂÃÄÅÎâ](?=[\u0152-\u017e])")
 _BLANK_END: Final = re.compile(r" (?=\n)")
 _UNTIDY: Final = re.compile(
-    r"""\n(?=[ \#'=(\\nN-])                                            # most cells are through with here
-        (?:[ \#']|="|-+(?=\n)|(?i:null|\(null\)|none|nil|n/a|\\n)(?=\n))  # blank, error value, guard, formula, word
+    r"""\n(?=[ \#"'=(\\nN-])                                            # most cells are through with here
+        (?:[ \#"']|="|-+(?=\n)|(?i:null|\(null\)|none|nil|n/a|\\n)(?=\n))  # blank, error value, guard, formula, word
     """,
     re.VERBOSE,
 )
@@ -40,40 +45,59 @@ _NUMBERED_ERROR: Final = re.compile(r"\nErr:\d{3}(?=\n)")
 _ADDRESS: Final = re.compile(r"\n(?:[A-Za-z0-9_][A-Za-z0-9_+-]*(?:\.[A-Za-z0-9_+-]+)*@([A-Za-z0-9.-]+))?(?=\n)")
 _LOCAL_CHARS: Final = 64
 
-_CHOSEN: Final = (Rule.LOGIN_SOURCE, Rule.PROVINCE, Rule.USER_TYPE, Rule.LOCKER_TYPE, Rule.DATE)
-_DOUBT: Final = Problem("", "", "needs a closer look")
+_CHOSEN: Final = (Rule.LOGIN_SOURCE, Rule.PROVINCE, Rule.USER_TYPE, Rule.LOCKER_TYPE, Rule.DATE, Rule.STATUS)
+_UNDECIDED: Final = Problem("", Message(""))  # needs a closer look
 
 
 class ColumnScreen:
-    """The first look at the rows of one file. `judges` names the attributes in their order."""
+    """The fast check of the rows of one file. `judges` names the attributes in their order."""
 
-    def __init__(self, header: Header, client: ClientSettings, judges: dict[str, rules.Judge]) -> None:
+    def __init__(
+        self,
+        header: Header,
+        client: ClientSettings,
+        judges: dict[str, rules.Judge],
+        no_users: NoUsers,
+        moved: Shifts,
+    ) -> None:
         names = tuple(judges)
+        self._no_users = no_users
+        self._moved = moved
         self._width = header.width
         self._clear_token = unicodedata.normalize("NFC", client.clear_token)  # as the cells are
         # Two columns of one attribute may disagree: all rows of such a file are looked at closely.
-        self._is_direct = all(len(columns) == 1 for columns in header.columns.values())
+        self.is_direct = all(len(columns) == 1 for columns in header.columns.values())
         self._nameless = tuple(index for index in header.nameless if index < header.width)
+        self.days: Counter[str] = Counter()  # of birth, and "", of the rows so far
         self._looks = tuple(
-            (header.columns[name][0], _look(ATTRIBUTES[name], judges[name], client), name == "unique_id")
+            (header.columns[name][0], _look(COLUMNS[name], judges[name], client, self.days), name == "unique_id")
             for name in names
         )
 
-    def columns(self, records: Sequence[list[str]]) -> tuple[list[Cells], set[int]]:
-        """Return the values of each attribute in the records, "" where blank, and which records are suspect."""
-        if not self._is_direct or not records:
+    def columns(self, records: Sequence[list[str]], *, has_line_feeds: bool = True) -> tuple[list[Cells], set[int]]:
+        """
+        Return the values of each attribute in the records, "" where blank, and which records are suspect.
+
+        `has_line_feeds`: a cell may have one.
+        """
+        if not self.is_direct or not records:
             return [[""] * len(records) for _ in self._looks], set(range(len(records)))
         suspects: set[int] = set()
-        columns = list(zip(*self._of_same_width(records, suspects), strict=True))
+        columns: list[Cells] = list(zip(*self._of_same_width(records, suspects), strict=True))
+        if has_line_feeds:
+            columns = [_without_line_feeds(column) for column in columns]
         for index in self._nameless:
             suspects.update(_positions(columns[index], bool))
         values: list[Cells] = []
-        for index, look, always in self._looks:
+        for index, look, is_id in self._looks:
             cells = look(columns[index], suspects)
             if self._clear_token and self._clear_token in cells:
                 suspects.update(_positions(cells, self._clear_token.__eq__))
-            if always and "" in cells:
-                suspects.update(_positions(cells, "".__eq__))
+            if is_id:
+                if "" in cells:
+                    suspects.update(_positions(cells, "".__eq__))
+                suspects.update(self._no_users.among(cells, records))
+                suspects.update(self._moved.login_sources_among(cells))
             values.append(cells)
         return values, suspects
 
@@ -88,46 +112,96 @@ class ColumnScreen:
 _Look = Callable[[Cells, set[int]], Cells]  # returns the cells as they are stored, adds the positions of suspect ones
 
 
-def _look(attribute: Attribute, judge: rules.Judge, client: ClientSettings) -> _Look:
+def _look(attribute: Attribute, judge: rules.Judge, client: ClientSettings, days: Counter[str]) -> _Look:
     limit = rules.limit_of(attribute, client)
     if attribute.rule in _CHOSEN:
-        return _Chosen(judge, limit)
+        return _Chosen(judge, limit, days if attribute.rule is Rule.DATE else None)
     if attribute.rule is Rule.EMAIL:
         return _Address(judge, min(limit, _LOCAL_CHARS))
-    return _Text(limit)
+    if attribute.rule is Rule.KEY:
+        return _Key(limit)
+    return _Text(limit, attribute.name)
 
 
 class _Text:
     """Looks at any text."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, name: str) -> None:
         self._limit = limit
+        self._name = name
+        self._moved = shifts.signs_in(name)
+        rare = self._moved[0] if self._moved else b"@0123456789" if name in damage.NAMES else b""
+        self._plain = _PLAIN_ASCII.translate(None, rare)
+        self._is_town = name in shifts.TOWNS
 
     def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
         if any(cells):
             suspects.update(_too_long(cells, self._limit))
-            suspects.update(_untidy(_joined(cells)))
+            joined = _joined(cells)
+            rest = _rest(joined, self._plain)
+            suspects.update(_untidy(joined, rest))
+            if rest:
+                for pattern in damage.text_patterns(joined, self._name, rest):
+                    suspects.update(_found(pattern, joined))
+                if self._moved and self._moved[1].search(rest):
+                    suspects.update(_found(self._moved[2], joined))
+            if self._is_town:
+                suspects.update(shifts.provinces_among(cells))
         return cells
 
 
-class _Chosen:
-    """Looks at values that repeat: each distinct one is judged once."""
+class _Key:
+    """Looks at unique ids."""
 
-    def __init__(self, judge: rules.Judge, limit: int) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._has_full_number = False
+        self._lost = 0  # ids that may have lost digits
+
+    def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
+        suspects.update(_too_long(cells, self._limit))
+        joined = _joined(cells)
+        rest = _rest(joined)
+        suspects.update(_untidy(joined, rest))
+        for pattern in damage.id_patterns(joined, rest):
+            suspects.update(_found(pattern, joined))
+        if damage.has_no_ids(cells):
+            suspects.update(_positions(cells, damage.is_no_id))
+        if not self._has_full_number and max(map(len, cells)) >= damage.LONG_DIGITS:
+            self._look_for_lost_digits(joined, suspects)
+        return cells
+
+    def _look_for_lost_digits(self, joined: str, suspects: set[int]) -> None:
+        full = [*itertools.islice(_found(damage.FULL_NUMBER_SHAPE, joined), 1)]  # one is enough to know
+        self._has_full_number = bool(full)
+        suspects.update(full)
+        if not full and self._lost <= damage.MOST_LOST:
+            lost = [*_found(damage.LOST_DIGITS_SHAPE, joined)]
+            self._lost += len(lost)
+            suspects.update(lost)
+
+
+class _Chosen:
+    """Looks at values that repeat: each distinct one is judged once. `counts` the right ones, of which are few."""
+
+    def __init__(self, judge: rules.Judge, limit: int, counts: Counter[str] | None) -> None:
         def judged(text: str) -> str | Problem:
-            is_doubtful = len(text) > limit or any(True for _ in _untidy(_joined((text,))))
-            return _DOUBT if is_doubtful else judge(text) if text else text
+            is_doubtful = len(text) > limit or damage.is_dummy_day(text) or not (is_plain(text) or _is_tidy(text))
+            return _UNDECIDED if is_doubtful else judge(text) if text else text
 
         self._verdicts = rules.Memo(judged)
+        self._counts = counts
 
     def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
         verdicts = self._verdicts
-        unlike = {text: verdict for text in set(cells) if (verdict := verdicts[text]) != text}
-        if not unlike:
+        differing = {text: verdict for text in set(cells) if (verdict := verdicts[text]) != text}
+        if self._counts is not None:
+            self._counts.update([cell for cell in cells if cell not in differing] if differing else cells)
+        if not differing:
             return cells
-        spelt = {text: verdict for text, verdict in unlike.items() if isinstance(verdict, str)}
-        suspects.update(_positions(cells, (unlike.keys() - spelt).__contains__))
-        return [spelt.get(cell, cell) for cell in cells]
+        corrected = {text: verdict for text, verdict in differing.items() if isinstance(verdict, str)}
+        suspects.update(_positions(cells, (differing.keys() - corrected).__contains__))
+        return [corrected.get(cell, cell) for cell in cells]
 
 
 class _Address:
@@ -144,6 +218,8 @@ class _Address:
             others = set(_ADDRESS.sub("", joined).split("\n")) - {""}
             suspects.update(_positions(cells, others.__contains__))
             suspects.update(_found(_ODD, joined))
+        for pattern in damage.address_patterns(joined):
+            suspects.update(_found(pattern, joined))
         if refused := {domain for domain in set(domains) if not self._is_accepted(domain)}:
             suspects.update(_positions(cells, lambda cell: cell.rpartition("@")[2] in refused))
         suspects.update(_too_long(cells, self._limit))
@@ -162,29 +238,49 @@ def _too_long(cells: Cells, limit: int) -> Iterator[int]:
         yield from _positions(cells, lambda cell: len(cell) > limit)
 
 
+def _without_line_feeds(cells: Cells) -> Cells:
+    """Return the cells with another control character for each line feed, so that they can be joined."""
+    return [cell.replace("\n", "\x7f") for cell in cells] if "\n" in "".join(cells) else cells
+
+
 def _joined(cells: Cells) -> str:
-    """Return the cells, each between two line feeds; a line feed inside a cell becomes another control character."""
-    text = "\n".join(("", *cells, ""))
-    if text.count("\n") > len(cells) + 1:
-        text = "\n".join(("", *(cell.replace("\n", "\x7f") for cell in cells), ""))
-    return text
+    """Return the cells, none of which has a line feed, each between two of them."""
+    return "\n".join(("", *cells, ""))
 
 
-def _untidy(joined: str) -> Iterator[int]:
+def _is_tidy(text: str) -> bool:
+    joined = _joined((text,))
+    return not any(True for _ in _untidy(joined, _rest(joined)))
+
+
+def _rest(joined: str, plain: bytes = _PLAIN_ASCII) -> str:
+    """Return what is left of a column without the characters that are in order in any text: of most columns nothing."""
+    # Leaving out bytes is four times as fast as looking for others, and what is left is short.
+    return joined.encode().translate(None, plain).decode()
+
+
+def _untidy(joined: str, rest: str) -> Iterator[int]:
     """Yield the positions of cells that need a closer look."""
-    # Most columns are ASCII, and leaving out the bytes that are in order is four times as fast as looking for others.
-    if not joined.isascii() or joined.encode().translate(None, _TIDY_ASCII):
-        yield from _found(_ODD, joined)
-        yield from _found(_GARBLED, joined)
     yield from _found(_UNTIDY, joined)
     if " \n" in joined:
         yield from _found(_BLANK_END, joined)
-    if "+" in joined:
-        yield from _found(_EXPONENT, joined)
-    if "'" in joined:
-        yield from _found(_GUARDED_PART, joined)
-    if "Err:" in joined:
-        yield from _found(_NUMBERED_ERROR, joined)
+    if rest:
+        for pattern in _patterns(rest):
+            yield from _found(pattern, joined)
+
+
+def _patterns(rest: str) -> Iterator[re.Pattern[str]]:
+    """Yield what finds untidy cells, as far as there may be some."""
+    if _ODD.search(rest):
+        yield _ODD
+    if not rest.isascii() and _GARBLED.search(rest):
+        yield _GARBLED
+    if "+" in rest:
+        yield _EXPONENT
+    if "'" in rest:
+        yield _GUARDED_PART
+    if ":" in rest:
+        yield _NUMBERED_ERROR
 
 
 def _found(pattern: re.Pattern[str], joined: str) -> Iterator[int]:

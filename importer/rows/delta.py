@@ -1,19 +1,19 @@
 """
-What of a file stood the same in an earlier one: those lines need not be looked at again.
+Which lines of a file must be examined: those that an earlier file had, too, need not be.
 
 Tonight's file is last night's but for a few rows. Last night's is in `.bak`, the *baseline*, and the database holds
 which of its lines are *odd*. All others are plain: a whole record on one line, applied without a warning, its id at the
-front, written plainly and standing once in that file. If such a line stands in tonight's file as well, its user is as
-the line says, unless another file has changed the user since.
+front, written plainly and only once in that file. If tonight's file has the same line, its user is as the line says,
+unless another file has changed the user since.
 
-So three kinds of lines are left to examine, and the rest of the import goes by them alone:
+So three kinds of lines are left to examine, and the rest of the import sees only these:
 
-1. those that do not stand in the baseline, in the order of its lines, or are odd there;
+1. those that are not in the baseline, in the order of its lines, or are odd there;
 2. those whose user was changed since;
-3. those whose id stands in one of the lines above, too: the two may contradict each other.
+3. those whose id is also in one of the lines above: the two may contradict each other.
 
-Lines are compared as bytes; only those of the first kind are parsed to learn their ids. In any doubt, such as an
-archive that is not what it was, the file is examined whole: `Incomparable`.
+Lines are compared as bytes; only those of the first kind are parsed to learn their ids. If anything is uncertain, such
+as an archive that was changed, the whole file is examined: `Incomparable`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MOST_LINES: Final = 250_000  # that are odd, or differ: 1 MB in the database, so
 _MOST_BYTES: Final = 64 << 20  # of lines that differ, in the temporary file
 _AHEAD_BYTES: Final = 8 << 20  # read ahead of each file: a line can have 1 MiB
 _ABREAST: Final = 1_000  # lines compared at a time
-_LOST: Final = bytes(8)  # so many lines in a row that differ: lines were added or removed
+_DIVERGED: Final = bytes(8)  # so many lines in a row that differ: lines were added or removed
 _SEARCHED_LINES: Final = (64, 4_000)  # how far to look for where the files agree again
 
 _Lines = list[bytes]
@@ -60,48 +60,60 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What a file has beside what stood in the baseline."""
+    """What a file has that its baseline has not."""
 
     lines: array[int]  # to be examined, ascending
     skippable: int  # how many other lines there are, each of them a user that the database has already
+    gone: Sequence[str] = ()  # ids in lines of the baseline that the file has not; of some it has another line
 
 
 class Incomparable(Exception):
-    """The file has to be examined whole."""
+    """The whole file must be examined."""
 
 
-def is_comparable(found: Scan, header: Header) -> bool:
+def is_comparable(scan: Scan, header: Header) -> bool:
     """Tell whether a file can be compared with others."""
-    return found.size_bytes >= MIN_BYTES and found.encoding == "utf-8" and header.columns["unique_id"] == (0,)
+    return scan.size_bytes >= MIN_BYTES and scan.encoding == "utf-8" and header.columns["unique_id"] == (0,)
 
 
 def is_skippable(unique_id: str, delimiter: str) -> bool:
-    """Tell whether an id stands in a line in such a way that `_ids_at_the_front` finds it."""
+    """Tell whether an id is written so that `_ids_at_the_front` finds it in its line."""
     return unique_id.isascii() and '"' not in unique_id and delimiter not in unique_id
 
 
 def compare(
-    table: Table, archive: BinaryIO, baseline: Baseline, changed_ids: Sequence[str], excerpt: BinaryIO
+    table: Table,
+    archive: BinaryIO,
+    baseline: Baseline,
+    changed_ids: Sequence[str],
+    excerpt: BinaryIO,
+    gone: BinaryIO | None = None,
 ) -> Difference:
     """
     Compare a file with the baseline, which `archive` holds; write the lines to be examined to `excerpt`.
 
-    `changed_ids`: the users that other files have changed since. Raises Incomparable.
+    `changed_ids`: the users that other files have changed since. `gone`: a temporary file, if lines that vanished
+    matter. Raises Incomparable.
     """
     if len(changed_ids) > MOST_LINES:
         raise Incomparable("too many users were changed since")
-    # Where the text of the old file begins and ends is its own affair: one may have a mark, or a 0x1A, the other not.
+    # The old file is read by its own bounds: it may have a byte order mark, or a 0x1A, and the new one not.
     start, end = text_bounds(archive)
     archive.seek(0)
     digest = hashlib.sha256(archive.read(start))
     old = _blocks(archive, end - start, digest)
-    lines = _written(_differing(_blocks_of(table), old, baseline.recheck_lines, table.header.line), excerpt)
+    vanished = _Vanished(gone, table.header.line, table.header.delimiter)
+    lines = _written(_differing(_blocks_of(table), old, baseline.recheck_lines, table.header.line, vanished), excerpt)
     for _ in old:  # for the digest
         pass
     digest.update(archive.read(2))  # a 0x1A, and what should not be there
     if digest.hexdigest() != baseline.sha256:
         raise Incomparable("the archive is not what was imported")
-    ids = {*map(_folded, changed_ids), *_ids_in(table.excerpt(excerpt, lines))} - {b""}
+    inner: set[str] | None = None if gone is None else set()
+    ids = {*map(_folded, changed_ids), *_ids_in(table.excerpt(excerpt, lines), inner)}
+    gone_ids = [*vanished.ids(table), *(inner or ())]
+    # Somebody may have an id that is gone as part of something else, such as of a header.
+    ids = (ids | {*map(_folded, gone_ids)}) - {b""}
     marks = _lines_with(ids, _blocks_of(table), table.header.delimiter)
     for line in lines:
         marks[line] = True
@@ -109,11 +121,61 @@ def compare(
         raise Incomparable("there may be too many rows")
     if marks.count(True) > len(lines):
         lines = _written(_marked(_blocks_of(table), marks), excerpt)
-    return Difference(lines, len(marks) - 1 - len(lines))
+    skippable = len(marks) - 1 - len(lines)
+    return Difference(lines, skippable, gone_ids)
+
+
+class _Vanished:
+    """The lines of the baseline that the file has not, in a temporary file; None: they do not matter."""
+
+    def __init__(self, raw: BinaryIO | None, header_line: int, delimiter: str) -> None:
+        self._raw = raw
+        self._delimiter = delimiter.encode()
+        self._count = self._above = header_line
+        if raw is not None:
+            raw.write(b"\n" * header_line)
+
+    def add(self, lines: Iterable[bytes]) -> None:
+        """Add lines. Raises Incomparable when they become too many."""
+        if self._raw is None:
+            return
+        for line in lines:
+            self._count += 1
+            self._raw.write(line)
+            if self._count > MOST_LINES + self._above or self._raw.tell() > _MOST_BYTES:
+                raise Incomparable("too much differs")
+
+    def add_changed(self, old: Iterable[bytes], new: Iterable[bytes]) -> None:
+        """Add the old lines but those whose ids are in the new lines, which are examined anyway."""
+        if self._raw is not None:
+            fronts = {*map(self._front, new)} - {b""}
+            self.add(line for line in old if self._front(line) not in fronts)
+
+    def _front(self, line: bytes) -> bytes:
+        """Return the id of a line, b"" if it is not plain."""
+        front = line.partition(self._delimiter)[0]
+        return b"" if b'"' in front else front
+
+    def add_rest(self, lines: _Ahead) -> None:
+        """Add all lines that are left."""
+        while self._raw is not None and lines.fill():
+            self.add(lines.drop(len(lines.lines)))
+
+    def ids(self, table: Table) -> list[str]:
+        """Return the ids in them, read as those of the file. Raises Incomparable."""
+        if self._raw is None:
+            return []
+        self._raw.flush()
+        ids = []
+        for record in _records_in(table.excerpt(self._raw, range(1, self._count + 1))):
+            if any("\n" in cell for cell in record):  # another of its lines may still be there
+                raise Incomparable("a record of several lines is gone")
+            ids.append(unique_id_in(record[0]))
+        return ids
 
 
 def _written(lines: Iterable[tuple[int, bytes]], excerpt: BinaryIO) -> array[int]:
-    """Write the lines in place of what stands there; return their numbers."""
+    """Replace the content of the file by the lines; return their numbers."""
     excerpt.seek(0)
     excerpt.truncate()
     numbers = array("I")
@@ -134,12 +196,26 @@ def _limited(things: Iterable[_T]) -> Iterator[_T]:
         yield thing
 
 
-def _ids_in(table: Table) -> Iterator[bytes]:
+def _ids_in(table: Table, inner: set[str] | None = None) -> Iterator[bytes]:
+    """
+    Yield the ids of the records.
+
+    Add to `inner` what looks like an id inside a record of several lines: if a line there is one of the baseline, its
+    user is gone.
+    """
+    for record in _records_in(table):
+        yield _folded(unique_id_in(record[0]))
+        if inner is not None:
+            further = (line for cell in record if "\n" in cell for line in cell.split("\n")[1:])
+            inner.update(unique_id_in(line.partition(table.header.delimiter)[0]) for line in further)
+
+
+def _records_in(table: Table) -> Iterator[list[str]]:
     try:
         for stretch in table.stretches():
-            yield from (_folded(unique_id_in(record[0])) for record in stretch.records)
-    except (Entangled, FileRejected):  # what is wrong with it is told of the file as a whole
-        raise Incomparable("a record goes on in a line that stood in the baseline, or is broken") from None
+            yield from stretch.records
+    except (Entangled, FileRejected):  # it is reported when the whole file is examined
+        raise Incomparable("a record continues in a line of the baseline, or is broken") from None
 
 
 def _folded(unique_id: str) -> bytes:
@@ -151,15 +227,15 @@ def _folded(unique_id: str) -> bytes:
 
 
 def _blocks_of(table: Table) -> Iterator[bytes]:
-    table.raw.seek(table.found.start)
-    return _blocks(table.raw, table.found.end - table.found.start)
+    table.raw.seek(table.scan.start)
+    return _blocks(table.raw, table.scan.end - table.scan.start)
 
 
 def _blocks(raw: BinaryIO, left: int | None, digest: _Hash | None = None) -> Iterator[bytes]:
     r"""
-    Yield the bytes from where `raw` stands, `left` of them or all, in blocks that end where a line ends.
+    Yield the bytes from the position of `raw`, `left` of them or all, in blocks that end where a line ends.
 
-    Raises Incomparable where a line ends with "\r" alone: lines are told by "\n" here.
+    Raises Incomparable where a line ends with "\r" alone: lines end with "\n" here.
     """
     carry = b""
     while chunk := raw.read(CHUNK_BYTES if left is None else min(left, CHUNK_BYTES)):
@@ -200,7 +276,7 @@ class _Ahead:
         return bool(self.lines)
 
     def drop(self, count: int) -> _Lines:
-        """Leave so many lines behind; return them."""
+        """Remove and return this many lines."""
         dropped = self.lines[:count]
         del self.lines[:count]
         self.at += count
@@ -212,46 +288,50 @@ class _Ahead:
 
 
 def _differing(
-    new: Iterator[bytes], old: Iterator[bytes], recheck_lines: array[int], header_line: int
+    new: Iterator[bytes], old: Iterator[bytes], recheck_lines: array[int], header_line: int, vanished: _Vanished
 ) -> Iterator[tuple[int, bytes]]:
     """Yield the header of the new file, and its lines that are no plain lines of the old one, with their numbers."""
-    ours, theirs = _Ahead(new), _Ahead(old)
-    while ours.fill():
-        is_over = not theirs.fill()
-        same = bytearray(map(operator.eq, ours.lines[:_ABREAST], theirs.lines[:_ABREAST]))
-        lost = same.find(_LOST)
-        del same[len(same) if lost < 0 else lost :]
-        first, last = (bisect_left(recheck_lines, theirs.at + offset) for offset in (0, len(same)))
+    new_lines, old_lines = _Ahead(new), _Ahead(old)
+    while new_lines.fill():
+        is_over = not old_lines.fill()
+        same = bytearray(map(operator.eq, new_lines.lines[:_ABREAST], old_lines.lines[:_ABREAST]))
+        diverged_at = same.find(_DIVERGED)
+        del same[len(same) if diverged_at < 0 else diverged_at :]
+        first, last = (bisect_left(recheck_lines, old_lines.at + offset) for offset in (0, len(same)))
         for line in recheck_lines[first:last]:
-            same[line - theirs.at] = False
+            same[line - old_lines.at] = False
         # A header can equal a user of the old file; without it the excerpt would begin with a user.
-        for place in range(min(header_line + 1 - ours.at, len(same))):
+        for place in range(min(header_line + 1 - new_lines.at, len(same))):
             same[place] = False
-        yield from _unlike(same, ours)
-        theirs.drop(len(same))
-        if lost >= 0 or is_over:
-            aside, passed = _next_match(ours.lines, theirs.lines)
-            yield from _unlike(bytearray(aside), ours)
-            theirs.drop(passed)
+        differs = bytes(map(operator.not_, same))
+        vanished.add_changed(
+            itertools.compress(old_lines.drop(len(same)), differs), itertools.compress(new_lines.lines, differs)
+        )
+        yield from _unmatched(same, new_lines)
+        if diverged_at >= 0 or is_over:
+            unmatched, dropped = _next_match(new_lines.lines, old_lines.lines)
+            vanished.add_changed(old_lines.drop(dropped), new_lines.lines[:unmatched])
+            yield from _unmatched(bytearray(unmatched), new_lines)
+    vanished.add_rest(old_lines)
 
 
-def _unlike(same: bytearray, ours: _Ahead) -> Iterator[tuple[int, bytes]]:
-    """Leave as many lines behind as there are marks; yield those without one."""
-    at = ours.at
-    return ((at + place, line) for place, line in enumerate(ours.drop(len(same))) if not same[place])
+def _unmatched(same: bytearray, new_lines: _Ahead) -> Iterator[tuple[int, bytes]]:
+    """Remove as many lines as `same` has marks; yield those that are not marked."""
+    at = new_lines.at
+    return ((at + place, line) for place, line in enumerate(new_lines.drop(len(same))) if not same[place])
 
 
-def _next_match(ours: _Lines, theirs: _Lines) -> tuple[int, int]:
-    """Return how many lines of each to pass over until they agree again; as far as was looked if they do not."""
-    near = far = 0
+def _next_match(new_lines: _Lines, old_lines: _Lines) -> tuple[int, int]:
+    """Return how many lines of each to pass over until they agree again; as many as were searched if they do not."""
+    new_index = old_index = 0
     for span in _SEARCHED_LINES:
         places: dict[bytes, int] = {}
-        for place, line in enumerate(theirs[:span]):
+        for place, line in enumerate(old_lines[:span]):
             places.setdefault(line, place)
-        for near, line in enumerate(ours[:span]):
-            if (far := places.get(line, -1)) >= 0:
-                return near, far
-    return min(len(ours), span), min(len(theirs), span)
+        for new_index, line in enumerate(new_lines[:span]):
+            if (old_index := places.get(line, -1)) >= 0:
+                return new_index, old_index
+    return min(len(new_lines), span), min(len(old_lines), span)
 
 
 def _lines_with(ids: set[bytes], blocks: Iterator[bytes], delimiter: str) -> bytearray:
@@ -268,5 +348,5 @@ def _marked(blocks: Iterator[bytes], marks: bytearray) -> Iterator[tuple[int, by
 
 
 def _ids_at_the_front(block: bytes, delimiter: bytes) -> list[bytes]:
-    """Return the first cell of each line, in small letters, as it would be read if it is plain."""
+    """Return the first cell of each line, in small letters; right for plain lines."""
     return [line.partition(delimiter)[0].strip(b' "') for line in block.lower().splitlines()]

@@ -1,4 +1,4 @@
-"""Which unique ids stand in a file more than once, in constant memory."""
+"""Which unique ids a file has more than once, in constant memory."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Duplicates:
     """
     Remembers the id and line of each row, and holds back rows whose id may have been seen before.
 
-    Ids that differ in case only count as the same here; whoever asks compares them. The log of hashes lies in an
-    unnamed temporary file, 16 bytes a row; a held row stands there with its line negated.
+    Ids that differ in case only count as the same here; the caller compares them. The log of hashes is an unnamed
+    temporary file, 16 bytes a row; the line of a held row is negated in it.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Duplicates:
         return held
 
     def groups(self) -> Iterator[array[int]]:
-        """Yield, for some thousand of the held ids at a time, the lines they stand in; those of held rows negated."""
+        """Yield, for some thousand of the held ids at a time, the lines that have them; those of held rows negated."""
         groups = min(1 + len(self._held) // _GROUP, _MOST_GROUPS)
         for group in range(groups):
             if wanted := {hashed for hashed in self._held if hashed % groups == group}:

@@ -1,4 +1,4 @@
-"""What a client should know of a file as a whole, once it was read."""
+"""Warnings about a whole file, once it was read."""
 
 from __future__ import annotations
 
@@ -6,61 +6,77 @@ import itertools
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from importer.attributes import ATTRIBUTES, Attribute
-from importer.file.scan import line_of
+from importer.attributes import COLUMNS
+from importer.file import header_reasons
+from importer.file.header import with_wrong_names
+from importer.file.scan import Scan, line_of, scan
 from importer.file.table import Row
-from importer.model import FileRejected, FileWarning, Tally, printable
+from importer.file.truncation import is_closed, is_cut_off
+from importer.model import FileRejected, FileWarning, Tally, message, printable
 from importer.rows.batches import Examination
+from importer.settings import ClientSettings, FileSettings
 
 _FALLBACK_SAMPLES: Final = 5
+_SAMPLE_CHARS: Final = 40
 
 
 def warnings(raw: BinaryIO, examination: Examination, tally: Tally) -> Iterator[FileWarning]:
     """Yield what the client should know although the file was imported; `raw` is the whole of it."""
-    found = examination.terms.found
+    scan = examination.terms.scan
     if not tally.rows:
-        yield FileWarning(code="file.no_users", detail="")
-    if found.fallback:
-        yield FileWarning(code="encoding.fallback", detail=_samples(examination, found.encoding))
-    if found.substitute:
-        yield FileWarning(code="file.substitute", detail="")
-    if not found.ends_line:
-        line = line_of(raw, found.start, found.end, found.encoding)
-        yield FileWarning(code="file.unterminated", detail="", rows=1, first_line=line)
+        yield FileWarning(reason=message("file.no_users"))
+    if scan.fallback:
+        yield _read_in_fallback(examination, scan.encoding)
+    if scan.substitute:
+        yield FileWarning(reason=message("file.substitute"))
+    if not (scan.ends_line or is_closed(examination.table)):
+        line = line_of(raw, scan.start, scan.end, scan.encoding)
+        yield FileWarning(reason=message("file.unterminated"), rows=1, lines=(line,))
     for title in examination.table.header.secret:
-        yield FileWarning(code="column.secret", detail="", field=title)
+        shown = header_reasons.shown_name(title)
+        yield FileWarning(reason=message("column.secret", title=shown), field=shown)
+    header = examination.table.header
+    yield from (FileWarning(reason=reason) for reason in header_reasons.ignored(header.ignored, header.columns))
     yield from examination.findings.warnings
 
 
-def _samples(examination: Examination, encoding: str) -> str:
-    """Say how the file was read, with the first letters beyond ASCII, so that a person sees whether rightly."""
+def _read_in_fallback(examination: Examination, encoding: str) -> FileWarning:
+    """Return the warning with the first letters beyond ASCII and their lines, so that a person sees whether rightly."""
+    samples = [*itertools.islice(_samples(examination), _FALLBACK_SAMPLES)]
+    texts = tuple(text for _, text in samples)
+    reason = message("encoding.fallback", encoding=encoding)
+    if texts:
+        reason = message("encoding.fallback/samples", encoding=encoding, samples=texts)
+    return FileWarning(reason=reason, lines=tuple(dict.fromkeys(line for line, _ in samples)))
+
+
+def _samples(examination: Examination) -> Iterator[tuple[int, str]]:
+    """Yield line and text of the cells beyond ASCII that are not personal."""
     header = examination.table.header
     names = {index: name for name, columns in header.columns.items() for index in columns}
-    cells = (
-        _sample(row.line, ATTRIBUTES[names[index]], cell)
-        for row in itertools.chain((Row(header.line, [*header.titles]),), examination.table.rows())
-        if not any(row.cells[header.width :])  # else who knows in which column a cell belongs
-        for index, cell in enumerate(row.cells)
-        if index in names and not cell.isascii()
-    )
-    samples = ", ".join(itertools.islice(cells, _FALLBACK_SAMPLES))
-    check = f"Check these: {samples}. " if samples else ""
-    return f'the file is not UTF-8 and was read as {encoding}. {check}Better, save it as "CSV UTF-8"'
+    for row in itertools.chain((Row(header.line, [*header.titles]),), examination.table.rows()):
+        if any(row.cells[header.width :]):  # the columns of its cells are not known
+            continue
+        for index, cell in enumerate(row.cells):
+            if index in names and not cell.isascii() and not COLUMNS[names[index]].is_personal:
+                yield row.line, printable(cell[:_SAMPLE_CHARS].encode())
 
 
-def _sample(line: int, attribute: Attribute, cell: str) -> str:
-    return (
-        f"line {line} {attribute.name}" if attribute.is_personal else f'line {line} "{printable(cell[:40].encode())}"'
-    )
+def scanned(raw: BinaryIO, limits: FileSettings, client: ClientSettings) -> Scan:
+    """
+    Return what the first pass over a file tells.
+
+    Raises FileRejected as `scan` does; that of its letters tells what is wrong with the names of the columns, too.
+    """
+    try:
+        return scan(raw, limits, client.fallback_encoding)
+    except FileRejected as rejected:
+        raise with_wrong_names(rejected, raw, client, limits.max_columns) from None
 
 
-def cut_off(examination: Examination) -> FileRejected:
-    """Return the refusal of a file that ends in the middle of a row."""
-    found = examination.terms.found
-    line = line_of(examination.raw, found.start, found.end, found.encoding)
-    return FileRejected(
-        "upload.incomplete",
-        f"line {line}: the file ends in the middle of a row: the line does not end and has fewer fields than the "
-        f"header's {examination.table.header.width}. The upload was probably cut off. Upload the whole file again.",
-        line=line,
-    )
+def refuse_cut_off(examination: Examination) -> None:
+    """Raise FileRejected when a file that does not end its last line ends in the middle of a row."""
+    if is_cut_off(examination.table, examination.terms.client):
+        scan = examination.terms.scan
+        line = line_of(examination.raw, scan.start, scan.end, scan.encoding)
+        raise FileRejected(message("upload.incomplete/row", line=str(line)), line=line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -171,8 +172,9 @@ _BY_WORD: Final = {
 }
 
 
+@functools.lru_cache(1000)
 def code_meant(text: str) -> str:
-    """Return the code that a name or an old code stands for, "" when none does: "Ontario (ON)", "Ontario, Canada"."""
+    """Return the code that a name or an old code means, "" for none: "Ontario (ON)", "Ontario, Canada"."""
     parts = _BETWEEN.split(text)
     if any(_TWO_MEANINGS.fullmatch(part.strip()) for part in (text, *parts)):
         return ""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Final, Literal
 
+import email_validator
+import idna
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from importer.attributes import REQUIRED_CODES, Attribute, Rule
-from importer.model import Problem
+from importer.characters import SHOWN_CHARS
+from importer.model import Message, Problem, message
 from importer.rows import provinces
-from importer.settings import ClientSettings, ReferenceSettings
+from importer.settings import ClientSettings, ReferenceSettings, StatusSettings, as_status
 
+# Whose other versions may judge differently. To ask the packages on the disk would take 7 ms of each start.
+VERSIONS: Final = (email_validator.__version__, idna.__version__)
 Judge = Callable[[str], str | Problem]  # a cleaned, non-blank value -> the value to store, or what is wrong with it
 
 # Linear: the two classes do not overlap. What does not match goes to email-validator, which decides.
@@ -21,20 +27,22 @@ _PLAIN_LOCAL: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-
 _LOCAL_CHARS: Final = 64
 _ADDRESS_CHARS: Final = 254
 _NO_ADDRESSES: Final = (
-    (re.compile(r"\Amailto:", re.IGNORECASE), 'begins with "mailto:"; write the address alone'),
-    (re.compile(r"[<>]"), "has more than the address; write only what stands between < and >"),
-    (re.compile(r"@.*@"), "has more than one address, or more than one @; write one address"),
-    (re.compile(r"\A[^@]*\Z"), "has no @; write it like name@example.org"),
-    (re.compile(r"[.,;:]\Z"), "ends with a punctuation mark; remove it"),
-    (re.compile(r"\s"), "has a blank inside; write the address alone, without blanks"),
-    (
-        re.compile(rf"[.@](?:{'|'.join(SPECIAL_USE_DOMAIN_NAMES)})\Z", re.IGNORECASE),  # directories have "corp.local"
-        "is at a domain that no mail reaches from outside; write an address that mail reaches",
+    (re.compile(r"\Amailto:", re.IGNORECASE), "9033/mailto"),
+    (re.compile(r"[<>]"), "9033/brackets"),
+    (re.compile(r"@.*@"), "9033/addresses"),
+    (re.compile(r"%40|&#0*64;|&#x40;|&commat;|[(\[{]at[)\]}]|[\uff20\ufe6b]", re.IGNORECASE), "9033/no_plain_at"),
+    (re.compile(r"\A[^@]*\Z"), "9033/no_at"),
+    (re.compile(r"&(?:#?\w{2,6});"), "9033/markup"),
+    (re.compile(r"[.,;:]\Z"), "9033/punctuation"),
+    (re.compile(r"\s"), "9033/blank"),
+    (  # directories have "corp.local"
+        re.compile(rf"[.@](?:{'|'.join(SPECIAL_USE_DOMAIN_NAMES)})\Z", re.IGNORECASE),
+        "9033/domain",
     ),
 )
 _DATE: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})\Z", re.ASCII)
 _DAY_NUMBER: Final = re.compile(r"\d{5}(?:[.,]\d+)?\Z", re.ASCII)  # 1927-05-18 to 2173-10-13; four are a year
-_FIRST_YEAR: Final = 1900
+_FIRST_DAY: Final = date(1900, 1, 1)
 _LISTED_CODES: Final = 20
 _MEMO_ENTRIES: Final = 40_000  # above the number of days on which living people were born
 
@@ -61,35 +69,46 @@ def too_long(attribute: Attribute, value: str, limit: int) -> Problem | None:
     """Return the problem of a value over its limit of characters."""
     if len(value) <= limit:
         return None
-    return Problem(
-        "9030",
-        attribute.name,
-        f"has more than {limit} characters; shorten it",
-        f"has {len(value)} characters, at most {limit} are taken; shorten it",
-    )
+    name = attribute.name
+    reason = _over(name, limit)
+    return Problem(name, reason, Message("9030!", (*reason.params, ("length", len(value)))))
 
 
-def required(name: str, *, absent: bool = False, cleared: bool = False) -> Problem:
-    """Return the problem of a required attribute without a value."""
-    detail = "is blank; fill it in"
-    if absent:
-        detail = "has no column in the file, and a new user needs it; add the column"
-    elif cleared:
-        detail = "is required and cannot be emptied; write a value"
-    return Problem(REQUIRED_CODES.get(name, "9033"), name, detail)
+@functools.cache
+def _about(key: str, name: str) -> Message:
+    return message(key, column=name)
 
 
-def judges(reference: ReferenceSettings) -> dict[Rule, Judge]:
-    """Return what judges the values of each rule; attributes of other rules take any text."""
-    sources = frozenset(reference.login_sources) | {"OPSCOM"}
-    return {
-        Rule.LOGIN_SOURCE: lambda text: _login_source(text, sources),
-        Rule.PROVINCE: _province,
-        Rule.USER_TYPE: lambda text: _type_id("user_type_id", text, reference.user_types),
-        Rule.LOCKER_TYPE: lambda text: _type_id("locker_user_type_id", text, reference.locker_types),
-        Rule.DATE: _date,
-        Rule.EMAIL: EmailJudge(),
+@functools.cache
+def _over(name: str, limit: int) -> Message:
+    return message("9030", column=name, limit=limit)
+
+
+def required(name: str, case: Literal["", "/no_column", "/cleared"] = "") -> Problem:
+    """Return the problem of a required attribute: its cell is blank, it has no column, or it was to be emptied."""
+    return Problem(name, message(REQUIRED_CODES.get(name, "9033") + case, column=name))
+
+
+def lacking(name: str, case: Literal["", "/no_column"], reference: ReferenceSettings) -> Problem:
+    """Return the problem of a new user without a required attribute; of the login source, with those that we know."""
+    if name != "login_source":
+        return required(name, case)
+    return _one_of(f"9014{case}", name, _sources(reference))
+
+
+def judge_of(attribute: Attribute, reference: ReferenceSettings, status: StatusSettings) -> Judge:
+    """Return what judges the values of an attribute, or of the status column; many take any text."""
+    name = attribute.name
+    judges: dict[Rule, Callable[[], Judge]] = {
+        Rule.LOGIN_SOURCE: lambda: _OneOf("9015", name, _sources(reference)),
+        Rule.PROVINCE: lambda: lambda text: _province(name, text),
+        Rule.USER_TYPE: lambda: _type_judge(name, reference.user_types),
+        Rule.LOCKER_TYPE: lambda: _type_judge(name, reference.locker_types),
+        Rule.DATE: lambda: lambda text: _date(name, text),
+        Rule.EMAIL: lambda: EmailJudge(name),
+        Rule.STATUS: lambda: _status_judge(status),
     }
+    return judges.get(attribute.rule, lambda: str)()
 
 
 def limit_of(attribute: Attribute, client: ClientSettings) -> int:
@@ -97,50 +116,61 @@ def limit_of(attribute: Attribute, client: ClientSettings) -> int:
     return client.limits.get(attribute.name, attribute.limit)
 
 
-def _login_source(text: str, sources: frozenset[str]) -> str | Problem:
-    if text in sources:
-        return text
-    return Problem("9015", "login_source", f"is not configured here; write one of: {_listed(sorted(sources))}")
+def _sources(reference: ReferenceSettings) -> tuple[str, ...]:
+    return tuple(sorted({*reference.login_sources, "OPSCOM"}))
 
 
-def _listed(codes: Sequence[str]) -> str:
-    return ", ".join(codes[:_LISTED_CODES]) + (", ..." if len(codes) > _LISTED_CODES else "")
+def _one_of(key: str, name: str, choices: tuple[str, ...]) -> Problem:
+    """Return the problem of a value that must be one of a list."""
+    if len(choices) == 1:
+        return Problem(name, message(f"{key}/one", column=name, choice=choices[0]))
+    many = "/many" if len(choices) > _LISTED_CODES else ""
+    return Problem(name, message(f"{key}{many}", column=name, choices=choices[:_LISTED_CODES]))
 
 
-def _province(text: str) -> str | Problem:
-    code = text.upper()
-    if code in provinces.CODES and text.isascii():  # upper() makes I of the Turkish letter without a dot
-        return code
-    detail = "is no two-letter code of a province, territory or state; write the code, such as ON"
-    meant = provinces.code_meant(text)
-    return Problem("9033", "", detail, f'"{text[:80]}"' + (f": write {meant}" if meant else f" {detail}"))
+class _OneOf:
+    """Judges values that must be one of a list."""
+
+    def __init__(self, key: str, name: str, choices: tuple[str, ...]) -> None:
+        self._choices = frozenset(choices)
+        self._problem = _one_of(key, name, choices)
+
+    def __call__(self, text: str) -> str | Problem:
+        return text if text in self._choices else self._problem
 
 
-def _type_id(name: str, text: str, configured: tuple[str, ...]) -> str | Problem:
+def _status_judge(status: StatusSettings) -> Judge:
+    states, problem = status.states, _one_of("9033/status", status.column, status.values)
+    return lambda text: states.get(as_status(text), problem)
+
+
+def _type_judge(name: str, configured: tuple[str, ...]) -> Judge:
     if configured:
-        if text in configured:
-            return text
-        return Problem("9033", name, f"is not configured here; write one of: {_listed(configured)}")
-    if text.isascii() and text.isdigit():
-        return text
-    return Problem("9033", name, "must be digits only")
+        return _OneOf("9033/type", name, configured)
+    problem = Problem(name, message("9033/digits", column=name))
+    return lambda text: text if text.isascii() and text.isdigit() else problem
 
 
-def _date(text: str) -> str | Problem:
-    found = _DATE.match(text)
-    if not found:
-        detail = "is not written YYYY-MM-DD, such as 2001-05-23"
-        if _DAY_NUMBER.match(text):
-            detail = (
-                "is a day number of a spreadsheet such as Excel; format the column as YYYY-MM-DD before saving as CSV"
-            )
-        return Problem("9033", "date_of_birth", detail)
+def _province(name: str, text: str) -> str | Problem:
+    code = text.upper()
+    if code in provinces.CODES and text.isascii():  # upper() turns the Turkish dotless letter into I
+        return code
+    reason, value = _about("9033/province", name), ("value", text[:SHOWN_CHARS])
+    if len(text) <= SHOWN_CHARS and (meant := provinces.code_meant(text)):
+        return Problem(name, reason, Message("9033/province_meant!", (*reason.params, value, ("code", meant))))
+    return Problem(name, reason, Message("9033/province!", (*reason.params, value)))
+
+
+def _date(name: str, text: str) -> str | Problem:
+    match = _DATE.match(text)
+    if not match:
+        return Problem(name, _about("9033/day_number" if _DAY_NUMBER.match(text) else "9033/date", name))
     try:
-        day = date(int(found[1]), int(found[2]), int(found[3]))
+        day = date(int(match[1]), int(match[2]), int(match[3]))
     except ValueError:
-        return Problem("9033", "date_of_birth", "is a day that does not exist; correct it")
-    if day.year < _FIRST_YEAR or day > datetime.now(UTC).date():
-        return Problem("9033", "date_of_birth", f"is not between {_FIRST_YEAR}-01-01 and today; correct it")
+        return Problem(name, _about("9033/no_such_day", name))
+    if day < _FIRST_DAY or day > datetime.now(UTC).date():
+        return Problem(name, message("9033/out_of_range", column=name, first=_FIRST_DAY.isoformat()))
     return text
 
 
@@ -151,8 +181,9 @@ class EmailJudge:
     The usual address, a plain local part at a domain seen before, never reaches the library: 0.6 us instead of 60.
     """
 
-    def __init__(self) -> None:
-        self._domains = Memo(lambda domain: _validated(f"a@{domain}"))
+    def __init__(self, name: str = "email") -> None:
+        self._name = name
+        self._domains = Memo(lambda domain: self._validated(f"a@{domain}"))
 
     def __call__(self, text: str) -> str | Problem:
         """Return the address as written, or the problem."""
@@ -160,20 +191,20 @@ class EmailJudge:
         if len(text) <= _ADDRESS_CHARS and len(local) <= _LOCAL_CHARS and _PLAIN_LOCAL.match(local):
             verdict = self._domains[domain]
             return text if isinstance(verdict, str) else verdict
-        return _validated(text)
+        return self._validated(text)
+
+    def _validated(self, text: str) -> str | Problem:
+        if len(text) > _ADDRESS_CHARS:
+            return Problem(self._name, message("9030/address", column=self._name, limit=_ADDRESS_CHARS))
+        if "@" not in text:  # the library takes 60 us to say so
+            return Problem(self._name, _about(_address_key(text), self._name))
+        try:
+            validate_email(text, check_deliverability=False)
+        except EmailNotValidError:
+            return Problem(self._name, _about(_address_key(text), self._name))
+        return text
 
 
-def _validated(text: str) -> str | Problem:
-    if len(text) > _ADDRESS_CHARS:
-        return Problem("9030", "email", f"has more than {_ADDRESS_CHARS} characters, as no address can; correct it")
-    try:
-        validate_email(text, check_deliverability=False)
-    except EmailNotValidError:
-        return Problem("9033", "email", _address_remedy(text))
-    return text
-
-
-def _address_remedy(text: str) -> str:
-    """Say what people wrote in place of one address, and what to write."""
-    said = (remedy for pattern, remedy in _NO_ADDRESSES if pattern.search(text))
-    return next(said, "is not a valid e-mail address; write it like name@example.org")
+def _address_key(text: str) -> str:
+    """Return what people wrote in place of one address."""
+    return next((key for pattern, key in _NO_ADDRESSES if pattern.search(text)), "9033/address")

@@ -1,29 +1,35 @@
 """
 A row to a user or to problems; pure.
 
-There is one answer for a row and two ways to it. The short way, `ColumnScreen`, accepts of many rows at once those that
-are right beyond doubt; the long way, `Checker.explain`, goes cell by cell and finds everything that is wrong.
+There are two ways to the same result. The fast one, `ColumnScreen`, accepts of many rows at once those that are
+certainly valid; the slow one, `Checker.explain`, goes cell by cell and finds everything that is wrong.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, cast
 
 import msgspec
 
-from importer.attributes import ATTRIBUTES, Attribute, Rule
-from importer.characters import clean, unguarded
-from importer.file.header import DELIMITERS, Header, delimiter_name
+from importer.attributes import COLUMNS, INACTIVE, STATUS, Attribute, Rule
+from importer.characters import SHOWN_CHARS, Cell, clean, unguarded
+from importer.file.header import DELIMITERS, Header, delimiter_message
+from importer.file.header_reasons import nameless, row_numbers
 from importer.file.table import Row, Stretch
-from importer.model import FileRejected, FileWarning, Problem
-from importer.rows import rules
+from importer.model import NAMED_LINES, FileWarning, Problem, message, printable
+from importer.rows import damage, rules
 from importer.rows.column_screen import Cells, ColumnScreen
+from importer.rows.no_users import NoUsers
+from importer.rows.shifts import Shifts
 from importer.settings import ClientSettings, ReferenceSettings
 
-CLEARED: Final = "\0"  # in place of a value: the attribute is emptied. NUL never stands in a file that was let in.
+CLEARED: Final = "\0"  # in place of a value: the attribute is emptied. No accepted file contains NUL.
+
+_LOST_DIGITS: Final = (damage.LOST_DIGITS, "unique_id")
+_SHOWN_CELLS: Final = 5  # of those that are too many
 
 KEYS: Final = {"email": "email_key", "user_name": "user_name_key"}  # attribute -> column that makes it unique
 
@@ -38,7 +44,7 @@ class Users(msgspec.Struct):
     lines: list[int]
 
     def add(self, user: User) -> None:
-        """Add one that stands by itself."""
+        """Add one user."""
         for column, value in zip(self.columns, user, strict=False):
             column.append(str(value or ""))
         self.lines.append(cast("int", user[-1]))
@@ -60,11 +66,24 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What the rows of a stretch come to, by their positions in it: `others` tells first, then `columns`."""
+    """The results of the rows of a stretch, by position: those in `others`, else those in `columns`."""
 
     lines: list[int]
     columns: list[Cells]  # of each attribute
-    others: dict[int, User | Rejected]  # rows that had to be looked at closely, in their order
+    others: dict[int, User | Rejected]  # rows that had to be checked cell by cell, in their order
+
+
+class _Warned(msgspec.Struct):
+    """The rows that have the same warning."""
+
+    rows: int = 0
+    lines: list[int] = []  # the first few
+
+    def note(self, line: int) -> None:
+        """Add a row."""
+        self.rows += 1
+        if self.rows <= NAMED_LINES:
+            self.lines.append(line)
 
 
 class Checker:
@@ -74,37 +93,56 @@ class Checker:
         self._header = header
         self._client = client
         self._width = header.width
+        self._padded_width = header.written_width  # so many cells a row may have, if those beyond the names are blank
         self._secret = [index for index, title in enumerate(header.titles) if title in header.secret]
         self._clear_token = unicodedata.normalize("NFC", client.clear_token)
-        self._attributes = tuple(ATTRIBUTES[name] for name in ATTRIBUTES if name in header.columns)
+        self._attributes = tuple(each for name, each in COLUMNS.items() if name in header.columns)
         names = tuple(attribute.name for attribute in self._attributes)
         self._keyed = tuple(name for name in KEYS if name in names)
         self.columns: tuple[str, ...] = (*names, *(KEYS[name] for name in self._keyed))
-        judges = rules.judges(reference)
-        self._judges = {attribute.name: judges.get(attribute.rule, str) for attribute in self._attributes}
+        self._status_at = names.index(STATUS.name) if STATUS.name in names else None
+        self._judges = {
+            attribute.name: rules.judge_of(attribute, reference, client.status) for attribute in self._attributes
+        }
+        self._limits = {attribute.name: rules.limit_of(attribute, client) for attribute in self._attributes}
         self._needed = tuple(name for name in client.needed if name in names)
-        self._absent = tuple(name for name in client.needed if name not in names)
-        self._warnings: dict[tuple[str, str], tuple[int, int]] = {}
+        self.absent = tuple(name for name in client.needed if name not in names)  # attributes without a column
+        self.lacking = {  # the problem of a new user without the attribute
+            name: rules.lacking(name, "/no_column" if name in self.absent else "", reference) for name in client.needed
+        }
+        self._warnings: dict[tuple[str, str], _Warned] = {}
         self.warned_lines = array("I")
-        self._glance = ColumnScreen(header, client, self._judges)
+        self.rows = 0  # so far, those included that are passed over
+        self._has_full_number = False  # an id that would have lost digits, had a spreadsheet had it
+        self._no_users = NoUsers(header, client)
+        self._shifts = Shifts(header, reference)
+        self._screen = ColumnScreen(header, client, self._judges, self._no_users, self._shifts)
+        self.days = self._screen.days
 
     @property
     def width(self) -> int:
         """Return the number of fields a row has to have."""
         return self._width
 
+    def allow_trailing(self, width: int) -> None:
+        """Take rows of so many cells for whole if those beyond the header are blank: every row of the file has them."""
+        self._padded_width = width
+
     def judge(self, stretch: Stretch) -> Judged:
         """
-        Say what each row comes to.
+        Judge each row.
 
         Raises FileRejected header.unknown when a column without a name has content.
         """
-        columns, suspects = self._glance.columns(stretch.records)
+        self.rows += len(stretch.lines)
+        columns, suspects = self._screen.columns(stretch.records, has_line_feeds=stretch.has_line_feeds)
         others = {position: self.explain(stretch.row(position)) for position in sorted(suspects)}
+        if not self._screen.is_direct and "date_of_birth" in self.columns:
+            self.days.update(_values(self.columns.index("date_of_birth"), others.values()))
         return Judged(stretch.lines, columns, others)
 
     def users(self, judged: Judged, *, but: Collection[int]) -> Users:
-        """Return all users but those in these positions; none of the rest may need a close look."""
+        """Return all users but those in these positions; the rest must have passed the fast check."""
         columns, lines = [[*column] for column in judged.columns], [*judged.lines]
         for position in sorted(but, reverse=True):  # as a rule they are few
             del lines[position]
@@ -113,7 +151,7 @@ class Checker:
         return self._with_keys(columns, lines)
 
     def users_at(self, judged: Judged, positions: Sequence[int]) -> Users:
-        """Return the users in these positions; none of them may need a close look."""
+        """Return the users in these positions, all of which must have passed the fast check."""
         columns = [[column[position] for position in positions] for column in judged.columns]
         return self._with_keys(columns, [judged.lines[position] for position in positions])
 
@@ -121,11 +159,16 @@ class Checker:
         for name in self._keyed:  # all at once: no value has a line break
             column = columns[self.columns.index(name)]
             columns.append("\n".join(column).casefold().split("\n") if column else [])
+        if self._status_at is not None and INACTIVE in (states := columns[self._status_at]):
+            for place in range(-len(self._keyed), 0):
+                columns[place] = [
+                    "" if state == INACTIVE else key for state, key in zip(states, columns[place], strict=True)
+                ]
         return Users(columns, lines)
 
     def incomplete(self, judged: Judged) -> Iterator[int]:
         """Yield the positions of the users that lack something a new one needs."""
-        if self._absent:
+        if self.absent:
             yield from range(len(judged.lines))
         for column in (judged.columns[self.columns.index(name)] for name in self._needed):
             if "" in column:
@@ -134,17 +177,15 @@ class Checker:
     def lacks(self, user: User) -> tuple[str, ...]:
         """Return the attributes without which the user cannot be created."""
         blank = (name for name in self._needed if not user[self.columns.index(name)])
-        return (*blank, *self._absent)
-
-    def is_absent(self, name: str) -> bool:
-        """Tell whether a required attribute has no column in the file."""
-        return name in self._absent
+        return (*blank, *self.absent)
 
     def warnings(self) -> list[FileWarning]:
         """Return the warnings about rows so far, one for each code and attribute."""
         return [
-            FileWarning(code=code, field=field, detail="", rows=rows, first_line=line)
-            for (code, field), (rows, line) in sorted(self._warnings.items(), key=lambda item: item[1][1])
+            _warning(code, field, warned, self._header)
+            for (code, field), warned in sorted(self._warnings.items(), key=lambda item: item[1].lines[0])
+            if damage.is_reported(code, warned.rows, self.rows)
+            and not (code == damage.LOST_DIGITS and self._has_full_number)
         ]
 
     def explain(self, row: Row) -> User | Rejected:
@@ -160,82 +201,136 @@ class Checker:
             values.append(value or None)
             problems += wrong
             warnings += [(code, attribute.name) for code in doubtful]
+        if not self._has_full_number and damage.is_full_number(values[0] or ""):
+            self._has_full_number = True
+            self.warned_lines.append(row.line)  # a later file relies on all other lines being valid
+        has_left = self._status_at is not None and values[self._status_at] == INACTIVE  # and holds no address
         for name in self._keyed:
             key = values[self.columns.index(name)]
-            values.append(key.casefold() if key else None)
+            values.append(key.casefold() if key and not has_left else None)
         user = (*values, row.line)
         if not values[0]:
             problems.append(rules.required("unique_id"))
-        if problems:
-            return Rejected(row.line, cells, tuple(problems), user, self.lacks(user))
+        if rejected := self._rejected(row.line, cells, problems, user):
+            return rejected
+        warnings += self._shifts.warnings_in(values[0] or "", cells)
+        if self._has_full_number or self._warnings.get(_LOST_DIGITS, _Warned()).rows > damage.MOST_LOST:
+            warnings = [each for each in warnings if each != _LOST_DIGITS]
         if warnings:
             self.warned_lines.append(row.line)
         for warning in warnings:
-            rows, first = self._warnings.get(warning, (0, row.line))
-            self._warnings[warning] = (rows + 1, first)
+            self._warnings.setdefault(warning, _Warned()).note(row.line)
         return user
 
     def _fitted(self, row: Row) -> list[str] | Rejected:
         """Return exactly as many cells as the header has names, or the row rejected with 9003."""
         cells, width = row.cells, self._width
-        if columns := [_letters(i) for i in self._header.nameless if i < len(cells) and cells[i].strip()]:
-            has = f"column {columns[0]} has" if len(columns) == 1 else f"columns {', '.join(columns)} have"
-            it = "the column" if len(columns) == 1 else "each"
-            raise FileRejected(
-                "header.unknown",
-                f"line {row.line}: {has} content but no name in the header. Name {it}, or remove it.",
-                line=row.line,
-            )
+        if kind := self._no_users.kind_of(cells):
+            return self._misfit(row, len(cells) - width, Problem("", message(f"9003/{kind}")))
+        _refuse_nameless(self._header, row)
         surplus = cells[width:]
+        if surplus and len(cells) > self._padded_width and not any(map(str.strip, surplus)):
+            return self._misfit(row, len(surplus), _blank_cells(self._header, cells))
         while surplus and not surplus[-1].strip():
             surplus.pop()
         if surplus:
-            return self._misfit(row, len(surplus), _too_many_fields(self._header, surplus))
+            return self._misfit(row, len(surplus), _too_many_cells(self._header, cells, surplus))
         if len(cells) < width and self._client.short_rows == "refuse":
-            return self._misfit(row, len(cells) - width, _too_few_fields(cells, self._header))
+            return self._misfit(row, len(cells) - width, _too_few_cells(cells, self._header))
         return (cells + [""] * (width - len(cells)))[:width]
 
-    def _misfit(self, row: Row, surplus: int, problem: Problem) -> Rejected:
+    def _rejected(self, line: int, cells: list[str], problems: list[Problem], user: User) -> Rejected | None:
+        """Return a row that fails, with the cause of its problems where there is one."""
+        if cause := self._shifts.cause(cells, problems):
+            others = (problem for problem in problems if problem.field not in cause.explained)
+            return self._misfit(Row(line, cells), cause.by, cause.problem, *others)
+        return Rejected(line, cells, tuple(problems), user, self.lacks(user)) if problems else None
+
+    def _misfit(self, row: Row, surplus: int, *problems: Problem) -> Rejected:
         """Return the row rejected, without the cells that may be a secret moved there by what is too much or lacks."""
         cells, secret = row.cells, self._secret
         if secret:
             first, last = min(secret) + min(surplus, 0), max(secret) + max(surplus, 0)
             cells = ["" if first <= index <= last else cell for index, cell in enumerate(cells)]
-            told = problem.precise or problem.detail
-            problem = msgspec.structs.replace(problem, precise=f"{told}; what may be a secret is left out here")
-        return Rejected(row.line, cells[: self._width], (problem,))
+        return Rejected(row.line, cells[: self._width], problems)
 
     def _value(self, attribute: Attribute, cells: list[str]) -> tuple[str, list[Problem], list[str]]:
-        """Return the value of one attribute, all that is wrong with it, and the codes of what is doubtful."""
+        """Return the value of one attribute, all that is wrong with it, and the codes of its warnings."""
         name = attribute.name
-        found = [clean(attribute, unguarded(cells[index])) for index in self._header.columns[name]]
-        cell = found[0] if found[0].value else next((each for each in found if each.value), found[0])
-        value, problems, warnings = cell.value, list(cell.problems), list(cell.warnings)
-        if not value:
-            return "", [], []
-        is_open = len(found) > 1 and _disagree(attribute, [each.value for each in found if each.value])
-        disagree = ["columns.disagree"] if is_open else []
+        columns = self._header.columns[name]
+        cell = clean(attribute, unguarded(cells[columns[0]]))
+        disagree: list[str] = []
+        if len(columns) > 1:
+            others = (clean(attribute, unguarded(cells[index])) for index in columns[1:])
+            cell, disagree = _first_of(attribute, [cell, *others])
+        value, problems = cell.value, list(cell.problems)
+        if not value or attribute.rule is Rule.STATUS:  # any word may be a status
+            return _state(self._judges[name](value)) if value else ("", [], [])
         if value == self._clear_token:
-            return (*self._cleared(attribute), disagree)
-        limit = rules.limit_of(attribute, self._client)
+            return (*_cleared(attribute, self._client), disagree)
+        if not problems and (damaged := damage.problem_in(attribute, value)):
+            problems.append(damaged)
+        is_readable = not problems
         # A province or a date has one problem, not two: the remedy says how to write it.
-        if attribute.rule not in (Rule.PROVINCE, Rule.DATE) and (problem := rules.too_long(attribute, value, limit)):
-            problems.append(problem)
-        if not cell.problems:
+        if attribute.rule not in (Rule.PROVINCE, Rule.DATE):
+            problems += filter(None, [rules.too_long(attribute, value, self._limits[name])])
+        if is_readable:
             verdict = self._judges[name](value)
             if not isinstance(verdict, Problem):
                 value = verdict
-            elif "value.placeholder" in warnings and name not in ("unique_id", *self._client.needed):
-                problems.append(Problem(verdict.code, name, "is a word that means nothing; leave the cell blank"))
-            elif verdict.code not in {problem.code for problem in problems}:
-                problems.append(msgspec.structs.replace(verdict, field=name))
-        return value, problems, [*warnings, *disagree]
+            else:
+                refused = _refused(attribute, value, verdict, cell.warnings, self._client)
+                problems += [refused] if not problems or problems[0].code != refused.code else []
+        # A row that fails has no warnings.
+        return value, problems, [] if problems else [*_doubts(attribute, cell), *disagree]
 
-    def _cleared(self, attribute: Attribute) -> tuple[str, list[Problem]]:
-        if attribute.rule is Rule.KEY:
-            return "", []  # as if it were blank
-        is_required = attribute.name in ("login_source", *self._client.required)
-        return CLEARED, [rules.required(attribute.name, cleared=True)] if is_required else []
+
+def _doubts(attribute: Attribute, cell: Cell) -> Iterable[str]:
+    return dict.fromkeys((*cell.warnings, *damage.warnings_in(attribute, cell.value)))
+
+
+def _refused(
+    attribute: Attribute, value: str, verdict: Problem, warnings: Collection[str], client: ClientSettings
+) -> Problem:
+    """Return why a value breaks the rule of its attribute, the verdict if nothing else is known."""
+    if damage.has_marks(value):
+        return damage.marks_in(attribute, value)
+    if attribute.rule is Rule.DATE:
+        warnings = [*warnings, *damage.warnings_in(attribute, value)]
+    if "value.placeholder" in warnings and attribute.name not in ("unique_id", *client.needed):
+        return damage.placeholder_in(attribute, value)
+    return verdict
+
+
+def _refuse_nameless(header: Header, row: Row) -> None:
+    """Raise header.unknown when the row has a value in a column without a name."""
+    if columns := [at for at in header.nameless if at < len(row.cells) and row.cells[at].strip()]:
+        is_numbered = columns == [0] and row.cells[0].strip() in ("0", "1")
+        raise row_numbers(header.line, row.line) if is_numbered else nameless(columns, header.line, row.line)
+
+
+def _values(place: int, verdicts: Iterable[User | Rejected]) -> Iterator[str]:
+    """Yield the values of one column in rows that were looked at one by one."""
+    users = (each.user if isinstance(each, Rejected) else each for each in verdicts)
+    return (str(user[place] or "") for user in users if user)
+
+
+def _state(verdict: str | Problem) -> tuple[str, list[Problem], list[str]]:
+    return ("", [verdict], []) if isinstance(verdict, Problem) else (verdict, [], [])
+
+
+def _cleared(attribute: Attribute, client: ClientSettings) -> tuple[str, list[Problem]]:
+    if attribute.rule is Rule.KEY:
+        return "", []  # as if it were blank
+    is_required = attribute.name in ("login_source", *client.required)
+    return CLEARED, [rules.required(attribute.name, "/cleared")] if is_required else []
+
+
+def _first_of(attribute: Attribute, cells: list[Cell]) -> tuple[Cell, list[str]]:
+    """Return the first cell of several columns of one attribute that has a value, and whether they disagree."""
+    filled = [cell for cell in cells if cell.value]
+    is_open = _disagree(attribute, [cell.value for cell in filled])
+    return next(iter(filled), cells[0]), ["columns.disagree"] if is_open else []
 
 
 def _disagree(attribute: Attribute, values: list[str]) -> bool:
@@ -243,32 +338,53 @@ def _disagree(attribute: Attribute, values: list[str]) -> bool:
     return len(set(values if attribute.rule is Rule.KEY else map(str.casefold, values))) > 1
 
 
-def _too_many_fields(header: Header, surplus: list[str]) -> Problem:
-    width, holds = header.width, f"a value that holds {delimiter_name(header.delimiter)}"
-    detail = f"the row has more fields than the header's {width}; {holds} must stand in quotation marks"
-    precise = f"the row has {width + len(surplus)} fields, the header {width}"
-    if not header.secret:
-        precise += "; too many: " + ", ".join(f'"{cell[:80]}"' for cell in surplus[:5])
+def _warning(code: str, name: str, warned: _Warned, header: Header) -> FileWarning:
+    rows, lines = warned.rows, tuple(warned.lines)
+    if code == damage.LOST_DIGITS and rows > damage.MOST_LOST:
+        reason = message(f"{code}_many", column=name, count=damage.MOST_LOST, line=str(lines[0]))
+        return FileWarning(reason=reason, field=name, lines=lines[:1])
+    if code == "columns.disagree":
+        titles = (header.titles[index] for index in header.columns[name])
+        reason = message(code, columns=tuple(printable(title.encode()) for title in titles))
+    elif code == "row.shifted":
+        first, second = name.split()
+        return FileWarning(reason=message(code, first=first, second=second), rows=rows, lines=lines)
+    elif code == "value.placeholder" and name in damage.NAMES:
+        reason = message(f"{code}/name", column=name)
+    else:
+        reason = message(code, column=name)
+    return FileWarning(reason=reason, field=name, rows=rows, lines=lines)
+
+
+def _too_many_cells(header: Header, cells: list[str], surplus: list[str]) -> Problem:
+    width, delimiter = header.width, delimiter_message(header.delimiter)
+    if damage.has_split_marks(cells):
+        return Problem("", message("9003/marks", width=width))
+    fields = width + len(surplus)
+    if header.secret:
+        precise = message("9003/more_secret!", fields=fields, width=width, delimiter=delimiter)
+    else:
+        shown = tuple(cell[:SHOWN_CHARS] for cell in surplus[:_SHOWN_CELLS])
+        precise = message("9003/more!", fields=fields, width=width, surplus=shown, delimiter=delimiter)
+    return Problem("", message("9003/more", width=width, delimiter=delimiter), precise)
+
+
+def _blank_cells(header: Header, cells: list[str]) -> Problem:
+    width, delimiter, fields = header.width, delimiter_message(header.delimiter), len(cells)
+    if damage.has_split_marks(cells):
+        return Problem("", message("9003/marks", width=width))
     return Problem(
-        "9003", "", detail, f"{precise}; {holds} was probably taken for two: bring each value back to its column"
+        "",
+        message("9003/blank", width=width, delimiter=delimiter),
+        message("9003/blank!", fields=fields, width=width, delimiter=delimiter),
     )
 
 
-def _too_few_fields(cells: list[str], header: Header) -> Problem:
+def _too_few_cells(cells: list[str], header: Header) -> Problem:
+    secret = "_secret" if header.secret else ""
     if len(cells) == 1 and any(delimiter in cells[0] for delimiter in DELIMITERS):
-        remedy = f"separate its values by {delimiter_name(header.delimiter)}, outside quotation marks"
-        return Problem("9003", "", f"the whole row stands in one cell; {remedy}, or delete the row if it is no user")
-    remedy = "add the missing ones, blank if need be, or delete the row if it is no user"
-    fields = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
-    detail = f"the row has fewer fields than the header's {header.width}; {remedy}"
-    return Problem("9003", "", detail, f"the row has {fields}, the header {header.width}; {remedy}")
-
-
-def _letters(index: int) -> str:
-    """Return the column as a spreadsheet names it: 0 is A, 26 is AA."""
-    letters = ""
-    index += 1
-    while index:
-        index, rest = divmod(index - 1, 26)
-        letters = chr(65 + rest) + letters
-    return letters
+        delimiter = delimiter_message(header.delimiter)
+        precise = message("9003/one_cell_secret!", delimiter=delimiter) if secret else None
+        return Problem("", message("9003/one_cell", delimiter=delimiter), precise)
+    precise = message(f"9003/fewer{secret}!", fields=len(cells), width=header.width)
+    return Problem("", message("9003/fewer", width=header.width), precise)

@@ -1,10 +1,10 @@
 """
-The examination of a large file in a process beside ours: while one reads and judges, the other records.
+The worker: a process that reads and judges a large file, while this one records the results.
 
-The two meet at a pipe. The process is started, never forked, because the daemon has threads; it is handed the open
-file and the terms, and answers in frames: which code it runs, batches, then the findings, or why the file is refused.
-In between it gives signs of life, empty frames, as it reads on; while ours waits for either it asks whether to stop.
-The process ends with its work, at the latest with ours, and is ended when it has been silent for `SILENCE_S`.
+The two communicate by pipes. The worker (see `helper_process`) is given the open file and the terms, and answers in
+frames: which code it runs, batches, then the findings, or why the file is refused. In between it sends empty frames to
+show that it is alive; while this process waits for any, it checks whether to stop. The worker ends with its work, at
+the latest with its parent, and is killed after `SILENCE_S` without a frame.
 """
 
 from __future__ import annotations
@@ -16,19 +16,17 @@ import marshal
 import math
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
 import msgspec
 
+from importer import helper_process
 from importer.file.upload import Upload
-from importer.fs import temporary_folder
-from importer.model import FileRejected, Interrupted, Problem
+from importer.model import FileRejected, Interrupted, Message, Problem
 from importer.rows.batches import Batch, Examination, Findings, Terms
 from importer.rows.code_digest import CODE_DIGEST
 from importer.rows.validate import Rejected, Users
@@ -40,21 +38,10 @@ _PIPE_BYTES: Final = 1 << 20
 _LENGTH_BYTES: Final = 8
 SILENCE_S: Final = 30.0  # reading on, the worker is silent for some 2 s at most; a busy host may be far slower
 _WAIT_S: Final = 0.1
-_SIGN_OF_LIFE_S: Final = 0.2
-_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+_KEEP_ALIVE_S: Final = 0.2
 _MARSHAL_VERSION: Final = 2  # the newer ones look for equal values, which costs more than it saves
 
-# The worker may be started from a folder in which clients write, such as by `rosterd check` in an inbox. With -I Python
-# looks for modules neither there nor where the environment says, only where we were found.
-# And a killed daemon leaves nothing behind: a worker that stands still would not notice the end of the pipe.
-_PROGRAM: Final = f"""
-import ctypes, signal, sys
-ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGKILL)
-sys.path.insert(0, sys.argv[1])
-from importer.rows.worker import main
-main(int(sys.argv[2]))
-"""
-_ROOT: Final = str(Path(__file__).resolve().parents[2])
+_PROBLEMS: Final = msgspec.msgpack.Decoder(tuple[Problem, ...])
 
 Frame = dict[str, Any]
 _OUR_CODE: Final[Frame] = {"code": CODE_DIGEST}
@@ -62,10 +49,10 @@ _OUR_CODE: Final[Frame] = {"code": CODE_DIGEST}
 
 class ExaminerProcess:
     """
-    A process that examines a file while ours records it, if that is large. A context manager: it ends with the block.
+    The worker of one file, if that is large. A context manager: the process ends with the block.
 
-    `start` may be called beforehand, as starting takes 0.2 s in which ours has other things to do. `stopping` is asked
-    all the while that ours waits for it.
+    `start` may be called beforehand, as starting takes 0.2 s. `stopping` is asked all the time while waiting for the
+    worker.
     """
 
     def __init__(self, raw: BinaryIO, stopping: Callable[[], bool] = lambda: False) -> None:
@@ -94,10 +81,10 @@ class ExaminerProcess:
         Yield the batches of an examination, examined here or, if a whole large file is, in the process.
 
         Raises FileRejected as `Examination.batches` does; Interrupted when `stopping` turned true; OSError when the
-        process cannot be started, as ChildProcessError when it ends before its work, gives no sign of life, or runs
-        other code than this process.
+        process cannot be started, as ChildProcessError when it ends before its work, hangs, or runs other code than
+        this process.
         """
-        if examination.is_excerpt or examination.terms.found.size_bytes < _MIN_BYTES:
+        if examination.is_excerpt or examination.terms.scan.size_bytes < _MIN_BYTES:
             yield from examination.batches()
             return
         answers = self._answers(examination.terms)
@@ -107,7 +94,7 @@ class ExaminerProcess:
             )
         for frame in answers:
             if refusal := frame.get("refusal"):
-                raise FileRejected(*refusal[:2], line=refusal[2])
+                raise FileRejected(*msgspec.json.decode(refusal[0], type=tuple[Message, ...]), line=refusal[1])
             if findings := frame.get("findings"):
                 examination.findings = msgspec.json.decode(findings, type=Findings)
                 return
@@ -161,23 +148,10 @@ class ExaminerProcess:
                 raise Interrupted
             if ready.poll(1000 * _WAIT_S):
                 return
-        raise ChildProcessError(f"the worker that examines the file gave no sign of life for {SILENCE_S:g} s")
+        raise ChildProcessError(f"the worker that examines the file did not respond for {SILENCE_S:g} s")
 
     def _started(self) -> subprocess.Popen[bytes]:
-        # Its standard error is closed: the values of a traceback could be those of a user.
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - this very module
-                [sys.executable, "-I", "-c", _PROGRAM, _ROOT, str(self.raw.fileno())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(self.raw.fileno(),),
-                cwd="/",
-                env={**os.environ, "SQLITE_TMPDIR": os.path.abspath(temporary_folder())},  # it may be relative
-            )
-        except OSError as error:
-            said = f"{error.strerror}: {sys.executable}, which examines the file. Was Python replaced? Restart rosterd"
-            raise OSError(error.errno, said) from error
+        self._process = helper_process.start(__name__, self.raw.fileno())
         return self._process
 
 
@@ -194,16 +168,13 @@ def _packed(batch: Batch) -> Frame:
 
 
 def _plain(row: Rejected) -> tuple[Any, ...]:
-    problems = [msgspec.structs.astuple(problem) for problem in row.problems]
-    return (row.line, row.cells, problems, row.user, row.lacks)
+    return (row.line, row.cells, msgspec.msgpack.encode(row.problems), row.user, row.lacks)
 
 
 def _unpacked(frame: Frame) -> Batch:
+    decode = _PROBLEMS.decode
     partial, rejected = (
-        [
-            Rejected(line, cells, tuple(Problem(*each) for each in problems), *rest)
-            for line, cells, problems, *rest in rows
-        ]
+        [Rejected(line, cells, decode(problems), *rest) for line, cells, problems, *rest in rows]
         for rows in (frame["partial"], frame["rejected"])
     )
     lines = frame["lines"]
@@ -218,27 +189,23 @@ def _answer(raw: BinaryIO, terms: Terms) -> Iterator[Frame]:
         for batch in examination.batches():
             yield _packed(batch)
     except FileRejected as rejected:
-        yield {"refusal": (rejected.code, rejected.detail, rejected.line)}
+        yield {"refusal": (msgspec.json.encode(rejected.reasons), rejected.line)}
     else:
         yield {"findings": msgspec.json.encode(examination.findings)}
 
 
 def main(fd: int) -> None:
-    """Be the process that examines the open file, on the terms that come in."""
-    # Signals of a terminal or of a stop reach both processes; what becomes of the work is for the other to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    """Run as the worker: examine the open file by the terms that are read from standard input."""
     gc.disable()  # nothing here refers to itself; looking for what does costs 6 %
     _write_frame(sys.stdout.fileno(), marshal.dumps(_OUR_CODE, _MARSHAL_VERSION))
     terms = msgspec.json.decode(sys.stdin.buffer.read(), type=Terms)
-    with open(sys.stdout.fileno(), "wb", buffering=0) as out, Upload(fd, _SignsOfLife(out.fileno())) as raw:
+    with open(sys.stdout.fileno(), "wb", buffering=0) as out, Upload(fd, _KeepAlive(out.fileno())) as raw:
         for frame in _answer(raw, terms):
             _write_frame(out.fileno(), marshal.dumps(frame, _MARSHAL_VERSION))
 
 
-class _SignsOfLife:
-    """Gives one now and then, when called often."""
+class _KeepAlive:
+    """Sends an empty frame now and then, when called often."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -247,7 +214,7 @@ class _SignsOfLife:
     def __call__(self) -> None:
         now = time.monotonic()
         if now >= self._next_at:
-            self._next_at = now + _SIGN_OF_LIFE_S
+            self._next_at = now + _KEEP_ALIVE_S
             _write_frame(self._fd, b"")
 
 

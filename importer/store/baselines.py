@@ -1,4 +1,4 @@
-"""What the ledger tells of a client's earlier files, for judging the next one."""
+"""A client's earlier files, with which the next one is compared."""
 
 from __future__ import annotations
 
@@ -10,33 +10,43 @@ from typing import Final
 
 from importer.file.upload import Upload
 from importer.fs import temporary_folder
-from importer.model import Claim, Receipt
+from importer.model import Change, Claim, Receipt, Tally
 from importer.rows import fingerprint
 from importer.rows.batches import Examination
 from importer.rows.delta import MOST_LINES, Baseline, Incomparable, compare
+from importer.settings import FeedSettings
 from importer.store.connection import Connection
 from importer.store.rejected import RejectedRows
+from importer.store.roster.feeds import last_snapshot, prepare_gone
 
-_COUNTED_FILES: Final = 100  # of a client: corrections may come after the last whole file
-_KEPT_BASELINES: Final = 8  # of a client: it may upload files of several names, or one whose name has the day in it
-
-
-def row_counts(conn: Connection, client: str) -> list[tuple[str, bytes, int]]:
-    """Return name, archive and number of rows of the last files of which something was applied, newest first."""
-    return conn.execute(
-        "SELECT file, archive, created + updated + unchanged + failed + repeated FROM imports"
-        " WHERE client = ? AND outcome <> 'refused' ORDER BY id DESC LIMIT ?",
-        (client, _COUNTED_FILES),
-    ).fetchall()
+_KEPT_BASELINES: Final = 8  # of a feed: a client may upload files of several names, or one whose name has the day in it
 
 
-def find(conn: Connection, claim: Claim, terms: str) -> Baseline | None:
-    """Return what to compare a file with: the last one of its name, or else of any, that was judged by these terms."""
+def of_missing_rows(conn: Connection, client: str, feed: str, rows: int) -> Change | None:
+    """Return how many rows a file lacks of those of the feed's last one, a corrected failed CSV aside; None: none."""
+    last = conn.execute(
+        f"""SELECT {" + ".join(Tally.OF_ROWS)} FROM imports
+            WHERE client = ? AND feed = ? AND kind = 'file' AND outcome NOT IN ('refused', 'on_hold')
+            AND NOT is_correction AND file NOT LIKE '%.failed.csv' ORDER BY id DESC LIMIT 1""",
+        (client, feed),
+    ).fetchone()
+    if last is None or last[0] <= rows:
+        return None
+    return Change(guard="fewer_rows", count=last[0] - rows, of=last[0])
+
+
+def find(conn: Connection, claim: Claim, feed: FeedSettings, terms: str) -> Baseline | None:
+    """
+    Return what to compare a file with: the last one of its name, or else of its feed, judged by these terms.
+
+    Of a snapshot it is the last one alone: by another it could not be told who is missing.
+    """
+    last = last_snapshot(conn, claim.client, feed.name) if feed.is_snapshot else 0
     row = conn.execute(
         """SELECT import_id, archive, sha256, odd_lines FROM baselines JOIN imports ON imports.id = import_id
-           WHERE baselines.client = ? AND terms = ? AND purged_at IS NULL AND rewritten_sha256 IS NULL
-           ORDER BY baselines.file = ? DESC, import_id DESC LIMIT 1""",
-        (claim.client, terms, claim.file),
+           WHERE baselines.client = ? AND feed = ? AND terms = ? AND purged_at IS NULL AND rewritten_sha256 IS NULL
+           AND ? IN (0, import_id) ORDER BY baselines.file = ? DESC, import_id DESC LIMIT 1""",
+        (claim.client, feed.name, terms, last, claim.file),
     ).fetchone()
     if row is None:
         return None
@@ -50,48 +60,64 @@ def exist(conn: Connection, client: str) -> bool:
 
 @contextlib.contextmanager
 def left_to_examine(conn: Connection, claim: Claim, examination: Examination) -> Iterator[tuple[Examination, int]]:
-    """Yield what is left to examine of a file, and how many users of it are in the database already, just so."""
+    """Yield what is left to examine of a file, and how many of its users the database has already, unchanged."""
     whole = (examination, 0)
-    found = find(conn, claim, fingerprint.of_terms(examination)) if examination.is_comparable else None
-    if found is None or claim.bak_fd is None:
+    feed = examination.terms.client.feed_of(claim.file)
+    baseline = find(conn, claim, feed, fingerprint.of_terms(examination)) if examination.is_comparable else None
+    if baseline is None or claim.bak_fd is None:
         yield whole
         return
-    with tempfile.TemporaryFile(dir=temporary_folder()) as excerpt:
+    with contextlib.ExitStack() as files:
+        excerpt, gone = (files.enter_context(tempfile.TemporaryFile(dir=temporary_folder())) for _ in range(2))
         try:
-            with Upload(found.archive, lambda: None, folder_fd=claim.bak_fd) as archive:
+            with Upload(baseline.archive, lambda: None, folder_fd=claim.bak_fd) as archive:
                 # The ids have no name here: 250,000 would stay in memory, 16 MB, until the file is recorded.
                 difference = compare(
                     examination.table,
                     archive,
-                    found,
-                    ids_changed_since(conn, claim.client, found.import_id),
+                    baseline,
+                    ids_changed_since(conn, claim.client, baseline.import_id),
                     excerpt,
+                    gone if feed.is_snapshot else None,
                 )
-            left = examination.excerpt(excerpt, difference.lines), difference.skippable
+            if feed.is_snapshot:
+                prepare_gone(conn, difference.gone)
+            left = examination.excerpt(excerpt, difference.lines, difference.skippable), difference.skippable
         except (OSError, Incomparable):
             left = whole
         yield left
 
 
 def keep(conn: Connection, import_id: int, receipt: Receipt, examination: Examination, rejected: RejectedRows) -> None:
-    """Let later files be compared with this one, if it can be."""
+    """Let later files be compared with this one, if it can be, and is in the archive as it was read."""
     claim, tally, recheck_lines = receipt.claim, receipt.tally, examination.findings.recheck_lines
-    if not tally.applied or tally.failed > MOST_LINES or recheck_lines is None:
+    if not tally.applied or max(tally.failed, len(rejected.recheck_lines)) > MOST_LINES or recheck_lines is None:
         return
-    odd = array("I", sorted({*array("I", recheck_lines), *rejected.lines()}))
+    if receipt.sha256 != examination.terms.scan.sha256:
+        return
+    odd = array("I", sorted({*array("I", recheck_lines), *rejected.lines(), *rejected.recheck_lines}))
     row = (claim.client, claim.file, import_id, fingerprint.of_terms(examination), odd.tobytes())
     conn.execute("INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?, ?)", row)
     conn.execute(
         """DELETE FROM baselines WHERE client = :client AND import_id NOT IN
-           (SELECT import_id FROM baselines WHERE client = :client ORDER BY import_id DESC LIMIT :kept)""",
+           (SELECT import_id FROM
+             (SELECT import_id, row_number() OVER (PARTITION BY feed ORDER BY import_id DESC) AS age
+              FROM baselines JOIN imports ON imports.id = import_id WHERE baselines.client = :client)
+            WHERE age <= :kept)""",
         {"client": claim.client, "kept": _KEPT_BASELINES},
     )
 
 
+def forget(conn: Connection, client: str) -> None:
+    """Let the next files of a client be examined whole, as the users are not what the last files have made of them."""
+    conn.execute("DELETE FROM baselines WHERE client = ?", (client,))
+
+
 def ids_changed_since(conn: Connection, client: str, import_id: int) -> list[str]:
-    """Return the users whom imports after this one have created or changed; if they are very many, some too many."""
+    """Return the users that later imports have created or changed; of very many, some too many."""
     changes = conn.execute(
-        "SELECT EXISTS (SELECT 1 FROM imports WHERE client = ? AND id > ? AND created + updated > 0)",
+        """SELECT EXISTS (SELECT 1 FROM imports WHERE client = ? AND id > ?
+           AND created + updated + reinstated + deactivated > 0)""",
         (client, import_id),
     )
     if not changes.fetchone()[0]:

@@ -16,9 +16,9 @@ from importer.store.schema import KEY_INDEXES
 
 Scope = dict[str, str | int]  # what statements about one import name: client, import_id, top (the last rowid before it)
 
-_RESTORED: Final = ", ".join((*ATTRIBUTES, *KEYS.values(), "updated_at", "import_id", "import_line"))
+_RESTORED: Final = ", ".join((*ATTRIBUTES, *KEYS.values(), "inactive_by", "updated_at", "import_id", "import_line"))
 
-# Which values of {key} have more than one user now? Before the file none had.
+# Values of {key} that more than one user has now. Before the file none had.
 _SHARED_BY_SCAN: Final = """
     SELECT {key} AS value FROM users INDEXED BY {index}
     WHERE client = :client AND {key} > '' GROUP BY {key} HAVING count(*) > 1"""
@@ -30,8 +30,8 @@ _SHARED_BY_PROBE: Final = f"""
     WHERE (rowid > :top OR rowid IN (SELECT id FROM temp.before WHERE is_rekeyed)) AND {_HAS_OTHER_USER}"""
 _SHARED_AFTER_UNDO: Final = f"""
     SELECT {{key}} AS value FROM users AS mine WHERE rowid IN (SELECT id FROM temp.undone) AND {_HAS_OTHER_USER}"""
-# The users to whom this file gave a shared value: new ones, and those that had another value before.
-_CLAIMANTS: Final = """
+# The users that have a shared value from this file: new ones, and those that had another value before.
+_CONFLICTING: Final = """
     SELECT users.rowid AS id FROM temp.shared CROSS JOIN users ON users.client = :client AND users.{key} = shared.value
     LEFT JOIN temp.before ON before.id = users.rowid
     WHERE shared.field = '{key}' AND users.import_id = :import_id
@@ -71,9 +71,9 @@ def resolve(conn: Connection, scope: Scope, rejected: RejectedRows, *, by_scan: 
     while _find_shared(conn, scope, query):
         conn.execute("DELETE FROM temp.undone")
         for key, problem in TAKEN.items():
-            claimants = _CLAIMANTS.format(key=key)
+            conflicting = _CONFLICTING.format(key=key)
             conn.execute(
-                f"INSERT INTO temp.undone SELECT id, json_array(:kind) FROM ({claimants}) "
+                f"INSERT INTO temp.undone SELECT id, json_array(:kind) FROM ({conflicting}) "
                 "WHERE true ON CONFLICT DO UPDATE SET problems = json_insert(problems, '$[#]', :kind)",
                 {**scope, "kind": rejected.kind(problem)},
             )
@@ -100,8 +100,8 @@ def retract(conn: Connection, scope: Scope, unique_ids: list[str]) -> tuple[int,
         "INSERT INTO temp.undone SELECT rowid, '[]' FROM users WHERE client = ? AND unique_id = ?",
         [(scope["client"], unique_id) for unique_id in unique_ids],
     )
-    (standing,) = conn.execute("SELECT count(*) FROM temp.undone").fetchone()
-    return (standing, *undo(conn, scope))
+    (existing,) = conn.execute("SELECT count(*) FROM temp.undone").fetchone()
+    return (existing, *undo(conn, scope))
 
 
 def undo(conn: Connection, scope: Scope) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""SQLite itself: a connection, and what its files and values look like. Light: commands that only look start fast."""
+"""SQLite: a connection, its files and values. Few imports, so that commands that only read start fast."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from importer.store.errors import (
     StoreError,
     StoreFull,
     StoreInterrupted,
+    StoreOutdated,
     StoreReadOnly,
     StoreUnavailable,
     StoreUnopened,
@@ -28,6 +29,7 @@ _T = TypeVar("_T")
 
 VERSION: Final = sqlite3.sqlite_version
 VERSION_INFO: Final = sqlite3.sqlite_version_info
+NEWEST: Final = "m015_rest"  # the last migration of `schema`
 APPLICATION_ID: Final = 0x526F7374  # "Rost": a database of another program is never touched
 
 _HEAD: Final = struct.Struct(">16sH10xI36xI")  # magic text, bytes of a page, pages, application id
@@ -88,7 +90,7 @@ class Connection(sqlite3.Connection):
 
     @_translating
     def cursor(self, _factory: object = None) -> _Cursor:  # type: ignore[override]
-        """Return a cursor that translates, whatever was asked for."""
+        """Return a cursor that translates errors."""
         return super().cursor(_Cursor)
 
     def execute(self, *statement: Any) -> sqlite3.Cursor:  # noqa: ANN401 - as sqlite3 has it
@@ -99,11 +101,23 @@ class Connection(sqlite3.Connection):
         """Run one statement for each row of values."""
         return self.cursor().executemany(*statement)
 
+    @_translating
+    def backup(self, target: sqlite3.Connection, **options: Any) -> None:  # noqa: ANN401 - likewise
+        """Copy this database over another one."""
+        super().backup(target, **options)
+
 
 @_translating
 def connect(database: str) -> Connection:
     """Open a database by its URI, without transactions that begin by themselves. Raises StoreError."""
-    return sqlite3.connect(database, uri=True, isolation_level=None, factory=Connection)
+    conn = sqlite3.connect(database, uri=True, isolation_level=None, factory=Connection)
+    conn.create_function("casefolded", 1, _casefolded, deterministic=True)
+    return conn
+
+
+def _casefolded(text: str | None) -> str | None:
+    """Return the key of an address or a user name, as `rows/validate` makes it of a cell."""
+    return text.casefold() if text else None
 
 
 def read_only(path: Path) -> Connection:
@@ -111,9 +125,26 @@ def read_only(path: Path) -> Connection:
     return connect(f"{path.absolute().as_uri()}?mode=ro")
 
 
+def current(path: Path) -> Connection:
+    """Open the database likewise; raises StoreOutdated when it is of an earlier build, whose tables lack columns."""
+    conn = read_only(path)
+    try:
+        _check_is_current(conn)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def _check_is_current(conn: Connection) -> None:
+    is_ours = conn.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone()
+    if is_ours and not conn.execute("SELECT 1 FROM _sqlite_migrations WHERE name = ?", (NEWEST,)).fetchone():
+        raise StoreOutdated("it was made by an earlier rosterd; `systemctl restart rosterd` brings it up to date")
+
+
 def is_whole(path: Path) -> bool:
     """
-    Tell whether a file is a database of ours, and as long as it should be, without opening it as one.
+    Tell whether a file is a database of rosterd, with its full length, without opening it as a database.
 
     Source: https://www.sqlite.org/fileformat.html section 1.3.
     """

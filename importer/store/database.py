@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,8 @@ from sqlite_utils import Database
 
 from importer import fs
 from importer.model import Interrupted
-from importer.store.connection import Connection, connect, is_whole, log_files, read_only
+from importer.roster.removals import DAYS
+from importer.store.connection import Connection, connect, current, is_whole, log_files, stamp
 from importer.store.errors import StoreError, StoreFull, StoreInterrupted, StoreUnavailable, StoreUnusable
 from importer.store.schema import check_schema, make_ours, migrations
 
@@ -21,6 +23,15 @@ from importer.store.schema import check_schema, make_ours, migrations
 CACHE_KIB: Final = 16 * 1024
 BUSY_TIMEOUT_MS: Final = 5000
 _STEPS_BETWEEN_LOOKS: Final = 200_000  # of SQLite's virtual machine, a few ms
+# What a file of a client is compared with, but for its users: passes, dates and freezes; who left within some days; the
+# last file of each feed.
+_COMPARED: Final = {
+    "guard_pauses": "1",
+    "feeds": "1",
+    "imports": """kind = 'file' AND outcome NOT IN ('refused', 'on_hold') AND (finished_at >= :since OR id IN (
+        SELECT max(id) FROM imports WHERE client = :client AND kind = 'file' AND NOT is_correction
+        AND outcome NOT IN ('refused', 'on_hold') AND file NOT LIKE '%.failed.csv' GROUP BY feed))""",
+}
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -60,27 +71,38 @@ class Store:
             conn.close()
             if isinstance(error, StoreError) and not isinstance(error, StoreUnavailable):
                 raise StoreUnusable(
-                    f"{path}: {error}; restore it from a backup, or move it away to start anew"
+                    f"{path}: {error}; restore it from a backup, or move it away to start with a new one"
                 ) from error
             raise
         return store
 
     def copy_users(self, database: Path, client: str) -> None:
-        """Take over the users of one client from another database, which is only read."""
+        """Take over users of one client from another database, which is only read, and what guards compare with."""
         columns = self.db.table("users").columns_dict
         # The imports of that database are none of this one's: an equal id would be taken for the same import.
         values = ", ".join("0" if name == "import_id" else name for name in columns)
         marks = ", ".join("?" * len(columns))
         query = f"SELECT {values} FROM users WHERE client = ?"
         with (
-            contextlib.closing(read_only(database)) as source,
+            contextlib.closing(current(database)) as source,
             self.importing(),
             contextlib.closing(source.execute(query, (client,))) as rows,
         ):
+            for table, condition in _COMPARED.items():
+                self._copy_rows(source, table, condition, client)
             self.conn.executemany(f"INSERT OR FAIL INTO users ({', '.join(columns)}) VALUES ({marks})", rows)
 
+    def _copy_rows(self, source: Connection, table: str, condition: str, client: str) -> None:
+        columns = ", ".join(self.db.table(table).columns_dict)
+        since = stamp(datetime.now(UTC) - timedelta(days=DAYS))
+        query = f"SELECT {columns} FROM {table} WHERE client = :client AND {condition}"
+        rows = source.execute(query, {"client": client, "since": since}).fetchall()
+        if rows:
+            marks = ", ".join("?" * len(rows[0]))
+            self.conn.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
+
     def check_writable(self) -> None:
-        """Raise StoreUnavailable when nothing could be written now; StoreBusy when somebody else writes."""
+        """Raise StoreUnavailable when nothing could be written now; StoreBusy when another process writes."""
         self.conn.execute("PRAGMA busy_timeout = 0").fetchall()
         try:
             self.conn.execute("BEGIN IMMEDIATE")  # alone it would pass where nothing can be written
@@ -96,9 +118,9 @@ class Store:
 
     def may_give_up(self) -> bool:
         """
-        Tell whether a whole database of ours is in the place of the one that is open, and nothing is lost if it closes.
+        Tell whether a complete database of rosterd has replaced the open one, and nothing is lost by closing that.
 
-        Its log has to be empty: it would be taken for that of the other one, as whoever opens that goes by the name.
+        Its log has to be empty: SQLite finds logs by name, and would apply it to the other database.
         """
         self.shrink_log()
         log = log_files(self._path)[0]
@@ -108,7 +130,7 @@ class Store:
             return False
 
     def open_again(self) -> None:
-        """Open the database anew: SQLite goes on reading only for as long as one is open that it might not write."""
+        """Open the database again: a connection that once could not write stays read-only."""
         fresh = Store.open(self._path)
         self.conn.close()
         self.db, self.conn, self._identity = fresh.db, fresh.conn, fresh._identity  # noqa: SLF001 - our own class
@@ -130,7 +152,7 @@ class Store:
         """
         Let SQLite itself ask `stopping` now and then: one statement, such as making an index, can take seconds.
 
-        Raises Interrupted, and what `stopping` raises: SQLite would take it for a yes and say nothing.
+        Raises Interrupted, and what `stopping` raises: SQLite would swallow that.
         """
         raised: list[BaseException] = []
 
@@ -165,7 +187,7 @@ class Store:
 
     def shrink_log(self) -> None:
         """
-        Give back the disk space of the write-ahead log, unless somebody is reading: then the log is as long as it was.
+        Free the disk space of the write-ahead log, unless another process is reading.
 
         What was rolled back stays in it otherwise, and SQLite never gives back space on its own.
         """
@@ -182,13 +204,13 @@ class Store:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+    info = path.stat()
+    return info.st_dev, info.st_ino
 
 
 def _make_private(path: Path) -> None:
     """
-    Let nobody else read the database, nor what SQLite keeps beside it with the mode of the database.
+    Let no other user read the database, nor the files that SQLite creates next to it with its mode.
 
     What cannot be done is left to SQLite, which then says what is wrong.
     """
@@ -212,6 +234,6 @@ def _set_up(db: Database) -> None:
     }
     for pragma, value in wanted.items():
         db.execute(f"PRAGMA {pragma} = {value}").fetchall()
-        if (got := db.execute(f"PRAGMA {pragma}").fetchone()[0]) != value:
-            raise StoreUnusable(f"PRAGMA {pragma}: got {got}; expected {value}. Is the file system fit for SQLite?")
+        if (actual := db.execute(f"PRAGMA {pragma}").fetchone()[0]) != value:
+            raise StoreUnusable(f"PRAGMA {pragma}: got {actual}; expected {value}. Is the file system fit for SQLite?")
     db.execute(f"PRAGMA journal_size_limit = {64 << 20}").fetchall()

@@ -1,14 +1,14 @@
-"""What can go wrong with the database, in words of ours: nobody outside `importer/store` knows SQLite's."""
+"""Errors of the database. Outside of `importer/store` only these are known, not SQLite's."""
 
 from __future__ import annotations
 
 
 class StoreError(Exception):
-    """The database did not do what it was told. The text is the database's own and quotes no data."""
+    """The database could not do what was asked. The text is the database's own and quotes no data."""
 
 
 class StoreUnavailable(StoreError):
-    """The host is to blame, not what was asked: time, or the operator, may cure it."""
+    """The cause is the host, not the statement: it may pass, or the operator can fix it."""
 
 
 class StoreBusy(StoreUnavailable):
@@ -31,13 +31,17 @@ class StoreDiskFailed(StoreUnavailable):
     """The disk could not be read, written or synced."""
 
 
+class StoreOutdated(StoreError):
+    """The database is of an earlier build, and only the service brings it up to date."""
+
+
 class StoreInterrupted(StoreUnavailable):
-    """A statement was left halfway, as it was asked to."""
+    """A statement was aborted, as requested."""
 
 
 class StoreCorrupt(StoreError):
-    """The file is damaged, or is no database."""
+    """The file is damaged, or is not a database."""
 
 
 class StoreUnusable(Exception):
-    """The database cannot be worked with and must be left as it is for a person: corrupt, foreign, or too new."""
+    """The database cannot be used, and only a person can decide what to do: corrupt, foreign, or too new."""

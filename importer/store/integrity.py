@@ -1,4 +1,4 @@
-"""Is what the database says sound in itself? Reads only; the answers are findings, sentences for the operator."""
+"""Whether the database is consistent. Only reads; returns findings, sentences for the operator."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import msgspec
 from importer import names
 from importer.store.connection import APPLICATION_ID, Connection, stamp
 
-_MAX_LINES: Final = 20  # of a damaged database; the first ones tell
+_MAX_LINES: Final = 20  # of a damaged database; the first ones are enough
 # A mail is tried at least every hour, and only so many leave in an hour.
 _OVERDUE: Final = timedelta(hours=6)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that is not as promised. Not `is_grave`: it mends itself, or is only worth knowing."""
+    """Something that is not as promised. Not `is_grave`: it resolves itself, or is only worth knowing."""
 
     check: str  # "archive.missing": what was looked at, and how it was
     text: str
@@ -36,35 +36,42 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     archive: bytes  # name in `.bak`
     sha256: str  # of the archive; "" for a file too large to be read
     size_bytes: int
+    mtime_ns: int  # as stored; 0: the archive was rewritten since
     failed: int
     finished_at: str
     is_archived: bool
     is_purged: bool
 
     @property
-    def answers(self) -> tuple[bytes, ...]:
-        """Return the names of what lies beside the archive."""
-        return names.answers(self.archive, failed=bool(self.failed))
+    def answers(self) -> list[bytes]:
+        """Return the names of the answers next to the archive that there may be."""
+        return names.answers(self.archive)
+
+    @property
+    def due_answers(self) -> list[bytes]:
+        """Return the names of those that must be there."""
+        return names.due_answers(self.archive, self.failed)
 
     def __str__(self) -> str:
         return f"import {self.id} ({self.file})"
 
 
 def records(conn: Connection) -> list[Record]:
-    """Return the whole ledger, oldest first."""
-    return _records(conn, "true")
+    """Return what the ledger says of all files, oldest first."""
+    return _records(conn, "kind = 'file'")
 
 
 def find(conn: Connection, client: str, id_: str) -> Record | None:
     """Return what the ledger says about one import of a client."""
-    found = _records(conn, "client = ? AND CAST(id AS TEXT) = ?", client, id_)
-    return found[0] if found else None
+    records = _records(conn, "kind = 'file' AND client = ? AND CAST(id AS TEXT) = ?", client, id_)
+    return records[0] if records else None
 
 
 def _records(conn: Connection, where: str, *values: str) -> list[Record]:
     rows = conn.execute(
         f"""SELECT id, claim_id, client, file, code, archive, coalesce(rewritten_sha256, sha256),
-              coalesce(rewritten_bytes, size_bytes), failed, finished_at, archived_at IS NOT NULL,
+              coalesce(rewritten_bytes, size_bytes),
+              iif(rewritten_bytes IS NULL, mtime_ns, 0), failed, finished_at, archived_at IS NOT NULL,
               purged_at IS NOT NULL
             FROM imports WHERE {where} ORDER BY id""",
         values,
@@ -85,9 +92,9 @@ def damages(conn: Connection, *, quick: bool, at_most: int) -> list[str]:
     return [str(row[0]) for row in conn.execute(f"PRAGMA {pragma}({at_most})").fetchall() if row != ("ok",)]
 
 
-def database_findings(conn: Connection, *, quick: bool) -> Iterator[Finding]:
-    """Yield damage of the database file; `quick` as in `damages`."""
-    for line in damages(conn, quick=quick, at_most=_MAX_LINES):
+def database_findings(conn: Connection) -> Iterator[Finding]:
+    """Yield damage of the database file."""
+    for line in damages(conn, quick=False, at_most=_MAX_LINES):
         yield Finding(check="database.damaged", text=f"The database is damaged: {line}. Restore it from a backup.")
     for table, rowid, parent, _ in conn.execute("PRAGMA foreign_key_check").fetchmany(_MAX_LINES):
         yield Finding(
@@ -98,11 +105,13 @@ def database_findings(conn: Connection, *, quick: bool) -> Iterator[Finding]:
 # What each query finds should not be; its columns fill the sentence.
 _LEDGER_CHECKS: Final = {
     "ledger.doubled": (
-        "SELECT client, group_concat(id, ' and ') FROM imports GROUP BY client, archive HAVING count(*) > 1",
+        """SELECT client, group_concat(id, ' and ') FROM imports WHERE kind = 'file'
+           GROUP BY client, archive HAVING count(*) > 1""",
         "Imports {1} say that the same file in .bak is theirs.",
     ),
     "ledger.silent": (
         """SELECT client, id, file FROM imports WHERE (failed > 0 OR outcome = 'refused') AND purged_at IS NULL
+           AND outcome <> 'on_hold'
            AND NOT EXISTS (SELECT 1 FROM import_problems WHERE import_id = imports.id)""",
         "Import {1} ({2}) failed, and no problem of it is recorded.",
     ),
@@ -110,6 +119,16 @@ _LEDGER_CHECKS: Final = {
         """SELECT client, count(*) FROM users WHERE import_id NOT IN (SELECT id FROM imports)
            OR created_import NOT IN (SELECT id FROM imports) GROUP BY client""",
         "{1} users were written by an import that the ledger does not have.",
+    ),
+    "users.keyed": (
+        """SELECT client, count(*) FROM users WHERE inactive_by IS NOT NULL
+           AND (email_key IS NOT NULL OR user_name_key IS NOT NULL) GROUP BY client""",
+        "{1} inactive users hold an e-mail address or a user name.",
+    ),
+    "history.unexplained": (
+        """SELECT '', count(*) FROM user_changes WHERE NOT EXISTS (SELECT 1 FROM imports WHERE id = import_id)
+           HAVING count(*) > 0""",
+        "{1} changes of users were made by an import that the ledger does not have.",
     ),
     "users.doubled_email": (
         """SELECT client, count(*) FROM (SELECT client FROM users WHERE email_key IS NOT NULL
@@ -131,10 +150,10 @@ _OUTBOX_CHECKS: Final = {
     "mail.unexplained": (
         """SELECT client, id FROM outbox
            WHERE claim_id <> '' AND NOT EXISTS (SELECT 1 FROM imports WHERE imports.claim_id = outbox.claim_id)""",
-        "Mail {1} tells of an import that the ledger does not have.",
+        "Mail {1} reports an import that the ledger does not have.",
     ),
     "mail.lost": (
-        # One that stands for many may be joined itself, into a later one.
+        # A digest may itself be joined into a later one.
         """SELECT client, id FROM outbox AS part WHERE state = 'joined' AND NOT EXISTS (
              SELECT 1 FROM outbox AS whole WHERE whole.id = part.joined_into
              AND (whole.state <> 'joined' OR whole.joined_into > whole.id))""",
@@ -142,18 +161,19 @@ _OUTBOX_CHECKS: Final = {
     ),
     "mail.undated": (
         "SELECT client, id FROM outbox WHERE state = 'sent' AND sent_at IS NULL",
-        "Mail {1} was sent, and nobody knows when.",
+        "Mail {1} was sent, but has no time of sending.",
     ),
 }
 
 
-def ledger_findings(conn: Connection) -> Iterator[Finding]:
-    """Yield where ledger, problems and users contradict each other."""
-    yield from _contradictions(conn, _LEDGER_CHECKS)
+def ledger_findings(conn: Connection, *, quick: bool) -> Iterator[Finding]:
+    """Yield where ledger, problems and users contradict each other; `quick`: without going through all users."""
+    checks = {name: check for name, check in _LEDGER_CHECKS.items() if not quick or name.startswith("ledger.")}
+    yield from _contradictions(conn, checks)
 
 
 def outbox_findings(conn: Connection, now: datetime) -> Iterator[Finding]:
-    """Yield mail that cannot be sent as it is, and mail that was not."""
+    """Yield mail that cannot be sent, and mail that is overdue."""
     yield from _contradictions(conn, _OUTBOX_CHECKS)
     dead = conn.execute("SELECT client, id, last_error FROM outbox WHERE state = 'dead'").fetchall()
     for client, id_, reason in dead:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
 from importer.model import FileRejected, Outcome, Receipt
 from importer.store.connection import Connection, stamp, stored
+from importer.wording.catalogue import words
+
+_COMPARED_FILES: Final = 100  # of a client
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,47 +31,85 @@ def next_id(conn: Connection) -> int:
 
 
 def add(conn: Connection, import_id: int, receipt: Receipt) -> None:
-    """Write the row of an import, inside the caller's transaction."""
-    claim, tally = receipt.claim, receipt.tally
+    """Write the row of an import, inside the caller's transaction; one of the same claim on hold is replaced."""
+    claim = receipt.claim
+    warnings = sorted({warning.code for warning in receipt.warnings})
     row = {
         "id": import_id,
         "claim_id": claim.claim_id,
         "client": claim.client,
         "file": claim.file,
+        "feed": receipt.feed,
         "sha256": receipt.sha256,
         "size_bytes": claim.size_bytes,
         "device": stored(claim.device),
         "inode": stored(claim.inode),
         "mtime_ns": stored(claim.mtime_ns),
         "outcome": str(receipt.outcome),
-        "ends_line": not any(notice.code == "file.unterminated" for notice in receipt.warnings),
-        "code": receipt.refusal.code if receipt.refusal else "",
-        "created": tally.created,
-        "updated": tally.updated,
-        "unchanged": tally.unchanged,
-        "failed": tally.failed,
-        "repeated": tally.repeated,
+        "ends_line": "file.unterminated" not in warnings,  # nothing reads it but what others may have built on it
+        "warnings": " ".join(warnings),
+        "code": receipt.code,
+        "is_correction": receipt.is_correction,
+        "approved_by": receipt.approved_by,
+        **msgspec.structs.asdict(receipt.tally),
         "archive": claim.archive,
         "claimed_at": stamp(claim.claimed_at),
         "finished_at": stamp(receipt.finished_at),
     }
+    conn.execute("DELETE FROM imports WHERE claim_id = ? AND outcome = 'on_hold'", (claim.claim_id,))
+    _insert(conn, row)
+
+
+def _insert(conn: Connection, row: Mapping[str, object]) -> None:
     conn.execute(f"INSERT INTO imports ({', '.join(row)}) VALUES ({', '.join(f':{column}' for column in row)})", row)
 
 
+def add_action(conn: Connection, import_id: int, *, client: str, kind: str, title: str, users: int) -> None:
+    """Write the row of what the operator did to so many users: there is no file to archive, or to be purged."""
+    now = datetime.now(UTC)
+    row = {
+        "id": import_id,
+        "claim_id": f"{kind}-{import_id}",
+        "client": client,
+        "file": title,
+        "kind": kind,
+        "outcome": str(Outcome.IMPORTED),
+        "updated": users,
+        **dict.fromkeys(("sha256", "code"), ""),
+        **dict.fromkeys(("size_bytes", "device", "inode", "mtime_ns", "created", "unchanged", "failed", "repeated"), 0),
+        "ends_line": 1,
+        "archive": b"",
+        **dict.fromkeys(("claimed_at", "finished_at", "archived_at", "purged_at"), stamp(now)),
+    }
+    _insert(conn, row)
+
+
+def note_approval(conn: Connection, import_id: int, by: str) -> None:
+    """Note who approved what was done."""
+    conn.execute("UPDATE imports SET approved_by = ? WHERE id = ?", (by, import_id))
+
+
 def add_problem(conn: Connection, import_id: int, rejected: FileRejected) -> None:
-    """Write down why a file was refused as a whole."""
+    """Record why a whole file was refused."""
     conn.execute(
         "INSERT INTO import_problems VALUES (?, ?, ?, '', ?)",
-        (import_id, rejected.line, rejected.code, rejected.detail),
+        (import_id, rejected.line, rejected.code, words().refusal(rejected)),
     )
 
 
-def ended_unterminated(conn: Connection, client: str, *, before: str) -> bool:
-    """Tell whether the client's last file before this claim did not end its last line either."""
+def last_warnings(conn: Connection, client: str, *, file: str, before: str) -> frozenset[str] | None:
+    """
+    Return the codes of the warnings about the last file before this claim that could be read; None: no such.
+
+    Of the last files one of the same name counts first: a client may upload several, each with warnings of its own.
+    """
     row = conn.execute(
-        "SELECT ends_line FROM imports WHERE client = ? AND claim_id <> ? ORDER BY id DESC LIMIT 1", (client, before)
+        """SELECT warnings FROM (SELECT id, file, warnings FROM imports WHERE client = ? AND claim_id <> ?
+             AND kind = 'file' AND code = ''
+           ORDER BY id DESC LIMIT ?) ORDER BY file = ? DESC, id DESC LIMIT 1""",
+        (client, before, _COMPARED_FILES, file),
     ).fetchone()
-    return row is not None and not row[0]
+    return None if row is None else frozenset(row[0].split())
 
 
 def find(conn: Connection, claim_id: str) -> Entry | None:
@@ -75,7 +118,7 @@ def find(conn: Connection, claim_id: str) -> Entry | None:
 
 
 def unarchived(conn: Connection, client: str) -> list[Entry]:
-    """Return the entries of a client whose files are not known to lie in `.bak` yet, oldest first."""
+    """Return the entries of a client whose files are not known to be in `.bak` yet, oldest first."""
     return _entries(conn, "client = ? AND archived_at IS NULL ORDER BY id", client)
 
 

@@ -13,30 +13,32 @@ from typing import Final
 
 import msgspec
 
-from importer.characters import guarded, is_unique_id
-from importer.file.header import MAX_SHOWN_CHARS
+from importer.characters import SHOWN_CHARS, guarded, is_unique_id
 from importer.model import printable
+from importer.store import ledger
 from importer.store.connection import Connection
 from importer.store.database import Store
+from importer.store.roster import history
 
 _QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"')  # all cells of a failed CSV are
-_REMOVED: Final = "The line was taken for a header; what stood in it was removed with a person."
+_REMOVED: Final = "The line was taken for a header; its content was removed with a person."
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
     """What was removed."""
 
     users: int  # 0 or 1
+    changes: int  # of the user, as the history had them
     mails: int  # whose content was emptied; those not sent yet will not be
     quotes: int  # answers to a file without a header that quoted their row
 
 
 def erase(store: Store, client: str, unique_id: str) -> Erased:
     """
-    Remove a person from users, problems and the outbox, overwriting what the disk holds of them.
+    Remove a person from users, history, problems and the outbox, overwriting what the disk holds of them.
 
-    Problems hold line numbers and no cell, but for a row that stood where a header belongs: the answer quotes it. The
-    ledger names nobody.
+    Problems hold line numbers and no cells, except for a row in place of the header, which the answer quotes. The
+    ledger has no personal data.
     """
     with store.transaction():
         mails = mails_about(store.conn, client, unique_id)
@@ -49,10 +51,16 @@ def erase(store: Store, client: str, unique_id: str) -> Erased:
         problems = problems_about(store.conn, client, unique_id)
         for id_ in problems:
             store.conn.execute("UPDATE import_problems SET detail = ? WHERE import_id = ?", (_REMOVED, id_))
+        ids = {unique_id, *history.former_ids(store.conn, client, unique_id)}
+        changes = history.forget_person(store.conn, client, unique_id)
         users = store.conn.execute("DELETE FROM users WHERE client = ? AND unique_id = ?", (client, unique_id)).rowcount
+        if users or changes:
+            import_id = ledger.next_id(store.conn)
+            ledger.add_action(store.conn, import_id, client=client, kind="erase", title="erase", users=users)
+            history.note_erased(store.conn, import_id, client, ids)
     # The write-ahead log has the old pages until it is folded in and cut; a reader may keep that for later.
     store.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return Erased(users=users, mails=len(mails), quotes=len(problems))
+    return Erased(users=users, changes=changes, mails=len(mails), quotes=len(problems))
 
 
 def problems_about(conn: Connection, client: str, unique_id: str) -> list[int]:
@@ -73,7 +81,7 @@ def mails_about(conn: Connection, client: str, unique_id: str) -> list[int]:
 
 
 def is_about(body: bytes, unique_id: str) -> bool:
-    """Tell whether a mail of ours has a row of this person attached, or quotes it as a header."""
+    """Tell whether a mail has a row of this person attached, or quotes it as a header."""
     message = email.message_from_bytes(body, policy=policy.default)
     text = message.get_body(("plain",))
     if text is not None and _quotes(text.get_content(), unique_id):
@@ -83,7 +91,7 @@ def is_about(body: bytes, unique_id: str) -> bool:
 
 def _quotes(text: str, unique_id: str) -> bool:
     """Tell whether an answer quotes the id as the name of a column; lines are broken at any blank, also within it."""
-    shown = printable(unique_id[:MAX_SHOWN_CHARS].encode())
+    shown = printable(unique_id[:SHOWN_CHARS].encode())
     return _on_one_line(f'"{shown}"') in _on_one_line(text)
 
 
@@ -95,7 +103,7 @@ def _has_cell(text: str, unique_id: str) -> bool:
     text = unicodedata.normalize("NFC", text)
     if not any(form.replace('"', '""') in text for form in (unique_id, guarded(unique_id))):
         return False
-    return any(is_unique_id(found[1].replace('""', '"'), unique_id) for found in _QUOTED.finditer(text))
+    return any(is_unique_id(match[1].replace('""', '"'), unique_id) for match in _QUOTED.finditer(text))
 
 
 def _attached(message: EmailMessage) -> Iterator[str]:

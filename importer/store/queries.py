@@ -12,15 +12,18 @@ from typing import Final, TypeVar
 import msgspec
 
 from importer.attributes import ATTRIBUTES
-from importer.model import ProblemGroup, most_rows_first, printable
-from importer.store.connection import Connection, read_only, stamp, stored
+from importer.model import MOST_GROUPS, Tally, printable
+from importer.store.connection import Connection, current, stamp, stored
 
 _RowT = TypeVar("_RowT", bound=msgspec.Struct)
 
 User = dict[str, str | int | None]
 
 _SIMILAR: Final = 20_000  # ids that are compared with one that is not there
-_USER_COLUMNS: Final = ("client", *ATTRIBUTES, "created_at", "updated_at", "created_import", "import_id", "import_line")
+USER_COLUMNS: Final = (
+    *("client", *ATTRIBUTES, "inactive_by"),
+    *("created_at", "updated_at", "created_import", "import_id", "import_line"),
+)
 _SEARCHED: Final = ("unique_id", "email", "user_name", "first_name || ' ' || last_name", "employ_no", "student_no")
 # One question for each index: put together with OR, SQLite asks one index and reads the rest of the client.
 _IS_CALLED: Final = """
@@ -32,6 +35,10 @@ _IS_CALLED: Final = """
 _HAS_PATTERN: Final = " OR ".join(rf"{column} LIKE :pattern ESCAPE '\'" for column in _SEARCHED)
 _CONTAINS: Final = f"users WHERE (:client IS NULL OR client = :client) AND ({_HAS_PATTERN})"
 
+_IMPORTS: Final = """FROM (
+  SELECT imports.*, ifnull(on_hold.users, 0) AS missing FROM imports LEFT JOIN on_hold
+  ON on_hold.claim_id = imports.claim_id AND on_hold.kind = 'removals' AND on_hold.decision = '')"""
+
 # As the indexes of the outbox have it: a parameter would not be found in them.
 _IN_STATE: Final = {"waiting": "state = 'waiting'", "dead": "state = 'dead'"}
 
@@ -42,14 +49,19 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     claim_id: str
     client: str
-    file: str
+    kind: str  # file; undo, rekey, deactivate, reactivate or erase, by the operator
+    file: str  # its name, or what the operator did
+    feed: str  # "": that of all files that belong to no other
     outcome: str
-    code: str  # why the whole file was refused, else ""
+    code: str  # why the whole file was refused or is on hold, else ""
+    approved_by: str  # operator or client, if it was on hold
     created: int
     updated: int
+    reinstated: int
     unchanged: int
     failed: int
     repeated: int
+    deactivated: int
     size_bytes: int
     sha256: str
     archive: str  # its name in `.bak`, as text
@@ -57,9 +69,20 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime
     archived_at: datetime | None
     purged_at: datetime | None  # when file, answers and problems were removed
+    missing: int  # users of a snapshot that lacks too many, who stay active until somebody decides
 
 
-class Mail(msgspec.Struct, frozen=True, kw_only=True):
+class RecordedProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """All rows of an import that have the same problem, in the words of the ledger."""
+
+    code: str
+    field: str
+    detail: str
+    rows: int
+    first_line: int
+
+
+class QueuedMail(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the outbox, without its body."""
 
     id: int
@@ -77,25 +100,20 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     joined_into: int | None
 
 
-class Totals(msgspec.Struct, frozen=True, kw_only=True):
+class Totals(Tally, frozen=True, kw_only=True):
     """All imports of a client that ended alike."""
 
     client: str
     outcome: str
     uploads: int
     size_bytes: int
-    created: int
-    updated: int
-    unchanged: int
-    failed: int
-    repeated: int
     last_finished_at: datetime
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Connection]:
     """Open the database for reading, one moment for all questions. Raises StoreError when it cannot be read."""
-    with contextlib.closing(read_only(path)) as conn:
+    with contextlib.closing(current(path)) as conn:
         conn.execute("BEGIN")
         yield conn
 
@@ -105,7 +123,7 @@ def imports(conn: Connection, *, client: str | None, since: datetime | None, fai
     return _rows(
         conn,
         Import,
-        """FROM imports WHERE (:client IS NULL OR client = :client) AND (:since IS NULL OR finished_at >= :since)
+        f"""{_IMPORTS} WHERE (:client IS NULL OR client = :client) AND (:since IS NULL OR finished_at >= :since)
            AND (NOT :failed OR outcome <> 'imported') ORDER BY id DESC LIMIT :limit""",
         {"client": client, "since": None if since is None else stamp(since), "failed": failed, "limit": limit},
     )
@@ -113,17 +131,20 @@ def imports(conn: Connection, *, client: str | None, since: datetime | None, fai
 
 def find_import(conn: Connection, id_: str) -> Import | None:
     """Return the import with this id, or of this claim."""
-    found = _rows(conn, Import, "FROM imports WHERE claim_id = :id OR CAST(id AS TEXT) = :id", {"id": id_})
-    return found[0] if found else None
+    rows = _rows(conn, Import, f"{_IMPORTS} WHERE claim_id = :id OR CAST(id AS TEXT) = :id", {"id": id_})
+    return rows[0] if rows else None
 
 
 def totals(conn: Connection) -> list[Totals]:
-    """Return what the ledger adds up to. It never loses a row, so that none of the sums ever falls."""
-    rows = conn.execute(
-        """SELECT client, outcome, count(*), sum(size_bytes), sum(created), sum(updated), sum(unchanged), sum(failed),
-           sum(repeated), max(finished_at) FROM imports GROUP BY client, outcome"""
-    ).fetchall()
-    return [msgspec.convert(dict(zip(Totals.__struct_fields__, row, strict=True)), Totals) for row in rows]
+    """Return the sums of the ledger. It loses rows of files on hold alone, so they never fall."""
+    sums = ", ".join(f"sum({name}) AS {name}" for name in ("size_bytes", *Tally.__struct_fields__))
+    return _rows(
+        conn,
+        Totals,
+        f"""FROM (SELECT client, outcome, count(*) AS uploads, {sums}, max(finished_at) AS last_finished_at
+            FROM imports WHERE kind = 'file' AND outcome <> 'on_hold' GROUP BY client, outcome)""",
+        {},
+    )
 
 
 def archive_name(conn: Connection, import_id: int) -> bytes:
@@ -133,31 +154,32 @@ def archive_name(conn: Connection, import_id: int) -> bytes:
 
 def find_upload(conn: Connection, client: str, inode: int, mtime_ns: int) -> Import | None:
     """Return the newest import of what was this file in the inbox."""
-    found = _rows(
+    rows = _rows(
         conn,
         Import,
-        "FROM imports WHERE client = :client AND inode = :inode AND mtime_ns = :mtime_ns ORDER BY id DESC LIMIT 1",
+        f"{_IMPORTS} WHERE client = :client AND inode = :inode AND mtime_ns = :mtime_ns ORDER BY id DESC LIMIT 1",
         {"client": client, "inode": stored(inode), "mtime_ns": stored(mtime_ns)},
     )
-    return found[0] if found else None
+    return rows[0] if rows else None
 
 
 def last_import(conn: Connection, client: str) -> Import | None:
-    """Return the newest import of a client."""
-    found = imports(conn, client=client, since=None, failed=False, limit=1)
-    return found[0] if found else None
+    """Return the newest import of a client's files."""
+    source = f"{_IMPORTS} WHERE client = :client AND kind = 'file' ORDER BY id DESC LIMIT 1"
+    rows = _rows(conn, Import, source, {"client": client})
+    return rows[0] if rows else None
 
 
 def last_upload_at(conn: Connection, client: str) -> datetime | None:
     """Return when a file of a client was last dealt with, None when there never was one."""
     row = conn.execute(
-        "SELECT finished_at FROM imports WHERE client = ? ORDER BY id DESC LIMIT 1", (client,)
+        "SELECT finished_at FROM imports WHERE client = ? AND kind = 'file' ORDER BY id DESC LIMIT 1", (client,)
     ).fetchone()
     return datetime.fromisoformat(row[0]) if row else None
 
 
 def last_finished_at(conn: Connection) -> str | None:
-    """Return when the last import ended by what the clock said, None when there never was one."""
+    """Return when the last import ended, by the clock of that time; None when there never was one."""
     (finished_at,) = conn.execute("SELECT max(finished_at) FROM imports").fetchone()
     return None if finished_at is None else str(finished_at)
 
@@ -167,22 +189,57 @@ def clients(conn: Connection) -> list[str]:
     return [name for (name,) in conn.execute("SELECT DISTINCT client FROM imports ORDER BY client").fetchall()]
 
 
+def unarchived_by_client(conn: Connection) -> dict[str, int]:
+    """Return how many files of each client are recorded and not known to lie in `.bak` yet."""
+    rows = conn.execute(
+        "SELECT client, count(*) FROM imports WHERE archived_at IS NULL AND outcome <> 'on_hold' GROUP BY client"
+    ).fetchall()
+    return dict(rows)
+
+
+def durations(conn: Connection, bounds_s: Sequence[float]) -> tuple[list[int], float]:
+    """Return how many imports took at most each of these times from claim to end, then how many all are; their sum."""
+    counts = ", ".join("count(*) FILTER (WHERE took <= ?)" for _ in bounds_s)
+    *counted, total, took_s = conn.execute(
+        f"""SELECT {counts}, count(*), total(took) FROM (
+              SELECT max(0, (julianday(finished_at) - julianday(claimed_at)) * 86400) AS took
+              FROM imports WHERE kind = 'file' AND outcome <> 'on_hold')""",
+        list(bounds_s),
+    ).fetchone()
+    return [*counted, total], took_s
+
+
+def mails_sent(conn: Connection) -> dict[str, int]:
+    """Return how many mails were sent, by client; "" is the operator."""
+    return dict(
+        conn.execute("SELECT client, count(*) FROM outbox WHERE sent_at IS NOT NULL GROUP BY client").fetchall()
+    )
+
+
+def mails_failing(conn: Connection) -> dict[str, int]:
+    """Return how many mails wait after a failed try, by client; "" is the operator."""
+    rows = conn.execute(
+        "SELECT client, count(*) FROM outbox WHERE state = 'waiting' AND last_error <> '' GROUP BY client"
+    ).fetchall()
+    return dict(rows)
+
+
 def count_unarchived(conn: Connection) -> int:
-    """Return how many files are recorded and not known to lie in `.bak` yet."""
-    return _count(conn, "SELECT count(*) FROM imports WHERE archived_at IS NULL")
+    """Return how many files are recorded and not known to lie in `.bak` yet; one on hold has to wait in `.work`."""
+    return _count(conn, "SELECT count(*) FROM imports WHERE archived_at IS NULL AND outcome <> 'on_hold'")
 
 
-def problems(conn: Connection, import_id: int) -> list[ProblemGroup]:
+def problems(conn: Connection, import_id: int) -> list[RecordedProblem]:
     """Return what failed in an import, most rows first."""
     rows = conn.execute(
         """SELECT code, field, detail, count(DISTINCT line), min(line) FROM import_problems WHERE import_id = ?
-           GROUP BY code, field, detail""",
-        (import_id,),
+           GROUP BY code, field, detail ORDER BY 4 DESC, 5 LIMIT ?""",
+        (import_id, MOST_GROUPS),
     ).fetchall()
-    return most_rows_first(
-        ProblemGroup(code=code, field=field, detail=detail, rows=count, first_line=line)
+    return [
+        RecordedProblem(code=code, field=field, detail=detail, rows=count, first_line=line)
         for code, field, detail, count, line in rows
-    )
+    ]
 
 
 def count_rows_with_problems(conn: Connection, import_id: int) -> int:
@@ -190,22 +247,32 @@ def count_rows_with_problems(conn: Connection, import_id: int) -> int:
     return _count(conn, "SELECT count(DISTINCT line) FROM import_problems WHERE import_id = ?", str(import_id))
 
 
-def users(conn: Connection, query: str, *, client: str | None, limit: int) -> list[User]:
+def users(conn: Connection, query: str, *, client: str | None, limit: int, is_inactive: bool = False) -> list[User]:
     """
-    Return the users that the text stands for, by column; None: empty.
+    Return the users that match the text, by column; None: empty. `is_inactive`: only those who are.
 
-    Those whose unique id, address or user name it is; when there is none, those in whose ids and names it stands.
+    Those whose unique id, address or user name it is; when there is none, those whose ids or names contain it.
     """
     pattern = f"%{_literally(query)}%"
     named = {"client": client, "query": query, "key": query.casefold(), "pattern": pattern, "limit": limit}
-    return _users(conn, _IS_CALLED, named) or _users(conn, _CONTAINS, named)
+    state = " AND inactive_by IS NOT NULL" if is_inactive else ""
+    if not query:
+        return _users(conn, f"users WHERE (:client IS NULL OR client = :client){state} ORDER BY updated_at DESC", named)
+    return _users(conn, f"{_IS_CALLED}{state}", named) or _users(conn, f"{_CONTAINS}{state}", named)
 
 
 def find_user(conn: Connection, client: str, unique_id: str) -> User | None:
     """Return one user by column, None when there is none."""
     where = "users WHERE client = :client AND unique_id = :id"
-    found = _users(conn, where, {"client": client, "id": unique_id, "limit": 1})
-    return found[0] if found else None
+    rows = _users(conn, where, {"client": client, "id": unique_id, "limit": 1})
+    return rows[0] if rows else None
+
+
+def used_attributes(conn: Connection, client: str) -> tuple[str, ...]:
+    """Return the attributes of which at least one user of a client has a value."""
+    counts = ", ".join(f"max({name} <> '')" for name in ATTRIBUTES)
+    counted = conn.execute(f"SELECT {counts} FROM users WHERE client = ?", (client,)).fetchone()
+    return tuple(name for name, is_used in zip(ATTRIBUTES, counted, strict=True) if is_used)
 
 
 def similar_ids(conn: Connection, client: str, unique_id: str) -> list[str]:
@@ -223,7 +290,7 @@ def similar_ids(conn: Connection, client: str, unique_id: str) -> list[str]:
             AND (unique_id LIKE :begins ESCAPE '\' OR unique_id LIKE :ends ESCAPE '\') LIMIT :limit""",
         named,
     ).fetchall()
-    return [found for (found,) in rows]
+    return [similar for (similar,) in rows]
 
 
 def _literally(text: str) -> str:
@@ -231,28 +298,28 @@ def _literally(text: str) -> str:
     return "".join(f"\\{char}" if char in "\\%_" else char for char in text)
 
 
-def mails(conn: Connection, *, client: str | None, states: Sequence[str], limit: int) -> list[Mail]:
+def mails(conn: Connection, *, client: str | None, states: Sequence[str], limit: int) -> list[QueuedMail]:
     """Return the newest mails in one of these states."""
     return _rows(
         conn,
-        Mail,
+        QueuedMail,
         """FROM outbox WHERE (:client IS NULL OR client = :client)
            AND state IN (SELECT value FROM json_each(:states)) ORDER BY id DESC LIMIT :limit""",
         {"client": client, "states": json.dumps(states), "limit": limit},
     )
 
 
-def find_mail(conn: Connection, id_: int) -> tuple[Mail, bytes] | None:
+def find_mail(conn: Connection, id_: int) -> tuple[QueuedMail, bytes] | None:
     """Return a mail and its finished bytes, which are empty once they were joined, dropped or forgotten."""
-    found = _rows(conn, Mail, "FROM outbox WHERE id = :id", {"id": id_})
-    if not found:
+    rows = _rows(conn, QueuedMail, "FROM outbox WHERE id = :id", {"id": id_})
+    if not rows:
         return None
-    return found[0], bytes(conn.execute("SELECT body FROM outbox WHERE id = ?", (id_,)).fetchone()[0])
+    return rows[0], bytes(conn.execute("SELECT body FROM outbox WHERE id = ?", (id_,)).fetchone()[0])
 
 
-def mails_of(conn: Connection, claim_id: str) -> list[Mail]:
+def mails_of(conn: Connection, claim_id: str) -> list[QueuedMail]:
     """Return the mails about one file."""
-    return _rows(conn, Mail, "FROM outbox WHERE claim_id = :claim_id ORDER BY id", {"claim_id": claim_id})
+    return _rows(conn, QueuedMail, "FROM outbox WHERE claim_id = :claim_id ORDER BY id", {"claim_id": claim_id})
 
 
 def knows_mail(conn: Connection, message_id: str) -> bool:
@@ -261,7 +328,7 @@ def knows_mail(conn: Connection, message_id: str) -> bool:
 
 
 def mails_by_client(conn: Connection, state: str) -> dict[str, int]:
-    """Return how many mails are `waiting` or `dead`, by client; "" stands for the operator."""
+    """Return how many mails are `waiting` or `dead`, by client; "" is the operator."""
     return dict(
         conn.execute(f"SELECT client, count(*) FROM outbox WHERE {_IN_STATE[state]} GROUP BY client").fetchall()
     )
@@ -272,13 +339,13 @@ def count_mails(conn: Connection, state: str) -> int:
     return _count(conn, f"SELECT count(*) FROM outbox WHERE {_IN_STATE[state]}")
 
 
-def failing_mail(conn: Connection) -> tuple[int, str]:
-    """Return how many mails wait for another try, and why the newest of them does."""
-    found = conn.execute(
-        "SELECT count(*) OVER (), last_error FROM outbox WHERE state = 'waiting' AND last_error <> '' "
-        "ORDER BY id DESC LIMIT 1"
-    ).fetchone()
-    return found or (0, "")
+def failing_mail(conn: Connection) -> dict[str, int]:
+    """Return how many mails wait for another try, by what went wrong last, most first."""
+    rows = conn.execute(
+        "SELECT last_error, count(*) FROM outbox WHERE state = 'waiting' AND last_error <> '' "
+        "GROUP BY last_error ORDER BY count(*) DESC, max(id) DESC"
+    ).fetchall()
+    return dict(rows)
 
 
 def oldest_waiting_mail(conn: Connection) -> datetime | None:
@@ -288,14 +355,14 @@ def oldest_waiting_mail(conn: Connection) -> datetime | None:
 
 
 def _users(conn: Connection, where: str, named: dict[str, str | int | None]) -> list[User]:
-    found = conn.execute(f"SELECT {', '.join(_USER_COLUMNS)} FROM {where} LIMIT :limit", named).fetchall()
-    return [dict(zip(_USER_COLUMNS, row, strict=True)) for row in found]
+    rows = conn.execute(f"SELECT {', '.join(USER_COLUMNS)} FROM {where} LIMIT :limit", named).fetchall()
+    return [dict(zip(USER_COLUMNS, row, strict=True)) for row in rows]
 
 
 def _rows(conn: Connection, kind: type[_RowT], source: str, named: Mapping[str, str | int | None]) -> list[_RowT]:
     """Return rows as structs whose fields are called like the columns."""
-    found = conn.execute(f"SELECT {', '.join(kind.__struct_fields__)} {source}", named).fetchall()
-    rows = (dict(zip(kind.__struct_fields__, map(_as_text, row), strict=True)) for row in found)
+    values = conn.execute(f"SELECT {', '.join(kind.__struct_fields__)} {source}", named).fetchall()
+    rows = (dict(zip(kind.__struct_fields__, map(_as_text, row), strict=True)) for row in values)
     return [msgspec.convert(row, kind) for row in rows]
 
 

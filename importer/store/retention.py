@@ -1,13 +1,13 @@
 """
-What was kept long enough is removed: uploads and their answers, problems, mail. The rows of the ledger stay.
+Retention: removes old uploads and their answers, problems, mail and history. The rows of the ledger are kept.
 
 Durable steps of one import, and what a restart finds after each:
 
 1. its files unlinked in `.bak`, the folder synced: a row that is not marked; it is still due, and marked then.
 2. problems deleted and the row marked `purged_at`, in one transaction (very many problems in several): nothing to do.
 
-A clock that jumps ahead must not cost a file, so a pass goes by what the clock said at the pass before, a day ago:
-there is a day to put it right, and all is kept up to two days longer than it need be.
+A clock that jumps ahead must not delete a file, so each pass uses the time of the pass before, a day ago: there is a
+day to correct the clock, and everything is kept up to two days longer than necessary.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ log = structlog.get_logger()
 
 _PASS_INTERVAL: Final = timedelta(days=1)
 _PROBLEMS_AT_ONCE: Final = 10_000
+_CHANGES_AT_ONCE: Final = 10_000
 _MAILS_AT_ONCE: Final = 10  # of up to 8 MiB, which are overwritten
 
 
@@ -46,7 +47,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def days_of(client: ClientSettings | None, settings: RetentionSettings) -> int:
-    """Return for how many days to keep what is a client's; None stands for one that is not configured any more."""
+    """Return for how many days to keep a client's data; None: a client that is not configured any more."""
     return settings.days if client is None or client.retention_days is None else client.retention_days
 
 
@@ -61,13 +62,13 @@ def clock(store: Store, now: datetime) -> datetime | None:
 
 
 def note_pass(store: Store, began_at: datetime) -> None:
-    """Write down what the clock said at the pass that is over."""
+    """Record the time of a pass that is complete."""
     with store.transaction():
         store.conn.execute("UPDATE retention SET passed_at = ?", (stamp(began_at),))
 
 
 def clients(conn: Connection) -> list[str]:
-    """Return whose mail or problems are kept; "" stands for the operator."""
+    """Return whose mail or problems are kept; "" is the operator."""
     rows = conn.execute(
         """SELECT client FROM outbox WHERE length(body) > 0
            UNION SELECT client FROM imports WHERE EXISTS (SELECT 1 FROM import_problems WHERE import_id = imports.id)
@@ -87,24 +88,24 @@ def due(conn: Connection, client: str, before: datetime) -> Kept | None:
     return None if row is None else Kept(id=row[0], claim_id=row[1], client=row[2], file=row[3], archive=row[4])
 
 
-def purge(store: Store, bak_fd: int, kept: Kept, at: datetime) -> bool:
+def purge(store: Store, bak_fd: int, archived: Kept, at: datetime) -> bool:
     """
-    Remove the files of an import and its problems; return False if so many of these were left that it has to go on.
+    Remove the files of an import and its problems; return False if it must be called again for more.
 
     Raises OSError, and has not marked the row then.
     """
-    _remove(bak_fd, kept.archive)
+    _remove(bak_fd, archived.archive)
     with store.transaction():
         problems = store.conn.execute(
             "DELETE FROM import_problems WHERE rowid IN"
             " (SELECT rowid FROM import_problems WHERE import_id = ? LIMIT ?)",
-            (kept.id, _PROBLEMS_AT_ONCE),
+            (archived.id, _PROBLEMS_AT_ONCE),
         ).rowcount
         if problems == _PROBLEMS_AT_ONCE:
             return False
-        store.conn.execute("UPDATE imports SET purged_at = ? WHERE id = ?", (stamp(at), kept.id))
-    archive = printable(kept.archive)
-    log.info("archive.purged", client=kept.client, file=kept.file, claim_id=kept.claim_id, archive=archive)
+        store.conn.execute("UPDATE imports SET purged_at = ? WHERE id = ?", (stamp(at), archived.id))
+    archive = printable(archived.archive)
+    log.info("archive.purged", client=archived.client, file=archived.file, claim_id=archived.claim_id, archive=archive)
     return True
 
 
@@ -124,12 +125,29 @@ def forget_problems(store: Store, client: str, before: datetime) -> int:
 
 
 def _remove(bak_fd: int, archive: bytes) -> None:
-    """Remove an upload and what lies beside it from `.bak`; what is no plain file is not ours and stays."""
+    """Remove an upload and its answers from `.bak`; other entries, such as links and folders, are left alone."""
     for name in names.all_of(archive):
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISREG(os.stat(name, dir_fd=bak_fd, follow_symlinks=False).st_mode):
                 os.unlink(name, dir_fd=bak_fd)
     sync(bak_fd)
+
+
+def forget_history(store: Store, before: datetime) -> int:
+    """Remove some of what imports that ended before this time have changed; return how many changes there were."""
+    with store.transaction():
+        (first,) = store.conn.execute(
+            """SELECT coalesce(min(id), (SELECT coalesce(max(id), 0) + 1 FROM imports)) FROM imports
+               WHERE finished_at >= ?""",
+            (stamp(before),),
+        ).fetchone()
+        # Before the changes go: nobody may take for whole what is left.
+        store.conn.execute("UPDATE retention SET history_from = ?1 WHERE history_from < ?1", (first,))
+        return store.conn.execute(
+            """DELETE FROM user_changes WHERE (import_id, unique_id) IN (
+                 SELECT import_id, unique_id FROM user_changes WHERE import_id < ? LIMIT ?)""",
+            (first, _CHANGES_AT_ONCE),
+        ).rowcount
 
 
 def forget_mails(store: Store, client: str, before: datetime) -> int:

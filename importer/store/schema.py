@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -125,11 +126,15 @@ CREATE INDEX outbox_sent_by_client ON outbox (client, sent_at) WHERE sent_at IS 
 """
 
 
+def _run(db: Database, statements: Iterable[str]) -> None:
+    for statement in statements:
+        db.execute(statement)
+
+
 @migrations()
 def m001_first(db: Database) -> None:
     """Create all tables; the body of a mail is last, so that SQLite reads the rest without the pages it spills to."""
-    for statement in _statements(_FIRST):
-        db.execute(statement)
+    _run(db, _statements(_FIRST))
 
 
 # What was purged, and by which clock; the content that an archive has since a person was taken out of it.
@@ -147,8 +152,7 @@ INSERT INTO retention VALUES (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
 @migrations()
 def m002_retention(db: Database) -> None:
     """Let imports be purged and archives be rewritten."""
-    for statement in _statements(_RETENTION_SCHEMA):
-        db.execute(statement)
+    _run(db, _statements(_RETENTION_SCHEMA))
 
 
 # What later files are compared with (importer/rows/delta.py).
@@ -171,8 +175,7 @@ _BASELINE_SCHEMA: Final = (
 @migrations()
 def m003_baselines(db: Database) -> None:
     """Remember which lines of a large file a later one may repeat without being looked at."""
-    for statement in _BASELINE_SCHEMA:
-        db.execute(statement)
+    _run(db, _BASELINE_SCHEMA)
 
 
 _ORDER_OF_KEYS: Final = (
@@ -185,9 +188,8 @@ _ORDER_OF_KEYS: Final = (
 
 @migrations()
 def m004_order_of_keys(db: Database) -> None:
-    """Make the indexes of keys anew, as they have another order of columns."""
-    for statement in _ORDER_OF_KEYS:
-        db.execute(statement)
+    """Create the indexes of keys again, with another order of columns."""
+    _run(db, _ORDER_OF_KEYS)
 
 
 # So that what is asked of the outbox each second and after each file costs the same however many mails there are.
@@ -207,18 +209,17 @@ _OUTBOX_TURNS: Final = (
 @migrations()
 def m005_outbox_turns(db: Database) -> None:
     """Find the next mail, and the mails to forget, without looking at all that wait or were sent."""
-    for statement in _OUTBOX_TURNS:
-        db.execute(statement)
+    _run(db, _OUTBOX_TURNS)
 
 
-# The ledger does not tell of users who were edited by hand or erased: after that the client's next files are examined
+# The ledger does not record users who were edited by hand or erased: after that the client's next files are examined
 # whole. An import says that it is one by a row of `importing`, which it removes before it commits. What older versions
 # left to compare with may be wrong: they miscounted lines.
 _EDITS_BY_HAND: Final = (
     "CREATE TABLE importing (is_under_way INTEGER NOT NULL) STRICT",
     "DROP TRIGGER users_edited",
     "DROP TRIGGER users_removed",
-    # INSERT OR REPLACE removes a user without a word to the trigger for that.
+    # INSERT OR REPLACE removes a user without firing the trigger for that.
     """CREATE TRIGGER users_inserted AFTER INSERT ON users WHEN NOT EXISTS (SELECT 1 FROM importing)
         BEGIN DELETE FROM baselines WHERE client = new.client; END""",
     """CREATE TRIGGER users_edited AFTER UPDATE ON users WHEN NOT EXISTS (SELECT 1 FROM importing)
@@ -232,8 +233,164 @@ _EDITS_BY_HAND: Final = (
 @migrations()
 def m006_edits_by_hand(db: Database) -> None:
     """Tell by a mark whether users are changed by an import, and not by what the changed rows say."""
-    for statement in _EDITS_BY_HAND:
-        db.execute(statement)
+    _run(db, _EDITS_BY_HAND)
+
+
+# So that a warning is mailed when it is news, and not with every file.
+_WARNINGS: Final = (
+    "ALTER TABLE imports ADD COLUMN warnings TEXT NOT NULL DEFAULT ''",
+    "UPDATE imports SET warnings = 'file.unterminated' WHERE ends_line = 0",
+)
+
+
+@migrations()
+def m007_warnings(db: Database) -> None:
+    """Remember of each import the codes of its warnings, with blanks between them."""
+    _run(db, _WARNINGS)
+
+
+# Who is inactive holds no address and no user name: its keys are empty. The history is in the order in which it is
+# written, an import after the other; that of one person is looked up in each import of its client.
+_ROSTER: Final = (
+    "ALTER TABLE users ADD COLUMN inactive_by TEXT",  # NULL: active; else who says so: operator, undo
+    "ALTER TABLE imports ADD COLUMN kind TEXT NOT NULL DEFAULT 'file'",  # else what the operator did
+    """CREATE TABLE user_changes (
+        import_id INTEGER NOT NULL,
+        unique_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        line INTEGER NOT NULL,
+        line_before INTEGER NOT NULL,
+        changed_at TEXT NOT NULL,
+        changes TEXT NOT NULL,
+        PRIMARY KEY (import_id, unique_id)
+    ) STRICT, WITHOUT ROWID""",
+    "ALTER TABLE retention ADD COLUMN history_from INTEGER NOT NULL DEFAULT 1",  # the first import that has it whole
+    "UPDATE retention SET history_from = (SELECT coalesce(max(id), 0) + 1 FROM imports)",
+)
+
+
+@migrations()
+def m008_roster(db: Database) -> None:
+    """Let users be inactive, and remember what each import has changed of which user."""
+    _run(db, _ROSTER)
+
+
+# The files of a client may be of several feeds (`[[client.feed]]`); "" is that of all others.
+_FEEDS: Final = ("ALTER TABLE imports ADD COLUMN feed TEXT NOT NULL DEFAULT ''",)
+
+
+@migrations()
+def m009_feeds(db: Database) -> None:
+    """Remember to which feed each file belongs."""
+    _run(db, _FEEDS)
+
+
+# Files on hold, and the passes for what guards would stop. The CHECK is changed as SQLite documents it, because what is
+# on disk stays as it is: https://www.sqlite.org/lang_altertable.html, "Making Other Kinds Of Table Schema Changes".
+_ON_HOLD: Final = (
+    "ALTER TABLE imports ADD COLUMN is_correction INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE imports ADD COLUMN approved_by TEXT NOT NULL DEFAULT ''",
+    """CREATE TABLE on_hold (
+        claim_id TEXT PRIMARY KEY,
+        import_id INTEGER NOT NULL,
+        client TEXT NOT NULL,
+        feed TEXT NOT NULL,
+        file TEXT NOT NULL,
+        is_correction INTEGER NOT NULL,
+        code TEXT NOT NULL,
+        tripped TEXT NOT NULL,
+        changes TEXT NOT NULL,
+        held_at TEXT NOT NULL,
+        approval_days INTEGER NOT NULL,
+        is_for_client INTEGER NOT NULL,
+        was_approved INTEGER NOT NULL,
+        decision TEXT NOT NULL CHECK (decision IN ('', 'approved', 'rejected', 'superseded', 'expired')),
+        decided_by TEXT NOT NULL,
+        decided_at TEXT
+    ) STRICT""",
+    "CREATE INDEX on_hold_undecided ON on_hold (client, claim_id) WHERE decision = ''",
+    """CREATE TABLE guard_pauses (
+        client TEXT NOT NULL,
+        guard TEXT NOT NULL,
+        until TEXT NOT NULL,
+        PRIMARY KEY (client, guard)
+    ) STRICT""",
+    "DROP VIEW failing_clients",
+    """CREATE VIEW failing_clients AS
+    SELECT client, count(*) AS imports_with_failures, sum(failed) AS failed_rows, max(finished_at) AS last_failure_at
+    FROM imports WHERE outcome IN ('partly', 'refused') GROUP BY client ORDER BY last_failure_at DESC""",
+    "PRAGMA writable_schema = 1",
+    """UPDATE sqlite_master SET sql = replace(sql, '''refused'')', '''refused'', ''on_hold'')')
+        WHERE type = 'table' AND name = 'imports'""",
+    "PRAGMA writable_schema = RESET",
+)
+
+
+@migrations()
+def m010_on_hold(db: Database) -> None:
+    """Let a file wait for an approval."""
+    _run(db, _ON_HOLD)
+
+
+@migrations()
+def m011_undos(db: Database) -> None:
+    """Find what was undone of a client without looking at all its imports."""
+    db.execute("CREATE INDEX imports_undone ON imports (client, id) WHERE kind = 'undo'")
+
+
+# `feeds` and `missed`: see importer/store/roster/feeds.py. `snapshot_import`: the last file of a feed that told who has
+# left; `last_date`: the last one in a name, of feeds that have dates.
+_SNAPSHOTS: Final = (
+    "ALTER TABLE users ADD COLUMN feeds TEXT",
+    "ALTER TABLE users ADD COLUMN missed TEXT",
+    "CREATE INDEX users_missed ON users (client) WHERE missed IS NOT NULL",
+    "CREATE INDEX users_inactive ON users (client) WHERE inactive_by IS NOT NULL",
+    "ALTER TABLE imports ADD COLUMN reinstated INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE imports ADD COLUMN deactivated INTEGER NOT NULL DEFAULT 0",
+    """CREATE TABLE feeds (
+        client TEXT NOT NULL,
+        feed TEXT NOT NULL,
+        snapshot_import INTEGER,
+        last_date TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (client, feed)
+    ) STRICT""",
+)
+
+
+@migrations()
+def m012_snapshots(db: Database) -> None:
+    """Let files state who has left."""
+    _run(db, _SNAPSHOTS)
+
+
+# Of a snapshot that is applied only the removals may be on hold: the users whom it lacks.
+_REMOVALS: Final = (
+    "ALTER TABLE on_hold ADD COLUMN kind TEXT NOT NULL DEFAULT 'file'",
+    "ALTER TABLE on_hold ADD COLUMN users INTEGER NOT NULL DEFAULT 0",
+)
+
+
+@migrations()
+def m013_removals(db: Database) -> None:
+    """Let the removals of a snapshot wait for an approval as files do."""
+    _run(db, _REMOVALS)
+
+
+# Between these times no file of a feed is imported. The last column: whether the client was told.
+_FREEZES: Final = ("frozen_from TEXT", "frozen_until TEXT", "is_freeze_announced INTEGER NOT NULL DEFAULT 0")
+
+
+@migrations()
+def m014_freezes(db: Database) -> None:
+    """Let the operator freeze a feed for a time."""
+    for column in _FREEZES:
+        db.execute(f"ALTER TABLE feeds ADD COLUMN {column}")
+
+
+@migrations()
+def m015_rest(db: Database) -> None:
+    """Name the feed of files that belong to no other, which was two blanks and got lost beside another name."""
+    db.execute("UPDATE users SET feeds = replace(feeds, '  ', ' * ') WHERE feeds LIKE '%  %'")
 
 
 def _statements(script: str) -> list[str]:
@@ -241,7 +398,7 @@ def _statements(script: str) -> list[str]:
 
 
 def make_ours(db: Database, path: Path) -> None:
-    """Mark a new database as ours. Raises StoreUnusable for another program's, or one that is too new."""
+    """Mark a new database as rosterd's. Raises StoreUnusable for another program's, or one that is too new."""
     application_id = db.execute("PRAGMA application_id").fetchone()[0]
     if application_id not in (0, APPLICATION_ID) or (application_id == 0 and db.table_names()):
         raise StoreUnusable(f"{path}: is the database of another program; name another file in [service] database")
@@ -266,11 +423,11 @@ def check_schema(db: Database, path: Path) -> None:
     """
     with contextlib.closing(Database(memory=True, execute_plugins=False)) as new:
         migrations.apply(new)
-        expected, found = _schema(new), _schema(db)
+        expected, actual = _schema(new), _schema(db)
     for name, wanted in expected.items():
-        if (got := found.get(name)) != wanted:
+        if (sql := actual.get(name)) != wanted:
             raise StoreUnusable(
-                f"{path}: {name}: got {got or 'nothing'}; expected {wanted}. Somebody changed the tables: undo that by "
+                f"{path}: {name}: got {sql or 'nothing'}; expected {wanted}. Somebody changed the tables: undo that by "
                 "hand, or restore the database from a backup"
             )
 

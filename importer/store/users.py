@@ -8,54 +8,62 @@ temporary tables, so that memory stays the same for any number of rows.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
+from importer import attributes
 from importer.file.table import Table
-from importer.model import FileWarning, Tally
-from importer.rows.batches import Batch
-from importer.rows.validate import CLEARED, Checker, User
-from importer.settings import ClientSettings
+from importer.model import Change, FileWarning, Tally
+from importer.roster import guards
+from importer.rows import damage
+from importer.rows.batches import Batch, Examination
+from importer.rows.validate import User
+from importer.settings import ClientSettings, FeedSettings
 from importer.store import conflicts
-from importer.store.connection import Connection
-from importer.store.rejected import TAKEN, RejectedRows
+from importer.store.connection import Connection, stamp
+from importer.store.rejected import TAKEN, RejectedRows, name_others
+from importer.store.roster import history
+from importer.store.roster.counts import changes_of, of_common_days, of_other_spellings
+from importer.store.roster.feeds import FeedRoster
+from importer.store.roster.merge import STATE, Known, Merge
+from importer.store.roster.states import STATUS, TAKE_KEYS
 
 # To look up the key of a changed row takes as long as to pass over so many rows of the index.
 _ROWS_PER_PROBE: Final = 10
-# A client's first file, when it is large beside the table, is loaded without indexes; they are made at the end.
+# A client's first file, if it is large compared with the table, is loaded without indexes; they are created at the end.
 _LOAD_MIN_BYTES: Final = 4 << 20
 _LOAD_BYTES_PER_ROW: Final = 400
 _CLEARED_SQL: Final = "char(0)"
 
-# New users whose id, in capitals, in small letters or with one capital at its beginning, was recorded before.
-_OTHER_CASE: Final = """
-    SELECT count(*), min(import_line) FROM users AS mine
-    WHERE rowid > :top AND upper(unique_id) <> lower(unique_id) AND EXISTS (
-      SELECT 1 FROM users AS theirs WHERE theirs.client = :client AND theirs.rowid <= :top
-      AND theirs.unique_id IN (upper(mine.unique_id), lower(mine.unique_id),
-                               upper(substr(mine.unique_id, 1, 1)) || lower(substr(mine.unique_id, 2))))"""
-
 
 class Recorder:
-    """Applies one file: `apply` each batch, then `settle`; then it counts, and `rejected` has the rows that failed."""
+    """Applies one file, of which somebody may have `approved` changes: `apply` each batch, then `resolve_conflicts`."""
 
     def __init__(
         self,
         conn: Connection,
-        client: ClientSettings,
-        checker: Checker,
+        examination: Examination,
+        feed: FeedSettings,
         *,
         import_id: int,
-        at: str,
-        size_bytes: int,
+        at: datetime,
+        approved: Sequence[Change] = (),
     ) -> None:
+        client, checker = examination.terms.client, examination.checker
+        size_bytes = examination.terms.scan.size_bytes
         self._conn = conn
         self._client = client
         self._columns = checker.columns
         self._id_at = self._columns.index("unique_id")
-        self._created = self._updated = self._unchanged = 0
+        self._created = self._updated = self._unchanged = self._reinstated = 0
         self._rekeyed = 0  # updated with a new address or user name
+        self._changed: Counter[tuple[str, ...]] = Counter()  # columns that rows have written, and how many rows
         self.rejected = RejectedRows(conn, client, checker)
+        self.feed = FeedRoster(conn, feed, examination, approved) if client.has_snapshots else None
+        self._rows = Merge(self._columns, examination.terms, self.rejected)
+        self._of = feed
         conflicts.prepare(conn)
         top = conn.execute("SELECT coalesce(max(rowid), 0) FROM users").fetchone()[0]
         known = conn.execute("SELECT EXISTS (SELECT 1 FROM users WHERE client = ?)", (client.name,)).fetchone()[0]
@@ -66,56 +74,82 @@ class Recorder:
             self._drop_indexes()
         self._scope: conflicts.Scope = {"client": client.name, "import_id": import_id, "top": top}
         self._top = int(top)
-        self._insert = self._insert_statement(import_id, at)
-        self._changed_by = f"import_id = {import_id}, updated_at = {_quoted(at)}"
+        of_feed = self.feed.new if self.feed else {}
+        self._insert = _insert_statement(client, self._columns, of_feed, import_id, stamp(at))
+        self._at = stamp(at)
+        self._changed_by = f"import_id = {import_id}, updated_at = {_quoted(stamp(at))}"
 
     def apply(self, batch: Batch) -> None:
         """Apply the rows of a batch, keep the rejected ones for the report."""
         if batch.retracted:
             self._retract(batch.retracted)
         self.rejected.add(batch.rejected)
+        if self.feed and not self._is_first:
+            self.feed.note_rejected(batch.rejected)
         if self._is_first:
             self._create(batch.complete.rows())
             self.rejected.add(batch.partial)
         else:
             self._merge(batch)
 
-    def settle(self, table: Table) -> None:
-        """Undo the rows that claim what another user has, and complete what is said of all rejected rows."""
+    def resolve_conflicts(self, table: Table, passed_over: int) -> None:
+        """
+        Undo the rows that claim what another user has, and complete what is said of all rejected rows.
+
+        `passed_over`: how many rows equal the table and were skipped.
+        """
         self._finish_loading()
+        # All rows are applied now, and the address of who leaves is free for another.
+        if self.feed:
+            rows = self._created + self._updated + self._unchanged + passed_over
+            by_status = self._rows.inactive.count_left(self._conn, self._scope)
+            self.feed.leave(self._scope, self._at, has_rows=rows > 0, by_status=by_status)
         by_scan = (self._created + self._rekeyed) * _ROWS_PER_PROBE > self._top + self._created
         self._note_undone(*conflicts.resolve(self._conn, self._scope, self.rejected, by_scan=by_scan))
         self.rejected.fill_in_cells(table)
         self.rejected.complete_problems()
+        name_others(self._conn, self._scope, self.rejected)
+        history.record(self._conn, self._scope, {*itertools.chain(*self._changed)})
+        self._reinstated = self._rows.inactive.count_reinstated(self._conn, self._scope)
 
     def tally(self, repeated: int, passed_over: int) -> Tally:
-        """Return how many rows ended how; `passed_over`: so many more are users as they stand in the table."""
+        """Return how many rows ended how; `passed_over`: how many more rows equal the table and were skipped."""
         return Tally(
             created=self._created,
-            updated=self._updated,
+            updated=self._updated - self._reinstated,
+            reinstated=self._reinstated,
             unchanged=self._unchanged + passed_over,
             failed=self.rejected.count(),
             repeated=repeated,
+            deactivated=self.left_by_status + (self.feed.left.deactivated if self.feed else 0),
         )
 
-    def warnings(self) -> Iterator[FileWarning]:
-        """Yield what only the table tells of rows that were applied."""
-        if self._created and not self._is_first:
-            rows, line = self._conn.execute(_OTHER_CASE, self._scope).fetchone()
-            if rows:
-                yield FileWarning(code="id.recorded_case", detail="", field="unique_id", rows=rows, first_line=line)
+    @property
+    def left_by_status(self) -> int:
+        """Return how many users became inactive because their status says so."""
+        return self._rows.inactive.left
 
-    def _insert_statement(self, import_id: int, at: str) -> str:
-        """Return the INSERT that takes a User as it is: what is the same for all stands in the statement."""
-        default = _quoted(self._client.login_source)
-        value = f"nullif(?, {_CLEARED_SQL})" if self._client.clear_token else "?"
-        values = {**dict.fromkeys(self._columns, value), "import_line": "?"}
-        values["login_source"] = f"coalesce(?, {default})" if "login_source" in values else default
-        values |= {"client": _quoted(self._client.name), "created_at": _quoted(at), "updated_at": _quoted(at)}
-        values |= {"created_import": str(import_id), "import_id": str(import_id)}
-        # FAIL in place of ABORT: as there are triggers, SQLite would keep what a statement has changed in order to undo
-        # it, which costs 6 us for each user. Of a statement for one user nothing is left to undo.
-        return f"INSERT OR FAIL INTO users ({', '.join(values)}) VALUES ({', '.join(values.values())})"
+    def changes(self, tally: Tally) -> Iterator[Change]:
+        """Yield what the file changes of the roster, for guards; nothing of a client without users."""
+        settings = self._client.guard
+        yield from changes_of(self._conn, self._scope, tally, self._changed, settings, is_first=self._is_first)
+        if self.feed:
+            yield from self.feed.changes()
+        missing = tally.deactivated - self.left_by_status
+        yield from self._rows.inactive.changes(self._conn, self._scope, self._of, missing)
+
+    def warnings(self, changes: Iterable[Change], same_day: int) -> Iterator[FileWarning]:
+        """Yield the warnings that only the table shows; `same_day`: how many rows have one day of birth at most."""
+        yield from guards.warnings(changes, self._client.guard)
+        yield from self._rows.inactive.warnings()
+        yield from self._rows.protected.warnings()
+        if self.feed:
+            yield from self.feed.warnings()
+        rows = self._created + self._updated
+        if damage.is_common(same_day, rows) and (warning := of_common_days(self._conn, self._scope, rows)):
+            yield warning
+        if self._created and not self._is_first:
+            yield from of_other_spellings(self._conn, self._scope)
 
     def _create(self, users: list[User]) -> None:
         self._conn.executemany(self._insert, users)
@@ -126,22 +160,21 @@ class Recorder:
         partial = {row.line: row for row in batch.partial}
         users = [*batch.complete.rows(), *(row.user for row in batch.partial if row.user)]
         known = self._known([user[self._id_at] for user in users])
+        if self.feed:
+            self.feed.note([existing[:2] for existing in known.values()])
         new: list[User] = []
         # By the columns that change: SQLite writes to each index of which a column is set, whatever to.
         changed: dict[tuple[str, ...], list[User]] = {}
         for user in users:
-            standing = known.get(user[self._id_at])
-            if standing is None:
+            existing = known.get(user[self._id_at])
+            if existing is None:
                 new.append(user)
-                continue
-            rowid, old = standing
-            differs = [now is not None and now != was for now, was in zip(user, old, strict=False)]
-            values = [None if now == CLEARED else now for now in itertools.compress(user, differs)]
-            if any(differs) and values != list(itertools.compress(old, differs)):
-                columns = tuple(itertools.compress(self._columns, differs))
-                changed.setdefault(columns, []).append((*values, user[-1], rowid))
-            else:
-                self._unchanged += 1
+            elif change := self._rows.changes(user, existing):
+                columns, values = change
+                if columns:
+                    changed.setdefault(columns, []).append((*values, user[-1], existing[0]))
+                else:
+                    self._unchanged += 1
         for columns, rows in changed.items():
             self._change(columns, rows)
         self._create([user for user in new if user[-1] not in partial])
@@ -149,23 +182,29 @@ class Recorder:
 
     def _change(self, columns: tuple[str, ...], rows: list[User]) -> None:
         """Give users, named by the rowid at the end of each row, new values in these columns."""
-        is_rekeyed = not TAKEN.keys().isdisjoint(columns)
+        is_rekeyed = not {*TAKEN, STATE}.isdisjoint(columns)
         conflicts.keep_images(self._conn, [row[-1] for row in rows], is_rekeyed=is_rekeyed)
-        values = ", ".join(f"{column} = ?" for column in columns)
+        self._changed[columns] += len(rows)
+        values = "".join(f"{column} = ?, " for column in columns)
         self._conn.executemany(
-            f"UPDATE OR FAIL users SET {values}, import_line = ?, {self._changed_by} WHERE rowid = ?", rows
+            f"UPDATE OR FAIL users SET {values}import_line = ?, {self._changed_by} WHERE rowid = ?", rows
         )
+        if STATE in columns:
+            self._conn.executemany(f"UPDATE users SET {TAKE_KEYS} WHERE rowid = ?", [row[-1:] for row in rows])
+            if self.feed:
+                self.feed.reinstate([int(row[-1] or 0) for row in rows if row[-3] is None])
         self._updated += len(rows)
         self._rekeyed += is_rekeyed * len(rows)
 
-    def _known(self, unique_ids: list[str | int | None]) -> dict[str | int | None, tuple[int, User]]:
-        """Return rowid and the values in the file's columns of those users that exist."""
+    def _known(self, unique_ids: list[str | int | None]) -> dict[str | int | None, Known]:
+        """Return rowid, feeds, state and the values in the file's columns of those users that exist."""
+        feeds = "feeds" if self.feed else "NULL"
         query = (
-            f"SELECT rowid, {', '.join(self._columns)} FROM users "
+            f"SELECT rowid, {feeds}, inactive_by, {', '.join(self._columns)} FROM users "
             f"WHERE client = ? AND unique_id IN ({', '.join('?' * len(unique_ids))})"
         )
         rows = self._conn.execute(query, (self._client.name, *unique_ids)).fetchall()
-        return {row[1 + self._id_at]: (row[0], row[1:]) for row in rows}
+        return {row[3 + self._id_at]: (row[0], row[1], row[2], row[3:]) for row in rows}
 
     def _drop_indexes(self) -> None:
         """Drop the indexes, and the trigger that only asks whether this is an import, which costs 0.25 us a row."""
@@ -184,13 +223,31 @@ class Recorder:
     def _retract(self, unique_ids: list[str]) -> None:
         """Take back the rows of these ids that were applied from earlier batches."""
         self._finish_loading()
-        standing, deleted, restored = conflicts.retract(self._conn, self._scope, unique_ids)
+        existing, deleted, restored = conflicts.retract(self._conn, self._scope, unique_ids)
         self._note_undone(deleted, restored)
-        self._unchanged -= standing - deleted - restored
+        self._unchanged -= existing - deleted - restored - self._rows.inactive.retract(unique_ids)
 
     def _note_undone(self, deleted: int, restored: int) -> None:
         self._created -= deleted
         self._updated -= restored
+
+
+def _insert_statement(
+    client: ClientSettings, columns: Sequence[str], of_feed: Mapping[str, str], import_id: int, at: str
+) -> str:
+    """Return the INSERT that takes a User as it is: values that are the same for all are in the statement."""
+    default = _quoted(client.login_source)
+    value = f"nullif(?, {_CLEARED_SQL})" if client.clear_token else "?"
+    values = {**dict.fromkeys(columns, value), "import_line": "?"}
+    if STATE in values:
+        values[STATE] = f"iif(? = '{attributes.INACTIVE}', '{STATUS}', NULL)"
+    values["login_source"] = f"coalesce(?, {default})" if "login_source" in values else default
+    values |= {"client": _quoted(client.name), "created_at": _quoted(at), "updated_at": _quoted(at)}
+    values |= of_feed
+    values |= {"created_import": str(import_id), "import_id": str(import_id)}
+    # FAIL in place of ABORT: as there are triggers, SQLite would keep what a statement has changed in order to undo
+    # it, which costs 6 us for each user. Of a statement for one user nothing is left to undo.
+    return f"INSERT OR FAIL INTO users ({', '.join(values)}) VALUES ({', '.join(values.values())})"
 
 
 def _quoted(text: str) -> str:

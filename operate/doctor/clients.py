@@ -8,9 +8,11 @@ import fcntl
 import os
 import pwd
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from importer.roster.protection import ListUnusable, protected_users
 from importer.settings import ClientSettings
 from operate.doctor import sshd
 from operate.doctor.findings import CheckResult, Findings, Topic
@@ -18,39 +20,76 @@ from operate.doctor.log_socket import session_findings
 from operate.doctor.logins import login_findings, sshd_findings
 from operate.doctor.probe import probe_findings
 from operate.doctor.sshd import Effective
+from operate.doctor.survey import Survey
 from operate.output import counted
-from operate.provision import accounts, layout, ownership, steps
+from operate.provision import accounts, homes, ownership, steps
 from operate.provision.accounts import LoginState
 from watcher.owner import owner_of, user_name
 from watcher.settings import Config
 
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 _FORWARDING: Final = ("allowtcpforwarding", "allowagentforwarding", "x11forwarding", "permittunnel", "permittty")
+_CLOCK_SLACK_S: Final = 300
 _PUNCTUAL_VERSION: Final = (10, 0)
-_PASSED_WORDS: Final = 9  # of a ForceCommand with internal-sftp, the program's name included (measured on 9.2p1)
+_PASSED_WORDS: Final = 9  # words of a ForceCommand with internal-sftp, with the program's name (measured on 9.2p1)
 _SNIPPET: Final = "see sshd_config.d/rosterd.conf, then: sshd -t && systemctl reload ssh"
 
 
-def client_findings(config: Config, *, probe: bool) -> Findings:
-    """Yield what is found about each client, and about sshd, which lets them in; `probe` logs in as each."""
+def sshd_and_client_findings(config: Config, *, probe: bool) -> Findings:
+    """Yield the results for sshd, for each client, and for those that were removed; `probe` logs in as each."""
     if os.geteuid() == 0 and config.clients:
         yield from sshd_findings()
     if not config.clients:
         yield Topic("clients").warning("none is configured", "rosterd client add NAME --email ADDRESS")
-    for client in config.clients:
-        topic = Topic(f"client {client.name}")
-        if not config.mail.recipients_of(client):
-            yield topic.warning("nobody is told about failed imports", "set failed_import_email")
-        service_uid, _ = owner_of(config.service.state_dir)
-        yield from _inbox(topic, client, service_uid)
-        yield from _login(topic, client, config.intake.resume_grace_s, probe=probe)
-        yield from session_findings(topic, client, service_uid)
+    yield from _questions(config)
+    yield from client_findings(config, config.clients, probe=probe)
     for inbox, gid in ownership.leftovers(config.clients_by_name):
         yield Topic("clients").warning(
             f"{inbox}: left by a removed client, and still of group {accounts.group_name(gid)}; "
             "the next group that gets this id can read its files",
-            f"chown -hR {layout.SERVICE_USER}:{layout.SERVICE_USER} {inbox}",
+            f"chown -hR {homes.SERVICE_USER}:{homes.SERVICE_USER} {inbox}",
         )
+
+
+def client_findings(config: Config, clients: Sequence[ClientSettings], *, probe: bool) -> Findings:
+    """Yield the results for these clients."""
+    service_uid, _ = owner_of(config.service.state_dir)
+    host = Survey((_login_name(client), client.inbox) for client in clients)
+    for client in clients:
+        topic = Topic(f"client {client.name}")
+        if not config.mail.recipients_of(client):
+            yield topic.warning("no one gets mail about failed imports", "set failed_import_email")
+        if client.deprecated:
+            setting, instead = client.deprecated
+            yield topic.warning(f"has the deprecated setting {setting}", f"write {instead} in its place")
+        yield from _protected(topic, client)
+        yield from _inbox(topic, client, service_uid)
+        yield from _login(topic, client, host, config.intake.resume_grace_s, probe=probe)
+        yield from session_findings(topic, client, service_uid)
+
+
+def _protected(topic: Topic, client: ClientSettings) -> Findings:
+    """Yield whether the list of protected users can be read; nothing of the client is imported if not."""
+    if client.protected_users:
+        try:
+            count = len(protected_users(client))
+        except ListUnusable as error:
+            remedy = "write one unique_id on each line, readable for the service, or remove protected_users"
+            yield topic.fault(f"{error}; nothing is imported meanwhile", remedy)
+        else:
+            yield topic.ok(f"{client.protected_users}: protects {counted(count, 'user', 'users')}")
+
+
+def _questions(config: Config) -> Findings:
+    """Yield that clients have no one to ask."""
+    mail, topic = config.mail, Topic("clients")
+    if mail.is_sent and not mail.questions_to and any(map(mail.recipients_of, config.clients)):
+        yield topic.warning(
+            f"get mail from {mail.reply_to}, where no one reads their replies",
+            "set [mail] reply_to to an address that is read, then systemctl reload rosterd",
+        )
+    if config.clients and not mail.contact:
+        yield topic.hint("their guides name no one to ask", 'set [mail] contact, such as "Marie Roy, 613 555-0123"')
 
 
 # Folders
@@ -59,49 +98,49 @@ def client_findings(config: Config, *, probe: bool) -> Findings:
 def _inbox(topic: Topic, client: ClientSettings, service_uid: int) -> Findings:
     set_up = f"rosterd client add {client.name} --apply"
     try:
-        found = os.lstat(client.inbox)
+        info = os.lstat(client.inbox)
     except PermissionError:
         yield topic.warning(f"{client.inbox} cannot be examined", "run rosterd doctor as root")
         return
     except OSError as error:
         yield topic.fault(f"{client.inbox}: {error.strerror}", set_up)
         return
-    if not stat.S_ISDIR(found.st_mode):
+    if not stat.S_ISDIR(info.st_mode):
         yield topic.fault(f"{client.inbox}: is not a folder", f"move it away, then {set_up}")
         return
-    problems = [*_inbox_problems(topic, client.inbox, found, service_uid, set_up)]
+    problems = [*_inbox_problems(topic, client.inbox, info, service_uid, set_up)]
     for name, forbidden in ((".work", stat.S_IRWXG | stat.S_IRWXO), (".bak", _WRITABLE)):
         problems += _own_problems(topic, client, name, service_uid, forbidden)
     problems += _claim_problems(topic, f"{client.inbox}/.work", service_uid)
-    problems += _readability(topic, client.inbox, found, set_up)
+    problems += _readability(topic, client.inbox, info, set_up)
     yield from problems or [topic.ok(f"{client.inbox}: ownership is correct")]
     yield from _lease(topic, client.inbox)
 
 
-def _inbox_problems(topic: Topic, path: str, found: os.stat_result, service_uid: int, set_up: str) -> Findings:
-    if found.st_mode & stat.S_IWOTH:
-        yield topic.fault(f"{path}: everybody can write to it, mode {stat.S_IMODE(found.st_mode):04o}", set_up)
-    if not _may_take(found, service_uid):
+def _inbox_problems(topic: Topic, path: str, status: os.stat_result, service_uid: int, set_up: str) -> Findings:
+    if status.st_mode & stat.S_IWOTH:
+        yield topic.fault(f"{path}: everybody can write to it, mode {stat.S_IMODE(status.st_mode):04o}", set_up)
+    if not _may_take(status, service_uid):
         yield topic.fault(
-            f"{path}: belongs to {user_name(found.st_uid)}, mode {stat.S_IMODE(found.st_mode):04o}: "
+            f"{path}: belongs to {user_name(status.st_uid)}, mode {stat.S_IMODE(status.st_mode):04o}: "
             "the service cannot move uploads out of it",
             set_up,
         )
-    elif found.st_uid not in (service_uid, 0):
-        yield topic.warning(f"{path}: belongs to {user_name(found.st_uid)}, who can rename or remove .bak", set_up)
-    elif found.st_mode & _WRITABLE and not found.st_mode & stat.S_ISVTX:
+    elif status.st_uid not in (service_uid, 0):
+        yield topic.warning(f"{path}: belongs to {user_name(status.st_uid)}, who can rename or remove .bak", set_up)
+    elif status.st_mode & _WRITABLE and not status.st_mode & stat.S_ISVTX:
         yield topic.warning(f"{path}: has no sticky bit, so the client can rename or remove .bak", set_up)
 
 
-def _may_take(found: os.stat_result, uid: int) -> bool:
+def _may_take(status: os.stat_result, uid: int) -> bool:
     """Return whether this user can rename other users' files in a folder. Source: path_resolution(7), unlink(2)."""
-    if uid in (0, found.st_uid):
+    if uid in (0, status.st_uid):
         needed = 0 if uid == 0 else stat.S_IWUSR | stat.S_IXUSR
-    elif found.st_mode & stat.S_ISVTX:
+    elif status.st_mode & stat.S_ISVTX:
         return False
     else:
-        needed = stat.S_IWGRP | stat.S_IXGRP if found.st_gid in _groups(uid) else stat.S_IWOTH | stat.S_IXOTH
-    return found.st_mode & needed == needed
+        needed = stat.S_IWGRP | stat.S_IXGRP if status.st_gid in _groups(uid) else stat.S_IWOTH | stat.S_IXOTH
+    return status.st_mode & needed == needed
 
 
 def _groups(uid: int) -> list[int]:
@@ -113,26 +152,26 @@ def _groups(uid: int) -> list[int]:
 
 
 def _own_problems(topic: Topic, client: ClientSettings, name: str, service_uid: int, forbidden: int) -> Findings:
-    """Yield why a folder is not the service's alone to write; one that is missing will be made."""
+    """Yield why others than the service can write to a folder; a missing one will be created."""
     path = f"{client.inbox}/{name}"
     try:
-        found = os.lstat(path)
+        info = os.lstat(path)
     except OSError:
         return
-    mode = stat.S_IMODE(found.st_mode)
-    if not stat.S_ISDIR(found.st_mode) or user_name(found.st_uid) == _login_name(client):
+    mode = stat.S_IMODE(info.st_mode)
+    if not stat.S_ISDIR(info.st_mode) or user_name(info.st_uid) == _login_name(client):
         set_up = f"rosterd client add {client.name} --apply"
         yield topic.fault(
             f"{path}: is not a folder that the service owns",
             f"move it away or, if it was restored from a backup, chown -hR {service_uid} {path}; then {set_up}",
         )
-    elif found.st_uid != service_uid:
-        # Not the client's: what is in it was put there by a service, or by root in its place.
-        owner, service = user_name(found.st_uid), user_name(service_uid)
+    elif info.st_uid != service_uid:
+        # Not the client: a service, or root in its place, has put it there.
+        owner, service = user_name(info.st_uid), user_name(service_uid)
         yield topic.fault(
             f"{path}: belongs to {owner}, so the service ({service}) cannot use it",
             f"chown -hR {service_uid} {path}"
-            + (f", if the service is meant to run as {service}" if found.st_uid else ""),
+            + (f", if the service is meant to run as {service}" if info.st_uid else ""),
         )
     elif mode & forbidden:
         yield topic.fault(f"{path}: mode {mode:04o} gives others access", f"chmod {mode & ~forbidden:04o} {path}")
@@ -150,14 +189,14 @@ def _claim_problems(topic: Topic, work: str, service_uid: int) -> Findings:
             )
 
 
-def _readability(topic: Topic, inbox: str, found: os.stat_result, set_up: str) -> Findings:
-    """Yield that the client cannot look into `.bak`, where its answers are."""
+def _readability(topic: Topic, inbox: str, status: os.stat_result, set_up: str) -> Findings:
+    """Yield that the client cannot read `.bak`, which contains its answers."""
     with contextlib.suppress(FileNotFoundError):
         bak = os.lstat(f"{inbox}/.bak")
-        is_groups = bak.st_gid == found.st_gid and bak.st_mode & stat.S_IXGRP
-        if not is_groups and not bak.st_mode & stat.S_IXOTH and bak.st_uid != found.st_uid:
+        is_groups = bak.st_gid == status.st_gid and bak.st_mode & stat.S_IXGRP
+        if not is_groups and not bak.st_mode & stat.S_IXOTH and bak.st_uid != status.st_uid:
             yield topic.warning(f"{inbox}/.bak: the client cannot read it", set_up)
-        elif not is_groups and not bak.st_mode & stat.S_IXOTH and found.st_mode & stat.S_IWGRP:
+        elif not is_groups and not bak.st_mode & stat.S_IXOTH and status.st_mode & stat.S_IWGRP:
             yield topic.warning(f"{inbox}/.bak: the client's group cannot read it", set_up)
 
 
@@ -169,6 +208,7 @@ def _lease(topic: Topic, inbox: str) -> Findings:
     try:
         writer = os.open(work, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
+            yield from _clock(work, os.fstat(writer).st_mtime - time.time())
             reader = os.open(f"/proc/self/fd/{writer}", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             os.close(writer)
@@ -185,28 +225,35 @@ def _lease(topic: Topic, inbox: str) -> Findings:
         os.close(reader)
 
 
+def _clock(folder: str, ahead_s: float) -> Findings:
+    """Yield that a file system, such as one of another host, has quite another time: `ahead_s` of a file made now."""
+    if abs(ahead_s) > _CLOCK_SLACK_S:
+        differs = f"{abs(ahead_s):.0f} s {'behind' if ahead_s > 0 else 'ahead of'} that of the file system"
+        yield Topic("clock").fault(f"is {differs} of {folder}", "timedatectl; set both clocks by NTP")
+
+
 # Login
 
 
-def _login(topic: Topic, client: ClientSettings, resume_grace_s: float, *, probe: bool) -> Findings:
+def _login(topic: Topic, client: ClientSettings, host: Survey, resume_grace_s: float, *, probe: bool) -> Findings:
     name = _login_name(client)
     match accounts.login_state(name):
         case LoginState.MISSING:
             yield topic.warning(f"has no login {name}", f"rosterd client add {client.name} --apply")
         case LoginState.DISABLED:
             yield topic.warning(f"its login {name} is disabled", f"rosterd client enable {client.name} --apply")
-        case LoginState.FOREIGN if not os.path.isdir(layout.chroot(name)):
+        case LoginState.FOREIGN if not os.path.isdir(homes.chroot(name)):
             yield topic.warning(
-                f"its login {name} is not in {layout.LOGIN_GROUP}: checking what it may do is your responsibility"
+                f"its login {name} is not in {homes.LOGIN_GROUP}: checking what it may do is your responsibility"
             )
         case _:
-            if accounts.login_state(name) is LoginState.OPEN and client.inbox == layout.inbox(name):
-                yield from _ownership(topic, name, client.inbox)
-            yield from _sshd(topic, name, client.inbox, resume_grace_s, probe=probe)
+            if accounts.login_state(name) is LoginState.OPEN and client.inbox == homes.inbox(name):
+                yield from _ownership(topic, name, client.inbox, host)
+            yield from _sshd(topic, name, client.inbox, host, resume_grace_s, probe=probe)
 
 
 def _login_name(client: ClientSettings) -> str:
-    """Return who uploads: the user called like the client, else the one whose own group the inbox is given to."""
+    """Return the login that uploads: the user named like the client, else the one whose own group the inbox has."""
     if accounts.user_exists(client.name):
         return client.name
     with contextlib.suppress(OSError):
@@ -215,34 +262,36 @@ def _login_name(client: ClientSettings) -> str:
     return client.name
 
 
-def _ownership(topic: Topic, name: str, inbox: str) -> Findings:
-    """Yield that files belong to others, as after a backup of another host; not where the inbox is the client's."""
-    found = None if os.geteuid() else _stat(inbox)
-    if found is None or found.st_uid == pwd.getpwnam(name).pw_uid:
+def _ownership(topic: Topic, name: str, inbox: str, host: Survey) -> Findings:
+    """Yield that files have other owners, as after restoring a backup; not if the client owns the inbox."""
+    info = None if os.geteuid() else _stat(inbox)
+    if info is None or info.st_uid == pwd.getpwnam(name).pw_uid:
         return
     try:
-        yield from _ownership_problems(topic, name, inbox, found)
+        yield from _ownership_problems(topic, name, inbox, info, host.ownership_of(inbox))
     except steps.StepFailed as error:
         yield topic.warning(f"{inbox}: the owner of its files cannot be determined: {error}")
 
 
-def _ownership_problems(topic: Topic, name: str, inbox: str, found: os.stat_result) -> Findings:
+def _ownership_problems(
+    topic: Topic, name: str, inbox: str, status: os.stat_result, owned: ownership.Ownership
+) -> Findings:
     remedy = f"rosterd client add {name} --apply"
-    if found.st_gid != pwd.getpwnam(name).pw_gid:
+    if status.st_gid != pwd.getpwnam(name).pw_gid:
         yield topic.fault(
-            f"{inbox}: belongs to group {accounts.group_name(found.st_gid)}; expected the group of {name}", remedy
+            f"{inbox}: belongs to group {accounts.group_name(status.st_gid)}; expected the group of {name}", remedy
         )
-    if misowned := ownership.misowned(name, inbox):
-        uid, gid = map(int, misowned[0].split(":"))
+    if misowned := ownership.misowned(name, owned):
+        uid, gid = next(iter(misowned))
         others = f"others, for example {user_name(uid)} and group {accounts.group_name(gid)}"
         yield topic.fault(
-            f"{inbox}/.bak and .work: {counted(len(misowned), 'entry belongs', 'entries belong')} to {others}; "
-            f"expected {layout.SERVICE_USER} and group {name}",
+            f"{inbox}/.bak and .work: {counted(misowned.total(), 'entry belongs', 'entries belong')} to {others}; "
+            f"expected {homes.SERVICE_USER} and group {name}",
             remedy,
         )
-    uids, gids = ownership.foreign_ids(name, inbox)
+    uids, gids = ownership.foreign_ids(name, owned)
     if owners := [*map(user_name, uids), *(f"group {accounts.group_name(gid)}" for gid in gids)]:
-        yield topic.fault(f"{inbox}: uploads in it belong to {', '.join(owners)}; expected {name}", remedy)
+        yield topic.fault(f"{inbox}: uploads in it are owned by {', '.join(owners)}; expected {name}", remedy)
 
 
 def _stat(path: str) -> os.stat_result | None:
@@ -252,18 +301,18 @@ def _stat(path: str) -> os.stat_result | None:
         return None
 
 
-def _sshd(topic: Topic, name: str, inbox: str, resume_grace_s: float, *, probe: bool) -> Findings:
-    """Yield how sshd, asked for what holds for this login, will treat it."""
+def _sshd(topic: Topic, name: str, inbox: str, host: Survey, resume_grace_s: float, *, probe: bool) -> Findings:
+    """Yield how sshd will treat this login, by its effective configuration."""
     if os.geteuid() != 0:
         yield topic.warning("only root can check the configuration of sshd", "run rosterd doctor as root")
         return
     try:
-        effective = sshd.effective(name)
+        effective = host.configurations.of(name)
     except steps.StepFailed as error:
         yield topic.fault(f"sshd's configuration cannot be read: {error}", "sshd -t says what is wrong")
         return
     problems = [
-        *login_findings(topic, name, effective),
+        *login_findings(topic, name, effective, host.fingerprints),
         *_sshd_problems(topic, effective, name, inbox, resume_grace_s),
     ]
     yield from problems or [topic.ok(f"sshd allows {name} only SFTP, and only in its folder")]
@@ -289,11 +338,11 @@ def _chroot_problems(topic: Topic, chroot: str) -> Findings:
     """Yield the folder for which sshd would end each session, "bad ownership or modes for chroot directory"."""
     for path in _upwards(chroot):
         try:
-            found = os.stat(path)
+            info = os.stat(path)
         except OSError as error:
             yield topic.fault(f"{path}: {error.strerror}")
             return
-        if found.st_uid != 0 or found.st_mode & _WRITABLE:
+        if info.st_uid != 0 or info.st_mode & _WRITABLE:
             yield topic.fault(
                 f"{path}: sshd refuses the login, because root must own this folder and be alone able to write to it",
                 f"chown root:root {path}; chmod go-w {path}",

@@ -1,4 +1,4 @@
-"""`rosterd doctor`: checks everything that rosterd needs on a host, and gives the remedy for each fault."""
+"""`rosterd doctor`: checks everything that rosterd needs on a host, and says how to fix each fault."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Final
 
 import click
 import msgspec
 
-from operate.doctor.clients import client_findings
-from operate.doctor.findings import Findings, Severity, Topic
+from operate.doctor.clients import client_findings, sshd_and_client_findings
+from operate.doctor.database_file import database_findings
+from operate.doctor.findings import CheckResult, Findings, Severity, Topic
 from operate.doctor.host import host_findings
+from operate.doctor.process import process_findings, trouble_findings
 from operate.doctor.service import service_findings
-from operate.options import config_file_option, json_option
-from operate.output import print_json
+from operate.doctor.summary import WORDS, lines
+from operate.options import ClientName, chosen_client, config_file_option, json_option, record_option
+from operate.output import print_json, some
 from watcher.adopted import read_adopted
 from watcher.config import ConfigError, load
-from watcher.owner import check_access
-
-_WORDS: Final = {Severity.OK: "OK", Severity.WARNING: "warning", Severity.FAULT: "fault"}
-_COLOURS: Final = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.FAULT: "red"}
+from watcher.health.checks.results import record_run
+from watcher.owner import check_access, owner_of
+from watcher.settings import Config
 
 
 @click.command()
@@ -32,32 +33,52 @@ _COLOURS: Final = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.FA
     is_flag=True,
     help="Also log in as each client with a key, using a temporary key.",
 )
+@click.option("--client", "client_name", metavar="NAME", type=ClientName(), help="Check only this client.")
+@click.option("--problems", is_flag=True, help="Show only warnings and faults.")
+@record_option
 @config_file_option
 @json_option
-def doctor(config_file: Path, *, probe: bool, as_json: bool) -> None:
+def doctor(
+    config_file: Path, client_name: str | None, *, probe: bool, problems: bool, is_recorded: bool, as_json: bool
+) -> None:
     """
     Check host, service and clients, and say how to fix what is wrong.
 
     Changes nothing, apart from the temporary key of --probe, and sends no mail. Run it as root to check everything.
     Exits with 0 when all is well, 1 for warnings, 2 for faults.
     """
-    findings = list(_findings(config_file, probe=probe))
-    worst = max(finding.level for finding in findings)
-    if as_json:
-        listed = [{**msgspec.structs.asdict(each), "level": _WORDS[each.level].lower()} for each in findings]
-        print_json({"worst": _WORDS[worst].lower(), "findings": listed})
-        sys.exit(worst)
-    for finding in findings:
-        word = click.style(f"{_WORDS[finding.level]:<8}", fg=_COLOURS[finding.level])
-        click.echo(f"{word} {finding.topic}: {finding.what}")
-        if finding.remedy:
-            click.echo(f"         -> {finding.remedy}")
+    if is_recorded and client_name is not None:
+        raise click.UsageError("--record is for all clients: leave out --client")
+    findings = list(_findings(config_file, client_name, probe=probe))
+    worst = max((finding.level for finding in findings), default=Severity.OK)
+    shown = [finding for finding in findings if finding.level or not problems]
     counts = Counter(finding.level for finding in findings)
-    click.echo(", ".join(f"{counts[level]} {word}" for level, word in _WORDS.items()))
+    if is_recorded:
+        _record(config_file, findings)
+    if as_json:
+        listed = [{**msgspec.structs.asdict(each), "level": WORDS[each.level].lower()} for each in shown]
+        print_json({"worst": WORDS[worst].lower(), "findings": listed})
+        sys.exit(worst)
+    for line in lines(shown):
+        click.echo(line)
+    click.echo(", ".join(f"{counts[level]} {word}" for level, word in WORDS.items()))
     sys.exit(worst)
 
 
-def _findings(config_file: Path, *, probe: bool) -> Findings:
+def _record(config_file: Path, findings: list[CheckResult]) -> None:
+    """Record what was found where the service keeps its state; there is nowhere to without a configuration."""
+    try:
+        config: Config | None = load(config_file)
+    except ConfigError:
+        config = read_adopted(config_file)
+    if config is not None:
+        counts = Counter(finding.level for finding in findings)
+        problems = {WORDS[level]: counts[level] for level in (Severity.WARNING, Severity.FAULT)}
+        faults = [f"{each.topic}: {each.what}" for each in findings if each.level is Severity.FAULT]
+        record_run(config.service.state_dir, "doctor", problems, faults)
+
+
+def _findings(config_file: Path, client_name: str | None, *, probe: bool) -> Findings:
     topic = Topic("configuration")
     _find_credentials(config_file)
     try:
@@ -70,18 +91,25 @@ def _findings(config_file: Path, *, probe: bool) -> Findings:
             return
         config = adopted  # what the service uses meanwhile
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        os.listdir(config.service.state_dir)  # who may not look in here can find nothing
+        os.listdir(config.service.state_dir)  # without access to it nothing can be checked
     check_access(Path(config.service.database), os.O_RDONLY)
-    clients = ", ".join(config.clients_by_name) or "none"
+    if client_name is not None:
+        client = chosen_client(config, client_name)
+        yield from trouble_findings(config, [client])
+        yield from client_findings(config, [client], probe=probe)
+        return
     if not config.is_outdated:
-        yield topic.ok(f"{config_file}; clients: {clients}")
+        yield topic.ok(f"{config_file}; clients: {some(list(config.clients_by_name)) or 'none'}")
     yield from host_findings(config)
+    yield from process_findings(config.service.state_dir)
     yield from service_findings(config)
-    yield from client_findings(config, probe=probe)
+    yield from database_findings(Path(config.service.database), owner_of(config.service.state_dir)[0])
+    yield from trouble_findings(config, config.clients)
+    yield from sshd_and_client_findings(config, probe=probe)
 
 
 def _find_credentials(config_file: Path) -> None:
-    """Let the password be found where the unit loads it from; only the service is handed it as a credential."""
+    """Read the password where the unit loads it from; only the service gets it as a credential."""
     folder = str(config_file.absolute().parent)
     if os.access(os.path.join(folder, "smtp_password"), os.R_OK):
         os.environ.setdefault("CREDENTIALS_DIRECTORY", folder)

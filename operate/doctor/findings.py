@@ -38,6 +38,10 @@ class Topic:
         """Return that something is right."""
         return CheckResult(level=Severity.OK, topic=self._name, what=what)
 
+    def hint(self, what: str, remedy: str) -> CheckResult:
+        """Return something that is right, and how it could be better."""
+        return CheckResult(level=Severity.OK, topic=self._name, what=what, remedy=remedy)
+
     def warning(self, what: str, remedy: str = "") -> CheckResult:
         """Return something that the operator should know."""
         return CheckResult(level=Severity.WARNING, topic=self._name, what=what, remedy=remedy)

@@ -24,7 +24,7 @@ _JOURNAL: Final = "/run/systemd/journal/stdout"
 
 
 def host_findings(config: Config) -> Findings:
-    """Yield what is found about the host."""
+    """Yield the results for the host."""
     yield from _kernel(len(config.clients))
     yield _clock()
     yield from _space([config.service.state_dir, temporary_folder(), *(client.inbox for client in config.clients)])
@@ -40,17 +40,17 @@ def _kernel(clients: int) -> Findings:
         "fs.inotify.max_queued_events": (_QUEUED_EVENTS, "bursts of uploads are found only by the sweep"),
     }
     for name, (least, otherwise) in limits.items():
-        found = _sysctl(name)
-        if found is None:
+        value = _sysctl(name)
+        if value is None:
             yield topic.warning(f"{name} cannot be read; if it is below {least}, {otherwise}")
-        elif found < least:
+        elif value < least:
             finding = topic.fault if name == "fs.protected_hardlinks" else topic.warning
             yield finding(
-                f"{name} is {found}: {otherwise}",
+                f"{name} is {value}: {otherwise}",
                 f"echo {name}={least} > /etc/sysctl.d/60-rosterd.conf; sysctl --system",
             )
         else:
-            yield topic.ok(f"{name} is {found}")
+            yield topic.ok(f"{name} is {value}")
 
 
 def _sysctl(name: str) -> int | None:
@@ -66,7 +66,7 @@ def _clock() -> CheckResult:
     state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     if state == _CLOCK_UNSYNCHRONISED:
         return topic.warning("not synchronised", "apt-get install systemd-timesyncd; timedatectl set-ntp true")
-    # A container may not ask, nor set the clock: it has its host's.
+    # A container can neither query nor set the clock: it has that of its host.
     return topic.ok("synchronised" if state >= 0 else "is set by the host of this container")
 
 
@@ -79,16 +79,16 @@ def _space(folders: Iterable[str]) -> Findings:
             yield _space_of(folder, os.statvfs(folder))
 
 
-def _space_of(folder: str, found: os.statvfs_result) -> CheckResult:
+def _space_of(folder: str, space: os.statvfs_result) -> CheckResult:
     topic = Topic("disk")
-    free_bytes = found.f_bavail * found.f_frsize
-    told = f"{folder}: {free_bytes // _MIB} MiB free"
-    inodes = f", {found.f_favail} inodes" if found.f_files else ""  # some file systems do not count them
+    free_bytes = space.f_bavail * space.f_frsize
+    text = f"{folder}: {free_bytes // _MIB} MiB free"
+    inodes = f", {space.f_favail} inodes" if space.f_files else ""  # some file systems do not count them
     remedy = "free some space; a quota of the file system limits what clients can upload"
-    if free_bytes < _LEAST_FREE_BYTES or (inodes and found.f_favail < _LEAST_FREE_INODES):
-        return topic.fault(told + inodes, remedy)
-    is_little = free_bytes < _LITTLE_FREE_BYTES or found.f_favail < _LITTLE_FREE_SHARE * found.f_files
-    return topic.warning(told + inodes, remedy) if is_little else topic.ok(told + inodes)
+    if free_bytes < _LEAST_FREE_BYTES or (inodes and space.f_favail < _LEAST_FREE_INODES):
+        return topic.fault(text + inodes, remedy)
+    is_little = free_bytes < _LITTLE_FREE_BYTES or space.f_favail < _LITTLE_FREE_SHARE * space.f_files
+    return topic.warning(text + inodes, remedy) if is_little else topic.ok(text + inodes)
 
 
 def _journal() -> CheckResult:

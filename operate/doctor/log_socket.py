@@ -18,10 +18,10 @@ def session_findings(topic: Topic, client: ClientSettings, service_uid: int) -> 
     folder = os.path.dirname(path)
     set_up = f"rosterd client add {client.name} --apply"
     try:
-        found = os.stat(folder)
-        if found.st_uid not in (service_uid, 0) or found.st_mode & stat.S_IWOTH:
+        info = os.stat(folder)
+        if info.st_uid not in (service_uid, 0) or info.st_mode & stat.S_IWOTH:
             yield topic.fault(f"{folder}: users other than the service can create a socket there", set_up)
-        elif found.st_uid == 0 != service_uid:
+        elif info.st_uid == 0 != service_uid:
             yield topic.warning(f"{folder}: belongs to root, so the service cannot create its socket there", set_up)
         elif os.lstat(path).st_mode & stat.S_IWOTH:
             yield topic.warning(
@@ -41,6 +41,6 @@ def session_findings(topic: Topic, client: ClientSettings, service_uid: int) -> 
 
 
 def _connect(path: str) -> None:
-    """Raise OSError when nobody listens at a socket; nothing is sent."""
+    """Raise OSError when no process listens at a socket; nothing is sent."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as session:
         session.connect(path)

@@ -1,19 +1,18 @@
 """
-What `rosterd doctor` checks about a login: whether sshd would let it in.
+What `rosterd doctor` checks about a login: whether sshd would accept it.
 
-In the order of sshd: AllowUsers and the like, the account, then the ways in, a key or a password (auth.c,
+In the order of sshd: AllowUsers and similar settings, the account, then how it logs in, by key or password (auth.c,
 auth2-pubkeyfile.c, pam_unix of OpenSSH 9.2 and Linux-PAM 1.5; each was tried).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
-import re
 import stat
-import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -23,7 +22,7 @@ import msgspec
 from operate.doctor import sshd
 from operate.doctor.findings import Findings, Topic
 from operate.doctor.sshd import Effective
-from operate.provision import accounts, keys
+from operate.provision import accounts, homes, keys
 from operate.provision.steps import StepFailed
 
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -41,15 +40,15 @@ class _KeyFile(msgspec.Struct, frozen=True):
 
 
 def sshd_findings() -> Findings:
-    """Yield what is found about sshd, once for all logins."""
+    """Yield the results for sshd, once for all logins."""
     topic = Topic("sshd")
     try:
         configured = sshd.effective()
     except StepFailed:
-        return  # each login's line says so
+        return  # the line of each login says so
     if not sshd.addresses(configured):
         yield topic.fault(
-            "is not running, so nobody can log in",
+            "is not running, so no one can log in",
             "why it ended: journalctl -u ssh; then: sshd -t && systemctl reset-failed ssh; systemctl start ssh",
         )
     for path in _NOLOGIN:
@@ -63,11 +62,13 @@ def sshd_findings() -> Findings:
         )
 
 
-def login_findings(topic: Topic, name: str, effective: Effective) -> Findings:
-    """Yield why a login is refused."""
+def login_findings(topic: Topic, name: str, effective: Effective, fingerprints: Mapping[str, str]) -> Findings:
+    """Yield why a login is refused; `fingerprints` has those of keys that are known already."""
     for setting in _shutting_out(name, effective):
         yield topic.fault(f"sshd refuses {name} because of {setting}", _ALLOWED)
-    files = [_key_file(path, name, effective) for path in key_files(name, effective) if os.path.lexists(path)]
+    files = [
+        _key_file(path, name, effective, fingerprints) for path in key_files(name, effective) if os.path.lexists(path)
+    ]
     keys_usable = sum(file.usable for file in files)
     for problem, remedy in _account_problems(name, effective, by_key=bool(keys_usable)):
         yield topic.fault(f"{name} cannot log in: {problem}", remedy)
@@ -77,28 +78,22 @@ def login_findings(topic: Topic, name: str, effective: Effective) -> Findings:
     yield from _ways_in(topic, name, effective, files)
 
 
-# Who may
+# Users and groups
 
 
 def _shutting_out(name: str, effective: Effective) -> Iterator[str]:
     """Yield the settings by which sshd refuses a login wherever it comes from."""
-    user = pwd.getpwnam(name)
-    groups = [accounts.group_name(gid) for gid in os.getgrouplist(name, user.pw_gid)]
-    if any("@" not in pattern and _matches(pattern, name) for pattern in effective.all("denyusers")):
+    groups = accounts.groups(name)
+    if any("@" not in pattern and sshd.matches(pattern, name) for pattern in effective.all("denyusers")):
         yield "DenyUsers"
     allowed = effective.all("allowusers")
-    if allowed and not any(_matches(pattern.partition("@")[0], name) for pattern in allowed):
+    if allowed and not any(sshd.matches(pattern.partition("@")[0], name) for pattern in allowed):
         yield "AllowUsers"
-    if any(_matches(pattern, group) for pattern in effective.all("denygroups") for group in groups):
+    if any(sshd.matches(pattern, group) for pattern in effective.all("denygroups") for group in groups):
         yield "DenyGroups"
     allowed = effective.all("allowgroups")
-    if allowed and not any(_matches(pattern, group) for pattern in allowed for group in groups):
+    if allowed and not any(sshd.matches(pattern, group) for pattern in allowed for group in groups):
         yield "AllowGroups"
-
-
-def _matches(pattern: str, name: str) -> bool:
-    """Return whether a pattern of sshd's fits: * and ?, and nothing else that a shell knows."""
-    return bool(re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), name))
 
 
 # The account
@@ -131,18 +126,21 @@ def key_files(name: str, effective: Effective) -> list[str]:
     return [os.path.join(home, accounts.expanded(pattern, name)) for pattern in patterns]
 
 
-def _key_file(path: str, name: str, effective: Effective) -> _KeyFile:
+def _key_file(path: str, name: str, effective: Effective, fingerprints: Mapping[str, str]) -> _KeyFile:
     """Return what sshd would find in a file."""
     if obstacle := _obstacle(path, pwd.getpwnam(name), effective):
         return _KeyFile(0, *obstacle)
-    again = f"rosterd client add {name} --key FILE --apply"
+    add = f"rosterd client key add {name} --key FILE --apply"
     try:
-        lines = keys.key_lines(Path(os.path.realpath(path)))
+        lines = keys.key_lines(Path(os.path.realpath(path)), fingerprints)
     except (keys.KeyRefused, OSError) as error:
-        return _KeyFile(0, f"{path}: {error}", again)
+        return _KeyFile(0, f"{path}: {error}", add)
+    if not lines:
+        return _KeyFile(0, f"{path}: contains no key", add)
     wrong = [f"{path} line {number}: {what}" for number, line in lines if (what := _line_problem(line, effective))]
-    problem = "" if lines else f"{path}: contains no key"
-    return _KeyFile(len(lines) - len(wrong), next(iter(wrong), problem), again)
+    usable = len(lines) - len(wrong)
+    revoke = f"rosterd client key revoke {name} NUMBER --apply, by its number in rosterd client key list {name}"
+    return _KeyFile(usable, next(iter(wrong), ""), revoke if usable else add)
 
 
 def _obstacle(path: str, user: pwd.struct_passwd, effective: Effective) -> tuple[str, str] | None:
@@ -161,7 +159,7 @@ def _obstacle(path: str, user: pwd.struct_passwd, effective: Effective) -> tuple
 
 
 def _loose(path: str, user: pwd.struct_passwd) -> str:
-    """Return what StrictModes objects to: the file, or a folder above it, up to the home folder; "" for nothing."""
+    """Return what StrictModes rejects: the file, or a folder above it, up to the home folder; "" for nothing."""
     each = os.path.realpath(path)
     ends = (os.path.realpath(user.pw_dir), "/")
     while _is_strict(each, user.pw_uid) and each not in ends:
@@ -171,26 +169,38 @@ def _loose(path: str, user: pwd.struct_passwd) -> str:
 
 def _is_strict(path: str, uid: int) -> bool:
     try:
-        found = os.stat(path)
+        info = os.stat(path)
     except OSError:
         return False
-    return found.st_uid in (0, uid) and not found.st_mode & _WRITABLE
+    return info.st_uid in (0, uid) and not info.st_mode & _WRITABLE
 
 
 def _may_read(path: str, user: pwd.struct_passwd) -> bool:
-    """Return whether this user can open a file: asked as this user, so that every rule of the host counts."""
-    done = subprocess.run(  # noqa: S603 - no input but a path
-        ["test", "-f", path, "-a", "-r", path],  # noqa: S607 - of the host
-        check=False,
-        user=user.pw_uid,
-        group=user.pw_gid,
-        extra_groups=os.getgrouplist(user.pw_name, user.pw_gid),
-    )
-    return done.returncode == 0
+    """Return whether this user can open a file: tried as this user, so that every rule of the host applies."""
+    with _identity_of(user):
+        try:
+            return stat.S_ISREG(os.stat(path).st_mode) and os.access(path, os.R_OK, effective_ids=True)
+        except OSError:
+            return False
+
+
+@contextlib.contextmanager
+def _identity_of(user: pwd.struct_passwd) -> Iterator[None]:
+    """Act as another user meanwhile. Needs root; a process for each login would take 2 ms."""
+    groups = os.getgroups()
+    try:
+        os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+        os.setegid(user.pw_gid)
+        os.seteuid(user.pw_uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
 
 
 def _line_problem(line: keys.KeyLine, effective: Effective) -> str:
-    """Return why sshd would pass over a line, "" when it would not."""
+    """Return why sshd would ignore a line, or ""."""
     if not line.fingerprint:
         return "is not a public key"
     accepted = effective.get("pubkeyacceptedalgorithms").split(",")
@@ -204,28 +214,32 @@ def _line_problem(line: keys.KeyLine, effective: Effective) -> str:
     return ""
 
 
-# Ways in
+# Authentication
 
 
 def _ways_in(topic: Topic, name: str, effective: Effective, files: list[_KeyFile]) -> Findings:
-    """Yield that no kind of login is left, unless the reason is a finding already."""
+    """Yield that no kind of login is possible, unless the reason is a finding already."""
     has_key = any(file.usable for file in files)
     has_other_keys = any(effective.get(key, "none") != "none" for key in ("authorizedkeyscommand", "trustedusercakeys"))
-    ways = {
+    methods = {
         "publickey": (has_key or has_other_keys, "pubkeyauthentication"),
         "password": (accounts.has_password(name), "passwordauthentication"),
         "keyboard-interactive": (accounts.has_password(name), "kbdinteractiveauthentication"),
     }
     if not (files or has_other_keys or accounts.has_password(name)):
         path = next(iter(key_files(name, effective)), "")
-        yield topic.warning(f"{name} cannot log in yet", f"put its public key into {path}, or run passwd {name}")
+        add = f"rosterd client key add {name} --key FILE --apply"
+        remedy = add if path == homes.keys(name) else f"put its public key into {path}"
+        yield topic.warning(f"{name} cannot log in yet", remedy)
         return
-    open_ways = {way for way, (has_it, setting) in ways.items() if has_it and effective.is_on(setting)}
-    asked = effective.get("authenticationmethods", "any").split()
-    chains = [{way.partition(":")[0] for way in chain.split(",")} for chain in asked]
-    if open_ways and (asked == ["any"] or any(chain <= open_ways for chain in chains)):
+    open_methods = {method for method, (has_it, setting) in methods.items() if has_it and effective.is_on(setting)}
+    required = effective.get("authenticationmethods", "any").split()
+    chains = [{method.partition(":")[0] for method in chain.split(",")} for chain in required]
+    if open_methods and (required == ["any"] or any(chain <= open_methods for chain in chains)):
         return
-    if any(has_it for has_it, _ in ways.values()):
-        having = " and ".join(way for way, (has_it, _) in ways.items() if has_it)
+    if any(has_it for has_it, _ in methods.values()):
+        methods_in_use = " and ".join(method for method, (has_it, _) in methods.items() if has_it)
         settings = "PubkeyAuthentication, PasswordAuthentication and AuthenticationMethods"
-        yield topic.fault(f"{name} cannot log in: sshd accepts no {having}", f"see {settings} in sshd_config(5)")
+        yield topic.fault(
+            f"{name} cannot log in: sshd accepts no {methods_in_use}", f"see {settings} in sshd_config(5)"
+        )

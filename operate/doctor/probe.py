@@ -1,15 +1,14 @@
 """
-A login as a client, tried by `rosterd doctor --probe` with a key that nobody has.
+A test login as a client, by `rosterd doctor --probe` with a temporary key.
 
-The key is let in by one line more in the client's file of keys: good for a minute, from this machine alone, for
-nothing but the session. It is taken out again, and were we killed before, it is worth nothing a minute later; the next
+An additional line in the client's file of keys admits the key: for a minute, from this machine only, without forwarding
+or terminal. It is removed afterwards; if the command is killed before, the line expires after that minute, and the next
 probe removes it. Nothing is uploaded.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import stat
@@ -28,7 +27,7 @@ from operate.doctor.findings import Findings, Topic
 from operate.doctor.logins import key_files
 from operate.doctor.sshd import Address, Effective
 from operate.output import shown
-from operate.provision import layout, steps
+from operate.provision import homes, steps
 from operate.provision.keys import PROBE, PROBE_NAME
 
 _FIRST_VERSION: Final = (9, 1)  # takes an expiry-time in UTC
@@ -49,17 +48,17 @@ _OPTIONS: Final = {
 
 
 def probe_findings(topic: Topic, name: str, inbox: str, effective: Effective) -> Findings:
-    """Yield how a login by key went; none where the client has no key, or needs more than that."""
+    """Yield the result of a login by key; none if the client has no key, or needs more than that."""
     chains = effective.get("authenticationmethods", "any").split()
-    if layout.keys(name) not in key_files(name, effective) or not os.path.isfile(layout.keys(name)):
+    if homes.keys(name) not in key_files(name, effective) or not os.path.isfile(homes.keys(name)):
         return
     if not {"any", "publickey"} & {*chains} or sshd.version() < _FIRST_VERSION:
         yield topic.ok("no test login: it needs OpenSSH 9.1, and a login for which a key is enough")
         return
     where = next(iter(sshd.addresses(effective)), None)
     if where is None:
-        return  # sshd has its own line
-    folder = "/" + os.path.relpath(inbox, layout.chroot(name))
+        return  # reported by the line about sshd
+    folder = "/" + os.path.relpath(inbox, homes.chroot(name))
     try:
         reason = _try(name, where, folder)
     except (OSError, steps.StepFailed) as error:
@@ -78,7 +77,7 @@ def _try(name: str, where: Address, folder: str) -> str:
         steps.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", PROBE_NAME, "-f", str(key)))
         expiry = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + _GOOD_FOR_S))
         public = key.with_suffix(".pub").read_text(encoding="ascii").strip()
-        with _let_in(name, f'restrict,expiry-time="{expiry}",from="{where[0]}" {public}'):
+        with _authorized(name, f'restrict,expiry-time="{expiry}",from="{where[0]}" {public}'):
             return _log_in(name, where, key, f'cd "{folder}"\nls .bak\n')
 
 
@@ -106,9 +105,9 @@ def _log_in(name: str, where: Address, key: Path, batch: str) -> str:
 
 
 @contextlib.contextmanager
-def _let_in(name: str, line: str) -> Iterator[None]:
-    """Let a key in meanwhile. Others who probe have to wait; a signal to end is obeyed once the line is out again."""
-    with _folder() as fd, _ended_by(signal.SIGTERM, signal.SIGHUP):
+def _authorized(name: str, line: str) -> Iterator[None]:
+    """Admit a key within the block. Other probes wait; a signal to end takes effect after the line is removed."""
+    with steps.locked(homes.KEYS) as fd, _ended_by(signal.SIGTERM, signal.SIGHUP):
         try:
             _rewrite(fd, name, lambda lines: [line, *lines])
             yield
@@ -117,15 +116,8 @@ def _let_in(name: str, line: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _folder() -> Iterator[int]:
-    with fs.open_folder(layout.KEYS, flags=fs.OWN_FOLDER) as fd:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield fd
-
-
-@contextlib.contextmanager
 def _ended_by(*signals: signal.Signals) -> Iterator[None]:
-    """Turn signals into an exit, for the sake of what is still to be put back."""
+    """Turn signals into an exit, so that the cleanup still runs."""
     before = {number: signal.signal(number, lambda number, _: sys.exit(128 + number)) for number in signals}
     try:
         yield
@@ -135,16 +127,14 @@ def _ended_by(*signals: signal.Signals) -> Iterator[None]:
 
 
 def _rewrite(folder_fd: int, name: str, changed: Callable[[list[str]], list[str]]) -> None:
-    """Write a file of keys with other lines, those of probes left out; owner and mode stay. Raises OSError."""
+    """Write a file of keys with new lines, without those of probes; owner and mode stay. Raises OSError."""
     with fs.open_file(name, folder_fd) as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(f"{layout.keys(name)}: is not a regular file")
+        info = os.fstat(file.fileno())
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(f"{homes.keys(name)}: is not a regular file")
         content = file.read().decode("utf-8", "surrogateescape")
     lines = [line for line in content.split("\n") if not PROBE.fullmatch(line)]
     if (after := "\n".join(changed(lines))) == content:
         return
-    write_durably(
-        folder_fd, os.fsencode(name), [after.encode("utf-8", "surrogateescape")], mode=stat.S_IMODE(found.st_mode)
-    )
-    os.chown(name, found.st_uid, found.st_gid, dir_fd=folder_fd, follow_symlinks=False)
+    encoded, owner = after.encode("utf-8", "surrogateescape"), (info.st_uid, info.st_gid)
+    write_durably(folder_fd, os.fsencode(name), [encoded], mode=stat.S_IMODE(info.st_mode), owner=owner)

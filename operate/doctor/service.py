@@ -1,123 +1,51 @@
-"""What `rosterd doctor` checks about the service: the process and its rights, state directory, database, mail."""
+"""What `rosterd doctor` checks about the service: its unit, state directory, metrics, mail."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
 import os
-import re
 import shlex
 import socket
 import stat
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from importer.mail.delivery import make_transport
-from importer.mail.smtp import SmtpTransport
+from importer.mail.smtp import SmtpTransport, said
 from importer.settings import MailSettings, MailUnusable
-from importer.store import integrity, queries
-from importer.store.connection import VERSION, VERSION_INFO, Connection, log_files, read_only
-from importer.store.errors import StoreError
-from operate.doctor.findings import Findings, Severity, Topic
-from operate.provision import layout, steps
+from importer.store.connection import log_files
+from operate.doctor.findings import Findings, Topic
+from operate.doctor.process import MAIL_REMEDY
+from operate.provision import accounts, homes, steps
 from watcher.config import ConfigError, smtp_password
-from watcher.health.obstacle import obstacle
-from watcher.health.status import read_status
 from watcher.lock import is_locked
 from watcher.owner import owner_of, user_name
-from watcher.settings import Config
+from watcher.settings import Config, ServiceSettings
 
-_CAPABILITIES: Final = {
-    2: ("CAP_DAC_READ_SEARCH", "uploads that only the client may read cannot be imported"),
-    28: ("CAP_LEASE", "only a long quiet period shows that a file is finished"),
-}
-_OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
-_CLOCK_SLACK_S: Final = 300
-_MAX_DAMAGES: Final = 5
 _SHOWN: Final = 5  # wrongly owned files, by name
 _OLD_TEXTFILE_S: Final = 120  # written every 30 s
-# systemd refuses a start after too many failures, until they are reset.
-_START: Final = "why it ended: journalctl -u rosterd; then: systemctl reset-failed rosterd; systemctl start rosterd"
-_UNIT_REMEDY: Final = "run it with the systemd unit that comes with rosterd"
-
-_MAIL_REMEDY: Final = (
-    "imports continue, mail waits; correct [mail], or put the password into /etc/rosterd/smtp_password, owned by root, "
-    "mode 0600; then systemctl restart rosterd, as systemd passes a password on only at the start"
-)
+_OLD_COPY_H: Final = 48  # made every night
+_READERS: Final = "rosterd-read"
 
 
 def service_findings(config: Config) -> Findings:
-    """Yield what is found about the service, running or not."""
-    yield from _process(config.service.state_dir)
+    """Yield the results for the service, running or not."""
     yield from _root(config)
     yield from _state_dir(config.service.state_dir)
     yield from _owners(config)
-    yield from _database(Path(config.service.database), owner_of(config.service.state_dir)[0])
     yield from _mail(config.mail)
     yield from _textfile(config)
+    yield from _read_copy(config.service)
 
 
-# The process
-
-
-def _process(state_dir: str) -> Findings:
-    topic = Topic("service")
-    runs = is_locked(state_dir)
-    status = read_status(state_dir) if runs else None
-    if not runs:
-        yield topic.fault("is not running", _START)
-    elif status is None:
-        yield topic.warning("is running but does not report its status", "systemctl restart rosterd")
-    else:
-        yield topic.ok(f"is running as process {status.pid} since {status.started_at:%Y-%m-%d %H:%M:%S} UTC")
-        yield from _rights(topic, status.pid)
-        unwatched = [client.client for client in status.clients if not client.is_watched and not client.trouble]
-        if unwatched:
-            yield topic.warning(f"not watched, only swept: {', '.join(unwatched)}", "see watch.refused in the log")
-        if status.database_trouble:
-            remedy = "do that; the service checks every 10 s and resumes by itself"
-            yield Topic("database").fault(f"the service cannot write it: {status.database_trouble}", remedy)
-        if status.mail_trouble:
-            yield Topic("mail").fault(f"the service cannot send any: {status.mail_trouble}", _MAIL_REMEDY)
-        for client in status.clients:
-            if client.trouble:
-                remedy = "see the lines about its folders; the service looks again every 10 s"
-                yield Topic(f"client {client.client}").fault(f"its inbox cannot be used: {client.trouble}", remedy)
-            if client.deferred:
-                remedy = "see the lines about disk, database and folders; the service tries again every minute"
-                yield Topic(f"client {client.client}").fault(f"its files have to wait: {client.deferred}", remedy)
-
-
-def _rights(topic: Topic, pid: int) -> Findings:
-    """Yield what the process may do beyond others, or lacks. Source: /proc/PID/status."""
-    try:
-        told = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    except OSError:
-        yield topic.warning(f"process {pid} cannot be examined")
-        return
-    effective = int(_field(told, "CapEff"), 16)
-    if _field(told, "Uid").split()[1] == "0":
-        yield topic.warning("runs as root", _UNIT_REMEDY)
-        return
-    missing = [(name, otherwise) for bit, (name, otherwise) in _CAPABILITIES.items() if not effective >> bit & 1]
-    for name, otherwise in missing:
-        yield topic.warning(f"lacks {name}: {otherwise}", _UNIT_REMEDY)
-    if effective & ~sum(1 << bit for bit in _CAPABILITIES):
-        yield topic.warning(f"has more rights than it needs: capabilities {effective:#x}", _UNIT_REMEDY)
-    elif not missing:
-        yield topic.ok("has the capabilities it needs, and no others")
-
-
-def _field(status: str, name: str) -> str:
-    found = re.search(rf"^{name}:\s*(.*)$", status, re.MULTILINE)
-    return found[1] if found else "0"
+# The unit
 
 
 def _root(config: Config) -> Findings:
-    """Yield what is outside of the root that the unit gives the service; this command runs without that root."""
+    """Yield the paths outside of the root that the unit gives the service; this command runs without it."""
     unit = _unit("RootDirectory", "BindPaths", "BindReadOnlyPaths")
     root = unit.get("RootDirectory", "")
     if not root:
@@ -126,9 +54,11 @@ def _root(config: Config) -> Findings:
         yield Topic("service").fault(f"{root}: does not exist", "systemd-tmpfiles --create; systemctl start rosterd")
     service, mail = config.service, config.mail
     written = {service.state_dir: service.state_dir, service.database: os.path.dirname(service.database)}
+    if service.read_copy:
+        written[service.read_copy] = os.path.dirname(service.read_copy)
     written |= {mail.maildir: mail.maildir} | {each.inbox: os.path.dirname(each.inbox) for each in config.clients}
     yield from _outside("BindPaths", written, unit["BindPaths"])
-    read = [mail.ca_file] if mail.ca_file else []
+    read = [*filter(None, (mail.ca_file, *(client.protected_users for client in config.clients)))]
     if mail.host and not mail.is_local:
         read.append(os.path.realpath("/etc/resolv.conf"))
     folders = {path: os.path.dirname(path) for path in read}
@@ -136,7 +66,7 @@ def _root(config: Config) -> Findings:
 
 
 def _outside(setting: str, needed: dict[str, str], bound: str) -> Findings:
-    """Yield which paths, each with the folder to bind for it, are below none of those "-/srv:/srv:rbind /opt:..."."""
+    """Yield the paths, each with the folder to bind for it, that are below none of "-/srv:/srv:rbind /opt:..."."""
     seen = [word.split(":")[1] for word in bound.split()]
     for path, folder in needed.items():
         if not any(f"{path}/".startswith(f"{each}/") for each in seen):
@@ -151,32 +81,32 @@ def _outside(setting: str, needed: dict[str, str], bound: str) -> Findings:
 def _unit(*names: str) -> dict[str, str]:
     """Return properties of the unit, none without systemd."""
     try:
-        told = steps.run(("systemctl", "show", steps.SERVICE, f"--property={','.join(names)}"))
+        shown = steps.run(("systemctl", "show", steps.SERVICE, f"--property={','.join(names)}"))
     except steps.StepFailed:
         return {}
-    return dict(line.partition("=")[::2] for line in told.splitlines())
+    return dict(line.partition("=")[::2] for line in shown.splitlines())
 
 
 def _state_dir(state_dir: str) -> Findings:
     topic = Topic("state")
     try:
-        found = os.stat(state_dir)
+        info = os.stat(state_dir)
     except OSError as error:
         yield topic.fault(f"{state_dir}: {error.strerror}", "systemd-tmpfiles --create; systemctl start rosterd")
         return
-    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        mode = stat.S_IMODE(found.st_mode)
+    if info.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        mode = stat.S_IMODE(info.st_mode)
         yield topic.fault(f"{state_dir}: others can access it, mode {mode:04o}", f"chmod 0700 {state_dir}")
     else:
         yield topic.ok(f"only the service can access {state_dir}")
 
 
 def _owners(config: Config) -> Findings:
-    """Yield that the service cannot use what is its own, since another user made it."""
+    """Yield that the service cannot use its own files, because another user created them."""
     state_dir, database = config.service.state_dir, config.service.database
     uid, gid = owner_of(state_dir)
-    kept = _below(state_dir) | _below(config.mail.maildir) | {database, *map(str, log_files(Path(database)))}
-    wrong = sorted(path for path in kept if (found := _uid(path)) is not None and found != uid)
+    own_paths = _below(state_dir) | _below(config.mail.maildir) | {database, *map(str, log_files(Path(database)))}
+    wrong = sorted(path for path in own_paths if (owner := _uid(path)) is not None and owner != uid)
     if not wrong:
         return
     outside = [path for path in wrong if not f"{path}/".startswith(f"{state_dir}/")]
@@ -190,7 +120,7 @@ def _owners(config: Config) -> Findings:
 
 
 def _below(folder: str) -> set[str]:
-    """Return a folder and what is in it, two levels deep: those of a Maildir, too."""
+    """Return a folder and its contents, two levels deep, which includes a Maildir."""
     paths = {folder}
     for path, folders, files in os.walk(folder):
         paths |= {os.path.join(path, name) for name in (*folders, *files)}
@@ -206,51 +136,11 @@ def _uid(path: str) -> int | None:
         return None
 
 
-# The database
-
-
-def _database(path: Path, uid: int) -> Findings:
-    topic = Topic("database")
-    if VERSION_INFO < _OLDEST_SQLITE:
-        yield topic.fault(f"SQLite is {VERSION}; expected 3.37 or newer", "upgrade libsqlite3-0")
-    if not path.exists():
-        yield topic.ok(f"{path}: will be created at the first start")
-        return
-    what, remedy = obstacle(path, uid)
-    if what:
-        yield topic.fault(what, remedy)
-    try:
-        with contextlib.closing(read_only(path)) as database:
-            found = _damages(topic, path, database)
-            yield from (each for each in found if not (what and each.level is Severity.OK))
-            yield from _future(database)
-    except StoreError as error:
-        yield topic.fault(f"{path}: {error}", "rosterd verify shows details; restore a damaged database from a backup")
-
-
-def _damages(topic: Topic, path: Path, database: Connection) -> Findings:
-    if not integrity.is_ours(database):
-        yield topic.fault(f"{path}: is not a database of rosterd", "name another file in [service] database")
-        return
-    damages = integrity.damages(database, quick=True, at_most=_MAX_DAMAGES)
-    for damage in damages:
-        yield topic.fault(f"{path}: {damage}", "stop the service and restore the database from a backup")
-    if not damages:
-        yield topic.ok(f"{path}: sound, SQLite {VERSION}")
-
-
-def _future(database: Connection) -> Findings:
-    """Yield that the clock was put back: an import is recorded for a time to come."""
-    last = queries.last_finished_at(database)
-    if last and (datetime.fromisoformat(last) - datetime.now(UTC)).total_seconds() > _CLOCK_SLACK_S:
-        yield Topic("clock").warning(f"is behind: the last import is recorded at {last}", "timedatectl")
-
-
 # Metrics
 
 
 def _textfile(config: Config) -> Findings:
-    """Yield whether the textfile is fresh; usually it is not because the unit hides its folder from the service."""
+    """Yield whether the textfile is fresh; if not, usually because the unit hides its folder from the service."""
     path = config.metrics.textfile
     if not path or not _runs(config.service.state_dir):
         return
@@ -258,18 +148,44 @@ def _textfile(config: Config) -> Findings:
     try:
         age_s = time.time() - os.stat(path).st_mtime
     except OSError as error:
-        fresh, told = False, error.strerror
+        fresh, trouble = False, error.strerror
     else:
-        fresh, told = age_s < _OLD_TEXTFILE_S, f"is {age_s / 60:.0f} minutes old"
+        fresh, trouble = age_s < _OLD_TEXTFILE_S, f"is {age_s / 60:.0f} minutes old"
     folder = os.path.dirname(path)
     if fresh:
         yield topic.ok(f"{path} is fresh")
     else:
         yield topic.warning(
-            f"{path}: {told}",
+            f"{path}: {trouble}",
             f"systemctl edit rosterd, and add there below [Service]: BindPaths={folder}; "
-            f"the user {layout.SERVICE_USER} must be allowed to write there",
+            f"the user {homes.SERVICE_USER} must be allowed to write there",
         )
+
+
+# Readers
+
+
+def _read_copy(service: ServiceSettings) -> Findings:
+    """Yield whether there is a read copy, and whether only the group that it is for can read it."""
+    path = service.read_copy
+    if not path or not _runs(service.state_dir):
+        return
+    topic, folder = Topic("readers"), os.path.dirname(path)
+    made_by = f"install -d -o {homes.SERVICE_USER} -g {_READERS} -m 2750 {folder}"
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        yield topic.fault(
+            f"{path}: {error.strerror}", f"{made_by}; if it stays, journalctl -u rosterd has copy.refused"
+        )
+        return
+    age_h = (time.time() - info.st_mtime) / 3600
+    if service.read_copy_when == "nightly" and age_h > _OLD_COPY_H:
+        yield topic.warning(f"{path}: is {age_h:.0f} hours old", "journalctl -u rosterd has copy.refused")
+    elif accounts.group_name(info.st_gid) != _READERS:
+        yield topic.warning(f"{path}: its group is {accounts.group_name(info.st_gid)}; expected {_READERS}", made_by)
+    else:
+        yield topic.ok(f"{path} is {age_h:.0f} hours old")
 
 
 def _runs(state_dir: str) -> bool:
@@ -283,16 +199,16 @@ def _runs(state_dir: str) -> bool:
 
 def _mail(settings: MailSettings) -> Findings:
     topic = Topic("mail")
-    if not settings.host:
+    if not settings.is_sent:
         yield topic.warning(
-            f"no SMTP server is configured: mail is only stored in the Maildir {settings.maildir} and reaches nobody",
+            f"no SMTP server is configured: mail is only stored in the Maildir {settings.maildir} and reaches no one",
             "set [mail] host to the server, then systemctl reload rosterd",
         )
         return
     try:
         yield from _greeting(topic, settings)
     except (MailUnusable, ConfigError) as error:
-        yield topic.fault(str(error), _MAIL_REMEDY)
+        yield topic.fault(str(error), MAIL_REMEDY)
     if not settings.is_local:
         yield from _firewall(topic, settings.host)
 
@@ -302,12 +218,12 @@ def _greeting(topic: Topic, settings: MailSettings) -> Findings:
     where = f"{settings.host} port {settings.port}, {settings.security}"
     transport = make_transport(settings, smtp_password())
     assert isinstance(transport, SmtpTransport)  # noqa: S101 - the settings name a host
-    connection = transport._client(settings.reply_to)  # noqa: SLF001 - the very set-up that mail is sent with
+    connection = transport._client(settings.reply_to)  # noqa: SLF001 - the same set-up that mail is sent with
     try:
         connection.login()
         connection.close()
     except OSError as error:
-        yield topic.fault(f"{where}: {error}", "see host, port, security, user and ca_file in [mail]")
+        yield topic.fault(f"{where}: {said(error)}", "see host, port, security, user and ca_file in [mail]")
         return
     login = f", logged in as {settings.user}" if settings.user else ""
     yield topic.ok(f"{where}: answers{login}")
@@ -319,12 +235,12 @@ def _greeting(topic: Topic, settings: MailSettings) -> Findings:
 
 
 def _firewall(topic: Topic, host: str) -> Findings:
-    """Yield that the unit keeps the service from the server, which this command, outside of it, would not feel."""
+    """Yield that the unit blocks the server for the service; this command runs outside of the unit."""
     unit = _unit("IPAddressAllow", "IPAddressDeny")
     try:
-        addresses = {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
+        addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
     except OSError:
-        return  # said by the greeting
+        return  # the SMTP greeting shows that
     denied = _covered(addresses, unit.get("IPAddressDeny", ""))
     if blocked := sorted(denied - _covered(addresses, unit.get("IPAddressAllow", ""))):
         yield topic.fault(

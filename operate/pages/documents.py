@@ -1,4 +1,4 @@
-"""The tables of attributes and codes as people read them: Markdown, a template to fill in."""
+"""The tables of attributes and codes as Markdown, and a template to fill in."""
 
 from __future__ import annotations
 
@@ -8,36 +8,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from importer.attributes import ATTRIBUTES, TOKEN_NAME, Attribute, Rule
-from importer.codes import CODES, Level
-from importer.settings import ClientSettings
+from importer.wording.codes import CODES
+from importer.wording.template import Level
 
 _LEVEL_TITLES: Final = {
     Level.FILE: "The file is refused",
+    Level.HOLD: "The file is on hold",
     Level.ROW: "The row fails",
     Level.WARNING: "A warning, all is applied",
 }
 
 
-def attribute_rows(client: ClientSettings | None = None) -> Iterator[tuple[str, str, int, str, str]]:
+def attribute_rows() -> Iterator[tuple[str, str, int, str, str]]:
     """Yield for each attribute: name, other possible name, characters, when it is required, rule."""
-    limits = client.limits if client else {}
-    for attribute in ATTRIBUTES.values():
-        yield (
-            attribute.name,
-            attribute.also,
-            limits.get(attribute.name, attribute.limit),
-            _required(attribute, client),
-            attribute.rule.value,
-        )
+    for each in ATTRIBUTES.values():
+        yield each.name, each.also, each.limit, _required(each), each.rule.value
 
 
-def _required(attribute: Attribute, client: ClientSettings | None) -> str:
+def _required(attribute: Attribute) -> str:
     if attribute.rule is Rule.KEY:
         return "always"
-    if client is None and attribute.rule is Rule.LOGIN_SOURCE:
+    if attribute.rule is Rule.LOGIN_SOURCE:
         return "for new users, unless there is a default"
-    needed = client.needed if client else ("first_name", "last_name", "email")
-    return "for new users" if attribute.name in needed else ""
+    return "for new users" if attribute.name in ("first_name", "last_name", "email") else ""
 
 
 def attributes_markdown() -> str:
@@ -62,7 +55,7 @@ def attributes_markdown() -> str:
 
 
 def codes_markdown() -> str:
-    """Return all codes, with cause and remedy, as a document."""
+    """Return all codes, with cause, example and remedy, as a document."""
     lines = [
         "# Codes",
         "",
@@ -70,19 +63,20 @@ def codes_markdown() -> str:
     ]
     for level, title in _LEVEL_TITLES.items():
         rows = [
-            (f"`{code.code}`", code.title, code.cause, code.remedy) for code in CODES.values() if code.level is level
+            (f"`{code.code}`", code.title, code.cause, code.example, code.remedy)
+            for code in CODES.values()
+            if code.level is level
         ]
-        lines += ["", f"## {title}", "", *_table(("code", "what", "why", "what to do"), rows)]
+        lines += ["", f"## {title}", "", *_table(("code", "what", "why", "example", "what to do"), rows)]
     return "\n".join((*lines, ""))
 
 
-def template(attributes: Iterable[Attribute] = ATTRIBUTES.values()) -> str:
+def template() -> str:
     """Return a file to begin with: the line of names, and one user as a sample."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    chosen = tuple(attributes)
-    writer.writerow(attribute.name for attribute in chosen)
-    writer.writerow(attribute.sample for attribute in chosen)
+    writer.writerow(attribute.name for attribute in ATTRIBUTES.values())
+    writer.writerow(attribute.sample for attribute in ATTRIBUTES.values())
     return out.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""`rosterd fields` and `rosterd template`: what a file of users may hold, and one to begin with."""
+"""`rosterd fields` and `rosterd template`: the columns of a file of users, and a sample file."""
 
 from __future__ import annotations
 

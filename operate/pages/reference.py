@@ -10,10 +10,11 @@ from typing import Final
 
 import msgspec
 
-from importer.settings import ClientSettings
+from importer.settings import ClientSettings, FeedSettings, StatusSettings
 from operate.pages.markup import Block, Heading, Table, Text, as_markdown
 from watcher.settings import Config
 
+_SECTION: Final = re.compile(r"(?:# )?\[\[?([a-z.]+)\]?\]")
 _SETTING: Final = re.compile(r"(?:# )?([a-z_]+) = .*")
 _DEFAULT: Final = re.compile(r"\s*Default: .*$")
 
@@ -25,25 +26,25 @@ def configuration_markdown(reference: Path) -> str:
 
 def comments(text: str) -> dict[str, dict[str, str]]:
     """
-    Return what a config.toml says of its settings, by section and key.
+    Return the explanations of settings in a config.toml, by section and key.
 
-    The comment above a setting is about it, and about those that follow without a comment of their own.
+    The comment above a setting is about it, and about those that follow without their own comment.
     """
-    found: dict[str, dict[str, str]] = {}
+    sections: dict[str, dict[str, str]] = {}
     section: dict[str, str] = {}
     lines: list[str] = []
     explanation = ""
     for line in text.splitlines():
-        if title := re.fullmatch(r"\[\[?([a-z]+)\]?\]", line):
-            section = found.setdefault(title[1], {})
+        if title := _SECTION.fullmatch(line):
+            section = sections.setdefault(title[1], {})
         elif setting := _SETTING.fullmatch(line):
             explanation = " ".join(lines) or explanation
             section[setting[1]] = explanation
-        if line.startswith("# ") and not _SETTING.fullmatch(line):
+        if line.startswith("# ") and not (_SETTING.fullmatch(line) or _SECTION.fullmatch(line)):
             lines.append(line.removeprefix("# "))
         else:
             lines = []
-    return found
+    return sections
 
 
 def _blocks(explained: dict[str, dict[str, str]]) -> Iterator[Block]:
@@ -59,6 +60,10 @@ def _blocks(explained: dict[str, dict[str, str]]) -> Iterator[Block]:
         if section.name == "clients":
             yield Heading("`[[client]]`")
             yield from _section(ClientSettings, explained["client"])
+            yield Heading("`[[client.feed]]`")
+            yield from _section(FeedSettings, explained["client.feed"])
+            yield Heading("`[client.status]`")
+            yield from _section(StatusSettings, explained["client.status"])
         elif isinstance(section.default, msgspec.Struct):
             yield Heading(f"`[{section.name}]`")
             yield from _section(type(section.default), explained[section.name])
@@ -66,7 +71,8 @@ def _blocks(explained: dict[str, dict[str, str]]) -> Iterator[Block]:
 
 def _section(kind: type[msgspec.Struct], explained: dict[str, str]) -> Iterator[Block]:
     rows = [
-        (f"`{field.name}`", _default(field), _sentence(explained[field.name])) for field in msgspec.structs.fields(kind)
+        (f"`{field.name}`", _default(field), _DEFAULT.sub("", explained[field.name]))
+        for field in msgspec.structs.fields(kind)
     ]
     yield Table(("key", "default", "meaning"), tuple(rows))
 
@@ -76,7 +82,3 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
         return "required"
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
     return "none" if value is None else f"`{json.dumps(msgspec.to_builtins(value))}`"
-
-
-def _sentence(comment: str) -> str:
-    return _DEFAULT.sub("", comment)

@@ -1,1 +1,1 @@
-"""`rosterd client`: logins, folders and settings, made and removed together."""
+"""What a client has on the host: login, keys, folders, settings; read, and changed in steps."""

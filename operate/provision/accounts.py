@@ -1,4 +1,4 @@
-"""The logins of clients, as the host's user database has them, and the steps that change it."""
+"""The logins of clients in the user database of the host, and the steps that change it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ import os
 import pwd
 import re
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from operate.provision import steps
-from operate.provision.layout import LOGIN_GROUP, chroot
+from operate.provision.homes import LOGIN_GROUP, chroot
 from operate.provision.steps import Step
 
-# What Debian's useradd takes without --badname, and a client may be called.
+# Names that both Debian's useradd (without --badname) and rosterd accept.
 LOGIN_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 SHELL: Final = "/usr/sbin/nologin"
-_EXPIRED: Final = "1"  # a day long ago; to sshd and PAM alike a login that has ended
+_EXPIRED: Final = "1"  # a day long ago; for sshd and PAM such a login has expired
+_NO_PASSWORD: Final = "*"  # noqa: S105 - none, and not locked, so that keys work
+_FOR_EVER_DAYS: Final = 99_999  # what login.defs has for no limit
 _PASSWORD_FIELD: Final = 1
 _CHANGED_FIELD: Final = 2
 _LONGEST_FIELD: Final = 4
@@ -28,16 +31,16 @@ _EXPIRY_FIELD: Final = 7
 
 
 class LoginState(enum.StrEnum):
-    """What a login is good for."""
+    """The state of a login."""
 
     MISSING = "missing"
-    FOREIGN = "not a client's"  # a person's, or another service's
+    FOREIGN = "not a client's"  # of a person, or of another service
     DISABLED = "disabled"
     OPEN = "open"
 
 
 def login_state(name: str) -> LoginState:
-    """Return the state of a login; without root a disabled one passes for open."""
+    """Return the state of a login; without root a disabled one looks enabled."""
     try:
         user = pwd.getpwnam(name)
     except KeyError:
@@ -52,8 +55,24 @@ def has_password(name: str) -> bool:
     return _shadow(name, _PASSWORD_FIELD) not in ("", "*") and not _shadow(name, _PASSWORD_FIELD).startswith("!")
 
 
+def is_without_password(name: str) -> bool:
+    """Return whether no password can let this login in, nor could one after unlocking it."""
+    return _shadow(name, _PASSWORD_FIELD) == _NO_PASSWORD
+
+
+def password_state(name: str) -> str:
+    """Return "none", "set" or "locked", with its last day."""
+    account = ageing(name)
+    if not _shadow(name, _PASSWORD_FIELD) or is_without_password(name):
+        return "none"
+    state = "locked" if account.is_locked else "set"
+    if account.is_without_end:
+        return state
+    return f"{state}, last day {date(1970, 1, 1) + timedelta(days=account.password_ends)}"
+
+
 class Ageing(msgspec.Struct, frozen=True):
-    """What /etc/shadow says about the time of an account, in days since 1970; None for no limit."""
+    """The time limits of an account in /etc/shadow, in days since 1970; None for no limit."""
 
     changed: int | None
     longest: int | None
@@ -61,8 +80,13 @@ class Ageing(msgspec.Struct, frozen=True):
     is_locked: bool
 
     @property
+    def is_without_end(self) -> bool:
+        """Return whether the password has no last day."""
+        return self.longest in (None, _FOR_EVER_DAYS)
+
+    @property
     def password_ends(self) -> int:
-        """Return the last day of the password."""
+        """Return the last day on which the password is valid."""
         return (self.changed or 0) + (self.longest or 0)
 
 
@@ -76,22 +100,27 @@ def ageing(name: str) -> Ageing:
 
 
 def group_name(gid: int) -> str:
-    """Return what the host calls a group."""
+    """Return the name of a group."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return f"gid {gid}"
 
 
+def groups(user: str) -> list[str]:
+    """Return the names of the groups of an existing user."""
+    return [group_name(gid) for gid in os.getgrouplist(user, pwd.getpwnam(user).pw_gid)]
+
+
 def expanded(pattern: str, name: str) -> str:
-    """Return a path of sshd's with its tokens put in. Source: sshd_config(5), TOKENS."""
+    """Return a path from sshd_config with its tokens expanded. Source: sshd_config(5), TOKENS."""
     user = pwd.getpwnam(name)
     tokens = {"%u": name, "%h": user.pw_dir, "%U": str(user.pw_uid), "%%": "%"}
     return re.sub("%[uhU%]", lambda token: tokens[token[0]], pattern)
 
 
 def _shadow(name: str, field: int) -> str:
-    """Return a field of /etc/shadow, "" for none, or where we may not look. Source: shadow(5)."""
+    """Return a field of /etc/shadow, "" for none, or without permission to read it. Source: shadow(5)."""
     try:
         lines = Path("/etc/shadow").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -118,8 +147,13 @@ def group_exists(name: str) -> bool:
     return True
 
 
+def logins() -> list[str]:
+    """Return the logins of clients."""
+    return sorted(grp.getgrnam(LOGIN_GROUP).gr_mem) if group_exists(LOGIN_GROUP) else []
+
+
 def is_member(user: str, group: str) -> bool:
-    """Return whether an existing user is in a group, as its own one or as one of several."""
+    """Return whether an existing user is in a group, as its primary group or another one."""
     gids = os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
     return group_exists(group) and grp.getgrnam(group).gr_gid in gids
 
@@ -131,20 +165,20 @@ def processes(name: str) -> Iterator[int]:
         try:
             owner = re.search(r"^Uid:\s+(\d+)", status.read_text(), re.MULTILINE)
         except OSError:
-            continue  # it has ended
+            continue  # it has exited
         if owner and int(owner[1]) == uid:
             yield int(status.parent.name)
 
 
 def creation(name: str) -> Step:
-    """Return the step that makes a login for SFTP only. "*": no password, and not locked, so that keys work."""
+    """Return the step that makes a login for SFTP only."""
     options = ["--user-group", "--groups", LOGIN_GROUP, "--home-dir", chroot(name), "--no-create-home"]
-    options += ["--shell", SHELL, "--password", "*", "--comment", "SFTP client of rosterd"]
+    options += ["--shell", SHELL, "--password", _NO_PASSWORD, "--comment", "SFTP client of rosterd"]
     return steps.command(("useradd", *options, name), lambda: user_exists(name))
 
 
 def switching(name: str, state: LoginState) -> Step:
-    """Return the step that opens a login, if there is one, or disables it, for keys as for passwords."""
+    """Return the step that enables a login, if there is one, or disables it, for keys and for passwords."""
     expiry = _EXPIRED if state is LoginState.DISABLED else ""
     return steps.command(
         ("usermod", "--expiredate", expiry, name), lambda: login_state(name) in (state, LoginState.MISSING)
@@ -154,3 +188,33 @@ def switching(name: str, state: LoginState) -> Step:
 def removal(name: str) -> Step:
     """Return the step that removes a login and its group."""
     return steps.command(("userdel", name), lambda: not user_exists(name))
+
+
+def new_password(name: str, password: str) -> Step:
+    """Return the step that sets a password, which is in no command line."""
+    return Step("chpasswd", lambda: False, lambda: steps.run(("chpasswd",), sent=f"{name}:{password}\n"))
+
+
+def password_expiry(name: str, changed: int, last_day: int | None) -> Step:
+    """Return the step that has a password, set on the day `changed`, end after its last day; None: never."""
+    days = -1 if last_day is None else last_day - changed
+
+    def is_done() -> bool:
+        account = ageing(name)
+        if last_day is None:
+            return account.is_without_end
+        return account.changed == changed and account.longest == days
+
+    return steps.command(("chage", "--lastday", str(changed), "--maxdays", str(days), name), is_done)
+
+
+def locking(name: str, *, locked: bool) -> Step:
+    """Return the step by which the password lets nobody in, or lets in again."""
+    return steps.command(
+        ("usermod", "--lock" if locked else "--unlock", name), lambda: ageing(name).is_locked == locked
+    )
+
+
+def without_password(name: str) -> Step:
+    """Return the step that removes the password for good."""
+    return steps.command(("usermod", "--password", _NO_PASSWORD, name), lambda: is_without_password(name))

@@ -1,4 +1,4 @@
-"""What the commands of `rosterd client` share: for root alone, refused for any obstacle, shown before it is done."""
+"""What the commands of `rosterd client` share: only for root, refused if there is a conflict, shown first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ name_argument: Final = click.argument("name", type=ClientName())
 
 
 class ForRoot(click.Command):
-    """A command that ends with EXIT_NOT_PERMITTED for everybody else."""
+    """A command for root; it ends with EXIT_NOT_PERMITTED for other users."""
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command, for root."""
@@ -32,20 +32,20 @@ class ForRoot(click.Command):
 
 
 def refuse(conflicts: Conflicts) -> None:
-    """End when there is a conflict: nothing is begun that cannot be finished."""
-    if found := list(conflicts):
-        fail("Nothing was changed:", *(f"  {conflict}" for conflict in found))
+    """End the program if there is a conflict: nothing is started that cannot be finished."""
+    if listed := list(conflicts):
+        fail("Nothing was changed:", *(f"  {conflict}" for conflict in listed))
 
 
 def fail(*lines: str) -> NoReturn:
-    """End with these lines on standard error."""
+    """End the program with these lines on standard error."""
     click.echo("\n".join(lines), err=True)
     sys.exit(EXIT_CANNOT_ANSWER)
 
 
-def play(plan: Sequence[Step], *, apply: bool) -> None:
-    """Show or make the steps that are still to be made; ends when one fails."""
+def play(plan: Sequence[Step], *, apply: bool, reloads: bool = True) -> None:
+    """Show or execute the steps that are still to be done; ends the program when one fails."""
     try:
-        steps.play(plan, apply=apply)
+        steps.play(plan, apply=apply, reloads=reloads)
     except steps.StepFailed as error:
         fail(str(error))

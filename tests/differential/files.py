@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 UNIQUE_ID = "unique_id"
 _THEIR_ID = "Student ID"  # which the settings may map
+STATUS = "Enrolment"  # which the settings may know
 _USUAL_IDS = ("S1", "s1", "S2", "S3", "S4", "S5", "S6", "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9")
 _IDS = (
     *_USUAL_IDS,
@@ -91,6 +92,7 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "postal_code": ("K1A", "0012", "", "~"),
     "zip": ("K1A", "K1B", ""),
     "Grade": ("1", "2", "", "x"),
+    STATUS: ("A", "a ", "I", "LEFT", "left", "On\u00a0leave", "", "x", "~"),
     "apiToken": ("t", "", "u"),
     "import_line": ("3", ""),
     "import_reason": ("why", ""),
@@ -108,6 +110,7 @@ _USUAL_VALUES: dict[str, tuple[str, ...]] = {
     "postal_code": ("K1A",),
     "zip": ("K1A",),
     "Grade": ("1",),
+    STATUS: ("A", "A", "I", ""),
 }
 _USUAL = ("login_source", "first_name", "last_name", "email")
 _LINE_ENDS = ("\n", "\n", "\n", "\r\n")
@@ -149,7 +152,8 @@ class Author:
             rest = ["first_name"]
         else:
             rest = [name for name in _USUAL if self._happens(0.97)]
-            rest += [name for name in _VALUES if name not in (UNIQUE_ID, _THEIR_ID, *_USUAL) and self._happens(0.1)]
+            others = [name for name in _VALUES if name not in (UNIQUE_ID, _THEIR_ID, *_USUAL)]
+            rest += [name for name in others if self._happens(0.4 if name == STATUS else 0.1)]
         if self._happens(0.3):
             dice.shuffle(rest)
         columns += rest

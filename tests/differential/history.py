@@ -12,15 +12,16 @@ import pytest
 
 from importer.file import scan, table, text
 from importer.rows import batches, delta, fingerprint
-from importer.settings import ClientSettings, FileSettings, ReferenceSettings
+from importer.settings import ClientSettings, FeedSettings, FileSettings, ReferenceSettings, StatusSettings
 from importer.store import users
-from tests.differential.files import Author, UsersFile
+from tests.differential.files import STATUS, Author, UsersFile
 from tests.differential.worlds import Upload, World
 
 Worlds = tuple[World, World]
 
 _CLIENTS: Final = ("acme", "beta")
 _NAMES: Final = (*["users.csv"] * 5, "other.csv", "x.csv")
+_NOBODY: Final = "zz"  # an id that no user has, and as long as the settings allow
 _REMEMBERED: Final = 12  # files
 # How much is read, compared and judged at a time: little, so that a small file is like a large one, or as it is.
 _SIZES: Final[tuple[tuple[object, str, tuple[object, ...]], ...]] = (
@@ -76,13 +77,15 @@ class History:
         self._is_calm = self._happens(0.4)  # the same file each night, settings as they are
         is_bare = self._happens(0.3)
         self._author = Author(self._dice, is_bare=is_bare)
+        self._protected = worlds[0].folder.parent / "protected"
+        self._protected.write_text(f"{_NOBODY}\n")
         self._clients = {name: self._settings(name) for name in _CLIENTS}
         if is_bare:  # whatever has an id is a user, a header as well
             self._clients[_CLIENTS[0]] = ClientSettings(
-                name=_CLIENTS[0], inbox="/srv/sftp", required=(), login_source="OPSCOM"
+                name=_CLIENTS[0], inbox="/srv/sftp", required=(), login_source="OPSCOM", feed=self._feeds()
             )
         elif self._is_calm or self._happens(0.3):
-            self._clients[_CLIENTS[0]] = ClientSettings(name=_CLIENTS[0], inbox="/srv/sftp")
+            self._clients[_CLIENTS[0]] = ClientSettings(name=_CLIENTS[0], inbox="/srv/sftp", feed=self._feeds())
         self._files: dict[str, list[UsersFile]] = {name: [] for name in _CLIENTS}
         self._backups = 0
         self.events: list[object] = []
@@ -107,7 +110,8 @@ class History:
 
     def _upload(self) -> None:
         if self._is_calm:
-            client, name, encoding = _CLIENTS[0], _NAMES[0], "utf-8"
+            client, encoding = _CLIENTS[0], "utf-8"
+            name = self._dice.choice(_NAMES) if len(self._clients[client].feed) > 1 else _NAMES[0]
         else:
             client = self._dice.choice((*[_CLIENTS[0]] * 6, _CLIENTS[1]))
             name, encoding = self._dice.choice(_NAMES), self._dice.choice((*["utf-8"] * 40, "utf-16", "cp1252"))
@@ -134,8 +138,10 @@ class History:
             is_released=self._happens(0.9 if self._is_calm else 0.2),
         )
         stop_after = self._dice.randrange(8) if self._happens(0.08) else None
-        self.events.append(upload)
-        _compare(*(world.answer(upload, stop_after=stop_after) for world in self._worlds))
+        is_approved = self._happens(0.5)
+        self.events.append((upload, stop_after, is_approved))
+        answers = (world.answer(upload, stop_after=stop_after, is_approved=is_approved) for world in self._worlds)
+        _compare(*answers)
 
     def _replay(self) -> None:
         if archives := self._worlds[0].archives():
@@ -165,12 +171,43 @@ class History:
             columns=choice(columns),
             required=choice((*[("first_name", "last_name", "email")] * 2, (), ("email",), ("user_name",))),
             limits=choice(limits),
+            status=choice(
+                (
+                    StatusSettings(),
+                    StatusSettings(column=STATUS, active=("A",), inactive=("I", "LEFT")),
+                    StatusSettings(column=STATUS, active=("A", "on leave"), inactive=("I",)),
+                )
+            ),
+            protected_fields=choice(((), (), ("email",), ("first_name", "user_name"), ("last_name",))),
+            protected_users=choice(("", str(self._protected))),
+            feed=self._feeds(),
+        )
+
+    def _feeds(self) -> tuple[FeedSettings, ...]:
+        """Return no feeds, or one or two: each a snapshot, mostly."""
+        if self._happens(0.5):
+            return ()
+        names = self._dice.choice((("*",), ("users*", "*"), ("users*", "other*")))
+        return tuple(
+            FeedSettings(
+                name=f"feed{number}",
+                files=files,
+                mode=self._dice.choice(("snapshot", "snapshot", "upsert")),
+                misses=self._dice.choice((1, 2)),
+            )
+            for number, files in enumerate(names)
         )
 
     def _change_settings(self) -> None:
         name = self._dice.choice(_CLIENTS)
         self._clients[name] = self._settings(name)
         self.events.append(self._clients[name])
+
+    def _protect(self) -> None:
+        known = [unique_id for _, unique_id in self._worlds[0].known_ids() if len(unique_id) <= len(_NOBODY)]
+        lines = self._dice.sample(known, self._dice.randint(0, min(3, len(known))))
+        self._protected.write_text("".join(f"{line}\n" for line in (*lines, _NOBODY)))
+        self.events.append(("protect", lines))
 
     def _change_reference(self) -> None:
         sources, types = self._dice.choice((("OPSCOM",), ("OPSCOM", "LDAP"))), self._dice.choice(((), ("1", "2")))
@@ -193,6 +230,25 @@ class History:
             client, unique_id = self._dice.choice(known)
             self._both(lambda world: world.erase(client, unique_id), "erase", client, unique_id)
 
+    def _undo(self) -> None:
+        (newest,) = self._worlds[0].store.conn.execute("SELECT coalesce(max(id), 0) FROM imports").fetchone()
+        number = newest if self._happens(0.5) else self._dice.randint(0, newest)
+        self._both(lambda world: world.undo(number), "undo", number)
+
+    def _rekey(self) -> None:
+        if known := self._worlds[0].known_ids():
+            (client, unique_id), (_, other) = (self._dice.choice(known) for _ in range(2))
+            pairs = [(unique_id, other), (other, unique_id)] if self._happens(0.5) else [(unique_id, unique_id + "k")]
+            self._both(lambda world: world.rekey(client, pairs), "rekey", client, pairs)
+
+    def _set_state(self) -> None:
+        if known := self._worlds[0].known_ids():
+            client, unique_id = self._dice.choice(known)
+            is_active = self._happens(0.5)
+            self._both(
+                lambda world: world.set_state(client, unique_id, is_active=is_active), "set", unique_id, is_active
+            )
+
     def _rewrite(self) -> None:
         number, known = self._import_number(), self._worlds[0].known_ids()
         if number is not None and known:
@@ -206,7 +262,7 @@ class History:
             self._both(lambda world: world.purge(number), "purge", number)
 
     def _import_number(self) -> int | None:
-        (count,) = self._worlds[0].store.conn.execute("SELECT count(*) FROM imports").fetchone()
+        (count,) = self._worlds[0].store.conn.execute("SELECT count(*) FROM imports WHERE kind = 'file'").fetchone()
         return self._dice.randrange(count) if count else None
 
     def _edit(self) -> None:
@@ -239,10 +295,14 @@ class History:
 _OTHER_EVENTS: Final[dict[Callable[[History], None], int]] = {
     History._replay: 2,
     History._change_settings: 3,
+    History._protect: 3,
     History._change_reference: 1,
     History._change_limits: 1,
     History._update: 1,
     History._erase: 4,
+    History._undo: 4,
+    History._rekey: 2,
+    History._set_state: 2,
     History._rewrite: 3,
     History._purge: 2,
     History._edit: 5,

@@ -14,21 +14,30 @@ from pathlib import Path
 
 import msgspec
 
-from importer.model import Claim, Interrupted, Receipt
+from importer.model import Claim, Interrupted, Outcome, Receipt
 from importer.names import FAILED_CSV, RESULT_TXT
 from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from importer.store import integrity, ledger, personal_data, retention
 from importer.store.database import Store
+from importer.store.roster import deactivation, held_files, ids, removal
+from importer.store.roster.action import NotPossible
+from importer.store.roster.undo import undo
 from tests.engine import Engine, Result
 
-_TIMES = re.compile(rb"Date: [^\r\n]*|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_BROKEN = b"=\r\n"  # a line of a mail may be broken anywhere, in a time too
+_TIMES = re.compile(rb"Date: [^\r\n]*|\d{4}-\d\d-\d\d(?:</span>)? \d\d:\d\d")
 _TABLES = (
     "SELECT * FROM users ORDER BY client, unique_id",
     "SELECT * FROM imports ORDER BY id",
+    "SELECT * FROM user_changes ORDER BY import_id, unique_id",
     "SELECT * FROM import_problems ORDER BY rowid",
     "SELECT * FROM outbox ORDER BY id",
+    "SELECT * FROM feeds ORDER BY client, feed",
+    """SELECT claim_id, import_id, client, feed, file, tripped, changes, was_approved, decision, decided_by
+       FROM on_hold ORDER BY import_id""",
 )
+_EMPTIED = ("baselines", "import_problems", "imports", "users", "user_changes", "outbox", "feeds", "on_hold")
 _OF_THE_MOMENT = ("_at", "device", "inode", "mtime_ns")  # how the names of columns end that no two worlds share
 
 
@@ -55,23 +64,33 @@ class World(Engine):
 
     def emptied(self) -> World:
         """Begin anew."""
-        for table in ("baselines", "import_problems", "imports", "users", "outbox"):
+        for table in _EMPTIED:
             self.store.db.table(table).delete_where()
         for archive in (self.folder / ".bak").iterdir():
             archive.unlink()
         self._files, self.reference, self.limits = 0, ReferenceSettings(), FileSettings()
         return self
 
-    def answer(self, upload: Upload, *, stop_after: int | None) -> tuple[object, ...]:
-        """Import a file, at the second try if the first is stopped; return all that is said of it."""
+    def answer(self, upload: Upload, *, stop_after: int | None, is_approved: bool) -> tuple[object, ...]:
+        """
+        Import a file, at the second try if the first is stopped; return all that is said of it.
+
+        If it, or the removals of a snapshot, go on hold, they are done when it `is_approved`, and otherwise left.
+        """
         self.client = upload.client
         if self._is_forgetful:
             self.store.conn.execute("DELETE FROM baselines")
         with self.claimed(upload.content, name=upload.name) as held:
             claim = msgspec.structs.replace(held, is_released=upload.is_released)
             receipt = self._stopped(claim, stop_after) or self.importer().import_file(claim, self.client)
+            if receipt.outcome is Outcome.ON_HOLD and is_approved:
+                held_files.decide(self.store.conn, [claim.claim_id], "approved", "operator", datetime.now(UTC))
+                receipt = self.importer().import_file(claim, self.client)
             result = self._result(receipt)
             self._archive(claim)
+        if receipt.removals and is_approved:
+            decision = removal.Decision(held=receipt.removals, verdict="approved", by="operator", at=datetime.now(UTC))
+            removal.decide(self.store, decision, self.client.feed_of(upload.name), lambda _: None)
         return _said(result)
 
     def _stopped(self, claim: Claim, moments: int | None) -> Receipt | None:
@@ -118,6 +137,21 @@ class World(Engine):
     def erase(self, client: str, unique_id: str) -> None:
         """Remove a person from the database."""
         personal_data.erase(self.store, client, unique_id)
+
+    def undo(self, number: int) -> None:
+        """Take back what an import did."""
+        with contextlib.suppress(NotPossible):
+            undo(self.store, number, is_applied=True)
+
+    def rekey(self, client: str, pairs: list[tuple[str, str]]) -> None:
+        """Give users new ids."""
+        with contextlib.suppress(NotPossible):
+            ids.rekey(self.store, client, pairs, is_applied=True)
+
+    def set_state(self, client: str, unique_id: str, *, is_active: bool) -> None:
+        """Deactivate or reactivate a user."""
+        with contextlib.suppress(NotPossible):
+            (deactivation.reactivate if is_active else deactivation.deactivate)(self.store, client, [unique_id])
 
     def rewrite(self, client: ClientSettings, unique_id: str, number: int) -> None:
         """Take a person out of the files of one import."""
@@ -168,4 +202,4 @@ def _said(result: Result) -> tuple[object, ...]:
 
 
 def _timeless(value: object) -> object:
-    return _TIMES.sub(b"", value) if isinstance(value, bytes) else value
+    return _TIMES.sub(b"", value.replace(_BROKEN, b"")) if isinstance(value, bytes) else value

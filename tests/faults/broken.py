@@ -14,19 +14,23 @@ from typing import Any, BinaryIO
 import sqlite_utils
 import structlog
 
-from importer import durable, pipeline
+from importer import durable, ending, pipeline
+from importer.answer import drafts
 from importer.mail import delivery, outbox
 from importer.mail.channel import Delivery
 from importer.mail.maildir import MaildirTransport
-from importer.model import Claim, Letter, Mail, Receipt
-from importer.settings import ClientSettings
+from importer.model import Claim, Letter, Mail, OnHold, Outcome, Receipt
+from importer.settings import ClientSettings, MailSettings
 from importer.store import database, ledger
-from importer.store import outbox as table
+from importer.store import mail_queue as table
+from importer.store.roster import feeds, undo
 from watcher import log as watcher_log
 from watcher import start
+from watcher.approval import files
 from watcher.health import alerts
 from watcher.inbox import layout, processing
 from watcher.inbox.claim import resume_claim
+from watcher.model import ClaimGone
 
 
 def archive_before_commit() -> None:
@@ -99,7 +103,7 @@ def import_without_sync() -> None:
 
 def sync_again() -> None:
     """Take a sync that failed for one that can be tried again."""
-    durable._LOST = ()  # type: ignore[assignment,misc]
+    durable._DISK_ERRORS = ()  # type: ignore[assignment,misc]
 
 
 def take_mail_as_sent() -> None:
@@ -129,6 +133,72 @@ def run_beside_others() -> None:
     start.locked = locked  # type: ignore[attr-defined]
 
 
+def hold_in_pieces() -> None:
+    """Commit that a file is on hold, and then the mail about it."""
+    hold, add_mail = ending.hold, drafts.add_mail
+
+    def hold_silently(store: database.Store, answer: Receipt, client: ClientSettings, mail: MailSettings) -> Receipt:
+        drafts.add_mail = lambda *_: None
+        hold(store, answer, client, mail)
+        drafts.add_mail = add_mail
+        with store.transaction():
+            add_mail(store, answer, client, mail)
+        return answer
+
+    ending.hold = hold_silently
+
+
+def leave_what_is_superseded() -> None:
+    """Take the claim of a file that was superseded for one that is gone."""
+    as_decided = files.as_decided
+
+    def decided(claim: Claim, held: OnHold) -> Claim:
+        if held.decision == "superseded":
+            raise ClaimGone
+        return as_decided(claim, held)
+
+    processing.as_decided = decided  # type: ignore[attr-defined]
+
+
+def apply_what_is_rejected() -> None:
+    """Import a file once it is decided on, whatever was decided."""
+
+    def decided(claim: Claim, held: OnHold) -> Claim:
+        assert held.decision
+        return claim
+
+    processing.as_decided = decided  # type: ignore[attr-defined]
+
+
+def apply_twice() -> None:
+    """Import an approved file once more."""
+    import_once = processing.Claims._import
+
+    def import_twice(self: processing.Claims, claim: Claim) -> Outcome:
+        outcome = import_once(self, claim)
+        held = self.on_hold.find(claim.claim_id)
+        if held is not None and held.decision == "approved":
+            self._store.conn.execute("DELETE FROM import_problems")
+            of_end = "DELETE FROM outbox WHERE claim_id = ? AND message_id NOT LIKE '%.on-hold-%'"
+            self._store.conn.execute(of_end, (claim.claim_id,))
+            self._store.conn.execute("UPDATE imports SET outcome = 'on_hold' WHERE claim_id = ?", (claim.claim_id,))
+            outcome = import_once(self, claim)
+        return outcome
+
+    processing.Claims._import = import_twice  # type: ignore[method-assign]
+
+
+def count_misses_twice() -> None:
+    """Take each snapshot for two."""
+    feeds._ABSENT = feeds._ABSENT.replace("+ 1", "+ 2")  # type: ignore[misc]
+
+
+def undo_no_states() -> None:
+    """Let those be active whom an import has made that is undone."""
+    fields = undo._fields
+    undo._fields = lambda conn: [each for each in fields(conn) if each != "inactive_by"]
+
+
 def end_before_the_log() -> None:
     """Let the end come before the thread that writes the log has come to any line."""
 
@@ -143,10 +213,16 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "commit without sync": commit_without_sync,
     "mail before commit": mail_before_commit,
     "commit piecemeal": commit_piecemeal,
+    "hold in pieces": hold_in_pieces,
     "import without sync": import_without_sync,
     "sync again": sync_again,
     "mail taken as sent": take_mail_as_sent,
     "trouble told every time": tell_every_time,
     "run beside others": run_beside_others,
     "end before the log": end_before_the_log,
+    "superseded left": leave_what_is_superseded,
+    "rejected applied": apply_what_is_rejected,
+    "approved applied twice": apply_twice,
+    "misses counted twice": count_misses_twice,
+    "states not undone": undo_no_states,
 }

@@ -13,24 +13,28 @@ import dataclasses
 import email
 import email.policy
 import hashlib
+import json
 import os
 import shutil
 import sqlite3
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.faults.ground import NOT_UPLOADS, Ground
+from tests.faults.ground import NOT_UPLOADS, SNAPSHOTS, Ground
+from tests.faults.roster import Changes, Roster
 
 Row = dict[str, Any]  # as SQLite gives it
 
 OWN_STATE = {
     *("rosterd.db", "rosterd.db-wal", "rosterd.db-shm", "lock", "mail", "canary", "control.sock"),
-    *("status.json", "adopted.json"),
+    *("status.json", "adopted.json", "doctor.json", "verify.json"),
 }
+_TABLES = ("imports", "users", "user_changes", "outbox", "on_hold", "feeds")
+_APPROVES = ".approve-"  # in a name: what is in the file does not matter
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,11 +54,24 @@ class Scene:
 
     ground: Ground
     files: list[Found]
-    imports: list[Row]
+    ledger: list[Row]
     users: list[Row]
+    changes: list[Row]
     outbox: list[Row]
+    on_hold: list[Row]
+    feeds: list[Row]
     mails: list[bytes]
     damage: list[str]
+
+    @property
+    def imports(self) -> list[Row]:
+        """Return the rows of the ledger that are of files."""
+        return [row for row in self.ledger if row["kind"] == "file"]
+
+    @property
+    def waiting(self) -> set[str]:
+        """Return the claims that are on hold, and undecided."""
+        return {row["claim_id"] for row in self.on_hold if row["kind"] == "file" and not row["decision"]}
 
 
 def violations(
@@ -73,6 +90,7 @@ def violations(
     """
     scene = _scene(ground, mails)
     found = [*scene.damage, *_misplaced(scene), *_unrecorded(scene, acknowledged), *_wrong_users(scene)]
+    found += _against_decision(scene)
     found += _wrong_mails(scene, doubles_allowed=mails is not None)
     if in_order:
         found += _overtaken(scene)
@@ -84,6 +102,16 @@ def violations(
 def left_over(ground: Ground) -> list[str]:
     """Return which uploads are not dealt with yet; mail aside, which has its own times."""
     return list(_unfinished(_scene(ground, None)))
+
+
+def on_hold(ground: Ground) -> list[Row]:
+    """Return the files that are, or were, on hold, oldest first."""
+    return _scene(ground, None).on_hold
+
+
+def ledger(ground: Ground) -> list[Row]:
+    """Return the rows of all imports."""
+    return _scene(ground, None).ledger
 
 
 # Looking
@@ -98,15 +126,18 @@ def _scene(ground: Ground, mails: Sequence[bytes] | None) -> Scene:
             database.row_factory = sqlite3.Row
             try:
                 damage = list(_damage(database))
-                imports, users, outbox = (_rows(database, table) for table in ("imports", "users", "outbox"))
+                tables = {table: _rows(database, table) for table in _TABLES}
             except sqlite3.DatabaseError as error:
-                damage, imports, users, outbox = [f"the database cannot be read: {error}"], [], [], []
+                damage, tables = [f"the database cannot be read: {error}"], {table: [] for table in _TABLES}
     return Scene(
         ground=ground,
         files=list(_files(ground)),
-        imports=imports,
-        users=users,
-        outbox=outbox,
+        ledger=tables["imports"],
+        users=tables["users"],
+        changes=tables["user_changes"],
+        outbox=tables["outbox"],
+        on_hold=tables["on_hold"],
+        feeds=tables["feeds"],
         mails=_maildir(ground) if mails is None else list(mails),
         damage=damage,
     )
@@ -124,7 +155,8 @@ def _rows(database: sqlite3.Connection, table: str) -> list[Row]:
     """Return the rows of a table in the order they came; none when the database was not made yet."""
     if not database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
         return []
-    return [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY rowid")]  # noqa: S608 - ours
+    order = "import_id" if table == "user_changes" else "rowid"
+    return [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY {order}")]  # noqa: S608 - ours
 
 
 def _files(ground: Ground) -> Iterator[Found]:
@@ -140,7 +172,7 @@ def _files(ground: Ground) -> Iterator[Found]:
 
 
 def _uploads(folder: Path) -> list[Path]:
-    paths = folder.iterdir() if folder.exists() else ()
+    paths = [path for path in folder.iterdir() if _APPROVES not in path.name] if folder.exists() else []
     return [path for path in paths if not path.name.startswith(".") and not path.name.endswith(NOT_UPLOADS)]
 
 
@@ -209,28 +241,81 @@ def _misfiled(scene: Scene, row: Row) -> Iterator[str]:
 
 
 def _wrong_users(scene: Scene) -> Iterator[str]:
-    """The users are those of the files in the ledger, in its order, and of no other."""
-    expected: dict[tuple[str, str], str] = {}
+    """Users, and what was changed of whom, are those of the files and undos in the ledger, in its order."""
     by_content = {(upload.client, upload.sha256): upload for upload in scene.ground.uploads}
-    for row in scene.imports:
-        upload = by_content.get((str(row["client"]), str(row["sha256"])))
-        for user, name in (upload.users if upload else {}).items():
-            expected[str(row["client"]), user] = name
-    found = {(str(row["client"]), str(row["unique_id"])): str(row["last_name"]) for row in scene.users}
+    rosters = {client: Roster(asks=scene.ground.roster == "removals") for client in scene.ground.clients}
+    for row in scene.ledger:
+        upload = by_content.get((row["client"], row["sha256"]))
+        rosters[row["client"]].follow(row, upload.users if upload else {})
+    expected = {
+        (client, unique_id): (person.last_name, person.inactive_by, person.misses)
+        for client, roster in rosters.items()
+        for unique_id, person in roster.people.items()
+    }
+    found = {
+        (row["client"], row["unique_id"]): (row["last_name"], row["inactive_by"], _misses(row)) for row in scene.users
+    }
     for key in sorted(expected.keys() | found.keys()):
         if expected.get(key) != found.get(key):
             yield f"user {key}: expected {expected.get(key)}, found {found.get(key)}"
     if len(found) != len(scene.users):
         yield "a user stands in the table twice"
+    yield from _wrong_changes(scene, rosters)
+    yield from _wrong_snapshots(scene, rosters)
+
+
+def _misses(user: Row) -> int:
+    return int(json.loads(user["missed"] or "{}").get(SNAPSHOTS, 0))
+
+
+def _wrong_changes(scene: Scene, rosters: Mapping[str, Roster]) -> Iterator[str]:
+    expected = {number: each for roster in rosters.values() for number, each in roster.changes.items() if each}
+    found: dict[int, Changes] = {}
+    for row in scene.changes:
+        values = {name: tuple(pair) for name, pair in json.loads(row["changes"]).items()}
+        found.setdefault(row["import_id"], {})[row["unique_id"]] = values
+    for number in sorted(expected.keys() | found.keys()):
+        if expected.get(number) != found.get(number):
+            yield f"import {number}: expected to change {expected.get(number)}, found {found.get(number)}"
+
+
+def _wrong_snapshots(scene: Scene, rosters: Mapping[str, Roster]) -> Iterator[str]:
+    """The last snapshot of the feed is the one that the next is compared with."""
+    expected = {client: roster.last_snapshot for client, roster in rosters.items() if roster.last_snapshot}
+    found = {row["client"]: row["snapshot_import"] for row in scene.feeds if row["feed"] == SNAPSHOTS}
+    if expected != found:
+        yield f"last snapshots: expected {expected}, found {found}"
+
+
+def _against_decision(scene: Scene) -> Iterator[str]:
+    """What was decided on a file on hold is what becomes of it."""
+    rows = {row["claim_id"]: row for row in scene.imports}
+    for held in scene.on_hold:
+        row = rows.get(held["claim_id"])
+        if row is None:
+            yield f"{held['claim_id']}: on hold, and not in the ledger"
+        elif held["kind"] == "file" and row["outcome"] != "on_hold":
+            is_applied = row["outcome"] in ("imported", "partly")
+            decision = "approved" if is_applied else row["code"].removeprefix("guard.")
+            if decision != held["decision"]:
+                yield f"{held['claim_id']}: decided {held['decision']!r}, and ended as {row['outcome']} {row['code']}"
 
 
 def _wrong_mails(scene: Scene, *, doubles_allowed: bool) -> Iterator[str]:
     """Each failing import has one mail, and what left is what the outbox holds."""
     failing = {upload.sha256 for upload in scene.ground.uploads if upload.fails}
-    mails_of = Counter(row["claim_id"] for row in scene.outbox if row["claim_id"])
+    is_of_hold = {row["message_id"]: ".on-hold-" in row["message_id"] for row in scene.outbox if row["claim_id"]}
+    mails_of = Counter(row["claim_id"] for row in scene.outbox if is_of_hold.get(row["message_id"]) is False)
+    of_hold = Counter(row["claim_id"] for row in scene.outbox if is_of_hold.get(row["message_id"]))
+    of_removals = {row["claim_id"] for row in scene.on_hold if row["kind"] == "removals"}
+    for row in scene.on_hold:
+        if row["kind"] == "file" and of_hold[row["claim_id"]] != 1 and not row["was_approved"]:
+            yield f"{row['claim_id']}: on hold, and told {of_hold[row['claim_id']]} times"
     for row in scene.imports:
-        expected = row["sha256"] in failing
-        if mails_of[row["claim_id"]] != expected and not _any_volatile(scene):
+        is_told = row["sha256"] in failing or bool(row["approved_by"]) or row["code"].startswith("guard.")
+        expected = is_told and row["outcome"] != "on_hold"
+        may_ask = row["claim_id"] in of_removals and mails_of[row["claim_id"]] == 1
+        if mails_of[row["claim_id"]] != expected and not may_ask and not _any_volatile(scene):
             yield f"{row['claim_id']}: expected {int(expected)} mails in the outbox, found {mails_of[row['claim_id']]}"
     yield from _unknown_mails(scene, doubles_allowed=doubles_allowed)
 
@@ -262,24 +347,33 @@ def _overtaken(scene: Scene) -> Iterator[str]:
 
 def _unfinished(scene: Scene) -> Iterator[str]:
     for file in scene.files:
-        if file.place != "bak":
+        if file.place != "bak" and file.claim_id not in scene.waiting:
             yield f"left in {file.place}: {file.claim_id} {file.name}"
-    yield from (f"not marked as archived: {row['claim_id']}" for row in scene.imports if row["archived_at"] is None)
+    for row in scene.imports:
+        if (row["archived_at"] is None) != (row["claim_id"] in scene.waiting):
+            yield f"marked as archived or not: {row['claim_id']}"
+        if (row["outcome"] == "on_hold") != (row["claim_id"] in scene.waiting):
+            yield f"in the ledger as {row['outcome']}: {row['claim_id']}"
 
 
 def _unanswered(scene: Scene) -> Iterator[str]:
     """Each archived file has its result and, when rows failed, its failed CSV; `.bak` holds nothing else."""
     for client in scene.ground.clients:
         expected: set[str] = set()
+        earlier: set[str] = set()  # answers from when a file went on hold
         for row in scene.imports:
             if row["client"] == client:
                 archive = os.fsdecode(row["archive"])
                 base = archive.removesuffix(".csv")
-                expected |= {archive, f"{base}.result.txt", *([f"{base}.failed.csv"] if row["failed"] else [])}
+                expected |= set() if row["claim_id"] in scene.waiting else {archive}
+                earlier |= (
+                    {f"{base}.failed.csv"} if row["claim_id"] in {each["claim_id"] for each in scene.on_hold} else set()
+                )
+                expected |= {f"{base}.result.txt", *([f"{base}.failed.csv"] if row["failed"] else [])}
         bak = scene.ground.inbox(client) / ".bak"
         found = set(os.listdir(bak)) if bak.exists() else set()
         yield from (f"missing in .bak: {name}" for name in sorted(expected - found))
-        yield from (f"not expected in .bak: {name}" for name in sorted(found - expected))
+        yield from (f"not expected in .bak: {name}" for name in sorted(found - expected - earlier))
 
 
 def _undelivered(scene: Scene) -> Iterator[str]:
@@ -300,7 +394,9 @@ def _litter(scene: Scene) -> Iterator[str]:
     yield from (f"left in the Maildir: {path.name}" for path in ground.state.glob("mail/tmp/*"))
     for client in ground.clients:
         inbox = ground.inbox(client)
-        yield from (f"left in .work: {path.name}" for path in inbox.glob(".work/*"))
+        yield from (f"left in the inbox: {path.name}" for path in inbox.glob(f"*{_APPROVES}*"))
+        claims = {path.name for path in inbox.glob(".work/*")} - scene.waiting
+        yield from (f"left in .work: {claim}" for claim in sorted(claims))
         yield from _wrong_folder(inbox / ".bak", inbox.stat().st_gid)
 
 

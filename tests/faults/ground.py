@@ -11,7 +11,7 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 HEADER = "unique_id,login_source,first_name,last_name,email"
 CLIENT_GID = 61001  # nobody's
@@ -24,6 +24,15 @@ state_dir = "state"
 quiet_s = 0.02
 unterminated_grace_s = 0.02
 resume_grace_s = {resume_grace_s}
+[guard]
+identity = "off"
+attribute = "{attribute}"
+attribute_floor = 0
+created = "off"
+deactivated = "{deactivated}"
+deactivated_floor = 0
+undone = "{undone}"
+approve_by = ["operator", "client"]
 [mail]
 reply_to = "imports@rosterd.example"
 {mail}
@@ -34,12 +43,23 @@ name = "{name}"
 inbox = "{inbox}"
 failed_import_email = ["admin@{name}.example"]
 """
+SNAPSHOTS = "roster"  # the feed whose files begin with that, if an installation has it
+MISSES = 2
+FEED = f"""\
+[[client.feed]]
+name = "{SNAPSHOTS}"
+files = "{SNAPSHOTS}*"
+mode = "snapshot"
+misses = {MISSES}
+"""
+RosterRules = Literal["", "snapshots", "guarded", "removals"]
 
 
 class Kind(enum.Enum):
     """What an upload is like, and so how it must end."""
 
     GOOD = "imported"
+    NEWCOMER = "imported, and nobody known is in it"
     PARTLY = "partly"
     REFUSED = "refused"
     CUT_OFF = "refused once it was held long enough"
@@ -68,8 +88,9 @@ class Upload:
         return "".join(f"{line}\n" for line in lines).encode()
 
     def _rows(self) -> list[tuple[str, str]]:
-        # "newest" is in every file, so that its name tells which file came last.
-        return [("newest", f"Name{self.repeats}"), (f"user-{self.repeats}", f"Name{self.repeats}")]
+        # "newest" is in every other file, so that its name tells which file came last.
+        known = [] if self.kind is Kind.NEWCOMER else [("newest", f"Name{self.repeats}")]
+        return [*known, (f"user-{self.repeats}", f"Name{self.repeats}")]
 
     @property
     def sha256(self) -> str:
@@ -79,12 +100,12 @@ class Upload:
     @property
     def users(self) -> dict[str, str]:
         """Return the last names by unique id that an import of the file sets."""
-        return dict(self._rows()) if self.kind in (Kind.GOOD, Kind.PARTLY) else {}
+        return dict(self._rows()) if self.kind in (Kind.GOOD, Kind.NEWCOMER, Kind.PARTLY) else {}
 
     @property
     def fails(self) -> bool:
         """Return whether the client is to be told."""
-        return self.kind is not Kind.GOOD
+        return self.kind not in (Kind.GOOD, Kind.NEWCOMER)
 
 
 class Ground:
@@ -92,6 +113,8 @@ class Ground:
     One installation below `folder`.
 
     Its paths are relative: a copy of the folder is an installation as well, unless `inboxes` lie elsewhere.
+    `roster`: unless it is "", the feed SNAPSHOTS has such. With "guarded" each file that has a known user goes on hold,
+    with "removals" nobody leaves unasked.
     `uploads` are those the service answers for: no client has removed or replaced them in its inbox.
     """
 
@@ -103,6 +126,7 @@ class Ground:
         mail: Mapping[str, str | float] | None = None,
         resume_grace_s: float = 0.02,
         inboxes: Mapping[str, Path] | None = None,
+        roster: RosterRules = "",
     ) -> None:
         self.folder = folder
         self.clients = tuple(inboxes or clients)
@@ -115,10 +139,16 @@ class Ground:
         for client in () if inboxes else clients:
             self._make_inbox(client)
         settings = "".join(f"{key} = {value!r}\n" for key, value in (mail or {}).items())
-        sections = [CONFIG.format(mail=settings, resume_grace_s=resume_grace_s)]
-        self.config.write_text(
-            "".join([*sections, *(CLIENT.format(name=name, inbox=self._inbox_setting(name)) for name in self.clients)])
-        )
+        self.roster = roster
+        limits = {
+            "attribute": "0 %" if roster == "guarded" else "off",  # each further file renames "newest"
+            "deactivated": "0 %" if roster == "removals" else "off",
+            "undone": "off" if roster == "removals" else "10 %",
+        }
+        sections = [CONFIG.format(mail=settings, resume_grace_s=resume_grace_s, **limits)]
+        for name in self.clients:
+            sections += [CLIENT.format(name=name, inbox=self._inbox_setting(name)), FEED * bool(roster)]
+        self.config.write_text("".join(sections))
 
     def _inbox_setting(self, client: str) -> Path:
         inbox = self.inbox(client)
@@ -136,9 +166,12 @@ class Ground:
         subprocess.run(["cp", "-a", self.folder, folder], check=True)
         copied = object.__new__(type(self))
         copied.folder, copied.clients, copied.uploads = folder, self.clients, list(self.uploads)
+        copied.roster = self.roster
         copied.log = folder / "log"
         copied._inboxes = {client: folder / "inboxes" / client for client in self.clients}
         copied._number = itertools.count(1 + max((upload.number for upload in self.uploads), default=0))
+        # By this file the copy would take its inboxes for those of the original, moved, and fetch the claims there.
+        (copied.state / "adopted.json").unlink(missing_ok=True)
         for client in copied.clients:
             copied._arrive_again(client)
         return copied

@@ -122,6 +122,8 @@ if __name__ == "__main__":
         "importer.dry_run",
         "operate.person",
         "operate.verify",
+        "operate.roster.decide",
+        "operate.roster.undo",
     ):
         importlib.import_module(name)
     for mistake in sys.argv[1:]:

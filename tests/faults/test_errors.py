@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Needs
 from tests.faults import harnesses, tracing
 from tests.faults.checker import violations
 from tests.faults.ground import Ground
@@ -18,13 +16,6 @@ from tests.faults.trials import Trials, later_batch, sample, told
 pytestmark = pytest.mark.faults
 
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE", "EINTR")
-
-
-@pytest.fixture
-def trials(tmp_path: Path, needs: Needs) -> Iterator[Trials]:
-    needs("strace")
-    with Trials(tmp_path) as running:
-        yield running
 
 
 def refusals(points: list[Point]) -> list[Refusal]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Needs
-from tests.faults import harnesses, test_errors, test_mail, test_model, tracing
+from tests.faults import harnesses, test_errors, test_mail, test_model, test_on_hold, tracing
 from tests.faults.disk import Disk, power_cut_at
 from tests.faults.ground import Ground, Kind
 from tests.faults.nursery import Nursery
@@ -65,6 +65,21 @@ def test_faults_at_calls_find(harness: Harness, mistake: str, told: str, tmp_pat
             points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
         rounds = (points[first::ROUNDS] for first in range(ROUNDS))  # spread over the run; one hit is enough
         assert any(told in failure for chosen in rounds for failure in harness(trials, start, chosen))
+
+
+def test_kills_of_files_on_hold_find(tmp_path: Path, needs: Needs) -> None:
+    """A mail that is not committed with the file on hold shows when the run is killed in between."""
+    needs("strace")
+    with Trials(tmp_path, broken="hold in pieces") as trials:
+        with trials.nursery() as nursery:
+            start = test_on_hold.guarded(tmp_path / "start", nursery)
+            points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
+        rounds = (points[first::ROUNDS] for first in range(ROUNDS))
+        assert any(
+            "on hold, and told 0 times" in failure
+            for chosen in rounds
+            for failure in test_on_hold.killed(trials, start, chosen, waiting=1)
+        )
 
 
 @pytest.mark.parametrize(
@@ -140,3 +155,20 @@ def test_model_finds(mistake: str) -> None:
     """
     with Nursery(mistake) as nursery, pytest.raises(AssertionError):
         test_model.crash_at_every_step(nursery)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [
+        ("superseded left", "left in work"),
+        ("rejected applied", "on hold, and told 2 times"),
+        ("approved applied twice", "user ('acme', 'user-1')"),
+        ("misses counted twice", "user ('acme', 'user-1')"),
+        ("states not undone", "user ('acme', 'user-3')"),
+    ],
+)
+def test_model_finds_wrong_decisions(mistake: str, told: str) -> None:
+    """A decision that is not done, done twice or done by halves shows to the judge of the model."""
+    with Nursery(mistake) as nursery, pytest.raises(AssertionError) as raised:
+        test_model.decide_in_every_way(nursery)
+    assert told in str(raised.value)

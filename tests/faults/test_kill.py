@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Needs
 from tests.faults import harnesses, tracing
 from tests.faults.tracing import Point
 from tests.faults.trials import FULL, Trials, first_batch, later_batch, sample, told
 
 pytestmark = pytest.mark.faults
-
-
-@pytest.fixture
-def trials(tmp_path: Path, needs: Needs) -> Iterator[Trials]:
-    needs("strace")
-    with Trials(tmp_path) as running:
-        yield running
 
 
 def test_killed_at_every_call_of_the_first_run(tmp_path: Path, trials: Trials) -> None:

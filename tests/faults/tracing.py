@@ -35,10 +35,10 @@ class Point:
     number: int
 
 
-def points(nursery: Nursery, ground: Ground) -> list[Point]:
-    """Return all calls of a sweep of `ground` in their order, and what only its other threads do; it takes place."""
+def points(nursery: Nursery, ground: Ground, *command: str) -> list[Point]:
+    """Run a sweep, or another command; return all its calls in their order, and what only its other threads do."""
     trace = ground.folder / "trace"
-    pid = nursery.start("sweep", "--config", ground.config, log=ground.log)
+    pid = nursery.start(*(command or ("sweep",)), "--config", ground.config, log=ground.log)
     with _traced(pid, "-o", trace, "-e", f"trace={','.join(CALLS)}"):
         assert nursery.wait(pid) == 0, ground.log.read_text()
     counts: collections.Counter[tuple[str, str]] = collections.Counter()

@@ -23,6 +23,7 @@ IMPORT = """
 import json, os, sys
 from pathlib import Path
 from importer import disk_space
+from importer.fs import open_file
 from tests.engine import Engine
 
 folder, file, *earlier = map(Path, sys.argv[1:])
@@ -54,7 +55,8 @@ def look(folder_fd=None):
     return False
 
 with engine.claimed(file) as claim:
-    lines = disk_space.count_lines(claim, look)
+    with open_file(claim.name, claim.folder_fd) as raw:
+        lines = disk_space.count_lines(raw, look)
     need = disk_space.need(claim.size_bytes, lines, client=engine.client.name, database_bytes=engine.store.size_bytes)
     receipt = engine.importer().import_file(claim, engine.client, stopping=look)
     most["inbox"] = sum(taken(path) for path in (folder / claim.claim_id).iterdir())
@@ -105,6 +107,9 @@ SHAPES: dict[str, Callable[[], tuple[str, ...]]] = {
         lines("unique_id" + "".join(f",c{n}" for n in range(255)), itertools.repeat("x", 60_000)),
     ),
     "wide rows": lambda: (lines(NAMES, (f"{n},OPSCOM" + ("," + chr(0x1F600) * 20) * 22 for n in range(2_000))),),
+    "rows with too many cells": lambda: (
+        lines("unique_id", (f"{n}" + ("," + chr(0x1F600) * 80) * 5 for n in range(25_000))),
+    ),
     "long keys that fail": lambda: (lines("unique_id,user_name", (f"{n},{chr(0x390) * 6000}" for n in range(500))),),
     "ids that contradict": lambda: (lines("unique_id,city", (f"{n // 2},{n % 2}" for n in range(60_000))),),
     "users who take each other's names": lambda: (

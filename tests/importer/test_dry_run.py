@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from importer.dry_run import CheckAnswer, check_file
-from importer.settings import ClientSettings
+from importer.dry_run import CheckAnswer, DryRun
+from importer.settings import ClientSettings, FeedSettings
+from importer.store.roster import pauses
 from tests import REPOSITORY
-from tests.engine import HEADER, Engine, unwrapped
+from tests.engine import CLIENT, HEADER, UNGUARDED, Engine, unwrapped
 
 GOOD = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"
 
@@ -22,14 +25,11 @@ def check(
     """Check a file with this content against the users of the engine."""
     path = engine.folder / name
     path.write_bytes(content)
-    return check_file(
-        path,
-        client or engine.client,
-        file=engine.limits,
-        reference=engine.reference,
-        database=engine.folder / "rosterd.db",
-        progress=lambda _: None,
-    )
+    return dry_run(engine, engine.folder / "rosterd.db").check(path, client or engine.client)
+
+
+def dry_run(engine: Engine, database: Path) -> DryRun:
+    return DryRun(file=engine.limits, reference=engine.reference, database=database)
 
 
 def test_a_good_file_passes(engine: Engine) -> None:
@@ -37,7 +37,17 @@ def test_a_good_file_passes(engine: Engine) -> None:
     engine.rows(GOOD)
     answer = check(engine, f"{HEADER}\n{GOOD}\nS2,OPSCOM,Bob,Roy,b@example.org,b\n".encode())
     assert (True, 1, 1) == (answer.passes, answer.receipt.tally.created, answer.receipt.tally.unchanged)
-    assert unwrapped(answer.text).startswith("IMPORTED if uploaded now: users.csv 2 rows below the header: 1 created")
+    assert "users.csv would be imported We would import both users (1 new, 1 unchanged)." == unwrapped(answer.text)
+
+
+def test_check_speaks_the_languages_of_the_client(engine: Engine) -> None:
+    """The answer to a person is in the client's languages, one for programs in English."""
+    engine.settings(language=("fr", "en"))
+    answer = check(engine, f"{HEADER}\n{GOOD}\nS2,X,Bob,Roy,b@example.org,b\n".encode())
+    french, _, english = unwrapped(answer.text).partition(" For support ")[0].partition(f" {'-' * 72} ")
+    assert french.startswith("users.csv : 1 ligne sur 2 est à corriger Nous importerions 1 utilisateur")
+    assert english.startswith("users.csv: 1 of 2 rows needs correcting")
+    assert '"detail": "login_source is not' in answer.as_json()
 
 
 def test_check_has_no_effect(engine: Engine) -> None:
@@ -63,14 +73,7 @@ def test_check_works_before_there_is_a_database(engine: Engine, tmp_path: Path) 
     """On a client's own machine, without a database, every user is new."""
     path = tmp_path / "mine.csv"
     path.write_text(f"{HEADER}\n{GOOD}\nS2,OPSCOM,,,,\n")
-    answer = check_file(
-        path,
-        engine.client,
-        file=engine.limits,
-        reference=engine.reference,
-        database=tmp_path / "none.db",
-        progress=lambda _: None,
-    )
+    answer = dry_run(engine, tmp_path / "none.db").check(path, engine.client)
     assert (1, 1) == (answer.receipt.tally.created, answer.receipt.tally.failed)
     assert not (tmp_path / "none.db").exists()
 
@@ -81,7 +84,8 @@ def test_check_works_before_there_is_a_database(engine: Engine, tmp_path: Path) 
         (f"{HEADER}\n{GOOD}\nS2,OPS".encode(), "upload.incomplete"),
         (f'{HEADER}\nS1,OPSCOM,"Ann,Lee,a@example.org,\n'.encode(), "upload.incomplete"),
         (b"", "file.empty"),
-        (b"PK\x03\x04", "file.not_csv"),
+        (b"%PDF-1.7", "file.not_csv"),
+        (b"PK\x03\x04", "upload.incomplete"),
         (b"id,mail\n1,2\n", "header.unknown"),
     ],
 )
@@ -133,13 +137,58 @@ def test_progress_is_told_on_the_way(engine: Engine) -> None:
     path = engine.folder / "large.csv"
     path.write_text("\n".join((HEADER, *(f"U{n},OPSCOM,Ann,Lee,u{n}@example.org,u{n}" for n in range(30_000)), "")))
     told: list[int] = []
-    check_file(
-        path,
-        engine.client,
-        file=engine.limits,
-        reference=engine.reference,
-        database=engine.folder / "rosterd.db",
-        progress=told.append,
-    )
+    reporting = msgspec.structs.replace(dry_run(engine, engine.folder / "rosterd.db"), progress=told.append)
+    reporting.check(path, engine.client)
     assert 3 < len(told)
     assert path.stat().st_size >= max(told) > 0
+
+
+# What a file is compared with, apart from the users
+
+
+def snapshot(*numbers: int) -> bytes:
+    rows = (f"S{n},OPSCOM,Ann,Lee{n},s{n}@example.org,u{n}" for n in numbers)
+    return "\n".join((HEADER, *rows, "")).encode()
+
+
+@pytest.fixture
+def students(engine: Engine) -> Engine:
+    """Return an engine of which a snapshot has a hundred users, after nine have left this week."""
+    dated = FeedSettings(name="students", files="students*", mode="snapshot", dated="students_%Y%m%d.csv")
+    engine.settings(feed=(dated,), guard=msgspec.structs.replace(UNGUARDED, fewer_rows="50 %"))
+    engine.upload(snapshot(*range(109)), name="students_20261127.csv")
+    engine.upload(snapshot(*range(100)), name="students_20261128.csv")
+    return engine
+
+
+def test_who_left_this_week_counts(students: Engine) -> None:
+    """Those whom the file lacks, and whom the snapshots of the last 7 days lacked, are told together."""
+    answer = check(students, snapshot(*range(92)), name="students_20261129.csv")
+    assert "8 of 100 users are not in the file. With those of the last 7 days they are 17." in unwrapped(answer.text)
+    assert "students_20261129.csv would be imported, but 8 users are missing from it" in unwrapped(answer.text)
+    assert "that has to be approved once the file is uploaded" in unwrapped(answer.text)
+    assert 8 == json.loads(answer.as_json())["removals_on_hold"]
+
+
+def test_rows_that_are_missing_count(students: Engine) -> None:
+    """A file with far fewer rows than the last one of its feed would be on hold."""
+    answer = check(students, snapshot(*range(40)), name="students_20261129.csv")
+    assert "The file has 60 rows fewer than your last one, which had 100." in unwrapped(answer.text)
+
+
+def test_the_date_in_a_name_counts(students: Engine) -> None:
+    """A name with an older date than the last one would be refused."""
+    answer = check(students, snapshot(*range(100)), name="students_20261127.csv")
+    assert "a file of 2026-11-28, which is later" in unwrapped(answer.text)
+
+
+def test_a_freeze_counts_but_for_a_preview(students: Engine) -> None:
+    """A file would be refused while its feed is frozen; one on hold came before, and what it changes is shown."""
+    now = datetime.now(UTC)
+    pauses.freeze(students.store.conn, CLIENT, "students", now - timedelta(days=1), now + timedelta(days=1))
+    answer = check(students, snapshot(*range(99)), name="students_20261129.csv")
+    assert answer.receipt.refusal is not None
+    assert "feed.frozen" == answer.receipt.refusal.code
+    path = students.folder / "students_20261129.csv"
+    changes = [*dry_run(students, students.folder / "rosterd.db").changed_values(path, students.client)]
+    assert [("S99", "deactivated", "name", "Ann Lee99")] == [(c.unique_id, c.kind, c.field, c.old) for c in changes]

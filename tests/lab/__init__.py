@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+from tests import REPOSITORY
 
 # A plain user's PATH leaves out where sshd, rsyslogd and useradd are; what the tests start looks there, too.
 os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -38,3 +42,25 @@ def wait_until(condition: Callable[[], Found], what: str, *, patience_s: float =
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {patience_s:g} s in vain for {what}")
         time.sleep(0.02)
+
+
+def run_python(folder: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a folder, with the code of this checkout."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+        timeout=30,
+        check=False,
+    )
+
+
+def completions(words: str, folder: Path) -> list[str]:
+    """Return what bash is offered after these words."""
+    program = "from operate.cli import main; main(prog_name='rosterd')"
+    count = str(words.count(" "))
+    done = run_python(folder, "-c", program, _ROSTERD_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=count)
+    assert "" == done.stderr
+    return [line.partition(",")[2] for line in done.stdout.split()]

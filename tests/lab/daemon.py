@@ -20,7 +20,7 @@ from typing import Self
 from tests import REPOSITORY
 from tests.lab import Found, wait_until
 
-Setting = str | float | Sequence[str]
+Setting = str | float | Sequence[str] | Sequence[Mapping[str, str]]
 Row = dict[str, str | int | None]
 
 QUIET_S = 0.3
@@ -50,6 +50,7 @@ class Rosterd:
     """
 
     planted = ""  # Python that each process executes first: a fault to be met
+    is_measured = False  # coverage of its processes, which take twice as long then; one module of tests asks for it
 
     def __init__(
         self,
@@ -264,9 +265,22 @@ class Rosterd:
 
     def _command(self, *command: str) -> list[str]:
         program = (
-            ["-c", f"{self.planted}\nfrom operate.cli import main; main()"] if self.planted else ["-m", "operate.cli"]
+            ["-c", f"{self.planted}\nfrom operate.cli import main; main()"]
+            if self.planted
+            else [*self._measurement(), "-m", "operate.cli"]
         )
         return [*self._identity(), sys.executable, *program, *command, "--config", str(self._config)]
+
+    def _measurement(self) -> list[str]:
+        """
+        Return the arguments that have coverage measured in a process, if it is measured in this one.
+
+        Another user could not write the result into the repository. An environment variable would also reach the
+        worker of a large file, which would be slower for nothing, as it is killed before it could save a result.
+        """
+        coverage = sys.modules.get("coverage")
+        is_measured = coverage is not None and coverage.Coverage.current() is not None
+        return ["-m", "coverage", "run"] if is_measured and self.is_measured and self._service_uid is None else []
 
     def _identity(self) -> list[str]:
         if self._service_uid is None:
@@ -288,6 +302,7 @@ class Rosterd:
             "service": {"state_dir": str(self._state)},
             "intake": {"quiet_s": QUIET_S},
             "mail": {"reply_to": REPLY_TO},
+            "guard": {"identity": "off", "attribute": "off", "created": "off"},
         }
         lines = []
         for section in {**defaults, **settings}:
@@ -303,9 +318,31 @@ class Rosterd:
         return "\n".join([*lines, ""])
 
 
+@contextlib.contextmanager
+def swept(
+    folder: Path, uploads: Sequence[tuple[str, str]], settings: Mapping[str, Mapping[str, Setting]] | None = None
+) -> Iterator[Rosterd]:
+    """Yield an installation of acme that has imported these files, name and content, each by a sweep; it is down."""
+    inbox = folder / "acme"
+    inbox.mkdir()
+    with Rosterd(folder, {"acme": inbox}, settings=settings) as installation:
+        for name, content in uploads:
+            installation.drop(name, content)
+            assert installation.execute("sweep").returncode == 0
+        yield installation
+
+
 def _assignments(settings: Mapping[str, Setting]) -> list[str]:
     """Return TOML lines; strings, numbers and lists of strings are written as JSON writes them."""
-    return [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    return [f"{key} = {_as_toml(value)}" for key, value in settings.items()]
+
+
+def _as_toml(value: Setting | Mapping[str, str]) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(_assignments(value)) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(map(_as_toml, value))}]"
+    return json.dumps(value)
 
 
 def _names(folder: Path) -> list[str]:

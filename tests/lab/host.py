@@ -25,13 +25,16 @@ from tests.lab.sshd import HOST, descendants, free_port
 DEPLOY = REPOSITORY / "deploy"
 SERVICE_CAPABILITIES = "-all,+dac_read_search,+lease"  # as in the unit
 
-# /etc is copied before anything covers it; the copy lies on a tmpfs of the namespace.
-ENTER = """\
+# /etc is copied before anything covers it; the copy is on a tmpfs of the namespace. All hosts see the processes of this
+# machine, so their logins have ids of their own: else a session on one would be taken for one on another.
+ENTER = r"""
 set -e
 mount -t tmpfs -o mode=0755 tmpfs /srv
 cp -a /etc /srv/.etc
+sed -i "s/^\([UG]ID_MIN\).*/\1 $((2000 + $$ % 380 * 150))/" /srv/.etc/login.defs
 mount --bind /srv/.etc /etc
 mount -t tmpfs -o mode=0755 tmpfs /var/lib
+mount -t tmpfs -o mode=0755 tmpfs /var/log
 mount -t tmpfs -o mode=0755 tmpfs /run
 mkdir -m 0755 /run/sshd
 echo ready
@@ -80,6 +83,17 @@ class Host:
         )
         assert not (check and done.returncode), f"{command}: {done.stdout}{done.stderr}"
         return done
+
+    def run_unread(self, *command: str | Path) -> int:
+        """Run a command whose output nobody reads, as behind `| head` once that has ended; return its exit code."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            return subprocess.run(
+                self._inside(command), stdout=writing, check=False, timeout=60, cwd=REPOSITORY
+            ).returncode
+        finally:
+            os.close(writing)
 
     def rosterd(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `rosterd ...` on the host, as root."""

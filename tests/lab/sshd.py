@@ -306,8 +306,8 @@ def descendants(pid: int) -> Iterator[int]:
 def _children_by_parent() -> dict[int, list[int]]:
     """Return the pids of each process's children, read from /proc/<pid>/stat: "pid (name) state parent ..."."""
     children: dict[int, list[int]] = {}
-    for stat_file in Path("/proc").glob("[0-9]*/stat"):
+    for pid in filter(str.isdigit, os.listdir("/proc")):  # Path.glob looks at each file, and fails if its process ends
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            parent = int(stat_file.read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(stat_file.parent.name))
+            parent = int(Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(pid))
     return children

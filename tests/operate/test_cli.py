@@ -6,13 +6,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests import REPOSITORY
+from tests.lab import run_python
 
 SAMPLES = REPOSITORY / "tests" / "data"
 
@@ -24,15 +24,7 @@ def rosterd(tmp_path: Path) -> Rosterd:
     """Return a function that runs the command line to its end, in a folder of its own."""
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "operate.cli", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            timeout=30,
-            check=False,
-        )
+        return run_python(tmp_path, "-m", "operate.cli", *arguments)
 
     return run
 
@@ -57,8 +49,15 @@ def test_check_passes_a_good_file(rosterd: Rosterd, config: Path, tmp_path: Path
     """`check` of a file that would be imported whole says so, exits with 0 and leaves nothing behind."""
     result = rosterd("check", SAMPLES / "all-good.csv", "--config", config)
     assert (0, "") == (result.returncode, result.stderr)
-    assert "4 created" in result.stdout
+    assert "all 4 users (4 new)" in result.stdout
     assert ["config.toml", "inbox"] == sorted(os.listdir(tmp_path))
+
+
+def test_check_speaks_the_language_asked_for(rosterd: Rosterd, config: Path) -> None:
+    """`--language` is that of the text, each once, whatever the client's."""
+    options = ("--language", "fr", "--language", "en", "--language", "fr")
+    told = rosterd("check", SAMPLES / "all-good.csv", "--config", config, *options).stdout
+    assert ["all-good.csv serait importé", "all-good.csv would be imported"] == re.findall(r"all-good.csv [sw].*", told)
 
 
 @pytest.mark.parametrize("sample", ["some-bad-rows.csv", "unusable-header.csv"])

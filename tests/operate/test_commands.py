@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,23 @@ def test_help_lists_every_command() -> None:
     told = " ".join(run(sys.executable, "-m", "operate.cli", "--help").stdout.split())
     for name, (_, summary) in cli._ELSEWHERE.items():
         assert f" {name} {summary}" in told
+
+
+def test_help_is_grouped_as_the_manual_page() -> None:
+    """The sections of `rosterd --help` are those of the manual page, with the same commands."""
+    page = (REPOSITORY / "docs" / "rosterd.1").read_text().split(".SH COMMANDS")[1].split(".SH OPTIONS")[0]
+    manual = {}
+    for section in page.split("\n.SS ")[1:]:
+        title, _, entries = section.partition("\n")
+        named = re.findall(r"(?:^|,) *([a-z]+)", "\n".join(_plain(entries)), re.MULTILINE)
+        manual[title.strip()] = set(named) & {"run", "sweep", *cli._ELSEWHERE}
+    assert manual == {title: set(names.split()) for title, names in cli._SECTIONS.items()}
+
+
+def _plain(entries: str) -> list[str]:
+    """Return the lines of a manual page that name commands, without their markup."""
+    lines = re.findall(r"^\.TP\n\.B[IR]? (.*)$", entries, re.MULTILINE)
+    return [re.sub(r"\\-|[\"\[\]]", "", line) for line in lines]
 
 
 def test_help_loads_nothing_that_is_slow() -> None:

@@ -14,7 +14,7 @@ import pytest
 from importer.mail import outbox
 from importer.mail.channel import failed
 from importer.model import Letter
-from importer.store import outbox as table
+from importer.store import mail_queue as table
 from importer.store.connection import stamp
 from importer.store.database import Store
 from tests.lab.daemon import Rosterd

@@ -17,6 +17,7 @@ from operate import cli
 from operate.options import ClientName, is_plain_terminal
 from tests import REPOSITORY
 from tests.conftest import Needs
+from tests.lab import completions, run_python
 from tests.lab.daemon import Rosterd, make_inboxes
 from tests.test_docs import subcommands
 
@@ -95,29 +96,12 @@ def test_an_unknown_client_is_a_usage_error(rosterd: Rosterd, command: tuple[str
     assert 'unknown client "Acmee"; did you mean "acme"? known clients: acme, beta' in result.stderr
 
 
-def complete(words: str, folder: Path) -> list[str]:
-    """Return what bash is offered after these words."""
-    asked = {"_ROSTERD_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-    program = "from operate.cli import main; main(prog_name='rosterd')"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **asked},
-        timeout=30,
-        check=False,
-    )
-    assert "" == done.stderr
-    return [line.partition(",")[2] for line in done.stdout.split()]
-
-
 @pytest.mark.parametrize("command", ["imports", "release cut.csv", "mail list", "guide", "export S-1"])
 def test_client_names_are_completed(rosterd: Rosterd, command: str, tmp_path: Path) -> None:
     """The shell completes the names of clients, from the configuration that the line names."""
     line = f"rosterd {command} --config {rosterd._config} --client "
-    assert ["acme", "beta"] == complete(line, tmp_path)
-    assert ["beta"] == complete(f"{line}b", tmp_path)
+    assert ["acme", "beta"] == completions(line, tmp_path)
+    assert ["beta"] == completions(f"{line}b", tmp_path)
 
 
 @pytest.mark.parametrize("content", ["not TOML", None], ids=["faulty", "missing"])
@@ -126,7 +110,7 @@ def test_completion_survives_a_configuration(content: str | None, tmp_path: Path
     config = tmp_path / "config.toml"
     if content is not None:
         config.write_text(content)
-    assert [] == complete(f"rosterd imports --config {config} --client ", tmp_path)
+    assert [] == completions(f"rosterd imports --config {config} --client ", tmp_path)
 
 
 # The configuration
@@ -137,15 +121,7 @@ def test_a_command_says_that_it_uses_the_demo(rosterd: Rosterd, tmp_path: Path) 
     if os.path.exists("/etc/rosterd/config.toml"):
         pytest.skip("this host has a configuration of its own")
     (tmp_path / "users.csv").write_text(HEADER + ANN)
-    done = subprocess.run(
-        [*ROSTERD, "check", "users.csv", "--json"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        timeout=30,
-        check=False,
-    )
+    done = run_python(tmp_path, "-m", "operate.cli", "check", "users.csv", "--json")
     assert 0 == done.returncode
     assert 1 == done.stderr.count("built-in demo")
     assert 1 == len(done.stderr.splitlines())
@@ -194,6 +170,23 @@ def test_a_plain_terminal_gets_no_escape_sequences(rosterd: Rosterd, tmp_path: P
     assert {"doctor": b"configuration: ", "check": b"130,000"}[command] in written
 
 
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_long_check_of_archives_shows_how_far_it_is(tmp_path: Path, name: str) -> None:
+    """`verify` draws a bar on a terminal when it has much to read; a plain terminal gets none."""
+    with Rosterd(tmp_path, make_inboxes(tmp_path)) as installation:
+        installation.drop("users.csv", HEADER + ANN)
+        assert 0 == installation.execute("sweep").returncode
+        [archive] = (tmp_path / "acme" / ".bak").glob("users.*Z.csv")
+        os.truncate(archive, 1 << 29)
+        installation.change("UPDATE imports SET size_bytes = 1 << 29, sha256 = ''")
+        command = ("verify", "--config", str(installation._config))
+        written = on_a_terminal(*command, folder=tmp_path, **PLAIN[name])
+        quick = on_a_terminal(*command, "--quick", folder=tmp_path, **PLAIN[name])
+    assert (name in ("xterm", "empty")) == (b"archives" in written.partition(b"Checked")[0])
+    assert b"\x1b" not in quick
+    assert b"Checked 1 import" in written
+
+
 def test_an_empty_wish_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """NO_COLOR counts when it is not empty."""
     monkeypatch.setenv("TERM", "xterm")
@@ -201,19 +194,35 @@ def test_an_empty_wish_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_plain_terminal()
 
 
-ARGUMENTS = {"show": ["1"], "users": ["S-"], "mail show": ["1"], "check": [__file__, "--client", "acme"]}
-LISTS = {"imports", "users", "mail list", "fields", "client list"}
+ARGUMENTS = {
+    "show": ["1"],
+    "users find": ["S-"],
+    "history": ["S-1", "--client", "acme"],
+    "mail show": ["1"],
+    "check": [__file__, "--client", "acme"],
+}
+LISTS = {"imports", "users find", "history", "mail list", "fields", "client list", "client key list"}
+JSON_LINES = {("changes",)}  # for a reader that goes on where it stopped
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in subcommands() if "--json" in str([p.opts for p in of(path).params])], ids=" ".join
+    "path",
+    [path for path in subcommands() if "--json" in str([p.opts for p in of(path).params]) and path not in JSON_LINES],
+    ids=" ".join,
 )
-def test_json_is_one_document(rosterd: Rosterd, path: tuple[str, ...], needs: Needs) -> None:
+def test_json_is_one_document(rosterd: Rosterd, path: tuple[str, ...], needs: Needs, tmp_path: Path) -> None:
     """With --json a command prints one document, a list where it lists, also when that is empty or has one item."""
     name = " ".join(path)
-    needs(root=path[0] == "client")
-    arguments = ["acme"] if name == "client show" else ARGUMENTS.get(name, [])
-    options = [] if name == "fields" else ["--config", str(rosterd._config)]
+    needs(root=path[0] in ("client", "backup"))
+    arguments = ["acme"] if name in ("client show", "client key list") else ARGUMENTS.get(name, [])
+    options = [] if name in ("fields", "backup verify") else ["--config", str(rosterd._config)]
+    if path[0] == "backup":
+        arguments = [str(tmp_path / name)]
+    if name == "client apply":
+        arguments = [str(tmp_path / "clients.csv")]
+        (tmp_path / "clients.csv").write_text("name\nacme\n")
+    if name == "backup verify":
+        rosterd.execute("backup", arguments[0])
     done = subprocess.run(
         [*ROSTERD, *path, *arguments, "--json", *options],
         capture_output=True,

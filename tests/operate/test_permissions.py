@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from operate.backup.manifest import Manifest
+from operate.backup.packing import Packing
 from tests import REPOSITORY
 from tests.lab.daemon import Rosterd
 from tests.test_docs import subcommands
@@ -24,24 +28,45 @@ NOT_PERMITTED = 77
 ARGUMENTS = {
     "guide": ["--client", "acme"],
     "show": ["1"],
-    "users": ["S-1"],
+    "users find": ["S-1"],
+    "users deactivate": ["S-1", "--client", "acme"],
+    "users reactivate": ["S-1", "--client", "acme"],
+    "history": ["S-1", "--client", "acme"],
+    "changes": ["--since", "0"],
+    "undo": ["1"],
+    "rekey": ["ids.csv", "--client", "acme"],
+    "preview": ["1"],
+    "approve": ["users.csv", "--client", "acme"],
+    "reject": ["users.csv", "--client", "acme"],
+    "feed freeze": ["acme", "--from", "2026-07-01", "--until", "2999-12-31", "--apply"],
+    "guard pause": ["acme", "created", "--until", "2999-12-31", "--apply"],
     "check": ["users.csv", "--client", "acme"],
     "import": ["users.csv", "--client", "acme"],
     "replay": ["1"],
     "release": ["users.csv", "--client", "acme"],
     "refuse": ["users.csv", "--client", "acme"],
-    "export": ["S-1", "--client", "acme"],
+    "export person": ["S-1", "--client", "acme"],
+    "export users": ["--client", "acme"],
     "erase": ["S-1", "--client", "acme", "--yes"],
     "mail show": ["1"],
     "mail retry": ["1"],
     "mail drop": ["1"],
     "client add": ["gamma"],
     "client show": ["acme"],
+    "client key add": ["acme", "--key", "users.csv"],
+    "client key list": ["acme"],
+    "client key revoke": ["acme", "1"],
+    "client set": ["acme", "--receipts"],
+    "client password": ["acme", "--remove"],
+    "client apply": ["users.csv"],
     "client disable": ["acme"],
     "client enable": ["acme"],
     "client remove": ["acme"],
+    "backup create": ["backup.tar"],
+    "backup verify": ["whole.tar"],
+    "restore": ["whole.tar"],
 }
-NEEDS_NOTHING = {"fields", "template"}
+NEEDS_NOTHING = {"fields", "template", "backup verify"}
 NEEDS_CONFIG_ONLY = {"guide"}
 
 
@@ -57,9 +82,23 @@ def folder() -> Iterator[Path]:
             installation.drop("users.csv", HEADER + ANN)
             assert 0 == installation.execute("sweep").returncode
         (path / "users.csv").write_text(HEADER + ANN)
+        (path / "ids.csv").write_text("old_unique_id,new_unique_id\nS-1,S-2\n")
+        (path / "whole.tar").write_bytes(backup())
         (path / "clients.d").mkdir()
-        (path / "clients.d" / "gamma.toml").write_text('[[client]]\nname = "gamma"\ninbox = "gamma"\n')
+        (path / "clients.d" / "gamma.toml").write_text(
+            '[[client]]\nname = "gamma"\ninbox = "gamma"\n[[client.feed]]\nname = "a"\nfiles = "*"\nmode = "snapshot"\n'
+        )
         yield path
+
+
+def backup() -> bytes:
+    """Return a backup of nothing."""
+    file = io.BytesIO()
+    nothing = Manifest(
+        version="0", made_at=datetime.now(UTC), host="", last_import=0, users=0, has_files=False, members=()
+    )
+    Packing(file).close(nothing)
+    return file.getvalue()
 
 
 @contextlib.contextmanager
@@ -138,7 +177,8 @@ def test_the_owner_of_the_folder_is_told_which_file_is_not_theirs(folder: Path) 
 def test_the_sentence_names_the_socket(folder: Path, command: str) -> None:
     """Where the service may not be asked the sentence says so likewise."""
     options = ("users.csv", "--client", "acme", "--config", str(folder / "rosterd.toml"))
-    told = told_somebody(folder, command, *options).stderr
+    with closed(folder / "state"):
+        told = told_somebody(folder, command, *options).stderr
     assert told.startswith(f"{folder}/state/control.sock: permission denied to ")
     assert "Run it as root or as the user of the service" in told
 

@@ -15,7 +15,7 @@ from tests.conftest import Needs
 from tests.faults.nursery import Nursery
 from tests.faults.tracing import Commands, Point
 from tests.lab import wait_until
-from tests.lab.daemon import STAMP, Rosterd
+from tests.lab.daemon import STAMP, Rosterd, swept
 from tests.lab.host import Host
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
@@ -28,13 +28,9 @@ PERSON = ("S-1", "--client", "acme")
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rosterd]:
     """Yield an installation that knows Ann and Bob, and has answered a file in which Ann was amiss; it is down."""
-    folder = tmp_path_factory.mktemp("person")
-    inbox = folder / "acme"
-    inbox.mkdir()
-    with Rosterd(folder, {"acme": inbox}) as installation:
-        for name, content in (("both.csv", ANN + BOB), ("bob.csv", BOB), ("amiss.csv", ANN_AMISS + BOB)):
-            installation.drop(name, HEADER + content)
-            assert installation.execute("sweep").returncode == 0
+    files = {"both.csv": ANN + BOB, "bob.csv": BOB, "amiss.csv": ANN_AMISS + BOB}
+    uploads = [(name, HEADER + rows) for name, rows in files.items()]
+    with swept(tmp_path_factory.mktemp("person"), uploads) as installation:
         yield installation
 
 
@@ -71,7 +67,7 @@ def test_a_person_is_exported(rosterd: Rosterd) -> None:
 
 def test_a_person_is_found_wherever_they_are(rosterd: Rosterd, tmp_path: Path) -> None:
     """`export` names mail in the Maildir, what is not imported yet, and what cannot be searched, too."""
-    rosterd.drop("book.csv", "PK\x03\x04 a workbook")
+    rosterd.drop("paper.csv", "%PDF-1.7 a document")
     rosterd.drop("headless.csv", "S-1,Ann,Lee,Toronto\n")
     rosterd.execute("sweep")
     rosterd.drop("held.csv", HEADER + ANN + "S-2,OPS")
@@ -82,7 +78,7 @@ def test_a_person_is_found_wherever_they_are(rosterd: Rosterd, tmp_path: Path) -
 
     found = exported(rosterd)
     assert [5] == found["problems"]
-    assert ["book.csv"] == [STAMP.sub("", name) for name in found["unread"]]
+    assert ["paper.csv"] == [STAMP.sub("", name) for name in found["unread"]]
     assert ["held.csv", ".work/20261122T074205Z-0123abcd/claimed.csv"] == found["waiting"]
     assert 1 == len(found["delivered"])
     assert Path(found["delivered"][0]).exists()
@@ -137,7 +133,7 @@ def test_a_person_nobody_knows(rosterd: Rosterd) -> None:
     for command in (("export",), ("erase", "--yes"), ("erase", "--yes", "--rewrite-archives")):
         result = rosterd.execute(command[0], "s-1", "--client", "acme", *command[1:])
         assert (2, "") == (result.returncode, result.stdout)
-        expected = 'acme: nobody with this unique id is recorded or mentioned; did you mean "S-1"?\n'
+        expected = 'acme: no user with this unique id is recorded or mentioned; did you mean "S-1"?\n'
         assert expected == result.stderr
     assert "did you mean" not in rosterd.execute("export", "%\\_x", "--client", "acme").stderr
     assert 1 == rosterd.execute("erase", *PERSON).returncode
@@ -204,7 +200,7 @@ def test_a_person_is_taken_out_of_the_archives(rosterd: Rosterd, tmp_path: Path,
     assert 0 == rosterd.execute("verify").returncode
     # What was uploaded stays known by its hash, what lies there now as well.
     now = hashlib.sha256((HEADER + BOB).encode()).hexdigest()
-    for row in rosterd.imports():
+    for row in (each for each in rosterd.imports() if each["kind"] == "file"):
         assert uploaded[row["file"]] == row["sha256"]
         assert (None if row["file"] == "bob.csv" else now) == row["rewritten_sha256"]
     if running:
@@ -250,7 +246,7 @@ def test_a_row_that_was_taken_for_a_header(rosterd: Rosterd) -> None:
 
     result = rosterd.execute("erase", *PERSON, "--rewrite-archives", "--yes")
     assert (0, []) == (result.returncode, left(result.stdout))
-    assert "it is no table (header.unknown)" in result.stdout
+    assert "it is not a table (header.unknown)" in result.stdout
     assert {"headless.csv", "headless.result.txt"}.isdisjoint(rosterd.archived())
     assert [] == rosterd.query("SELECT detail FROM import_problems WHERE detail LIKE '%S-1%'")
     assert 0 == rosterd.execute("verify").returncode

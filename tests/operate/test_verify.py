@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -116,10 +117,14 @@ def test_what_vouched_for_an_upload_may_lie_beside_it(rosterd: Rosterd, bak: Pat
     assert (0, []) == verified(rosterd)
 
 
-def test_a_quick_look_compares_sizes(rosterd: Rosterd, bak: Path) -> None:
-    """With --quick contents are not read, sizes are."""
+def test_a_quick_look_compares_sizes_and_times(rosterd: Rosterd, bak: Path) -> None:
+    """With --quick contents are not read, sizes and times are; the time alone is only worth a look."""
+    before = archive(bak).stat()
     _alter(bak)
+    assert (1, ["archive.touched"]) == verified(rosterd, "--quick")
+    os.utime(archive(bak), ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (0, []) == verified(rosterd, "--quick")
+    assert (2, ["archive.changed"]) == verified(rosterd)
     _cut(bak)
     assert (2, ["archive.changed"]) == verified(rosterd, "--quick")
 
@@ -190,6 +195,13 @@ def test_a_database_that_contradicts_itself(rosterd: Rosterd, change: str, expec
     """Rows that cannot be true together are a broken promise."""
     rosterd.change(change)
     assert (2, expected) == verified(rosterd)
+
+
+def test_a_quick_look_does_not_go_through_all_users(rosterd: Rosterd) -> None:
+    """With --quick the time does not depend on the number of users."""
+    rosterd.change("UPDATE users SET import_id = 99")
+    assert (2, True) == (verified(rosterd)[0], "users.unexplained" in verified(rosterd)[1])
+    assert (0, []) == verified(rosterd, "--quick")
 
 
 def test_mail_that_nobody_tries(rosterd: Rosterd) -> None:

@@ -419,3 +419,21 @@ def test_status_tells_of_mail_that_does_not_get_through(rosterd: Rosterd) -> Non
     )
     expected = "1 mail was not delivered and will be retried: ConnectionRefusedError. See `rosterd mail list`."
     assert expected in answer(rosterd, "status")["concerns"]
+
+
+def test_status_counts_why_mail_does_not_get_through(rosterd: Rosterd) -> None:
+    """Each cause is named with how many mails it holds up, the most frequent first."""
+    rosterd.change("UPDATE outbox SET state = 'waiting', last_error = 'a' WHERE id = 1")
+    rosterd.change(
+        """INSERT INTO outbox
+             (message_id, client, claim_id, sender, recipients, subject, created_at, due_at, last_error, body)
+           SELECT 'm' || key, '', '', '', '[]', '', '2026-11-22T07:42:05Z', '2999-11-22T07:42:05Z', value, x'00'
+           FROM json_each('["535 5.7.8 bad", "ENETUNREACH", "ENETUNREACH", "b", "c"]')"""
+    )
+    try:
+        told = answer(rosterd, "status")
+    finally:
+        rosterd.change("DELETE FROM outbox WHERE message_id LIKE 'm_'")
+    causes = "2 because of ENETUNREACH; 1 because of c; 1 because of b; 2 for other reasons"
+    expected = f"6 mails were not delivered and will be retried: {causes}. See `rosterd mail list`."
+    assert (expected in told["concerns"], 2) == (True, told["mail_causes"]["ENETUNREACH"])

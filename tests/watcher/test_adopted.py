@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,7 @@ def rosterd(tmp_path: Path) -> Iterator[Rosterd]:
         yield installation
 
 
-FAULTS = {
+FAULTS: dict[str, Callable[[str], str]] = {
     "no TOML": lambda text: text.replace("[intake]", "[intake"),
     "an unclosed text": lambda text: text.replace('name = "acme"', 'name = "acme'),
     "an unknown key": lambda text: text.replace("quiet_s", "quit_s"),
@@ -50,20 +50,20 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_commands_go_on_with_what_the_service_adopted(rosterd: Rosterd, fault: str) -> None:
+def test_commands_go_on_with_what_the_service_adopted(rosterd: Rosterd) -> None:
     """Whatever the fault, commands that look answer as before, and name it on standard error."""
     whole = rosterd._config.read_text()
     before = {command: rosterd.execute(*command) for command in ABOUT_THE_SERVICE}
-    rosterd._config.write_text(FAULTS[fault](whole))
-    assert whole != rosterd._config.read_text()
-    for command, expected in before.items():
-        found = rosterd.execute(*command)
-        assert expected.returncode == found.returncode, found.stderr
-        if command != ("metrics",):  # its figures go on
-            assert expected.stdout == found.stdout
-        assert 1 == found.stderr.count(GOING_BY)
-        assert len(found.stderr.splitlines()) > 1
+    for fault, change in FAULTS.items():
+        rosterd._config.write_text(change(whole))
+        assert whole != rosterd._config.read_text(), fault
+        for command, expected in before.items():
+            answer = rosterd.execute(*command)
+            assert expected.returncode == answer.returncode, (fault, answer.stderr)
+            if command != ("metrics",):  # its figures go on
+                assert expected.stdout == answer.stdout, fault
+            assert 1 == answer.stderr.count(GOING_BY), fault
+            assert len(answer.stderr.splitlines()) > 1, fault
 
 
 def test_status_and_doctor_name_the_fault(rosterd: Rosterd) -> None:

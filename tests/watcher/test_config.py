@@ -12,7 +12,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings, RetentionSettings
+from importer.settings import (
+    ClientSettings,
+    FeedSettings,
+    FileSettings,
+    GuardSettings,
+    MailSettings,
+    ReferenceSettings,
+    RetentionSettings,
+    StatusSettings,
+)
 from operate.provision.drop_ins import clients_of
 from tests import REPOSITORY
 from watcher.config import ConfigError, load, smtp_password
@@ -23,16 +32,24 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "service": ServiceSettings,
     "intake": IntakeSettings,
     "file": FileSettings,
+    "guard": GuardSettings,
     "mail": MailSettings,
     "retention": RetentionSettings,
     "log": LogSettings,
     "metrics": MetricsSettings,
     "reference": ReferenceSettings,
     "client": ClientSettings,
+    "client.feed": FeedSettings,
+    "client.status": StatusSettings,
 }
 # Shown by an example: their default is nothing.
-EXAMPLES = {("client", "columns"), ("client", "limits"), ("client", "retention_days")}
+EXAMPLES = {
+    *(("client", name) for name in ("columns", "limits", "max_inbox_bytes", "retention_days", "guard", "status")),
+    *(("client.feed", name) for name in ("name", "files")),
+}
 CLIENT = '[[client]]\nname = "acme"\ninbox = "in/acme"\n'
+STATUS = '[client.status]\ncolumn = "Enrolment"\nactive = ["A"]\ninactive = ["I"]\n'
+FEED = '[[client.feed]]\nname = "students"\nfiles = "students*.csv"\n'
 
 Write = Callable[..., Path]
 
@@ -73,12 +90,16 @@ def test_an_empty_file_is_all_defaults(write: Write, tmp_path: Path) -> None:
 
 def test_relative_paths_start_at_the_file(write: Write, tmp_path: Path) -> None:
     """Every path in the Config is absolute; relative ones start at the folder of config.toml or at the state folder."""
-    config = load(write('[service]\nstate_dir = "state"\n[mail]\nca_file = "ca.pem"\n' + CLIENT))
+    text = (
+        '[service]\nstate_dir = "state"\n[mail]\nca_file = "ca.pem"\n' + CLIENT + 'protected_users = "acme.protected"\n'
+    )
+    config = load(write(text))
     assert str(tmp_path / "state") == config.service.state_dir
     assert str(tmp_path / "state" / "rosterd.db") == config.service.database
     assert str(tmp_path / "state" / "mail") == config.mail.maildir
     assert str(tmp_path / "ca.pem") == config.mail.ca_file
     assert [str(tmp_path / "in/acme")] == [client.inbox for client in config.clients]
+    assert [str(tmp_path / "acme.protected")] == [client.protected_users for client in config.clients]
 
 
 def test_drop_ins_add_clients(write: Write) -> None:
@@ -134,6 +155,15 @@ def test_links_above_an_inbox_are_resolved(write: Write, tmp_path: Path) -> None
         (CLIENT + 'retention_days = "7"\n', 'retention_days: got "7"; expected a whole number at least 0'),
         (CLIENT + "receipts = 1\n", "config.toml client.acme.receipts: got 1; expected true or false"),
         (CLIENT + 'failed_import_email = ["x"]\n', "client.acme.failed_import_email: got"),
+        (CLIENT + 'language = "de"\n', "client.acme.language: got"),
+        (CLIENT + "language = []\n", 'client.acme.language: got []; expected "en", "fr" or both'),
+        (CLIENT + 'language = ["fr", "fr"]\n', 'expected "en", "fr" or both'),
+        ('[mail]\ncontact = "Marie\\nRoy"\n', 'mail.contact: got "Marie\\nRoy"; expected one line of text'),
+        ('[mail]\ntimezone = "Canada"\n', 'mail.timezone: got "Canada"; expected a name of the time zone database'),
+        ('[mail]\ntimezone = "/etc/passwd"\n', 'mail.timezone: got "/etc/passwd"; expected a name of the time'),
+        ('[mail]\ntimezone = "Toronto"\n', 'mail.timezone: got "Toronto"; expected a name of the time zone'),
+        ('[mail]\nguide_url = "guide.html"\n', 'mail.guide_url: got "guide.html"; expected an address that begins'),
+        ('[mail]\nsender_name = "A\\nB"\n', 'mail.sender_name: got "A\\nB"; expected one line of text'),
         (CLIENT + 'fallback_encoding = "cp125"\n', "client.acme.fallback_encoding: got"),
         (
             CLIENT + 'fallback_encoding = "utf-16"\n',
@@ -158,6 +188,35 @@ def test_links_above_an_inbox_are_resolved(write: Write, tmp_path: Path) -> None
         ),
         (CLIENT + '[[client]]\nname = "b"\ninbox = "in/acme/b"\n', "expected a folder separate from the inbox of"),
         ('[service]\nstate_dir = "in/acme/s"\n' + CLIENT, "expected service.state_dir outside of it"),
+        (CLIENT + "feed = 3\n", "client.acme.feed: got a single table; expected [[client.feed]] in double brackets"),
+        (CLIENT + FEED + "miss = 2\n", "client.acme.feed[1].miss: unknown key; expected"),
+        (CLIENT + FEED + FEED, 'client.acme.feed[2].name: got "students"; expected each name once'),
+        (CLIENT + FEED + 'mode = "full"\n', 'feed[1].mode: got "full"; expected one of "snapshot", "upsert"'),
+        (CLIENT + FEED + 'dated = "students.csv"\n', 'feed[1].dated: got "students.csv"; expected a name with year'),
+        (
+            CLIENT + STATUS.replace('"I"', '" a"'),
+            'client.acme.status.inactive: got " a"; expected a value that is not in',
+        ),
+        (
+            CLIENT + STATUS.replace('["I"]', "[]"),
+            "client.acme.status.inactive: got []; expected the values that mean in",
+        ),
+        (CLIENT + STATUS.replace("Enrolment", ""), 'status.column: got ""; expected the heading of the status column'),
+        (CLIENT + STATUS.replace("Enrolment", "email"), 'got "email"; expected a heading that has no other meaning'),
+        (CLIENT + STATUS.replace("Enrolment", "PIN"), 'got "PIN"; expected a heading that has no other meaning'),
+        (CLIENT + STATUS.replace("Enrolment", "A "), 'got "A "; expected a heading without blanks around it'),
+        (
+            CLIENT + 'clear_token = "i"\n' + STATUS,
+            'status.inactive: got "i"; expected no value that is the clear_token',
+        ),
+        (CLIENT + 'columns = { Enrolment = "" }\n' + STATUS, 'got "Enrolment"; expected a heading that has no other'),
+        (CLIENT + 'protected_fields = ["mail"]\n', 'client.acme.protected_fields: got "mail"; expected "email"?'),
+        (
+            CLIENT + 'protected_fields = ["unique_id"]\n',
+            'got "unique_id"; expected other attributes: no file ever changes',
+        ),
+        (CLIENT + 'protected_users = "in/acme/list"\n', "; expected a file outside of the inboxes"),
+        (CLIENT + STATUS + "values = []\n", "client.acme.status.values: unknown key; expected"),
         ("[service\n", "config.toml: not TOML: "),
     ],
 )
@@ -260,10 +319,40 @@ def shipped_lines() -> Iterator[tuple[str, str, str, bool]]:
     """Yield section, key, text of the value and whether it is commented out, for every setting in the file."""
     section = ""
     for line in SHIPPED.read_text().splitlines():
-        if header := re.fullmatch(r"\[\[?(\w+)\]\]?", line):
+        if header := re.fullmatch(r"(?:# )?\[\[?([\w.]+)\]\]?", line):
             section = header[1]
         elif setting := re.fullmatch(r"(# )?(\w+) = (.+)", line):
             yield section, setting[2], setting[3], bool(setting[1])
+
+
+def test_a_client_has_the_limits_of_all_but_for_its_own(write: Write) -> None:
+    """[client.guard] goes over [guard], also in clients.d; what is wrong in either is told once, by its key."""
+    text = f'[guard]\nidentity = "20 %"\n{CLIENT}[client.guard]\ncreated = "off"\n'
+    config = load(write(text, more=CLIENT.replace("acme", "other")))
+    guards = {client.name: client.guard for client in config.clients}
+    assert GuardSettings(identity="20 %", created="off") == guards["acme"]
+    assert GuardSettings(identity="20 %") == guards["other"]
+    assert ('config.toml guard.identity: got "lots"; expected a share such as "10 %", or "off"',) == problems(
+        write(text.replace("20 %", "lots"), more=CLIENT.replace("acme", "other"))
+    )
+    assert (
+        "config.toml client.acme.guard.created_floor: got -1; expected a whole number at least 0",
+        'config.toml client.acme.guard.creatd: unknown key; expected "created"?',
+    ) == tuple(sorted(problems(write(text.replace('created = "off"', 'creatd = "off"\ncreated_floor = -1')))))[::-1]
+
+
+@pytest.mark.parametrize(
+    ("guard", "fewer_rows"),
+    [("", "20 %"), ('guard = { fewer_rows = "5 %" }\n', "5 %"), ('guard = { created = "off" }\n', "20 %")],
+)
+def test_shrink_guard_is_read_as_fewer_rows(write: Write, guard: str, fewer_rows: str) -> None:
+    """The setting of before is the limit, unless the client has that, too; what to write instead is known."""
+    text = f'[guard]\nfewer_rows = "30 %"\n{CLIENT}{guard}shrink_guard = 80\n'
+    (client,) = load(write(text)).clients
+    assert fewer_rows == client.guard.fewer_rows
+    assert ("shrink_guard = 80", f'fewer_rows = "{fewer_rows}" in [client.guard]') == client.deprecated
+    (client,) = load(write(text.replace("shrink_guard = 80", ""))).clients
+    assert client.deprecated is None
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -278,8 +367,10 @@ def test_a_commented_setting_shows_its_default(section: str, key: str, text: str
     """What is commented out in the shipped config.toml is what holds without it."""
     value = tomllib.loads(f"{key} = {text}")[key]
     if (section, key) in EXAMPLES:
-        required: dict[str, Any] = {"name": "x", "inbox": "x", key: value}
-        assert getattr(msgspec.convert(required, ClientSettings), key) == value
+        required: dict[str, Any] = {"name": "x", "inbox" if section == "client" else "files": "x", key: value}
+        setting = getattr(msgspec.convert(required, SECTIONS[section]), key)
+        shown = msgspec.json.decode(msgspec.json.encode(setting))  # with lists, as TOML has them
+        assert value == ({name: shown[name] for name in value} if key == "guard" else shown)
     else:
         [field] = [field for field in msgspec.structs.fields(SECTIONS[section]) if field.name == key]
         default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
@@ -288,7 +379,18 @@ def test_a_commented_setting_shows_its_default(section: str, key: str, text: str
 
 def test_the_sections_are_those_of_the_config() -> None:
     """Each part of Config is a section of the file."""
-    assert {*SECTIONS} - {"client"} | {"clients", "source", "base", "is_outdated"} == {*Config.__struct_fields__}
+    assert {*SECTIONS} - {"client", "client.feed", "client.status"} | {"clients", "source", "base", "is_outdated"} == {
+        *Config.__struct_fields__
+    }
+
+
+def test_a_file_belongs_to_the_first_feed_that_matches(write: Write) -> None:
+    """A name belongs to the first feed whose pattern it matches, in any case of letters, else to that of all others."""
+    other = FEED.replace('"students"', '"rest-of-them"').replace("students*", "s*")
+    [client] = load(write(CLIENT + FEED + 'mode = "snapshot"\n' + other)).clients
+    files = ("Students_20261129.CSV", "students.failed.csv", "staff.csv", "teachers.csv")
+    assert ["students", "students", "rest-of-them", ""] == [client.feed_of(file).name for file in files]
+    assert [True, False] == [feed.is_snapshot for feed in client.feed]
 
 
 def test_one_text_is_a_list_of_one(write: Write) -> None:

@@ -158,4 +158,4 @@ def test_mail_that_reaches_nobody_does_not_look_sent(tmp_path: Path) -> None:
         assert "0.0" == figure(rosterd, "rosterd_mail_by_smtp")
         findings = json.loads(rosterd.execute("doctor", "--json").stdout)["findings"]
         [(level, what, remedy)] = [(f["level"], f["what"], f["remedy"]) for f in findings if f["topic"] == "mail"]
-        assert ("warning", True, True) == (level, "reaches nobody" in what, "[mail] host" in remedy)
+        assert ("warning", True, True) == (level, "reaches no one" in what, "[mail] host" in remedy)

@@ -221,8 +221,8 @@ def test_trouble_is_told_once_over_reloads(tmp_path: Path, inbox: Path) -> None:
         "service": {"ping_url": "http://127.0.0.1:1/secret", "sweep_interval_s": 0.5},
     }
     clients = {"acme": inbox, "beta": tmp_path / "missing"}
-    once = ("file.held", "file.shrunk", "file.ignored", "inbox.unusable", "ping.failed")
-    with Rosterd(tmp_path, clients, settings=settings, client_settings={"shrink_guard": 50}) as rosterd:
+    once = ("file.held", "file.ignored", "inbox.unusable", "ping.failed")
+    with Rosterd(tmp_path, clients, settings=settings) as rosterd:
         (tmp_path / "missing").mkdir()
         rosterd.start()
         rosterd.wait_for_event("ping.failed")
@@ -233,8 +233,8 @@ def test_trouble_is_told_once_over_reloads(tmp_path: Path, inbox: Path) -> None:
         )
         rosterd.wait_for_imports(1)
         (inbox / "link.csv").symlink_to("/etc/hostname")
-        (inbox / "users.csv").write_text(HEADER + ANN)
-        rosterd.wait_for_event("file.shrunk")
+        (inbox / "users.csv").write_text(HEADER + '"')
+        rosterd.wait_for_event("file.held")
         rosterd.wait_for_event("file.ignored")
         for number in range(2, 4):
             reload(rosterd)
@@ -246,14 +246,12 @@ def test_trouble_is_told_once_over_reloads(tmp_path: Path, inbox: Path) -> None:
 
 def test_held_file_is_judged_by_new_settings(tmp_path: Path, inbox: Path) -> None:
     """A file that is held is let through as soon as the settings by which it was held are changed."""
-    with Rosterd(tmp_path, {"acme": inbox}, client_settings={"shrink_guard": 50}) as rosterd:
+    with Rosterd(tmp_path, {"acme": inbox}, client_settings={"companion": "done"}) as rosterd:
         rosterd.start()
-        (inbox / "users.csv").write_text(HEADER + ANN * 9)
-        rosterd.wait_for_imports(1)
         (inbox / "users.csv").write_text(HEADER + ANN)
-        rosterd.wait_for_event("file.shrunk")
-        reload(rosterd, "shrink_guard = 50", "shrink_guard = 0")
-        rosterd.wait_for_imports(2)
+        rosterd.wait_for_event("file.held", reason="unaccompanied")
+        reload(rosterd, 'companion = "done"', 'companion = ""')
+        rosterd.wait_for_imports(1)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +274,26 @@ def test_bad_reload_keeps_the_old_configuration(rosterd: Rosterd, inbox: Path, f
 
     assert reason in str(refused["reason"])
     assert list(rosterd.users()) == ["1"]
+
+
+def test_nobody_is_imported_unprotected(rosterd: Rosterd, inbox: Path, tmp_path: Path) -> None:
+    """A list of protected users is read for each file: while it is missing, files wait, and a reload is refused."""
+    (inbox / "users.csv").write_text(HEADER + ANN)
+    rosterd.wait_for_imports(1)
+    protected = tmp_path / "protected"
+    protected.write_text("1\n")
+    rosterd.reload(lambda text: f'{text}\nprotected_users = "{protected}"\n')
+    rosterd.wait_for_event("config.reloaded")
+    protected.rename(tmp_path / "gone")
+    (inbox / "users.csv").write_text(HEADER + ANN.replace("Lee", "Roy"))
+    deferred = rosterd.wait_for_event("file.deferred", file="users.csv")
+    assert f"protected_users {protected}: No such file or directory" in str(deferred["reason"])
+    rosterd.reload(lambda text: text)
+    refused = rosterd.wait_for_event("config.refused")
+    assert f"protected_users {protected}: No such file or directory" == refused["reason"]
+    (tmp_path / "gone").rename(protected)
+    rosterd.wait_for_imports(2)
+    assert rosterd.users()["1"]["last_name"] == "Lee"
 
 
 def test_state_directory_cannot_change_while_running(rosterd: Rosterd, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What the operator orders of the running service."""
+"""Orders of the operator to the running service."""

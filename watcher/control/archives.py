@@ -1,4 +1,4 @@
-"""What is done to archives long after their import: purged by age, rewritten without a person."""
+"""Changes of archives long after their import: purged by age, rewritten without a person."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOOK_INTERVAL_S: Final = 3600.0  # whether a day has passed since the last pass
 
 
 class Purging:
-    """Removes what was kept long enough, one import or a few mails at a time, so that no upload waits for it."""
+    """Purges by age, one import or a few mails at a time, so that no upload waits for it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -60,18 +60,28 @@ class Purging:
             client = clients.get(name)
             if days := retention.days_of(client, config.retention):
                 yield from self._pieces_of(name, client, at - timedelta(days=days))
+        if days := config.retention.history_days:
+            yield from self._pieces_of_history(at - timedelta(days=days))
         retention.note_pass(self._store, began_at)
+
+    def _pieces_of_history(self, before: datetime) -> Iterator[bool]:
+        changes = 0
+        while removed := retention.forget_history(self._store, before):
+            changes += removed
+            yield True
+        if changes:
+            log.info("history.purged", changes=changes)
 
     def _pieces_of(self, name: str, client: ClientSettings | None, before: datetime) -> Iterator[bool]:
         archives = problems = mails = 0
         try:
-            while client is not None and (kept := retention.due(self._store.conn, name, before)) is not None:
+            while client is not None and (expired := retention.due(self._store.conn, name, before)) is not None:
                 with opened(name, client.inbox) as inbox:
-                    archives += retention.purge(self._store, inbox.bak_fd, kept, datetime.now(UTC))
+                    archives += retention.purge(self._store, inbox.bak_fd, expired, datetime.now(UTC))
                 yield True
         except StoreError:
             raise
-        except Exception as error:  # whatever the archives of one client raise is that client's trouble
+        except Exception as error:  # the archives of one client must not stop the purge of others
             raise_if_fatal(error)
             log.error(
                 "retention.deferred", client=name, reason=reason(error), exc_info=None if is_of_host(error) else error
@@ -92,8 +102,8 @@ def archive_orders(
     """
     Return the orders about archives.
 
-    `config` is asked at each order: the one before it may have been a reload. `stopping` is asked now and then whether
-    to leave the order in hand as it is.
+    `config` is called for each order: the one before it may have been a reload. `stopping` is called regularly; it says
+    whether to leave the current order unfinished.
     """
 
     def rewrite(order: Order) -> str:

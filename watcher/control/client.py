@@ -1,7 +1,7 @@
 """
-The operator's end of the socket to the running daemon: an order, and its answer. See `server.py` for the other end.
+The client of the control socket: sends an order to the running daemon and receives its answer. See `server.py`.
 
-It needs nothing but the standard library and msgspec, so that commands which give orders start fast.
+It imports only the standard library and msgspec, so that commands which send orders start fast.
 """
 
 from __future__ import annotations
@@ -18,24 +18,32 @@ import msgspec
 from importer.store.errors import StoreError
 
 SOCKET_NAME: Final = "control.sock"
-MAX_LINE_BYTES: Final = 64 << 10
+MAX_LINE_BYTES: Final = 8 << 20  # some 200,000 new ids
+_PIECE_BYTES: Final = 64 << 10
 PEER_PATIENCE_S: Final = 5.0  # for the line of a caller
-LOOP_PATIENCE_S: Final = 60.0  # for the work loop, which may have a big file in hand
-ASK_PATIENCE_S: Final = LOOP_PATIENCE_S + 2 * PEER_PATIENCE_S  # somebody else's order may come first
+LOOP_PATIENCE_S: Final = 60.0  # for the work loop, which may be importing a large file
+ASK_PATIENCE_S: Final = LOOP_PATIENCE_S + 2 * PEER_PATIENCE_S  # other orders may be first
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to be done, `do`, and to what."""
+    """What to do, `do`, and the object of it."""
 
     do: str  # "mail.retry"
     id: str = ""
     client: str = ""
     file: str = ""
+    feed: str = ""
+    guards: tuple[str, ...] = ()
+    since: str = ""  # a time
+    until: str = ""  # a day, "2026-09-05", or a time
     unique_id: str = ""  # of a person: never logged
+    unique_ids: tuple[str, ...] = ()  # likewise
+    new_ids: tuple[tuple[str, str], ...] = ()  # old and new, likewise
+    is_applied: bool = True  # else only tried: nothing is changed
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an order, in a sentence for the operator."""
+    """The result of an order, in a sentence for the operator."""
 
     done: bool
     text: str
@@ -53,7 +61,7 @@ class NoAnswer(Exception):
 
 def ask(state_dir: str, order: Order) -> Answer:
     """
-    Give an order to the running daemon and return its answer.
+    Send an order to the running daemon and return its answer.
 
     Raises NotRunning; NoAnswer when it is not known whether the order was carried out; PermissionError.
     """
@@ -63,7 +71,7 @@ def ask(state_dir: str, order: Order) -> Answer:
             connection.connect(os.path.join(folder, SOCKET_NAME))
         except (FileNotFoundError, ConnectionRefusedError):
             raise NotRunning from None
-        except PermissionError as error:  # names no path, or one that only we know
+        except PermissionError as error:  # contains no path, or one that only we know
             raise PermissionError(error.errno, error.strerror, os.path.join(state_dir, SOCKET_NAME)) from None
         try:
             write_line(connection, msgspec.json.encode(order))
@@ -72,7 +80,7 @@ def ask(state_dir: str, order: Order) -> Answer:
             raise NoAnswer(name_of(error)) from None
 
 
-# What both ends do
+# For both ends
 
 
 @contextlib.contextmanager
@@ -89,25 +97,25 @@ def short(folder: str) -> Iterator[str]:
 
 
 def read_line(connection: socket.socket, patience_s: float) -> bytes:
-    """Return what comes up to a line end, or the end. Raises TimeoutError after `patience_s` in all, or OSError."""
+    """Read up to a line end, or the end. Raises TimeoutError after `patience_s` in all, or OSError."""
     until = time.monotonic() + patience_s
-    line = b""
-    while b"\n" not in line and len(line) < MAX_LINE_BYTES:
+    line = bytearray()
+    while len(line) < MAX_LINE_BYTES:
         connection.settimeout(max(until - time.monotonic(), 0.001))
-        piece = connection.recv(MAX_LINE_BYTES)
-        if not piece:
-            break
+        piece = connection.recv(_PIECE_BYTES)
         line += piece
-    return line
+        if not piece or b"\n" in piece:
+            break
+    return bytes(line)
 
 
 def write_line(connection: socket.socket, line: bytes) -> None:
-    """Send a line whole. Raises OSError."""
+    """Send a whole line. Raises OSError."""
     connection.settimeout(PEER_PATIENCE_S)
     connection.sendall(line + b"\n")
 
 
 def name_of(error: Exception) -> str:
-    """Return what kind of error it was; the text only of those that quote no data."""
-    telling = isinstance(error, OSError | StoreError)
-    return f"{type(error).__name__}: {error}" if telling and str(error) else type(error).__name__
+    """Return the type of an error; its text only if that type quotes no data."""
+    is_explained = isinstance(error, OSError | StoreError)
+    return f"{type(error).__name__}: {error}" if is_explained and str(error) else type(error).__name__

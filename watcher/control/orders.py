@@ -1,48 +1,83 @@
-"""What an operator may order: of the store alone, or of the running daemon."""
+"""The orders of an operator: about the store, or about files that only the running daemon knows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from importer.model import printable
-from importer.store import outbox, personal_data
+import structlog
+
+from importer.model import OnHold, printable
+from importer.roster.protection import ListUnusable
+from importer.store import mail_queue, personal_data
 from importer.store.database import Store
+from importer.store.roster import pauses
+from watcher.approval.files import FilesOnHold
 from watcher.control.client import Answer, Order
+from watcher.control.roster import roster_orders
 from watcher.control.server import Handler, Refused
 from watcher.health.mailing import Mailing
 from watcher.health.status import state_of
 from watcher.inbox.settle import Settling
 
+log = structlog.get_logger()
+
 EndHold = Callable[[str, bytes, float], bool]
 
 
-def store_orders(store: Store, *, mailing: Mailing | None = None) -> dict[str, Handler]:
-    """Return the orders that need little but the store; of a command that holds the lock there is no `mailing`."""
+def store_orders(
+    store: Store, *, mailing: Mailing | None = None, stopping: Callable[[], bool] = lambda: False
+) -> dict[str, Handler]:
+    """
+    Return the orders about the store; a command that holds the lock itself has no `mailing`.
+
+    `stopping` is asked now and then whether to leave an order that takes long.
+    """
     retried = "is retried as soon as the service runs" if mailing is None else "is retried now"
 
     def retry(order: Order) -> str:
-        _change_mail(order, lambda id_: outbox.retry(store.conn, id_, datetime.now(UTC)))
+        _change_mail(order, lambda id_: mail_queue.retry(store.conn, id_, datetime.now(UTC)))
         if mailing is not None and mailing.trouble:
             return f"mail {order.id} is retried as soon as mail can be sent: {mailing.trouble}"
         return f"mail {order.id} {retried}"
 
     def drop(order: Order) -> str:
-        _change_mail(order, lambda id_: outbox.drop(store.conn, id_))
+        _change_mail(order, lambda id_: mail_queue.drop(store.conn, id_))
         return f"mail {order.id} will not be sent"
 
     def erase(order: Order) -> str:
         erased = personal_data.erase(store, order.client, order.unique_id)
-        if erased == personal_data.Erased(users=0, mails=0, quotes=0):
-            raise Refused(f"{order.client}: nobody with this unique id is recorded, and no mail names them")
+        if erased == personal_data.Erased(users=0, changes=0, mails=0, quotes=0):
+            raise Refused(f"{order.client}: no user with this unique id is recorded, and no mail names them")
         quotes = f", quotations of a row {erased.quotes}" if erased.quotes else ""
-        return f"removed: users {erased.users}, mails {erased.mails}{quotes}"
+        changes = f", changes {erased.changes}" if erased.changes else ""
+        return f"removed: users {erased.users}{changes}, mails {erased.mails}{quotes}"
 
-    return {"mail.retry": retry, "mail.drop": drop, "person.erase": erase}
+    def pause(order: Order) -> str:
+        until = datetime.fromisoformat(order.until).replace(tzinfo=UTC) + timedelta(days=1)
+        pauses.add(store.conn, order.client, order.guards, until)
+        log.info("guard.paused", client=order.client, guards=order.guards, until=order.until)
+        return f"{', '.join(order.guards)} of {order.client}: paused through {order.until} (UTC)"
+
+    def freeze(order: Order) -> str:
+        begins_at, ends_at = datetime.fromisoformat(order.since), datetime.fromisoformat(order.until)
+        pauses.freeze(store.conn, order.client, order.feed, begins_at, ends_at)
+        log.info("feed.frozen", client=order.client, feed=order.feed, since=order.since, until=order.until)
+        days = f"from {begins_at:%F} through {ends_at - timedelta(seconds=1):%F}"
+        return f"{order.feed or 'files'} of {order.client}: frozen {days}, and the client is told the day before"
+
+    orders: dict[str, Handler] = {
+        "feed.freeze": freeze,
+        "guard.pause": pause,
+        "mail.retry": retry,
+        "mail.drop": drop,
+        "person.erase": erase,
+    }
+    return orders | roster_orders(store, stopping)
 
 
 def held_orders(settling: Settling, now: Callable[[], float]) -> dict[str, Handler]:
-    """Return the orders about files that wait, of which only the running daemon knows."""
+    """Return the orders about waiting files, which only the running daemon knows."""
 
     def release(order: Order) -> str:
         _end_hold(settling, settling.release, order, now())
@@ -52,14 +87,38 @@ def held_orders(settling: Settling, now: Callable[[], float]) -> dict[str, Handl
         _end_hold(settling, settling.refuse, order, now())
         return f"{order.file} is refused, and the client is notified"
 
-    def tell_state(order: Order) -> Answer:
+    def report_state(order: Order) -> Answer:
         for waiting in settling.waiting(order.client):
             if printable(waiting.name) == order.file:
                 state, reason = state_of(waiting), str(waiting.hold_reason) if waiting.held else ""
                 return Answer(done=True, text=f"{order.file}: {state}", state=state, hold_reason=reason)
         raise Refused(f"no file {order.file} of {order.client} is waiting")
 
-    return {"file.release": release, "file.refuse": refuse, "file.state": tell_state}
+    return {"file.release": release, "file.refuse": refuse, "file.state": report_state}
+
+
+def approval_orders(files: FilesOnHold) -> dict[str, Handler]:
+    """Return the orders; `id` of an order is the import that the operator has seen, so that no other is meant."""
+
+    def approve(order: Order) -> str:
+        held = _on_hold(files, order)
+        if held.is_of_removals:
+            try:
+                done = files.decide_on_removals(held, "approved", "operator")
+            except ListUnusable as error:
+                raise Refused(f"nobody is deactivated: {error}") from None
+            return _deactivated(held, done.users if done else 0)
+        files.decide(held, "approved", "operator")
+        return f"{held.file} of {held.client} is approved, and imported as soon as the service runs"
+
+    def reject(order: Order) -> str:
+        held = _on_hold(files, order)
+        files.decide(held, "rejected", "operator")
+        if held.is_of_removals:
+            return f"users of {held.client} who are missing from {held.file} stay active, and the client is told"
+        return f"{held.file} of {held.client} is rejected, and the client is told"
+
+    return {"file.approve": approve, "file.reject": reject}
 
 
 def _change_mail(order: Order, change: Callable[[int], bool]) -> None:
@@ -72,8 +131,24 @@ def _change_mail(order: Order, change: Callable[[int], bool]) -> None:
 
 
 def _end_hold(settling: Settling, end: EndHold, order: Order, now: float) -> None:
-    """End the hold of the file that is called so, as text."""
+    """End the hold of the file with this name, given as text."""
     names = [waiting.name for waiting in settling.waiting(order.client) if waiting.held]
     name = next((name for name in names if printable(name) == order.file), None)
     if name is None or not end(order.client, name, now):
         raise Refused(f"no file {order.file} of {order.client} is held; `rosterd status` lists those that are")
+
+
+def _deactivated(held: OnHold, users: int) -> str:
+    if not users:
+        return f"nobody whom {held.file} of {held.client} lacked is missing any more: no user was deactivated"
+    are = "1 user is" if users == 1 else f"{users:,} users are"
+    return f"{are} deactivated who were missing from {held.file} of {held.client}, and the client is told"
+
+
+def _on_hold(files: FilesOnHold, order: Order) -> OnHold:
+    for held in files.waiting(order.client):
+        if held.file == order.file and str(held.import_id) == order.id:
+            return held
+    raise Refused(
+        f"{order.file} of {order.client} is no longer on hold as import {order.id}; `rosterd status` lists what is"
+    )

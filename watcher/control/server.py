@@ -1,9 +1,9 @@
 """
-Orders of the operator to the running daemon: a Unix socket in the state directory, its permissions the guard.
+The server of the control socket: a Unix socket in the state directory, protected by its permissions.
 
-One connection, one line of JSON, one line of JSON back. A thread listens; the work loop, which owns the store, carries
-the orders out between two pieces of work. So there is never a second writer, and an order that nobody began in time
-is taken back and has not happened.
+One line of JSON per connection, and one line of JSON as the answer. A thread listens; the work loop, which owns the
+store, carries out the orders between two pieces of work. So there is never a second writer. An order that was not
+started in time is cancelled and has no effect.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from watcher.control.client import (
 log = structlog.get_logger()
 
 
-_QUESTIONS: Final = ("file.state",)  # change nothing, and are asked again and again
+_QUESTIONS: Final = ("file.state",)  # change nothing, and come often
 
 Handler = Callable[[Order], str | Answer]  # returns what was done; raises Refused
 
@@ -46,7 +46,7 @@ class Refused(Exception):
 
 
 def carry_out(handlers: Mapping[str, Handler], order: Order) -> Answer:
-    """Do what is ordered, here and now. Raises what the handlers raise, but for Refused."""
+    """Carry out an order now. Raises what the handlers raise, except Refused."""
     handler = handlers.get(order.do)
     if handler is None:
         return Answer(done=False, text=f"{order.do}: unknown order; expected one of {', '.join(sorted(handlers))}")
@@ -66,7 +66,7 @@ class _Call:
 
 
 class ControlServer:
-    """The daemon's end. Its thread only passes on; `serve_pending` belongs to the work loop."""
+    """The server. Its thread only queues orders; the work loop calls `serve_pending`."""
 
     def __init__(self, state_dir: str, wake: Callable[[], None]) -> None:
         self._state_dir = state_dir
@@ -77,12 +77,12 @@ class ControlServer:
         self._is_closing = False
 
     def start(self) -> None:
-        """Begin to listen; to be called with the lock of the state directory held. Raises OSError."""
+        """Start listening; call it with the state directory locked. Raises OSError."""
         self._listener = _listener(self._state_dir)
         self._thread.start()
 
     def close(self) -> None:
-        """End listening; orders not begun are taken back."""
+        """Stop listening; orders that were not started are cancelled."""
         self._is_closing = True
         if self._listener is None:
             return
@@ -96,9 +96,9 @@ class ControlServer:
 
     def serve_pending(self, handlers: Mapping[str, Handler], *, check: Callable[[Exception], None]) -> bool:
         """
-        Carry out what was ordered meanwhile; return whether there was anything.
+        Carry out the orders in the queue; return whether there were any.
 
-        `check` is given what a handler raised, after its caller was answered; it raises what must end the process.
+        `check` gets what a handler raised, after its caller was answered; it raises what must end the process.
         """
         served = False
         while (call := self._next()) is not None:
@@ -143,7 +143,7 @@ class ControlServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 if not self._is_closing:
-                    time.sleep(PEER_PATIENCE_S)  # out of descriptors; callers wait in the backlog
+                    time.sleep(PEER_PATIENCE_S)  # no descriptors left; callers wait in the backlog
                 continue
             with connection, contextlib.suppress(OSError):
                 write_line(connection, msgspec.json.encode(self._answered(connection)))
@@ -159,7 +159,7 @@ class ControlServer:
         return self._await(call)
 
     def _await(self, call: _Call) -> Answer:
-        if self._is_closing:  # after `_take_back` nobody takes it back
+        if self._is_closing:  # not cancelled any more after `_take_back`
             call.answer.cancel()
         try:
             return call.answer.result(LOOP_PATIENCE_S)
@@ -172,14 +172,14 @@ class ControlServer:
 
 
 def _listener(state_dir: str) -> socket.socket:
-    """Return a socket that listens, put in place of what an earlier daemon left there."""
+    """Return a listening socket, in place of the one that an earlier daemon left."""
     listener = socket.socket(socket.AF_UNIX)
     try:
         with short(state_dir) as folder:
             fresh = os.path.join(folder, f"{SOCKET_NAME}.new")
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(fresh)
-            os.fchmod(listener.fileno(), 0o600)  # what it is bound with: by its path, a link might be meant by then
+            os.fchmod(listener.fileno(), 0o600)  # bound with this mode: a path could lead to a link by then
             listener.bind(fresh)
             listener.listen()
             os.replace(fresh, os.path.join(folder, SOCKET_NAME))

@@ -1,1 +1,1 @@
-"""What the operator and monitoring are told of the service."""
+"""Alerts, status, metrics and heartbeat: the health of the service, for the operator and for monitoring."""

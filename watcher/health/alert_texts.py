@@ -8,8 +8,12 @@ from typing import Final
 # Event -> what happened, what to do. {client} is the name of a client.
 _SENTENCES: Final = {
     "archive.missing": (
-        "A file of {client} is recorded as imported, but is not in .bak: somebody removed it.",
+        "A file of {client} is recorded as imported, but is not in .bak: it was removed.",
         "`rosterd verify` names the file. Check who can write to the folders of {client}.",
+    ),
+    "copy.refused": (
+        "The read copy of the database cannot be made: readers see an old one, or none.",
+        "Fix what the reason below names. The service must be able to write to the folder of [service] read_copy.",
     ),
     "file.deferred": (
         "Files of {client} cannot be imported for now, because of trouble with this host.",
@@ -19,13 +23,13 @@ _SENTENCES: Final = {
         "A file of {client} is not imported, because of a fault in rosterd.",
         "Please report it, with the log (`journalctl -u rosterd`). The file is kept and retried.",
     ),
-    "file.shrunk": (
-        "A file of {client} has far fewer rows than the last one, and is held.",
-        "Ask the client whether that is intended. `rosterd release` imports the file, `rosterd refuse` rejects it.",
-    ),
     "file.unread": (
         "Checking whether a file of {client} is complete took longer than allowed, so the file is held.",
         "Check its quotation marks, for example with `rosterd check`. `rosterd release` imports the file as it is.",
+    ),
+    "inbox.full": (
+        "Files that stay in the inbox of {client} have more bytes than max_inbox_bytes, so new ones are refused.",
+        "Have the client delete some, or `rosterd client set {client} --max-inbox-bytes BYTES --apply`.",
     ),
     "inbox.unusable": (
         "The inbox of {client} cannot be used: nothing of this client is imported.",

@@ -1,8 +1,8 @@
 """
-A sign of life for a dead man's switch: a URL that is requested after each round of sweeps that went well.
+The heartbeat for a dead man's switch: a URL that is requested after each successful round of sweeps.
 
-Who is behind the URL alerts when no request comes, so that even a host that is down is noticed. The URL is a secret:
-whoever knows it can pretend that all is well. Only its host is ever logged.
+The monitor at the URL alerts when no request comes, so that even a host that is down is noticed. The URL is a secret:
+whoever knows it can pretend that all is well. Only its host name is ever logged.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ log = structlog.get_logger()
 _TIME_OUT_S: Final = 10.0
 _FIRST_PAUSE_S: Final = 5.0
 _LAST_PAUSE_S: Final = 300.0
-_FRESH_S: Final = 300.0  # an older round is no sign of life
-_PATIENCE_S: Final = 2.0  # for the request in hand, when told to stop
-# As many as HTTP needs: those that come by default open files and FTP, too.
+_FRESH_S: Final = 300.0  # the result of an older round is not sent
+_PATIENCE_S: Final = 2.0  # for the current request, after a signal to stop
+# Only those for HTTP: the default ones also open files and FTP.
 _HANDLERS: Final = (
     urllib.request.ProxyHandler,
     urllib.request.UnknownHandler,
@@ -44,17 +44,17 @@ _HANDLERS: Final = (
 
 class Heartbeat:
     """
-    Requests the URL on a thread of its own, so that no answer is ever waited for by the work.
+    Requests the URL on a separate thread, so that the work loop never waits for an answer.
 
-    What fails is tried again after growing pauses, and is logged once until it works again. Without a URL nothing
-    is done. One thread uses the methods.
+    Failures are retried with exponential back-off, and logged once until it works again. Without a URL it does
+    nothing. One thread uses the methods.
     """
 
     def __init__(self, url: str, *, trouble: str = "") -> None:
         self.url = url
         self._swept: set[str] = set()
         self._swept_at = -math.inf
-        self.trouble = trouble  # why the last request failed, or none is made
+        self.trouble = trouble  # why the last request failed, or why there is none
         self._asked = threading.Event()
         self._over = threading.Event()
         # A daemon thread: a server that never ends its answer must not keep the process from ending.
@@ -67,9 +67,9 @@ class Heartbeat:
 
     def note_sweep(self, client: str, clients: Collection[str], unusable: Collection[str] = ()) -> None:
         """
-        Note that the inbox of one of `clients` was swept well; once all of them were, the URL is requested.
+        Note that the inbox of one of `clients` was swept successfully; after the last one the URL is requested.
 
-        An inbox that became `unusable` after its sweep needs another one.
+        An inbox that became `unusable` after its sweep needs another sweep.
         """
         self._swept.add(client)
         self._swept.difference_update(unusable)
@@ -79,22 +79,22 @@ class Heartbeat:
             self._asked.set()
 
     def close(self) -> None:
-        """End; a round that is not told yet still is, if that is quick."""
+        """Stop; a completed round is still reported, if that is quick."""
         self._over.set()
         self._asked.set()
         if self._thread.is_alive():
             self._thread.join(_PATIENCE_S)
 
     def _work(self) -> None:
-        told_at, failures = -math.inf, 0
+        reported_at, failures = -math.inf, 0
         while self._asked.wait():
             self._asked.clear()
-            if (swept_at := self._swept_at) > max(told_at, time.monotonic() - _FRESH_S):
+            if (swept_at := self._swept_at) > max(reported_at, time.monotonic() - _FRESH_S):
                 reason = request(self.url)
                 self._log(reason, failures)
                 self.trouble = reason
                 failures = failures + 1 if reason else 0
-                told_at = told_at if reason else swept_at
+                reported_at = reported_at if reason else swept_at
             if self._over.wait(pause_s(failures)):
                 return
             if failures:
@@ -109,7 +109,7 @@ class Heartbeat:
 
 
 def heartbeat_of(service: ServiceSettings) -> Heartbeat:
-    """Return the heartbeat that is configured; a secret that cannot be read costs that, and nothing else."""
+    """Return the heartbeat that is configured; one with `trouble` if the secret cannot be read."""
     try:
         return Heartbeat(ping_url(service))
     except ConfigError as error:
@@ -123,7 +123,7 @@ def pause_s(failures: int) -> float:
 
 
 def request(url: str) -> str:
-    """Request the URL and follow redirects; return why that failed, without a word of the URL, "" when it did not."""
+    """Request the URL and follow redirects; return why that failed, without any part of the URL, or ""."""
     opener = urllib.request.OpenerDirector()
     for handler in _HANDLERS:
         opener.add_handler(handler())

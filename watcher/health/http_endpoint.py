@@ -1,20 +1,22 @@
 """
-One page by HTTP: an endpoint that cannot use up what the service needs for its work.
+One page by HTTP: an endpoint that cannot exhaust the resources of the service.
 
-It has one thread, whatever the number of connections. These are few, and short: above MAX_CONNECTIONS the oldest is
-closed, so that idle ones do not exclude others.
+It has one thread for all connections. Their number and time are limited: above MAX_CONNECTIONS the
+oldest is closed, so that idle ones do not exclude others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+PATH: Final = b"/metrics"
 MAX_CONNECTIONS: Final = 16
 TIME_OUT_S: Final = 5.0  # of a connection, from its first byte to its last
 _MAX_REQUEST_BYTES: Final = 16 << 10
@@ -24,7 +26,7 @@ _REFUSED: Final = (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.L
 
 class Endpoint:
     """
-    Answers every GET with the page; `page` returns it, None when it cannot be made just now.
+    Answers a GET of PATH with the page; `page` returns it, None when it is not available.
 
     One thread uses the methods; `page` is called on another.
     """
@@ -38,7 +40,7 @@ class Endpoint:
         self.port = 0  # where it listens
 
     def start(self, host: str, port: int) -> None:
-        """Begin to listen. Raises OSError."""
+        """Start listening. Raises OSError."""
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, dualstack_ipv6=family == socket.AF_INET6)
         self.port = listener.getsockname()[1]
@@ -47,7 +49,7 @@ class Endpoint:
         self._thread.start()
 
     def close(self) -> None:
-        """End, with all connections."""
+        """Stop, and close all connections."""
         if self.port:
             self._loop.call_soon_threadsafe(self._over.set)
             self._thread.join()
@@ -84,9 +86,11 @@ class Endpoint:
             writer.transport.abort()
 
     def _response(self, request: bytes) -> bytes:
-        method = request.partition(b" ")[0]
+        method, _, rest = request.partition(b" ")
         if method not in (b"GET", b"HEAD"):
             return _response("405 Method Not Allowed", "text/plain", b"expected GET\n")
+        if re.split(rb"[ ?]", rest, maxsplit=1)[0] != PATH:
+            return _response("404 Not Found", "text/plain", b"only %s is here\n" % PATH)
         page = self._page()
         if page is None:
             return _response("503 Service Unavailable", "text/plain", b"not now; the log of the service says why\n")

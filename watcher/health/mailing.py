@@ -1,4 +1,4 @@
-"""Mail on its way, by the settings of now. What keeps it from leaving stops no import, and ends by itself."""
+"""Sends mail by the current settings. What prevents sending stops no import, and is retried."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ log = structlog.get_logger()
 
 POLL_S: Final = 0.1
 _INTERVAL_S: Final = 1.0
-_LOOK_AGAIN_S: Final = 10.0  # whether what was missing is there now
+_LOOK_AGAIN_S: Final = 10.0  # to check whether mail can be sent now
 
 
 class Mailing:
     """
     Sends what is due, one mail at a time. One thread uses the methods.
 
-    Without a password, or with certificates that cannot be read, mail waits untried; `trouble` says why.
+    Without a password, or with unreadable certificates, mail waits without a try; `trouble` says why.
     """
 
     def __init__(self, store: Store, troubles: Troubles, settings: MailSettings) -> None:
         self._store = store
         self._troubles = troubles
         self._settings = settings
-        self._pump: OutboxPump | None = None  # None: there never was a way for mail to leave
+        self._pump: OutboxPump | None = None  # None: mail could not be sent so far
         self._retry_at = -math.inf
         self.trouble = ""
         self.next_at = -math.inf  # by the monotonic clock
 
     def use(self, settings: MailSettings) -> str:
-        """Send by these settings from now on; or, should that put an end to sending, keep the old ones and say why."""
+        """Use these settings from now on; if they would prevent sending, keep the old ones and return why."""
         reason = self._connect(settings)
         if reason and self._pump is not None:
             return reason
@@ -49,7 +49,7 @@ class Mailing:
         return ""
 
     def move(self, at: datetime, *, at_once: bool = False) -> bool:
-        """Let mail go on its way, if it is time; return whether one is under way. Raises SyncFailed."""
+        """Send the next mail, if it is time; return whether one is being sent. Raises SyncFailed."""
         now = time.monotonic()
         if now < self.next_at and not at_once:
             return False
@@ -73,7 +73,7 @@ class Mailing:
             return False
 
     def _note(self, reason: str) -> None:
-        """Tell why mail cannot leave, or that it can again."""
+        """Report why mail cannot be sent, or that it can again."""
         if reason:
             self._troubles.report("mail.unusable", reason=reason)
         elif self.trouble:
@@ -81,7 +81,7 @@ class Mailing:
         self.trouble = reason
 
     def _connect(self, settings: MailSettings) -> str:
-        """Deliver by these settings; return why that cannot be, "" when it can."""
+        """Set up delivery by these settings; return why that fails, or ""."""
         try:
             transport = make_transport(settings, smtp_password())
         except (ConfigError, MailUnusable) as error:

@@ -1,4 +1,4 @@
-"""Where the figures for monitoring come from. What offers them is apart: it needs a library, and is not always on."""
+"""The source of metrics. The exporter is a module of its own: it needs a library, and is optional."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from watcher.settings import Config
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the figures come from."""
+    """What the metrics are read from."""
 
     state_dir: str
     database: Path
     clients: tuple[str, ...]
-    expected_s: Mapping[str, float]  # client -> how often it should upload; those that are not held to it are left out
-    has_smtp: bool = False  # else mail is only put into the Maildir
+    expected_s: Mapping[str, float]  # client -> how often it should upload; without those that need not
+    is_mail_sent: bool = False  # else mail is only stored in the Maildir
 
 
 def source_of(config: Config) -> Source:
-    """Return where the figures of this service come from."""
+    """Return the source of metrics for this configuration."""
     return Source(
         state_dir=config.service.state_dir,
         database=Path(config.service.database),
         clients=tuple(config.clients_by_name),
         expected_s={client.name: client.expected_s for client in config.clients if client.expected_s is not None},
-        has_smtp=bool(config.mail.host),
+        is_mail_sent=config.mail.is_sent,
     )

@@ -30,26 +30,26 @@ def obstacle(database: Path, uid: int) -> tuple[str, str]:
         if _is_immutable(path):
             return f"{path} is immutable, not even root may write it", f"chattr -i {shlex.quote(str(path))}"
         is_owner, name = uid == status.st_uid, shlex.quote(str(path))
-        # Others may write by the rights of a group, or of all: whether the user is in that group is not examined.
+        # Another user may write by the mode bits of group or others: group membership is not examined.
         if not uid or status.st_mode & (stat.S_IWUSR if is_owner else stat.S_IWGRP | stat.S_IWOTH):
             continue
         if not is_owner:
             return f"{path} belongs to {user_name(status.st_uid)}", f"chown {uid} {name}"
-        return f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, nobody may write it", f"chmod u+w {name}"
+        return f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, which no user may write", f"chmod u+w {name}"
     return "", ""
 
 
 def _is_immutable(path: Path) -> bool:
     """
-    Tell whether chattr has made a file immutable, which its mode does not show. Source: statx(2).
+    Return whether chattr has made a file immutable, which its mode does not show. Source: statx(2).
 
-    Nothing may open the database for it: closing any handle of it gives up the locks of all.
+    Does not open the database: closing any handle of it releases the locks of all.
     """
     if os.access(path, os.W_OK, effective_ids=True):
         return False
-    import ctypes  # takes its time, and is needed where something is wrong already
+    import ctypes  # slow to import, and only needed for diagnosis
 
-    found = ctypes.create_string_buffer(_STATX_BYTES)
-    if ctypes.CDLL(None).statx(_AT_FDCWD, os.fsencode(path), 0, 0, found):
+    status = ctypes.create_string_buffer(_STATX_BYTES)
+    if ctypes.CDLL(None).statx(_AT_FDCWD, os.fsencode(path), 0, 0, status):
         return False
-    return bool(int.from_bytes(found.raw[_ATTRIBUTES], sys.byteorder) & _IMMUTABLE)
+    return bool(int.from_bytes(status.raw[_ATTRIBUTES], sys.byteorder) & _IMMUTABLE)

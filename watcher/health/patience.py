@@ -1,10 +1,10 @@
 """
-Signs of life while a single call waits for a disk.
+Watchdog notifications while a single call waits for a disk.
 
-A commit or an fsync can take minutes on a disk that is overloaded. The service manager would take that for a hang, end
-the service, and let it begin the same again. So another thread gives the signs of life while the kernel says that the
-main thread waits for a device, which no signal ends; what waits for a lock or a pipe, or goes round in circles, gets
-none. After ten minutes a disk that does not answer is a hang like any other.
+A commit or an fsync can take minutes on an overloaded disk. The service manager would take that for a hang, kill the
+service, and the restart would meet the same. So another thread notifies the watchdog while the kernel reports the main
+thread in an uninterruptible wait for a device; not while it waits for a lock or a pipe, or is in an endless loop. After
+ten minutes a disk that does not answer counts as a hang, too.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Final
 from watcher import notify
 
 LONGEST_S: Final = 600.0
-_INTERVAL_S: Final = 5.0  # the unit allows 60 s without a sign
+_INTERVAL_S: Final = 5.0  # the unit allows 60 s without a notification
 
 
 class Patience:
-    """Watches over the main thread, from its start on."""
+    """Watches the main thread until it is closed."""
 
     def __init__(self, interval_s: float = _INTERVAL_S) -> None:
         self._interval_s = interval_s

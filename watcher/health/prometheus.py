@@ -1,30 +1,36 @@
 """
-Figures for monitoring, in the text format of Prometheus. The only user of its library.
+Metrics in the text format of Prometheus. The only user of its library.
 
-Nothing is counted on the way: every figure is read, when somebody asks, from the ledger and from the status file. So
-figures survive restarts, and asking cannot disturb the work loop.
+Nothing is counted during the work: every metric is read from the ledger and from the status file when it is scraped.
+So metrics survive restarts, and scraping cannot disturb the work loop.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import itertools
 import os
+import platform
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from importer.durable import discard_unfinished, replace
-from importer.model import Outcome
+from importer.model import Outcome, Tally
 from importer.store import queries
+from importer.store.connection import VERSION as SQLITE_VERSION
 from importer.store.connection import Connection
 from importer.store.errors import StoreError
+from importer.store.roster import held_files
+from watcher.health.checks.results import CHECKS, last_run
 from watcher.health.http_endpoint import Endpoint
 from watcher.health.metrics_source import Source
 from watcher.health.status import ClientStatus, State, Status, read_status
@@ -34,18 +40,20 @@ from watcher.settings import MetricsSettings
 log = structlog.get_logger()
 
 _TEXTFILE_INTERVAL_S: Final = 30.0
-_ROW_OUTCOMES: Final = ("created", "updated", "unchanged", "failed", "repeated")
+_BUCKETS_S: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)  # the ledger has whole seconds
 
 
 class Figures(Collector):
-    """Reads all figures anew at each collection."""
+    """Reads all metrics again at each collection."""
 
     def __init__(self, source: Callable[[], Source]) -> None:
         self._source_now = source
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every figure. What cannot be read is left out, so that an alert on its absence fires."""
+        """Yield all metrics. What cannot be read is left out, so that an alert on its absence fires."""
         source = self._source_now()
+        labels = (importlib.metadata.version("rosterd"), platform.python_version(), SQLITE_VERSION)
+        yield _gauge("build_info", "Versions", [(labels, 1)], "version", "python", "sqlite")
         with contextlib.suppress(OSError):
             is_running = is_locked(source.state_dir)
             yield _gauge("daemon_running", "1 while a daemon holds the state directory", [((), is_running)])
@@ -54,14 +62,16 @@ class Figures(Collector):
                 yield from _status_figures(status)
         with contextlib.suppress(StoreError), queries.opened(source.database) as conn:
             yield from _ledger_figures(conn, source.clients)
+            yield from _on_hold_figures(conn, source.clients)
             yield from _mail_figures(conn, source.clients)
-            yield _gauge("mail_by_smtp", "0 while mail is only put into the Maildir", [((), source.has_smtp)])
+            yield _gauge("mail_by_smtp", "0 while mail is only put into the Maildir", [((), source.is_mail_sent)])
+        yield from _check_figures(source.state_dir)
         expected = [((client,), seconds) for client, seconds in source.expected_s.items()]
         yield _gauge("upload_expected_seconds", "A client should upload at least this often", expected, "client")
 
 
 def as_text(source: Source) -> bytes:
-    """Return all figures in the text format."""
+    """Return all metrics in the text format."""
     return generate_latest(_registry(lambda: source))
 
 
@@ -73,9 +83,9 @@ def _registry(source: Callable[[], Source]) -> CollectorRegistry:
 
 class Exporter:
     """
-    Offers the figures by HTTP and keeps the textfile fresh, on threads of its own.
+    Serves the metrics by HTTP and keeps the textfile fresh, on separate threads.
 
-    `source` is asked at each collection: a reload may change what is expected of clients.
+    `source` is called at each collection: a reload may change what is expected of clients.
     """
 
     def __init__(self, settings: MetricsSettings, source: Callable[[], Source]) -> None:
@@ -87,7 +97,7 @@ class Exporter:
         self._endpoint = Endpoint(self._text, CONTENT_TYPE_LATEST)
 
     def start(self) -> None:
-        """Begin. Raises OSError when the address cannot be listened on."""
+        """Start. Raises OSError when it cannot listen on the address."""
         if self._settings.listen:
             host, _, port = self._settings.listen.rpartition(":")
             self._endpoint.start(host.strip("[]"), int(port))
@@ -96,7 +106,7 @@ class Exporter:
 
     @property
     def port(self) -> int:
-        """Return where it listens, 0 for nowhere."""
+        """Return the port that it listens on, 0 for none."""
         return self._endpoint.port
 
     def close(self) -> None:
@@ -107,7 +117,7 @@ class Exporter:
             self._writer.join()
 
     def _text(self) -> bytes | None:
-        """Return all figures; None, told once, when a fault of ours keeps them from being read."""
+        """Return all metrics; None, reported once, when a bug prevents reading them."""
         try:
             text = generate_latest(self._registry)
         except Exception as error:
@@ -120,7 +130,7 @@ class Exporter:
 
     def _write(self) -> None:
         is_refused = False
-        with contextlib.suppress(OSError):  # it is told of below
+        with contextlib.suppress(OSError):  # it is reported below
             discard_unfinished(os.path.dirname(self._settings.textfile))
         while True:
             try:
@@ -135,20 +145,20 @@ class Exporter:
                 return
 
 
-# The figures
+# The metrics
 
-_Samples = Iterable[tuple[tuple[str, ...], float]]  # values of the labels, figure
+_Samples = Iterable[tuple[tuple[str, ...], float]]  # values of the labels, value
 
 
-def _gauge(name: str, told: str, samples: _Samples, *labels: str) -> Metric:
-    family = GaugeMetricFamily(f"rosterd_{name}", told, labels=labels)
+def _gauge(name: str, documentation: str, samples: _Samples, *labels: str) -> Metric:
+    family = GaugeMetricFamily(f"rosterd_{name}", documentation, labels=labels)
     for values, figure in samples:
         family.add_metric(values, figure)
     return family
 
 
-def _counter(name: str, told: str, samples: _Samples, *labels: str) -> Metric:
-    family = CounterMetricFamily(f"rosterd_{name}", told, labels=labels)
+def _counter(name: str, documentation: str, samples: _Samples, *labels: str) -> Metric:
+    family = CounterMetricFamily(f"rosterd_{name}", documentation, labels=labels)
     for values, figure in samples:
         family.add_metric(values, figure)
     return family
@@ -162,39 +172,89 @@ def _ledger_figures(conn: Connection, clients: Iterable[str]) -> Iterator[Metric
     """Yield what is recorded. Counters begin at 0, else the first refusal of a client would be no increase."""
     totals = {(t.client, t.outcome): t for t in queries.totals(conn)}
     names = sorted({*clients, *(client for client, _ in totals)})
-    ends = [(name, str(outcome)) for name in names for outcome in Outcome]
+    ends = [(name, str(outcome)) for name in names for outcome in Outcome if outcome is not Outcome.ON_HOLD]
     uploads = [(end, totals[end].uploads if end in totals else 0) for end in ends]
     yield _counter("uploads", "Files dealt with", uploads, "client", "outcome")
     sizes = [(end, totals[end].size_bytes if end in totals else 0) for end in ends]
     yield _counter("uploaded_bytes", "Bytes of files dealt with", sizes, "client", "outcome")
-    # One sample for each client and outcome of rows, whatever became of the files they stood in.
-    rows = dict.fromkeys(itertools.product(names, _ROW_OUTCOMES), 0)
-    for total, outcome in itertools.product(totals.values(), _ROW_OUTCOMES):
+    # One sample for each client and outcome of rows, for files of every outcome.
+    rows = dict.fromkeys(itertools.product(names, Tally.OF_ROWS), 0)
+    for total, outcome in itertools.product(totals.values(), Tally.OF_ROWS):
         rows[total.client, outcome] += getattr(total, outcome)
     yield _counter("rows", "Rows of files dealt with", rows.items(), "client", "outcome")
+    left = dict.fromkeys(((name,) for name in names), 0)
+    for total in totals.values():
+        left[total.client,] += total.deactivated
+    yield _counter(
+        "deactivated_users",
+        "Users who became inactive: missing from a snapshot, or by their status",
+        left.items(),
+        "client",
+    )
     last = [(end, _at(total.last_finished_at)) for end, total in totals.items()]
     yield _gauge("last_upload_timestamp_seconds", "When a file was last dealt with", last, "client", "outcome")
-    unarchived = [((), queries.count_unarchived(conn))]
-    yield _gauge("unarchived_files", "Files recorded that are not known to lie in .bak yet", unarchived)
+    unarchived = queries.unarchived_by_client(conn)
+    files = [((name,), unarchived.get(name, 0)) for name in sorted({*names, *unarchived})]
+    yield _gauge("unarchived_files", "Files recorded that are not known to lie in .bak yet", files, "client")
+    yield _durations(conn)
+
+
+def _durations(conn: Connection) -> Metric:
+    counts, sum_s = queries.durations(conn, _BUCKETS_S)
+    buckets = list(zip([*map(str, _BUCKETS_S), "+Inf"], counts, strict=True))
+    name, text = "rosterd_import_duration_seconds", "From the claim of a file to its end"
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=sum_s)
+
+
+def _on_hold_figures(conn: Connection, clients: Iterable[str]) -> Iterator[Metric]:
+    """Yield which files and removals wait for an approval, and since when the oldest of each client does."""
+    waiting = held_files.waiting(conn)
+    counts = Counter((held.client, held.kind) for held in waiting)
+    users = Counter(dict.fromkeys(clients, 0))
+    for held in waiting:
+        users[held.client] += held.users
+    since = {(held.client, held.kind): _at(held.held_at) for held in reversed(waiting)}
+    ends = [(name, kind) for name in sorted({*users}) for kind in ("file", "removals")]
+    yield _gauge("on_hold", "Files and removals on hold", [(end, counts[end]) for end in ends], "client", "kind")
+    oldest = "Since when the oldest of them is on hold"
+    yield _gauge("on_hold_since_timestamp_seconds", oldest, since.items(), "client", "kind")
+    missing = [((name,), count) for name, count in sorted(users.items())]
+    yield _gauge("removals_on_hold_users", "Users who are missing from a snapshot on hold", missing, "client")
 
 
 def _mail_figures(conn: Connection, clients: Iterable[str]) -> Iterator[Metric]:
     counts = {state: queries.mails_by_client(conn, state) for state in ("waiting", "dead")}
     # Those without a client are for the operator.
-    names = sorted({"", *clients, *(client for found in counts.values() for client in found)})
-    mails = [((name, state), found.get(name, 0)) for state, found in counts.items() for name in names]
+    names = sorted({"", *clients, *(client for by_client in counts.values() for client in by_client)})
+    mails = [((name, state), by_client.get(name, 0)) for state, by_client in counts.items() for name in names]
     yield _gauge("mails", "Mails not sent", mails, "client", "state")
+    sent, failing = queries.mails_sent(conn), queries.mails_failing(conn)
+    sent_mails = [((name,), sent.get(name, 0)) for name in sorted({*names, *sent})]
+    yield _counter("mails_sent", "Mails sent", sent_mails, "client")
+    waiting = [((name,), failing.get(name, 0)) for name in names]
+    yield _gauge("mails_failing", "Mails that wait after a failed try", waiting, "client")
     oldest = queries.oldest_waiting_mail(conn)
     if oldest is not None:
-        told = "When the mail that waits longest was written"
-        yield _gauge("mail_waiting_since_timestamp_seconds", told, [((), _at(oldest))])
+        description = "When the longest-waiting mail was written"
+        yield _gauge("mail_waiting_since_timestamp_seconds", description, [((), _at(oldest))])
+
+
+def _check_figures(state_dir: str) -> Iterator[Metric]:
+    """Yield what commands found that check the host and the archives, when they last ran to be recorded."""
+    for check in CHECKS:
+        if run := last_run(state_dir, check):
+            problems = [((severity,), count) for severity, count in run.problems.items()]
+            yield _gauge(f"{check}_problems", f"What rosterd {check} found wrong", problems, "severity")
+            yield _gauge(f"{check}_timestamp_seconds", f"When rosterd {check} last ran", [((), _at(run.at))])
 
 
 def _status_figures(status: Status) -> Iterator[Metric]:
     yield _gauge("started_timestamp_seconds", "When the daemon started", [((), _at(status.started_at))])
-    yield _gauge("status_timestamp_seconds", "When the work loop last told of itself", [((), _at(status.written_at))])
+    yield _gauge("status_timestamp_seconds", "When the work loop last reported", [((), _at(status.written_at))])
     yield _counter("watch_restarts", "Times that events had stopped arriving", [((), status.watch_restarts)])
     yield _gauge("database_writable", "1 while the database can be written", [((), not status.database_trouble)])
+    reloaded = [((), not status.reload_trouble)]
+    yield _gauge("config_last_reload_successful", "0 while an old configuration is in use", reloaded)
     yield _gauge("mail_usable", "1 while mail can leave, as far as this host knows", [((), not status.mail_trouble)])
     for client_figures in (_inbox_figures, _waiting_figures):
         yield from client_figures(status.clients)
@@ -202,17 +262,21 @@ def _status_figures(status: Status) -> Iterator[Metric]:
 
 def _inbox_figures(clients: Iterable[ClientStatus]) -> Iterator[Metric]:
     watched = [((c.client,), c.is_watched) for c in clients]
-    yield _gauge("inbox_watched", "1 while events of the inbox are heard", watched, "client")
+    yield _gauge("inbox_watched", "1 while events of the inbox are received", watched, "client")
     usable = [((c.client,), not c.trouble) for c in clients]
     yield _gauge("inbox_usable", "1 while the inbox can be used", usable, "client")
     overdue = [((c.client,), c.is_overdue) for c in clients]
     yield _gauge("upload_overdue", "1 while no file has come within expect_every", overdue, "client")
+    used = [((c.client,), c.used_bytes) for c in clients if c.used_bytes is not None]
+    yield _gauge("inbox_bytes", "Bytes of the files that stay in an inbox that has a limit", used, "client")
+    limits = [((c.client,), c.max_inbox_bytes) for c in clients if c.max_inbox_bytes]
+    yield _gauge("inbox_limit_bytes", "max_inbox_bytes of the client", limits, "client")
     deferred = [((c.client,), bool(c.deferred)) for c in clients]
     yield _gauge("imports_deferred", "1 while the host keeps files from being imported", deferred, "client")
     swept = [((c.client,), _at(c.swept_at)) for c in clients if c.swept_at is not None]
     yield _gauge("last_sweep_timestamp_seconds", "When the inbox was last listed", swept, "client")
-    took = [((c.client,), c.sweep_s) for c in clients]
-    yield _gauge("sweep_duration_seconds", "How long the last sweep took", took, "client")
+    durations = [((c.client,), c.sweep_s) for c in clients]
+    yield _gauge("sweep_duration_seconds", "How long the last sweep took", durations, "client")
 
 
 def _waiting_figures(clients: Iterable[ClientStatus]) -> Iterator[Metric]:

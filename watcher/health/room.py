@@ -1,51 +1,96 @@
-"""Is there room on the disks for what an import may take? Known before it begins, so that none fails half-way."""
+"""Whether there is enough disk space for an import, checked before it begins, and how full the inboxes are."""
 
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import BinaryIO, Final
+
+import structlog
 
 from importer import disk_space
-from importer.fs import temporary_folder
-from importer.model import Claim
+from importer.fs import open_file, temporary_folder
+from importer.model import Claim, Message, message
 from importer.store.database import Store
+from watcher.health.trouble import Troubles
 from watcher.settings import Config
 
-# Of each disk so much is to be left when an import has taken all that it can (importer/disk_space.py).
+log = structlog.get_logger()
+
+# This much of each disk must be free after the largest possible use by an import (importer/disk_space.py).
 FREE_BYTES: Final = 64 << 20
+_MB: Final = 1 << 20
 
 
 class Room:
-    """Compares what an import may take with what the disks have free; asks `stopping` now and then meanwhile."""
+    """
+    Compares what an import may need with the free space of the disks; calls `stopping` regularly.
 
-    def __init__(self, store: Store, stopping: Callable[[], bool]) -> None:
+    `inbox_bytes` are those of the files that stay in an inbox, by clients that have a limit.
+    """
+
+    def __init__(self, store: Store, troubles: Troubles, stopping: Callable[[], bool]) -> None:
         self._store = store
+        self._troubles = troubles
         self._stopping = stopping
+        self.inbox_bytes: dict[str, int] = {}
 
     def use(self, config: Config) -> None:
-        """Work by this configuration from now on."""
+        """Use this configuration from now on."""
         self._limits = config.file
         self._state_dir = config.service.state_dir
         self._inboxes = {client.name: client.inbox for client in config.clients}
+        self._max_inbox_bytes = {client.name: client.max_inbox_bytes for client in config.clients}
+        limited = {name for name, limit in self._max_inbox_bytes.items() if limit}
+        self.inbox_bytes = {name: used for name, used in self.inbox_bytes.items() if name in limited}
+
+    def note_inbox(self, client: str, measure: Callable[[], int]) -> None:
+        """Measure an inbox that has a limit, and report that it is above it, or no more."""
+        if not (limit := self._max_inbox_bytes[client]):
+            return
+        self.inbox_bytes[client] = used = measure()
+        if used > limit:
+            self._troubles.report("inbox.full", client=client)
+        elif self._troubles.clear("inbox.full", client):
+            log.info("inbox.emptied", client=client, used_bytes=used)
+
+    def refusal(self, client: str, measure: Callable[[], int], size_bytes: int) -> Message | None:
+        """Return why a file is refused that makes an inbox larger than it may be, None for no reason."""
+        self.note_inbox(client, measure)
+        limit, used = self._max_inbox_bytes[client], self.inbox_bytes.get(client, 0)
+        if not limit or used + size_bytes <= limit:
+            return None
+        return message("limit.inbox", used=math.ceil(used / _MB), limit=math.ceil(limit / _MB))
 
     def check_claim(self, claim: Claim) -> None:
         """
-        Raise OSError ENOSPC when the import of a claimed file may take more than a disk has free.
+        Raise OSError ENOSPC when the import of a claimed file may need more space than a disk has free.
 
-        The lines of the file are counted, 3 s for 1 GiB, only where as many as its size allows would be too many.
+        What comes out of a workbook or an archive is not known yet: `check_content` is asked about it later.
         """
-        size_bytes, rows = claim.size_bytes, 0
-        if size_bytes <= self._limits.max_file_bytes and not claim.refusal:
-            rows = min(size_bytes // 2 + 1, self._limits.max_rows)  # a row has a character and the end of its line
-            if self._shortage(claim.client, claim.folder_fd, self._need(claim.client, size_bytes, rows)):
-                rows = disk_space.count_lines(claim, self._stopping)
+        if claim.size_bytes > self._limits.max_file_bytes or claim.refusal:
+            self.check(claim.client, claim.folder_fd, claim.size_bytes)
+            return
+        with open_file(claim.name, claim.folder_fd) as raw:
+            self.check_content(claim, raw)
+
+    def check_content(self, claim: Claim, raw: BinaryIO) -> None:
+        """
+        Raise OSError ENOSPC when the import of what is in a claimed file may need more space than a disk has free.
+
+        Its lines are counted, 3 s for 1 GiB, only if the most that its size allows would be too many.
+        """
+        size_bytes = os.fstat(raw.fileno()).st_size
+        rows = min(size_bytes // 2 + 1, self._limits.max_rows)  # a row has a character and the end of its line
+        if self._shortage(claim.client, claim.folder_fd, self._need(claim.client, size_bytes, rows)):
+            rows = disk_space.count_lines(raw, self._stopping)
         self.check(claim.client, claim.folder_fd, size_bytes, rows)
 
     def check(self, client: str, inbox_fd: int, size_bytes: int, rows: int = 0) -> None:
-        """Raise OSError ENOSPC when a disk has less free than an import may take; 0 `rows`: they are not known yet."""
+        """Raise OSError ENOSPC when a disk has less free than an import may need; 0 `rows`: not known yet."""
         needed = self._need(client, size_bytes, rows)
         if self._shortage(client, inbox_fd, needed):
             self._store.shrink_log()
@@ -57,7 +102,7 @@ class Room:
         return disk_space.need(read_bytes, rows, client=client, database_bytes=self._store.size_bytes)
 
     def _shortage(self, client: str, inbox_fd: int, needed: disk_space.Need) -> str:
-        """Say which disk has too little free; "" when none. On one disk the needs of several folders add up."""
+        """Return which disk has too little space, "" for none. Needs of several folders on one disk add up."""
         temporary = temporary_folder()
         asked: Counter[int] = Counter()
         for name, folder, taken in (

@@ -1,7 +1,7 @@
 """
-What only the running daemon knows, in a small file beside the database: for `rosterd status` and for metrics.
+What only the running daemon knows, in a small file next to the database: for `rosterd status` and for metrics.
 
-The file is a hint, not a record: it is replaced as a whole, never synced, and counts only while the lock is held.
+The file is a hint, not a record: it is replaced as a whole, never synced, and is valid only while the lock is held.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from importer.model import printable
 from watcher.model import Waiting
 
 STATUS_FILE: Final = "status.json"
-MAX_FILES_TOLD: Final = 20  # of each client, those that wait longest
+MAX_FILES_LISTED: Final = 20  # of each client, those that wait longest
 CHANGE_INTERVAL_S: Final = 1.0
 IDLE_INTERVAL_S: Final = 30.0
 
@@ -30,9 +30,10 @@ IDLE_INTERVAL_S: Final = 30.0
 class State(enum.StrEnum):
     """Why a file in an inbox is not imported yet."""
 
-    SETTLING = "settling"  # its quiet period runs
+    SETTLING = "settling"  # in its quiet period
     WRITING = "writing"  # a process has it open
-    HELD = "held"  # something speaks against it: may be resumed, or released by the operator
+    BEHIND = "behind"  # waits behind a file on hold
+    HELD = "held"  # there is a reason to hold it: may be resumed, or released by the operator
     IGNORED = "ignored"  # a link, a folder or the like: never imported
 
 
@@ -44,18 +45,20 @@ class WaitingFile(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     since: datetime  # of its last change
     until: datetime | None = None  # when it is decided on; None: only when something happens to it
-    reason: str = ""  # why it is held
+    reason: str = ""  # why it is held; the file behind which it waits
 
 
 class ClientStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How the service gets on with one inbox."""
+    """The state of one inbox."""
 
     client: str
     is_watched: bool  # else it is only swept
-    swept_at: datetime | None  # None: not yet since the start
+    swept_at: datetime | None  # None: none since the start
     sweep_s: float  # how long that took
     trouble: str = ""  # why the inbox cannot be used
-    deferred: str = ""  # why files that are there have to wait for the host
+    deferred: str = ""  # why waiting files cannot be imported because of the host
+    used_bytes: int | None = None  # of the files that stay in the inbox; None: it has no limit
+    max_inbox_bytes: int = 0
     is_overdue: bool = False  # no file has come within `expect_every`
     claims: int = 0  # taken, not archived yet
     counts: dict[State, int] = {}
@@ -70,31 +73,32 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     written_at: datetime
     clients: tuple[ClientStatus, ...] = ()
     watch_restarts: int = 0
-    ping_trouble: str = ""  # why the sign of life could not be given last
+    ping_trouble: str = ""  # why the last heartbeat failed
     database_trouble: str = ""  # why nothing can be recorded
-    mail_trouble: str = ""  # why no mail can leave
+    mail_trouble: str = ""  # why no mail can be sent
+    reload_trouble: str = ""  # why the last reload was refused
 
 
 def count_states(names: Iterable[Waiting]) -> dict[State, int]:
-    """Return how many names wait for which reason."""
+    """Return the number of names that wait, by reason."""
     return Counter(map(state_of, names))
 
 
-def told_files(names: Iterable[Waiting], now: float, at: datetime) -> tuple[WaitingFile, ...]:
-    """Return what is told of those names that wait longest."""
-    longest = heapq.nsmallest(MAX_FILES_TOLD, names, key=lambda waiting: waiting.quiet_since)
+def listed_files(names: Iterable[Waiting], now: float, at: datetime) -> tuple[WaitingFile, ...]:
+    """Return the names that wait longest, as the status shows them."""
+    longest = heapq.nsmallest(MAX_FILES_LISTED, names, key=lambda waiting: waiting.quiet_since)
     return tuple(file_status(waiting, now, at) for waiting in longest)
 
 
 def file_status(waiting: Waiting, now: float, at: datetime) -> WaitingFile:
-    """Return what is told of one name; `now` and `at` are the same moment by both clocks."""
+    """Return one name as the status shows it; `now` and `at` are the same moment on both clocks."""
     return WaitingFile(
         file=printable(waiting.name),
         state=state_of(waiting),
         size_bytes=waiting.size_bytes,
         since=moment(waiting.quiet_since, now, at) or at,
         until=moment(waiting.due_at, now, at),
-        reason=str(waiting.hold_reason) if waiting.held else "",
+        reason=str(waiting.hold_reason) if waiting.held else waiting.behind,
     )
 
 
@@ -104,23 +108,25 @@ def state_of(waiting: Waiting) -> State:
         return State.IGNORED
     if waiting.in_writing:
         return State.WRITING
+    if waiting.behind:
+        return State.BEHIND
     return State.HELD if waiting.held else State.SETTLING
 
 
 def moment(reading: float, now: float, at: datetime) -> datetime | None:
-    """Return when the monotonic clock shows `reading`, to the second so that looks agree; None for infinity."""
+    """Return when the monotonic clock shows `reading`, rounded to seconds so that it is stable; None for infinity."""
     if not math.isfinite(reading):
         return None
     return (at + timedelta(seconds=reading - now)).replace(microsecond=0)
 
 
 def write_status(state_dir: str, status: Status) -> None:
-    """Replace the status file at once. Raises OSError."""
+    """Replace the status file atomically. Raises OSError."""
     replace(os.path.join(state_dir, STATUS_FILE), msgspec.json.encode(status) + b"\n", mode=0o600)
 
 
 def read_status(state_dir: str) -> Status | None:
-    """Return what the daemon wrote last; None when there is nothing, or nothing that this version understands."""
+    """Return what the daemon wrote last; None when there is nothing that this version understands."""
     try:
         with open(os.path.join(state_dir, STATUS_FILE), "rb") as file:
             return msgspec.json.decode(file.read(), type=Status)
@@ -129,7 +135,7 @@ def read_status(state_dir: str) -> Status | None:
 
 
 class StatusFile:
-    """Keeps the file fresh: soon after a change, rarely without one. Trouble with the disk costs freshness only."""
+    """Keeps the file fresh: soon after a change, rarely without one. With a faulty disk it is only outdated."""
 
     def __init__(self, state_dir: str) -> None:
         self._state_dir = state_dir
@@ -146,7 +152,7 @@ class StatusFile:
         return self._written_at + IDLE_INTERVAL_S
 
     def keep(self, look: Callable[[], Status], now: float, *, worked: bool) -> None:
-        """Write what `look` returns, if it is time; `worked`: it may be something new."""
+        """Write what `look` returns, if it is time; `worked`: it may have changed."""
         self._is_stale = self._is_stale or worked
         if now < self.next_at:
             return

@@ -1,4 +1,4 @@
-"""Can the database be written? Checked before an upload needs it; resumed without a restart."""
+"""Whether the database can be written, checked before an upload needs it; recovers without a restart."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from watcher.health.trouble import Troubles, raise_if_fatal
 
 log = structlog.get_logger()
 
-_LOOK_INTERVAL_S: Final = 10.0  # a look costs some system calls and no write
+_LOOK_INTERVAL_S: Final = 10.0  # a check costs some system calls and no write
 
 
 class Storage:
-    """Looks now and then whether the database can be written, and opens it again once it can be."""
+    """Checks regularly whether the database can be written, and opens it again once it can."""
 
     def __init__(self, store: Store, path: Path, troubles: Troubles) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class Storage:
         self.next_at = -math.inf  # by the monotonic clock
 
     def tend(self, now: float) -> None:
-        """Look if it is time to. Raises StoreUnusable; StoreError where a disk fails; OSError to start again."""
+        """Check, if it is time. Raises StoreUnusable; StoreError when a disk fails; OSError to restart the service."""
         if now < self.next_at:
             return
         self.next_at = now + _LOOK_INTERVAL_S
@@ -46,8 +46,8 @@ class Storage:
             log.info("store.restored")
 
     def _look(self) -> str:
-        """Say what prevents writing; open the database again where only our handle does."""
-        self._mend_log()
+        """Return what prevents writing; open the database again if only our handle does."""
+        self._make_log_writable()
         what, remedy = obstacle(self._path, os.geteuid())
         if what:
             return f"{what}: {remedy}"
@@ -62,23 +62,23 @@ class Storage:
 
     def _replaced(self) -> str:
         """
-        End the process where the file in the place of the database can be opened; say that it cannot be.
+        End the process if the file that replaced the database can be opened; else return why not.
 
-        Not here: mail that is under way, and more, is of the old one. Raises OSError.
+        It is not opened here: mail that is being sent, and more, is in the old one. Raises OSError.
         """
-        told = f"{self._path} was replaced under the service"
+        trouble = f"{self._path} was replaced under the service"
         if self._store.may_give_up():
-            # What is written from here on would be in the log of the old one; a restart would apply it to the new.
+            # Further writes would be in the log of the old database; a restart would apply it to the new one.
             self._store.close()
-            raise OSError(errno.ESTALE, told)
-        # Together with the log of the old one it would be a damaged database.
-        return f"{told}: restore it again while the service is stopped"
+            raise OSError(errno.ESTALE, trouble)
+        # With the log of the old one it would be a damaged database.
+        return f"{trouble}: restore it again while the service is stopped"
 
-    def _mend_log(self) -> None:
+    def _make_log_writable(self) -> None:
         """
-        Give the files of the log the mode of a database that may be written.
+        Give the files of the write-ahead log the mode of a writable database.
 
-        A process that opened it before, such as `rosterd status`, has given an empty log the mode of that time.
+        A process that opened it earlier, such as `rosterd status`, created an empty log with the mode of that time.
         """
         with contextlib.suppress(FileNotFoundError, PermissionError):
             mode = stat.S_IMODE(self._path.stat().st_mode)

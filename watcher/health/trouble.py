@@ -1,4 +1,4 @@
-"""What goes wrong: sorted by who must act, told to the operator, and counted for the exit code of a single pass."""
+"""Problems: sorted by who must act, reported to the operator, and counted for the exit code of a single pass."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from watcher.health.alerts import Alerts
 from watcher.model import InboxUnusable
 
 _OF_HOST: Final = (OSError, StoreUnavailable, InboxUnusable)
-_TELLING: Final = (OSError, StoreError, InboxUnusable)  # whose texts quote nothing of a file
+_EXPLAINED_ERRORS: Final = (OSError, StoreError, InboxUnusable)  # their texts quote nothing of a file
 _SHARED_ERRORS: Final = (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Troubles:
-    """Tells of trouble, and knows what a single pass has to answer for; the running service only tells."""
+    """Reports problems and, in a single pass, remembers those that left files behind."""
 
     def __init__(self, alerts: Alerts, *, watching: bool) -> None:
         self._alerts = alerts
@@ -33,17 +33,17 @@ class Troubles:
         self._codes: dict[tuple[str, str], int] = {}  # by client and file, "" for the inbox
 
     def report(self, event: str, **about: str) -> None:
-        """Tell of what can meet one client only."""
+        """Report a problem that can affect only one client."""
         self._alerts.report(event, time.monotonic(), shared_cause="", exc_info=None, **about)
 
     def report_error(self, event: str, error: Exception, **about: str) -> None:
-        """Tell of what may meet all alike. Raises the error when it is fatal."""
+        """Report a problem that may affect all clients. Raises the error when it is fatal."""
         raise_if_fatal(error)
         about["reason"] = reason(error)
         self._alerts.report(event, time.monotonic(), shared_cause=_shared_cause(error), exc_info=None, **about)
 
     def defer(self, client: str, what: str, error: Exception) -> None:
-        """Tell why a file or a claim has to wait. Raises the error when it is fatal."""
+        """Report why a file or a claim must wait. Raises the error when it is fatal."""
         raise_if_fatal(error)
         is_hosts = is_of_host(error)
         if not self._watching:
@@ -59,7 +59,7 @@ class Troubles:
         )
 
     def close_inbox(self, client: str, error: Exception) -> None:
-        """Tell why an inbox cannot be used. Raises the error when it is fatal."""
+        """Report why an inbox cannot be used. Raises the error when it is fatal."""
         raise_if_fatal(error)
         is_hosts = is_of_host(error)
         if not self._watching:
@@ -73,37 +73,37 @@ class Troubles:
         )
 
     def resolve(self, client: str, what: str = "") -> None:
-        """Note that a file or a claim could be dealt with, or an inbox be used."""
+        """Note that a file or a claim could be processed, or an inbox be used."""
         self._codes.pop((client, what), None)
 
     def clear(self, event: str, client: str = "") -> bool:
-        """Forget what was told of a trouble, of a client as a rule; return whether there was any."""
+        """Clear a problem, usually of a client; return whether it had been reported."""
         return self._alerts.clear(event, **({"client": client} if client else {}))
 
     def reason_for(self, event: str, client: str) -> str:
-        """Return the reason told last of a trouble of a client, "" when there is none."""
+        """Return the last reported reason of a problem of a client, "" when there is none."""
         return self._alerts.reason_for(event, client)
 
     @property
     def exit_code(self) -> int:
-        """Return 0 when nothing that came had to stay behind for trouble."""
+        """Return 0 when no problem left a file behind."""
         return min(self._codes.values(), default=0)
 
 
 def is_of_host(error: Exception) -> bool:
-    """Tell whether the host is to blame, and time may cure it; else it is a fault of ours."""
+    """Return whether the host is the cause, and waiting may help; else it is a bug."""
     return isinstance(error, _OF_HOST)
 
 
 def reason(error: Exception) -> str:
-    """Return the cause without what is particular to one file, so that equal causes are equal, and without a cell."""
+    """Return the cause without details of one file, so that equal causes compare equal, and without cell values."""
     if isinstance(error, OSError) and error.errno is not None:
         return f"{errno.errorcode.get(error.errno, error.errno)}: {error.strerror}"
-    return str(error) if isinstance(error, _TELLING) else type(error).__name__
+    return str(error) if isinstance(error, _EXPLAINED_ERRORS) else type(error).__name__
 
 
 def _shared_cause(error: Exception) -> str:
-    """Return the cause of an error that can meet all clients alike: the disk, the process, the database; else ""."""
+    """Return the cause of an error that can affect all clients: the disk, the process, the database; else ""."""
     if isinstance(error, StoreUnavailable):
         return "ENOSPC" if isinstance(error, StoreFull) else str(error)
     if isinstance(error, OSError) and error.errno in _SHARED_ERRORS:
@@ -112,7 +112,7 @@ def _shared_cause(error: Exception) -> str:
 
 
 def raise_if_fatal(error: Exception) -> None:
-    """Raise for a disk that fails, or a database that is damaged: to go on would only make it worse."""
+    """Raise for a disk that fails, or a database that is damaged: continuing would only make it worse."""
     if isinstance(error, SyncFailed | StoreUnusable | StoreDiskFailed):
         raise error
     if isinstance(error, StoreCorrupt):

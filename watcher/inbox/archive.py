@@ -1,5 +1,5 @@
 """
-From a claim folder to `.bak`: the answers and the sidecar first, then the upload, as files of the service's own.
+From a claim folder to `.bak`: the answers and the sidecar first, then the upload, as files that the service owns.
 
 `layout` lists the durable steps.
 """
@@ -12,12 +12,13 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Final
+from typing import Final
 
+from importer import names
 from importer.durable import sync, write_durably
+from importer.file.unwrap.kinds import divided
 from importer.fs import open_file
 from importer.model import Claim
-from importer.names import FAILED_CSV, RESULT_TXT, failed_csv, result_txt
 from watcher.inbox import layout
 from watcher.inbox.entries import MAX_SIDECAR_BYTES, identity_of
 from watcher.inbox.layout import (
@@ -36,15 +37,30 @@ _COPIED_AT_ONCE_BYTES: Final = 16 << 20  # a second on a slow disk
 
 
 def free_archive_name(inbox: Inbox, name: bytes, stamp: str) -> bytes:
-    """Return `<stem>.<stamp>.csv` such that neither it nor the names beside it exist; `-2` and so on if need be."""
-    stem = os.path.splitext(name)[0]
+    """Return `<stem>.<stamp>` and an ending such that neither it nor the names next to it exist; `-2` if need be."""
+    stem, ending = divided(name)
     for number in itertools.count(1):
-        tail = f".{stamp}-{number}".encode() if number > 1 else f".{stamp}".encode()
-        base = stem[: MAX_NAME_BYTES - len(tail) - len(RESULT_TXT)] + tail
-        endings = (b".csv", FAILED_CSV, RESULT_TXT, b".csv" + inbox.sidecar)
-        if not any(exists(inbox.bak_fd, base + ending) for ending in endings):
-            return base + b".csv"
+        tail = (f".{stamp}-{number}" if number > 1 else f".{stamp}").encode() + ending
+        longest_bytes = max(map(len, names.all_of(tail)))
+        archive = stem[: MAX_NAME_BYTES - longest_bytes] + tail
+        if not any(exists(inbox.bak_fd, each) for each in names.all_of(archive)):
+            return archive
     raise AssertionError
+
+
+def archive_answers(inbox: Inbox, claim: Claim) -> None:
+    """
+    Move the drafts of the answers to `.bak`; skip what was moved. Raises OSError.
+
+    Those of an earlier answer to the same file, which was on hold, are replaced, and removed if there is none any more.
+    """
+    for draft in reversed(names.ANSWERS):
+        answer = names.answer(claim.archive, draft)
+        if exists(claim.folder_fd, draft):
+            with open_file(draft, claim.folder_fd) as file:
+                open_up(file.fileno(), inbox.folder, DRAFT_MODE)
+            os.rename(draft, answer, src_dir_fd=claim.folder_fd, dst_dir_fd=inbox.bak_fd)
+    sync(inbox.bak_fd)
 
 
 def archive_claim(
@@ -55,16 +71,16 @@ def archive_claim(
     before_copying: Callable[[], None] = lambda: None,
 ) -> None:
     """
-    Move drafts and sidecar, and last the upload, to `.bak`; what was moved before is left out.
+    Move drafts and sidecar, and last the upload, to `.bak`; skip what was already moved.
 
-    A file above `copied_up_to_bytes`, which was refused unread, stays the client's own rather than be copied.
-    `before_copying` is called before each part. Raises OSError, and what that raises; then it can be called again.
+    A file above `copied_up_to_bytes`, which was refused unread, is not copied and still belongs to the client.
+    `before_copying` is called before each part. Raises OSError, and what that raises; the call can be repeated.
     """
-    for draft, name in ((FAILED_CSV, failed_csv(claim.archive)), (RESULT_TXT, result_txt(claim.archive))):
+    for draft in reversed(names.ANSWERS):
         with contextlib.suppress(FileNotFoundError):
             with open_file(draft, claim.folder_fd) as file:
                 open_up(file.fileno(), inbox.folder, DRAFT_MODE)
-            layout.move(claim.folder_fd, draft, inbox.bak_fd, name)
+            layout.move(claim.folder_fd, draft, inbox.bak_fd, names.answer(claim.archive, draft))
     for name in map(os.fsencode, os.listdir(claim.folder_fd)):
         if name.startswith(SIDECAR):
             _archive_sidecar(inbox, claim, name)
@@ -78,7 +94,7 @@ def archive_claim(
 
 
 def _archive_sidecar(inbox: Inbox, claim: Claim, name: bytes) -> None:
-    """Put what a sidecar says into `.bak` as a file of our own: the client may still have it open."""
+    """Copy a sidecar into `.bak`: the client may still have the original open."""
     with open_file(name, claim.folder_fd) as file:
         write_durably(claim.folder_fd, name, [file.read(MAX_SIDECAR_BYTES)])
     with open_file(name, claim.folder_fd) as file:
@@ -87,7 +103,7 @@ def _archive_sidecar(inbox: Inbox, claim: Claim, name: bytes) -> None:
 
 
 def _archive_copy(inbox: Inbox, claim: Claim, fd: int, before_copying: Callable[[], None]) -> None:
-    """Put a durable copy into `.bak`, then remove the original; a copy that is there already is not made again."""
+    """Put a durable copy into `.bak`, then remove the original; an existing copy is kept."""
     if not _holds_copy(inbox, claim, os.fstat(fd)):
         _copy_durably(fd, claim.folder_fd, inbox.folder, before_copying)
         layout.move(claim.folder_fd, _COPY, inbox.bak_fd, claim.archive)
@@ -96,15 +112,10 @@ def _archive_copy(inbox: Inbox, claim: Claim, fd: int, before_copying: Callable[
 
 
 def _holds_copy(inbox: Inbox, claim: Claim, original: os.stat_result) -> bool:
-    found = stat_of(inbox.bak_fd, claim.archive)
-    if found is None or found.st_uid != os.geteuid():
+    info = stat_of(inbox.bak_fd, claim.archive)
+    if info is None or info.st_uid != os.geteuid():
         return False
-    return (found.st_size, found.st_mtime_ns) == (original.st_size, original.st_mtime_ns)
-
-
-def open_archived(inbox: Inbox, archive: bytes) -> BinaryIO:
-    """Open a file of `.bak` for reading. Raises OSError."""
-    return open_file(archive, inbox.bak_fd)
+    return (info.st_size, info.st_mtime_ns) == (original.st_size, original.st_mtime_ns)
 
 
 def holds_archive(inbox: Inbox, archive: bytes) -> bool:
@@ -113,7 +124,7 @@ def holds_archive(inbox: Inbox, archive: bytes) -> bool:
 
 
 def _take_ownership(fd: int, inbox: os.stat_result) -> bool:
-    """Take a file from its owner, who could change it, and let the client read it; return whether that was allowed."""
+    """Take a file from its owner, who could change it, and let the client read it; return whether that is permitted."""
     if os.fstat(fd).st_uid != os.geteuid():
         try:
             os.fchown(fd, os.geteuid(), -1)
@@ -125,28 +136,28 @@ def _take_ownership(fd: int, inbox: os.stat_result) -> bool:
 
 def _copy_durably(fd: int, folder_fd: int, inbox: os.stat_result, before_copying: Callable[[], None]) -> None:
     """
-    Copy an open file to `.copy` in the folder, with its time of change; holes stay holes.
+    Copy an open file to `.copy` in the folder, with its modification time; holes stay holes.
 
-    The kernel copies by itself, and where blocks can be shared (XFS, btrfs) next to nothing is written. On ext4 240 MB
-    took 0.2 to 0.4 s, until the disk had them. Raises OSError, also when it is not all of the file, or was changed.
+    The kernel copies, and where blocks can be shared (XFS, btrfs) almost nothing is written. On ext4 240 MB
+    took 0.2 to 0.4 s, until the disk had them. Raises OSError, also for an incomplete copy or a file that was changed.
     """
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_COPY, dir_fd=folder_fd)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(_COPY, flags, DRAFT_MODE, dir_fd=folder_fd), "wb") as copy:
-        found = os.fstat(fd)
-        os.ftruncate(copy.fileno(), found.st_size)
-        for start, end in filled(fd, found.st_size):
+        info = os.fstat(fd)
+        os.ftruncate(copy.fileno(), info.st_size)
+        for start, end in filled(fd, info.st_size):
             _copy_range(fd, copy.fileno(), start, end, before_copying)
         open_up(copy.fileno(), inbox, DRAFT_MODE)
-        os.utime(copy.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
-        if identity_of(os.fstat(fd)) != identity_of(found):
+        os.utime(copy.fileno(), ns=(info.st_atime_ns, info.st_mtime_ns))
+        if identity_of(os.fstat(fd)) != identity_of(info):
             raise OSError(errno.EBUSY, "the upload was changed while it was copied to .bak")
         sync(copy.fileno())
 
 
 def filled(fd: int, size_bytes: int) -> Iterator[tuple[int, int]]:
-    """Yield where in a file there is data: from, to."""
+    """Yield the ranges of a file that contain data: from, to."""
     end = 0
     while end < size_bytes:
         try:

@@ -1,7 +1,7 @@
 """
 From a name in the inbox to a claim folder in `.work`, and back: the rename is the claim.
 
-`layout` lists the durable steps. What was claimed and is not what was looked at goes back to its name.
+`layout` lists the durable steps. A claimed file that is not the one that was examined is renamed back.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import msgspec
 
 from importer.durable import sync, write_durably
 from importer.fs import open_file, open_folder
-from importer.model import Claim
+from importer.model import Claim, Message
 from watcher.inbox import layout
 from watcher.inbox.archive import free_archive_name
-from watcher.inbox.entries import glance, look_at, may_vouch, sidecar_of, writer_of
+from watcher.inbox.entries import find_identity, is_valid_sidecar, look_at, sidecar_of, writer_of
 from watcher.inbox.layout import MAX_NAME_BYTES, SIDECAR, Inbox, clear_claim_folder, exists
 from watcher.model import Capture, ClaimGone, Identity, Writer
 
@@ -33,21 +33,27 @@ _CLAIM_ID: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
 
 def claim_upload(
-    inbox: Inbox, name: bytes, identity: Identity, at: datetime, *, refusal: str = "", is_released: bool = False
+    inbox: Inbox,
+    name: bytes,
+    identity: Identity,
+    at: datetime,
+    *,
+    refusal: Message | None = None,
+    is_released: bool = False,
 ) -> Capture | None:
     """
-    Move a file, and its sidecar, out of the client's reach into a claim folder of its own.
+    Move a file, and its sidecar, out of the client's reach into a new claim folder.
 
-    `refusal` is the reason, if it is not to be imported; `is_released` means that it is whole whatever it looks
-    like. Either goes with the claim.
+    `refusal` is the reason, if it is not to be imported; `is_released`: the operator says that it is complete. Both
+    are stored with the claim.
 
-    Returns None when it is gone, or was touched in the last moment and lies in the inbox again. Raises OSError;
-    what was moved until then is among the `unfinished_claims`.
+    Returns None when it is gone, or was changed at the last moment and is in the inbox again. Raises OSError;
+    what was moved before the error is among the `unfinished_claims`.
     """
     claim_id = _make_claim_folder(inbox, at)
     with open_folder(claim_id, inbox.work_fd) as folder_fd:
         if refusal:
-            write_durably(folder_fd, _REFUSAL, [refusal.encode()])
+            write_durably(folder_fd, _REFUSAL, [msgspec.json.encode(refusal)])
         if is_released:
             write_durably(folder_fd, _RELEASED, [])
         try:
@@ -71,7 +77,7 @@ def _make_claim_folder(inbox: Inbox, at: datetime) -> str:
     """
     Make a folder whose stamp no other unfinished claim has.
 
-    Archive names are made from name and stamp, so two claims that end in either order cannot want the same one.
+    Archive names consist of name and stamp, so two claims never need the same one.
     """
     stamps = {claim_id.partition("-")[0] for claim_id in os.listdir(inbox.work_fd)}
     while f"{at:{_STAMP}}" in stamps:
@@ -82,19 +88,19 @@ def _make_claim_folder(inbox: Inbox, at: datetime) -> str:
 
 
 def _fetch_sidecar(inbox: Inbox, folder_fd: int, name: bytes) -> None:
-    """Let the sidecar go with its upload. What may not vouch is left where it is, or given up if slipped in."""
-    beside, kept = sidecar_of(inbox, name), SIDECAR + inbox.sidecar[1:]
-    if beside is None or not may_vouch(inbox, beside[1]):
+    """Move the sidecar with its upload. What is not a valid sidecar is left, or deleted if it was slipped in."""
+    sidecar, claimed_name = sidecar_of(inbox, name), SIDECAR + inbox.sidecar[1:]
+    if sidecar is None or not is_valid_sidecar(inbox, sidecar[1]):
         return
     with contextlib.suppress(FileNotFoundError, FileExistsError):
-        layout.move(inbox.fd, beside[0], folder_fd, kept)
-        if not may_vouch(inbox, os.stat(kept, dir_fd=folder_fd, follow_symlinks=False)):
-            os.unlink(kept, dir_fd=folder_fd)
+        layout.move(inbox.fd, sidecar[0], folder_fd, claimed_name)
+        if not is_valid_sidecar(inbox, os.stat(claimed_name, dir_fd=folder_fd, follow_symlinks=False)):
+            os.unlink(claimed_name, dir_fd=folder_fd)
         sync(folder_fd)
 
 
 def _give_back(inbox: Inbox, claim_id: str, folder_fd: int, name: bytes) -> bool:
-    """Return what was claimed and is not what was looked at; what is no file, under another name if need be."""
+    """Move back what is not the file that was examined; if it is not a file, under another name if necessary."""
     if _is_file(folder_fd, name):
         return _put_back(inbox, claim_id, folder_fd, name)
     tail = f".{claim_id}".encode()
@@ -102,7 +108,7 @@ def _give_back(inbox: Inbox, claim_id: str, folder_fd: int, name: bytes) -> bool
 
 
 def _put_back(inbox: Inbox, claim_id: str, folder_fd: int, name: bytes, *other_names: bytes) -> bool:
-    """Return a file to its name, or one of the others, unless all are taken."""
+    """Move a file back to its name, or to one of the others, unless all are taken."""
     for free_name in (name, *other_names):
         with contextlib.suppress(FileExistsError):
             layout.move(folder_fd, name, inbox.fd, free_name)
@@ -113,7 +119,7 @@ def _put_back(inbox: Inbox, claim_id: str, folder_fd: int, name: bytes, *other_n
 
 
 def unfinished_claims(inbox: Inbox) -> list[str]:
-    """Return the ids of the claims that lie in `.work`, oldest first; folders without an upload are removed."""
+    """Return the ids of the claims in `.work`, oldest first; folders without an upload are removed."""
     claim_ids = sorted(name for name in os.listdir(inbox.work_fd) if _CLAIM_ID.fullmatch(name))
     return [claim_id for claim_id in claim_ids if _holds_upload(inbox, claim_id)]
 
@@ -134,9 +140,9 @@ def _holds_upload(inbox: Inbox, claim_id: str) -> bool:
 @contextlib.contextmanager
 def resume_claim(inbox: Inbox, claim_id: str, *, archive: bytes | None = None) -> Iterator[Claim]:
     """
-    Open an unfinished claim again, as the file is now. `archive` is the name it was promised, if any.
+    Open an unfinished claim again, as the file is now. `archive` is its archive name, if it has one already.
 
-    Raises ClaimGone when the claim is not there any more, OSError for host trouble.
+    Raises ClaimGone when the claim no longer exists, OSError for problems of the host.
     """
     if not exists(inbox.work_fd, claim_id.encode()):
         raise ClaimGone
@@ -144,9 +150,9 @@ def resume_claim(inbox: Inbox, claim_id: str, *, archive: bytes | None = None) -
         name = _upload_name(folder_fd)
         if name is None:
             raise ClaimGone
-        found = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
-        _finish_link(inbox, name, found)
-        if glance(inbox, name) is None:
+        info = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+        _finish_link(inbox, name, info)
+        if find_identity(inbox, name) is None:
             _fetch_sidecar(inbox, folder_fd, name)
         stamp = claim_id.partition("-")[0]
         yield Claim(
@@ -156,10 +162,10 @@ def resume_claim(inbox: Inbox, claim_id: str, *, archive: bytes | None = None) -
             folder_fd=folder_fd,
             bak_fd=inbox.bak_fd,
             archive=free_archive_name(inbox, name, stamp) if archive is None else archive,
-            device=found.st_dev,
-            inode=found.st_ino,
-            size_bytes=found.st_size,
-            mtime_ns=found.st_mtime_ns,
+            device=info.st_dev,
+            inode=info.st_ino,
+            size_bytes=info.st_size,
+            mtime_ns=info.st_mtime_ns,
             claimed_at=datetime.fromisoformat(stamp),
             refusal=_refusal(folder_fd),
             is_released=exists(folder_fd, _RELEASED),
@@ -168,8 +174,8 @@ def resume_claim(inbox: Inbox, claim_id: str, *, archive: bytes | None = None) -
 
 def _finish_link(inbox: Inbox, name: bytes, claimed: os.stat_result) -> None:
     """Complete a claim that was cut off between link and unlink, see `layout.move`."""
-    here = glance(inbox, name)
-    if here is not None and (here.device, here.inode) == (claimed.st_dev, claimed.st_ino):
+    current = find_identity(inbox, name)
+    if current is not None and (current.device, current.inode) == (claimed.st_dev, claimed.st_ino):
         os.unlink(name, dir_fd=inbox.fd)
 
 
@@ -180,14 +186,14 @@ def is_in_writing(claim: Claim) -> bool:
 
 
 def discard_drafts(claim: Claim) -> None:
-    """Remove what an import that was rolled back has written."""
+    """Remove the drafts of an import that was rolled back."""
     for name in map(os.fsencode, os.listdir(claim.folder_fd)):
         if name.startswith(b".") and not name.startswith((_REFUSAL, _RELEASED, SIDECAR)):
             os.unlink(name, dir_fd=claim.folder_fd)
 
 
 def _is_settled(folder_fd: int, name: bytes, looked_at: Identity) -> bool:
-    """Return whether a file just claimed is the one that was looked at, as it was, and closed."""
+    """Return whether a file just claimed is the one that was examined, unchanged and closed."""
     if not _is_file(folder_fd, name):
         return False
     with open_file(name, folder_fd) as file:
@@ -201,15 +207,17 @@ def _is_file(folder_fd: int, name: bytes) -> bool:
     return stat.S_ISREG(os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_mode)
 
 
-def _refusal(folder_fd: int) -> str:
-    """Return why the claim is not to be imported; "" when it is."""
+def _refusal(folder_fd: int) -> Message | None:
+    """Return why the claim is not to be imported; None when it is."""
     try:
         with open_file(_REFUSAL, folder_fd) as file:
-            return file.read().decode()
+            return msgspec.json.decode(file.read(), type=Message)
     except FileNotFoundError:
-        return ""
+        return None
+    except msgspec.DecodeError:  # a version before this one wrote a sentence
+        return Message("upload.incomplete")
 
 
 def _upload_name(folder_fd: int) -> bytes | None:
-    """Return the one name in a claim folder that is not a draft's."""
+    """Return the name in a claim folder that is not a draft."""
     return next((os.fsencode(name) for name in os.listdir(folder_fd) if not name.startswith(".")), None)

@@ -1,7 +1,7 @@
 """
-What is in an inbox: its files listed, looked at and opened for reading. Nothing is moved or changed.
+The files of an inbox: listed, examined and opened for reading. Nothing is moved or changed.
 
-Only plain files are opened, no link is followed, and nothing is waited for.
+Only plain files are opened, no link is followed, and nothing blocks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 import os
 import signal
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -24,53 +24,58 @@ from importer.file.upload import Upload
 from importer.fs import open_file
 from importer.names import BAK, WORK
 from watcher.inbox.layout import Inbox, is_foreign, stat_of
-from watcher.model import Identity, Kind, Look, Writer
+from watcher.model import Identity, Kind, Look, Waiting, Writer
 
 _REPLACED: Final = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR)  # what was a file a moment ago
 MAX_SIDECAR_BYTES: Final = 4096
-_TIMES_LISTED: Final = 5  # to find those that came first; 50,000 names took 0.2 to 0.5 s
+_TIMES_LISTED: Final = 5  # to find the oldest; 50,000 names took 0.2 to 0.5 s
 _STRAY_AGE_S: Final = 86_400
 _MAX_STRAYS: Final = 100  # of one sweep
 _MAX_SUSPECTS: Final = 2_000  # likewise: to open so many folders takes 50 ms
+_MAX_MEASURED: Final = 20_000  # likewise, and before each claim
 _MAX_ENTRIES: Final = 20_000  # likewise, to find them among; as long
 
 
 def list_files(inbox: Inbox, accepts: Callable[[bytes], bool], limit: int) -> dict[bytes, Identity]:
     """
-    Return at most `limit` entries whose names are accepted: those that came first.
+    Return at most `limit` entries whose names are accepted, the oldest ones.
 
-    Of more than `_TIMES_LISTED` times as many not all are looked at.
+    Of more than `_TIMES_LISTED` times as many, not all are examined.
     """
     with os.scandir(inbox.fd) as entries:
         accepted = filter(accepts, (os.fsencode(entry.name) for entry in entries))
         names = list(itertools.islice(accepted, _TIMES_LISTED * limit))
     if len(names) > limit:
         names = heapq.nsmallest(limit, names, key=lambda name: _arrival(inbox, name))
-    # Only now: to look for sidecars is to list the folder through the same handle.
-    glances = ((name, glance(inbox, name)) for name in names)
-    return {name: identity for name, identity in glances if identity is not None}
+    # Only now: looking for sidecars lists the folder through the same handle.
+    identities = ((name, find_identity(inbox, name)) for name in names)
+    return {name: identity for name, identity in identities if identity is not None}
 
 
 def _arrival(inbox: Inbox, name: bytes) -> tuple[float, bytes]:
-    found = stat_of(inbox.fd, name)
-    return math.inf if found is None else found.st_ctime_ns, name
+    info = stat_of(inbox.fd, name)
+    return math.inf if info is None else info.st_ctime_ns, name
 
 
-def glance(inbox: Inbox, name: bytes) -> Identity | None:
-    """Return what has this name, None when nothing has."""
-    found = stat_of(inbox.fd, name)
-    return None if found is None else _identity_of_upload(inbox, name, found)
+def find_identity(inbox: Inbox, name: bytes) -> Identity | None:
+    """Return the entry with this name, None when there is none."""
+    info = stat_of(inbox.fd, name)
+    return None if info is None else _identity_of_upload(inbox, name, info)
 
 
-def _identity_of_upload(inbox: Inbox, name: bytes, found: os.stat_result) -> Identity:
-    beside = sidecar_of(inbox, name)
-    sidecar = None if beside is None else (beside[1].st_ino, beside[1].st_size, beside[1].st_mtime_ns)
-    return msgspec.structs.replace(identity_of(found), sidecar=sidecar)
+def _identity_of_upload(inbox: Inbox, name: bytes, status: os.stat_result) -> Identity:
+    sidecar_entry = sidecar_of(inbox, name)
+    sidecar = (
+        None
+        if sidecar_entry is None
+        else (sidecar_entry[1].st_ino, sidecar_entry[1].st_size, sidecar_entry[1].st_mtime_ns)
+    )
+    return msgspec.structs.replace(identity_of(status), sidecar=sidecar)
 
 
 def look(inbox: Inbox, name: bytes) -> Look | None:
     """
-    Examine what has this name closely, None when nothing has.
+    Examine the entry with this name closely; None when there is none.
 
     Only a file is opened. Raises OSError when that is refused.
     """
@@ -94,15 +99,15 @@ def open_upload(inbox: Inbox, name: bytes, before_read: Callable[[], None] = lam
 
 def read_sidecar(inbox: Inbox, name: bytes) -> bytes | None:
     """
-    Return what the file that vouches for this one says; None when there is none, or no plain and small one.
+    Return the content of the sidecar of this file; None when there is none that is plain and small.
 
-    Raises OSError when it cannot be read: that speaks against the host, not against the upload.
+    Raises OSError when it cannot be read: that is a problem of the host, not of the upload.
     """
-    beside = sidecar_of(inbox, name)
-    if beside is None or not may_vouch(inbox, beside[1]):
+    sidecar = sidecar_of(inbox, name)
+    if sidecar is None or not is_valid_sidecar(inbox, sidecar[1]):
         return None
     try:
-        with open_file(beside[0], inbox.fd) as file:
+        with open_file(sidecar[0], inbox.fd) as file:
             content = file.read(MAX_SIDECAR_BYTES + 1)
     except OSError as error:
         if error.errno in _REPLACED:
@@ -112,30 +117,30 @@ def read_sidecar(inbox: Inbox, name: bytes) -> bytes | None:
 
 
 def sidecar_of(inbox: Inbox, name: bytes) -> tuple[bytes, os.stat_result] | None:
-    """Return the sidecar of a name, in whatever case its own is spelled; None when there is none."""
+    """Return the name of the sidecar of a name, in upper or lower case; None when there is none."""
     if not inbox.sidecar:
         return None
-    beside = name + inbox.sidecar
-    if (found := stat_of(inbox.fd, beside)) is not None:
-        return beside, found
-    spelled = inbox.sidecars.get(beside.lower())
-    if spelled is None or (found := stat_of(inbox.fd, spelled)) is None:
+    sidecar = name + inbox.sidecar
+    if (info := stat_of(inbox.fd, sidecar)) is not None:
+        return sidecar, info
+    spelled = inbox.sidecars.get(sidecar.lower())
+    if spelled is None or (info := stat_of(inbox.fd, spelled)) is None:
         return None
     upload = spelled[: -len(inbox.sidecar)]
-    return (spelled, found) if upload == name or stat_of(inbox.fd, upload) is None else None
+    return (spelled, info) if upload == name or stat_of(inbox.fd, upload) is None else None
 
 
-def may_vouch(inbox: Inbox, found: os.stat_result) -> bool:
-    """Return whether a sidecar is a small plain file with one name, of the client's own."""
-    is_plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_size <= MAX_SIDECAR_BYTES
-    return is_plain and not is_foreign(found, inbox.folder)
+def is_valid_sidecar(inbox: Inbox, status: os.stat_result) -> bool:
+    """Return whether a sidecar is a small plain file with one link, owned by the client."""
+    is_plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size <= MAX_SIDECAR_BYTES
+    return is_plain and not is_foreign(status, inbox.folder)
 
 
 def list_strays(
     inbox: Inbox, accepts: Callable[[bytes], bool], is_temporary: Callable[[bytes], bool], now_s: float
 ) -> list[bytes]:
     """
-    Return what looks like an upload and will not be one: in folders of the client's, and temporary names of old.
+    Return what looks like an upload and is never imported: in folders of the client, and old temporary names.
 
     Paths relative to the inbox, a bounded number, found by a bounded number of looks. `now_s` is the time of day.
     """
@@ -144,15 +149,15 @@ def list_strays(
         folder, _, inner = path.rpartition(b"/")
         if folder:
             return inner != b"" and accepts(inner)
-        found = stat_of(inbox.fd, path)
-        return found is not None and now_s - found.st_ctime > _STRAY_AGE_S
+        info = stat_of(inbox.fd, path)
+        return info is not None and now_s - info.st_ctime > _STRAY_AGE_S
 
     suspects = itertools.islice(_suspects(inbox, is_temporary), _MAX_SUSPECTS)
     return sorted(filter(is_stray, suspects))[:_MAX_STRAYS]
 
 
 def _suspects(inbox: Inbox, is_temporary: Callable[[bytes], bool]) -> Iterator[bytes]:
-    """Yield temporary names and folders, these with a slash at their end, each followed by what is in it."""
+    """Yield temporary names and folders, the latter with a trailing slash and followed by their contents."""
     with os.scandir(inbox.fd) as entries:
         for entry in itertools.islice(entries, _MAX_ENTRIES):
             name = os.fsencode(entry.name)
@@ -162,6 +167,29 @@ def _suspects(inbox: Inbox, is_temporary: Callable[[bytes], bool]) -> Iterator[b
                     yield from (name + b"/" + inner for inner in _names_in(inbox.fd, name))
             elif is_temporary(name):
                 yield name
+
+
+def staying_bytes(inbox: Inbox, accepts: Callable[[bytes], bool], waiting: Iterable[Waiting]) -> int:
+    """
+    Return the size of all files in an inbox, also in its folders, but for uploads that are not decided on yet.
+
+    Those may be known by no event so far, or still be written: more than fits may come at once. Of more than
+    `_MAX_MEASURED` entries the rest is not counted.
+    """
+    held = {each.name for each in waiting if each.held or each.ignored}
+    size_bytes, measured, folders = 0, 0, [b"."]
+    while folders and measured < _MAX_MEASURED:
+        folder = folders.pop()
+        for name in _names_in(inbox.fd, folder):
+            path = name if folder == b"." else folder + b"/" + name
+            is_upload = b"/" not in path and accepts(path) and path not in held
+            info = None if is_upload or path in (WORK, BAK) else stat_of(inbox.fd, path)
+            measured += 1
+            if info is not None and stat.S_ISDIR(info.st_mode):
+                folders.append(path)
+            elif info is not None and stat.S_ISREG(info.st_mode):
+                size_bytes += info.st_size
+    return size_bytes
 
 
 def _names_in(parent_fd: int, name: bytes) -> Iterator[bytes]:
@@ -179,20 +207,20 @@ def _names_in(parent_fd: int, name: bytes) -> Iterator[bytes]:
 
 def look_at(fd: int) -> Look:
     """Examine an open file."""
-    found = os.fstat(fd)
-    kind = _kind(found.st_mode)
+    info = os.fstat(fd)
+    kind = _kind(info.st_mode)
     writer = writer_of(fd) if kind is Kind.FILE else Writer.NONE
-    return Look(identity=identity_of(found), kind=kind, links=found.st_nlink, writer=writer)
+    return Look(identity=identity_of(info), kind=kind, links=info.st_nlink, writer=writer)
 
 
 def writer_of(fd: int) -> Writer:
     """
-    Ask by a read lease, given back at once, whether any process has the file open for writing.
+    Ask by a read lease, released at once, whether any process has the file open for writing.
 
     Source: fcntl(2). About 40-100 us. Where it is refused (neither owner nor CAP_LEASE, or the file system has no
     leases) the answer is UNKNOWN.
     """
-    # A writer that comes in the very moment signals us: by default with SIGIO, which ends the process.
+    # A writer that opens it at that moment makes the kernel signal us: by default SIGIO, which ends the process.
     fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
@@ -202,9 +230,9 @@ def writer_of(fd: int) -> Writer:
     return Writer.NONE
 
 
-def identity_of(found: os.stat_result) -> Identity:
+def identity_of(status: os.stat_result) -> Identity:
     """Return the identity of a file, without its sidecar."""
-    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _kind(mode: int) -> Kind:

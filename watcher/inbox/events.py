@@ -1,12 +1,12 @@
 """
-Watching the inboxes: events become hints, and whatever makes hearing doubtful becomes a hint to sweep.
+Watching the inboxes: events are queued as hints, and a sweep is requested when events may have been lost.
 
-The only user of watchdog, and of its reader alone: one thread and one inotify instance whatever the number of inboxes,
+The only user of watchdog, and of its reader alone: one thread and one inotify instance for all inboxes,
 each with a watch and a callback. The library's Observer has a thread for each folder instead (1,003 for 1,000 inboxes),
-and holds back what follows a move by 0.5 s, that is, what follows each claim.
+and delays what follows a move by 0.5 s, that is, what follows each claim.
 
-A reader says nothing when it dies, and a watch stays with a folder that was renamed, replaced or unmounted (7.1.0). So
-nothing here is trusted: a canary file proves every CANARY_INTERVAL_S that events still arrive, and each inbox is
+A reader dies silently, and a watch stays on a folder that was renamed, replaced or unmounted (7.1.0). So
+neither is trusted: a canary file proves every CANARY_INTERVAL_S that events still arrive, and each inbox is
 compared with the folder that is watched for it.
 """
 
@@ -39,11 +39,11 @@ log = structlog.get_logger()
 
 CANARY_INTERVAL_S: Final = 30.0
 CANARY_PATIENCE_S: Final = 10.0
-MAX_HINTS: Final = 50_000  # names; beyond them a sweep is cheaper
+MAX_QUEUED_NAMES: Final = 50_000  # names; above this a sweep is cheaper
 
 # Created, because a rename by SFTP is link and unlink on the server and shows as nothing else. With modified and the
 # rest, a burst of 10,000 files overflows the kernel's queue; with these it does not (measured on tmpfs).
-_HEARD: Final = Mask(
+_EVENTS: Final = Mask(
     InotifyConstants.IN_CREATE
     | InotifyConstants.IN_MOVED_TO
     | InotifyConstants.IN_CLOSE_WRITE
@@ -55,7 +55,7 @@ _HEARD: Final = Mask(
     | InotifyConstants.IN_ONLYDIR
 )
 
-About = Callable[[bytes], bytes | None]  # the upload that a name is or speaks of; None: of no upload
+UploadOf = Callable[[bytes], bytes | None]  # the upload that a name is, or is the sidecar of; None: neither
 FolderIdentity = tuple[int, int]  # device, inode
 
 
@@ -66,13 +66,13 @@ class InboxEvent:
     client: str
     name: bytes
     closed: bool
-    broken_off: bool | None = None  # None: no news of that
+    broken_off: bool | None = None  # None: unknown
     at: float = field(default_factory=time.monotonic, compare=False)  # of the last event
 
 
 class EventQueue:
     """
-    What was heard since it was last asked for. Bounded: a name counts once, and too many become one sweep.
+    The events since they were last taken. Bounded: one for each name, and too many become one sweep.
 
     Any thread may add; `wake` may be called from a signal handler.
     """
@@ -80,16 +80,16 @@ class EventQueue:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._names: dict[tuple[str, bytes], InboxEvent] = {}
-        self._doubtful: set[str] = set()
-        self._all_doubtful = False
+        self._clients_to_sweep: set[str] = set()
+        self._sweep_all = False
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def add(self, client: str, name: bytes, *, closed: bool, broken_off: bool | None = None) -> None:
-        """Note an event."""
+        """Add an event."""
         with self._lock:
             key = (client, name)
-            if len(self._names) >= MAX_HINTS and key not in self._names:
-                self._doubtful.add(client)
+            if len(self._names) >= MAX_QUEUED_NAMES and key not in self._names:
+                self._clients_to_sweep.add(client)
             else:
                 known = self._names.get(key)
                 if known is not None:
@@ -99,17 +99,17 @@ class EventQueue:
         self.wake()
 
     def forget(self, client: str, name: bytes) -> None:
-        """Forget the event of a name that is gone: no import has to make way for it."""
+        """Discard the event of a name that is gone: no import is preempted for it."""
         with self._lock:
             self._names.pop((client, name), None)
 
-    def doubt(self, client: str | None = None) -> None:
-        """Ask for a sweep of one inbox, or of all: events may be missing."""
+    def request_sweep(self, client: str | None = None) -> None:
+        """Request a sweep of one inbox, or of all: events may be missing."""
         with self._lock:
             if client is None:
-                self._all_doubtful = True
+                self._sweep_all = True
             else:
-                self._doubtful.add(client)
+                self._clients_to_sweep.add(client)
         self.wake()
 
     def wake(self) -> None:
@@ -124,102 +124,102 @@ class EventQueue:
                 self._wake.get_nowait()
 
     def take(self) -> list[InboxEvent]:
-        """Return and forget the names, in the order of their first events."""
+        """Take the names, in the order of their first events."""
         with self._lock:
             names, self._names = self._names, {}
         return list(names.values())
 
     def quiet_since(self, without: Collection[str]) -> float:
-        """Return when the last event came for the name that is quiet longest, of all clients but these; or infinity."""
+        """Return the time of the last event of the name that is quiet longest, without these clients; or infinity."""
         with self._lock:
             return min((event.at for event in self._names.values() if event.client not in without), default=math.inf)
 
-    def take_doubts(self) -> tuple[bool, set[str]]:
-        """Return and forget whether to sweep all, and which inboxes to sweep."""
+    def take_sweep_requests(self) -> tuple[bool, set[str]]:
+        """Take the requests for sweeps: whether to sweep all, and which inboxes."""
         with self._lock:
-            doubts = (self._all_doubtful, self._doubtful)
-            self._all_doubtful, self._doubtful = False, set()
-        return doubts
+            requests = (self._sweep_all, self._clients_to_sweep)
+            self._sweep_all, self._clients_to_sweep = False, set()
+        return requests
 
 
 class _InboxCallback(WatchCallback):
-    """Only passes on: an exception here would end all hearing, and time spent here delays every other inbox."""
+    """Only queues: an exception here would end all watching, and time spent here delays every other inbox."""
 
-    def __init__(self, client: str, events: EventQueue, about: About) -> None:
+    def __init__(self, client: str, events: EventQueue, upload_of: UploadOf) -> None:
         self._client = client
         self._events = events
-        self._about = about
-        self.is_dead = False  # the folder is gone; one made anew may well have the same inode
+        self._upload_of = upload_of
+        self.is_dead = False  # the folder is gone; a new one may have the same inode
 
     def on_event(self, event: InotifyEvent) -> None:
         try:
-            upload = self._about(event.name)
+            upload = self._upload_of(event.name)
             if event.is_delete or event.is_moved_from:
                 self._events.forget(self._client, event.name)
             elif upload:
                 self._events.add(self._client, upload, closed=event.is_close_write and upload == event.name)
-            elif event.is_directory:  # the inbox itself, or a folder in it, which is no inbox: a sweep will tell
-                self._events.doubt(self._client)
+            elif event.is_directory:  # the inbox itself, or a folder in it: a sweep finds out
+                self._events.request_sweep(self._client)
         except Exception:  # noqa: BLE001 - see the class
-            self._events.doubt(self._client)
+            self._events.request_sweep(self._client)
 
     def on_watch_deleted(self, _wd: WatchDescriptor) -> None:
         self.is_dead = True
-        self._events.doubt(self._client)
+        self._events.request_sweep(self._client)
 
     def on_queue_overflow(self) -> None:
-        """Leave it to the canary's, which speaks for all."""
+        """Leave it to the callback of the canary: an overflow concerns all."""
 
 
 class _CanaryCallback(WatchCallback):
-    """Hears the canary, and of events that the kernel had no room for."""
+    """Receives the events of the canary, and overflows of the kernel's queue."""
 
-    def __init__(self, heard: threading.Event, events: EventQueue) -> None:
-        self._heard = heard
+    def __init__(self, arrived: threading.Event, events: EventQueue) -> None:
+        self._arrived = arrived
         self._events = events
         self.is_dead = False
 
     def on_event(self, event: InotifyEvent) -> None:
         if event.is_close_write:
-            self._heard.set()
+            self._arrived.set()
 
     def on_watch_deleted(self, _wd: WatchDescriptor) -> None:
-        self.is_dead = True  # the canary will not be heard
+        self.is_dead = True  # the canary fails
 
     def on_queue_overflow(self) -> None:
         log.warning("watch.overflowed")
-        self._events.doubt()
+        self._events.request_sweep()
 
 
 class _Canary:
-    """A file that is opened for writing and closed, to hear of it."""
+    """A file that is opened for writing and closed, to see whether the event arrives."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.heard = threading.Event()
-        self.next_at = -math.inf  # when to send it, or when to have heard of it
+        self.arrived = threading.Event()
+        self.next_at = -math.inf  # when to write it, or when its event is overdue
         self._sent = False
 
     def reset(self, now: float) -> None:
-        """Begin anew, with another observer to prove."""
+        """Start again, with a new observer to test."""
         self._sent, self.next_at = False, now + CANARY_INTERVAL_S
 
-    def condemn(self) -> None:
+    def expect_failure(self) -> None:
         """Let the next check fail: the observer is known to be broken."""
         self._sent, self.next_at = True, -math.inf
-        self.heard.clear()
+        self.arrived.clear()
 
     def is_missed(self, now: float) -> bool:
-        """Send it, or return whether it was not heard of; to be called at `next_at`."""
+        """Write it, or return whether its event did not arrive; to be called at `next_at`."""
         if self._sent:
             self._sent, self.next_at = False, now + CANARY_INTERVAL_S - CANARY_PATIENCE_S
-            return not self.heard.is_set()
-        self.heard.clear()
+            return not self.arrived.is_set()
+        self.arrived.clear()
         self._sent, self.next_at = self._touch(), now + CANARY_PATIENCE_S
         return False
 
     def _touch(self) -> bool:
-        """Return False when the disk refuses: then nothing is proved either way."""
+        """Return False when the disk refuses: then the test proves nothing."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             os.close(os.open(os.path.join(self.folder, "canary"), flags, 0o600))
@@ -229,7 +229,7 @@ class _Canary:
 
 
 class _Followed:
-    """One inbox: where it is, which folder was there, and the watch on it, if there is one."""
+    """One inbox: its path, the folder that was there, and the watch on it, if there is one."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -238,12 +238,12 @@ class _Followed:
         self.refused = False
 
     @property
-    def is_heard(self) -> bool:
+    def is_watched(self) -> bool:
         return self.watch is not None and not self.watch.callback.is_dead
 
 
 class _Listening(msgspec.Struct, frozen=True):
-    """A watch of the kernel's, and whom it calls."""
+    """A watch of the kernel, and its callback."""
 
     wd: WatchDescriptor
     callback: _InboxCallback | _CanaryCallback
@@ -251,32 +251,32 @@ class _Listening(msgspec.Struct, frozen=True):
 
 class Watch:
     """
-    Hears what happens in the inboxes. Every failure costs hearing only: it is logged, made good by sweeps, and mended.
+    Receives the events of the inboxes. A failure costs only events: it is logged, and watching is restarted.
 
-    One thread uses it; the library's reader only adds hints.
+    Sweeps make up for lost events. One thread uses it; the library's reader only adds events.
     """
 
-    def __init__(self, events: EventQueue, about: About, canary_folder: str) -> None:
+    def __init__(self, events: EventQueue, upload_of: UploadOf, canary_folder: str) -> None:
         self._events = events
-        self._about = about
+        self._upload_of = upload_of
         self._canary = _Canary(canary_folder)
         self._inboxes: dict[str, _Followed] = {}
         self._reader: InotifyFD | None = None
         self.restarts = 0
 
     def start(self, now: float) -> None:
-        """Begin to hear; inboxes are added by `follow`."""
+        """Start the reader; inboxes are added by `follow`."""
         os.makedirs(self._canary.folder, mode=0o700, exist_ok=True)
         self._build(now)
 
     def close(self) -> None:
-        """End the reader."""
+        """Stop the reader."""
         self._abandon()
 
     def is_watching(self, client: str) -> bool:
-        """Return whether events of this inbox are heard; else it is only swept."""
+        """Return whether events of this inbox arrive; else it is only swept."""
         inbox = self._inboxes.get(client)
-        return inbox is not None and inbox.is_heard
+        return inbox is not None and inbox.is_watched
 
     @property
     def next_at(self) -> float:
@@ -284,38 +284,38 @@ class Watch:
         return self._canary.next_at
 
     def tend(self, now: float) -> None:
-        """Prove that events arrive, and rebuild the watching when they do not; look for inboxes that were replaced."""
+        """Test whether events arrive, and restart watching if not; look for inboxes that were replaced."""
         if now < self._canary.next_at:
             return
         if self._canary.is_missed(now) or self._reader is None:
             log.error("watch.lost", reason="no events arrive")
             self.restarts += 1
             self._build(now)
-            self._events.doubt()
+            self._events.request_sweep()
             if self._reader is not None:
                 log.info("watch.restored")
         for client, inbox in self._inboxes.items():
             if _folder_identity(inbox.path) != inbox.identity:
-                self._events.doubt(client)
+                self._events.request_sweep(client)
 
     def follow(self, client: str, path: str, identity: FolderIdentity | None) -> None:
         """
-        Watch the folder that is now the inbox of a client; `identity` None: there is no usable one.
+        Watch the folder that is now the inbox of a client; `identity` is None if it cannot be used.
 
-        To be called with every sweep, before the folder is listed.
+        Call it with every sweep, before the folder is listed.
         """
         inbox = self._inboxes.get(client)
         if inbox is None or inbox.path != path:
             self.forget(client)
             inbox = self._inboxes[client] = _Followed(path)
-        if inbox.identity == identity and (inbox.is_heard or identity is None):
+        if inbox.identity == identity and (inbox.is_watched or identity is None):
             return
         self._drop(inbox)
         inbox.identity = identity
         self._watch(client, inbox)
 
     def forget(self, client: str) -> None:
-        """Hear no more of the inbox that is followed for a client."""
+        """Stop watching the inbox of a client."""
         inbox = self._inboxes.pop(client, None)
         if inbox is not None:
             self._drop(inbox)
@@ -327,8 +327,8 @@ class Watch:
         try:
             self._reader = InotifyFD()
             self._reader.start()
-            self._listen(self._canary.folder, _CanaryCallback(self._canary.heard, self._events))
-        except (OSError, RuntimeError) as error:  # out of inotify instances, watches or threads
+            self._listen(self._canary.folder, _CanaryCallback(self._canary.arrived, self._events))
+        except (OSError, RuntimeError) as error:  # no inotify instances, watches or threads left
             log.warning("watch.refused", reason=str(error))
             self._abandon()
         for client, inbox in self._inboxes.items():
@@ -339,7 +339,7 @@ class Watch:
             inbox.watch = None
         reader, self._reader = self._reader, None
         if reader is not None:
-            # One that has died makes the library raise what it likes while it stops.
+            # Stopping one that has died makes the library raise all kinds of exceptions.
             with contextlib.suppress(Exception):
                 reader.stop()
             with contextlib.suppress(RuntimeError):
@@ -349,7 +349,7 @@ class Watch:
         if self._reader is None or inbox.identity is None:
             return
         try:
-            inbox.watch = self._listen(inbox.path, _InboxCallback(client, self._events, self._about))
+            inbox.watch = self._listen(inbox.path, _InboxCallback(client, self._events, self._upload_of))
         except OSError as error:
             if not inbox.refused:
                 log.warning("watch.refused", client=client, reason=str(error))
@@ -358,12 +358,12 @@ class Watch:
             inbox.refused = False
 
     def _listen(self, path: str, callback: _InboxCallback | _CanaryCallback) -> _Listening:
-        """Watch a folder, not what is below it: churn in sub-folders can end the library's reader. Raises OSError."""
+        """Watch a folder, not what is below it: changes in sub-folders can end the library's reader. Raises OSError."""
         if self._reader is None:
             raise AssertionError
-        wd = self._reader.add_callback(os.fsencode(path), _HEARD, callback, CallbackId(id(callback)))
+        wd = self._reader.add_callback(os.fsencode(path), _EVENTS, callback, CallbackId(id(callback)))
         listening = _Listening(wd, callback)
-        if wd < 0:  # what the library makes of a folder that we may not read (7.1.0)
+        if wd < 0:  # what the library raises for an unreadable folder (7.1.0)
             self._unlisten(listening)
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return listening
@@ -378,12 +378,12 @@ class Watch:
             try:
                 self._unlisten(watch)
             except Exception:  # noqa: BLE001 - as in _abandon
-                self._canary.condemn()
+                self._canary.expect_failure()
 
 
 def _folder_identity(path: str) -> FolderIdentity | None:
     try:
-        found = os.stat(path, follow_symlinks=False)
+        info = os.stat(path, follow_symlinks=False)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return info.st_dev, info.st_ino

@@ -1,4 +1,4 @@
-"""The inboxes of all clients, as the loop sees them: the parts of this folder, wired and reloaded together."""
+"""The inboxes of all clients, as the loop sees them: connects the parts of this folder, and reloads them together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 
 from importer.store.database import Store
 from watcher.adopted import last_adopted, write_adopted
+from watcher.approval.files import FilesOnHold
 from watcher.health.trouble import Troubles
 from watcher.inbox.events import EventQueue
 from watcher.inbox.intake import Intake
@@ -22,9 +23,9 @@ from watcher.signals import Signals
 
 class Inboxes:
     """
-    Notices uploads and takes each to its archive; `watching`: else it is a single pass, which hears of no events.
+    Detects uploads and takes each to its archive; not `watching`: a single pass, which receives no events.
 
-    What it knows of files outlives a reload.
+    Its knowledge of files survives a reload.
     """
 
     def __init__(
@@ -37,17 +38,19 @@ class Inboxes:
         self.sources = EventSources(config, events, troubles, watching=watching)
         settling, readings = Settling(config.intake), Readings(watching=watching)
         preemption = Preemption(settling, readings, self.backlog, events, signals, watching=watching)
-        self._claims = Claims(config, store, self.backlog, troubles, preemption)
+        self.on_hold = FilesOnHold(config, store)
+        self._claims = Claims(config, store, self.backlog, troubles, preemption, self.on_hold)
         self.sweeps = Sweeps(config, settling, self._claims, troubles, self.sources, watching=watching)
         self.intake = Intake(config, settling, readings, self._claims, troubles, self.sweeps)
-        with contextlib.suppress(OSError):  # then it is not known where inboxes were
+        with contextlib.suppress(OSError):  # then earlier inboxes are not known
             if before := last_adopted(config.service.state_dir):
                 self._claims.find_left(before.config, before.former)
         write_adopted(config, self._claims.former)
 
     def use(self, config: Config) -> None:
-        """Work by this configuration from now on; every inbox is swept."""
+        """Use this configuration from now on; every inbox is swept."""
         before, self._config = self._config, config
+        self.on_hold.use(config)
         self._claims.use(config)
         self._claims.find_left(before)
         self.sources.use(config)
@@ -56,16 +59,20 @@ class Inboxes:
         write_adopted(config, self._claims.former)
 
     def close(self) -> None:
-        """End watching, and what is under way."""
+        """Stop watching, and looks that are in progress."""
         self.intake.close()
         self.sources.close()
 
+    def used_bytes(self, client: str) -> int | None:
+        """Return the size of the files that stay in an inbox, None where it has no limit."""
+        return self._claims.room.inbox_bytes.get(client)
+
     def next_at(self) -> float:
-        """Return when there is something to do if no event arrives, by the monotonic clock."""
+        """Return the next time at which there is work if no event arrives, by the monotonic clock."""
         return min(self.intake.next_at(), self.sweeps.next_at, self.backlog.next_due_at(), self.sources.next_at)
 
     def sweep_due(self) -> list[str]:
-        """Sweep what is due, until told to stop; return the clients whose inbox was swept, usable or not."""
+        """Sweep what is due, until a signal to stop; return the clients whose inbox was swept, usable or not."""
         swept = []
         for client in self.sweeps.due_for_sweep():
             if self._signals.stop_asked:
@@ -75,7 +82,7 @@ class Inboxes:
         return swept
 
     def work(self) -> bool:
-        """Look at one name, then resume one claim, as a rule that of this name; return whether there was one."""
+        """Examine one name, then process one claim, usually that of this name; return whether there was one."""
         looked = self.intake.consider_next()
         return self._claims.work_on_next() or looked
 

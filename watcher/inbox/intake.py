@@ -1,8 +1,8 @@
 """
-From a name that is due to a claim: looks at one name at a time, and acts on the verdict.
+From a name that is due to a claim: examines one name at a time, and acts on the verdict.
 
-`settle` decides, `holds` reads, `entries` looks, `processing` works on what is taken. A client whose files cost long
-looks and come to nothing gets fewer of them.
+`settle` decides, `holds` reads, `entries` examines, `processing` imports what is claimed. A client whose files take
+long to read, again and again without a claim, gets fewer looks.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import time
 
 import structlog
 
-from importer.model import HoldReason, printable
+from importer.model import HoldReason, Message, printable
+from importer.roster.on_hold import approval_in
 from importer.settings import ClientSettings
 from watcher.health.trouble import Troubles
 from watcher.inbox import entries
 from watcher.inbox.events import InboxEvent
-from watcher.inbox.holds import hold_reason_of, refusal
+from watcher.inbox.holds import hold_reason_of, is_failed_csv, refusal
 from watcher.inbox.large_files import LARGE_BYTES, Reading, Readings
 from watcher.inbox.layout import Inbox
 from watcher.inbox.processing import Claims
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 
 
 class Intake:
-    """Brings names that are due to a verdict. `settling` is there for whoever asks what waits, or ends a hold."""
+    """Decides on names that are due. `settling` also answers what waits, and ends holds."""
 
     def __init__(
         self,
@@ -51,40 +52,46 @@ class Intake:
         self.use(config)
 
     def use(self, config: Config) -> None:
-        """Work by this configuration from now on."""
+        """Use this configuration from now on."""
         self._config = config
         self._clients: dict[str, ClientSettings] = config.clients_by_name
         self._readings.end_all()
 
     def close(self) -> None:
-        """End what is under way."""
+        """End looks that are in progress."""
         self._readings.end_all()
 
     def next_at(self) -> float:
-        """Return when there is something to do if nothing is heard."""
-        resting = self._readings.resting()
-        names_at = self.settling.next_due_at(without=self._claims.backlog.blocked() | resting.keys())
-        return min([names_at, *resting.values()])
+        """Return the next time at which there is work if no event arrives."""
+        names_at = self.settling.next_due_at(without=self._left_alone())
+        return min([names_at, *self._readings.resting().values()])
+
+    def _left_alone(self) -> set[str]:
+        """Return the clients of which nothing is looked at, and so nothing is claimed, now: all that limits them."""
+        return self._claims.backlog.blocked() | self._readings.resting().keys()
 
     def has_come(self, client: str) -> bool:
-        """Return whether a file of a client is there that is not imported yet."""
+        """Return whether a file of a client is waiting that is not imported yet."""
         waiting = self.settling.waiting(client)
         return self._claims.backlog.count(client) > 0 or any(not name.ignored for name in waiting)
 
     def consider_next(self) -> bool:
-        """Look at one name that is due, and act on the verdict; return whether there was one."""
-        now, blocked = time.monotonic(), self._claims.backlog.blocked()
+        """Examine one name that is due, and act on the verdict; return whether there was one."""
+        now = time.monotonic()
+        for client in self._claims.on_hold.take_freed():
+            for candidate in self.settling.of(client).values():
+                candidate.end_wait(now)
         for client in [*self._readings.resting()]:
             if any(candidate.verdict is not None for candidate in self.settling.of(client).values()):
                 self._readings.end_rest(client)  # the operator decided
         for client, name in self._readings.names():
-            if client in blocked | self._readings.resting().keys() or not self._is_due(client, name, now):
+            if client in self._left_alone() or not self._is_due(client, name, now):
                 self._readings.end(client)
                 self._readings.rest(client, is_fruitless=True)
-        due = self.settling.next_due(now, without=blocked | self._readings.resting().keys())
+        due = self.settling.next_due(now, without=self._left_alone())
         if due is not None:
             client, name = due
-            # What is under way comes to its end, or a name that is due every few seconds would keep it from that.
+            # A look in progress is finished first, or a name that is due every few seconds would prevent that.
             self._consider(client, self._readings.name_of(client) or name)
         return due is not None
 
@@ -97,92 +104,96 @@ class Intake:
         with structlog.contextvars.bound_contextvars(client=client, file=printable(name), claim_id=""):
             if work_in(
                 self._clients[client],
-                lambda inbox: self._consider_in(inbox, client, name),
+                lambda inbox: self._consider_in(inbox, name),
                 lambda error: self._put_off(client, name, error),
             ):
                 self._troubles.resolve(client, printable(name))
         if self._readings.name_of(client) != name:
             self._readings.rest(client, time.monotonic() - started, is_fruitless=self.taken == taken)
 
-    def _consider_in(self, inbox: Inbox, client: str, name: bytes) -> None:
-        look = entries.look(inbox, name)
+    def _consider_in(self, inbox: Inbox, name: bytes) -> None:
+        client, look = inbox.client, entries.look(inbox, name)
         if look is None:
             self.settling.forget(client, name)
             return
-        verdict, hold_reason = self._judge(inbox, client, name, look)
+        verdict, hold_reason = self._judge(inbox, name, look)
         if verdict is not None:
             self._readings.end(client)
         match verdict:
             case None:  # there is more to read
                 pass
             case Verdict.TAKE | Verdict.RELEASE:
-                self._take(inbox, client, name, look, is_released=verdict is Verdict.RELEASE)
+                self._take(inbox, name, look, is_released=verdict is Verdict.RELEASE)
             case Verdict.REFUSE:
-                self._take(inbox, client, name, look, refusal=refusal(hold_reason, name, self._clients[client]))
+                self._take(inbox, name, look, refusal=refusal(hold_reason, name, self._clients[client]))
+            case Verdict.APPROVE:
+                self._claims.on_hold.take_approval(client, name, inbox.fd)
+                self.settling.forget(client, name)
             case Verdict.HOLD:
-                self._tell_of_hold(client, name, look, hold_reason)
+                self._report_hold(client, name, look, hold_reason)
             case Verdict.IGNORE:
                 log.warning("file.ignored", reason=_ignored_as(look))
             case Verdict.WAIT:
                 log.debug("file.waiting", writer=str(look.writer), size_bytes=look.identity.size_bytes)
 
-    def _judge(self, inbox: Inbox, client: str, name: bytes, look: Look) -> tuple[Verdict | None, HoldReason]:
-        """Return what to do with a name, None when first there is more to read, and what speaks against it."""
+    def _judge(self, inbox: Inbox, name: bytes, look: Look) -> tuple[Verdict | None, HoldReason]:
+        """Return what to do with a name, None while there is more to read; and the reason to hold it."""
         if look.writer is Writer.UNKNOWN:
-            self._troubles.report("intake.unprobed", client=client)
-        verdict = self.settling.of(client)[name].judge(look, time.monotonic())
+            self._troubles.report("intake.unprobed", client=inbox.client)
+        candidate = self.settling.of(inbox.client)[name]
+        verdict = candidate.judge(look, time.monotonic())
         if verdict is not Verdict.TAKE:
             return verdict, HoldReason.NONE
-        hold_reason = self._hold_reason(inbox, client, name, look)
+        if approval_in(name):
+            return Verdict.APPROVE, HoldReason.NONE
+        if behind := self._claims.on_hold.behind(inbox.client, name, lambda: _is_correction(inbox, name)):
+            candidate.wait_behind(behind)
+            return Verdict.WAIT, HoldReason.NONE
+        hold_reason = self._hold_reason(inbox, name, look)
         if hold_reason is None:
             return None, HoldReason.NONE
-        return self.settling.of(client)[name].judge_reason(hold_reason, time.monotonic()), hold_reason
+        return candidate.judge_reason(hold_reason, time.monotonic()), hold_reason
 
-    def _hold_reason(self, inbox: Inbox, client: str, name: bytes, look: Look) -> HoldReason | None:
+    def _hold_reason(self, inbox: Inbox, name: bytes, look: Look) -> HoldReason | None:
         """
-        Read what speaks against a file; None when there is more to read.
+        Return the reason to hold a file, from its content; None while there is more to read.
 
-        One that is too large is not read at all, the import will refuse it; nor is one on which the operator decided.
+        A file that is too large is not read, as the import will refuse it; nor is one that the operator decided on.
         """
-        if (known := self.settling.of(client)[name].decided_reason) is not None:
+        candidate, settings = self.settling.of(inbox.client)[name], self._clients[inbox.client]
+        if (known := candidate.decided_reason) is not None:
             return known
         if look.identity.size_bytes > self._config.file.max_file_bytes:
             return HoldReason.NONE
-        settings = self._clients[client]
         judge = functools.partial(
             hold_reason_of,
             client=settings,
             limits=self._config.file,
             sidecar=entries.read_sidecar(inbox, name) if settings.companion else None,
-            is_broken_off=self.settling.of(client)[name].broken_off,
-            last_rows=self._claims.last_rows(inbox, client) if settings.shrink_guard else 0,
+            is_broken_off=candidate.broken_off,
         )
+        open_upload = functools.partial(entries.open_upload, inbox, name)
         if look.identity.size_bytes < LARGE_BYTES:
-            with entries.open_upload(inbox, name) as raw:
+            with open_upload() as raw:
                 return judge(raw)
-        begin = functools.partial(
-            Reading, name, look.identity, functools.partial(entries.open_upload, inbox, name), judge
-        )
-        return self._readings.hold_reason(client, name, look.identity, begin)
+        begin = functools.partial(Reading, name, look.identity, open_upload, judge)
+        return self._readings.hold_reason(inbox.client, name, look.identity, begin)
 
     def _take(
-        self,
-        inbox: Inbox,
-        client: str,
-        name: bytes,
-        look: Look,
-        *,
-        refusal: str = "",
-        is_released: bool = False,
+        self, inbox: Inbox, name: bytes, look: Look, *, refusal: Message | None = None, is_released: bool = False
     ) -> None:
-        self.settling.of(client)[name].is_first = True
-        is_taken = self._claims.take(inbox, client, name, look.identity, refusal=refusal, is_released=is_released)
-        self.settling.forget(client, name)
+        if not (refusal or is_released):
+            names, waiting = self.settling.names, self.settling.waiting(inbox.client)
+            measure = functools.partial(entries.staying_bytes, inbox, names.accept, waiting)
+            refusal = self._claims.room.refusal(inbox.client, measure, look.identity.size_bytes)
+        self.settling.of(inbox.client)[name].is_first = True
+        is_taken = self._claims.take(inbox, name, look.identity, refusal=refusal, is_released=is_released)
+        self.settling.forget(inbox.client, name)
         self.taken += 1
         if not is_taken:
-            self._sweeps.note(client, [InboxEvent(client, name, closed=False)])
+            self._sweeps.note(inbox.client, [InboxEvent(inbox.client, name, closed=False)])
 
-    def _tell_of_hold(self, client: str, name: bytes, look: Look, hold_reason: HoldReason) -> None:
+    def _report_hold(self, client: str, name: bytes, look: Look, hold_reason: HoldReason) -> None:
         log.warning("file.held", reason=str(hold_reason), size_bytes=look.identity.size_bytes)
         if alert := HOLDS[hold_reason].alert:
             self._troubles.report(alert, client=client, file=printable(name))
@@ -191,8 +202,13 @@ class Intake:
         now = time.monotonic()
         self._troubles.defer(client, printable(name), error)
         self.settling.of(client)[name].retry_later(now)
-        # What was claimed before the error is found there.
+        # The sweep finds what was claimed before the error.
         self._sweeps.sweep_soon(client, now + LAST_RETRY_S)
+
+
+def _is_correction(inbox: Inbox, name: bytes) -> bool:
+    with entries.open_upload(inbox, name) as raw:
+        return is_failed_csv(raw)
 
 
 def _ignored_as(look: Look) -> str:

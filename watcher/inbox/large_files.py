@@ -1,9 +1,9 @@
 """
-Looks at large files, in turns with all other work.
+Reads large files in turns with all other work.
 
-To find out whether an upload of 1 GiB looks whole can take a minute. So it is read in a thread of its own, which runs
-only while the loop waits for it, a moment at each turn of the loop. The functions that read know nothing of it: the
-file itself makes them wait, at their next read, for their next turn. What they find is what they find in one go.
+Checking whether an upload of 1 GiB looks complete can take a minute. So a separate thread reads it, and runs only while
+the loop waits for it, a moment in each turn of the loop. The functions that read do not know that: the file object
+blocks their next read until their next turn. The result is the same as without interruption.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from typing import BinaryIO, Final
 from importer.model import HoldReason
 from watcher.model import Identity
 
-LARGE_BYTES: Final = 4 << 20  # to read or import a file above this takes longer than others should wait for it
+LARGE_BYTES: Final = 4 << 20  # reading or importing a larger file takes longer than others should wait
 SLICE_S: Final = 0.1
 LONG_LOOK_S: Final = 0.5
-# Of all time, at most, for long looks at the files of one client that come to nothing, and for sweeps of a crowded
-# inbox: to see whether a mark is open may take minutes for 1 GiB, and a client can ask for ever.
+# The largest share of time for long looks at files of one client that are not claimed after all, and for sweeps of a
+# crowded inbox: finding an unclosed quotation mark in 1 GiB may take minutes, and a client can upload for ever.
 FRUITLESS_SHARE: Final = 0.05
-_PATIENCE_S: Final = 1.0  # for a read that does not end: a disk that hangs must not keep the loop
-_MOST: Final = 2  # at a time: a row that goes on over lines can take some 30 MiB
-# Of processor time. Some 0.15 s for each MiB were measured, for nothing but quotation marks and line feeds.
+_PATIENCE_S: Final = 1.0  # for a read that does not return: a hanging disk must not block the loop
+_MOST: Final = 2  # at a time: a row of many lines can take some 30 MiB
+# Of processor time. Measured: about 0.15 s per MiB of nothing but quotation marks and line feeds.
 _LIMIT_S: Final = 30.0
 _LIMIT_S_PER_BYTE: Final = 0.3 / (1 << 20)
 
 
 class _Ended(Exception):
-    """Nobody wants to know any more."""
+    """The result is no longer needed."""
 
 
 class _TooCostly(Exception):
-    """To look at the file took more processor time than it may."""
+    """Reading the file took more processor time than allowed."""
 
 
 class Reading:
-    """One look at one file: `judge` reads what `open_file` opens, which is to call its argument before each read."""
+    """One look at one file: `judge` reads what `open_file` opens; the file calls the argument before each read."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Reading:
         self._thread.start()
 
     def advance(self) -> HoldReason | None:
-        """Let it go on for a moment; return what was found, None when there is more to read. Raises what it raised."""
+        """Let it run for a moment; return its result, None while there is more to read. Raises what it raised."""
         if not self._is_running:
             self._until = time.monotonic() + SLICE_S
             self._is_running = True
@@ -75,7 +75,7 @@ class Reading:
         return self._answer
 
     def end(self) -> None:
-        """End it, done or not; one that hangs at a disk ends by itself, later."""
+        """End it, done or not; one that hangs on a disk ends by itself, later."""
         self._is_ending = True
         self._turn.release()
         self._thread.join(_PATIENCE_S)
@@ -106,9 +106,9 @@ class Reading:
 
 class Readings:
     """
-    The looks that are under way, at most one of each client, and the clients that rest for what theirs cost.
+    The looks in progress, at most one of each client, and the clients that pause because theirs were costly.
 
-    `watching`: else nobody rests, as there is no later.
+    Without `watching` no client pauses, as there is no later turn.
     """
 
     def __init__(self, *, watching: bool = True) -> None:
@@ -118,20 +118,20 @@ class Readings:
         self._rests_until: dict[str, float] = {}
 
     def names(self) -> Iterator[tuple[str, bytes]]:
-        """Yield client and name of each."""
+        """Yield client and name of each look."""
         yield from [(client, reading.name) for client, reading in self._under_way.items()]
 
     def name_of(self, client: str) -> bytes:
-        """Return the name of the file of a client of which more is to be read, b"" for none."""
+        """Return the name of the file of a client that is being read, b"" for none."""
         return self._under_way[client].name if client in self._under_way else b""
 
     def hold_reason(
         self, client: str, name: bytes, identity: Identity, begin: Callable[[], Reading]
     ) -> HoldReason | None:
         """
-        Go on with the look at a file, or begin it; return what was found, None when there is more to read.
+        Continue the look at a file, or start it; return its result, None while there is more to read.
 
-        One that was begun on this file before it changed, or on another one, is ended. Raises OSError.
+        A look at another file, or at this one before it changed, is ended first. Raises OSError.
         """
         reading = self._under_way.get(client)
         if reading is None or (reading.name, reading.identity) != (name, identity):
@@ -140,13 +140,13 @@ class Readings:
                 return None
             reading = self._under_way[client] = begin()
         try:
-            found = reading.advance()
+            reason = reading.advance()
         except Exception:
             self.end(client)
             raise
-        if found is not None:
+        if reason is not None:
             self.end(client)
-        return found
+        return reason
 
     def end(self, client: str) -> None:
         """End the look at a file of a client, if there is one."""
@@ -155,27 +155,27 @@ class Readings:
             self._spent_s[client] = self._spent_s.get(client, 0.0) + reading.cpu_s
 
     def end_all(self) -> None:
-        """End all, and all rests."""
+        """End all looks and all pauses."""
         self._rests_until.clear()
         for client in [*self._under_way]:
             self.end(client)
 
     def rest(self, client: str, took_s: float = 0.0, *, is_fruitless: bool) -> None:
-        """Leave a client alone for a while if looks at its files took long and came to nothing."""
+        """Pause a client for a while if looks at its files took long and led to no claim."""
         cost_s = max(took_s, self._spent_s.pop(client, 0.0))
         if self._watching and is_fruitless and cost_s > LONG_LOOK_S:
             self._rests_until[client] = time.monotonic() + cost_s / FRUITLESS_SHARE
 
     def end_rest(self, client: str) -> None:
-        """Look at the files of a client again."""
+        """End the pause of a client."""
         self._rests_until.pop(client, None)
 
     def resting(self) -> dict[str, float]:
-        """Return the clients that are left alone, and until when."""
+        """Return the clients that pause, and until when."""
         now = time.monotonic()
         self._rests_until = {client: until for client, until in self._rests_until.items() if now < until}
         return self._rests_until
 
     def unready(self) -> set[str]:
-        """Return the clients that rest, or have a look under way."""
+        """Return the clients that pause, or have a look in progress."""
         return {*self.resting(), *self._under_way}

@@ -2,28 +2,28 @@
 The folders of an inbox, and every open and rename in them.
 
     inbox/                        what the client sees and writes
-    inbox/.work/<claim id>/       one claim: the upload under its own name; beside it, with names that begin with a dot,
-                                  its sidecar, the reason to refuse it, and the drafts of failed CSV and result
+    inbox/.work/<claim id>/       one claim: the upload under its own name; with names that begin with a dot, its
+                                  sidecar, the reason to refuse it, and the drafts of failed CSV and result
     inbox/.bak/                   `<stem>.<stamp>.csv`, `.failed.csv`, `.result.txt`, and a sidecar as `.csv.sha256`
 
-All work is relative to folder handles that are opened anew for each piece of it, so that a folder that was replaced,
-remounted or made again is simply the one we find next time, and none is kept busy. Below the handle of the inbox no
-path is used, no link followed, nothing waited for.
+All work is relative to folder handles, opened again for each piece of work. So a folder that was replaced, remounted or
+recreated is simply used from the next piece of work on, and no mount is kept busy. Below the handle of the inbox no
+path is used, no link is followed, and nothing blocks.
 
 Durable steps of one file, and what a restart finds after each:
 
-1. claim folder made, with the reason if the file is to be refused: it holds no upload, and is removed.
+1. claim folder made, with the reason if the file is to be refused: it contains no upload, and is removed.
 2. upload renamed into it, folders synced: a claim without ledger row; it is imported under the same id.
-3. sidecar renamed into it: the same. Left in the inbox, it is fetched unless a newer upload of that name is there.
+3. sidecar renamed into it: the same. Left in the inbox, it is fetched unless there is a newer upload of that name.
 4. drafts written, by the importer: the same; they are written again.
-5. ledger row committed, by the importer: a claim with a row; what is left of it is moved to `.bak`.
+5. ledger row committed, by the importer: a claim with a row; its remaining files are moved to `.bak`.
 6. drafts and sidecar renamed into `.bak`, then the upload, folder synced: an empty claim folder, and a row to be
    marked.
 7. claim folder removed, row marked, by the daemon: nothing to do.
 
-The upload still belongs to the client, who could change it through the path in `.bak`. So it becomes ours on the way:
-by a change of owner where we have the right (root), else by a copy that is durable before the original goes. Should a
-crash leave both, the copy in `.bak` is the file and the original in the claim folder is removed.
+The upload still belongs to the client, who could change it in `.bak`. So the service becomes its owner on the way: by a
+change of owner where that is permitted (root), else by a copy that is durable before the original is removed. If a
+crash leaves both, the copy in `.bak` counts, and the original in the claim folder is removed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from importer import fs
 from importer.names import BAK, WORK
 from watcher.model import InboxUnusable
 
-SIDECAR: Final = b".companion."  # then its ending: the name of a sidecar in a claim folder
+SIDECAR: Final = b".companion."  # followed by its ending: the name of a sidecar in a claim folder
 DRAFT_MODE: Final = 0o640
 MAX_NAME_BYTES: Final = 255
 
@@ -51,7 +51,7 @@ _PASSAGE: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_A_FOLDER: Final = (errno.ELOOP, errno.ENOTDIR)
 _CLOSED: Final = 0o700
 _RENAME_NOREPLACE: Final = 1
-_MAX_ENTRIES: Final = 20_000  # to find sidecars among; 50 ms
+_MAX_ENTRIES: Final = 20_000  # entries searched for sidecars; 50 ms
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -61,7 +61,7 @@ class Inbox:
 
     def __init__(self, client: str, inbox_fd: int, work_fd: int, bak_fd: int, sidecar: bytes) -> None:
         self.client = client
-        self.sidecar = sidecar  # ending of the files that vouch for others, with its dot
+        self.sidecar = sidecar  # ending of sidecars, with its dot
         self.fd = inbox_fd
         self.work_fd = work_fd
         self.bak_fd = bak_fd
@@ -70,7 +70,7 @@ class Inbox:
 
     @functools.cached_property
     def sidecars(self) -> dict[bytes, bytes]:
-        """Return the names of sidecars by what they are in small letters, of a bounded number of entries."""
+        """Return the names of sidecars by their lower-case forms, of a bounded number of entries."""
         with os.scandir(self.fd) as entries:
             names = [os.fsencode(entry.name) for entry in itertools.islice(entries, _MAX_ENTRIES)]
         return {name.lower(): name for name in names if name.lower().endswith(self.sidecar)}
@@ -79,10 +79,10 @@ class Inbox:
 @contextlib.contextmanager
 def opened(client: str, path: str, sidecar: str = "") -> Iterator[Inbox]:
     """
-    Open the inbox at the absolute `path`, make what it lacks, check that it is safe to work in.
+    Open the inbox at the absolute `path`, create its missing folders, check that it is safe to work in.
 
-    `sidecar` is the ending of the files that vouch for others, if there are any. Raises InboxUnusable, or OSError for
-    host trouble.
+    `sidecar` is the ending of sidecars, if the client uses them. Raises InboxUnusable, or OSError for problems of the
+    host.
     """
     with contextlib.ExitStack() as handles:
         inbox_fd = _kept(handles, _open_inbox(path))
@@ -93,7 +93,7 @@ def opened(client: str, path: str, sidecar: str = "") -> Iterator[Inbox]:
 
 
 def was_inbox(path: str) -> bool:
-    """Return whether a folder was an inbox once: it has a `.work`."""
+    """Return whether a folder has been an inbox: it has a `.work`."""
     return os.path.lexists(os.path.join(path, os.fsdecode(WORK)))
 
 
@@ -118,19 +118,19 @@ def _open_inbox(path: str) -> int:
 
 
 def _check_inbox(path: str, inbox_fd: int) -> None:
-    """Raise InboxUnusable when nothing can be taken out of it: it is not ours, and its mode or mount keeps us out."""
-    found, uid = os.fstat(inbox_fd), os.geteuid()
-    is_others = found.st_mode & stat.S_ISVTX and uid not in (0, found.st_uid)
+    """Raise InboxUnusable when owner, mode or mount do not let the service move files out of it."""
+    info, uid = os.fstat(inbox_fd), os.geteuid()
+    is_others = info.st_mode & stat.S_ISVTX and uid not in (0, info.st_uid)
     if is_others or not os.access(".", os.W_OK | os.X_OK, dir_fd=inbox_fd, effective_ids=True):
-        mode = stat.S_IMODE(found.st_mode)
+        mode = stat.S_IMODE(info.st_mode)
         raise InboxUnusable(
-            f"{path}: uid {uid} cannot take uploads out of it; it is read-only, or owner (uid {found.st_uid}) or mode "
+            f"{path}: uid {uid} cannot take uploads out of it; it is read-only, or owner (uid {info.st_uid}) or mode "
             f"({mode:04o}) are wrong"
         )
 
 
 def _open_own(path: str, inbox_fd: int, name: bytes, *, mode: int, forbidden: int) -> int:
-    """Open `.work` or `.bak`; raises InboxUnusable when it is not ours alone to write."""
+    """Open `.work` or `.bak`; raises InboxUnusable when others than the service can write to it."""
     made = _make_folder(inbox_fd, name)
     where = f"{path}/{name.decode()}"
     try:
@@ -157,39 +157,39 @@ def _make_folder(parent_fd: int, name: bytes) -> bool:
     return True
 
 
-def _is_half_made(found: os.stat_result, mode: int) -> bool:
-    """Return whether we were killed before a folder had its group; it gets its mode last."""
-    return found.st_uid == os.geteuid() and found.st_mode & 0o777 == _CLOSED != mode
+def _is_half_made(status: os.stat_result, mode: int) -> bool:
+    """Return whether the service was killed before a folder had its group; it gets its mode last."""
+    return status.st_uid == os.geteuid() and status.st_mode & 0o777 == _CLOSED != mode
 
 
 def open_up(fd: int, inbox: os.stat_result, mode: int) -> None:
     """
-    Let the client's group have what the group bits of `mode` say, whatever the umask.
+    Give the client's group the group bits of `mode`, regardless of the umask.
 
-    Only its members may give a file to a group. A service that is none lets others have it instead, provided that the
-    inbox above lets nobody in but the client.
+    Only a member may give a file to a group. A service that is not a member gives the bits to all others instead, if
+    only the client can enter the inbox above.
     """
     with contextlib.suppress(PermissionError):
         os.fchown(fd, -1, inbox.st_gid)
-    found = os.fstat(fd)
-    if found.st_gid != inbox.st_gid and not inbox.st_mode & stat.S_IXOTH:
+    info = os.fstat(fd)
+    if info.st_gid != inbox.st_gid and not inbox.st_mode & stat.S_IXOTH:
         mode |= mode >> 3 & stat.S_IRWXO
-    if found.st_mode & 0o777 != mode:  # else a set-group-id bit, which hands the group down, is lost for nothing
+    if info.st_mode & 0o777 != mode:  # else the set-group-id bit, which passes the group on, would be lost for nothing
         os.fchmod(fd, mode)
 
 
-def _check_own(where: str, found: os.stat_result, inbox: os.stat_result, forbidden: int) -> None:
-    if found.st_uid not in (os.geteuid(), 0):
-        raise InboxUnusable(f"{where}: owned by uid {found.st_uid}; expected uid {os.geteuid()}. Move it away")
-    if found.st_mode & forbidden:
-        mode = stat.S_IMODE(found.st_mode)
+def _check_own(where: str, status: os.stat_result, inbox: os.stat_result, forbidden: int) -> None:
+    if status.st_uid not in (os.geteuid(), 0):
+        raise InboxUnusable(f"{where}: owned by uid {status.st_uid}; expected uid {os.geteuid()}. Move it away")
+    if status.st_mode & forbidden:
+        mode = stat.S_IMODE(status.st_mode)
         raise InboxUnusable(f"{where}: mode {mode:04o}; expected {mode & ~forbidden:04o}")
-    if found.st_dev != inbox.st_dev:
+    if status.st_dev != inbox.st_dev:
         raise InboxUnusable(f"{where}: on another file system than the inbox; expected the same")
 
 
 def clear_claim_folder(inbox: Inbox, claim_id: str, folder_fd: int) -> None:
-    """Remove a claim folder with all but an upload in it."""
+    """Remove a claim folder and what is in it, unless that is an upload."""
     for name in os.listdir(folder_fd):
         if name.startswith("."):
             os.unlink(name, dir_fd=folder_fd)
@@ -197,7 +197,7 @@ def clear_claim_folder(inbox: Inbox, claim_id: str, folder_fd: int) -> None:
 
 
 def stat_of(folder_fd: int, name: bytes) -> os.stat_result | None:
-    """Return what has this name, no link followed; None when nothing has, or could have: the name is too long."""
+    """Return the status of this name, no link followed; None when there is none, or the name is too long."""
     try:
         return os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
     except OSError as error:
@@ -207,25 +207,25 @@ def stat_of(folder_fd: int, name: bytes) -> os.stat_result | None:
 
 
 def exists(folder_fd: int, name: bytes) -> bool:
-    """Return whether something in the folder has this name."""
+    """Return whether the folder has an entry of this name."""
     return stat_of(folder_fd, name) is not None
 
 
-def is_foreign(found: os.stat_result, inbox: os.stat_result) -> bool:
+def is_foreign(status: os.stat_result, inbox: os.stat_result) -> bool:
     """
-    Return whether a file is of somebody who has no business in the inbox.
+    Return whether the owner of a file is a user who does not use the inbox.
 
-    As root we are not set up to tell clients apart.
+    As root the service cannot tell clients apart.
     """
-    return os.geteuid() != 0 and not is_of_client(found.st_uid, found.st_gid, inbox)
+    return os.geteuid() != 0 and not is_of_client(status.st_uid, status.st_gid, inbox)
 
 
 def is_of_client(uid: int, gid: int, inbox: os.stat_result) -> bool:
     """
-    Return whether a user with this group has business in an inbox.
+    Return whether a user with this group uses an inbox.
 
-    Those who have: root and ourselves, the owner of the inbox, and where that is we, the members of its group. Where
-    everybody may write, everybody belongs.
+    Those are root, the service, the owner of the inbox or, if that is the service, the members of its group; all users
+    if all may write.
     """
     ours = {0, os.geteuid()}
     if inbox.st_mode & stat.S_IWOTH or uid in ours | {inbox.st_uid}:
@@ -245,8 +245,8 @@ def move(from_fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:
     """
     Rename between two folders, never over an existing name.
 
-    Raises FileExistsError and other OSError. Where the file system cannot rename so, link and unlink do; a crash
-    between them leaves both names, and the next call completes it.
+    Raises FileExistsError and other OSError. On a file system without such a rename, link and unlink do it; a
+    crash between them leaves both names, and the next call completes it.
     """
     if _libc.renameat2(from_fd, name, to_fd, new_name, _RENAME_NOREPLACE) == 0:
         return

@@ -1,9 +1,9 @@
 """
-The claims that are not done: which is next, and when a large one makes way for what other clients have ready.
+The claims that are not done: which is next, and when a large one is preempted for files of other clients.
 
-One transaction imports one file: without that the others would wait for 20 to 40 s next to a million new users. The
-check that the import makes, also from within SQLite, reads values only: clocks, and what the threads that hear of
-uploads have put into the queue of hints. No folder is opened until the import was left and rolled back.
+One transaction imports one file: without preemption others would wait 20 to 40 s for a million new users. The check
+that the import makes, also from within SQLite, reads only values: clocks, and the events that other threads have
+queued. No folder is opened until the import was aborted and rolled back.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from watcher.signals import Signals
 
 FIRST_RETRY_S: Final = 1.0
 LAST_RETRY_S: Final = 60.0
-# New users, which take longest, were imported at 5 to 18 MiB a second.
+# New users, which take longest, are imported at 5 to 18 MiB a second.
 _BYTES_PER_S: Final = 8 << 20
 _CHECK_INTERVAL_S: Final = 0.05
 
 
 class _Deferred:
-    """A claim in `.work` that waits for another try; `blocks`: nothing newer of the client may overtake it."""
+    """A claim in `.work` that waits for its next try; `blocks`: nothing newer of the client may overtake it."""
 
     def __init__(self, client: str) -> None:
         self.client = client
@@ -38,56 +38,67 @@ class _Deferred:
         self.was_preempted = False
         self.failures = 0
         self.blocks = True
+        self.is_on_hold = False
 
 
 class Backlog:
-    """Claims to resume, oldest first: just made, left behind, or put off. Pure; the clock is passed in."""
+    """Claims to process, oldest first: just made, left behind, or deferred. Pure; the clock is passed in."""
 
     def __init__(self) -> None:
         self._claims: dict[str, _Deferred] = {}
 
     def add(self, client: str, claim_id: str) -> None:
-        """Add a claim to go on with now, unless it waits already; to be called in the order of claims."""
+        """Add a claim that is due now, unless it waits already; to be called in the order of claims."""
         self._claims.setdefault(claim_id, _Deferred(client))
 
     def defer(self, client: str, claim_id: str, now: float, *, blocks: bool = True) -> None:
-        """Put a claim off, each time for longer."""
+        """Defer a claim, each time for longer."""
         claim = self._claims.setdefault(claim_id, _Deferred(client))
         claim.blocks = blocks
         claim.failures += 1
         claim.due_at = now + back_off_s(claim.failures, first_s=FIRST_RETRY_S, last_s=LAST_RETRY_S)
 
     def note_try(self, claim_id: str, now: float) -> float:
-        """Note that a claim is to be begun; return when it was so for the first time."""
+        """Note that a claim could start; return when it could for the first time."""
         claim = self._claims[claim_id]
         claim.first_tried_at = min(claim.first_tried_at, now)
         return claim.first_tried_at
 
     def preempt(self, claim_id: str, now: float) -> bool:
-        """Put a claim off for a moment, so that other clients go first; return whether it had done so before."""
+        """Defer a claim for a moment, for files of other clients; return whether it was deferred so before."""
         claim = self._claims[claim_id]
         claim.due_at = now + FIRST_RETRY_S
         was_preempted, claim.was_preempted = claim.was_preempted, True
         return was_preempted
 
+    def hold(self, claim_id: str) -> None:
+        """Leave a claim until it is decided on; others of its client go on."""
+        claim = self._claims[claim_id]
+        claim.due_at, claim.blocks, claim.is_on_hold = math.inf, False, True
+
+    def resume(self, claim_id: str) -> None:
+        """Work on a claim again that was on hold: it is due now, and nothing newer may overtake it."""
+        if (claim := self._claims.get(claim_id)) and claim.is_on_hold:
+            claim.due_at, claim.blocks, claim.is_on_hold = -math.inf, True, False
+
     def keep(self, clients: Collection[str]) -> None:
-        """Forget the claims of all other clients; they lie in `.work` until the client is back."""
+        """Drop the claims of all other clients; they stay in `.work` until the client is configured again."""
         self._claims = {claim_id: claim for claim_id, claim in self._claims.items() if claim.client in clients}
 
     def drop(self, claim_id: str) -> None:
-        """Forget a claim that is done."""
+        """Remove a claim that is done."""
         self._claims.pop(claim_id, None)
 
     def next_due(self, now: float) -> tuple[str, str] | None:
-        """Return client and id of a claim that is due and has no older one of its client to wait for."""
+        """Return client and id of a claim that is due and waits for no older one of its client."""
         return next(((claim.client, claim_id) for claim_id, claim in self._first_ones() if claim.due_at <= now), None)
 
     def next_due_at(self, *, without: str = "") -> float:
-        """Return when the next claim of any client but that one is due, infinity for never."""
+        """Return when the next claim of any other client is due, infinity for never."""
         return min((claim.due_at for _, claim in self._first_ones() if claim.client != without), default=math.inf)
 
     def _first_ones(self) -> Iterator[tuple[str, _Deferred]]:
-        """Yield the claims that have no older one of their client to wait for."""
+        """Yield the claims that wait for no older one of their client."""
         waiting: set[str] = set()
         for claim_id, claim in self._claims.items():
             if claim.client not in waiting:
@@ -100,12 +111,12 @@ class Backlog:
         return sum(claim.client == client for claim in self._claims.values())
 
     def blocked(self) -> set[str]:
-        """Return the clients whose new files have to wait."""
+        """Return the clients whose new files must wait."""
         return {claim.client for claim in self._claims.values() if claim.blocks}
 
 
 class Preemption:
-    """Decides whether a large file has to wait, or to be left in the midst of its import. `watching`: else never."""
+    """Decides whether a large file must wait, or its import be aborted; never, if not `watching`."""
 
     def __init__(
         self,
@@ -122,17 +133,17 @@ class Preemption:
         self._backlog = backlog
         self._events = events
         self._signals = signals
-        self.should_abort = signals.should_abort  # the file in hand, for a stop
+        self.should_abort = signals.should_abort  # whether a stop aborts the current file
         self._watching = watching
 
     def use(self, config: Config) -> None:
-        """Work by this configuration from now on."""
+        """Use this configuration from now on."""
         self._quiet_s = config.intake.quiet_s
         self._give_way_s = config.intake.give_way_s
         self._max_file_bytes = config.file.max_file_bytes
 
     def must_wait(self, claim: Claim) -> bool:
-        """Return whether another client has something ready, or will have before a large file would be imported."""
+        """Return whether another client has a file ready, or will have before a large file would be imported."""
         now, without = time.monotonic(), self._unready(claim.client)
         if now >= self._turn_at(claim):
             return False
@@ -141,16 +152,16 @@ class Preemption:
 
     def check_for(self, claim: Claim) -> Callable[[], bool]:
         """
-        Return what says, asked now and then, whether to leave the file that is being imported: a stop, or others.
+        Return the check for whether to abort the current import: for a stop, or for files of other clients.
 
-        It waits for no other claim: two large files would put each other off for ever. What is known of names changes
-        only between two files, so it is read once.
+        Other claims do not count: two large files would defer each other for ever. The known names change only between
+        two files, so they are read once.
         """
         without, turn_at = self._unready(claim.client), self._turn_at(claim)
         names_at = self._settling.next_ready_at(without=without)
         check_at = -math.inf
 
-        def should_leave() -> bool:
+        def should_abort() -> bool:
             nonlocal check_at
             if self.should_abort():
                 return True
@@ -160,15 +171,15 @@ class Preemption:
             check_at = now + _CHECK_INTERVAL_S
             return min(names_at, self._events.quiet_since(without) + self._quiet_s) <= now
 
-        return should_leave
+        return should_abort
 
     def _turn_at(self, claim: Claim) -> float:
-        """Return until when a file lets others go first; nothing is lost by that but time."""
+        """Return until when a file is deferred for others; that costs nothing but time."""
         is_long = LARGE_BYTES <= claim.size_bytes <= self._max_file_bytes and not claim.refusal
         if not (self._watching and is_long):
             return -math.inf
         return self._backlog.note_try(claim.claim_id, time.monotonic()) + self._give_way_s
 
     def _unready(self, client: str) -> set[str]:
-        """Return the clients whose names need not be thought of: this one, and those that cannot be served now."""
+        """Return the clients whose names do not count: this one, and those that cannot be served now."""
         return {client, *self._backlog.blocked(), *self._readings.unready()}

@@ -1,9 +1,9 @@
 """
-Which names in the inboxes are finished uploads? Pure: values and a monotonic clock reading in, decisions out.
+Which names in the inboxes are finished uploads. Pure: values and a monotonic clock reading in, decisions out.
 
-A name is looked at once it has been quiet for `quiet_s`: no event for it, and the identity of the file unchanged since
-the first glance. Events and sweeps feed the same records, so that what an event missed a sweep finds. Modification
-times play no part: they are the client's to set, `ctime` is not.
+A name is examined once it has been quiet for `quiet_s`: no event for it, and the identity of the file unchanged since
+it was first seen. Events and sweeps update the same records, so that a sweep finds what events missed. Modification
+times are not used: the client can set them, unlike `ctime`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from importer.durations import back_off_s
+from importer.file.unwrap.kinds import patterns
 from importer.model import HoldReason
 from importer.names import SIDECARS
+from importer.roster.on_hold import approval_in
 from watcher.model import HOLDS, Identity, Kind, Look, Sighting, Verdict, Waiting, Writer
 from watcher.settings import IntakeSettings
 
@@ -28,7 +30,7 @@ _MAX_NAME_BYTES: Final = 255
 
 
 class Names:
-    """The filter: names that match the pattern and are nobody's temporary ones."""
+    """The filter: names that match the pattern and are not temporary names of any program."""
 
     # Hidden files are, among others, lftp's `.in.users.csv` and macOS's `._users.csv`; `~` and `#` are locks and
     # backups of office programs and editors. The endings keep a pattern as wide as `*` from taking half an upload.
@@ -39,24 +41,26 @@ class Names:
     _CYBERDUCK_BYTES = 37
 
     def __init__(self, pattern: str) -> None:
-        self._pattern = re.compile(fnmatch.translate(pattern).encode(), re.IGNORECASE)
+        self._pattern = re.compile("|".join(map(fnmatch.translate, patterns(pattern))).encode(), re.IGNORECASE)
 
     def accept(self, name: bytes) -> bool:
-        """Return whether a file of this name is an upload."""
-        # The pattern first: it is quick, and most names that a client can make up by the 100,000 do not match it.
+        """Return whether a file of this name is an upload, or approves one."""
+        if approval := approval_in(name):
+            name = approval[0]
+        # The pattern first: it is fast, and most of the 100,000 names that a client can invent do not match it.
         if self._pattern.match(name) is None or name.rpartition(b".")[2].lower() in SIDECARS:
             return False
         return _is_possible(name) and not self.is_temporary(name)
 
-    def about(self, name: bytes) -> bytes | None:
-        """Return the upload that a file of this name is, or that it speaks of as its sidecar."""
+    def upload_of(self, name: bytes) -> bytes | None:
+        """Return the upload that a file of this name is, or whose sidecar it is."""
         if self.accept(name):
             return name
         upload, _, ending = name.rpartition(b".")
         return upload if ending.lower() in SIDECARS and self.accept(upload) else None
 
     def is_temporary(self, name: bytes) -> bool:
-        """Return whether a file of this name is an upload not finished, or a lock or backup beside it."""
+        """Return whether a file of this name is an unfinished upload, or a lock or backup of one."""
         _, dot, ending = name.rpartition(b".")
         return (
             name.startswith((b".", b"~", b"#"))
@@ -69,7 +73,7 @@ class Names:
 
 
 def _is_possible(name: bytes) -> bool:
-    """Return whether a file can have this name; the log of a session may tell of any."""
+    """Return whether a file can have this name; the log of a session may contain any."""
     return 0 < len(name) <= _MAX_NAME_BYTES and b"/" not in name and b"\0" not in name
 
 
@@ -78,10 +82,10 @@ class Candidate:
 
     def __init__(self, identity: Identity, now: float, settings: IntakeSettings) -> None:
         self._settings = settings
-        self.told: tuple[int, int, Kind, bool, bool] | None = None  # what was told of as ignored
+        self.ignored_as: tuple[int, int, Kind, bool, bool] | None = None  # what was reported as ignored
         self.broken_off = False
         self.identity = identity
-        self.arrived_ns = identity.ctime_ns  # by the clock of the host, as of when it was noted
+        self.arrived_ns = identity.ctime_ns  # by the wall clock, when it was noted
         self.restart(identity, now)
 
     def restart(self, identity: Identity, now: float) -> None:
@@ -91,30 +95,31 @@ class Candidate:
         self.quiet_since = now
         self.due_at = now + self._settings.quiet_s
         self.failures = 0
-        self.in_writing = False  # a process had it open: waiting says nothing about when it will be ready
+        self.in_writing = False  # a process had it open: the time waited does not predict when it will be ready
         self.closed = False
         self.held = False
         self.ignored = False
         self.hold_reason = HoldReason.NONE
-        self.verdict: Verdict | None = None  # the operator's
-        self.is_first = False  # its turn has come: nothing that appeared later may overtake it
+        self.verdict: Verdict | None = None  # of the operator
+        self.behind = ""  # the file on hold for which it waits
+        self.is_first = False  # it was due: nothing that appeared later may overtake it
 
     def use(self, settings: IntakeSettings) -> None:
-        """Go by these settings: what waits for its time alone is due as soon as it is quiet."""
+        """Use these settings: a name that waits only for time is due as soon as it is quiet."""
         self._settings = settings
         if not (self.ignored or self.in_writing):
             self.due_at = self.quiet_since + settings.quiet_s
 
     def retry_later(self, now: float) -> None:
-        """Put off a name that could not be looked at, or is in writing."""
+        """Defer a name that could not be examined, or is being written."""
         self.failures += 1
         self.due_at = now + back_off_s(self.failures, first_s=FIRST_RETRY_S, last_s=LAST_RETRY_S)
 
     def judge(self, look: Look, now: float) -> Verdict:
         """
-        Decide on a name that was due, but for its ending.
+        Decide on a name that was due, without its content.
 
-        TAKE means: quiet, unchanged, closed and a file of its own; `judge_reason` comes next.
+        TAKE means: quiet, unchanged, closed and a file without other links; `judge_reason` comes next.
         """
         self.in_writing = look.writer is Writer.OPEN
         if self.in_writing:
@@ -129,19 +134,19 @@ class Candidate:
         return self._judge_unprobed(now) if look.writer is Writer.UNKNOWN else Verdict.TAKE
 
     def _ignore(self, look: Look) -> Verdict:
-        """Let a name lie until something happens to it. A folder that is worked in, say, is not told of again."""
-        found = (look.identity.device, look.identity.inode, look.kind, look.links > 1, look.foreign)
-        told, self.told = self.told, found
+        """Leave a name alone until something happens to it. It is reported once, even a folder that keeps changing."""
+        current = (look.identity.device, look.identity.inode, look.kind, look.links > 1, look.foreign)
+        before, self.ignored_as = self.ignored_as, current
         self.ignored, self.due_at = True, math.inf
-        return Verdict.WAIT if told == found else Verdict.IGNORE
+        return Verdict.WAIT if before == current else Verdict.IGNORE
 
     def _follow(self, identity: Identity, now: float) -> None:
-        """Note a change without ending the back-off: a file in writing changes all the time."""
+        """Note a change without ending the back-off: a file that is being written changes all the time."""
         if identity != self.identity:
             self.identity, self.quiet_since, self.held, self.verdict = identity, now, False, None
 
     def _judge_unprobed(self, now: float) -> Verdict:
-        """Trust a close event; without one only long silence tells that nobody writes any more."""
+        """Trust a close event; without one only a long quiet period shows that writing has ended."""
         ready_at = self.quiet_since + self._settings.unprobed_quiet_s
         if self.closed or now >= ready_at:
             return Verdict.TAKE
@@ -150,9 +155,9 @@ class Candidate:
 
     def judge_reason(self, hold_reason: HoldReason, now: float) -> Verdict:
         """
-        Decide on a name that is ready but for what speaks against it. HOLD is returned once per change.
+        Decide on a name that is ready, by the reason to hold it. HOLD is returned once per change.
 
-        After the grace the importer gets the file: what it cannot see for itself is REFUSE.
+        After the grace the importer gets the file; REFUSE is for reasons that the importer cannot detect.
         """
         hold = HOLDS[hold_reason]
         if self.verdict is not None:
@@ -161,7 +166,7 @@ class Candidate:
         ready_at = self.quiet_since + self._settings.quiet_s + hold.grace_s(self._settings)
         if now >= ready_at:
             return Verdict.TAKE if hold.is_in_file else Verdict.REFUSE
-        # Should the event of the sidecar be lost, a look now and then makes up for it.
+        # Regular looks make up for a lost event of the sidecar.
         self.due_at = min(ready_at, now + LAST_RETRY_S) if hold_reason is HoldReason.UNACCOMPANIED else ready_at
         if self.held or not hold.is_reported:
             return Verdict.WAIT
@@ -170,17 +175,26 @@ class Candidate:
 
     @property
     def decided_reason(self) -> HoldReason | None:
-        """Return what spoke against the file when the operator decided on it, None when that was not so."""
+        """Return the reason to hold that the operator decided on, None without a decision."""
         return None if self.verdict is None else self.hold_reason
 
+    def wait_behind(self, file: str) -> None:
+        """Leave a name until the file on hold that it may not overtake is decided on."""
+        self.behind, self.due_at = file, math.inf
+
+    def end_wait(self, now: float) -> None:
+        """Look again at a name that waits behind a file on hold."""
+        if self.behind:
+            self.behind, self.due_at = "", now
+
     def decide(self, verdict: Verdict, now: float) -> bool:
-        """End a hold as the operator wants; return False when the file is not held."""
+        """End a hold as the operator decided; return False when the file is not held."""
         if self.held:
             self.verdict, self.due_at = verdict, now
         return self.held
 
     def waiting(self, name: bytes) -> Waiting:
-        """Return what people are told who ask why it is not claimed yet."""
+        """Return why it is not claimed yet, for `rosterd status`."""
         return Waiting(
             name=name,
             size_bytes=self.identity.size_bytes,
@@ -190,6 +204,7 @@ class Candidate:
             held=self.held,
             ignored=self.ignored,
             hold_reason=self.hold_reason,
+            behind=self.behind,
         )
 
 
@@ -197,8 +212,8 @@ class Settling:
     """
     The names of all clients that may become claims.
 
-    `now` is always a reading of the monotonic clock. Names of one client come out in the order of their arrival,
-    clients take turns.
+    `now` is always a reading of the monotonic clock. Names of one client are due in the order of their arrival, clients
+    take turns.
     """
 
     def __init__(self, settings: IntakeSettings) -> None:
@@ -207,7 +222,7 @@ class Settling:
         self._candidates: dict[str, dict[bytes, Candidate]] = {}  # the next client to serve is the first
 
     def use(self, settings: IntakeSettings) -> None:
-        """Go by these settings from now on: what waits is looked at again, and keeps the time that it has waited."""
+        """Use these settings from now on: names that wait are examined again, and the time they have waited counts."""
         self._settings, self.names = settings, Names(settings.pattern)
         for client, known in self._candidates.items():
             self._candidates[client] = {name: each for name, each in known.items() if self.names.accept(name)}
@@ -215,15 +230,15 @@ class Settling:
                 candidate.use(settings)
 
     def of(self, client: str) -> Mapping[bytes, Candidate]:
-        """Return the names of a client that were noted, in their order."""
+        """Return the known names of a client, in their order."""
         return self._candidates.get(client, {})
 
     def has_room(self, client: str, name: bytes) -> bool:
-        """Return whether a name can be noted: it is known, or the client has not too many of them."""
+        """Return whether a name can be added: it is known, or the client does not have too many."""
         return name in self.of(client) or len(self.of(client)) < self._settings.max_waiting
 
     def note(self, sighting: Sighting, now: float) -> bool:
-        """Take in what was seen; return False when the client has too many names waiting for one more."""
+        """Add what was seen; return False when too many names of the client are waiting."""
         known = self._candidates.setdefault(sighting.client, {})
         candidate = known.get(sighting.name)
         if candidate is None:
@@ -242,30 +257,30 @@ class Settling:
         self, client: str, files: Mapping[bytes, Identity], now: float, *, whole: bool, at_ns: int | None = None
     ) -> bool:
         """
-        Take in what a sweep found, in the order of arrival; `whole`: a name that is not there is gone.
+        Add what a sweep found, in the order of arrival; `whole`: names that are not in it are gone.
 
-        `at_ns`, a wall clock time, lets the hold of a file count from its ctime: for those who forget in between.
+        `at_ns`, a wall clock time, makes the hold of a file count from its ctime: for a process that has just started.
         Returns False when there was no room for all.
         """
         if whole:
             for name in self.of(client).keys() - files.keys():
                 self.forget(client, name)
-        # The mtime is the client's to set.
+        # The client can set the mtime.
         in_turn = sorted(files.items(), key=lambda file: (file[1].ctime_ns, file[0]))
         sightings = (
-            Sighting(client=client, name=name, identity=found, swept=True, age_s=_age_s(found, at_ns))
-            for name, found in in_turn
+            Sighting(client=client, name=name, identity=identity, swept=True, age_s=_age_s(identity, at_ns))
+            for name, identity in in_turn
         )
         known = len(self.of(client))
         noted = [self.note(sighting, now) for sighting in sightings]
         if known < len(self.of(client)):
-            # What events missed may have arrived before what is known.
+            # What events missed may be older than what is known.
             in_order = sorted(self._candidates[client].items(), key=lambda item: item[1].arrived_ns)
             self._candidates[client] = dict(in_order)
         return all(noted)
 
     def forget(self, client: str, name: bytes) -> None:
-        """Drop a name: it was taken, or is gone."""
+        """Drop a name: it was claimed, or is gone."""
         self._candidates.get(client, {}).pop(name, None)
 
     def forget_client(self, client: str) -> None:
@@ -273,41 +288,41 @@ class Settling:
         self._candidates.pop(client, None)
 
     def next_due(self, now: float, *, without: Collection[str] = ()) -> tuple[str, bytes] | None:
-        """Return the name to look at now, of the client whose turn it is; None when nothing is due."""
+        """Return the name to examine now, of the client whose turn it is; None when nothing is due."""
         for client in self._candidates:
             if client in without:
                 continue
             for name, candidate in _in_turn(self.of(client)):
                 if candidate.due_at <= now:
-                    self._candidates[client] = self._candidates.pop(client)  # to the end of the round
+                    self._candidates[client] = self._candidates.pop(client)  # moved to the end of the round
                     return client, name
         return None
 
     def next_due_at(self, *, without: Collection[str] = (), in_writing: bool = True) -> float:
-        """Return when the next name is due, infinity for never; `in_writing`: count those that a process writes."""
+        """Return when the next name is due, infinity for never; `in_writing`: include those being written."""
         names = self._all_in_turn(without)
         return min((each.due_at for each in names if in_writing or not each.in_writing), default=math.inf)
 
     def next_ready_at(self, *, without: Collection[str]) -> float:
         """
-        Return when the next name is due that may well be taken then, infinity for never.
+        Return when the next name is due that is likely to be claimed then, infinity for never.
 
-        Not one that is held, or was looked at in vain: it may be so for hours, and is looked at again and again.
+        Names that are held, or were examined before without a claim, do not count: that can last for hours.
         """
         names = self._all_in_turn(without)
         return min((each.due_at for each in names if not (each.held or each.failures)), default=math.inf)
 
     def _all_in_turn(self, without: Collection[str]) -> Iterator[Candidate]:
-        """Yield what is known of the names of all clients but these."""
+        """Yield the known names of all clients but these."""
         clients = (client for client in self._candidates if client not in without)
         return (candidate for client in clients for _, candidate in _in_turn(self.of(client)))
 
     def release(self, client: str, name: bytes, now: float) -> bool:
-        """Let a held file through as it is; return False when none of that name is held."""
+        """Release a held file as it is; return False when none of that name is held."""
         return name in self.of(client) and self.of(client)[name].decide(Verdict.RELEASE, now)
 
     def refuse(self, client: str, name: bytes, now: float) -> bool:
-        """Give a held file up before its time; return False when none of that name is held."""
+        """Refuse a held file before its time; return False when none of that name is held."""
         return name in self.of(client) and self.of(client)[name].decide(Verdict.REFUSE, now)
 
     def waiting(self, client: str) -> Iterator[Waiting]:
@@ -316,12 +331,12 @@ class Settling:
 
 
 def _in_turn(candidates: Mapping[bytes, Candidate]) -> Iterator[tuple[bytes, Candidate]]:
-    """Yield the names of a client in their order, up to one whose turn has come and that could not be taken."""
+    """Yield the names of a client in their order, up to one that was due and could not be claimed."""
     for name, candidate in candidates.items():
         yield name, candidate
         if candidate.is_first:
             return
 
 
-def _age_s(found: Identity, at_ns: int | None) -> float:
-    return 0.0 if at_ns is None else max(0.0, (at_ns - found.ctime_ns) / 1e9)
+def _age_s(identity: Identity, at_ns: int | None) -> float:
+    return 0.0 if at_ns is None else max(0.0, (at_ns - identity.ctime_ns) / 1e9)

@@ -1,11 +1,11 @@
 """
-The log of internal-sftp as a hint: it knows which uploads ended with their connection.
+The log of internal-sftp as a hint: it shows which uploads ended with their connection.
 
-Optional, per client. In its chroot a session logs to /dev/log; bound there, a socket of ours hears `forced close` for
-a file that was open when the connection ended. That is proof of an interruption; a plain `close` proves nothing
+Optional, per client. In its chroot a session logs to /dev/log; our socket there receives `forced close` for a file
+that was open when the connection ended. That proves an interruption; a plain `close` proves nothing
 (OpenSSH 9.2: an interrupted sftp in batch mode closes like one that is done), so no upload ever waits for the log.
 
-Sessions run as their client. The kernel tells of each line who sent it, and a line of anybody else is dropped.
+Sessions run as their client. The kernel reports the sender of each line, and lines of other users are dropped.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import struct
 import threading
 from typing import Final
 
-from watcher.inbox.events import About, EventQueue
+from watcher.inbox.events import EventQueue, UploadOf
 from watcher.inbox.layout import is_of_client
 
-# Names come as vis(3) writes them, in octal; quotation marks in them stay as they are.
+# Names are escaped as by vis(3), in octal; quotation marks in them are not.
 _BROKEN_OFF: Final = re.compile(rb'forced close "(.*)" bytes read \d+ written [1-9]', re.DOTALL)
 _OPENED: Final = re.compile(rb'open "(.*)" flags [A-Z,]*WRITE', re.DOTALL)
 _ESCAPED: Final = re.compile(rb"\\([0-7]{3}|[abfnrstv0\\])")
@@ -34,7 +34,7 @@ _CREDENTIALS: Final = struct.Struct("=iII")  # pid, uid, gid of the sender. Sour
 
 
 class _Log:
-    """The socket of one client, its inbox, and which socket the path should lead to."""
+    """The socket of one client, its inbox, and the identity of the socket that the path should lead to."""
 
     def __init__(self, client: str, path: str, inbox: str) -> None:
         self.client = client
@@ -43,28 +43,28 @@ class _Log:
         self.identity = _identity(path)
 
     def use(self, inbox: str) -> None:
-        """Take lines about this inbox, of those who may upload into it. Raises OSError."""
+        """Accept lines about this inbox from users who may upload into it. Raises OSError."""
         self._owner = os.stat(inbox, follow_symlinks=False)
         self.folder = os.fsencode(os.path.basename(inbox))
 
     def receive(self) -> bytes:
-        """Return the next line, b"" for one that is not the client's. Raises OSError."""
-        line, told, _, _ = self.socket.recvmsg(_MAX_LINE_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size))
-        sent_by = [_CREDENTIALS.unpack(data) for _, kind, data in told if kind == socket.SCM_CREDENTIALS]
+        """Return the next line, b"" for one that the client did not send. Raises OSError."""
+        line, ancillary, _, _ = self.socket.recvmsg(_MAX_LINE_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size))
+        sent_by = [_CREDENTIALS.unpack(data) for _, kind, data in ancillary if kind == socket.SCM_CREDENTIALS]
         return line if any(is_of_client(uid, gid, self._owner) for _, uid, gid in sent_by) else b""
 
 
 class SessionLogs:
     """
-    Listens to the sockets of all clients that have one, in a thread of its own.
+    Listens to the sockets of all clients that have one, in a separate thread.
 
-    A session whose line nobody takes would stand still as soon as ten wait (net.unix.max_dgram_qlen): so not in the
-    work loop. One thread uses the methods; the other only adds hints.
+    A session would block as soon as ten of its lines are unread (net.unix.max_dgram_qlen), so the work loop is too slow
+    to read them. One thread uses the methods; the other only adds events.
     """
 
-    def __init__(self, events: EventQueue, about: About) -> None:
+    def __init__(self, events: EventQueue, upload_of: UploadOf) -> None:
         self._events = events
-        self._about = about
+        self._upload_of = upload_of
         self._logs: dict[str, _Log] = {}
         self._selector = selectors.DefaultSelector()
         self._waker, self._woken = socket.socketpair()
@@ -73,7 +73,7 @@ class SessionLogs:
 
     def follow(self, client: str, path: str, inbox: str) -> None:
         """
-        Listen at `path` for the sessions that upload into `inbox`; a socket that is no longer there is made again.
+        Listen at `path` for the sessions that upload into `inbox`; a socket that was removed is created again.
 
         Raises OSError.
         """
@@ -89,14 +89,14 @@ class SessionLogs:
             self._thread.start()
 
     def forget(self, client: str) -> None:
-        """Listen to a client no more. Its socket stays: a session that finds it dead does without."""
+        """Stop listening to a client. Its socket stays: a session that cannot use it runs without a log."""
         log = self._logs.pop(client, None)
         if log is not None:
             self._selector.unregister(log.socket)
             log.socket.close()
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._waker.close()
         if self._thread is not None:
             self._thread.join(_PATIENCE_S)
@@ -111,16 +111,16 @@ class SessionLogs:
                 if key.data is None:
                     return
                 try:
-                    self._hear(key.data, key.data.receive())
+                    self._receive_line(key.data, key.data.receive())
                 except OSError:  # closed a moment ago
                     continue
-                except Exception:  # noqa: BLE001 - whatever one client's line does, the others are still heard
-                    self._events.doubt(key.data.client)
+                except Exception:  # noqa: BLE001 - a bad line of one client must not stop the log of others
+                    self._events.request_sweep(key.data.client)
 
-    def _hear(self, log: _Log, line: bytes) -> None:
+    def _receive_line(self, log: _Log, line: bytes) -> None:
         for pattern, is_broken_off in ((_BROKEN_OFF, True), (_OPENED, False)):
-            if (found := pattern.search(line)) and (name := _name_in(log.folder, found[1])):
-                if upload := self._about(name):
+            if (match := pattern.search(line)) and (name := _name_in(log.folder, match[1])):
+                if upload := self._upload_of(name):
                     self._events.add(
                         log.client, upload, closed=False, broken_off=is_broken_off if upload == name else None
                     )
@@ -128,14 +128,14 @@ class SessionLogs:
 
 
 def _name_in(folder: bytes, logged: bytes) -> bytes | None:
-    """Return the name of a logged path, None when it lies elsewhere. A client may name it relative to where it is."""
+    """Return the name in a logged path, which may be relative; None when it is outside of the inbox."""
     path = _ESCAPED.sub(_unescaped, logged)
     parent, name = os.path.split(path)
     return name if os.path.basename(parent) in (b"", folder) else None
 
 
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    code = found[1]
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    code = match[1]
     return bytes([int(code, 8) & 0xFF if len(code) > 1 else _LETTERS[code[0]]])
 
 
@@ -158,14 +158,14 @@ def _bound(path: str, gid: int) -> socket.socket:
 
 def _open_up(path: str, gid: int) -> None:
     """
-    Let the group write to our socket, whatever the umask.
+    Let the group write to our socket, regardless of the umask.
 
-    Only its members, and a folder with the set-group-id bit, give a socket to a group. A service that has neither lets
-    everybody write, and drops what others than the client do. Raises OSError.
+    Only a member, or a folder with the set-group-id bit, can give a socket to a group. Without either, everybody may
+    write, and lines of others than the client are dropped. Raises OSError.
     """
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        itself = f"/proc/self/fd/{fd}"  # not what somebody may have put at the path by now
+        itself = f"/proc/self/fd/{fd}"  # not what may have replaced it since
         with contextlib.suppress(PermissionError):
             os.chown(itself, -1, gid)
         os.chmod(itself, 0o660 if os.fstat(fd).st_gid == gid else 0o666)
@@ -175,7 +175,7 @@ def _open_up(path: str, gid: int) -> None:
 
 def _identity(path: str) -> tuple[int, int] | None:
     try:
-        found = os.lstat(path)
+        info = os.lstat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return info.st_dev, info.st_ino

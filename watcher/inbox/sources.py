@@ -1,4 +1,4 @@
-"""Where events come from: the watched folders, and the logs of SFTP sessions. Both follow the inboxes of clients."""
+"""The sources of events: the watched folders, and the logs of SFTP sessions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from watcher.settings import Config
 
 class EventSources:
     """
-    What is watched for the clients of the configuration; in a single pass, which is not `watching`, nothing.
+    What is watched for the configured clients; nothing in a single pass, which is not `watching`.
 
-    Everything found is added to `events`. One thread uses the methods.
+    All events are added to `events`. One thread uses the methods.
     """
 
     def __init__(self, config: Config, events: EventQueue, troubles: Troubles, *, watching: bool) -> None:
@@ -25,11 +25,11 @@ class EventSources:
         self._names = Names(config.intake.pattern)
         self._clients = {client.name for client in config.clients}
         canary_folder = os.path.join(config.service.state_dir, "canary")
-        self._watch = Watch(events, self._about, canary_folder) if watching else None
-        self._session_logs = SessionLogs(events, self._about)
+        self._watch = Watch(events, self._upload_of, canary_folder) if watching else None
+        self._session_logs = SessionLogs(events, self._upload_of)
 
     def use(self, config: Config) -> None:
-        """Work by this configuration from now on: a client that it does not have is not followed any more."""
+        """Use this configuration from now on; stop watching clients that it does not have."""
         self._names = Names(config.intake.pattern)
         before, self._clients = self._clients, {client.name for client in config.clients}
         for client in before - self._clients:
@@ -37,16 +37,16 @@ class EventSources:
             if self._watch is not None:
                 self._watch.forget(client)
 
-    def _about(self, name: bytes) -> bytes | None:
-        return self._names.about(name)
+    def _upload_of(self, name: bytes) -> bytes | None:
+        return self._names.upload_of(name)
 
     def start(self, now: float) -> None:
-        """Begin to watch. Raises OSError."""
+        """Start watching. Raises OSError."""
         if self._watch is not None:
             self._watch.start(now)
 
     def close(self) -> None:
-        """End watching and listening."""
+        """Stop watching and listening."""
         if self._watch is not None:
             self._watch.close()
         self._session_logs.close()
@@ -57,7 +57,7 @@ class EventSources:
         return math.inf if self._watch is None else self._watch.next_at
 
     def tend(self, now: float) -> None:
-        """Check, if it is time, that events still arrive."""
+        """Test, if it is time, that events still arrive."""
         if self._watch is not None:
             self._watch.tend(now)
 

@@ -1,7 +1,7 @@
 """
-What is in the inboxes: names that events reported, and names that a listing finds, go to the settling.
+Finds the names in the inboxes, by events and by listing them, and passes them to the settling.
 
-Events are hints, the sweep is the truth. An inbox that costs more than it brings is swept more rarely.
+Events are hints, the sweep is the truth. An inbox whose sweeps take long is swept less often.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from watcher.settings import Config
 
 log = structlog.get_logger()
 
-SWEEP_PAUSE_S: Final = 10.0  # between sweeps that are asked for again and again, by doubts, trouble or a crowded inbox
+SWEEP_PAUSE_S: Final = 10.0  # between repeated sweeps, because of lost events, errors or a crowded inbox
 _MAX_STRAYS: Final = 1_000  # of each client, to be reported only once
 
 
 class Strays:
-    """What sweeps found and nobody will import: nobody will ever finish it. Each is reported once."""
+    """Files that sweeps found and that will never be imported, as they stay unfinished. Each is reported once."""
 
     def __init__(self) -> None:
         self._reported: dict[str, set[bytes]] = {}
 
     def note(self, client: str, strays: list[bytes]) -> list[bytes]:
-        """Take in what a sweep found; return what was not reported yet."""
+        """Add what a sweep found; return what was not reported yet."""
         known, some = self._reported.get(client, set()), strays[:_MAX_STRAYS]
         self._reported[client] = set(some)
         return [path for path in some if path not in known]
@@ -51,9 +51,9 @@ class Strays:
 
 class Sweeps:
     """
-    The inboxes of all clients; every one is due for a sweep at first.
+    The inboxes of all clients; at first all are due for a sweep.
 
-    `sources` follow at each look at an inbox which folder it is now. `watching`: else it is a single pass.
+    Each time an inbox is opened, `sources` are given the folder that it is now. Not `watching`: a single pass.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Sweeps:
         *,
         watching: bool,
     ) -> None:
-        self.crowded: set[str] = set()  # clients with more files than are kept in mind
+        self.crowded: set[str] = set()  # clients with more files than are kept in memory
         self.unusable: set[str] = set()  # clients whose inbox could not be used since its last good sweep
         self._clients: dict[str, ClientSettings] = {}
         self._settling = settling
@@ -75,17 +75,17 @@ class Sweeps:
         self._sources = sources
         self._watching = watching
         self._strays = Strays()
-        self._last_sweep: dict[str, tuple[float, float]] = {}  # when, and how long it took
+        self._last_sweep: dict[str, tuple[float, float]] = {}  # when it was, and how long it took
         self.use(config)
 
     def use(self, config: Config) -> None:
-        """Work by this configuration from now on; every inbox is swept anew, and no hold begins anew."""
+        """Use this configuration from now on; every inbox is swept again, and no hold is restarted."""
         before = self._clients
         self._config = config
         self._clients = config.clients_by_name
         for client in before:
             if client not in self._clients or self._clients[client].inbox != before[client].inbox:
-                # The inbox is not the client's any more.
+                # It is no longer the inbox of the client.
                 self._settling.forget_client(client)
                 self.crowded.discard(client)
                 self.unusable.discard(client)
@@ -104,22 +104,22 @@ class Sweeps:
         return self._last_sweep.get(client, (-math.inf, 0.0))
 
     def take_in(self, events: EventQueue) -> None:
-        """Note what was heard since the last time."""
-        everywhere, doubtful = events.take_doubts()
+        """Process the events since the last call."""
+        everywhere, doubtful = events.take_sweep_requests()
         for client in self._clients if everywhere else doubtful & self._clients.keys():
             self._sweep_again(client)
-        heard: dict[str, list[InboxEvent]] = {}
+        by_client: dict[str, list[InboxEvent]] = {}
         for event in events.take():
             if event.client in self._clients:  # else it was taken out of the configuration meanwhile
-                heard.setdefault(event.client, []).append(event)
-        for client, of_client in heard.items():
+                by_client.setdefault(event.client, []).append(event)
+        for client, of_client in by_client.items():
             self.note(client, of_client)
 
-    def note(self, client: str, heard: list[InboxEvent]) -> None:
-        """Give the names that events reported to the settling, with what now has them."""
+    def note(self, client: str, events: list[InboxEvent]) -> None:
+        """Pass the names that events reported to the settling, with the files that have them now."""
 
         def note_all(inbox: Inbox) -> None:
-            for event in heard:
+            for event in events:
                 self._note_in(inbox, event)
 
         work_in(self._clients[client], note_all, lambda error: self._leave(client, error))
@@ -127,9 +127,9 @@ class Sweeps:
     def _note_in(self, inbox: Inbox, event: InboxEvent) -> None:
         is_behind = event.client in self.crowded and event.name not in self._settling.of(event.client)
         if is_behind or not self._settling.has_room(event.client, event.name):
-            self.crowded.add(event.client)  # what came before waits for a sweep, and so does this
+            self.crowded.add(event.client)  # older files wait for a sweep, so this one does, too
             self._sweep_again(event.client)
-        elif (identity := entries.glance(inbox, event.name)) is not None:
+        elif (identity := entries.find_identity(inbox, event.name)) is not None:
             sighting = Sighting(
                 client=event.client,
                 name=event.name,
@@ -140,7 +140,7 @@ class Sweeps:
             self._settling.note(sighting, quiet_since(event, identity, time.monotonic(), time.time_ns()))
 
     def _leave(self, client: str, error: Exception) -> None:
-        """Tell of an inbox that cannot be used, and try it again soon; until then its events are not heard."""
+        """Report an inbox that cannot be used, and retry it soon; until then its events are not received."""
         self._troubles.close_inbox(client, error)
         self.unusable.add(client)
         self._sources.follow(self._clients[client], None)
@@ -151,12 +151,12 @@ class Sweeps:
         return (client for client, due_at in self._sweep_at.items() if due_at <= time.monotonic())
 
     def _sweep_again(self, client: str) -> None:
-        """Sweep as soon as the last sweep allows."""
+        """Schedule a sweep as soon as the last one allows."""
         swept_at, sweep_s = self.last_sweep(client)
         self.sweep_soon(client, swept_at + max(SWEEP_PAUSE_S, sweep_s / FRUITLESS_SHARE))
 
     def sweep_soon(self, client: str, at: float) -> None:
-        """Sweep an inbox at that time at the latest."""
+        """Schedule a sweep of an inbox for that time at the latest."""
         self._sweep_at[client] = min(self._sweep_at[client], at)
 
     def sweep(self, client: str) -> bool:
@@ -173,6 +173,8 @@ class Sweeps:
     def _sweep_in(self, inbox: Inbox, client: str, now: float) -> None:
         self._sources.follow(self._clients[client], inbox.identity)
         files = self._list(inbox, client, now)
+        names, waiting = self._settling.names, self._settling.waiting(client)
+        self._claims.room.note_inbox(client, lambda: entries.staying_bytes(inbox, names.accept, waiting))
         self._claims.find_unfinished(client, inbox)
         self._report_strays(client, inbox)
         self._troubles.resolve(client)
@@ -185,7 +187,7 @@ class Sweeps:
         log.debug("sweep.finished", client=client, files=files)
 
     def _list(self, inbox: Inbox, client: str, now: float) -> int:
-        """Note the names in an inbox; return how many there are, at most as many as are kept in mind."""
+        """Pass the names in an inbox to the settling; return their number, at most as many as are kept in memory."""
         limit = self._config.intake.max_waiting
         files = entries.list_files(inbox, self._settling.names.accept, limit)
         whole = len(files) < limit
@@ -206,9 +208,9 @@ class Sweeps:
 
 def work_in(client: ClientSettings, work: Callable[[Inbox], None], give_up: Callable[[Exception], None]) -> bool:
     """
-    Do some work in the inbox of a client, or give it up for the error that it raised; return whether it was done.
+    Do some work in the inbox of a client; on an error, report the inbox as unusable. Return whether it was done.
 
-    Whatever the entries of one client raise is that client's trouble, and never the end of the service.
+    No error about the files of one client may stop the service for others.
     """
     try:
         with opened(client.name, client.inbox, client.companion) as inbox:
@@ -221,6 +223,6 @@ def work_in(client: ClientSettings, work: Callable[[Inbox], None], give_up: Call
 
 
 def quiet_since(event: InboxEvent, identity: Identity, now: float, now_ns: int) -> float:
-    """Return since when nothing has happened to a file: its event may have waited while another one was imported."""
+    """Return since when a file has been quiet: its event may have waited while another file was imported."""
     unchanged_s = max(0.0, (now_ns - identity.ctime_ns) / 1e9)
     return max(event.at, now - unchanged_s)

@@ -10,7 +10,9 @@ import zipfile
 
 import pytest
 
-from importer.model import HoldReason
+from importer.model import HoldReason, message
+from importer.settings import FileSettings
+from importer.wording.catalogue import words
 from tests.engine import HEADER, Engine
 from tests.reading import ROW, ending, refused
 
@@ -31,21 +33,34 @@ def test_encodings_with_a_sign(engine: Engine, content: bytes) -> None:
 
 
 def test_windows_1252_is_refused_with_its_place_and_both_remedies(engine: Engine) -> None:
-    """A letter that is not UTF-8 refuses the file, with line, byte and what to do; nothing is guessed."""
+    """A letter that is not UTF-8 refuses the file, with its line and what to do; nothing is guessed."""
     result = engine.upload(f"{HEADER}\r\nS0,OPSCOM,Ann,Lee,a@example.org,a\r\n{ROW}\r\n".encode("cp1252"))
-    at = len(f"{HEADER}\r\nS0,OPSCOM,Ann,Lee,a@example.org,a\r\nS1,OPSCOM,Zo")
-    assert "encoding.invalid" == result.code
-    assert f"line 3, byte {at} (0xe9)" in result.detail
-    assert 'Save the file as "CSV UTF-8", or ask us to set a fallback encoding' in result.detail
+    assert (message("encoding.invalid/older", line="3"),) == result.refusal
+    assert "File > Save As > CSV UTF-8. If a program makes the file, write to us" in result.detail
     assert {} == engine.users()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        pytest.param(codecs.BOM_UTF8 + f"{HEADER}\n{ROW}\n".encode("cp1252"), "older", id="a mark that is not true"),
+        pytest.param(f"{HEADER}\n{ROW}\n".encode("cp037"), "unreadable", id="EBCDIC"),
+    ],
+)
+def test_an_encoding_is_told_from_a_damaged_letter(engine: Engine, content: bytes, kind: str) -> None:
+    """Where all letters are in another encoding, to type one again is not the remedy."""
+    [reason] = engine.upload(content).refusal
+    assert f"encoding.invalid/{kind}" == reason.key
 
 
 def test_fallback_encoding_is_taken_with_a_warning_that_quotes_what_was_read(engine: Engine) -> None:
     """With a fallback encoding the file is read, and the answer quotes letters so that a person sees wrong ones."""
     result = engine.settings(fallback_encoding="cp1252").upload(f"{HEADER}\r\n{ROW}\r\n".encode("cp1252"))
     assert {"S1": "Zoé"} == engine.column("first_name")
-    assert 'read as cp1252. Check these: line 2 "Zoé"' in result.warnings["encoding.fallback"].detail
-    assert 'line 2 "Zoé"' in result.text
+    warning = result.warnings["encoding.fallback"]
+    assert (2,) == warning.lines
+    assert message("encoding.fallback/samples", encoding="cp1252", samples=("Zoé",)) == warning.reason
+    assert 'an older format (cp1252). We read them as: "Zoé". Check that they are right.' in result.text
 
 
 def test_fallback_samples_hold_no_personal_values(engine: Engine) -> None:
@@ -53,7 +68,7 @@ def test_fallback_samples_hold_no_personal_values(engine: Engine) -> None:
     engine.settings(fallback_encoding="cp1252")
     result = engine.upload(f"{HEADER},driver_licence_num\n{ROW},É-77\n".encode("cp1252"))
     assert "É-77" not in result.text
-    assert 'Check these: line 2 "Zoé", line 2 driver_licence_num. Better' in result.text
+    assert 'We read them as: "Zoé". Check' in result.text
 
 
 def test_fallback_samples_are_those_of_the_header_too(engine: Engine) -> None:
@@ -62,40 +77,39 @@ def test_fallback_samples_are_those_of_the_header_too(engine: Engine) -> None:
     content = f"{HEADER},Prénom\nS1,OPSCOM,,Roy,z@example.org,z,Ann\n".replace("first_name,", "").replace(",,", ",")
     result = engine.upload(content.encode("cp1252"))
     assert ({"S1": "Ann"}, 1) == (engine.column("first_name"), result.tally.created)
-    assert 'Check these: line 1 "Prénom". Better' in result.text
+    assert 'We read them as: "Prénom". Check' in result.text
 
 
 def test_a_fallback_without_samples_asks_for_no_look(engine: Engine) -> None:
     """Where all letters beyond ASCII stand in columns that are ignored, there is nothing to look at."""
     engine.settings(fallback_encoding="cp1252", unknown_columns="ignore")
     result = engine.upload(f"{HEADER},Note\nS1,OPSCOM,Ann,Roy,z@example.org,z,é\n".encode("cp1252"))
-    assert 'was read as cp1252. Better, save it as "CSV UTF-8"' in result.text
+    assert "The file has letters in an older format (cp1252). In Excel" in result.text
 
 
 def test_fallback_samples_are_of_rows_that_fit_the_header(engine: Engine) -> None:
     """A row with a cell too many has its cells in other columns: what is personal could be among those quoted."""
     engine.settings(fallback_encoding="cp1252")
     header = HEADER.replace(",email", ",driver_licence_num,email")
-    rows = "S1,OPSCOM,A,B,Jr,\xc9-77,a@example.org,a\nS2,OPSCOM,\xc9va,B,,b@example.org,b,,\n"
+    rows = "S1,OPSCOM,A,B,Jr,\xc9-77,a@example.org,a\nS2,OPSCOM,\xc9va,B,,b@example.org,b\n"
     result = engine.upload(f"{header}\n{rows}".encode("cp1252"))
     assert {2: "9003"} == result.codes
-    assert 'Check these: line 3 "\xc9va". Better' in result.text
+    assert (3,) == result.warnings["encoding.fallback"].lines
+    assert 'We read them as: "\xc9va". Check' in result.text
 
 
 def test_fallback_samples_are_on_one_line(engine: Engine) -> None:
     """A quoted cell with a line break is shown escaped."""
     engine.settings(fallback_encoding="cp1252")
     result = engine.upload(f'{HEADER}\nS1,OPSCOM,"é\nx",Roy,z@example.org,z\n'.encode("cp1252"))
-    assert r'line 2 "é\nx"' in result.warnings["encoding.fallback"].detail
+    assert r'We read them as: "é\nx".' in result.text
 
 
 def test_fallback_is_not_taken_for_a_stray_byte_in_utf8(engine: Engine) -> None:
     """One stray byte in a UTF-8 file refuses it: reading all of it in the fallback would spoil every other letter."""
     content = f"{HEADER}\n{ROW}\n".encode() + "S2,OPSCOM,René,Roy,r@example.org,r\n".encode("cp1252")
     result = engine.settings(fallback_encoding="cp1252").upload(content)
-    assert "encoding.invalid" == result.code
-    assert "line 3" in result.detail
-    assert "as the others are. Write the letter again" in result.detail
+    assert (message("encoding.invalid/mixed", line="3"),) == result.refusal
     assert "fallback" not in result.text
 
 
@@ -103,10 +117,130 @@ def test_bytes_undefined_in_the_fallback_are_refused(engine: Engine) -> None:
     """A byte that neither UTF-8 nor the fallback knows refuses the file, at its place."""
     content = f"{HEADER}\nS1,OPSCOM,Zo\x81,Tremblay,z@example.org,z\n".encode("latin-1")
     result = engine.settings(fallback_encoding="cp1252").upload(content)
-    assert "encoding.invalid" == result.code
-    assert f"line 2, byte {content.index(0x81)}: not a letter in UTF-8, nor in cp1252" in result.detail
-    assert 'Save the file as "CSV UTF-8"' in result.detail
-    assert "ask us" not in result.detail
+    assert (message("encoding.invalid/other", line="2"),) == result.refusal
+
+
+@pytest.mark.parametrize(
+    ("header", "keys"),
+    [
+        ("Student ID,login_source,first_name,last_name,email", ("header.unknown/did_you_mean",)),
+        (
+            "unique_id,fname,last_name,last_name",
+            ("header.unknown/did_you_mean", "header.repeated", "header.missing/source"),
+        ),
+        ("sep=,\nlogin_source,first_name,last_name,email", ("header.missing",)),
+        ("unique_id,login_source,first_name,last_name,email", ()),
+        ("unique_id,Prénom,last_name", ()),
+        ("Élèves\nunique_id,fname", ()),
+        ("Users\nunique_id,Prénom,last_name", ()),
+    ],
+)
+@pytest.mark.parametrize("fallback", ["", "ascii"])
+def test_what_is_wrong_with_the_names_is_told_with_the_letters(
+    engine: Engine, header: str, keys: tuple[str, ...], fallback: str
+) -> None:
+    """A file that is refused for its letters has its header looked at, where that is in ASCII."""
+    content = f"{header}\nS1,OPSCOM,Zoé,Roy,z@example.org\n".encode("cp1252")
+    first, *others = (each.key for each in engine.settings(fallback_encoding=fallback).upload(content).refusal)
+    assert first.startswith("encoding.invalid/")
+    assert keys == tuple(others)
+
+
+PEOPLE = ("René Lévesque", "Hélène Côté", "François Beauséjour", "Benoît Müller", "Zoë Núñez", "Thérèse Bélanger")
+
+
+def people(encoding: str) -> bytes:
+    """Return a file of people with the letters of several languages."""
+    names = (name.replace(" ", ",") for name in PEOPLE)
+    rows = (f"S{n},OPSCOM,{name},u{n}@example.org,u{n}\n" for n, name in enumerate(names))
+    return "".join((HEADER + "\n", "S9,OPSCOM,Ann,O'Neil,ann@example.org,ann\n", *rows)).encode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["cp850", "cp437", "mac_roman"])
+def test_a_fallback_that_makes_no_words_is_refused(engine: Engine, encoding: str) -> None:
+    """Letters of another old encoding would be recorded as symbols and capitals inside of names."""
+    engine.settings(fallback_encoding="cp1252")
+    content = people(encoding).replace("ü".encode(encoding), b"u")  # which cp1252 does not have in all of them
+    [reason] = engine.upload(content).refusal
+    assert "encoding.invalid/" in reason.key
+    assert reason.key.endswith(("/not_fallback", "/other"))
+    single = f"{HEADER}\nS0,OPSCOM,Ann,Lee,b@example.org,b\nS1,OPSCOM,René,Roy,a@example.org,a\n".encode(encoding)
+    assert (message("encoding.invalid/not_fallback", line="3", encoding="cp1252"),) == engine.upload(single).refusal
+    assert {} == engine.users()
+
+
+@pytest.mark.parametrize(
+    ("fallback", "encoding", "name"),
+    [
+        ("latin-1", "cp1252", "D\u2019Amours"),
+        ("latin-1", "cp850", "René"),
+        ("iso8859-15", "mac_roman", "Noël"),
+        ("cp1252", "mac_roman", "Émile"),
+        ("cp1252", "mac_roman", "ÉMILE"),
+        ("cp1252", "cp850", "Ángel"),
+        ("mac_roman", "cp1252", "QUÉBEC"),
+    ],
+)
+def test_one_letter_is_enough(engine: Engine, fallback: str, encoding: str, name: str) -> None:
+    """Control characters, too, and signs in front of a name or among capitals, are no letters of the fallback."""
+    content = f"{HEADER}\nS1,OPSCOM,Ann,{name},a@example.org,a\n".encode(encoding)
+    assert ("encoding.invalid/not_fallback",) == tuple(
+        each.key for each in engine.settings(fallback_encoding=fallback).upload(content).refusal
+    )
+
+
+@pytest.mark.parametrize("fallback", ["cp850", "mac_roman"])
+def test_any_fallback_can_be_the_wrong_one(engine: Engine, fallback: str) -> None:
+    """What is set up is no more certain than what a program writes."""
+    [reason] = engine.settings(fallback_encoding=fallback).upload(people("cp1252")).refusal
+    assert message("encoding.invalid/not_fallback", line="3", encoding=fallback) == reason
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp850", "mac_roman"])
+def test_the_right_fallback_is_taken(engine: Engine, encoding: str) -> None:
+    """Letters that make names are read."""
+    result = engine.settings(fallback_encoding=encoding).upload(people(encoding))
+    assert ("", 7) == (result.code, result.tally.created)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "McÉwan",
+        "O\u2019Brien",
+        "LÉVESQUE",
+        "Œuvrard",
+        "D\u2019Aoust",
+        "“Bob” Lee",
+        "Jean\u2013Luc",
+        "Šimek",
+        "Lee™",
+        "N°5 \u2013 ½",
+        "Lee…",
+    ],
+)
+def test_odd_letters_of_right_names_are_taken(engine: Engine, name: str) -> None:
+    """What is rare is not wrong, were it the only letter beyond ASCII."""
+    content = f"{HEADER}\nS1,OPSCOM,Ann,{name},a@example.org,a\n".encode("cp1252")
+    assert "" == engine.settings(fallback_encoding="cp1252").upload(content).code
+    assert {"S1": name} == engine.column("last_name")
+
+
+def test_a_mark_of_utf8_does_not_keep_the_fallback_from_a_file(engine: Engine) -> None:
+    """A program that writes the mark and then its old encoding is read like one that does not, unless cut off."""
+    engine.settings(fallback_encoding="cp1252")
+    content = codecs.BOM_UTF8 + f"{HEADER}\n{ROW}\n".encode("cp1252")
+    result = engine.upload(content)
+    assert ("", {"S1": "Zoé"}) == (result.code, engine.column("first_name"))
+    assert (2,) == result.warnings["encoding.fallback"].lines
+    cut = codecs.BOM_UTF8 + f"{HEADER}\nS2,OPSCOM,Zoé".encode()[:-1]
+    assert "upload.incomplete" == engine.upload(cut).code
+
+
+def test_ebcdic_is_not_read_in_a_fallback(engine: Engine) -> None:
+    """Where not even the names are letters, no fallback is meant."""
+    [reason] = engine.settings(fallback_encoding="latin-1").upload(f"{HEADER}\n{ROW}\n".encode("cp037")).refusal
+    assert "encoding.invalid/unreadable" == reason.key
 
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
@@ -115,30 +249,29 @@ def test_utf16_without_its_mark_is_named_as_such(engine: Engine, codec: str, nam
     """UTF-16 without a mark is refused by its name, with letters beyond ASCII or without, fallback or not."""
     engine.settings(fallback_encoding="cp1252")
     result = engine.upload(f"{HEADER}\r\nS1,OPSCOM,{name},Roy,z@example.org,z\r\n".encode(codec))
-    assert "encoding.invalid" == result.code
-    assert "looks like UTF-16 without its mark" in result.detail
+    assert (message("encoding.invalid/unicode", encoding="UTF-16"),) == result.refusal
 
 
 def test_utf32_is_refused_by_its_name() -> None:
     """UTF-32, whose mark begins with that of UTF-16, is not taken for it."""
-    assert "the file is UTF-32" in refused(f"{HEADER}\n{ROW}\n".encode("utf-32")).detail
+    rejected = refused(f"{HEADER}\n{ROW}\n".encode("utf-32"))
+    assert (message("encoding.invalid/unicode", encoding="UTF-32"),) == rejected.reasons
 
 
 @pytest.mark.parametrize(
-    ("content", "line", "byte"),
+    "content",
     [
-        pytest.param(b"unique_id\nS1\nS\x002\n", 3, 14, id="utf-8"),
-        pytest.param(b"unique_id\rS1\rS\x002\r", 3, 14, id="old Mac line ends"),
-        pytest.param("\ufeffunique_id\nS1\nS\x002\n".encode("utf-16-le"), 3, 30, id="utf-16"),
-        pytest.param("\ufeffunique_id\né\nS\x002\n".encode(), 3, 17, id="behind a mark and a wide letter"),
-        pytest.param(b"unique_id\nS1\n" + b"\0" * 4096, 3, 13, id="a tail of zeros, as after a crash"),
+        pytest.param(b"unique_id\nS1\nS\x002\n", id="utf-8"),
+        pytest.param(b"unique_id\rS1\rS\x002\r", id="old Mac line ends"),
+        pytest.param("\ufeffunique_id\nS1\nS\x002\n".encode("utf-16-le"), id="utf-16"),
+        pytest.param("\ufeffunique_id\né\nS\x002\n".encode(), id="behind a mark and a wide letter"),
+        pytest.param(b"unique_id\nS1\n" + b"\0" * 4096, id="a tail of zeros, as after a crash"),
     ],
 )
-def test_nul_is_refused_with_its_place(content: bytes, line: int, byte: int) -> None:
-    """A NUL refuses the file and is named by line and byte."""
+def test_nul_is_refused_with_its_place(content: bytes) -> None:
+    """A NUL refuses the file and is named by its line."""
     rejected = refused(content)
-    assert ("encoding.nul", line) == (rejected.code, rejected.line)
-    assert f"line {line}: NUL at byte {byte}." in rejected.detail
+    assert ((message("encoding.nul", line="3"),), 3) == (rejected.reasons, rejected.line)
 
 
 @pytest.mark.parametrize("cut", ["unique_id\nZoé".encode()[:-1], "\ufeffunique_id\nZo".encode("utf-16-le")[:-1]])
@@ -161,7 +294,7 @@ def archive(*names: str) -> bytes:
     ("content", "kind"),
     [
         pytest.param(archive("[Content_Types].xml", "xl/workbook.xml"), "an Excel workbook", id="xlsx"),
-        pytest.param(archive("mimetype"), "zip archive", id="zip"),
+        pytest.param(archive("mimetype"), "a ZIP archive", id="zip"),
         pytest.param(
             b"PK\x03\x04" + bytes(26) + b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
             "a LibreOffice document",
@@ -177,7 +310,10 @@ def archive(*names: str) -> bytes:
         ),
         pytest.param(b"<users><user id='1'/></users>", "XML", id="xml"),
         pytest.param(json.dumps([{"unique_id": "1"}]).encode(), "JSON", id="json"),
-        pytest.param(b"{\\rtf1\\ansi unique_id}", "rich text", id="rtf"),
+        pytest.param(b"{\\rtf1\\ansi unique_id}", "RTF", id="rtf"),
+        pytest.param(b"-----BEGIN PGP MESSAGE-----\n", "encrypted", id="pgp in text"),
+        pytest.param(bytes.fromhex("85010c03") + bytes(200), "encrypted", id="pgp"),
+        pytest.param(b"Rar!\x1a\x07\x01\x00", "RAR", id="rar"),
         pytest.param("\ufeff<html>".encode("utf-16-le"), "web page", id="html in utf-16"),
     ],
 )
@@ -185,17 +321,19 @@ def test_other_kinds_of_files_are_named(content: bytes, kind: str) -> None:
     """A file that is no CSV is refused by what it is, and with how to get CSV from it; and at once, never held."""
     rejected = refused(content)
     assert "file.not_csv" == rejected.code
-    assert kind in rejected.detail
-    assert any(word in rejected.detail for word in ("Save", "Export", "Unpack"))
+    assert kind in words().refusal(rejected)
+    assert any(word in words().refusal(rejected) for word in ("Save", "Export", "Unpack", "without encrypting"))
     assert HoldReason.NONE is ending(content)
 
 
 def test_an_excel_workbook_is_answered_with_the_menu_to_use(engine: Engine) -> None:
-    """Whoever uploads a workbook is told where CSV is in the program at hand, in the result and in the mail."""
+    """Where no workbooks are accepted, the result and the mail say where CSV is in the program at hand."""
+    engine.limits = FileSettings(accept=())
     result = engine.upload(archive("[Content_Types].xml", "xl/workbook.xml"))
-    assert "This is an Excel workbook, not CSV. In Excel choose Save As, CSV UTF-8" in result.text
     assert result.mail is not None
-    assert "In Excel choose Save As, CSV UTF-8" in result.mail.text
+    for text in (result.text, result.mail.text):
+        assert "The file is an Excel workbook, not a CSV file." in text
+        assert "Open the file in Excel, choose File > Save As > CSV UTF-8, and upload that file." in text
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_mail_is_sent_encrypted_and_logged_in(tmp_path: Path, security: Literal[
 
         assert (mail.sender, mail.recipients) == (REPLY_TO, ("admin@acme.example",))
         assert (mail.encrypted, mail.authenticated) == (True, True)
-        assert mail.message["From"] == REPLY_TO
+        assert mail.message["From"] == f"User import <{REPLY_TO}>"
         [attached] = mail.message.iter_attachments()
         assert attached.get_content_type() == "text/csv"
         assert attached.get_payload(decode=True) == rosterd.read_bak("users.failed.csv")
@@ -95,9 +95,11 @@ def test_unverified_relay_gets_nothing(tmp_path: Path, relay: MailServer) -> Non
         rosterd.drop("users.csv", failing_file())
 
         rosterd.wait_for_imports(1)
-        rosterd.wait_for_event("mail.deferred")
+        why = "SSLCertVerificationError: unable to get local issuer certificate"
+        rosterd.wait_for_event("mail.deferred", reason=why)
 
         assert relay.attempts == 0
+        assert why in rosterd.execute("status").stdout
         assert list(rosterd.users()) == ["1"]
 
 

@@ -21,7 +21,7 @@ from importer.mail.delivery import OutboxPump, Sender
 from importer.mail.letter import compose, safe_subject
 from importer.mail.retry import retry_delay
 from importer.model import Letter, Mail
-from importer.store import outbox as table
+from importer.store import mail_queue as table
 from importer.store.database import Store
 from importer.store.errors import StoreError, StoreReadOnly
 from tests.lab import wait_until
@@ -97,6 +97,7 @@ def test_a_letter_becomes_a_mail_that_is_read_back_whole() -> None:
         "Date": "Sun, 22 Nov 2026 07:42:05 +0000",
         "Message-ID": "<acme.1@example.org>",
         "Auto-Submitted": "auto-generated",
+        "X-Auto-Response-Suppress": "OOF, AutoReply",
     }
     assert letter.text == text_of(message).replace("\r\n", "\n")
     assert list(letter.attachments) == attachments_of(message)
@@ -122,18 +123,57 @@ def test_finished_bytes_are_ascii_in_lines_every_server_takes() -> None:
     assert all(line.endswith(b"\r") and line.isascii() and len(line) < 80 for line in lines)
 
 
-@given(st.text())
-def test_no_subject_can_break_out_of_its_header(subject: str) -> None:
-    """Any text makes a subject of one line of ASCII, and no header besides."""
-    message = parsed(compose(msgspec.structs.replace(a_letter(), subject=subject)))
-    assert message["Subject"].isascii()
+HOSTILE = st.text('aé \u05d0\u202e=?_.,"<>\r\n:', max_size=300)
+
+
+@given(subject=st.text() | HOSTILE)
+def test_any_subject_is_one_header_that_is_read_back_whole(subject: str) -> None:
+    """Any text makes a subject of one line, that mail programs show as it was meant, and no header besides."""
+    body = compose(msgspec.structs.replace(a_letter(), subject=subject))
+    message = parsed(body)
+    assert safe_subject(subject).strip() == message["Subject"].strip()
     assert message["Bcc"] is None
-    assert len(message["Subject"]) <= 120
+    assert message["To"] == "ann@acme.example"
+    assert len(message["Subject"]) <= 250
+    lines = body.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert all(line.isascii() and len(line) <= 78 for line in lines)
 
 
-def test_a_subject_with_a_line_break_stays_one_header() -> None:
-    """CR LF and a header in the subject are shown, not obeyed."""
-    assert safe_subject("a\r\nBcc: eve@example.org é") == "a??Bcc: eve@example.org ?"
+@pytest.mark.parametrize(
+    ("subject", "safe"),
+    [
+        ("a\r\nBcc: eve@example.org é", "a??Bcc: eve@example.org é"),
+        ("=?utf-8?q?a=0D=0ABcc:_eve?=", "=_?utf-8?q?a=0D=0ABcc:_eve?="),
+        ("users\u202evsc.csv", "users?vsc.csv"),
+    ],
+    ids=["line break", "encoded line break", "right to left"],
+)
+def test_nothing_in_a_subject_is_obeyed(subject: str, safe: str) -> None:
+    """Line breaks, encoded words and marks of direction are shown, or replaced."""
+    assert safe == safe_subject(subject)
+
+
+@given(name=st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=60))
+def test_a_sender_may_have_any_name(name: str) -> None:
+    """The name of the sender is read back whole, and its address stays what it is."""
+    message = parsed(compose(msgspec.structs.replace(a_letter(), sender_name=name)))
+    assert [("rosterd", "example.org")] == [(each.username, each.domain) for each in message["From"].addresses]
+    assert "rosterd@example.org" == message["Reply-To"]
+
+
+def test_a_letter_in_html_has_the_same_as_text() -> None:
+    """A mail program shows the part that it prefers; attachments are beside both, and the bytes have one form."""
+    letter = msgspec.structs.replace(a_letter(), html="<p>File é</p>\n", sender_name="Études", languages=("en", "fr"))
+    message = parsed(compose(letter))
+    assert compose(letter) == compose(letter)
+    assert ["multipart/mixed", "multipart/alternative", "text/plain", "text/html", "text/csv"] == [
+        part.get_content_type() for part in message.walk()
+    ]
+    html = message.get_body(("html",))
+    assert html is not None
+    assert letter.html == html.get_content().replace("\r\n", "\n")
+    assert letter.text == text_of(message).replace("\r\n", "\n")
+    assert ("Études <rosterd@example.org>", "en, fr") == (message["From"], message["Content-Language"])
 
 
 @pytest.mark.parametrize(
@@ -297,7 +337,11 @@ def test_a_client_gets_one_mail_in_five_minutes_and_the_rest_as_a_digest(store: 
     assert outbox.take(store, NOW + 5 * MINUTE - timedelta(seconds=1)) is None
     with capture_logs() as logs:
         both = taken(store, NOW + 5 * MINUTE)
-    assert (both.message_id, both.subject, both.attempts) == ("<digest.acme.2@example.org>", "2 reports for acme", 1)
+    assert (both.message_id, both.subject, both.attempts) == (
+        "<digest.acme.2@example.org>",
+        "2 reports about your user files",
+        1,
+    )
     assert rows(store, "state, joined_into") == [("sent", None), ("joined", 4), ("joined", 4), ("waiting", None)]
     assert [(entry["event"], entry["claim_id"]) for entry in logs] == [
         ("mail.joined", "claim-2"),
@@ -343,7 +387,7 @@ def test_an_outage_ends_in_two_mails_not_in_a_flood(store: Store) -> None:
     mail = taken(store, NOW + MINUTE)
     assert mail.claim_id == "claim-1"
     outbox.record(store, Delivery(mail=mail), NOW + MINUTE)
-    assert taken(store, NOW + 6 * MINUTE).subject == "28 reports for acme"
+    assert taken(store, NOW + 6 * MINUTE).subject == "28 reports about your user files"
 
 
 def test_a_mail_refused_for_good_holds_up_no_other(store: Store) -> None:
@@ -357,7 +401,7 @@ def test_a_mail_refused_for_good_holds_up_no_other(store: Store) -> None:
 def test_a_digest_is_bounded_and_the_rest_follows(store: Store) -> None:
     """A digest takes in so many mails as its limits allow; a mail that is too big for one leaves alone."""
     add(store, *(a_letter(number) for number in range(1, outbox.MAX_DIGEST_MAILS + 3)))
-    assert taken(store, NOW).subject == f"{outbox.MAX_DIGEST_MAILS} reports for acme"
+    assert taken(store, NOW).subject == f"{outbox.MAX_DIGEST_MAILS} reports about your user files"
     huge = msgspec.structs.replace(a_letter(1, client="beta"), attachments=(("a.csv", b"x" * outbox.MAX_DIGEST_BYTES),))
     add(store, huge, a_letter(2, client="beta"))
     assert taken(store, NOW).message_id == huge.message_id
@@ -485,14 +529,20 @@ def test_a_crash_during_delivery_costs_one_back_off(store: Store) -> None:
     assert (first.body, 2) == ((again := taken(store, NOW + MINUTE)).body, again.attempts)
 
 
-def test_stopping_does_not_wait_for_a_silent_server(store: Store, relay: Relay) -> None:
-    """Closing returns within the time given, and the mail in hand is still waiting."""
+def with_a_mail_in_hand(store: Store, relay: Relay) -> tuple[Sender, OutboxPump, Mail]:
+    """Return a sender that waits for the answer of the server, its pump, and the mail."""
     sender = Sender(relay)
     sender.start()
     pump = OutboxPump(sender)
     add(store, a_letter())
     pump.pump(store, NOW)
     (mail,) = wait_until(lambda: relay.asked, "the attempt")
+    return sender, pump, mail
+
+
+def test_stopping_does_not_wait_for_a_silent_server(store: Store, relay: Relay) -> None:
+    """Closing returns within the time given, and the mail in hand is still waiting."""
+    sender, _, mail = with_a_mail_in_hand(store, relay)
     sender.close(wait_s=0.05)
     assert sender.answer() is None
     assert rows(store, "state") == [("waiting",)]
@@ -501,12 +551,7 @@ def test_stopping_does_not_wait_for_a_silent_server(store: Store, relay: Relay) 
 
 def test_closing_records_the_last_answer(store: Store, relay: Relay) -> None:
     """A mail whose delivery ends while the service stops is recorded as sent."""
-    sender = Sender(relay)
-    sender.start()
-    pump = OutboxPump(sender)
-    add(store, a_letter())
-    pump.pump(store, NOW)
-    (mail,) = wait_until(lambda: relay.asked, "the attempt")
+    _, pump, mail = with_a_mail_in_hand(store, relay)
     relay.answers.put(Delivery(mail=mail))
     pump.close(store, NOW)
     assert rows(store, "state") == [("sent",)]

@@ -17,7 +17,7 @@ from importer.mail.channel import Delivery, failed
 from importer.mail.letter import compose
 from importer.model import Letter
 from importer.store import integrity, queries, retention
-from importer.store import outbox as table
+from importer.store import mail_queue as table
 from importer.store.connection import stamp
 from importer.store.database import Store
 from tests.lab import wait_until
@@ -169,7 +169,7 @@ def test_what_waits_for_a_client_is_bounded(store: Store) -> None:
     assert {"waiting": 100 + 4, "joined": 1700} == states(store)
     assert ["mail.overflowed"] * 4 == [entry["event"] for entry in logs]
     message = overflow(store)
-    assert "rosterd: more reports about files of acme than are mailed" == message["Subject"]
+    assert "There are more reports about your user files than we mail" == message["Subject"]
     assert "of the hour from 2026-11-22 07:00 UTC on" in message.get_content()
     assert "the folder .bak has one for each file" in message.get_content()
     assert [] == [finding for finding in integrity.outbox_findings(store.conn, NOW) if finding.is_grave]

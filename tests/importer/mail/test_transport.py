@@ -304,7 +304,7 @@ def test_a_refused_login_is_the_servers_trouble_not_this_mails(
     options = {"authenticator": lambda *_: AuthResult(success=False, handled=False), "auth_required": True}
     with smtp_server(inbox, tls_context=server_tls(authority, "127.0.0.1"), **options) as port:
         answer = make_transport(at_port(settings, port), "wrong")(mail)
-    assert Delivery(mail=mail, refused=mail.recipients, reason="535") == answer
+    assert Delivery(mail=mail, refused=mail.recipients, reason="535 5.7.8 Authentication credentials invalid") == answer
 
 
 def test_a_silent_server_is_given_up_after_the_timeout() -> None:
@@ -347,24 +347,24 @@ def test_only_the_refused_recipients_are_left(inbox: Inbox) -> None:
     inbox.answers = {"bob@acme.example": "450 greylisted"}
     with smtp_server(inbox) as port:
         answer = make_transport(plain(port), "")(mail)
-    assert Delivery(mail=mail, refused=("bob@acme.example",), reason="450") == answer
+    assert Delivery(mail=mail, refused=("bob@acme.example",), reason="450 greylisted") == answer
     assert [taken.rcpt_tos for taken in inbox.taken] == [["ann@acme.example", "cid@acme.example"]]
 
 
 @pytest.mark.parametrize(
     ("answers", "reason", "permanent"),
     [
-        ({"ann@acme.example": "550 no such user"}, "550", True),
-        ({"ann@acme.example": "450 later"}, "450", False),
-        ({"DATA": "554 no"}, "554", True),
-        ({"DATA": "451 later"}, "451", False),
+        ({"ann@acme.example": "550 5.1.1 <ann@acme.example>: no such user"}, "550 5.1.1 <address>: no such user", True),
+        ({"ann@acme.example": "450 later"}, "450 later", False),
+        ({"DATA": "554 no"}, "554 no", True),
+        ({"DATA": "451 later"}, "451 later", False),
     ],
     ids=["recipient-550", "recipient-450", "data-554", "data-451"],
 )
-def test_a_refusal_of_all_is_reported_by_its_code(
+def test_a_refusal_of_all_is_reported_in_the_servers_words(
     inbox: Inbox, answers: dict[str, str], reason: str, *, permanent: bool
 ) -> None:
-    """A refused mail keeps all its recipients; the answer carries the code and whether it is for good."""
+    """A refused mail keeps all its recipients; the answer carries what was said, and whether it is for good."""
     mail = a_mail()
     inbox.answers = answers
     with smtp_server(inbox) as port:

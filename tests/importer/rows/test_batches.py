@@ -26,16 +26,20 @@ def test_one_id_with_different_content_fails_in_all_its_rows(engine: Engine) -> 
         "S1,OPSCOM,Ann,Lee,ann@example.org,ann",
     )
     assert {2: "9022", 4: "9022", 5: "9022"} == result.codes
-    assert {"unique_id stands in lines 2, 4, 5 with different content; keep one of them"} == {*result.reasons.values()}
+    told = (
+        "Lines 2, 4 and 5 have the same unique_id but different details. Keep the right one. If they are different "
+        "people, give each a unique_id of their own."
+    )
+    assert {told} == {*result.reasons.values()}
     assert ["S2"] == list(engine.users())
-    assert "3 rows: unique_id stands in the file more than once with different content" in result.text
+    assert f"- {told}" in result.text
 
 
 def test_many_lines_are_named_ten_at_a_time(engine: Engine) -> None:
     """An export that gives everyone the same id is answered in a sentence that can be read."""
     result = engine.rows(*(f"0,OPSCOM,A,B,a{n}@example.org,a{n}" for n in range(2 * FAR)))
     assert (2 * FAR, 0) == (result.tally.failed, len(engine.users()))
-    assert "stands in lines 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ... with" in result.reasons[2 * FAR]
+    assert "Lines 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and more have the same unique_id" in result.reasons[2 * FAR]
 
 
 @pytest.mark.parametrize("between", [(), FILLER], ids=["near", "far apart"])
@@ -93,7 +97,7 @@ def test_equal_rows_count_once_with_a_warning(engine: Engine) -> None:
     )
     assert (1 + FAR, 2, 0) == (result.tally.created, result.tally.repeated, result.tally.failed)
     assert (2, FAR + 3) == (result.warnings["row.repeated"].rows, result.warnings["row.repeated"].first_line)
-    assert "2 repeated, counted once" in result.text
+    assert "The file already has the same row further up. We counted it once." in result.text
     assert FAR + 3 == result.tally.rows
 
 
@@ -128,7 +132,8 @@ def test_ids_that_differ_in_case_are_two_users_with_a_warning(engine: Engine, be
         "Ab1,OPSCOM,Cas,Roy,cas@example.org,cas",
     )
     assert (3 + len(between), 1) == (result.tally.created, result.tally.repeated)
-    assert (2, 3 + len(between)) == (result.warnings["id.case"].rows, result.warnings["id.case"].first_line)
+    second = 3 + len(between)
+    assert (2, (2, second, second + 2)) == (result.warnings["id.case"].rows, result.warnings["id.case"].lines)
 
 
 def test_held_rows_lack_what_new_users_need(engine: Engine) -> None:

@@ -8,15 +8,17 @@ import errno
 import itertools
 import resource
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from importer.file.table import STRETCH_ROWS
 from importer.model import Interrupted
-from importer.rows import delta
+from importer.rows import damage, delta
 from importer.rows.delta import Difference
+from importer.settings import FeedSettings
 from importer.store.personal_data import erase
 from tests.engine import Engine, Result
 
@@ -49,9 +51,9 @@ def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Compar
     with contextlib.closing(Compared(tmp_path)) as engine:
         marked = delta.Difference
 
-        def noted(lines: array[int], plain: int) -> Difference:
+        def noted(lines: array[int], plain: int, gone: Sequence[str]) -> Difference:
             engine.differences[-1] = list(lines)
-            return marked(lines, plain)
+            return marked(lines, plain, gone)
 
         monkeypatch.setattr(delta, "Difference", noted)
         yield engine
@@ -67,6 +69,16 @@ def test_the_same_file_again_is_passed_over(compared: Compared) -> None:
     result = compared.file(HEADER, *USERS)
     assert [1] == compared.last
     assert (100, 0) == (result.tally.unchanged, result.tally.rows - 100)
+
+
+def test_each_feed_is_compared_with_its_own_last_file(compared: Compared) -> None:
+    """A file whose name has the day in it is compared with the last one of its feed, whatever came between."""
+    compared.settings(feed=tuple(FeedSettings(name=name, files=f"{name}*") for name in ("students", "staff")))
+    compared.file(HEADER, *USERS, name="students1.csv")
+    compared.file(HEADER, *(user.replace("S", "T").replace("ann", "tom") for user in USERS), name="staff1.csv")
+    assert None is compared.last
+    compared.file(HEADER, *USERS, name="students2.csv")
+    assert [1] == compared.last
 
 
 def test_however_little_is_read_ahead(compared: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,3 +305,35 @@ def test_a_disk_that_fills_up_leaves_no_table_locked(engine: Engine) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert 5000 == engine.importer().import_file(claim, engine.client).tally.failed
     assert errno.EFBIG == caught.value.errno
+
+
+def test_few_of_very_many_ids_that_end_in_zeros_are_looked_at_again(compared: Compared) -> None:
+    """Numbers that may have lost digits are warned of each night, and do not make each night as long as the first."""
+    users = [f"{10**15 + number * 10},OPSCOM,Ann,Lee,a{number}@example.org,Hull" for number in range(2500)]
+    first, second = compared.file(HEADER, *users), compared.file(HEADER, *users)
+    assert 2500 == second.tally.unchanged
+    assert len(compared.last or users) < damage.MOST_LOST + STRETCH_ROWS
+    told = "- unique_id has long numbers that end in zeros in more than 1,000 rows, the first on line 2."
+    assert (True, True) == (told in first.text, told in second.text)
+
+
+def test_ids_that_end_in_zeros_among_others_are_passed_over(compared: Compared) -> None:
+    """Where other long numbers have all their digits, one of them is looked at again, as it tells so of all."""
+    users = [f"{10**15 + number},OPSCOM,Ann,Lee,a{number}@example.org,Hull" for number in range(2500)]
+    compared.file(HEADER, *users)
+    users[10] = users[10].replace("Ann", "Eva")
+    assert (1, {}) == ((result := compared.file(HEADER, *users)).tally.updated, result.warnings)
+    assert 3 == len(compared.last or users)
+
+
+def test_days_of_birth_are_counted_of_what_changes(compared: Compared) -> None:
+    """Many new users of one day are told, once; the day that Unix counts from is told by its share of the file."""
+    header = HEADER.replace("city", "date_of_birth")
+    users = [f"S{n},OPSCOM,Ann,Lee,a{n}@example.org,{1900 + n // 10}-02-{n % 10 + 10}" for n in range(1000)]
+    new = [f"T{n},OPSCOM,Ann,Lee,b{n}@example.org,2001-01-01" for n in range(10)]
+    epoch = [f"U{n},OPSCOM,Ann,Lee,c{n}@example.org,1970-01-01" for n in range(6)]
+    compared.file(header, *users)
+    assert 10 == compared.file(header, *users, *new, *epoch).warnings["value.placeholder"].rows
+    assert {} == compared.file(header, *users, *new, *epoch).warnings
+    assert compared.last is not None
+    assert 7 == len(compared.last)

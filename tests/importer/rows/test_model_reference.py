@@ -154,7 +154,7 @@ WAYS: dict[str, dict[tuple[ModuleType, str], object]] = {
     "files that are compared narrowly": {
         (delta, "MIN_BYTES"): 0,
         (delta, "_ABREAST"): 2,
-        (delta, "_LOST"): bytes(1),
+        (delta, "_DIVERGED"): bytes(1),
         (delta, "_SEARCHED_LINES"): (2, 3),
         (delta, "_AHEAD_BYTES"): 1,
     },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importer.model import message
+from importer.wording.catalogue import words
 from tests.engine import Engine
 
 
@@ -19,16 +21,15 @@ def test_a_french_excel(engine: Engine) -> None:
         "20013;OPSCOM;Noël;Côté;#NOM?;Lévis;qc;G6V 1A1;37034",
     )
     refused = engine.upload(text.encode("cp1252"))
-    assert "encoding.invalid" == refused.code
-    assert 'line 2, byte 106 (0xe9): not a letter in UTF-8. Save the file as "CSV UTF-8"' in refused.detail
+    assert (message("encoding.invalid/older", line="2"),) == refused.refusal
     result = engine.settings(fallback_encoding="cp1252").upload(text.encode("cp1252"))
     assert {3: "9033; 9033", 4: "9033; 9033"} == result.codes
-    assert '"Québec": write QC' in result.reasons[3]
-    assert "date_of_birth is not written YYYY-MM-DD" in result.reasons[3]
-    assert '"#NOM?" is an error value of a spreadsheet' in result.reasons[4]
+    assert 'has "Québec". It must be a two-letter code. Enter QC.' in result.reasons[3]
+    assert "date_of_birth must be a date written YYYY-MM-DD" in result.reasons[3]
+    assert 'has "#NOM?", an error value of a spreadsheet.' in result.reasons[4]
     assert "day number of a spreadsheet" in result.reasons[4]
     assert {"20011": "Trois-Rivières"} == engine.column("city")
-    assert 'line 2 "Zoé", line 2 "Bélanger", line 2 "Trois-Rivières"' in result.text
+    assert 'We read them as: "Zoé", "Bélanger", "Trois-Rivières"' in result.text
 
 
 def test_excels_unicode_text(engine: Engine) -> None:
@@ -50,7 +51,7 @@ def test_a_student_system_with_a_delimiter_too_many(engine: Engine) -> None:
         "S0001     |OPSCOM      |Ann        |Lee         |ann@example.org     |000123456 |",
         "----------|------------|-----------|------------|--------------------|----------|",
     )
-    assert (1, {3: "9033; 9015; 9033"}) == (result.tally.created, result.codes)
+    assert (1, {3: "9003"}) == (result.tally.created, result.codes)
     assert {"S0001": "000123456"} == engine.column("student_no")
 
 
@@ -74,7 +75,7 @@ def test_active_directory_by_powershell(engine: Engine) -> None:
     assert (1, {3: "9017; 9020"}) == (result.tally.created, result.codes)
     assert "False" == result.failed_rows[0]["Enabled"]
     typed = engine.upload(("#TYPE Microsoft.ActiveDirectory.Management.ADUser\r\n" + text).encode())
-    assert "line 2 looks like the header: delete line 1" in typed.detail
+    assert (message("header.missing/title", line="2", first="1", last="1"),) == typed.refusal
 
 
 def test_a_database_dump(engine: Engine) -> None:
@@ -88,7 +89,9 @@ def test_a_database_dump(engine: Engine) -> None:
     assert [("last_name", 1), ("city", 1), ("phone_cell", 1)] == [
         (each.field, each.rows) for each in result.receipt.warnings
     ]
-    assert "Leave the cell blank instead" in result.text
+    last_name, *others = (words().remedy(each.reason) for each in result.receipt.warnings)
+    assert last_name.endswith("A person named Null needs no change.")
+    assert ["remove the word.", "remove the word."] == [each[-16:] for each in others]
 
 
 def test_what_a_spreadsheet_did_to_numbers(engine: Engine) -> None:
@@ -102,8 +105,8 @@ def test_what_a_spreadsheet_did_to_numbers(engine: Engine) -> None:
         "S5,OPSCOM,Eve,Roy,eve@example.org,5,6.13555E+09",
     )
     assert (1, dict.fromkeys((2, 3, 4, 5), "9033")) == (result.tally.created, result.codes)
-    assert "write all digits" in result.reasons[2]
-    assert "write the value without" in result.reasons[3]
+    assert "enter all digits again" in result.reasons[2]
+    assert "Enter the value without" in result.reasons[3]
     assert "value.damaged" in result.warnings
     assert '\'="00417"' not in result.failed.decode()
     assert '=""00417""' in result.failed.decode()
@@ -123,7 +126,7 @@ def test_a_tired_intern(engine: Engine) -> None:
         "",
     )
     assert {2: "9003", 3: "9033", 4: "9033", 5: "9022", 7: "9022"} == result.codes
-    assert 'the row has 7 fields, the header 6; too many: "Unit 4"' in result.reasons[2]
+    assert 'The row has 7 cells, more than the file has columns (6). Too many: "Unit 4".' in result.reasons[2]
     assert (1, 1) == (result.tally.created, result.tally.repeated)
 
 
@@ -157,8 +160,8 @@ def test_a_report_with_a_title_and_a_sum(engine: Engine) -> None:
         "Total: 1 user,,,,",
     )
     titled = engine.file("Registrar's Office,,,,", "Active students,,,,", ",,,,", *lines)
-    assert "line 4 looks like the header: delete lines 1-3" in titled.detail
-    assert {3: "9014; 9017; 9018; 9016"} == engine.file(*lines).codes
+    assert (message("header.missing/titles", line="4", first="1", last="3"),) == titled.refusal
+    assert {3: "9003"} == engine.file(*lines).codes
 
 
 def test_an_export_cut_off_by_a_full_disk(engine: Engine) -> None:
@@ -167,7 +170,7 @@ def test_an_export_cut_off_by_a_full_disk(engine: Engine) -> None:
         b"unique_id,login_source,first_name,last_name,email\nS1,OPSCOM,Ann,Lee,ann@example.org\nS2,OPSCOM,Bo"
     )
     assert ("upload.incomplete", {}) == (result.code, engine.users())
-    assert "Line 3: the file ends in the middle of a row" in result.text
+    assert "The file stops part-way through line 3" in result.text
     assert "Upload the whole file again" in result.text
 
 
@@ -182,7 +185,7 @@ def test_a_german_excel(engine: Engine) -> None:
     )
     result = engine.settings(fallback_encoding="cp1252").upload(text.encode("cp1252"))
     assert {4: "9033; 9033; 9033", 5: "9033"} == result.codes
-    assert '"4,00123E+11" was damaged by a spreadsheet' in result.reasons[4]
+    assert 'has "4,00123E+11", a long number that a spreadsheet shortened.' in result.reasons[4]
     assert {"00301": "Groß"} == engine.column("last_name")
     assert "'+49 30 1234" == result.failed_rows[1]["phone_cell"]
 
@@ -209,17 +212,17 @@ def test_a_directory_with_addresses_of_its_own_network(engine: Engine) -> None:
         "1,OPSCOM,Ann,Lee,alee@corp.local",
         "2,OPSCOM,Bob,Roy,broy@CORP.LOCAL",
     )
-    assert "both rows: email is at a domain that no mail reaches from outside" in result.text
+    assert "Lines 2-3: email has a domain that no mail can reach" in result.text
 
 
 def test_two_exports_put_together(engine: Engine) -> None:
-    """A second header in the middle of a file is a row that fails; the users on both sides are imported."""
+    """A second header in the middle of a file is passed over; the users on both sides are imported."""
     header = "unique_id,login_source,first_name,last_name,email"
     result = engine.file(
         header, "1,OPSCOM,Ann,Lee,ann@example.org", header, "2,OPSCOM,Bob,Roy,bob@example.org", "Page 1 of 1", ",,,,"
     )
-    assert (2, {3: "9015; 9033", 5: "9003"}) == (result.tally.created, result.codes)
-    assert "or delete the row if it is no user" in result.reasons[5]
+    assert (2, {5: "9003"}, (3,)) == (result.tally.created, result.codes, result.warnings["header.again"].lines)
+    assert "The row looks like a closing line of the export" in result.reasons[5]
 
 
 def test_a_hand_over_of_names(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from importer.attributes import POSSIBLE_NAMES
 from importer.file import header as headers
 from importer.file.table import Row, Stretch
-from importer.model import FileRejected, FileWarning
+from importer.model import FileRejected, FileWarning, message
 from importer.rows.validate import Checker, Rejected, User
-from importer.settings import ClientSettings, ReferenceSettings
+from importer.settings import ClientSettings, ReferenceSettings, StatusSettings
+from importer.wording.catalogue import words
 from tests.conftest import unsynced
 from tests.engine import HEADER, Engine, corrected, table, without_report
 
@@ -33,11 +35,11 @@ def test_all_problems_of_a_row_are_reported(engine: Engine) -> None:
     assert "9015; 9033; 9033; 9030; 9033; 9017" == row["import_code"]
     assert "login_source; email; province; phone_cell; date_of_birth; first_name" == row["import_field"]
     for reason in (
-        "write one of: OPSCOM",
-        "has no @",
-        '"Ontario": write ON',
+        "Check that each value of the row is in its column. Then enter OPSCOM.",
+        "in place of @",
+        'has "Ontario". It must be a two-letter code. Enter ON.',
         "has 21 characters",
-        "is blank; fill it in",
+        "Enter the first name; if there is only one name, enter it in both columns.",
     ):
         assert reason in row["import_reason"]
     assert "2" == row["import_line"]
@@ -63,31 +65,30 @@ def test_too_many_or_too_few_fields(engine: Engine) -> None:
     )
     assert {2: "9003", 3: "9003"} == result.codes
     assert (
-        'the row has 8 fields, the header 6; too many: "ann", "5"; a value that holds a comma was probably taken for '
-        "two: bring each value back to its column"
+        'The row has 8 cells, more than the file has columns (6). Too many: "ann", "5". Bring each value back to its '
+        "column: one with a comma inside was probably split in two."
     ) == result.reasons[2]
-    assert "more fields than the header's 6; a value that holds a comma must stand in quotation marks" in result.text
+    assert "more cells than the file has columns (6). Bring each value back to its column:" in result.text
     assert (
-        "the row has 4 fields, the header 6; add the missing ones, blank if need be, or delete the row if it is no user"
+        "The row has only 4 of 6 cells. If the row is not a user, such as a total or a note, delete it. "
+        "If it is, put each value in its column."
     ) == result.reasons[3]
     assert ["S1"] == list(engine.users())  # its id in line 2 took part in nothing
 
 
 def test_a_note_below_the_users_is_answered_as_one_field(engine: Engine) -> None:
     """A line of text, such as a note at the end, has one field, and may be deleted."""
-    reason = engine.rows("S1,OPSCOM,Ann,Lee,ann@example.org,ann", "Confidential").reasons[3]
-    assert reason.startswith("the row has 1 field, the header 6; ")
-    assert reason.endswith("or delete the row if it is no user")
+    reason = engine.rows("S1,OPSCOM,Ann,Lee,ann@example.org,ann", "Remarks").reasons[3]
+    assert reason.startswith("The row has only 1 of 6 cells. If the row is not a user, such as a total or a note, ")
 
 
 @pytest.mark.parametrize("row", ['"S1,OPSCOM,Ann,Lee,ann@example.org,ann"', "S1;OPSCOM;Ann;Lee;ann@example.org;ann"])
 def test_a_row_in_one_cell_is_told(engine: Engine, row: str) -> None:
-    """A line quoted as a whole, or with another delimiter than the header's, is answered by how to separate it."""
+    """A line quoted as a whole, or with a delimiter that the header does not have, is told to need cells."""
     result = engine.rows(row)
     assert {2: "9003"} == result.codes
     assert (
-        "the whole row stands in one cell; separate its values by a comma, outside quotation marks, "
-        "or delete the row if it is no user"
+        "The whole row is in one cell. Put each value into a cell of its own, or delete the row if it is not a user."
     ) == result.reasons[2]
 
 
@@ -98,10 +99,45 @@ def test_a_row_with_too_many_fields_is_cut_in_the_failed_csv(engine: Engine) -> 
     assert '"surplus"' in result.reasons[2]
 
 
-def test_surplus_blank_cells_are_dropped(engine: Engine) -> None:
-    """Blank cells beyond the header are no fields."""
-    assert 1 == engine.rows('S1,OPSCOM,Ann,Lee,a@example.org,ann,, ,"",').tally.created
-    assert "the row has 7 fields, the header 6; too many: " in engine.rows("S1,OPSCOM,L,A,B,c,d,,").reasons[2]
+def test_blank_cells_below_empty_names_are_dropped(engine: Engine) -> None:
+    """A spreadsheet pads the header and some of the rows: blank cells are no fields as far as the header line goes."""
+    rows = ("S1,OPSCOM,Ann,Lee,a@example.org,ann,, ", "S2,OPSCOM,Bob,Roy,b@example.org,bob", 'S3,OPSCOM,C,D,,c,""')
+    result = engine.rows(*rows, header=f"{HEADER},,")
+    assert {4: "9016"} == result.codes
+    assert (
+        "The row has 7 cells, more than the file has columns (6). Too many: "
+        in engine.rows("S1,OPSCOM,L,A,B,c,d,,").reasons[2]
+    )
+
+
+@pytest.mark.parametrize("ending", [",", ", ,", ',""'])
+def test_a_delimiter_at_the_end_of_every_row_is_dropped(engine: Engine, ending: str) -> None:
+    """Where every row has as many cells as the first, blank cells beyond the header are no fields."""
+    rows = [f"S{n},OPSCOM,Ann,Lee,a{n}@example.org,ann{n}{ending}" for n in range(9)]
+    assert (9, {}) == (engine.rows(*rows, "", "").tally.created, engine.rows(*rows).codes)
+
+
+@pytest.mark.parametrize("first", [0, 1, 1500, 2999])
+def test_blank_cells_that_not_every_row_has_may_hide_a_shifted_row(engine: Engine, first: int) -> None:
+    """A row in which a delimiter split a value is longer than others, though its last cells are blank: it fails."""
+    rows = [f"S{n},OPSCOM,Ann,Lee,a{n}@example.org,1 Main,Ottawa,,{n}" for n in range(3000)]
+    header = "unique_id,login_source,first_name,last_name,email,street,city,phone_cell,student_no"
+    rows[first] = "S,OPSCOM,Ann,Lee,a@example.org,1 Main, Apt 4,Ottawa,,"
+    result = engine.rows(*rows, header=header)
+    assert ({first + 2: "9003"}, 2999) == (result.codes, result.tally.created)
+    assert (
+        "The row has 10 cells, the last ones empty: more than the file has columns (9). Look whether a value with a "
+        "comma inside was split in two: bring each value back to its column. If none was, delete the empty cells at "
+        "the end."
+    ) == result.reasons[first + 2]
+    assert 9 == len(without_report(result.failed_rows[0]))
+
+
+def test_a_row_without_the_delimiter_that_others_end_with(engine: Engine) -> None:
+    """If one row ends without the delimiter of all others, the longer ones fail: any of them may be shifted."""
+    rows = [f"S{n},OPSCOM,Ann,Lee,a{n}@example.org,ann{n}," for n in range(3)]
+    assert {2: "9003", 3: "9003", 4: "9003"} == engine.rows(*rows, "T,OPSCOM,Ann,Lee,t@example.org,t").codes
+    assert {2, 3, 4, 5} == {*engine.rows(*rows, "T,OPSCOM,Ann,Lee,t@example.org,t,,").codes}
 
 
 def test_short_rows_are_padded_where_that_is_set(engine: Engine) -> None:
@@ -123,7 +159,7 @@ def test_a_required_column_that_is_absent_fails_new_users_only(engine: Engine) -
     result = engine.file("unique_id,login_source,phone_cell", "S1,OPSCOM,555", "S2,OPSCOM,556", "S3,OPSCOM,557")
     assert {3: "9017; 9018; 9016", 4: "9017; 9018; 9016"} == result.codes
     assert "555" == engine.column("phone_cell")["S1"]
-    told = "2 rows: email has no column in the file, and a new user needs it; add the column"
+    told = "Lines 3-4: A new user needs an e-mail address, but the file has no column email. Add the column."
     assert 1 == result.text.count(told)
 
 
@@ -137,7 +173,7 @@ def test_what_is_required_can_be_set(engine: Engine) -> None:
     engine.settings(required=("city",))
     result = engine.file("unique_id,login_source,city", "S1,OPSCOM,Hull", "S2,OPSCOM,")
     assert (1, {3: "9033"}) == (result.tally.created, result.codes)
-    assert "city is blank; fill it in" == result.reasons[3]
+    assert "Enter a value for city." in result.reasons[3]
 
 
 def test_default_login_source(engine: Engine) -> None:
@@ -160,11 +196,11 @@ def test_login_source_is_asked_for_new_users_only(engine: Engine) -> None:
     engine.file("unique_id,login_source", "S1,LDAP", "S2,OPSCOM")
     absent = engine.file("unique_id,city", "S1,Hull", "S2,Hull", "S3,Hull", "S4,Hull", ",Hull")
     assert (2, {4: "9014", 5: "9014", 6: "9013"}) == (absent.tally.updated, absent.codes)
-    told = "2 rows: login_source has no column in the file, and a new user needs it; add the column"
+    told = 'Lines 4-5: A new user needs a login source ("LDAP", "OPSCOM"), but the file has no column login_source.'
     assert 1 == absent.text.count("login_source") == absent.text.count(told)
     blank = engine.file("unique_id,login_source,city", "S1,,Ottawa", "S2,OPSCOM,Hull", "S3,,Hull", ",,Hull")
     assert (1, 1, {4: "9014", 5: "9013; 9014"}) == (blank.tally.updated, blank.tally.unchanged, blank.codes)
-    assert "login_source is blank; fill it in" == blank.reasons[4]
+    assert 'Enter the login source; possible values: "LDAP", "OPSCOM". If' in blank.reasons[4]
     assert {"S1": "LDAP", "S2": "OPSCOM"} == engine.column("login_source")
     assert {"S1": "Ottawa", "S2": "Hull"} == engine.column("city")
 
@@ -176,6 +212,10 @@ def test_a_login_source_cannot_be_emptied(engine: Engine) -> None:
     assert {2: "9014", 3: "9014"} == engine.file("unique_id,login_source", "S1,NONE", "S2,NONE").codes
 
 
+def _disagreeing(field: str, columns: tuple[str, ...], line: int) -> FileWarning:
+    return FileWarning(reason=message("columns.disagree", columns=columns), field=field, rows=1, lines=(line,))
+
+
 def test_two_names_of_one_attribute(engine: Engine) -> None:
     """Of two names the first that is not blank counts, in the order of the table, whatever the order of the columns."""
     header = f"{HEADER},state,province,zip,postal_code"
@@ -184,8 +224,8 @@ def test_two_names_of_one_attribute(engine: Engine) -> None:
     assert {"S1": "ON", "S2": "QC", "S3": "ON", "S4": "QC"} == engine.column("province")
     assert {"S1": "y", "S2": "x", "S3": "y", "S4": "x"} == engine.column("postal_code")
     assert [
-        FileWarning(code="columns.disagree", detail="", field="postal_code", rows=1, first_line=2),
-        FileWarning(code="columns.disagree", detail="", field="province", rows=1, first_line=5),
+        _disagreeing("postal_code", ("postal_code", "zip"), 2),
+        _disagreeing("province", ("province", "state"), 5),
     ] == list(result.receipt.warnings)
 
 
@@ -194,9 +234,7 @@ def test_the_case_of_two_names_of_one_attribute(engine: Engine) -> None:
     engine.settings(columns={"Student ID": "unique_id"})
     row = "S1,OPSCOM,A,B,a@example.org,a,k1a,K1A"
     result = engine.file(f"Student ID,{HEADER},zip,postal_code", f"S1,{row}", f"s2,{row.replace('1', '2')}")
-    assert [FileWarning(code="columns.disagree", detail="", field="unique_id", rows=1, first_line=3)] == list(
-        result.receipt.warnings
-    )
+    assert [_disagreeing("unique_id", ("unique_id", "Student ID"), 3)] == list(result.receipt.warnings)
 
 
 def test_a_clear_token_disagrees_with_a_value(engine: Engine) -> None:
@@ -246,7 +284,7 @@ def test_a_clear_token_cannot_empty_what_is_required(engine: Engine) -> None:
     result = engine.rows("CLEAR,CLEAR,CLEAR,CLEAR,CLEAR,CLEAR", "S1,OPSCOM,Ann,CLEAR,,")
     assert ["9013", "9014", "9016", "9017", "9018"] == sorted(result.codes[2].split("; "))
     assert "9018" == result.codes[3]
-    assert "last_name is required and cannot be emptied; write a value" == result.reasons[3]
+    assert "last_name is required and cannot be emptied. Enter a value." == result.reasons[3]
 
 
 def test_a_token_is_text_where_it_is_off(engine: Engine) -> None:
@@ -310,8 +348,18 @@ ODD_CELLS = [
     "=1", "'=1", "''-", "'s", "a,'=1", "a;'-", "'\u200b=1", "\uff1d1", "'\uff1d1",
     "#REF!", "##", "#1", '="1"', "1.2E+05", "NULL", "n/a", "-", "--", "none", r"\N",
     "RenÃ©", "Err:502", "a\nb", "a\tb", "\tb", "a\x1eb", "\x1f", "a\x85b", "a\u200bb", "\u200ba", "a\xa0b", "\u2028",
+    "undefined", "NaN", "[object Object]", "12.0", "1,234", "12 345", "2-Jan", "1" * 15 + "0", "1" * 16, "1/2/2015",
+    "1,234.5", "$12", "12%", "12 €", "(12)", "10:30", "(a)", "Mu\u2013oz", "J\u0161rg", "RenÈ", "çn", "Jes\u0153s",
+    "'A'", '"A"', 'A"', "A'", "`", "A`", "O\\'B", "“A”", "A”", "\u2018A\u2019", "'12",
+    "1900-01-01", "1970-01-01", "0000-00-00", "a@b.ca", "1a",
+    "Ren├®", "RenĂ©", "&eacute;", "<br>", "\\u00e9", "=C3=A9", "a=C3=A9", "%C3%A9", "a+AOk-", "R?", "?R",
+    "a\xadb", "ÔÇÖ", "Total", "Total: 2", "(2 rows)", "Dept: Sales", "Error: no users", "EOF", "==", "a b",
+    "12 Main St", "Apt 4", "Ottawa", "OTTAWA", "K1A 0B1", "613-555-0101", "5550101 poste 12", "none",
     "x" * 51, "x" * 256, "\ufffd", "\u0131", "ﬀ", "\ud7ff", "😀", "\uff21",
 ]  # fmt: skip
+GRADES = StatusSettings(
+    column="Grade", active=("a", "A1", "=1", "é", "a b", "CLEAR"), inactive=("-", "12", "NULL", "x" * 51, "n/a", "#1")
+)
 CELLS = st.one_of(
     st.sampled_from(ODD_CELLS),
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6),
@@ -330,6 +378,13 @@ CELLS = st.one_of(
 @example(["unique_id", "city"], [["S1", "a\x1eb"]], "", "OPSCOM", "refuse", 0)
 @example(["unique_id", "city"], [["S1", "e\u0301"]], "é", "OPSCOM", "refuse", 0)
 @example(["unique_id", "city"], [[f"S{n}", cell] for n, cell in enumerate(ODD_CELLS)], "", "OPSCOM", "refuse", 0)
+@example(["unique_id", "Grade"], [[f"S{n}", cell] for n, cell in enumerate(ODD_CELLS)], "é", "OPSCOM", "refuse", 0)
+@example(["unique_id", "city"], [[cell, ""] for cell in ODD_CELLS], "", "OPSCOM", "refuse", 0)
+@example(
+    ["unique_id", "street", "city", "postal_code", "phone_cell"],
+    [["S1", *row] for row in itertools.product(["", "12 Main", "Ottawa", "K1A 0B1", "613-555-0101", "ON"], repeat=4)],
+    "", "OPSCOM", "refuse", 0,
+)  # fmt: skip
 @example(["unique_id", "email"], [["1", "x" * 65 + "@example.org"]], "", "OPSCOM", "refuse", 0)
 def test_the_first_look_agrees_with_the_close_one(
     names: list[str], rows: list[list[str]], clear: str, source: str, short_rows: str, city_chars: int
@@ -342,6 +397,7 @@ def test_the_first_look_agrees_with_the_close_one(
             "login_source": source,
             "short_rows": short_rows,
             "limits": {"city": city_chars} if city_chars else {},
+            "status": GRADES if source else StatusSettings(),
         },
         ClientSettings,
     )
@@ -375,7 +431,7 @@ def _closely(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected],
     try:
         found = [checker.explain(Row(line, cells)) for line, cells in zip(stretch.lines, stretch.records, strict=True)]
     except FileRejected as rejected:
-        return rejected.detail
+        return words().refusal(rejected)
     return found, checker.warnings()
 
 
@@ -383,7 +439,7 @@ def _at_once(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected],
     try:
         judged = checker.judge(Stretch(stretch.lines, [list(cells) for cells in stretch.records], array("I")))
     except FileRejected as rejected:
-        return rejected.detail
+        return words().refusal(rejected)
     users = iter(checker.users(judged, but=judged.others).rows())
     found = [judged.others.get(at) or next(users) for at, _ in enumerate(judged.lines)]
     return found, checker.warnings()

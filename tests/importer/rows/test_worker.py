@@ -117,7 +117,7 @@ def test_a_process_that_stands_still_is_given_up(
         [pid] = children()
         worker_process.stop(pid)
         monkeypatch.setattr(worker, "SILENCE_S", 0.5)
-        with pytest.raises(ChildProcessError, match="no sign of life"):
+        with pytest.raises(ChildProcessError, match="did not respond"):
             list(helper.batches(there) if terms_chars else batches)
     assert not children()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from importer.attributes import ATTRIBUTES
-from importer.store.connection import APPLICATION_ID, read_only
+from importer.store.connection import APPLICATION_ID, NEWEST, read_only
 from importer.store.database import Store
 from importer.store.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly, StoreUnopened, StoreUnusable
 from tests import REPOSITORY
@@ -41,6 +41,13 @@ def test_a_new_database_has_what_other_programs_drive(path: Path) -> None:
         assert {"users", "imports", "import_problems", "outbox"} <= strict
 
 
+def test_readers_know_the_last_migration(path: Path) -> None:
+    """Commands that only read tell a database of an earlier build by it."""
+    with contextlib.closing(Store.open(path)) as store:
+        names = store.conn.execute("SELECT name FROM _sqlite_migrations ORDER BY id").fetchall()
+    assert (NEWEST,) == names[-1]
+
+
 def schema(store: Store) -> list[tuple[str, ...]]:
     return store.conn.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
 
@@ -65,6 +72,16 @@ def test_an_old_database_goes_on_with_what_it_holds(tmp_path: Path) -> None:
         tally = engine.rows("S1,OPSCOM,Ann,Lee,ann1@example.org,ann", "S99,OPSCOM,Bob,Roy,bob@example.org,bob").tally
         assert (1, 1) == (tally.created, tally.updated)
         assert ("Hull", "ann") == (engine.users()["S1"]["city"], engine.users()["S1"]["user_name"])
+
+
+def test_an_old_ledger_still_knows_which_files_did_not_end(tmp_path: Path) -> None:
+    """What 0.1.0 recorded of the end of a file is among the warnings now, so that no client is mailed of it again."""
+    shutil.copy(OLD, tmp_path / "rosterd.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "rosterd.db")) as conn, conn:
+        conn.execute("UPDATE imports SET ends_line = 0 WHERE id = 6")
+    with contextlib.closing(Store.open(tmp_path / "rosterd.db")) as store:
+        rows = store.conn.execute("SELECT DISTINCT warnings FROM imports ORDER BY id = 6").fetchall()
+        assert [("",), ("file.unterminated",)] == rows
 
 
 @pytest.mark.parametrize(

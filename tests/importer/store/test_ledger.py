@@ -53,11 +53,14 @@ def test_times_are_text_that_sorts(engine: Engine) -> None:
     assert {"archived_at": "2026-11-22T07:42:05Z"} == row
 
 
-def test_whether_the_file_before_ended_its_last_line(engine: Engine) -> None:
-    """The ledger remembers of each client whether its last file ended its last line."""
+def test_what_the_file_before_was_warned_of(engine: Engine) -> None:
+    """The ledger remembers of each client what its last file was warned of, files that could not be read left out."""
     conn = engine.store.conn
-    assert not ledger.ended_unterminated(conn, CLIENT, before="")
+    assert None is ledger.last_warnings(conn, CLIENT, file="users.csv", before="")
     last = engine.upload(f"{HEADER}\n{GOOD}".encode()).receipt.claim.claim_id
-    assert ledger.ended_unterminated(conn, CLIENT, before="")
-    assert not ledger.ended_unterminated(conn, CLIENT, before=last)
-    assert not ledger.ended_unterminated(conn, "beta", before="")
+    engine.file("nonsense", "S1")
+    assert frozenset({"file.unterminated"}) == ledger.last_warnings(conn, CLIENT, file="users.csv", before="")
+    assert None is ledger.last_warnings(conn, CLIENT, file="users.csv", before=last)
+    assert None is ledger.last_warnings(conn, "beta", file="users.csv", before="")
+    engine.rows(GOOD)
+    assert frozenset() == ledger.last_warnings(conn, CLIENT, file="users.csv", before="")

@@ -24,7 +24,7 @@ from tests.conftest import Needs
 from tests.faults.nursery import Nursery
 from tests.faults.tracing import Commands, Point
 from tests.lab import wait_until
-from tests.lab.daemon import Rosterd
+from tests.lab.daemon import Rosterd, swept
 from watcher.control.archives import LOOK_INTERVAL_S, Purging
 from watcher.settings import Config
 
@@ -38,13 +38,8 @@ DAY = timedelta(days=1)
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rosterd]:
     """Yield an installation that is down and has imported `old.csv` and `new.csv`, each with a row that failed."""
-    folder = tmp_path_factory.mktemp("retention")
-    inbox = folder / "acme"
-    inbox.mkdir()
-    with Rosterd(folder, {"acme": inbox}, settings={"retention": {"days": 30}}) as installation:
-        for name in ("old.csv", "new.csv"):
-            installation.drop(name, HEADER + ANN + BOB)
-            assert installation.execute("sweep").returncode == 0
+    uploads = [(name, HEADER + ANN + BOB) for name in ("old.csv", "new.csv")]
+    with swept(tmp_path_factory.mktemp("retention"), uploads, {"retention": {"days": 30}}) as installation:
         yield installation
 
 
@@ -305,7 +300,8 @@ def test_very_many_problems_go_in_pieces(opened: Store, tmp_path: Path, monkeypa
     with opened.transaction():
         opened.conn.execute(
             """INSERT INTO imports VALUES (7, 'c', 'acme', 'u.csv', '', 0, 0, 0, 0, 'partly', '', 0, 0, 0, 5, 0, 1,
-               x'752e637376', '', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z', NULL, NULL, NULL)"""
+               x'752e637376', '', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z', NULL, NULL, NULL, '', 'file',
+               '', 0, '', 0, 0)"""
         )
         opened.conn.executemany(
             "INSERT INTO import_problems VALUES (7, ?, '9033', 'email', '')", [(n,) for n in range(5)]
@@ -319,6 +315,20 @@ def test_very_many_problems_go_in_pieces(opened: Store, tmp_path: Path, monkeypa
         os.close(fd)
     assert [False, False, True] == purged
     assert [(0,)] == opened.conn.execute("SELECT count(*) FROM import_problems").fetchall()
+
+
+def test_the_history_ends(rosterd: Rosterd) -> None:
+    """Changes by imports that are older go, the later ones stay, and what is left is not taken for all there was."""
+    for number, name in enumerate(("Lee", "Roy", "Lee"), 1):
+        rosterd.drop("users.csv", HEADER + ANN.replace("Lee", f"{name}{number}"))
+        assert rosterd.execute("sweep").returncode == 0
+    rosterd.change("UPDATE imports SET finished_at = '2024-01-01T00:00:00Z' WHERE id <= 4")
+    rosterd.change("UPDATE retention SET passed_at = '2026-11-01T00:00:00Z'")
+    assert '"changes": 2' in rosterd.execute("sweep").stdout
+    assert [5] == [row["import_id"] for row in rosterd.query("SELECT import_id FROM user_changes")]
+    assert [5] == [row["history_from"] for row in rosterd.query("SELECT history_from FROM retention")]
+    assert "begins with import 5" in rosterd.execute("undo", "4").stderr
+    assert rosterd.execute("undo", "5").returncode == 0
 
 
 def test_days_of_clients() -> None:

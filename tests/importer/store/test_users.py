@@ -86,6 +86,108 @@ def test_case_of_an_address_is_changed_and_counts_as_an_update(engine: Engine) -
     assert {"S1": "ANN"} == engine.column("user_name")
 
 
+def test_both_lines_of_a_conflict_are_named(engine: Engine) -> None:
+    """Of two rows that claim one address each says where the other is, in this file or recorded."""
+    result = people(engine, "S1 Ann ann", "S2 Bob bob", "S3 ann cas")
+    assert {2: "9019", 4: "9019"} == result.codes
+    assert "Another user already has this address (line 4 of this file)." in result.reasons[2]
+    assert "Another user already has this address (line 2 of this file)." in result.reasons[4]
+    people(engine, "S1 Ann ann")
+    again = people(engine, "S1 Ann .", "S4 ann .", "S5 bob dan", "S6 dan dan")
+    assert "(unique_id S1)" in again.reasons[3]
+    assert {3: "9019", 4: "9019; 9020", 5: "9020"} == again.codes
+    assert "already recorded has this address (unique_id S2)" in again.reasons[4]
+    assert "user name (line 5 of this file)" in again.reasons[4]
+    assert "user name (line 4 of this file)" in again.reasons[5]
+
+
+def test_lines_that_share_an_address_are_told_together(engine: Engine) -> None:
+    """Result and mail say which lines belong together, and apart from them whose address is recorded."""
+    people(engine, "S1 ann ann")
+    lines = ["R1 x r1", "R2 y r2", "R3 x r3", "R4 y r4", "R5 ann r5", *(f"T{n} t{n} same" for n in range(11))]
+    result = people(engine, *lines)
+    assert "- These lines have the same address: 2, 4; 3, 5. Enter an address" in result.text
+    assert "- Line 6: A user already recorded has this address." in result.text
+    assert (
+        "- 11 rows, first line 7: Other lines of this file have the same user name, such as lines 7 and 8."
+        in result.text
+    )
+    assert "S1" not in result.text
+    three = people(engine.emptied(), "R1 x r1", "R2 x r2", "R3 x r3")
+    assert "- These lines have the same address: 2, 3, 4." in three.text
+
+
+def test_an_address_recorded_for_an_id_with_zeros_is_told(engine: Engine) -> None:
+    """Where ids differ by leading zeros alone, result and mail say so without the id."""
+    people(engine, "00123 ann ann", "00124 bob bob")
+    text = people(engine, "123 ann ann", "124 bob bob", "S9 cas cas", "S8 dan dan").text
+    assert (
+        "- Lines 2-3: A user already recorded has this address, and the same unique_id but for leading zeros." in text
+    )
+
+
+def test_an_address_recorded_for_an_id_in_other_capitals_is_told(engine: Engine) -> None:
+    """Ids that differ only in case are not reported as a change of the student system."""
+    people(engine, "SA1 ann ann", "SA2 bob bob", "SA3 cas cas")
+    result = people(engine, "sa1 ann ann", "sa2 bob bob", "sa3 cas cas")
+    told = "- Lines 2-4: A user already recorded has this address, and the same unique_id in other capitals."
+    assert told in result.text
+    assert "Another user already has this address, recorded as SA1. Enter" in result.reasons[2]
+
+
+def test_ids_that_are_broken_are_not_all_new(engine: Engine) -> None:
+    """Where a program wrote .0 behind all ids they are to be corrected, and the student system is the old one."""
+    rows = [f"{n}.0,OPSCOM,Ann{n},Lee,a{n}@example.org,u{n}" for n in range(1, 6)]
+    engine.rows(*(row.replace(".0,", ",") for row in rows))
+    result = engine.rows(*rows)
+    assert ["9033/decimal", "9019/recorded", "9020/recorded"] == [each.reason.key for each in result.receipt.problems]
+
+
+def new_ids(engine: Engine, *, prefix: str = "B", last_name: str = "LEE") -> Result:
+    """Import ten users, then the same people with other ids, and one more."""
+    engine.rows(*(f"A{n},OPSCOM,Ann{n},Lee,a{n}@example.org,u{n}" for n in range(10)))
+    again = [f"{prefix}{n},OPSCOM,Ann{n},{last_name},a{n}@example.org,v{n}" for n in range(10)]
+    return engine.rows(*again, "Z1,OPSCOM,Zoé,Roy,z@example.org,z")
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "1. Has your student system changed? Write to us, and we move your users to the new unique_ids."),
+        ("fr", "1. Votre système scolaire a-t-il changé? Écrivez-nous, et nous changerons les unique_id."),
+    ],
+)
+def test_new_ids_for_everybody_are_told_as_such(engine: Engine, language: str, told: str) -> None:
+    """Where nearly all rows are recorded users with another id, to correct the rows is not what to do."""
+    result = new_ids(engine.settings(language=(language,)))
+    assert [("9019/all_new", 10)] == [(each.reason.key, each.rows) for each in result.receipt.problems]
+    assert told in result.text
+    assert "Excel" not in result.text
+    assert told in (result.mail.text if result.mail else "")
+    assert "unique_id" in result.reasons[2]
+
+
+def test_other_people_with_the_addresses_of_all_have_not_new_ids(engine: Engine) -> None:
+    """Where the names differ the addresses are wrong, not the ids; where ids lack zeros, they are."""
+    assert ["9019/recorded"] == [each.reason.key for each in new_ids(engine, last_name="Roy").receipt.problems]
+
+
+def test_new_ids_of_some_are_no_change_of_system(engine: Engine) -> None:
+    """Where more than one row in ten is right, each of the others is told by itself."""
+    engine.rows(*(f"A{n},OPSCOM,Ann,Lee,a{n}@example.org,u{n}" for n in range(10)))
+    rows = [f"{'B' if n else 'A'}{n},OPSCOM,Ann,Lee,a{n}@example.org,u{n}" for n in range(6)]
+    result = engine.rows(*rows)
+    assert ["9019/recorded", "9020/recorded"] == [each.reason.key for each in result.receipt.problems]
+
+
+def test_a_user_whom_the_file_changes_is_named_by_its_line(engine: Engine) -> None:
+    """Where the other user is in the file as well, its line helps more than its id."""
+    engine.rows("S1,OPSCOM,Ann,Lee,ann@example.org,ann")
+    result = engine.rows("S1,OPSCOM,Anna,Lee,,", "S2,OPSCOM,Bob,Roy,ANN@example.org,bob")
+    assert "Another user already has this address (line 2 of this file)." in result.reasons[3]
+    assert "(line 2 of this file)" in result.text
+
+
 @pytest.mark.parametrize(
     ("mine", "theirs"), [("ann ann", "ANN ."), ("zoé x", "ZOÉ ."), ("x ann", "y Ann"), ("x straße", "y STRASSE")]
 )
@@ -98,9 +200,14 @@ def test_addresses_and_user_names_are_unique_whatever_the_case(
     people(engine, f"S1 {mine}")
     result = people(engine, f"S1 {mine}", f"S2 {theirs}")
     assert {3: "9020" if {"x", "y"} & {mine[0], theirs[0]} else "9019"} == result.codes
-    assert (
-        "belongs to another user, of this file or recorded before; no two users may have the same" in result.reasons[3]
+    what = "user name" if {"x", "y"} & {mine[0], theirs[0]} else "address"
+    told = (
+        f"A user already recorded has this {what} (unique_id S1). If it is the same person, enter that unique_id, "
+        f"with its leading zeros. If not, enter another {what}."
     )
+    assert told == result.reasons[3]
+    assert f"A user already recorded has this {what}. If it is the same person, enter the unique_id" in result.text
+    assert "unique_id S1" not in result.text
     assert (0, 0, 1) == counts(result)
 
 
@@ -269,3 +376,34 @@ def test_new_id_that_was_recorded_in_other_capitals(engine: Engine) -> None:
         code: (each.rows, each.first_line) for code, each in result.warnings.items()
     }
     assert "2 rows" in result.text
+
+
+def test_a_new_id_that_lacks_the_leading_zeros_of_a_recorded_one_is_told(engine: Engine) -> None:
+    """Numbers that lost or got zeros at their front are other users, with a warning."""
+    engine.rows("00123,OPSCOM,A,B,a@example.org,", "77,OPSCOM,A,B,b@example.org,", "00500,OPSCOM,A,B,c@example.org,")
+    result = engine.rows(
+        "123,OPSCOM,A,B,d@example.org,",
+        "0077,OPSCOM,A,B,e@example.org,",
+        "00500,OPSCOM,A,C,c@example.org,",
+        "5,OPSCOM,A,B,f@example.org,",
+        "A123,OPSCOM,A,B,g@example.org,",
+    )
+    warning = result.warnings["id.recorded_case"]
+    assert (4, "id.recorded_case/zeros", 2, 2) == (
+        result.tally.created,
+        warning.reason.key,
+        warning.rows,
+        warning.first_line,
+    )
+    assert "but for leading zeros" in result.text
+
+
+def test_an_address_of_an_id_with_leading_zeros_is_told_so(engine: Engine) -> None:
+    """A row whose address or user name the same number with zeros has is asked whether the zeros were dropped."""
+    engine.rows("00123,OPSCOM,Ann,Lee,ann@example.org,ann", "9,OPSCOM,Bob,Roy,bob@example.org,bob")
+    result = engine.rows("123,OPSCOM,Ann,Lee,ann@example.org,ann", "8,OPSCOM,Bob,Roy,bob@example.org,bob")
+    zeros = "recorded as 00123. Were leading zeros dropped? Enter the unique_id as recorded."
+    assert f"Another user already has this address, {zeros}" in result.reasons[2]
+    assert "Another user already has this user name, recorded as 00123." in result.reasons[2]
+    assert 1 == result.reasons[2].count("Were leading zeros dropped?"), "what to do about both is the same"
+    assert "A user already recorded has this address (unique_id 9)." in result.reasons[3]

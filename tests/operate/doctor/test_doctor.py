@@ -70,7 +70,8 @@ def test_a_host_as_it_should_be_has_no_findings(host: Host) -> None:
     assert [("warning", "mail")] == [line[:2] for line in lines if line[0] != "ok"]
     # Of sshd there is a line from OpenSSH 9.8 on.
     topics = {line[1] for line in lines} - {"sshd"}
-    assert {"configuration", "service", "state", "database", "mail", "client acme"} == topics
+    assert {"configuration", "service", "state", "database", "mail", "clients", "client acme"} == topics
+    assert ("ok", "clients", "their guides name no one to ask") in lines
 
 
 def test_it_reads_well(host: Host) -> None:
@@ -154,6 +155,12 @@ FAULTS = {
         "client acme",
         "cannot log in",
     ),
+    "protected users missing": Fault(
+        *edited("/etc/rosterd/clients.d/acme.toml", '$ a protected_users = "acme.protected"'),
+        "fault",
+        "client acme",
+        "protected_users /etc/rosterd/acme.protected: No such file or directory; nothing is imported meanwhile",
+    ),
     "sessions unheard": Fault(
         *edited("/etc/rosterd/clients.d/acme.toml", '$ a log_socket = "dev/log"'),
         "warning",
@@ -176,7 +183,13 @@ FAULTS = {
     ),
     "bad configuration": Fault(*edited(CONFIG, "s/0.3/-1/"), "fault", "configuration", "expected a number above 0"),
     "no address": Fault(
-        *edited("/etc/rosterd/clients.d/acme.toml", "/email/d"), "warning", "client acme", "nobody is told"
+        *edited("/etc/rosterd/clients.d/acme.toml", "/email/d"), "warning", "client acme", "no one gets mail"
+    ),
+    "setting of before": Fault(
+        *edited("/etc/rosterd/clients.d/acme.toml", "s/^inbox/shrink_guard = 80\\ninbox/"),
+        "warning",
+        "client acme",
+        "has the deprecated setting shrink_guard = 80",
     ),
     "SMTP down": Fault(
         *appended("mail", host="127.0.0.1", port=free_port(), security="none"), "fault", "mail", "Connection refused"
@@ -187,11 +200,20 @@ FAULTS = {
         "metrics",
         "No such file",
     ),
+    "no read copy": Fault(
+        *appended("service", read_copy="/srv/nowhere/users.db"),
+        "fault",
+        "readers",
+        "No such file",
+    ),
     "state directory open": Fault(
         *owned("/var/lib/rosterd", "chmod 0755", "chmod 0700"), "fault", "state", "others can access it"
     ),
     "database damaged": Fault(
         *appended("service", database="/srv/damaged.db"), "fault", "database", "file is not a database"
+    ),
+    "no reply_to": Fault(
+        *appended("mail", host="127.0.0.1", port=9), "warning", "clients", "where no one reads their replies"
     ),
     "database foreign": Fault(
         *appended("service", database="/srv/foreign.db"), "fault", "database", "is not a database of rosterd"
@@ -250,6 +272,17 @@ def test_the_mail_server_is_tried(host: Host, tmp_path: Path, settings: dict[str
     [(found, _, what)] = [line for line in lines if line[1] == "mail"]
     assert (level, True) == (found, said in what), what
     assert (0, False) == (server.attempts, PASSWORD in str(lines))
+
+
+def test_whom_clients_can_ask_is_looked_at(host: Host) -> None:
+    """With an address for replies and a contact there is nothing to say about questions of clients."""
+    breaks, mends = appended("mail", host="127.0.0.1", port=9, reply_to="help@example.org", contact="Marie")
+    host.run("sh", "-c", breaks)
+    try:
+        _, lines = examine(host)
+    finally:
+        host.run("sh", "-c", mends)
+    assert [] == [line for line in lines if line[1] == "clients"]
 
 
 def test_a_login_without_a_password_is_a_fault(host: Host) -> None:

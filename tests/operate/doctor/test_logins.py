@@ -168,7 +168,7 @@ def test_an_sshd_that_does_not_run_is_told_once(needs: Needs, tmp_path: Path) ->
         assert [] == [line for line in findings(host, "--probe") if line[0] != "ok"]
         host.end(host.sshd)
         host.run("rmdir", "/run/sshd")  # as systemd does
-        expected = [("fault", "sshd", "is not running, so nobody can log in")]
+        expected = [("fault", "sshd", "is not running, so no one can log in")]
         assert expected == [line for line in findings(host, "--probe") if line[0] != "ok"]
         assert not host.path("/run/sshd").exists()
         told = json.loads(host.rosterd("doctor", "--json", check=False).stdout)["findings"]

@@ -44,4 +44,4 @@ def test_template_passes_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     checked = CliRunner().invoke(main, ["check", str(file)])
 
     assert checked.exit_code == 0, checked.output
-    assert "1 created" in checked.output
+    assert "(1 new)" in checked.output

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,23 +18,40 @@ from click.testing import CliRunner
 
 from docs.generate import documents
 from importer.attributes import POSSIBLE_NAMES
-from importer.settings import ClientSettings, MailSettings
+from importer.model import message
+from importer.settings import ClientSettings, GuardSettings, MailSettings
+from importer.wording.catalogue import LANGUAGES, words
+from importer.wording.codes import CODE_PARTS, CODES
 from operate.cli import main
-from operate.pages.guide import Access, guide_blocks
-from operate.pages.markup import Code, Heading, Items, Table, Text, as_html, as_markdown
+from operate.pages.guide import guide_parts
+from operate.pages.guide_context import Access
+from operate.pages.markup import Block, Code, Heading, Items, Steps, Table, Text, as_html, as_markdown
 from operate.pages.reference import comments
 from tests import REPOSITORY
 from tests.lab import wait_until
+from tests.lab.daemon import Rosterd
 from watcher.settings import Config
 
 ACCESS = Access(host="sftp.example.org", port=2222, login="acme", host_keys=("SHA256:abc (ED25519)",))
 
+ANN = "S-1,OPSCOM,Ann,Lee,ann@school.example,Ottawa,\n"
+
 Needs = Callable[..., None]
 
 
-def guide(**settings: object) -> str:
+MAIL = MailSettings(reply_to="help@example.org", contact="Marie Roy, 613 555-0123")
+
+
+def guide(language: str = "en", *, config: Config | None = None, used: tuple[str, ...] = (), **settings: Any) -> str:  # noqa: ANN401 - settings of all kinds
     client = msgspec.convert({"name": "acme", "inbox": "/srv/sftp/acme/upload", **settings}, ClientSettings)
-    return as_markdown(list(guide_blocks(client, ACCESS, Config(mail=MailSettings(reply_to="help@example.org")))))
+    parts = guide_parts(client, ACCESS, config or Config(mail=MAIL), used=used, languages=(language,))
+    return as_markdown(parts[language])
+
+
+def chapter(text: str, heading: str) -> str:
+    """Return one chapter of a guide."""
+    [found] = [part for part in text.split("\n## ") if part.startswith(f"{heading}\n")]
+    return found
 
 
 @pytest.mark.parametrize("name", documents())
@@ -53,10 +71,12 @@ def test_every_setting_is_explained() -> None:
 
 
 def test_the_guide_says_where_to_upload() -> None:
-    """Host, port, login, host key and whom to ask stand in the guide."""
+    """The guide has host, port, login, host key and whom to ask."""
     text = guide(failed_import_email=["it@acme.example"])
-    for told in ("`sftp.example.org`", "2222", "`acme`", "SHA256:abc", "it@acme.example", "help@example.org"):
+    for told in ("`sftp.example.org`", "`2222`", "`acme`", "it@acme.example"):
         assert told in text
+    assert "SHA256:abc" in chapter(text, "For your IT department")
+    assert "Ask Marie Roy, 613 555-0123, or write to help@example.org." in chapter(text, "Questions")
 
 
 def test_the_guide_has_every_possible_name() -> None:
@@ -65,12 +85,108 @@ def test_the_guide_has_every_possible_name() -> None:
 
 
 def test_the_guide_is_about_this_client() -> None:
-    """A client's own column names, limits and requirements replace the general ones; its sample can be uploaded."""
+    """A client's own column names, limits and requirements replace the general ones; its example can be uploaded."""
     text = guide(columns={"Student ID": "unique_id", "Grade": ""}, limits={"employ_no": 20}, required=["email"])
-    assert "| `Student ID` | `unique_id` |" in text
-    assert "| `Grade` | not used |" in text
-    assert "| `employ_no` | 20 |" in text
+    assert "- `Student ID` is our `unique_id`.\n- `Grade` is not used." in text
+    assert "| `employ_no` | Employee number. | 20 |" in text
     assert "\nStudent ID,login_source,email\n" in text
+    with_status = guide(status={"column": "Enrolment", "active": ["A", "B"], "inactive": ["I"]}, required=["email"])
+    assert "\nunique_id,login_source,email,Enrolment\nS0012345,OPSCOM,zoe.tremblay@example.org,A\n" in with_status
+
+
+def test_the_guide_begins_with_the_columns_of_the_client() -> None:
+    """What is required comes first, then what the client sends or has names for; all others are far below."""
+    text = guide(used=("unique_id", "city"), columns={"Cell": "phone_cell"})
+    listed = re.findall(r"^- `([^`]+)`: ", chapter(text, "1. Prepare the file"), re.MULTILINE)
+    assert ["unique_id", "login_source", "first_name", "last_name", "email", "city", "Cell"] == listed
+    assert "\nunique_id,login_source,first_name,last_name,email,city,Cell\n" in text
+    assert "`student_no`" not in text.split("## All columns")[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"unknown_columns": "ignore"}, "The file can have other columns."),
+        ({"clear_token": "#"}, "write `#` into the cell"),
+        ({"login_source": "OPSCOM", "columns": {"Source": "login_source"}}, "a new user gets `OPSCOM`"),
+        ({"companion": "done"}, "`users.csv.done`. It can be empty"),
+        ({"companion": "sha256"}, "It contains the sha256 checksum"),
+        ({"guard": GuardSettings(fewer_rows="20 %")}, "far fewer users than your last one"),
+        (
+            {"feed": [{"name": "students", "files": "students*.csv", "mode": "snapshot"}]},
+            "Each file with a name like `students*.csv` has all its users.",
+        ),
+        (
+            {"protected_fields": ["email", "city"], "columns": {"Mail": "email"}},
+            "These columns count only for new users: `Mail`, `city`.",
+        ),
+        (
+            {"status": {"column": "Enrolment", "active": ["A"], "inactive": ["I", "W", "LEFT"]}},
+            "The column `Enrolment` says who is active. Enter `A` for an active user. Enter `I`, `W` or `LEFT` for a",
+        ),
+        ({"failed_import_email": ["a@b.example"], "receipts": True}, "an e-mail to a@b.example after each upload"),
+        ({}, "We send no e-mail"),
+    ],
+)
+def test_the_guide_says_what_is_set_up_for_the_client(settings: dict[str, Any], sentence: str) -> None:
+    """Each setting that a client notices has its sentence in the guide, and only there."""
+    assert sentence in guide(**settings)
+    others: dict[str, Any] = {} if settings else {"failed_import_email": ["a@b.example"]}
+    assert sentence not in guide(**others)
+
+
+def test_a_snapshot_is_not_said_to_leave_alone_whom_it_lacks() -> None:
+    """Whom a file lacks stays as it is, unless a file states all users: the guide says one or the other."""
+    stays = "Users who are not in the file stay as they are."
+    assert stays in guide()
+    assert stays not in guide(feed=[{"name": "all", "files": "*", "mode": "snapshot"}])
+
+
+def test_a_guide_names_no_address_that_nobody_reads() -> None:
+    """While reply_to is not set, the guide names the contact alone, or whoever gave the page to the client."""
+    assert "localhost" not in guide(config=Config())
+    assert "Ask the person who gave you this page." in chapter(guide(config=Config()), "Questions")
+    assert "Ask Marie." in chapter(guide(config=Config(mail=MailSettings(contact="Marie"))), "Questions")
+    assert "Write to a@b.example." in chapter(
+        guide(config=Config(mail=MailSettings(reply_to="a@b.example"))), "Questions"
+    )
+
+
+def test_clicks_come_before_scripts() -> None:
+    """The clicks in WinSCP and FileZilla, up to the answer, come before any script, and scripts before keys."""
+    text = guide()
+    places = [text.index(f"\n{each}") for each in ("### With WinSCP", "### With FileZilla", "## Uploading by a script")]
+    assert sorted(places) == places
+    assert text.index("lftp") < text.index("SHA256:abc")
+    for clicked in ("**Quickconnect**", "**Login**", "**Ctrl+Alt+H**", "`sftp://sftp.example.org`"):
+        assert clicked in chapter(text, "2. Upload the file")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_code_has_a_paragraph_with_an_anchor(language: str) -> None:
+    """A link to a code in the guide leads to what it means, an example and what to do."""
+    text, say = guide(language), words(language).say
+    for code in CODES:
+        title, cause, example, remedy = (say(message(f"code/{code}/{part}")) for part in CODE_PARTS)
+        example, remedy = (
+            say(message("guide/codes_example", text=example)),
+            say(message("guide/codes_remedy", text=remedy)),
+        )
+        assert f'<a id="{code}"></a>\n\n#### {title} ({code})\n\n{cause}\n\n- {example}\n- {remedy}\n' in text
+
+
+def test_links_in_a_page_lead_somewhere() -> None:
+    """In a page in two languages each link leads to one heading, of its own language."""
+    client = ClientSettings(name="acme", inbox="/in", language=("fr", "en"))
+    page = as_html(guide_parts(client, ACCESS, Config()))
+    for language, begins in (("fr", ""), ("en", "en-")):
+        [section] = re.findall(rf'<section lang="{language}">.*?</section>', page, re.DOTALL)
+        links, anchors = re.findall(r'href="#([^"]+)"', section), re.findall(r'id="([^"]+)"', section)
+        assert {*links} <= {*anchors}
+        assert all(anchor.startswith(begins) for anchor in anchors)
+    anchors = re.findall(r'id="([^"]+)"', page)
+    assert len({*anchors}) == len(anchors)
+    assert "The English version is below." in page.split("</section>")[0]
 
 
 @pytest.mark.parametrize("program", ["OpenSSH", "WinSCP", "FileZilla", "Cyberduck", "libssh2", "JSch", "SSH.NET"])
@@ -92,20 +208,50 @@ def test_the_sample_passes_the_check(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_a_page(tmp_path: Path) -> None:
-    """`rosterd guide --html` writes one HTML file that fetches nothing."""
-    (tmp_path / "config.toml").write_text('[[client]]\nname = "acme"\ninbox = "/srv/sftp/acme/upload"\n')
+    """`rosterd guide --html` writes one HTML file that fetches nothing, in the languages of the client or as asked."""
+    settings = '[[client]]\nname = "acme"\ninbox = "/srv/sftp/acme/upload"\nlanguage = ["fr", "en"]\n'
+    (tmp_path / "config.toml").write_text(settings)
     arguments = ["guide", "--html", "--host", "sftp.example.org", "--config", str(tmp_path / "config.toml")]
-    page = CliRunner().invoke(main, arguments)
-    assert 0 == page.exit_code
-    assert page.output.startswith("<!DOCTYPE html>")
-    assert not re.search("<script|src=|href=|url\\(", page.output)
+    for languages, wanted in (((), ["fr", "en"]), (("--language", "en"), ["en"])):
+        page = CliRunner().invoke(main, [*arguments, *languages])
+        assert 0 == page.exit_code
+        assert page.output.startswith(f'<!DOCTYPE html>\n<html lang="{wanted[0]}">')
+        assert wanted == re.findall('<section lang="(..)">', page.output)
+        assert not re.search('<script|src=|href="(?!#)|url\\(', page.output)
+
+
+def test_the_guide_knows_what_the_client_has_sent(tmp_path: Path) -> None:
+    """`rosterd guide` finds in the database which columns the client uses; without one it does without."""
+    (tmp_path / "acme").mkdir()
+    with Rosterd(tmp_path, {"acme": tmp_path / "acme"}) as installation:
+        before = installation.execute("guide")
+        installation.drop("users.csv", "unique_id,login_source,first_name,last_name,email,city,street\n" + ANN)
+        assert 0 == installation.execute("sweep").returncode
+        after = installation.execute("guide")
+    assert (0, "") == (before.returncode, before.stderr)
+    assert ["city"] == re.findall(r"^- `(city|street)`: ", after.stdout, re.MULTILINE)
+    assert "`city`: " not in before.stdout
+
+
+def test_a_guide_is_written_whatever_the_database_is_like(tmp_path: Path) -> None:
+    """Where the database cannot be read, the guide says less, and a sentence says why."""
+    (tmp_path / "rosterd.db").write_bytes(b"x" * 4096)
+    (tmp_path / "config.toml").write_text(
+        '[service]\nstate_dir = "."\n[[client]]\nname = "acme"\ninbox = "/srv/sftp/acme/upload"\n'
+    )
+    written = CliRunner().invoke(main, ["guide", "--config", str(tmp_path / "config.toml")])
+    assert 0 == written.exit_code
+    assert written.stderr.startswith(f"{tmp_path}/rosterd.db: ")
+    assert written.stdout.startswith("# How to send us your users")
 
 
 def test_a_page_shows_text_as_it_is() -> None:
     """Whatever the settings hold, the page shows it and runs none of it; all tags are closed."""
     evil = "<script>alert(1)</script> & `<b>`"
-    page = as_html([Heading(evil, 1), Text(evil), Items((evil,)), Code(evil), Table((evil,), ((evil,),))])
+    blocks: list[Block] = [Heading(evil, 1, '">'), Text(evil), Items((evil,)), Steps((evil,)), Code(evil)]
+    page = as_html({"en": [*blocks, Table((evil,), ((evil,),))]})
     assert "<script>" not in page
+    assert '">"' not in page
     assert "<b>" not in page
 
     opened: list[str] = []

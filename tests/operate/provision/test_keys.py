@@ -96,6 +96,17 @@ def test_anything_else_is_refused(tmp_path: Path, content: Callable[[str, str], 
     assert shown.isprintable()
 
 
+@pytest.mark.parametrize(("bits", "is_weak"), [(1024, True), (2048, False)])
+def test_a_weak_key_is_refused_with_its_length(tmp_path: Path, bits: int, *, is_weak: bool) -> None:
+    """An RSA key below 2048 bits, which sshd would accept, is refused, and the answer says which one to ask for."""
+    path, _ = make(tmp_path, "rsa", "-b", str(bits))
+    if not is_weak:
+        assert 1 == len(read_public_keys(path.with_suffix(".pub")))
+        return
+    with pytest.raises(KeyRefused, match=f"RSA key of {bits} bits, which is weak; .* ssh-keygen -t ed25519"):
+        read_public_keys(path.with_suffix(".pub"))
+
+
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     """Bytes that are no UTF-8 are refused."""
     path = tmp_path / "key"

@@ -1,4 +1,4 @@
-"""What is told when nothing happens: uploads that stay away, and a service that gives no sign of life."""
+"""What is reported when nothing happens: overdue uploads, and a service without a heartbeat."""
 
 from __future__ import annotations
 

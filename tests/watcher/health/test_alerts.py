@@ -15,7 +15,7 @@ from importer.mail import outbox
 from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
 from tests import REPOSITORY
-from watcher.health import overdue
+from watcher.health import overdue_mail
 from watcher.health.alert_texts import alert_text
 from watcher.health.alerts import ALERT_INTERVAL_S, Alerts
 
@@ -76,16 +76,16 @@ def test_client_cannot_cause_more_than_a_mail_an_hour(alerts: Alerts, store: Sto
     """Of what one client causes under ever new names, or makes come and go, one mail an hour is written."""
     with capture_logs() as logs:
         for number in range(100):
-            alerts.report("file.shrunk", float(number), client="acme", file=f"{number}.csv")
+            alerts.report("file.unread", float(number), client="acme", file=f"{number}.csv")
             alerts.report("inbox.unusable", float(number), client="acme", reason="not a folder")
             alerts.clear("inbox.unusable", client="acme")
-        alerts.report("file.shrunk", 200.0, client="beta", file="1.csv")
+        alerts.report("file.unread", 200.0, client="beta", file="1.csv")
 
     assert sum(entry["log_level"] == "error" for entry in logs) == 201
     assert mailed(alerts, store) == [
-        f"rosterd on {HOST}: file.shrunk acme",
+        f"rosterd on {HOST}: file.unread acme",
         f"rosterd on {HOST}: inbox.unusable acme",
-        f"rosterd on {HOST}: file.shrunk beta",
+        f"rosterd on {HOST}: file.unread beta",
     ]
 
 
@@ -93,7 +93,7 @@ def test_trouble_that_lasts_is_known_all_the_time(alerts: Alerts) -> None:
     """A trouble that is told again and again is known at any time, whatever else is told in between."""
     for minute in range(0, 300, 7):
         alerts.report("inbox.unusable", 60.0 * minute, client="acme", reason="not a folder")
-        alerts.report("file.shrunk", 60.0 * minute + 30, client="beta", file=f"{minute}.csv")
+        alerts.report("file.unread", 60.0 * minute + 30, client="beta", file=f"{minute}.csv")
         assert alerts.reason_for("inbox.unusable", "acme") == "not a folder"
 
 
@@ -146,6 +146,6 @@ def test_every_mail_to_the_operator_names_the_host(alerts: Alerts, store: Store)
     surplus = store.conn.execute("SELECT subject FROM outbox WHERE message_id LIKE '<overflow%'").fetchone()
     assert digest is not None
     client = ClientSettings(name="acme", inbox="/in", expect_every="1h", late_mail=("operator",))
-    [late] = overdue.letters(overdue.OverdueUpload(client=client, last_at=None), SETTINGS, alert.written_at)
+    [late] = overdue_mail.letters(overdue_mail.OverdueUpload(client=client, last_at=None), SETTINGS, alert.written_at)
     for subject in (alert.subject, digest.subject, *surplus, late.subject):
         assert subject.startswith(f"rosterd on {HOST}: ")

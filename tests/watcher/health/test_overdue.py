@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -19,6 +20,7 @@ from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
 from watcher.config import ConfigError, load
 from watcher.health.overdue import OverdueUploads
+from watcher.health.overdue_mail import OverdueUpload, letters
 from watcher.settings import Config
 
 AT = datetime(2026, 11, 22, 7, 42, tzinfo=UTC)
@@ -135,10 +137,63 @@ def test_letters_tell_what_is_missing(store: Store) -> None:
     to_operator, to_client = watcher.letters
     assert (("ops@rosterd.example",), ("it@acme.example",)) == (to_operator.recipients, to_client.recipients)
     assert ("", "acme") == (to_operator.client, to_client.client)
-    for letter in watcher.letters:
-        assert "since 2026-11-22 07:42 UTC. One is expected at least every 26 hours." in letter.text
-    subject = "acme: no file of users has come since 2026-11-22 07:42 UTC"
-    assert (for_operator(subject), subject) == (to_operator.subject, to_client.subject)
+    assert "since 2026-11-22 07:42 UTC. One is expected at least every 26 hours." in to_operator.text
+    assert for_operator("acme: no file of users has come since 2026-11-22 07:42 UTC") == to_operator.subject
+
+
+def told_client(last_at: datetime | None, mail: MailSettings = MAIL, **settings: Any) -> Letter:  # noqa: ANN401 - settings of all kinds
+    """Return what the client is told of an upload that is overdue."""
+    [client] = config("client").clients
+    overdue = OverdueUpload(client=msgspec.structs.replace(client, **settings), last_at=last_at)
+    [letter] = letters(overdue, mail, AT + 27 * HOUR)
+    return letter
+
+
+def test_the_client_is_told_in_its_time_and_language() -> None:
+    """The mail to a client has its local time, no word of ours, and is in its language or in both."""
+    mail = msgspec.structs.replace(MAIL, timezone="America/Toronto")
+    english = told_client(AT, mail)
+    assert "No user file from you since 2026-11-22 02:42 EST" == english.subject
+    assert "since 2026-11-22 02:42 EST. We expect\none at least every 26 hours." in english.text
+    assert "acme" not in english.text
+    french = told_client(AT, mail, language=("fr",))
+    assert "toutes les 26 heures" in french.text.replace("\n", " ")
+    both = told_client(AT, mail, language=("fr", "en"))
+    assert f"{french.subject} / {english.subject}" == both.subject
+    assert [french.text, english.text] == both.text.split(f"\n{'-' * 72}\n\n")
+    assert ("fr", "en") == both.languages
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"expect_every": "1d"}, "at least every day."),
+        ({"expect_every": "8d"}, "at least every 8 days."),
+        ({"expect_every": "1h"}, "at least every hour."),
+        ({"expect_every": "90min"}, "at least every 90 minutes."),
+    ],
+)
+def test_the_client_is_told_how_often_a_file_is_expected(settings: dict[str, Any], sentence: str) -> None:
+    """Each unit of expect_every has its words, for one and for many."""
+    text = told_client(None, **settings).text
+    assert sentence in text.replace("\n", " ")
+    assert text.startswith("We have had no user file from you yet.")
+
+
+@pytest.mark.parametrize(
+    ("mail", "sentence"),
+    [
+        ({"reply_to": "a@b.example"}, "reply to this e-mail."),
+        ({"contact": "Marie"}, "ask Marie."),
+        ({"reply_to": "a@b.example", "contact": "Marie"}, "ask Marie, or reply to this e-mail."),
+        ({}, ""),
+    ],
+)
+def test_the_client_is_told_whom_to_ask(mail: dict[str, str], sentence: str) -> None:
+    """The mail names the contact, asks for a reply only where somebody reads it, and else says nothing of help."""
+    paragraphs = told_client(AT, msgspec.convert(mail, MailSettings)).text.split("\n\n")
+    expected = [f"If you need help, {sentence}"] if sentence else []
+    assert expected == [each for each in paragraphs if each.startswith("If you need help")]
 
 
 def test_a_restart_does_not_mail_again(store: Store) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import socket
+import sqlite3
 import stat
 import threading
 import urllib.request
@@ -20,6 +21,7 @@ from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 from watcher.config import load
 from watcher.health import http_endpoint
+from watcher.health.checks.results import CHECKS, record_run
 from watcher.health.http_endpoint import MAX_CONNECTIONS
 from watcher.health.metrics_source import Source, source_of
 from watcher.health.prometheus import Exporter, as_text
@@ -54,6 +56,13 @@ STATUS = Status(
 )
 
 
+ON_HOLD = (
+    "INSERT INTO on_hold VALUES ('claim', 3, 'acme', '', 'users.csv', 0, 'K7Q2MD', '[]', '[]', '2026-11-22T07:42:05Z', "
+    "7, 0, 0, '', '', NULL, 'file', 0), ('other', 4, 'beta', 's', 's.csv', 0, 'K7Q2ME', '[]', '[]', "
+    "'2026-11-22T07:42:05Z', 7, 0, 0, '', '', NULL, 'removals', 12)"
+)
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Iterator[Source]:
     """Yield where the figures of an installation come from that has imported and refused, and waits to send."""
@@ -63,8 +72,11 @@ def source(tmp_path: Path) -> Iterator[Source]:
         installation.drop("useless.csv", "nonsense\n1\n")
         assert installation.execute("sweep").returncode == 0
         installation.change("UPDATE outbox SET state = 'waiting', sent_at = NULL")
+        installation.change(ON_HOLD)
         state_dir = str(tmp_path / "state")
         write_status(state_dir, STATUS)
+        for check in CHECKS:
+            record_run(state_dir, check, {"warning": 1, "fault": 0})
         yield Source(
             state_dir=state_dir,
             database=Path(state_dir, "rosterd.db"),
@@ -96,11 +108,27 @@ def test_figures_of_a_running_daemon(source: Source) -> None:
     assert 1 == figure(found, "daemon_running")
     assert 1 == figure(found, "uploads_total", client="acme", outcome="partly")
     assert 1 == figure(found, "uploads_total", client="acme", outcome="refused")
+    kinds = [(client, kind) for client in ("acme", "beta") for kind in ("file", "removals")]
+    assert [1, 0, 0, 1] == [figure(found, "on_hold", client=client, kind=kind) for client, kind in kinds]
+    assert (0, 12) == tuple(figure(found, "removals_on_hold_users", client=client) for client in ("acme", "beta"))
+    since = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
+    assert since.timestamp() == figure(found, "on_hold_since_timestamp_seconds", client="acme", kind="file")
     assert 1 == figure(found, "rows_total", client="acme", outcome="created")
     assert 1 == figure(found, "rows_total", client="acme", outcome="failed")
     assert 0 < figure(found, "mails", client="acme", state="waiting")
     assert 0 == figure(found, "mails", client="", state="dead")
-    assert 0 == figure(found, "unarchived_files")
+    assert 0 == figure(found, "unarchived_files", client="acme")
+    assert (
+        2
+        == figure(found, "import_duration_seconds_count")
+        == figure(found, "import_duration_seconds_bucket", le="+Inf")
+    )
+    assert 0 <= figure(found, "import_duration_seconds_sum") < 60 * 2
+    assert 2 == figure(found, "import_duration_seconds_bucket", le="1800.0")
+    assert 0 == figure(found, "mails_sent_total", client="acme")
+    assert 1 == figure(found, "config_last_reload_successful")
+    [(_, build)] = [key for key in found if key[0] == "rosterd_build_info"]
+    assert {"version", "python", "sqlite"} == {label for label, value in build if value}
     assert 3600 == figure(found, "upload_expected_seconds", client="acme")
     assert 2 == figure(found, "watch_restarts_total")
     assert (1, 0) == (figure(found, "inbox_usable", client="acme"), figure(found, "inbox_usable", client="beta"))
@@ -129,7 +157,30 @@ def test_figures_without_a_daemon(source: Source) -> None:
 def test_figures_without_a_database(tmp_path: Path) -> None:
     """Before the first start there are figures, too."""
     source = Source(state_dir=str(tmp_path), database=tmp_path / "rosterd.db", clients=("acme",), expected_s={})
-    assert {"rosterd_daemon_running"} == names(as_text(source))
+    assert {"rosterd_build_info", "rosterd_daemon_running"} == names(as_text(source))
+
+
+def test_mail_is_counted(source: Source) -> None:
+    """Mail that was sent, and mail that waits after a failed try, is counted for each client."""
+    with contextlib.closing(sqlite3.connect(source.database)) as database, database:
+        database.execute("UPDATE outbox SET last_error = '535 5.7.8 no' WHERE id = 1")
+        database.execute("UPDATE outbox SET state = 'sent', sent_at = '2026-11-22T07:42:05Z' WHERE id > 1")
+        [(others,)] = database.execute("SELECT count(*) FROM outbox WHERE id > 1 AND client = 'acme'")
+    found = figures(as_text(source))
+    assert (others, 1) == (
+        figure(found, "mails_sent_total", client="acme"),
+        figure(found, "mails_failing", client="acme"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/metrics", 200), ("/metrics?name=x", 200), ("/", 404), ("/metrics/", 404), ("/other", 404)]
+)
+def test_only_the_metrics_are_there(source: Source, path: str, status: int) -> None:
+    """Any path but /metrics is answered with 404."""
+    with exporting(source) as exporter:
+        answer = asked(exporter.port, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert f"HTTP/1.1 {status} ".encode() == answer[:13]
 
 
 def test_figures_by_http_and_textfile(source: Source, tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ from importer.model import HoldReason
 from watcher.health.status import (
     CHANGE_INTERVAL_S,
     IDLE_INTERVAL_S,
-    MAX_FILES_TOLD,
+    MAX_FILES_LISTED,
     State,
     Status,
     StatusFile,
     count_states,
     file_status,
+    listed_files,
     read_status,
-    told_files,
     write_status,
 )
 from watcher.model import Waiting
@@ -147,8 +147,8 @@ def test_why_a_name_waits(waiting: Waiting, state: State) -> None:
 def test_those_that_wait_longest_are_told() -> None:
     """Of many names the oldest are told one by one, all are counted."""
     names = [a_name(number) for number in range(100, 0, -1)]
-    told = told_files(names, 300.0, AT)
-    assert [f"users{number}.csv" for number in range(1, MAX_FILES_TOLD + 1)] == [file.file for file in told]
+    told = listed_files(names, 300.0, AT)
+    assert [f"users{number}.csv" for number in range(1, MAX_FILES_LISTED + 1)] == [file.file for file in told]
     assert {State.SETTLING: 100} == count_states(names)
 
 

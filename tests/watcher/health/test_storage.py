@@ -53,6 +53,7 @@ def rosterd(place: Path, service: int | None) -> Iterator[Rosterd]:
     if service is not None:
         os.chown(inbox, service, service)
     with Rosterd(place, {"acme": inbox}, service_uid=service) as installation:
+        installation.planted = "from watcher.health import storage; storage._LOOK_INTERVAL_S = 0.5"
         installation.start()
         yield installation
 
@@ -100,7 +101,7 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "mode": Case(forbid_by_mode, allow_by_mode, "has mode 0400, nobody may write it", "chmod u+w"),
+    "mode": Case(forbid_by_mode, allow_by_mode, "has mode 0400, which no user may write", "chmod u+w"),
     "owner": Case(give_away, give_back, "belongs to uid 54322", "chown 54321 /"),
     "mount": Case(forbid_by_mount, allow_by_mount, "is on a disk mounted read-only", "mount it for writing"),
     "attribute": Case(forbid_by_attribute, allow_by_attribute, "is immutable, not even root may write it", "chattr -i"),

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from importer.model import Claim, Interrupted
+from importer import names
+from importer.model import Claim, Interrupted, Message, message
 from tests.conftest import Needs
 from tests.lab import open_parents
 from watcher.inbox import entries, layout
@@ -51,7 +52,7 @@ def put(folder: Path, name: str = "users.csv", content: str = "a\n") -> Path:
 
 
 def glanced(inbox: Inbox, name: bytes) -> Identity:
-    identity = entries.glance(inbox, name)
+    identity = entries.find_identity(inbox, name)
     assert identity is not None
     return identity
 
@@ -207,7 +208,7 @@ def test_look_at_a_file(folder: Path, inbox: Inbox) -> None:
 def test_look_at_nothing(inbox: Inbox) -> None:
     """A name that nothing has gives nothing."""
     assert entries.look(inbox, b"users.csv") is None
-    assert entries.glance(inbox, b"users.csv") is None
+    assert entries.find_identity(inbox, b"users.csv") is None
 
 
 def test_writer_is_seen(folder: Path, inbox: Inbox) -> None:
@@ -502,6 +503,20 @@ def test_archive(folder: Path, inbox: Inbox) -> None:
     ]
 
 
+def test_each_answer_of_the_table_is_archived(folder: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the table has as an answer goes to `.bak` with the upload, whose name leaves room for it."""
+    monkeypatch.setitem(names.ANSWERS, b".much-longer.json", lambda _: False)
+    put(folder, "n" * 251 + ".csv")
+    with resume_claim(inbox, claimed(inbox, b"n" * 251 + b".csv")) as claim:
+        draft(claim, ".much-longer.json")
+        draft(claim, ".result.txt")
+        archive_claim(inbox, claim)
+
+    stem = claim.archive.decode().removesuffix(".csv")
+    assert [f"{stem}.csv", f"{stem}.much-longer.json", f"{stem}.result.txt"] == tree(folder / ".bak")
+    assert 255 == len(f"{stem}.much-longer.json")
+
+
 def test_archive_goes_on_where_it_was_cut_off(folder: Path, inbox: Inbox) -> None:
     """An archive move that stopped half-way is completed under the name that was promised."""
     put(folder)
@@ -541,15 +556,16 @@ def test_archive_never_overwrites(folder: Path, inbox: Inbox) -> None:
 
 
 def test_longest_name(folder: Path, inbox: Inbox) -> None:
-    """A name of 255 bytes is cut so that all three names in `.bak` fit."""
+    """A name of 255 bytes is cut so that all names in `.bak` fit."""
     put(folder, "n" * 251 + ".csv")
     with resume_claim(inbox, claimed(inbox, b"n" * 251 + b".csv")) as claim:
         draft(claim, ".failed.csv")
+        draft(claim, ".failed.xlsx")
         draft(claim, ".result.txt")
         archive_claim(inbox, claim)
 
     assert max(len(name) for name in os.listdir(folder / ".bak")) == 255
-    assert len(os.listdir(folder / ".bak")) == 3
+    assert len(os.listdir(folder / ".bak")) == 4
 
 
 def test_drafts_are_given_to_the_clients_group(folder: Path, inbox: Inbox, needs: Needs) -> None:
@@ -980,13 +996,14 @@ def test_companion_is_part_of_the_identity(folder: Path, vouched: Inbox) -> None
 
 
 def test_longest_name_has_a_companion(folder: Path, vouched: Inbox) -> None:
-    """A name too long to have a companion has none; the longest that has one fits into `.bak` with it."""
+    """A name too long to have a companion has none; the longest that has one fits into `.bak` with it and answers."""
     for name in ("n" * 251 + ".csv", "n" * 244 + ".csv"):
         put(folder, name)
     put(folder, "n" * 244 + ".csv.sha256")
 
     assert entries.read_sidecar(vouched, b"n" * 251 + b".csv") is None
     with resume_claim(vouched, claimed(vouched, b"n" * 244 + b".csv")) as claim:
+        draft(claim, ".failed.xlsx")
         archive_claim(vouched, claim)
     assert max(len(name) for name in os.listdir(folder / ".bak")) == 255
 
@@ -997,24 +1014,35 @@ def test_longest_name_has_a_companion(folder: Path, vouched: Inbox) -> None:
 def test_reason_to_refuse_goes_with_the_claim(folder: Path, inbox: Inbox) -> None:
     """Why a file is not to be imported outlives a crash, and leaves nothing in the archive."""
     put(folder)
-    capture = claim_upload(inbox, b"users.csv", glanced(inbox, b"users.csv"), AT, refusal="no companion came")
+    capture = claim_upload(
+        inbox, b"users.csv", glanced(inbox, b"users.csv"), AT, refusal=message("upload.incomplete/unread")
+    )
     assert capture is not None
     with resume_claim(inbox, capture.claim_id) as claim:
         discard_drafts(claim)
     with resume_claim(inbox, capture.claim_id) as claim:
-        assert claim.refusal == "no companion came"
+        assert claim.refusal == message("upload.incomplete/unread")
         archive_claim(inbox, claim)
     assert tree(folder) == [".bak", f".bak/users.{STAMP}.csv", ".work"]
 
     put(folder)
     with resume_claim(inbox, claimed(inbox)) as claim:
-        assert claim.refusal == ""
+        assert claim.refusal is None
+
+
+def test_reason_to_refuse_of_an_earlier_version(folder: Path, inbox: Inbox) -> None:
+    """A claim that waits while rosterd is upgraded has a sentence in it, and is refused all the same."""
+    put(folder)
+    claim_id = claimed(inbox)
+    (folder / ".work" / claim_id / ".refusal").write_text("it looks cut off. Upload the whole file again.")
+    with resume_claim(inbox, claim_id) as claim:
+        assert claim.refusal == Message("upload.incomplete")
 
 
 def test_claim_to_refuse_of_a_name_that_is_gone(folder: Path, inbox: Inbox) -> None:
     """A file that vanishes in the last moment leaves no claim folder behind."""
     identity = Identity(1, 2, 3, 4, 5)
-    assert claim_upload(inbox, b"users.csv", identity, AT, refusal="no companion came") is None
+    assert claim_upload(inbox, b"users.csv", identity, AT, refusal=message("upload.incomplete/unread")) is None
     assert tree(folder) == [".bak", ".work"]
 
 

@@ -12,7 +12,7 @@ from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
 
 from tests.conftest import Needs
 from tests.lab import wait_until
-from watcher.inbox.events import CANARY_INTERVAL_S, CANARY_PATIENCE_S, MAX_HINTS, EventQueue, InboxEvent, Watch
+from watcher.inbox.events import CANARY_INTERVAL_S, CANARY_PATIENCE_S, MAX_QUEUED_NAMES, EventQueue, InboxEvent, Watch
 
 NOBODY = 65534
 NOW = 1000.0  # the canary's clock is ours to turn
@@ -55,28 +55,29 @@ def folder_identity(folder: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def heard(events: EventQueue, name: bytes, *, closed: bool) -> bool:
-    """Wait until a name was heard of; `closed`: its close, too."""
+def heard(events: EventQueue, name: bytes, *, closed: bool) -> set[bytes]:
+    """Wait for an event of this name, with `closed` for its close; return the names of all events meanwhile."""
     names: dict[bytes, bool] = {}
 
     def check() -> bool:
         names.update({event.name: names.get(event.name, False) or event.closed for event in events.take()})
         return name in names and (names[name] or not closed)
 
-    return wait_until(check, f"a hint of {name!r}")
+    wait_until(check, f"a hint of {name!r}")
+    return set(names)
 
 
 def doubted(events: EventQueue) -> tuple[bool, set[str]]:
     """Wait for a doubt and return it."""
-    doubts = (False, set[str]())
+    requests = (False, set[str]())
 
     def check() -> bool:
-        nonlocal doubts
-        doubts = events.take_doubts()
-        return doubts != (False, set())
+        nonlocal requests
+        requests = events.take_sweep_requests()
+        return requests != (False, set())
 
     wait_until(check, "a doubt")
-    return doubts
+    return requests
 
 
 def beat(watch: Watch, now: float) -> float:
@@ -84,7 +85,7 @@ def beat(watch: Watch, now: float) -> float:
     watch.tend(watch.next_at)
     sent_at = watch.next_at - CANARY_PATIENCE_S
     assert sent_at >= now
-    wait_until(watch._canary.heard.is_set, "the canary")
+    wait_until(watch._canary.arrived.is_set, "the canary")
     watch.tend(watch.next_at)
     return watch.next_at
 
@@ -198,18 +199,18 @@ def test_how_long_a_name_is_quiet(events: EventQueue) -> None:
 
 def test_too_many_names_become_a_sweep(events: EventQueue) -> None:
     """A flood of names is bounded: the client that sends it is swept instead."""
-    for number in range(MAX_HINTS + 1):
+    for number in range(MAX_QUEUED_NAMES + 1):
         events.add("acme", b"%d.csv" % number, closed=False)
 
-    assert len(events.take()) == MAX_HINTS
-    assert events.take_doubts() == (False, {"acme"})
+    assert len(events.take()) == MAX_QUEUED_NAMES
+    assert events.take_sweep_requests() == (False, {"acme"})
 
 
 def test_wait_ends_with_a_hint(events: EventQueue) -> None:
     """Whoever waits is woken by a hint, and not by one that was there before and taken."""
     events.add("acme", b"1.csv", closed=False)
     events.wait(60)
-    later = threading.Timer(0.05, events.doubt)
+    later = threading.Timer(0.05, events.request_sweep)
     later.start()
     started = time.monotonic()
     events.wait(60)
@@ -227,7 +228,7 @@ def test_canary_is_heard(events: EventQueue, watch: Watch) -> None:
     second = beat(watch, first)
 
     assert second - first == CANARY_INTERVAL_S
-    assert events.take_doubts() == (False, set())
+    assert events.take_sweep_requests() == (False, set())
 
 
 def test_dead_reader_is_replaced(events: EventQueue, watch: Watch, inbox: Path) -> None:
@@ -240,7 +241,7 @@ def test_dead_reader_is_replaced(events: EventQueue, watch: Watch, inbox: Path) 
     watch.tend(watch.next_at)
     watch.tend(watch.next_at)
 
-    assert events.take_doubts()[0]
+    assert events.take_sweep_requests()[0]
     (inbox / "users.csv").touch()
     assert heard(events, b"users.csv", closed=True)
     beat(watch, NOW)
@@ -252,7 +253,7 @@ def test_overflow_asks_for_a_sweep(events: EventQueue, watch: Watch) -> None:
     assert reader is not None
     reader.handle_event(InotifyEvent(-1, InotifyConstants.IN_Q_OVERFLOW, 0, b""))  # type: ignore[arg-type]
 
-    assert events.take_doubts() == (True, set())
+    assert events.take_sweep_requests() == (True, set())
 
 
 def test_removed_inbox_is_noticed(events: EventQueue, inbox: Path) -> None:
@@ -268,14 +269,14 @@ def test_recreated_inbox_is_watched_again(events: EventQueue, watch: Watch, inbo
     watch.follow("acme", str(inbox), None)
     inbox.mkdir()
     watch.tend(watch.next_at)
-    assert events.take_doubts() == (False, {"acme"})
+    assert events.take_sweep_requests() == (False, {"acme"})
 
     followed(watch, inbox)
 
     (inbox / "users.csv").touch()
     assert heard(events, b"users.csv", closed=True)
     beat(watch, NOW)
-    assert events.take_doubts() == (False, set())
+    assert events.take_sweep_requests() == (False, set())
 
 
 def test_replaced_inbox_is_watched(events: EventQueue, watch: Watch, inbox: Path, tmp_path: Path) -> None:
@@ -283,7 +284,7 @@ def test_replaced_inbox_is_watched(events: EventQueue, watch: Watch, inbox: Path
     inbox.rename(tmp_path / "old")
     inbox.mkdir()
     watch.tend(watch.next_at)
-    assert events.take_doubts() == (False, {"acme"})
+    assert events.take_sweep_requests() == (False, {"acme"})
     followed(watch, inbox)
 
     (tmp_path / "old" / "old.csv").touch()
@@ -299,8 +300,9 @@ def test_inbox_at_another_path_is_watched(events: EventQueue, watch: Watch, inbo
     for stage in ("followed", "rebuilt"):
         (inbox / "old.csv").write_text(stage)
         (new / f"{stage}.csv").write_text(stage)
-        assert [f"{stage}.csv".encode()] == [event.name for event in wait_until(events.take, "a hint")]
-        watch._canary.condemn()
+        name = f"{stage}.csv".encode()
+        assert heard(events, name, closed=True) == {name}
+        watch._canary.expect_failure()
         watch.tend(NOW)
 
 
@@ -334,7 +336,7 @@ def test_watching_that_cannot_start_is_tried_again(
 
     watch.tend(watch.next_at)
 
-    assert events.take_doubts() == (True, set())
+    assert events.take_sweep_requests() == (True, set())
     (inbox / "users.csv").touch()
     assert heard(events, b"users.csv", closed=True)
     watch.close()
@@ -346,7 +348,7 @@ def test_canary_on_a_disk_that_refuses_proves_nothing(events: EventQueue, watch:
     for _ in range(3):
         watch.tend(watch.next_at)
 
-    assert events.take_doubts() == (False, set())
+    assert events.take_sweep_requests() == (False, set())
 
 
 @pytest.mark.parametrize("kind", ["link", "FIFO"])

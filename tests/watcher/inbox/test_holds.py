@@ -9,7 +9,8 @@ import pytest
 
 from importer.model import HoldReason
 from importer.settings import ClientSettings, FileSettings
-from watcher.inbox.holds import count_rows, hold_reason_of, refusal
+from importer.wording.catalogue import words
+from watcher.inbox.holds import hold_reason_of, is_failed_csv, refusal
 
 HEADER = b"unique_id,login_source,first_name,last_name,email\n"
 ANN = b"1,OPSCOM,Ann,Lee,ann@school.example\n"
@@ -23,12 +24,11 @@ def judged(
     *,
     sidecar: bytes | None = None,
     is_broken_off: bool = False,
-    last_rows: int = 0,
 ) -> HoldReason:
     (folder / "users.csv").write_bytes(content)
     with (folder / "users.csv").open("rb") as raw:
         limits = FileSettings()
-        return hold_reason_of(raw, client, limits, sidecar=sidecar, is_broken_off=is_broken_off, last_rows=last_rows)
+        return hold_reason_of(raw, client, limits, sidecar=sidecar, is_broken_off=is_broken_off)
 
 
 def with_companion(kind: str) -> ClientSettings:
@@ -87,52 +87,22 @@ def test_companion_that_only_has_to_be_there(tmp_path: Path) -> None:
     assert judged(tmp_path, HEADER + ANN, with_companion("done")) is HoldReason.UNACCOMPANIED
 
 
-def test_shrink_guard(tmp_path: Path) -> None:
-    """A file with fewer rows than the guard lets is doubted; without a last file, or a guard, none is."""
-    guarded = msgspec.structs.replace(ACME, shrink_guard=50)
-    content = HEADER + 4 * ANN
-
-    assert judged(tmp_path, content, guarded, last_rows=9) is HoldReason.SHRUNK
-    assert judged(tmp_path, content[:-1], guarded, last_rows=9) is HoldReason.SHRUNK
-    assert judged(tmp_path, content, guarded, last_rows=8) is HoldReason.NONE
-    assert judged(tmp_path, content, guarded, last_rows=0) is HoldReason.NONE
-    assert judged(tmp_path, content, last_rows=1000) is HoldReason.NONE
-
-
 @pytest.mark.parametrize(
-    "above", [b"", b"sep=;\r\n", b"\n\nSEP=,\n", b"\xef\xbb\xbfsep=,\r"], ids=["", "sep", "blank", "BOM"]
+    "above",
+    [b"", b"sep=;\r\n", b"\n\nSEP=,\n", b"\xef\xbb\xbfsep=,\r", b"\xef\xbb\xbfColumn1,Column2,Column3\r\n"],
+    ids=["", "sep", "blank", "BOM", "numbered"],
 )
-def test_corrected_rows_are_no_shrinking(tmp_path: Path, above: bytes) -> None:
-    """The failed rows that come back corrected pass the guard, whatever a spreadsheet has put above them."""
-    guarded = msgspec.structs.replace(ACME, shrink_guard=50)
+def test_corrected_rows_are_told_by_their_header(above: bytes) -> None:
+    """The failed rows that come back corrected are told as such, whatever a spreadsheet has put above them."""
     header = above + HEADER.strip() + b",import_line,import_code,import_field,import_reason\n"
-
-    assert judged(tmp_path, header + ANN.strip() + b",1,2,3,4\n", guarded, last_rows=1000) is HoldReason.NONE
-    assert judged(tmp_path, HEADER + ANN.replace(b"Ann", b"import_line"), guarded, last_rows=1000) is HoldReason.SHRUNK
-
-
-@pytest.mark.parametrize(
-    ("content", "rows"),
-    [
-        (b"", 0),
-        (b"h", 0),
-        (b"h\n", 0),
-        (b"h\n1\n2\n", 2),
-        (b"h\r1\r2", 2),
-        (b"h\r\n1\r\n2", 2),
-        (b'h\n"a\nb\n"\n2\n', 2),
-        ("h\n1\n2\n".encode("utf-16"), 2),
-    ],
-)
-def test_rows_are_counted(content: bytes, rows: int) -> None:
-    """Rows are counted by line ends outside of quotes."""
-    assert count_rows(BytesIO(content)) == rows
+    assert is_failed_csv(BytesIO(header + ANN.strip() + b",1,2,3,4\n"))
+    assert not is_failed_csv(BytesIO(HEADER + ANN.replace(b"Ann", b"import_line")))
 
 
 @pytest.mark.parametrize("hold_reason", list(HoldReason))
 def test_refusal_says_what_to_do(hold_reason: HoldReason) -> None:
     """Whatever a file is refused for, its client is told what to do."""
-    text = refusal(hold_reason, b"us\xffers.csv", with_companion("md5"))
+    text = words().explained(refusal(hold_reason, b"us\xffers.csv", with_companion("md5")))
 
     assert "pload" in text
     assert "{" not in text
@@ -140,6 +110,6 @@ def test_refusal_says_what_to_do(hold_reason: HoldReason) -> None:
 
 def test_a_file_that_could_not_be_judged_is_not_said_to_be_cut_off() -> None:
     """A client whose file took too long to check reads that it may be whole, and how to make it shorter to check."""
-    text = refusal(HoldReason.UNREAD, b"users.csv", ACME)
-    assert text.startswith("it may be whole")
+    text = words().explained(refusal(HoldReason.UNREAD, b"users.csv", ACME))
+    assert text.startswith("We could not check in time whether the file is complete")
     assert "split the file" in text

@@ -289,7 +289,7 @@ def test_companions_in_any_case(ending: str) -> None:
     """A companion is one in whatever case its name is spelled, also under a pattern that every name matches."""
     for name in (f"users.csv.{ending}", f"users.csv.{ending.upper()}", f"USERS.CSV.{ending.title()}"):
         assert not Names("*").accept(name.encode())
-        assert Names("*.csv").about(name.encode()) == name[:9].encode()
+        assert Names("*.csv").upload_of(name.encode()) == name[:9].encode()
 
 
 def test_name_that_is_gone_is_forgotten(settling: Settling) -> None:
@@ -354,30 +354,20 @@ def test_companion_that_changes_is_a_change(settling: Settling) -> None:
     assert settling.of("acme")[NAME].judge(look(accompanied), 6.0) is Verdict.TAKE
 
 
-def test_file_that_has_shrunk_waits_for_the_operator(settling: Settling) -> None:
-    """A file that has shrunk is held until it is released, refused or replaced."""
-    settling.note(seen(), 0.0)
-    assert settling.of("acme")[NAME].judge_reason(HoldReason.SHRUNK, 3.0) is Verdict.HOLD
-    assert settling.next_due_at() == math.inf
-
-    settling.note(seen(found=identity(20)), 10_000.0)
-    assert settling.of("acme")[NAME].judge_reason(HoldReason.SHRUNK, 10_003.0) is Verdict.HOLD
-
-
 @pytest.mark.parametrize("verdict", [Verdict.RELEASE, Verdict.REFUSE])
 def test_operator_decides_on_a_held_file(settling: Settling, verdict: Verdict) -> None:
     """What the operator says of a held file holds at once, until the file changes."""
     decide = settling.release if verdict is Verdict.RELEASE else settling.refuse
     settling.note(seen(), 0.0)
     assert not decide("acme", NAME, 1.0)
-    settling.of("acme")[NAME].judge_reason(HoldReason.SHRUNK, 3.0)
+    settling.of("acme")[NAME].judge_reason(HoldReason.CUT_OFF, 3.0)
 
     assert decide("acme", NAME, 5.0)
     assert settling.next_due(5.0) == ("acme", NAME)
-    assert settling.of("acme")[NAME].judge_reason(HoldReason.SHRUNK, 5.0) is verdict
+    assert settling.of("acme")[NAME].judge_reason(HoldReason.CUT_OFF, 5.0) is verdict
 
     settling.note(seen(found=identity(20)), 6.0)
-    assert settling.of("acme")[NAME].judge_reason(HoldReason.SHRUNK, 9.0) is Verdict.HOLD
+    assert settling.of("acme")[NAME].judge_reason(HoldReason.CUT_OFF, 9.0) is Verdict.HOLD
     assert not decide("acme", b"other.csv", 10.0)
 
 
@@ -400,10 +390,10 @@ def test_companions_are_no_uploads(pattern: str) -> None:
     """A companion is about its upload, whatever the pattern, and never an upload itself."""
     names = Names(pattern)
     for ending in (b".done", b".sha256", b".md5"):
-        assert names.about(b"users.csv" + ending) == b"users.csv"
+        assert names.upload_of(b"users.csv" + ending) == b"users.csv"
         assert not names.accept(b"users.csv" + ending)
-    assert names.about(b"users.csv") == b"users.csv"
-    assert names.about(b".users.csv.done") is None
+    assert names.upload_of(b"users.csv") == b"users.csv"
+    assert names.upload_of(b".users.csv.done") is None
 
 
 def test_strays_are_told_of_once() -> None:

@@ -165,7 +165,7 @@ def test_line_that_nobody_can_make_sense_of(events: EventQueue, tmp_path: Path, 
         logs.follow("acme", str(tmp_path / "log"), inbox)
         tell(tmp_path / "log", *(b'forced close "%b.csv" bytes read 0 written 1' % name for name in (b"odd", b"next")))
         assert [hint.name for hint in heard(events)] == [b"next.csv"]
-    assert events.take_doubts() == (False, {"acme"})
+    assert events.take_sweep_requests() == (False, {"acme"})
 
 
 def tell_as(uid: int, path: Path, line: bytes) -> bool:

@@ -1,0 +1,1 @@
+"""What a client gets back for one file: failed CSV, result text, mail."""

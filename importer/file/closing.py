@@ -1,0 +1,188 @@
+"""
+Lines of an export that are no users: totals, counts, dashes, headings of groups, error messages. Pure.
+
+They are found by their words, English and French, and by how few of their cells have a value. A user taken for such
+a line would be lost, so each rule is one that no row of a user meets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Final
+
+from importer.characters import EDGE, unguarded
+from importer.file import first_line
+from importer.patterns import regex
+
+# What a line can be, as the end of the keys of 9003.
+CLOSING: Final = "closing"
+DASHES: Final = "dashes"
+ERROR: Final = "error"
+GROUP: Final = "group"
+TEXT: Final = "text"  # one text of an unknown kind
+
+_MOST_FILLED: Final = 4  # cells; a new user has more
+_MOST_IN_GROUP: Final = 2
+_COMPARED: Final = 200  # characters: each pattern needs fewer
+_ODD_MARKS: Final = 2  # in the first cell and in no other id: a single one may be in an id like no other
+_DASHES: Final = regex(r"[-=*+~|:\u2013\u2014\u2500\u2501\u2550]{2,}\Z")
+_MARKS: Final = " *#=<>[](){}.:;,~_|!\"'-\u2013\u2014\xa0"
+_WORD: Final = regex(r"[\w'\u2019@.&:/-]+")
+
+# A line of nothing but these words and numbers, with one of the first kind, is none of a user.
+_TOTAL_WORDS: Final = (
+    "trl trlr tlr trailer ftr footer eof eor eod end fin total totals totaux totale subtotal subtotals sub-total "
+    "sous-total sous-totaux count counts sum somme checksum records rows lignes enregistrements entries lines users "
+    "students employees utilisateurs élèves étudiants employés recordcount rowcount reccount elapsed confidential "
+    "confidentiel confidentielle"
+)
+_OTHER_WORDS: Final = (
+    "of the a in for this at is no number num nb nbr nbre nombre file report data export extract list listing output "
+    "grand page pages affected selected returned exported processed written printed found fetched listed set sec secs "
+    "second seconds s ms query ok time matched changed warnings warning successfully completed complete active general "
+    "general général générale de du des le la les l d et and fichier rapport liste exportés exportées traités traitées "
+    "sélectionnés sélectionnées affectées affectés trouvés trouvées aucune aucun record row ligne enregistrement user "
+    "student élève utilisateur employee staff people header hash control date all tous toutes new more"
+)
+_TOTALS: Final = frozenset(_TOTAL_WORDS.split())
+_KNOWN: Final = _TOTALS.union(_OTHER_WORDS.split())
+_SENTENCE: Final = regex(
+    r"(?:generated|printed|exported|extracted|produced|created|prepared|run|report(?:ed)?|downloaded|retrieved"
+    r"|générée?|imprimée?|exportée?|produite?|créée?|extraite?|préparée?)s?\s+(?:by|on|at|for|from|par|le|à|pour|date|time)\b"
+    r"|(?:copyright|confidential|confidentiel(?:le)?)\s|c\)\s*\d{4}|\xa9|(?:end|fin)\s+(?:of|de|du|des)\b"
+    r"|(?:file|data|report|list|export|extract)\s+(?:ends?|completed?|finished|generated)\b"
+    r"|page\s+\d+(?:\s*(?:of|de|sur|/)\s*\d+)?\Z|as\s+of\s|completion\s+time\b|disconnected\s+from\b|elapsed\b"
+    r"|(?:totals?|totaux|counts?|records?|rows?|nombre|number|checksum)\b[^:=]{0,40}[:=]|(?:users|students)\s*[:=]\s"
+    r"|.*\b(?:all rights reserved|tous droits réservés|successfully completed|completed successfully)\b",
+    re.IGNORECASE,
+)
+_GROUP: Final = regex(
+    r"(?:points possible\Z|(?:dep(?:t|artment)|class|grade|group|school|home ?room|section|division|location|site|team"
+    r"|term|semester|year(?: group)?|level|program(?:me)?|faculty|building|campus|teacher|district|region|category"
+    r"|période|école|classe|département|groupe|service|niveau|année|bâtiment|enseignante?|titulaire|foyer|cycle"
+    r"|secteur|unité|équipe|faculté|région|catégorie)\.?(?:\s*[:=]|\s+\S))",
+    re.IGNORECASE,
+)
+_NO_TEXT: Final = regex(r"[\d@,;\t|]")  # in what may be a user
+
+_NO_MARK: Final = regex(r"[^\W_]")
+
+# In the column of ids: what few ids have, or a word that is a whole closing line.
+_PLAIN_ID: Final = bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)) + b"_.@-"
+_PHONE: Final = regex(r"\+?(?:1[ .-]?)?\(?\d{3}\)?[ .-]?\d{3}[ .-]?\d{4}\Z", re.ASCII)  # no count
+_ODD_ID: Final = regex(r"[^A-Za-z0-9_.@-]")
+_BARE: Final = frozenset(spelt for word in _TOTALS for spelt in (word, word.upper(), word.capitalize()))
+
+
+def kind_of(cells: Iterable[str]) -> str:
+    """Return what a row is that has another number of cells than the header, "" if it may be a broken user."""
+    return _kind_of(_texts(cells))
+
+
+def kind_of_whole(cells: Sequence[str], id_cell: str, *, is_roster: bool) -> str:
+    """
+    Return the same of a row that has as many cells as the header; `id_cell` is the one of the unique_id.
+
+    `is_roster`: each user of the file has names, so a row with nothing but an id cannot be applied anyway.
+    """
+    texts, unique_id = _texts(cells), _text(id_cell)
+    kind = _kind_of(texts)
+    if kind and kind != DASHES and unique_id:
+        is_word = unique_id in _BARE and not any(map(_PHONE.match, texts[1:]))
+        is_id = unique_id != texts[0] or not (is_word or _ODD_ID.search(unique_id))
+        return "" if is_id or (kind == TEXT and not is_roster) else kind
+    return "" if kind == TEXT else kind
+
+
+def _texts(cells: Iterable[str]) -> list[str]:
+    """Return the cells with content; none of a row that has too many of them, as nearly all rows have."""
+    texts: list[str] = []
+    for cell in cells:
+        if cell and (text := _text(cell)):
+            texts.append(text)
+            if len(texts) > _MOST_FILLED and not _DASHES.match(texts[0]):
+                return []
+    return texts
+
+
+def _text(cell: str) -> str:
+    return unguarded(cell).strip(EDGE)[:_COMPARED]
+
+
+def _kind_of(texts: Sequence[str]) -> str:
+    if texts and all(map(_DASHES.match, texts)):
+        return DASHES
+    if not 0 < len(texts) <= _MOST_FILLED:
+        return ""
+    first, is_alone = texts[0], len(texts) == 1
+    if first_line.has_error_words(first):
+        return ERROR
+    if _is_closing(texts):
+        return CLOSING
+    if (is_alone or (len(texts) <= _MOST_IN_GROUP and first.endswith((":", "=")))) and _GROUP.match(
+        first.lstrip(_MARKS)
+    ):
+        return GROUP
+    return TEXT if is_alone and " " in first and not _NO_TEXT.search(first) else ""
+
+
+def _is_closing(texts: Sequence[str]) -> bool:
+    if _SENTENCE.match(texts[0].lstrip(_MARKS)):
+        return True
+    words, of_first = _words(" ".join(texts)), _words(texts[0])
+    return not _TOTALS.isdisjoint(of_first) and _KNOWN.issuperset(words)
+
+
+def _words(text: str) -> list[str]:
+    words = (word.strip(_MARKS) for word in _WORD.findall(text.lower().replace("(s)", "s")))
+    return [word for word in words if any(map(str.isalpha, word))]
+
+
+def doubtful(ids: Sequence[str]) -> Iterator[int]:
+    """Yield the positions of ids that may be the words of such a line; hardly one id of a user is among them."""
+    is_odd = "".join(ids).encode().translate(None, _PLAIN_ID)
+    if is_odd or not _BARE.isdisjoint(ids):
+        yield from (place for place, unique_id in enumerate(ids) if unique_id in _BARE or _ODD_ID.search(unique_id))
+
+
+def has_few_values(cells: Sequence[str], but: int) -> bool:
+    """Tell whether few enough cells have content, blanks included, for such a line; so many more do not count."""
+    return len(cells) - cells.count("") <= _MOST_FILLED + but
+
+
+def begins_no_row(cells: Sequence[str], rows: Iterable[Sequence[str]]) -> bool:
+    """
+    Tell whether the cells of a last line without an end are such a line, and cannot be the beginning of a row.
+
+    `rows` are as many cells of each of some other rows; their first column has the ids. In any doubt the file counts
+    as cut off: where a value fits its column, behind a delimiter that no value follows, where a first value may go on.
+    """
+    first, *others = (cell.strip(EDGE) for cell in cells)
+    ids, *columns = [{cell.strip(EDGE) for cell in column} for column in zip(*rows, strict=True)] or [set[str]()]
+    if not ids or kind_of(cells) not in (CLOSING, DASHES, ERROR) or (len(cells) > 1 and not any(others)):
+        return False
+    if any(cell and _fits(cell, column) for cell, column in zip(others, columns, strict=True)):
+        return False
+    odd = _NO_MARK.sub("", first).translate(dict.fromkeys(map(ord, "".join(ids))))
+    if len(odd) >= _ODD_MARKS or (any(others) and _shape(first) not in {*map(_shape, ids)}):
+        return True
+    return len(cells) == 1 and first in _BARE and _is_unlike(first, ids)
+
+
+def _is_unlike(word: str, ids: Collection[str]) -> bool:
+    """Tell whether no id begins like a word: at one place of it all have a digit, or the other case, for its letter."""
+    kinds = ({_shape(unique_id[at]) for unique_id in ids if len(unique_id) > at} for at in range(len(word)))
+    return any(others and _shape(char) not in others for char, others in zip(word, kinds, strict=True))
+
+
+def _fits(cell: str, others: set[str]) -> bool:
+    """Tell whether a cell may be a value of a column, or the beginning of one; of one without values, all may be."""
+    shape = _shape(cell)
+    shapes = {_shape(other) for other in others if other}
+    return not shapes or any(each.startswith(shape) for each in shapes)
+
+
+def _shape(text: str) -> str:
+    """Return a value with one sign for each run of capitals, of small letters and of digits."""
+    return re.sub(r"\d+", "9", re.sub(r"[^\W\d_A-Z]+", "a", re.sub(r"[A-Z]+", "A", text)))

@@ -1,0 +1,81 @@
+"""A first line without names between our delimiters: an error message, or names with another separator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from importer.attributes import POSSIBLE_NAMES
+from importer.characters import SHOWN_CHARS
+from importer.file.proposals import nearest
+from importer.model import FileRejected, Message, message, printable
+from importer.patterns import regex
+from importer.settings import ClientSettings
+
+_COLUMNS: Final = 64  # that are looked at
+# What is between two names, but for what may be in a name, such as brackets or hyphens, or around it. In linear time:
+# blanks are taken from the first of them on, or 60,000 of them would take a minute.
+_BETWEEN: Final = regex(r"(?<![ \t\xa0])[ \t\xa0]*([^\w \t\xa0\"'()\[\]{}<>.-]+)[ \t\xa0]*")
+_GAP: Final = regex(r"[ \xa0]{2,}")
+_ERROR_CODE: Final = regex(r"\b(?:[A-Z]{2,5}\d?-\d{4,5}:|SQLSTATE\b|Msg \d|HTTP/\d)")
+_ERROR_WORD: Final = regex(
+    r"error|exception|traceback|fatal|fail(?:ed|ure)\b|\b(?:denied|refused|expired|timed out|timeout|not found|no such"
+    r"|unable to|cannot|could not|does not exist|unauthori[sz]ed|forbidden|not recognized|interrupted|aborted|cancel+ed"
+    r"|connection (?:lost|reset|closed)|lost connection)\b"
+    r"|\b(?:erreur|échec|refusée?|expirée?|introuvable|impossible|interrompue?|non autorisée?)\b",
+    re.IGNORECASE,
+)
+
+
+def _separator(cells: Sequence[str], delimiter: str, delimiters: Sequence[str], client: ClientSettings) -> str:
+    """Return what is between all names of a line where it is none of the delimiters, "" elsewhere."""
+    parts = _BETWEEN.split(delimiter.join(cells[:_COLUMNS]).strip())
+    if len({*parts[1::2]}) != 1 or {*parts[1]} <= {*delimiters}:
+        return ""
+    # An asterisk in front of each name makes ",*" of a comma; who means a separator writes "|~|".
+    if any(each in parts[1] for each in delimiters) and parts[1] != parts[1][::-1]:
+        return ""
+    return parts[1] if _known(parts[::2], client) > 1 else ""
+
+
+def refuse_separator(
+    cells: Sequence[str], delimiter: str, delimiters: Sequence[str], client: ClientSettings, line: int
+) -> None:
+    """Raise header.unknown when something else than a delimiter is between all names of the line."""
+    if between := _separator(cells, delimiter, delimiters, client):
+        # Excel offers no other choice.
+        kind = "separator" if len(between) == 1 and between.isprintable() else "separator_other"
+        separator = printable(between.encode())
+        raise FileRejected(message(f"header.unknown/{kind}", line=str(line), separator=separator), line=line)
+
+
+def one_name(text: str, delimiters: Sequence[str], client: ClientSettings, line: int) -> Message:
+    """Return what to do about a line that is one name: all names together, or something else."""
+    if any(delimiter in text for delimiter in delimiters):
+        return message("header.unknown/quoted_line", line=str(line))
+    is_spaced = _known(text.split(), client) > 1 or _known(_GAP.split(text), client) > 1
+    return message(f"header.unknown/{'spaces' if is_spaced else 'one_name'}", line=str(line))
+
+
+def refuse_error_message(text: str, cells: Sequence[str], line: int) -> None:
+    """
+    Raise file.not_csv when the text of the line is what a program says that could not export anything.
+
+    Only its first cell is searched: a user, whose id and address can look alike, must not be quoted in an answer.
+    """
+    first = cells[0].strip()
+    is_sentence = len(first.split()) > 2 and (len(cells) == 1 or ":" in first)  # noqa: PLR2004 - words of no name
+    if _ERROR_CODE.search(first) or (is_sentence and _ERROR_WORD.search(first)):
+        shown = printable(text[:SHOWN_CHARS].encode())
+        raise FileRejected(message("file.not_csv/error", text=shown), line=line)
+
+
+def has_error_words(text: str) -> bool:
+    """Tell whether a text of several words is an error message."""
+    return " " in text and bool(_ERROR_CODE.search(text) or _ERROR_WORD.search(text))
+
+
+def _known(names: Sequence[str], client: ClientSettings) -> int:
+    stripped = (name.strip(" \"'") for name in names[:_COLUMNS])
+    return sum(name in POSSIBLE_NAMES or name in client.headings or bool(nearest(name)) for name in stripped if name)

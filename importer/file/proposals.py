@@ -1,0 +1,87 @@
+"""Which attribute an unknown column probably has. If unsure, none: people follow the proposal."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from importer import attributes
+from importer.attributes import folded
+from importer.patterns import regex
+
+# What is written next to a name: [Required], (YYYY-MM-DD), (max. 50 characters), *.
+_REMARK: Final = regex(
+    r"\s*[\[({<]\s*(?:required|mandatory|optional|obligatoire|requise?|facultati(?:f|ve)|mobile|cell(?:ulaire)?|text"
+    r"|[YMDJA]{1,4}(?:[-/. ]?[YMDJA]{1,4}){2}|max\.?\s*\d+[\w\s]*|\d+\s*(?:chars|characters|caractères))\s*[\])}>]"
+    r"|[\s*:]+\Z",
+    re.IGNORECASE,
+)
+_FIELD_NUMBER: Final = regex(r"\[\d+\]\s*")  # PowerSchool
+# The table of a column, if it is one of the users themselves, not of their parents or schools.
+_OF_USERS: Final = regex(
+    r"(?:.*\.)?(?:students?|teachers?|staff|users?|persons?|people|individuals?|employees?|members?|u_\w+|[a-z])\.\s*"
+    r"|(?:spriden|spraddr|spbpers|goremal|gobtpac)_",  # Banner
+    re.IGNORECASE,
+)
+# Names of Canvas, OneRoster, Clever, Okta, PowerSchool, Infinite Campus, Salesforce, Banner, Entra and Google that no
+# attribute has among those near to it. Names that have another meaning in another of them are left out.
+_FOREIGN: Final = {
+    "bannerid": "unique_id",
+    "personid": "unique_id",
+    "externaluser": "user_name",
+    "login": "user_name",
+    "loginid": "user_name",
+    "samaccountname": "user_name",
+    "userprincipalname": "user_name",
+    "legalfirstname": "first_name",
+    "legallastname": "last_name",
+    "sn": "last_name",
+    "emailaddr": "email",
+    "primaryemail": "email",
+    "staffemail": "email",
+    "studentemail": "email",
+    "teacheremail": "email",
+    "useremail": "email",
+    "addressline1": "street",
+    "streetaddress": "street",
+    "streetline1": "street",
+    "studentstreet": "street",
+    "studentcity": "city",
+    "provincestate": "province",
+    "stateprovince": "province",
+    "statcode": "province",
+    "studentstate": "province",
+    "studentzip": "postal_code",
+    "zippostalcode": "postal_code",
+    "cellphonenumber": "phone_cell",
+    "mobilenumber": "phone_cell",
+    "mobilephonenumber": "phone_cell",
+    "sms": "phone_cell",
+    "employeeid": "employ_no",
+    "teachernumber": "employ_no",
+}
+_NUMBERS: Final = ("student_no", "employ_no")
+_COMPARED_CHARS: Final = 100  # of a name: to search one of 64 KiB for remarks would take minutes
+
+
+def nearest(name: str) -> str:
+    """Return the possible name that a column most likely means, "" when none is similar."""
+    name = name[:_COMPARED_CHARS]
+    plain = _FIELD_NUMBER.sub("", name, count=1) if name.startswith("[") else name
+    for each in dict.fromkeys((name, plain, _REMARK.sub("", plain))):
+        if meant := _nearest(each):
+            return meant
+        if (of_users := _OF_USERS.match(each)) and (meant := _nearest(each[of_users.end() :])):
+            return meant
+    return ""
+
+
+def identifying(proposed: dict[str, str]) -> list[str]:
+    """Return the names among the proposals whose number could identify the users, the likely ones if there are such."""
+    names = [name for name, expected in proposed.items() if expected in _NUMBERS]
+    ids = [name for name in names if folded(name).endswith("id")]  # Student ID rather than Student Number
+    return ids or names
+
+
+def _nearest(name: str) -> str:
+    return _FOREIGN.get(folded(name), "") or attributes.nearest(name)

@@ -1,0 +1,349 @@
+"""Damage that programs do to values: reported, never repaired. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from importer.attributes import Attribute, Rule
+from importer.characters import SHOWN_CHARS
+from importer.model import Problem, message
+from importer.patterns import regex
+
+LONG_DIGITS: Final = 16  # a spreadsheet keeps 15 digits of a number, and writes zeros for the others
+LOST_DIGITS: Final = "value.damaged/digits"
+MOST_LOST: Final = 1000  # ids that may have lost digits: of more no line is noted, or each night would look at all
+
+# What programs and people write where they have no id: each in capitals, in small letters, and with one capital.
+_WORDS: Final = (
+    "undefined nan nat na n.a. <na> unknown inconnu inconnue tbd tba pending undef empty missing blank (blank) (vide) "
+    "vide true false vrai faux s/o . ? ?? ??? # *"
+)
+_NO_IDS: Final = frozenset(
+    {
+        *(spelt for word in _WORDS.split() for spelt in (word, word.upper(), word.capitalize())),
+        *("NaN", "NaT", "[object Object]", "[object object]", "not available", "Not available", "Not Available"),
+        *("to be determined", "To be determined", "à venir", "À venir", "en attente", "En attente"),
+    }
+)
+_MONTH: Final = (
+    "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|"
+    "janv|févr|mars|avr|mai|juin|juil|août|sept|oct|nov|déc"  # as Excel writes them in French
+)
+_DECIMAL: Final = r"\d++\.0++"
+_THOUSANDS: Final = r"\d{1,3}+(?:,\d{3})+(?:\.\d+)?"
+_FORMATTED: Final = r"[$\u20ac\xa3] ?\d[\d.,]*|\d[\d.,]*+ ?[$\u20ac\xa3%]|\(\d[\d.,]*\)"
+_TIME: Final = r"\d{1,2}:\d\d(?::\d\d)?"
+_SPACED: Final = r"\d{1,3}+(?:[ \u00a0\u202f]\d{3})+"
+_DAY: Final = (
+    rf"\d{{1,2}}-(?:{_MONTH})\.?(?:-\d{{2,4}})?|(?:{_MONTH})\.?-\d{{2,4}}|\d{{4}}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?"
+)
+_SLASHED_DAY: Final = r"\d{1,2}/\d{1,2}/(?:\d{4}|\d\d)(?: \d{1,2}:\d\d(?::\d\d)?)?"
+_LOST_DIGITS: Final = r"\d{15}0++"
+_ALL_DIGITS: Final = r"\d{15}0*+[1-9]\d*+"
+
+_BROKEN_IDS: Final = (  # a row with such an id fails
+    (regex(rf"(?:{_DECIMAL})\Z", re.ASCII), "9033/decimal"),
+    (regex(rf"(?:{_THOUSANDS})\Z", re.ASCII), "9033/thousands"),
+    (regex(rf"(?:{_FORMATTED})\Z", re.ASCII), "9033/formatted"),
+)
+_DOUBTFUL_IDS: Final = (  # could be meant
+    (regex(rf"(?:{_DAY}|{_SLASHED_DAY}|{_TIME})\Z", re.ASCII), "value.damaged/date"),
+    (regex(rf"(?:{_SPACED})\Z", re.ASCII), "value.damaged/spaces"),
+    (regex(rf"(?:{_LOST_DIGITS})\Z", re.ASCII), LOST_DIGITS),
+)
+_FULL_NUMBER: Final = regex(rf"(?:{_ALL_DIGITS})\Z", re.ASCII)
+_DECIMAL_VALUE: Final = _BROKEN_IDS[0][0]
+
+# Marks that quote a value, or the \\ that a database writes before one. They have no place in what identifies a user.
+_KEYED: Final = (Rule.KEY, Rule.USER_NAME, Rule.EMAIL)
+_MARKED_KEY: Final = regex(
+    r"""["'\u2018\u2019\u201a\u201b“”„‟«»`\u00b4].*\Z|.*["'\u2018\u2019“”«»`\u00b4]\Z|.*\\["']""", re.DOTALL
+)
+_MARKED: Final = regex(
+    r"""".*"\Z|'.*'\Z|'\d|.*\\["']|\u2018.*\u2019\Z|«.*»\Z|[“”„‟][^“”„‟]*["“”„‟]\Z|[“”„‟][^“”„‟"]*\Z|[^“”„‟"]*[“”„‟]\Z""",
+    re.DOTALL,
+)
+# A value in a pair of marks. The straight double one is there when a program quoted a value twice.
+_IN_MARKS: Final = regex(
+    r"""".*"\Z|'.*'\Z|[\u2018\u2019\u201a\u201b].*[\u2018\u2019\u201b]\Z|[“”„‟].*[“”„‟"]\Z|«.*»\Z|».*«\Z"""
+    r"""|\u2039.*\u203a\Z|[`\u00b4].*['`\u00b4]\Z""",
+    re.DOTALL,
+)
+_ANY_MARK: Final = regex("""["'`\u00ab\u00b4\u00bb\u2018-\u201f\u2039\u203a]""")
+# What opens a cell and closes a later one, of values that are split in two.
+_SPLIT: Final = tuple(
+    (regex(rf"\s*{opening}[^{closing}]*\Z"), regex(rf"[{closing}]\s*\Z"))
+    for opening, closing in (
+        ("'{1,2}", "'"),
+        ("[\u2018\u201a\u201b]", "\u2018\u2019'"),
+        ("[“”„‟]", '“”"'),
+        ("«", "»"),
+        ("\u2039", "\u203a"),
+        ("[`\u00b4]", "`\u00b4'"),
+    )
+)
+# Nothing of this module is in such a value, unless it is an id or a number.
+_PLAIN: Final = regex(r"[\w .,:;@()/#-]*\Z", re.ASCII)
+
+# What programs have for a day of birth that was not entered, and the day that Unix counts from, which can be meant.
+_NO_DAY: Final = regex(
+    r"(?:0{1,8}|0000([-/.])00(?:\1)00|00([-/.])00\2(?:0000|00)|0001-01-01|1[67]\d\d-01-01|1899-12-30|1900-01-00|9999-12-31)"
+    r"(?:[T ]00:00(?::00)?)?\Z",
+    re.ASCII,
+)
+_DUMMY_DAYS: Final = {"1900-01-01": "value.placeholder/day", "1970-01-01": "value.placeholder/epoch"}
+_FEWEST, _ONE_IN = 5, 100  # rows with the day that Unix counts from: fewer people may be born then
+# Rows with any other day. Of people born in one year a fiftieth shares a day only by design, in a file of 500 and more.
+_FEWEST_OF_MANY, _ONE_OF_MANY_IN = 10, 50
+NAMES: Final = ("first_name", "last_name")
+_NO_NAME: Final = regex(r".*\S@\S+\.\w|[+(#]?\d[\d ().-]*\Z", re.ASCII)
+_FULL_WIDTH: Final = regex(r"[\u3002\uff01-\uff64]")
+
+# Letters of UTF-8 as Mac Roman, code pages 850, 437 and 1250 have them; Windows-1252 is known to `clean`.
+_GARBLED: Final = regex(
+    "[\u221a\u2248\u00ac\u2500-\u259f]|\u00d4\u00c7[\u00d6\u00ff\u00f4\u00a3\u00a5]|\u0393\u00c7[\u00d6\u00f4]"
+    "|[A-Za-z]\u0413|[\u0102\u0139][\u00a9\u00a8\u00ab\u00ae\u00bb\u00a4\u00a7\u00ad\u00b0-\u00b8\u0142\u2018-\u2030\u2122\u02c7]"
+)
+# Letters of Mac Roman and of code page 850 as Windows-1252 has them: signs that are at no letter otherwise, or in the
+# middle of a word, and capitals behind a small letter. Those that could be meant are below.
+_MISREAD_CAPITALS: Final = "\u0152\u0160\u017d\u0178\xc6\u0102\u0139\u0106"  # the last ones: UTF-8 in Eastern Europe
+_MISREAD_SIGNS: Final = "\u201a\u0192\u201e\u2020\u2021\u02c6\u2030\u2039\u20ac\u02dc\xa1-\xa6\xa8\xaf\xb5\xb6"
+_MISREAD_INSIDE: Final = "\u201c\u201d\u2022\u2026\u203a\u2122\u2014"
+_MISREAD_IN_FRONT: Final = "\u0192\u2020\u2021\u02c6\u2030\u02dc\xa1-\xa5\xb5"
+_MISREAD: Final = regex(  # all that it can be comes first: other values are through in no time
+    rf"[{_MISREAD_SIGNS}{_MISREAD_INSIDE}{_MISREAD_CAPITALS}\xd5\u2018]"
+    rf"(?:(?<=[^\W\d_][{_MISREAD_SIGNS}])|(?<=[^\W\d_][{_MISREAD_INSIDE}])(?=[a-z])"
+    rf"|(?<=[a-z][{_MISREAD_CAPITALS}])|(?<=[A-Z][{_MISREAD_CAPITALS}])(?=[a-z])"
+    rf"|(?<=[{_MISREAD_IN_FRONT}])(?<!\w.)(?=[^\W\d_])|(?<=\b[DLO]\xd5)(?=[A-Z])|(?<=[ao]\u2018)l(?:le)?\b)"
+)
+# The same of signs and letters that are right in other places, as in Mu\u2013oz, Garc\u2019a and J\u0161rg; and of
+# the capitals that Mac Roman has for letters of Windows-1252, as in Ren\xc8, but not in O h\xd3g\xe1in.
+_CONSONANT: Final = "bcdfghjklmnpqstvwxz"  # r can be a syllable in Slavic names
+_AMBIGUOUS: Final = {
+    "\u2013": r"(?<=[a-z].)(?=[a-z])(?!(?:d[eu]s?|l[ae]s?|sur|sous|en|et|y|aux?|v[oa]n|und|of|the|and|to)\b)",
+    "\u2019": r"(?:(?<=[A-Za-z][bcdfgjklmnprstvz].)(?=(?:as?|os?|n|n?[gd]uez|nez)\b)|(?<=qu.)(?=n\b)"
+    r"|(?<=\bR.)(?=os\b)|(?<=\bD.)(?=az\b)|(?<=\bV.)(?=ctor))",
+    "\u2018": r"(?<=[A-Za-z]o.)(?!\w)",
+    "\xb7": r"(?<=[A-Za-z].)(?=[a-z]|\b|\Z)(?<!l.)(?!l)",
+    **dict.fromkeys("\u02d8\u02d9\u02da\xb8", r"(?<=[A-Za-z].)"),
+    "\u0161": rf"(?:(?i:(?<=[{_CONSONANT}].))(?=[{_CONSONANT}r])|(?<=Schr.))",
+    "\u017e": r"(?<=o.)(?=t\b)",
+    "\u0153": r"(?:(?<=[aeiou].)|(?<=s.)(?=s\b))",
+    "\xe7": rf"(?<!\w.)(?=[{_CONSONANT}r])",
+    **dict.fromkeys(
+        "\xc1\xc8\xcb\xcc\xcd\xce\xd2\xd3\xd4\xd9\xdb", r"(?<=[^\W\d_][a-z].)(?<!Mac.)(?<!Mc.)(?<!De.)(?<!La.)(?<!Le.)"
+    ),
+}
+_MISREAD_ONE: Final = regex("|".join(f"{char}{place}" for char, place in _AMBIGUOUS.items()))
+# A letter that a program could not write and replaced by another sign.
+_LOST: Final = regex(r"[\u25a0\u25a1\u25af\ufffc]|[^\W\d_][?\u00bf]|[?\u00bf][^\W\d_]")
+_MARKUP: Final = regex(
+    r"&(?:[A-Za-z]{2,8}|#\d{2,6}|#[xX][0-9A-Fa-f]{2,5});|</?(?:b|br|i|u|p|em|span|div|strong|font|a|sup|sub|td|tr|li)\b[^<>]*>"
+)
+_ESCAPED: Final = regex(
+    r"\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|=[CDE][0-9A-F]=[89AB][0-9A-F]|%[CDE][0-9A-F]%[89AB][0-9A-F]|%2[0-9A-F]"
+    r"|\+(?:A[K-X]|IB)[AEIMQUYcgkosw048](?:[AB][A-Za-z0-9+/]{2,8})?-"  # UTF-7
+)
+_TURNED: Final = regex(r"[\u00ad\u202a-\u202e\u2066-\u2069]")
+_SPOILED_ASCII: Final = (
+    (_MARKUP, "encoding.garbled/markup"),
+    (_ESCAPED, "encoding.garbled/escaped"),
+    (_LOST, "encoding.garbled/lost"),
+)
+_SPOILED: Final = (  # the surest first
+    (_GARBLED, "encoding.garbled"),
+    (_MISREAD, "encoding.garbled/older"),
+    (_MISREAD_ONE, "encoding.garbled/older"),
+    *_SPOILED_ASCII[:2],
+    (_TURNED, "encoding.garbled/invisible"),
+    *_SPOILED_ASCII[2:],
+)
+
+# The same in a column, as `column_screen` has it; before each what the column must have, which is found faster.
+_ID_SHAPES: Final = tuple(
+    (needed, regex(rf"\n(?:{shape})(?=\n)", re.ASCII))
+    for needed, shape in (
+        (".0", _DECIMAL),
+        (",", _THOUSANDS),
+        (" ", _SPACED),
+        ("-", _DAY),
+        ("/", _SLASHED_DAY),
+        (":", _TIME),
+        *((sign, _FORMATTED) for sign in "$%("),
+    )
+)
+LOST_DIGITS_SHAPE: Final = regex(rf"\n(?:{_LOST_DIGITS})(?=\n)", re.ASCII)
+FULL_NUMBER_SHAPE: Final = regex(rf"\n(?:{_ALL_DIGITS})(?=\n)", re.ASCII)
+# Marks beyond ASCII, or at the front, are looked at closely anyway.
+_MARK_SHAPES: Final = (
+    ('"\n', regex(r'"(?=\n)')),
+    ("'\n", regex(r"'(?=\n)")),
+    ("`", regex("`")),
+    ("\\", regex(r"\\[\"']")),
+)
+_NAME_SHAPES: Final = (
+    ("@", regex("@")),
+    *((digit, regex(rf"\n[+(#]?{digit}")) for digit in "0123456789"),
+)
+_UTF7_SHAPES: Final = (("+A", _ESCAPED), ("+IB", _ESCAPED))
+# Most letters of those above are looked at closely anyway, and are not here.
+_SPOILED_SHAPES: Final = (
+    ("&", _MARKUP),
+    ("<", _MARKUP),
+    ("\\", _ESCAPED),
+    ("=", _ESCAPED),
+    ("%", _ESCAPED),
+    *_UTF7_SHAPES,
+    ("?", _LOST),
+    ("\u00d4\u00c7", _GARBLED),
+    ("\u0393\u00c7", _GARBLED),
+    ("\u0102", _GARBLED),
+    ("\u0139", _GARBLED),
+    ("\u0413", _GARBLED),
+    ("\u0192", regex("\u0192")),
+    *((capital, regex(f"{capital}(?<=[A-Za-z].)")) for capital in _MISREAD_CAPITALS),
+    ("\xd5", regex("\xd5(?<=[DLO].)")),
+    *((char, regex(char + place)) for char, place in _AMBIGUOUS.items() if "\xc0" <= char <= "\u024f"),
+)
+SIGNS: Final = b".\"'\\&<=%+?`"  # of ASCII, with which these begin; in names also @ and digits
+_TEXT_SHAPES: Final = ((".0\n", _ID_SHAPES[0][1]), *_MARK_SHAPES, *_SPOILED_SHAPES)
+
+
+def problem_in(attribute: Attribute, value: str) -> Problem | None:
+    """Return for which damage a value is rejected."""
+    key = ""
+    if attribute.rule is Rule.KEY:
+        key = "9033/no_id" if value in _NO_IDS else _first_of(_BROKEN_IDS, value)
+    if not key and attribute.rule in _KEYED and has_marks(value):
+        key = "9033/marks"
+    return _damaged(key, attribute.name, value) if key else None
+
+
+def has_marks(value: str) -> bool:
+    """Tell whether a value begins or ends with a quotation mark, or has a backslash before one."""
+    return bool(_ANY_MARK.search(value) and _MARKED_KEY.match(value))  # most have no mark at all
+
+
+def marks_in(attribute: Attribute, value: str) -> Problem:
+    """Return the problem of a value with such marks."""
+    return _damaged("9033/marks", attribute.name, value)
+
+
+def _first_of(patterns: Iterable[tuple[re.Pattern[str], str]], value: str) -> str:
+    return next((key for pattern, key in patterns if pattern.match(value)), "")
+
+
+def _damaged(key: str, name: str, value: str) -> Problem:
+    precise = message(f"{key}!", column=name, value=value[:SHOWN_CHARS])
+    return Problem(name, message(key, column=name), precise)
+
+
+def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
+    """Yield the codes of what looks damaged in a value."""
+    if attribute.rule is Rule.KEY:
+        yield from (key for pattern, key in _DOUBTFUL_IDS if pattern.match(value))
+    elif attribute.rule is Rule.TEXT and _DECIMAL_VALUE.match(value):
+        yield "value.damaged/decimal"
+    elif attribute.rule is Rule.DATE:
+        yield from ["value.placeholder"] if _NO_DAY.match(value) else filter(None, [_DUMMY_DAYS.get(value)])
+    elif attribute.rule is Rule.EMAIL and not value.isascii():
+        yield from ["email.letters"] if _has_odd_letters(value) else []
+    if attribute.name in NAMES and _NO_NAME.match(value):
+        yield "name.doubtful"
+    if attribute.rule is Rule.TEXT and not _PLAIN.match(value):
+        yield from ["value.marks"] if _MARKED.match(value) else []
+    if attribute.rule in (Rule.TEXT, *_KEYED) and not _PLAIN.match(value):
+        families = _SPOILED_ASCII if value.isascii() else _SPOILED
+        yield from filter(None, [next((key for pattern, key in families if pattern.search(value)), "")])
+
+
+def _has_odd_letters(address: str) -> bool:
+    local, _, domain = address.rpartition("@")
+    return not local.isascii() or bool(_FULL_WIDTH.search(domain))
+
+
+def placeholder_in(attribute: Attribute, value: str) -> Problem:
+    """Return the problem of a word, or of a day that never was, in place of a value."""
+    key = "9033/no_day" if attribute.rule is Rule.DATE and _NO_DAY.match(value) else "9033/placeholder"
+    return Problem(attribute.name, message(key, column=attribute.name))
+
+
+def is_dummy_day(value: str) -> bool:
+    """Tell whether a value may be the day of a program, in place of a day of birth."""
+    return value in _DUMMY_DAYS
+
+
+def is_reported(key: str, rows: int, rows_of_file: int) -> bool:
+    """Tell whether this number of rows is enough for a warning."""
+    return key != "value.placeholder/epoch" or (rows >= _FEWEST and rows * _ONE_IN >= rows_of_file)
+
+
+def is_full_number(value: str) -> bool:
+    """Tell whether a value is a number of so many digits that a spreadsheet would have lost some."""
+    return len(value) >= LONG_DIGITS and bool(_FULL_NUMBER.match(value))
+
+
+def most_of_one_day(days: Mapping[str, int]) -> int:
+    """Return how many rows have the most frequent day of birth."""
+    return max((count for day, count in days.items() if day and day not in _DUMMY_DAYS), default=0)
+
+
+def is_common(count: int, rows: int) -> bool:
+    """Tell whether so many of these rows have a day of birth that it cannot be meant."""
+    return count >= max(_FEWEST, min(_FEWEST_OF_MANY, rows / 2), rows / _ONE_OF_MANY_IN)
+
+
+def common_days(days: Mapping[str, int], rows: int) -> set[str]:
+    """Return the days of birth that more of these rows have than can be meant."""
+    return {day for day, count in days.items() if is_common(count, rows) and day not in _DUMMY_DAYS}
+
+
+def id_patterns(joined: str, rest: str) -> Iterator[re.Pattern[str]]:
+    """Yield what finds the damaged ids in a column but for long ones, as far as it may have some; see text_patterns."""
+    yield from (pattern for needed, pattern in _ID_SHAPES if needed in joined)
+    yield from _needed(joined, rest, (*_MARK_SHAPES, *_SPOILED_SHAPES))
+
+
+def address_patterns(joined: str) -> Iterator[re.Pattern[str]]:
+    """Yield the same for a column of addresses, of those that only have letters, digits, and + - . _ in front of @."""
+    return _needed(joined, joined, _UTF7_SHAPES)
+
+
+def text_patterns(joined: str, name: str, rest: str) -> Iterator[re.Pattern[str]]:
+    """Yield the same for a column of text, which has this name; `rest`: its SIGNS, and all that is beyond ASCII."""
+    return _needed(joined, rest, (*_TEXT_SHAPES, *_NAME_SHAPES) if name in NAMES else _TEXT_SHAPES)
+
+
+def _needed(joined: str, rest: str, shapes: Iterable[tuple[str, re.Pattern[str]]]) -> Iterator[re.Pattern[str]]:
+    return (pattern for needed, pattern in shapes if needed[0] in rest and needed in joined)
+
+
+def have_marks(cells: Sequence[str]) -> bool:
+    """Tell whether any cell has a quotation mark."""
+    return bool(_ANY_MARK.search("".join(cells)))
+
+
+def has_split_marks(cells: Sequence[str]) -> bool:
+    """Tell whether a value in other marks than " is split: a cell begins with one, and a later one ends with one."""
+    for opening, closing in _SPLIT:
+        opened = next((place for place, cell in enumerate(cells) if opening.match(cell)), len(cells))
+        if any(map(closing.search, cells[opened + 1 :])):
+            return True
+    return False
+
+
+def is_in_marks(text: str) -> bool:
+    """Tell whether a value is in a pair of quotation marks."""
+    return bool(_IN_MARKS.match(text))
+
+
+def has_no_ids(cells: Sequence[str]) -> bool:
+    """Tell whether a column of ids has a word in place of one."""
+    return not _NO_IDS.isdisjoint(cells)
+
+
+def is_no_id(cell: str) -> bool:
+    """Tell whether a cell has a word in place of an id."""
+    return cell in _NO_IDS

@@ -1,0 +1,99 @@
+"""
+Rows that are lines of column names again, as in files that were put together from several.
+
+The same names are no user and are passed over. Other names, or the same in another order, say that the rows below have
+other columns than the header tells: the file is refused, or values would be recorded as what they are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from importer.attributes import ATTRIBUTES, POSSIBLE_NAMES, folded
+from importer.characters import EDGE
+from importer.file.header import Header
+from importer.file.proposals import nearest
+from importer.file.table import Stretch
+from importer.model import FileRejected, message
+from importer.rows.validate import Rejected, User
+from importer.settings import ClientSettings
+
+_DATA: Final = re.compile(r"@|\d{3}|^\d+$")
+MOST_LOOKS: Final = 5_000  # for nearly right names, in a file
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """Yield a name as people write it."""
+    words = re.split(r"[_ -]", name)
+    for joined in (name, *(sep.join(words) for sep in ("_", " ", "-", ""))):
+        yield from (joined, joined.lower(), joined.upper(), joined.title(), joined.capitalize())
+    camel = "".join(word.capitalize() for word in words)
+    yield from (camel, camel[:1].lower() + camel[1:])
+
+
+_NAMES: Final = frozenset(
+    spelling
+    for name in (*POSSIBLE_NAMES, *(near for each in ATTRIBUTES.values() for near in each.near))
+    for spelling in _spellings(name)
+)
+
+
+class NamesAgain:
+    """Finds such rows by the column of the id alone."""
+
+    def __init__(self, header: Header, client: ClientSettings) -> None:
+        self._known = {folded(title) for title in (*header.titles, *client.headings) if title}
+        self._header = [folded(title) for title in header.titles]
+        own = (spelling for title in (*header.titles, *client.headings) if title for spelling in _spellings(title))
+        self._suspects = _NAMES.union(own)
+        self._looks_left = MOST_LOOKS
+
+    def taken_out(self, ids: list[str], stretch: Stretch, others: dict[int, User | Rejected]) -> list[int]:
+        """
+        Take the rows that are the header again out of the ids and the others; return their positions.
+
+        Raises FileRejected header.changed.
+        """
+        misfits = (place for place, each in others.items() if isinstance(each, Rejected) and each.user is None)
+        again = self._positions(ids, misfits, stretch)
+        for position in again:
+            ids[position] = ""
+            others.pop(position, None)
+        return again
+
+    def _positions(self, ids: list[str], misfits: Iterable[int], stretch: Stretch) -> list[int]:
+        """Return the positions of those rows; `misfits` have another number of cells."""
+        suspects, records = self._suspects, stretch.records
+        places = [place for place in misfits if records[place][0].strip(EDGE) in suspects]
+        if not suspects.isdisjoint(ids):
+            places += [place for place, unique_id in enumerate(ids) if unique_id in suspects]
+        positions = sorted(place for place in {*places} if self._are_names(records[place]))
+        for place in positions:
+            self._refuse_changed(records[place], stretch.lines[place])
+        return positions
+
+    def _are_names(self, cells: list[str]) -> bool:
+        if [folded(cell) for cell in cells] == self._header:
+            return True
+        names = [cell.strip(EDGE) for cell in cells if cell.strip(EDGE)]
+        if any(map(_DATA.search, names)):
+            return False
+        known = sum(folded(name) in self._known or self._is_near(name) for name in names)
+        return known * 2 > len(names) and (known > 1 or folded(names[0]) == self._header[0])
+
+    def _is_near(self, name: str) -> bool:
+        """Tell whether it is nearly the name of a column; of a few thousand cells only, as one takes up to 0.5 ms."""
+        self._looks_left -= 1
+        return self._looks_left >= 0 and bool(nearest(name))
+
+    def _refuse_changed(self, cells: list[str], line: int) -> None:
+        """Raise header.changed unless the names are those of the header."""
+        names = [folded(cell) for cell in cells]
+        names = [*names, *[""] * (len(self._header) - len(names))]
+        while len(names) > len(self._header) and not names[-1]:
+            names.pop()
+        if names != self._header:
+            kind = "order" if sorted(filter(None, names)) == sorted(filter(None, self._header)) else "names"
+            raise FileRejected(message(f"header.changed/{kind}", line=str(line)), line=line)

@@ -1,0 +1,35 @@
+"""Rows that are no users, such as totals and headings of groups: which of a file's rows they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from importer.file import closing
+from importer.file.header import Header
+from importer.settings import ClientSettings
+
+
+class NoUsers:
+    """Tells them by what `closing` knows of lines, and by the columns of one file."""
+
+    def __init__(self, header: Header, client: ClientSettings) -> None:
+        self._width = header.width
+        self._id_place = header.columns["unique_id"][0]
+        self._read = header.echoed  # what a failed CSV adds to a row, and secrets, say nothing of it
+        self._is_roster = bool(client.needed) and header.columns.keys() >= {*client.needed}
+        self._is_padded = client.short_rows == "pad"
+
+    def kind_of(self, cells: Sequence[str]) -> str:
+        """Return what a row is if it is not a user, "" for all others."""
+        if len(cells) != self._width and not (self._is_padded and len(cells) < self._width):
+            return closing.kind_of(cells)
+        id_cell = cells[self._id_place] if self._id_place < len(cells) else ""
+        read = cells if len(self._read) == self._width else [cells[at] for at in self._read if at < len(cells)]
+        return closing.kind_of_whole(read, id_cell, is_roster=self._is_roster)
+
+    def among(self, ids: Sequence[str], records: Sequence[Sequence[str]]) -> Iterator[int]:
+        """Yield the positions of those whose cells are in order, one by one; `ids` are those of the records."""
+        others = self._width - len(self._read)
+        for position in closing.doubtful(ids):
+            if closing.has_few_values(records[position], others) and self.kind_of(records[position]):
+                yield position

@@ -1,0 +1,277 @@
+"""
+Rows whose values are in the columns of their neighbours, although there are as many as columns. Pure.
+
+A delimiter inside a value moves the others to the right, a missing cell moves them to the left; where a blank cell
+takes up the difference, the row looks whole. One value in a wrong column says little: two that are off by as many
+columns, each in the form of what belongs there and not of its own, are told. In a row that fails they are told in place
+of the rules that they break, as are marks around the values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from importer.file.header import Header, delimiter_message
+from importer.file.header_reasons import shown_name
+from importer.model import Message, Problem, message
+from importer.patterns import regex
+from importer.rows import damage, provinces
+from importer.rows.provinces import CODES
+from importer.settings import ReferenceSettings
+
+_COLUMNS: Final = (-1, 1, -2, 2, -3, 3)  # by which values are looked for, to where they belong
+_SIGNS: Final = 2  # that are enough
+_WORD_KINDS: Final = ("name", "town")  # a word may belong there, or anywhere
+_TELLING_KINDS: Final = ("mail", "login")  # one such value in another column is enough, if its own has none
+
+_POSTAL: Final = r"[A-Za-z]\d[A-Za-z][ -]?\d[A-Za-z]\d"
+_PHONE: Final = r"\+?(?:\d[ .-]?)?\(?\d{3}\)?[ .-]?\d{3}[ .-]?\d{4}(?:\D.*)?"
+_MAIL: Final = r"[A-Za-z][^\s@]*@[^\s@]+\.[^\s@]+"
+_UNIT: Final = r"(?:apt|apartment|unit|suite|app|appt|appartement|bureau|room|floor|po box|p\.o\. box)\b\.?.*\d.*"
+_STREET: Final = r"\d[\w/-]*,? +(?!ext|poste|x)[^\W\d_]{2}.*"
+_WORDS: Final = r"[^\W\d_]{3}[^\d@]*"
+_CODE: Final = "|".join(sorted(CODES))
+_SOME_LOWER: Final = r"(?=.*(?-i:[a-z]))"
+_SOME_LETTER: Final = r"(?=.*[A-Za-z])"
+
+
+def _whole(*patterns: str) -> re.Pattern[str]:
+    return regex(rf"(?:{'|'.join(patterns)})\Z", re.IGNORECASE)
+
+
+_NOTHING: Final = regex(r"(?!)")
+# Kind of column -> the form of what belongs there, and of what surely does not, as far as `signs_in` can find it.
+_FORMS: Final = {
+    "name": (_whole(_WORDS), _whole(_PHONE, _STREET, _MAIL)),
+    "town": (_whole(_WORDS), _whole(_POSTAL, _PHONE, _MAIL, _STREET, _UNIT, rf"(?-i:{_CODE})")),
+    "street": (_whole(_STREET, _UNIT), _whole(_POSTAL, _PHONE, _MAIL)),
+    "postal": (_whole(_POSTAL), _whole(_SOME_LOWER + _WORDS)),
+    "phone": (_whole(_PHONE), _whole(_SOME_LETTER + _WORDS, _POSTAL, _MAIL, _STREET, _UNIT)),
+    "mail": (_whole(_MAIL), _NOTHING),
+    "province": (regex(rf"(?:{_CODE})\Z"), _NOTHING),
+    "": (_NOTHING, _NOTHING),
+}
+_KINDS: Final = {
+    **dict.fromkeys(("first_name", "last_name"), "name"),
+    **dict.fromkeys(("city", "city2"), "town"),
+    **dict.fromkeys(("street", "street2"), "street"),
+    **dict.fromkeys(("postal_code", "postal_code2"), "postal"),
+    **dict.fromkeys(("phone_cell", "employee_phone", "student_phone"), "phone"),
+    **dict.fromkeys(("province", "province2"), "province"),
+    "email": "mail",
+}
+
+# In a column, what one of these may be in: the signs that others hardly have, and what finds such a value by them.
+_LOWER: Final = bytes(range(0x61, 0x7B))
+_LETTERS: Final = _LOWER + bytes(range(0x41, 0x5B))
+_BY_KIND: Final = {
+    "postal": (_LOWER, regex(r"[a-z]"), regex(r"\n[^\W\d_]{3}")),
+    "phone": (
+        _LETTERS,
+        regex(r"[A-Za-z]"),
+        regex(r"\n(?:[^\W\d_]|\d[\w/-]*,? +(?!ext|poste|x)[^\W\d_]{2})", re.IGNORECASE),
+    ),
+}
+_IN_TOWNS: Final = (b"@0123456789", regex(r"[@0-9]"), regex(r"[@\d]"))
+TOWNS: Final = ("city", "city2")
+
+
+def signs_in(name: str) -> tuple[bytes, re.Pattern[str], re.Pattern[str]] | None:
+    """Return the ASCII that a column of this name hardly has, what tells whether it has some, and what finds where."""
+    return _IN_TOWNS if name in TOWNS else _BY_KIND.get(_KINDS.get(name, ""))
+
+
+def provinces_among(cells: Sequence[str]) -> Iterator[int]:
+    """Yield the positions of codes of provinces in the column of a town."""
+    return _positions(cells, CODES)
+
+
+def _positions(cells: Sequence[str], words: frozenset[str]) -> Iterator[int]:
+    if not words.isdisjoint(cells):
+        yield from (position for position, cell in enumerate(cells) if cell in words)
+
+
+# Kind of column -> the form of what belongs there, in a row that fails: what breaks the rule of its column need not be
+# found among right values, so more can be told.
+_BELONGS: Final = {
+    **{kind: belongs for kind, (belongs, _) in _FORMS.items()},
+    "name": _whole(rf"(?!(?:{_CODE})\Z)[^\W\d_][^\d@]*"),
+    "date": _whole(r"\d{4}-\d\d-\d\d"),
+    "login": _NOTHING,
+    "secret": _NOTHING,
+}
+_TELLING: Final = (_MAIL, _STREET, _UNIT, _POSTAL, _PHONE, r"\d{4}-\d\d-\d\d", rf"(?-i:{_CODE})")
+_STRONG: Final = _whole(*_TELLING)
+_ELSEWHERE: Final = _whole(*_TELLING, r"[^\W\d_][^\d@]*")  # what breaks a rule because it moved is one of these
+# What surely does not belong there, where _FORMS has not all of it.
+_FOREIGN: Final = {
+    "postal": _whole(_SOME_LOWER + _WORDS, rf"(?-i:{_CODE})").match,
+    "secret": _whole(_POSTAL, _MAIL, _STREET).match,
+    "date": _NOTHING.match,
+    "login": _NOTHING.match,
+}
+_PROVINCES: Final = frozenset(name for name, kind in _KINDS.items() if kind == "province")
+_FAILING_KINDS: Final = {**_KINDS, "date_of_birth": "date", "login_source": "login"}
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """One problem in place of those of some attributes; `by`: how many columns to the right the values moved."""
+
+    problem: Problem
+    explained: frozenset[str]
+    by: int = 0
+
+
+class Shifts:
+    """Finds the moved values in the rows of one file."""
+
+    def __init__(self, header: Header, reference: ReferenceSettings) -> None:
+        self._login_sources = frozenset(("OPSCOM", *reference.login_sources))
+        names = {index: name for name, (index, *_) in header.columns.items()}
+        self._columns = [(at, name, _KINDS[name]) for at, name in sorted(names.items()) if name in _KINDS]
+        self._kinds = {at: kind for at, _, kind in self._columns}
+        self._mail_at = next((at for at, kind in self._kinds.items() if kind == "mail"), -1)
+        self._delimiter = delimiter_message(header.delimiter)
+        secret = {at: shown_name(title) for at, title in enumerate(header.titles) if title in header.secret}
+        self._names = dict(sorted((names | secret).items()))
+        self._failing_kinds = {
+            at: "secret" if at in secret else _FAILING_KINDS.get(name, "") for at, name in self._names.items()
+        }
+        foreign = {**{kind: pattern.match for kind, (_, pattern) in _FORMS.items()}, **_FOREIGN}
+        self._looks = [(at, name, foreign[self._failing_kinds[at]]) for at, name in self._names.items()]
+
+    def login_sources_among(self, ids: Sequence[str]) -> Iterator[int]:
+        """Yield the positions of ids that are a login source."""
+        return _positions(ids, self._login_sources)
+
+    def warnings_in(self, unique_id: str, cells: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the warning of a row that moved, if it did, as its code and the names of its first two columns."""
+        if unique_id in self._login_sources:
+            return [("row.shifted/id", "unique_id")]
+        names = self._moved(cells)
+        return [("row.shifted", " ".join(names))] if names else []
+
+    def _moved(self, cells: Sequence[str]) -> tuple[str, ...]:
+        """Return the columns of the first two moved values of a row, none if there are fewer."""
+        strange = [
+            (at, name, kind, cell)
+            for at, name, kind in self._columns
+            if (cell := cells[at].strip()) and _FORMS[kind][1].match(cell)
+        ]
+        if len(strange) < _SIGNS or all(kind == "street" for _, _, kind, _ in strange):  # streets are not screened
+            return ()
+        for by in _COLUMNS:
+            moved = {cell: name for at, name, _, cell in strange if _FORMS[self._kinds.get(at + by, "")][0].match(cell)}
+            if len(moved) >= _SIGNS:  # a word for "unknown" is in several columns, and is counted once
+                return tuple([*moved.values()][:_SIGNS])
+        return ()
+
+    def cause(self, cells: Sequence[str], problems: Sequence[Problem]) -> Cause | None:
+        """Return what explains problems of a row that has as many cells as the header, or that it has no address."""
+        if not (problems or self._has_address_elsewhere(cells)):
+            return None
+        failed = frozenset(problem.field for problem in problems)
+        has_marks = damage.have_marks(cells)
+        if has_marks and damage.has_split_marks(cells):
+            return _cause(message("9003/marks_moved", delimiter=self._delimiter), failed)
+        if has_marks and (cause := self._marks(cells, failed)):
+            return cause
+        may_have_moved = not failed or any(_ELSEWHERE.match(cells[at].strip()) for at in self._columns_of(failed))
+        return self._move(cells, failed) if may_have_moved else None
+
+    def _columns_of(self, attributes: Collection[str]) -> list[int]:
+        return [at for at, name in self._names.items() if name in attributes]
+
+    def _has_address_elsewhere(self, cells: Sequence[str]) -> bool:
+        """Tell whether a user has no address, and another cell may be one."""
+        return self._mail_at >= 0 and not cells[self._mail_at].strip() and "@" in "".join(cells)
+
+    def _marks(self, cells: Sequence[str], failed: Collection[str]) -> Cause | None:
+        marked = {name: text[0] for at, name in self._names.items() if damage.is_in_marks(text := cells[at].strip())}
+        if len(marked) < _SIGNS or marked.keys().isdisjoint(failed):
+            return None
+        mark = next(iter(marked.values()))
+        return _cause(message("9033/quoted_twice") if mark == '"' else message("9033/in_marks", mark=mark), marked)
+
+    def _move(self, cells: Sequence[str], failed: Collection[str]) -> Cause | None:
+        """Return how the values moved, None if nothing says that they did."""
+        strange = self._strange(cells, failed)
+        if not any(
+            (text := cells[at].strip()) in self._login_sources
+            or (_STRONG.match(text) and not self._belongs(at, text))  # a wrong date is a date all the same
+            for at in strange
+        ):
+            return None
+        texts = {at: text for at in self._names if (text := cells[at].strip())}
+        signs = {by: [at for at in strange if self._is_sign(at, by, texts)] for by in _COLUMNS}
+        by = max(_COLUMNS, key=lambda each: len(signs[each]))
+        if not self._are_enough(by, signs[by], texts):
+            return None
+        first = signs[by][0]
+        for at in reversed([at for at in strange if at < first and self._belongs(at + by, texts[at])]):
+            first = at if self._all_may_have_moved(range(at, first), by, texts) else first
+        for at in sorted(filter(first.__gt__, self._names), reverse=True):
+            if at not in strange:
+                break
+            first = at
+        key = f"9003/{'right' if by < 0 else 'left'}"
+        reason = message(key, column=self._names[first], delimiter=self._delimiter)
+        if abs(by) > 1:
+            reason = message(f"{key}_many", column=self._names[first], delimiter=self._delimiter, columns=abs(by))
+        return _cause(reason, [name for at, name in self._names.items() if at >= first], -by)
+
+    def _strange(self, cells: Sequence[str], failed: Collection[str]) -> list[int]:
+        """Return the columns whose values break their rule, or surely belong elsewhere."""
+        sources = self._login_sources
+        return [
+            at
+            for at, name, is_foreign in self._looks
+            if (text := cells[at].strip())
+            and (name in failed or is_foreign(text) or (text in sources and name != "login_source"))
+            and not (name in _PROVINCES and provinces.code_meant(text))
+        ]
+
+    def _belongs(self, at: int, text: str) -> bool:
+        kind = self._failing_kinds.get(at, "")
+        return text in self._login_sources if kind == "login" else bool(_BELONGS[kind].match(text))
+
+    def _is_sign(self, at: int, by: int, texts: Mapping[int, str]) -> bool:
+        """Tell whether a value fits the column so many to the right; a mere word only if what is there does not fit."""
+        if not self._belongs(at + by, texts[at]):
+            return False
+        return self._failing_kinds[at + by] not in _WORD_KINDS or not self._is_settled(at + by, texts)
+
+    def _is_settled(self, at: int, texts: Mapping[int, str]) -> bool:
+        return at in texts and self._belongs(at, texts[at])
+
+    def _are_enough(self, by: int, signs: Sequence[int], texts: Mapping[int, str]) -> bool:
+        """Tell whether values moved: two of different content, one of which is no mere word, or the one that tells."""
+        strong = [at for at in signs if self._failing_kinds[at + by] not in _WORD_KINDS]
+        is_telling = any(
+            self._failing_kinds[at + by] in _TELLING_KINDS
+            and not self._is_settled(at + by, texts)
+            and not self._belongs(at, texts.get(at + by, ""))  # or the two were exchanged
+            for at in strong
+        )
+        if not is_telling and (not strong or len({texts[at] for at in signs}) < _SIGNS):
+            return False
+        return self._all_may_have_moved(range(signs[0], signs[-1]), by, texts)
+
+    def _all_may_have_moved(self, columns: range, by: int, texts: Mapping[int, str]) -> bool:
+        """Tell whether no value between these columns is surely in its own."""
+        return not any(
+            self._failing_kinds[at] not in _WORD_KINDS
+            and self._is_settled(at, texts)
+            and not self._belongs(at + by, texts[at])
+            for at in texts
+            if at in columns
+        )
+
+
+def _cause(reason: Message, explained: Collection[str], by: int = 0) -> Cause:
+    """Return the cause; its field says that the id is not known, or a snapshot would take its user for missing."""
+    return Cause(Problem("unique_id" if "unique_id" in explained else "", reason), frozenset(explained), by)

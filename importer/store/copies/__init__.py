@@ -1,0 +1,1 @@
+"""Copies of the database, for other places and for other readers."""

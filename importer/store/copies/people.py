@@ -1,0 +1,20 @@
+"""All users of a client, as a stream, from the database or from the read copy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+from importer.store.connection import Connection
+from importer.store.queries import USER_COLUMNS
+
+COLUMNS: Final = tuple(name for name in USER_COLUMNS if name not in ("created_import", "import_line"))
+
+
+def people(conn: Connection, client: str, *, with_former: bool) -> Iterator[tuple[str | int | None, ...]]:
+    """Yield the active users of a client by unique id, with values for COLUMNS; `with_former`: the others, too."""
+    query = f"""SELECT {", ".join(COLUMNS)} FROM users WHERE client = ? AND (? OR inactive_by IS NULL)
+        ORDER BY unique_id"""
+    with contextlib.closing(conn.execute(query, (client, with_former))) as rows:
+        yield from rows

@@ -1,0 +1,67 @@
+"""
+Files on hold, and what was decided about each: a row next to that of the ledger, which stays for support.
+
+A decision is committed first, and then acted on by whoever works on the claim: what a restart finds is done once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from importer.model import Change, OnHold
+from importer.store.connection import Connection, stamp
+
+_COLUMNS: Final = ", ".join(OnHold.__struct_fields__)
+_JSON: Final = ("tripped", "changes")
+_CHANGES: Final = msgspec.json.Decoder(tuple[Change, ...])
+
+
+def add(conn: Connection, held: OnHold) -> None:
+    """Write down that a file is on hold, inside the caller's transaction; an earlier preview of it is replaced."""
+    row = {name: getattr(held, name) for name in OnHold.__struct_fields__}
+    row |= {name: msgspec.json.encode(row[name]).decode() for name in _JSON}
+    row |= {"held_at": stamp(held.held_at), "decided_at": None}
+    conn.execute(f"INSERT OR REPLACE INTO on_hold ({_COLUMNS}) VALUES ({', '.join(f':{name}' for name in row)})", row)
+
+
+def find(conn: Connection, claim_id: str) -> OnHold | None:
+    """Return the preview of a claim that is, or was, on hold."""
+    return next(iter(_rows(conn, "WHERE claim_id = :value", claim_id)), None)
+
+
+def waiting(conn: Connection, client: str | None = None) -> list[OnHold]:
+    """Return the files that nobody has decided on, oldest first; of all clients without a name."""
+    return _rows(conn, "WHERE decision = '' AND (:value IS NULL OR client = :value) ORDER BY import_id", client)
+
+
+def is_used(conn: Connection, client: str, code: str) -> bool:
+    """Tell whether the code was that of a file of a client that is decided on."""
+    row = conn.execute(
+        "SELECT EXISTS (SELECT 1 FROM on_hold WHERE client = ? AND code = ? AND decision <> '')", (client, code)
+    ).fetchone()
+    return bool(row[0])
+
+
+def decide(conn: Connection, claim_ids: Iterable[str], decision: str, by: str, at: datetime) -> int:
+    """Note what is to be done with files on hold, unless it was decided before; return how many were not."""
+    count = 0
+    for claim_id in claim_ids:
+        count += conn.execute(
+            "UPDATE on_hold SET decision = ?, decided_by = ?, decided_at = ? WHERE claim_id = ? AND decision = ''",
+            (decision, by, stamp(at), claim_id),
+        ).rowcount
+    return count
+
+
+def _rows(conn: Connection, where: str, value: str | None) -> list[OnHold]:
+    rows = conn.execute(f"SELECT {_COLUMNS} FROM on_hold {where}", {"value": value}).fetchall()
+    return [_on_hold(dict(zip(OnHold.__struct_fields__, row, strict=True))) for row in rows]
+
+
+def _on_hold(row: dict[str, str]) -> OnHold:
+    changes = {name: _CHANGES.decode(row[name]) for name in _JSON}
+    return msgspec.convert({**row, **changes}, OnHold, strict=False)

@@ -1,0 +1,90 @@
+"""What the operator suspends for a time: limits of a client, and imports of a feed. Each ends by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from importer.model import Claim, Message, message
+from importer.settings import FeedSettings
+from importer.store.connection import Connection, stamp
+from importer.wording.times import local_day
+
+
+class Pause(msgspec.Struct, frozen=True, kw_only=True):
+    """One limit of a client that does not count for a time."""
+
+    client: str
+    guard: str
+    until: datetime
+
+
+def add(conn: Connection, client: str, guards: Iterable[str], until: datetime) -> None:
+    """Let limits of a client not count until then; a time that is over ends a pass."""
+    conn.executemany(
+        "INSERT OR REPLACE INTO guard_pauses VALUES (?, ?, ?)", [(client, guard, stamp(until)) for guard in guards]
+    )
+
+
+def active(conn: Connection, at: datetime, client: str | None = None) -> list[Pause]:
+    """Return the passes that count at a time, of one client or of all."""
+    rows = conn.execute(
+        """SELECT client, guard, until FROM guard_pauses
+           WHERE until > :at AND (:client IS NULL OR client = :client) ORDER BY client, guard""",
+        {"at": stamp(at), "client": client},
+    ).fetchall()
+    return [msgspec.convert(dict(zip(Pause.__struct_fields__, row, strict=True)), Pause, strict=False) for row in rows]
+
+
+class Freeze(msgspec.Struct, frozen=True, kw_only=True):
+    """From when until when no file of a feed is imported."""
+
+    client: str
+    feed: str  # "": that of all files that belong to no other
+    frozen_from: datetime
+    frozen_until: datetime
+    is_announced: bool
+
+    def days(self, timezone: str) -> tuple[str, str]:
+        """Return its first and last day at a place; "" for the zone of this host."""
+        return local_day(self.frozen_from, timezone), local_day(self.frozen_until - timedelta(seconds=1), timezone)
+
+
+def freeze(conn: Connection, client: str, feed: str, begins_at: datetime, ends_at: datetime) -> None:
+    """Let no file of a feed be imported from then until then; a time that is over ends a freeze."""
+    conn.execute(
+        """INSERT INTO feeds (client, feed, frozen_from, frozen_until) VALUES (?, ?, ?, ?)
+           ON CONFLICT DO UPDATE SET frozen_from = excluded.frozen_from, frozen_until = excluded.frozen_until,
+             is_freeze_announced = is_freeze_announced AND frozen_from IS excluded.frozen_from
+               AND frozen_until IS excluded.frozen_until""",
+        (client, feed, stamp(begins_at.astimezone(UTC)), stamp(ends_at.astimezone(UTC))),
+    )
+
+
+def freezes(conn: Connection, at: datetime, client: str | None = None) -> list[Freeze]:
+    """Return the freezes that are not over at a time, of one client or of all."""
+    rows = conn.execute(
+        """SELECT client, feed, frozen_from, frozen_until, is_freeze_announced FROM feeds
+           WHERE frozen_from < frozen_until AND frozen_until > :at AND (:client IS NULL OR client = :client)
+           ORDER BY client, feed""",
+        {"at": stamp(at), "client": client},
+    ).fetchall()
+    return [
+        msgspec.convert(dict(zip(Freeze.__struct_fields__, row, strict=True)), Freeze, strict=False) for row in rows
+    ]
+
+
+def note_announced(conn: Connection, frozen: Freeze) -> None:
+    """Note that the client is told of a freeze, inside the transaction of the mail."""
+    conn.execute("UPDATE feeds SET is_freeze_announced = 1 WHERE client = ? AND feed = ?", (frozen.client, frozen.feed))
+
+
+def refusal_of_freeze(conn: Connection, claim: Claim, feed: FeedSettings, timezone: str) -> Message | None:
+    """Return why a file is refused that came while its feed is frozen, None if it did not."""
+    for each in freezes(conn, claim.claimed_at, claim.client):
+        if each.feed == feed.name and each.frozen_from <= claim.claimed_at:
+            first, last = each.days(timezone)
+            return message("feed.frozen", first=first, last=last)
+    return None

@@ -1,0 +1,1 @@
+"""Everything that a client can read, as templates, in each language."""

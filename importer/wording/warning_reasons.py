@@ -1,0 +1,205 @@
+"""What was imported all the same and should be looked at, and what to do about it; see `reasons` for the keys."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from importer.wording.template import Reason
+
+_UPLOAD_AGAIN: Final = "Correct them in the export and upload again."
+_SAVE_UTF8: Final = "In Excel: File > Save As > CSV UTF-8."
+_NAME_THEM: Final = "If we should import one of them, rename it, or write to us and we will set up its name."
+_UNKNOWN_DAY: Final = "Enter the real date, or leave the cell blank if you do not know it."
+_SAME_ID: Final = "Write each unique_id the same way everywhere."
+_SORTED_ALONE: Final = "Check that no column was sorted or moved without the others."
+
+WARNING_REASONS: Final[dict[str, Reason]] = {
+    "file.no_users": Reason(
+        "The file has column names but no users.", "If you expected users, check the export and upload it again."
+    ),
+    "file.unterminated": Reason(
+        "The last line has no end, so its last value may be cut off.", "Compare the last row with your own records."
+    ),
+    "file.substitute": Reason(
+        "We ignored an old end-of-file mark at the end of the file.", "You do not need to do anything."
+    ),
+    "encoding.fallback": Reason("The file has letters in an older format ({encoding}).", _SAVE_UTF8),
+    "encoding.fallback/samples": Reason(
+        "The file has letters in an older format ({encoding}). We read them as: {samples}.",
+        f"Check that they are right. {_SAVE_UTF8}",
+    ),
+    "encoding.garbled": Reason("Some letters in {column} look garbled (é became Ã©).", _UPLOAD_AGAIN),
+    "encoding.garbled/older": Reason(
+        "{column} has signs in place of letters, such as \u201a or \u017d for é. A program misread an older format.",
+        _UPLOAD_AGAIN,
+    ),
+    "encoding.garbled/markup": Reason(
+        "{column} has codes of a web page, such as &eacute; or <br>, in place of letters.", _UPLOAD_AGAIN
+    ),
+    "encoding.garbled/escaped": Reason(
+        "{column} has codes such as \\u00e9, =C3=A9 or %C3%A9 in place of letters.", _UPLOAD_AGAIN
+    ),
+    "encoding.garbled/invisible": Reason(
+        "{column} has invisible characters that break words or turn their direction.", "Type these values again."
+    ),
+    "encoding.garbled/lost": Reason(
+        "{column} seems to have lost letters: it has ?, \u25a1 or \u00bf in their place.", _UPLOAD_AGAIN
+    ),
+    "column.secret": Reason(
+        'The column "{title}" has passwords or tokens. We did not store them or send them back.',
+        "Delete the column from the export, and change the passwords or tokens.",
+    ),
+    "columns.ignored": Reason("We ignored columns that we do not know: {names}.", _NAME_THEM),
+    "columns.ignored/did_you_mean": Reason(
+        'We ignored the column "{name}", which may be "{expected}".',
+        'If it is, rename the column "{name}" to "{expected}", and upload the file again.',
+    ),
+    "columns.ignored/more": Reason("We ignored columns that we do not know: {names} and {count} more.", _NAME_THEM),
+    "columns.disagree": Reason(
+        "The columns {columns} mean the same but have different values. We used the first one that is not empty.",
+        "Delete all but one of these columns.",
+    ),
+    "header.again": Reason(
+        "The column names are in the file again. We skipped these lines.",
+        "Check that all parts are in the file, and delete the lines in the export.",
+    ),
+    "row.repeated": Reason(
+        "The file already has the same row further up. We counted it once.",
+        "Delete the repeated rows in the export.",
+    ),
+    "id.inactive": Reason(
+        "We have deactivated this user. The file does not make the user active again.",
+        "If the user should be active, write to us.",
+    ),
+    "id.protected": Reason(
+        "We protect this user, so the file changes nothing of the user.",
+        "If it should, write to us. If not, nothing has to be done.",
+    ),
+    "value.protected": Reason(
+        "We keep {names} as recorded when the user was new. We imported the rest of the row.",
+        "If a new value is right, write to us. If not, nothing has to be done.",
+    ),
+    "snapshot.on_hold": Reason(
+        "{count} of {total} users are not in the file. That is very many, so we deactivated nobody.",
+        "Upload the complete file. If these users have all left, do what is said above.",
+    ),
+    "snapshot.on_hold/week": Reason(
+        "{count} of {total} users are not in the file. With those of the last 7 days they are {sum}. That is very "
+        "many, so we deactivated nobody.",
+        "Upload the complete file. If these users have all left, do what is said above.",
+    ),
+    "snapshot.unknown": Reason(
+        "We cannot read whose some of the rows are that failed, so we deactivated nobody.",
+        "Correct these rows in the export, and upload the complete file again.",
+    ),
+    "id.case": Reason("Some unique_ids differ only in capital letters. We treated each as a separate user.", _SAME_ID),
+    "id.case/lines": Reason(
+        "The unique_ids in lines {first} and {last} differ only in capital letters. We treated them as two users.",
+        _SAME_ID,
+    ),
+    "id.recorded_case": Reason(
+        "New users have the unique_id of an earlier user, but with other capital letters. We created them as well.",
+        f"{_SAME_ID} Ask us to delete the users that should not exist.",
+    ),
+    "id.recorded_case/zeros": Reason(
+        "New users have the unique_id of an earlier user, but for leading zeros. We created them as well.",
+        "In Excel, format the column as Text, and enter the zeros. Ask us to delete the users that should not exist.",
+    ),
+    "id.reassigned": Reason(
+        "The unique_id is recorded for a person with another name, and another e-mail address or date of birth.",
+        "If the unique_id was given to somebody else, write to us. Give each person a unique_id of their own.",
+    ),
+    "name.exchanged": Reason(
+        "First and last name are exchanged, compared with what we have recorded.",
+        "Check the order of the columns first_name and last_name in the export.",
+    ),
+    "changes.many/identity": Reason(
+        "{count} of {total} users that we knew get another identity: several of name, e-mail address, user name and "
+        "date of birth.",
+        _SORTED_ALONE,
+    ),
+    "changes.many/attribute": Reason("{count} of {total} users that we knew get another {column}.", _SORTED_ALONE),
+    "changes.many/fewer_rows": Reason(
+        "The file has {count} rows fewer than your last one, which had {total}.",
+        "Check that all users are in the file.",
+    ),
+    "changes.many/created": Reason(
+        "{count} users are new. Before this file we had {total}.", "Check that the unique_ids are those of before."
+    ),
+    "changes.many/deactivated": Reason(
+        "{count} of {total} active users are missing from this file and those of the last 7 days.",
+        "Check that all users are in the file.",
+    ),
+    "changes.many/deactivated_status": Reason(
+        "{count} of {total} active users leave, by {column} in this file or within the last 7 days.",
+        "Check the values of {column}.",
+    ),
+    "changes.many/undone": Reason(
+        "{count} of {total} values that we have taken back from an earlier file come again.",
+        "Check whether the mistake of that file is corrected where the file comes from.",
+    ),
+    "value.damaged": Reason(
+        "{column} has a long number that a spreadsheet shortened to one like 1.2E+05.",
+        "In Excel, format the column as Text, enter all digits and upload again.",
+    ),
+    "value.damaged/decimal": Reason(
+        "{column} has a number that a program wrote with .0 at its end, and we stored it.",
+        "In the export, write the column as text. In Excel, format it as Text, enter all digits and upload again.",
+    ),
+    "value.damaged/digits": Reason(
+        "{column} has long numbers that end in zeros. A spreadsheet writes zeros for all digits after the 15th.",
+        "Compare them with your own records. In Excel, format the column as Text, enter all digits and upload again.",
+    ),
+    "value.damaged/digits_many": Reason(
+        "{column} has long numbers that end in zeros in more than {count} rows, the first on line {line}.",
+        "If they end otherwise in your own records, format the column as Text in Excel, enter all digits and upload "
+        "again.",
+    ),
+    "value.damaged/date": Reason(
+        "{column} has dates or times, such as 2-Jan or 10:30, in place of numbers. A spreadsheet makes them of numbers "
+        "such as 1-2.",
+        "Compare them with your own records. In Excel, format the column as Text, enter each value and upload again.",
+    ),
+    "value.damaged/spaces": Reason(
+        "{column} has numbers with spaces between their thousands, and we stored them so.",
+        "If the spaces are not part of the number, write the column as text in the export and upload again.",
+    ),
+    "value.placeholder/day": Reason(
+        "{column} has 1900-01-01, which usually means that nobody entered it.", _UNKNOWN_DAY
+    ),
+    "value.placeholder/epoch": Reason(
+        "{column} has 1970-01-01 in several rows, which usually means that nobody entered it.", _UNKNOWN_DAY
+    ),
+    "value.placeholder/common_day": Reason(
+        "{column} has the same date in so many rows that it is probably not the real one.", _UNKNOWN_DAY
+    ),
+    "email.letters": Reason(
+        "{column} has letters such as é or a curly apostrophe, which few mail systems accept.",
+        "Compare the address with the real one.",
+    ),
+    "name.doubtful": Reason(
+        "{column} has an e-mail address or a number in place of a name, and we stored it.",
+        "Look whether the columns are in the right order, and correct the name in the export.",
+    ),
+    "row.shifted": Reason(
+        "{first}, {second} and perhaps more have values that seem to belong in other columns, and we stored them.",
+        "Look whether a cell is missing or a value was split in two. Correct the row in the export and upload again.",
+    ),
+    "row.shifted/id": Reason(
+        "{column} has a login source in place of the number of a user, and we stored it.",
+        "Look whether the values of the row are in the right columns. Write to us to remove a user who does not exist.",
+    ),
+    "value.marks": Reason(
+        "{column} has quotation marks around the value, or \\ before one, and we stored them.",
+        'Delete these marks in the export. If all rows have them, set the export to quote with " only.',
+    ),
+    "value.placeholder": Reason(
+        "{column} has a word such as NULL, N/A or none, and we stored it.",
+        "If it means a missing value, enter the real one. If there is none, leave the cell blank from now on, and "
+        "write to us to remove the word.",
+    ),
+    "value.placeholder/name": Reason(
+        "{column} has a word such as NULL, N/A or none, and we stored it.",
+        "If it means a missing value, enter the real one. A person named Null needs no change.",
+    ),
+}

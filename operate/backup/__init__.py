@@ -1,0 +1,1 @@
+"""All that an installation is, in one file, and back."""

@@ -1,0 +1,1 @@
+"""`rosterd client ...`: the commands that make, change and remove clients."""

@@ -1,0 +1,58 @@
+"""`rosterd client set`: changes settings of one client in its file, as the service will read them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from operate.change import EXIT_NOT_DONE
+from operate.clients.reload import reload_service
+from operate.clients.setting_options import SettingName, setting_options, values_of
+from operate.options import config_file_option, unknown_client
+from operate.output import say
+from operate.provision import edits
+from operate.provision.drop_ins import DISABLED_ENDING, known_names, settings_file
+from operate.provision.edits import NotEditable, Place
+from operate.provision.plan import Conflicts, ForRoot, apply_option, fail, name_argument, play, refuse
+
+
+@click.command("set", cls=ForRoot)
+@name_argument
+@setting_options
+@click.option("--unset", multiple=True, type=SettingName(), help="Setting to return to its default. Repeatable.")
+@config_file_option
+@apply_option
+def set_(name: str, config_file: Path, *, unset: tuple[Place, ...], apply: bool, **given: object) -> None:
+    """
+    Change settings of a client, and reload the service.
+
+    Shows what differs in the file; --apply writes it. Comments and order stay. An option that is given several times is
+    a list, which replaces the old one; KEY=VALUE and a feed change only that entry.
+    """
+    values = values_of(given)
+    if not values and not unset:
+        raise click.UsageError("give a setting to change, such as --email, or --unset; --help lists them")
+    if both := values.keys() & set(unset):
+        raise click.UsageError(f"{'.'.join(next(iter(both)))} is set and unset")
+    refuse(_conflicts(name, config_file))
+    file = edits.file_of(config_file, name)
+    if file is None:
+        raise unknown_client(name, known_names(config_file))
+    try:
+        step = edits.editing(config_file, file, name, values, unset)
+    except NotEditable as error:
+        fail("Nothing was changed:", *(f"  {line}" for line in str(error).splitlines()))
+    play([step], apply=apply, reloads=False)
+    if ("log_socket",) in values:
+        say(f"Its folder: rosterd client add {name} --apply")
+    if apply:
+        reloaded = reload_service(config_file)  # also of what an earlier command wrote before it was killed
+        say(reloaded.text)
+        sys.exit(0 if reloaded.done else EXIT_NOT_DONE)
+
+
+def _conflicts(name: str, config_file: Path) -> Conflicts:
+    if settings_file(config_file, name, DISABLED_ENDING).exists():
+        yield f"{name} is disabled: rosterd client enable {name}"

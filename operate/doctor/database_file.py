@@ -1,0 +1,78 @@
+"""What `rosterd doctor` checks about the database, and what it tells from it: the clock, files on hold."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from importer.store import integrity, queries
+from importer.store.connection import VERSION, VERSION_INFO, Connection, current
+from importer.store.errors import StoreError, StoreOutdated
+from importer.store.roster import held_files
+from operate.doctor.findings import Findings, Severity, Topic
+from operate.output import age, counted
+from watcher.health.obstacle import obstacle
+
+_OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
+_CLOCK_SLACK_S: Final = 300
+_MAX_DAMAGES: Final = 5
+
+
+def database_findings(path: Path, uid: int) -> Findings:
+    """Yield the results for the database of the service, which runs as this user."""
+    topic = Topic("database")
+    if VERSION_INFO < _OLDEST_SQLITE:
+        yield topic.fault(f"SQLite is {VERSION}; expected 3.37 or newer", "upgrade libsqlite3-0")
+    if not path.exists():
+        yield topic.ok(f"{path}: will be created at the first start")
+        return
+    what, remedy = obstacle(path, uid)
+    if what:
+        yield topic.fault(what, remedy)
+    try:
+        with contextlib.closing(current(path)) as database:
+            damages = _damages(topic, path, database)
+            yield from (each for each in damages if not (what and each.level is Severity.OK))
+            yield from _future(database)
+            yield from _on_hold(database)
+    except StoreOutdated:
+        yield topic.fault(f"{path}: was made by an earlier rosterd", "systemctl restart rosterd brings it up to date")
+    except StoreError as error:
+        yield topic.fault(f"{path}: {error}", "rosterd verify shows details; restore a damaged database from a backup")
+
+
+def _damages(topic: Topic, path: Path, database: Connection) -> Findings:
+    if not integrity.is_ours(database):
+        yield topic.fault(f"{path}: is not a database of rosterd", "name another file in [service] database")
+        return
+    damages = integrity.damages(database, quick=True, at_most=_MAX_DAMAGES)
+    for damage in damages:
+        yield topic.fault(f"{path}: {damage}", "stop the service and restore the database from a backup")
+    if not damages:
+        yield topic.ok(f"{path}: sound, SQLite {VERSION}")
+
+
+def _future(database: Connection) -> Findings:
+    """Yield that the clock was set back: an import is recorded in the future."""
+    last = queries.last_finished_at(database)
+    if last and (datetime.fromisoformat(last) - datetime.now(UTC)).total_seconds() > _CLOCK_SLACK_S:
+        yield Topic("clock").fault(f"is behind: the last import is recorded at {last}", "timedatectl")
+
+
+def _on_hold(database: Connection) -> Findings:
+    """Yield which clients have files that wait for an approval."""
+    now = datetime.now(UTC)
+    waiting = held_files.waiting(database)
+    for client, count in Counter(held.client for held in waiting).items():
+        oldest = next(held for held in waiting if held.client == client)
+        name = shlex.quote(oldest.file)
+        what = f"the removals of {oldest.file}" if oldest.is_of_removals else oldest.file
+        yield Topic(f"client {client}").warning(
+            f"{counted(count, 'file is', 'files are')} on hold, {what} for {age(oldest.held_at, now)}",
+            f"rosterd preview {oldest.import_id}; then: rosterd approve {name} --client {client}, or: "
+            f"rosterd reject {name} --client {client}",
+        )

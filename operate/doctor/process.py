@@ -1,0 +1,89 @@
+"""What `rosterd doctor` checks about the running process of the service: its rights, and what it reports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from importer.settings import ClientSettings
+from operate.doctor.findings import Findings, Topic
+from operate.output import some
+from watcher.health.status import read_status
+from watcher.lock import is_locked
+from watcher.settings import Config
+
+_CAPABILITIES: Final = {
+    2: ("CAP_DAC_READ_SEARCH", "uploads that only the client may read cannot be imported"),
+    28: ("CAP_LEASE", "only a long quiet period shows that a file is finished"),
+}
+# systemd refuses a start after too many failures, until they are reset.
+_START: Final = "why it ended: journalctl -u rosterd; then: systemctl reset-failed rosterd; systemctl start rosterd"
+_UNIT_REMEDY: Final = "run it with the systemd unit that comes with rosterd"
+
+MAIL_REMEDY: Final = (
+    "imports continue, mail waits; correct [mail], or put the password into /etc/rosterd/smtp_password, owned by root, "
+    "mode 0600; then systemctl restart rosterd, as systemd passes a password on only at the start"
+)
+
+
+def process_findings(state_dir: str) -> Findings:
+    """Yield whether the service runs, its rights, and what it reports about all clients."""
+    topic = Topic("service")
+    runs = is_locked(state_dir)
+    status = read_status(state_dir) if runs else None
+    if not runs:
+        yield topic.fault("is not running", _START)
+    elif status is None:
+        yield topic.warning("is running but does not report its status", "systemctl restart rosterd")
+    else:
+        yield topic.ok(f"is running as process {status.pid} since {status.started_at:%Y-%m-%d %H:%M:%S} UTC")
+        yield from _rights(topic, status.pid)
+        unwatched = [client.client for client in status.clients if not client.is_watched and not client.trouble]
+        if unwatched:
+            yield topic.warning(f"not watched, only swept: {some(unwatched)}", "see watch.refused in the log")
+        if status.database_trouble:
+            remedy = "do that; the service checks every 10 s and resumes by itself"
+            yield Topic("database").fault(f"the service cannot write it: {status.database_trouble}", remedy)
+        if status.mail_trouble:
+            yield Topic("mail").fault(f"the service cannot send any: {status.mail_trouble}", MAIL_REMEDY)
+
+
+def _rights(topic: Topic, pid: int) -> Findings:
+    """Yield which capabilities the process has or lacks. Source: /proc/PID/status."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        yield topic.warning(f"process {pid} cannot be examined")
+        return
+    effective = int(_field(status, "CapEff"), 16)
+    if _field(status, "Uid").split()[1] == "0":
+        yield topic.warning("runs as root", _UNIT_REMEDY)
+        return
+    missing = [(name, otherwise) for bit, (name, otherwise) in _CAPABILITIES.items() if not effective >> bit & 1]
+    for name, otherwise in missing:
+        yield topic.warning(f"lacks {name}: {otherwise}", _UNIT_REMEDY)
+    if effective & ~sum(1 << bit for bit in _CAPABILITIES):
+        yield topic.warning(f"has more rights than it needs: capabilities {effective:#x}", _UNIT_REMEDY)
+    elif not missing:
+        yield topic.ok("has the capabilities it needs, and no others")
+
+
+def _field(status: str, name: str) -> str:
+    match = re.search(rf"^{name}:\s*(.*)$", status, re.MULTILINE)
+    return match[1] if match else "0"
+
+
+def trouble_findings(config: Config, clients: Iterable[ClientSettings]) -> Findings:
+    """Yield what keeps the running service from importing the files of these clients."""
+    status = read_status(config.service.state_dir) if is_locked(config.service.state_dir) else None
+    known = {client.client: client for client in status.clients} if status else {}
+    for client in (known[each.name] for each in clients if each.name in known):
+        topic = Topic(f"client {client.client}")
+        if client.trouble:
+            remedy = "see the lines about its folders; the service looks again every 10 s"
+            yield topic.fault(f"its inbox cannot be used: {client.trouble}", remedy)
+        if client.deferred:
+            remedy = "see the lines about disk, database and folders; the service tries again every minute"
+            yield topic.fault(f"its files have to wait: {client.deferred}", remedy)

@@ -1,0 +1,1 @@
+"""What happened to users and what the operator does about it; files on hold."""

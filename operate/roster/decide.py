@@ -1,0 +1,56 @@
+"""`rosterd approve` and `rosterd reject`: decide on a file on hold, or on users who are missing from one."""
+
+from __future__ import annotations
+
+import click
+
+from importer.model import OnHold
+from importer.store.roster import held_files
+from operate.change import give
+from operate.database import cannot_answer, database
+from operate.options import chosen_client, client_option, service_config_option
+from watcher.control.client import Order
+from watcher.settings import Config
+
+
+@click.command()
+@click.argument("file")
+@client_option
+@service_config_option
+def approve(config: Config, file: str, client_name: str | None) -> None:
+    """
+    Approve a FILE that is on hold, or removals.
+
+    FILE is a name, or the number of its import, as `rosterd status` shows them. A file is imported; if it would do more
+    by now than when it was previewed, by a tenth of what is over a limit, it is on hold anew. Of a snapshot whose
+    removals are on hold, the users who are still missing are deactivated. `rosterd preview` shows what would change.
+    """
+    _decide(config, "file.approve", file, client_name)
+
+
+@click.command()
+@click.argument("file")
+@client_option
+@service_config_option
+def reject(config: Config, file: str, client_name: str | None) -> None:
+    """
+    Reject a FILE that is on hold, or removals.
+
+    FILE is a name, or the number of its import, as `rosterd status` shows them. Nothing of a file is imported; users
+    who are missing from a snapshot stay active. The client is told.
+    """
+    _decide(config, "file.reject", file, client_name)
+
+
+def _decide(config: Config, do: str, file: str, client_name: str | None) -> None:
+    client = chosen_client(config, client_name).name
+    with database(config) as conn:
+        held = found(held_files.waiting(conn, client), file)
+    if held is None:
+        cannot_answer(f"nothing of {client} is on hold as {file}; `rosterd status` lists what is")
+    give(config, Order(do=do, file=held.file, id=str(held.import_id), client=client))
+
+
+def found(waiting: list[OnHold], file: str) -> OnHold | None:
+    """Return what is on hold of this name or number; of several with the name the newest."""
+    return next((each for each in reversed(waiting) if file in (each.file, str(each.import_id))), None)

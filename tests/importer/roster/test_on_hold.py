@@ -1,0 +1,35 @@
+"""Files on hold: which a newer one replaces, and what they do not count as."""
+
+from __future__ import annotations
+
+from importer.model import Outcome
+from importer.settings import GuardSettings
+from importer.store import queries
+from tests.engine import Engine
+
+
+def users(last_name: str) -> list[str]:
+    """Return the lines of a file in which 20 people have this last name, and an address made of it."""
+    rows = [f"S{n},OPSCOM,Ann,{last_name},{last_name}{n}@example.org" for n in range(20)]
+    return ["unique_id,login_source,first_name,last_name,email", *rows]
+
+
+def test_the_ledger_tells_which_file_is_newer(engine: Engine) -> None:
+    """A newer file replaces an older one though its claim has a smaller id, as within a second or by another clock."""
+    engine.settings(guard=GuardSettings())
+    engine.file(*users("Lee"))
+    engine._files = 20
+    older = engine.file(*users("Roy")).receipt
+    engine._files = 10
+    newer = engine.file(*users("Fox")).receipt
+    assert (Outcome.ON_HOLD, Outcome.ON_HOLD) == (older.outcome, newer.outcome)
+    assert (older.claim.claim_id,) == newer.superseded
+
+
+def test_a_file_on_hold_is_not_one_that_cannot_be_archived(engine: Engine) -> None:
+    """Monitoring asks for files that cannot be moved to .bak: one on hold stays in .work for days."""
+    engine.settings(guard=GuardSettings())
+    engine.file(*users("Lee"))
+    before = queries.count_unarchived(engine.store.conn)
+    assert engine.file(*users("Roy")).receipt.outcome is Outcome.ON_HOLD
+    assert before == queries.count_unarchived(engine.store.conn)

@@ -1,0 +1,125 @@
+"""Lines of column names below the header: the same are passed over, others refuse the file."""
+
+from __future__ import annotations
+
+import pytest
+
+from importer.model import message
+from importer.rows import delta, names_again, worker
+from tests.engine import HEADER, Engine
+
+ANN, BOB = "S1,OPSCOM,Ann,Lee,ann@example.org,ann", "S2,OPSCOM,Bob,Roy,bob@example.org,bob"
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        HEADER,
+        "\ufeff" + HEADER,
+        HEADER.upper(),
+        HEADER.replace("_", " ").title(),
+        HEADER.replace(",", '","').join('""'),
+        HEADER.replace(",", " , "),
+        HEADER + ",,",
+    ],
+)
+def test_the_same_names_are_passed_over_with_a_warning(engine: Engine, again: str) -> None:
+    """The users around them are imported, and the lines of names are no rows."""
+    result = engine.rows(ANN, again, BOB, again)
+    assert (2, 0, 2) == (result.tally.created, result.tally.failed, result.tally.rows)
+    [warning] = result.receipt.warnings
+    assert ("header.again", 2, (3, 5)) == (warning.code, warning.rows, warning.lines)
+    assert "Lines 3, 5" in result.text
+
+
+def test_the_same_names_are_passed_over_where_they_look_like_data(engine: Engine) -> None:
+    """A client may have columns with a year or an address in their names."""
+    engine.settings(columns={"unique_id 2026": "unique_id", "mail@work": "email", "1": ""}, required=("email",))
+    header = "unique_id 2026,login_source,mail@work,1"
+    result = engine.rows("S1,OPSCOM,a@example.org,x", header, header=header)
+    assert (["S1"], "header.again") == (list(engine.users()), result.receipt.warnings[0].code)
+
+
+def test_the_same_names_are_passed_over_where_any_id_is_taken(engine: Engine) -> None:
+    """Names that fit their columns make no user of that name."""
+    engine.settings(required=(), login_source="OPSCOM")
+    assert 1 == engine.rows("S1", "unique_id", header="unique_id").tally.created
+    assert 1 == engine.rows("S2,Ann", "unique_id,first_name", header="unique_id,first_name").tally.created
+    assert ["S1", "S2"] == list(engine.users())
+
+
+def test_names_of_a_client_are_passed_over(engine: Engine) -> None:
+    """Mapped names are names as well, wherever the id is."""
+    engine.settings(columns={"Matricule no": "unique_id", "Prenom": "first_name", "Classe": ""})
+    header = "Classe,Prenom,Matricule no,login_source,last_name,email"
+    result = engine.rows("3A,Ann,S1,OPSCOM,Lee,ann@example.org", header, header.upper(), header=header)
+    assert (1, 1, (3, 4)) == (result.tally.created, result.tally.rows, result.warnings["header.again"].lines)
+
+
+@pytest.mark.parametrize(
+    ("again", "kind"),
+    [
+        ("unique_id,login_source,last_name,first_name,email,user_name", "order"),
+        ("email,user_name,unique_id,login_source,first_name,last_name", "order"),
+        ("\ufeffLast Name,First Name,Unique ID,Login Source,Email,User Name", "order"),
+        ("unique_id,login_source,first_name,last_name,user_name,street", "names"),
+        ("unique_id,login_source,first_name,last_name,email,user_name,city", "names"),
+        ("unique_id,first_name,last_name", "names"),
+        ("Matricule,Source,Surname,Given Name,Courriel,Username", "names"),
+    ],
+)
+def test_other_columns_refuse_the_file(engine: Engine, again: str, kind: str) -> None:
+    """What follows has other columns than the header says: none of it is recorded, and the line is told."""
+    result = engine.rows(ANN, again, BOB)
+    assert ((message(f"header.changed/{kind}", line="3"),), {}) == (result.refusal, engine.users())
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "id,OPSCOM,City,Town,city@example.org,state",
+        "mail,OPSCOM,Mail,Admin,mail@example.org,mail",
+        "login,OPSCOM,First,Last,first.last@example.org,",
+    ],
+)
+def test_users_with_names_like_columns_are_users(engine: Engine, row: str) -> None:
+    """An id that could be the name of a column makes no line of names, nor do names of people."""
+    result = engine.rows(row)
+    assert (1, {}) == (result.tally.created, result.warnings)
+
+
+def test_a_short_row_is_no_line_of_names(engine: Engine) -> None:
+    """A single word that could be a name of a column is a row with too few values."""
+    assert {3: "9003"} == engine.rows(ANN, "id").codes
+
+
+@pytest.mark.parametrize("again", [HEADER, "unique_id,login_source,last_name,first_name,email,user_name"])
+def test_a_worker_tells_the_same(engine: Engine, monkeypatch: pytest.MonkeyPatch, again: str) -> None:
+    """A large file is examined in a process of its own, whose answer is the same."""
+    here = engine.rows(ANN, again, BOB)
+    monkeypatch.setattr(worker, "_MIN_BYTES", 1)
+    there = engine.emptied().rows(ANN, again, BOB)
+    assert (here.refusal, here.receipt.warnings, here.tally) == (there.refusal, there.receipt.warnings, there.tally)
+    assert again != HEADER or "header.again" in there.warnings
+
+
+def test_the_next_nights_file_tells_the_same(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only what differs from the last file is looked at, lines of names are looked at all the same."""
+    monkeypatch.setattr(delta, "MIN_BYTES", 1)
+    rows = [f"S{number},OPSCOM,Ann,Lee,a{number}@example.org,a{number}" for number in range(100)]
+    first = engine.rows(*rows[:50], HEADER, *rows[50:])
+    second = engine.rows(*rows[:50], HEADER, *rows[50:], BOB.replace("S2", "S200"))
+    assert ((100, 1), (52,)) == ((second.tally.unchanged, second.tally.created), second.warnings["header.again"].lines)
+    assert first.receipt.warnings == second.receipt.warnings
+    swapped = "unique_id,login_source,last_name,first_name,email,user_name"
+    third = engine.rows(*rows[:50], swapped, *rows[50:])
+    assert (message("header.changed/order", line="52"),) == third.refusal
+
+
+def test_ids_that_are_names_of_columns_do_not_take_for_ever(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a file full of such ids only some rows are compared with all names, which takes 0.5 ms for a cell."""
+    looks: list[str] = []
+    monkeypatch.setattr(names_again, "nearest", looks.append)
+    rows = [f"email,OPSCOM,{'x' * (number % 50)}a,b{number % 97},c,d" for number in range(2_000)]
+    assert 0 == engine.rows(ANN, *rows).tally.repeated
+    assert len(looks) == names_again.MOST_LOOKS

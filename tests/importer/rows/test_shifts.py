@@ -1,0 +1,177 @@
+"""Rows whose values moved to other columns although the number of cells is right: warned of, with their columns."""
+
+from __future__ import annotations
+
+import pytest
+
+from importer.model import message
+from tests.engine import Engine
+
+HEADER = "unique_id,login_source,first_name,last_name,email,phone_cell,street,city,province,postal_code,student_no"
+RIGHT = "S{n},OPSCOM,Ann,Lee,ann{n}@example.org,613-555-0101,12 Main St,Ottawa,ON,K1A 0B1,"
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "columns"),
+    [
+        (HEADER, "12 Main St,Ottawa,ON,,,", ("phone_cell", "city")),
+        (HEADER, "12 Main St,Ottawa,QC,,K1A 0B1,", ("phone_cell", "city")),
+        (HEADER, "101 rue Sainte-Anne,Hull,QC,,,", ("phone_cell", "city")),
+        (HEADER, "Apt 4,12 Main St,K1A 0B1,,Ottawa,", None),
+        ("street,city,postal_code,phone_cell,student_no", "12 Main St,Apt 4,Ottawa,K1A 0B1,", ("city", "postal_code")),
+        ("street,city,postal_code,phone_cell,student_no", "12 Main St, Apt 4,OTTAWA,k1a0b1,", ("city", "phone_cell")),
+        ("city,postal_code,phone_cell,employ_no", "K1A 0B1,613-555-0101,,", None),
+        ("street,city,postal_code,phone_cell", "Ottawa,K1A 0B1,613-555-0101,", None),
+        ("phone_cell,employee_phone,city,postal_code", "613-555-0101,Ottawa,K1A 0B1,", ("employee_phone", "city")),
+        (
+            "street2,street,city,phone_cell,postal_code",
+            "12 Main St,Apt 4,613-555-0101,K1A 0B1,",
+            ("city", "phone_cell"),
+        ),
+    ],
+)
+def test_values_that_moved_are_warned_of(
+    engine: Engine, header: str, row: str, columns: tuple[str, str] | None
+) -> None:
+    """Two values in the form of what belongs as many columns away are enough; the row is applied, its line named."""
+    names, cells = (header, f"S1,OPSCOM,Ann,Lee,ann@example.org,{row}")
+    if header != HEADER:
+        names = f"unique_id,login_source,first_name,last_name,email,{header}"
+    result = engine.rows(*(cells.replace("S1", f"S{n}").replace("ann@", f"ann{n}@") for n in (1, 2)), header=names)
+    assert 2 == result.tally.created
+    told = {each.reason: (each.rows, each.lines) for each in result.receipt.warnings}
+    expected = {message("row.shifted", first=columns[0], second=columns[1]): (2, (2, 3))} if columns else {}
+    assert expected == told
+
+
+FIVE = "unique_id,login_source,first_name,last_name,email"
+TEN = f"{FIVE},street,city,province,postal_code,phone_cell"
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "key", "column"),
+    [
+        (TEN, "S1,OPSCOM,Ann,Lee, Jr.,ann@example.org,1 Main St,Ottawa,ON,K1A 0B1", "9003/right", "email"),
+        (TEN, "S1,OPSCOM,Ann,Lee,ann@example.org,1 Main St, Apt 4,Ottawa,ON,K1A 0B1", "9003/right", "city"),
+        (TEN, "S1,OPSCOM,Ann,Lee, Jr., PhD,ann@example.org,1 Main St,Ottawa,ON", "9003/right_many", "email"),
+        (TEN, "S1,OPSCOM,Lee,ann@example.org,1 Main St,Ottawa,ON,K1A 0B1,613-555-0101,", "9003/left", "last_name"),
+        (TEN, "S1,OPSCOM,ann@example.org,1 Main St,Ottawa,ON,K1A 0B1,613-555-0101,,", "9003/left_many", "first_name"),
+        (FIVE, "S1,Ann,Lee,ann@example.org,", "9003/left", "login_source"),
+        (FIVE, "OPSCOM,Ann,Lee,ann@example.org,", "9003/left", "unique_id"),
+        (FIVE, "S1,OPSCOM,Lee,ann@example.org,", "9003/left", "last_name"),
+        (FIVE, "1,S1,OPSCOM,Ann,Lee", "9003/right", "login_source"),
+        (f"{FIVE},date_of_birth", "S1,OPSCOM,Ann,Lee, Jr.,ann@example.org", "9003/right", "email"),
+        (f"{FIVE},phone_cell", "S1,OPSCOM,Ann,“Lee, Jr.”,ann@example.org", "9003/marks_moved", None),
+        (f"{FIVE},phone_cell", "S1,OPSCOM,Ann,`Lee, Jr.`,ann@example.org", "9003/marks_moved", None),
+    ],
+)
+def test_a_row_that_fails_is_told_that_its_values_moved(
+    engine: Engine, header: str, row: str, key: str, column: str | None
+) -> None:
+    """The cause is told in place of the rules that it breaks, with the first column from which on it is so."""
+    result = engine.rows(row, "S2,OPSCOM,Bob,Roy,bob@example.org" + "," * (header.count(",") - 4), header=header)
+    (problem,) = result.receipt.problems
+    assert (key, column) == (problem.reason.key, dict(problem.reason.params).get("column"))
+    assert (1, {2: "9003"}) == (result.tally.created, result.codes)
+
+
+def test_problems_in_front_of_moved_values_are_told_as_well(engine: Engine) -> None:
+    """What is wrong for another reason is not hidden."""
+    row = "S1,CAS,Ann,Lee,ann@example.org,1 Main St, Apt 4,Ottawa,ON,K1A 0B1"
+    assert ["9003", "9015"] == sorted(each.code for each in engine.rows(row, header=TEN).receipt.problems)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "S1,OPSCOM,Ann,Lee,ann.example.org,1 Main St,Ottawa,Ontario,K1A 0B1,",
+        "S1,OPSCOM,Ann,Lee,ann@example.org,1 Main St,ON,Ottawa,K1A 0B1,",
+        "S1,OPSCOM,Ann,Lee,ann@example.org,1 Main St,,Ottawa,K1A 0B1,",
+        "S1,Google,Ann,Lee,ann@example.org,1 Main St,Ottawa,Ottawa,K1A 0B1,",
+        "S1,OPSCOM,ann@example.org,Lee,Ann,1 Main St,Ottawa,ON,K1A 0B1,",
+    ],
+)
+def test_wrong_values_in_their_place_are_told_by_their_rules(engine: Engine, row: str) -> None:
+    """A spelled-out province, two exchanged cells or a word that fits elsewhere do not make a moved row."""
+    assert {"9033", "9015"} >= {each.code for each in engine.rows(row, header=TEN).receipt.problems}
+
+
+def test_a_secret_that_moved_is_not_sent_back(engine: Engine) -> None:
+    """The cell in which a token may be now is left out of the failed CSV."""
+    header = f"{FIVE},apiToken,phone_cell,city"
+    result = engine.rows("S1,OPSCOM,Ann,Lee, Jr.,ann@example.org,t0psecret,Ottawa", header=header)
+    assert ("9003", "") == (result.codes[2], result.failed_rows[0]["phone_cell"])
+    assert b"t0psecret" not in result.failed
+
+
+MARKED = (
+    "'{}'",
+    "\u2018{}\u2019",
+    "“{}”",
+    "„{}“",
+    "«{}»",
+    "\u2039{}\u203a",
+    "`{}`",
+    "`{}\u00b4",
+    "''{}''",
+)
+
+
+@pytest.mark.parametrize("marks", MARKED)
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_row_in_marks_is_told_so_once(engine: Engine, marks: str, first: int) -> None:
+    """Where values are in a pair of marks, the marks are the one problem, whether or not the id has them, too."""
+    cells = ["S1", "OPSCOM", "Ann", "Lee", "ann@example.org", "2001-05-23", "ON"]
+    row = ",".join([*cells[:first], *map(marks.format, cells[first:])])
+    (problem,) = engine.rows(row, header=f"{FIVE},date_of_birth,province").receipt.problems
+    assert message("9033/in_marks", mark=marks[0]) == problem.reason
+    assert problem.field == ("" if first else "unique_id")
+
+
+def test_a_row_quoted_twice_is_told_so(engine: Engine) -> None:
+    """Values in marks of their own inside those of CSV come from a program that quoted them twice."""
+    row = ",".join(f'"""{each}"""' for each in ("S1", "OPSCOM", "Ann", "Lee", "ann@example.org"))
+    assert [message("9033/quoted_twice")] == [each.reason for each in engine.rows(row, header=FIVE).receipt.problems]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("date_of_birth", "'2001-05-23"), ("province", "“ON”"), ("user_type_id", "'3'")]
+)
+def test_marks_around_one_value_are_told_as_such(engine: Engine, name: str, value: str) -> None:
+    """Not that the value breaks its rule, which it keeps but for the marks."""
+    result = engine.rows(f"S1,OPSCOM,Ann,Lee,ann@example.org,{value}", header=f"{FIVE},{name}")
+    assert [message("9033/marks", column=name)] == [each.reason for each in result.receipt.problems]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "613-555-0101 x. 4711,12 Main St,Ottawa,ON,K1A 0B1,",
+        "none,none,none,,none,",
+        "unknown,,unknown,ON,unknown,",
+        "6135550101,King Edward Ave,100 Mile House,BC,V0K 2E0,12",
+        "5550101 poste 12,Ottawa,Delta,BC,V4C 1A1,",
+        "+33 1 42 68 53 00,10 Downing Street,London,,SW1A 2AA,",
+        "phone of her mother,12 Main St,Ottawa,ON,K1A 0B1,",
+        ",K1A 0B1,Ottawa,ON,,",
+    ],
+)
+def test_unusual_values_in_their_place_are_not(engine: Engine, row: str) -> None:
+    """A single strange value, a placeholder or a town with a number does not count as a shifted row."""
+    result = engine.rows(f"S1,OPSCOM,Ann,Lee,ann@example.org,{row}", header=HEADER)
+    assert (1, False) == (result.tally.created, "row.shifted" in result.warnings)
+
+
+def test_a_login_source_as_an_id_is_warned_of(engine: Engine) -> None:
+    """No person has such an id."""
+    result = engine.rows(RIGHT.format(n=1), "OPSCOM,OPSCOM,Lee,Lee,lee@example.org,,,,,,", header=HEADER)
+    warning = result.warnings["row.shifted"]
+    assert ("row.shifted/id", "unique_id", (3,)) == (warning.reason.key, warning.field, warning.lines)
+
+
+def test_the_answer_names_line_and_columns(engine: Engine) -> None:
+    """Both languages say where to look."""
+    engine.settings(language=("en", "fr"))
+    text = engine.rows("S1,OPSCOM,Ann,Lee,ann@example.org,12 Main St,Ottawa,ON,,,", header=HEADER).text
+    assert "Line 2: phone_cell, city and perhaps more have values that seem to belong in other columns" in text
+    assert "Ligne 2 : phone_cell, city et peut-être" in text

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from importer import names
+
+RESULT_JSON = b".result.json"
+
+
+@pytest.mark.parametrize(
+    ("archive", "failed_csv", "uploaded"),
+    [
+        (b"users.20261122T074205Z.csv", b"users.20261122T074205Z.failed.csv", b"users.csv"),
+        (b"users.20261122T074205Z-2.csv", b"users.20261122T074205Z-2.failed.csv", b"users.csv"),
+        (b"users.20261122T074205Z.csv.gz", b"users.20261122T074205Z.failed.csv", b"users.csv.gz"),
+        (
+            b"users.20261122T074205Z.failed.20261123T000000Z.csv",
+            b"users.20261122T074205Z.failed.20261123T000000Z.failed.csv",
+            b"users.20261122T074205Z.failed.csv",
+        ),
+        (b"a\nb.20261122T074205Z.csv", b"a\nb.20261122T074205Z.failed.csv", b"a\nb.csv"),
+        (b"users.csv", b"users.failed.csv", b"users.csv"),
+    ],
+    ids=["plain", "second of its name", "another ending", "failed CSV of before", "line feed", "no stamp"],
+)
+def test_names_around_an_archive(archive: bytes, failed_csv: bytes, uploaded: bytes) -> None:
+    """The stamp in the name of an archive divides it, whatever the file is called and ends with."""
+    assert failed_csv == names.failed_csv(archive)
+    assert uploaded == names.as_uploaded(archive)
+
+
+def test_an_answer_is_known_by_its_line_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer is known wherever names are asked for once it is in the table; not every import must have it."""
+    archive = b"users.20261122T074205Z.csv"
+    monkeypatch.setitem(names.ANSWERS, RESULT_JSON, lambda _: False)
+    added = b"users.20261122T074205Z.result.json"
+    assert added in names.answers(archive)
+    assert added in names.all_of(archive)
+    assert added not in names.due_answers(archive, 1)

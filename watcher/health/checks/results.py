@@ -1,0 +1,44 @@
+"""What `rosterd doctor` and `rosterd verify` found last, in files next to the database: for status and metrics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from importer.durable import replace
+from watcher.owner import become_owner
+
+MAX_FAULTS: Final = 3
+CHECKS: Final = ("doctor", "verify")
+
+
+class CheckRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The last run of a command that checks."""
+
+    at: datetime
+    problems: Mapping[str, int]  # how many of each severity
+    faults: tuple[str, ...] = ()  # the first of them, in words
+
+
+def record_run(state_dir: str, check: str, problems: Mapping[str, int], faults: Sequence[str] = ()) -> None:
+    """Record a run, as the user of the service, to whom this process then belongs. Raises OSError."""
+    become_owner(state_dir)
+    run = CheckRun(at=datetime.now(UTC), problems=problems, faults=tuple(faults[:MAX_FAULTS]))
+    replace(_path(state_dir, check), msgspec.json.encode(run) + b"\n", mode=0o600)
+
+
+def last_run(state_dir: str, check: str) -> CheckRun | None:
+    """Return what was recorded last; None when there is nothing that this version understands."""
+    try:
+        with open(_path(state_dir, check), "rb") as file:
+            return msgspec.json.decode(file.read(), type=CheckRun)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _path(state_dir: str, check: str) -> str:
+    return os.path.join(state_dir, f"{check}.json")

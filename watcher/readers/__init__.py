@@ -1,0 +1,1 @@
+"""What people and programs may read who may not read the database."""
