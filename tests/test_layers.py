@@ -34,7 +34,7 @@ EVERYWHERE = {"msgspec", "structlog"}
 # module that is in no folder and not of the ground everything of its package.
 PACKAGES = ("operate.", "watcher.", "importer.")
 FOLDERS = {
-    "importer": ("wording", "roster", "file", "rows", "store", "mail", "answer"),
+    "importer": ("wording", "roster", "file", "rows", "store", "sending", "mail", "answer"),
     "watcher": ("health", "approval", "inbox", "control", "readers"),
     "operate": ("provision", "doctor", "clients", "backup", "pages", "roster"),
 }

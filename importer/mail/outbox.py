@@ -26,8 +26,8 @@ import structlog
 from importer.mail.channel import Delivery
 from importer.mail.letter import compose, digest, safe_subject
 from importer.mail.overflow import MAX_WAITING_BYTES, MAX_WAITING_MAILS, overflow_letter
-from importer.mail.retry import LAST_RETRY_S, is_spent, retry_delay
 from importer.model import Letter, Mail
+from importer.sending.retry import LAST_RETRY_S, is_spent, retry_delay
 from importer.store import mail_queue as table
 from importer.store.connection import Connection
 from importer.store.database import Store
@@ -117,7 +117,7 @@ def record(store: Store, delivery: Delivery, now: datetime) -> None:
 def _record_refused(conn: Connection, delivery: Delivery, now: datetime) -> None:
     """Keep the mail for those who lack it; whoever took it is not sent it again."""
     mail, delivered = delivery.mail, len(delivery.mail.recipients) - len(delivery.refused)
-    dead = is_spent(mail, now)
+    dead = is_spent(mail.attempts, mail.created_at, now)
     undelivered = table.Undelivered(
         recipients=delivery.refused,
         reason=delivery.reason,

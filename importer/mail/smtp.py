@@ -13,18 +13,16 @@ import re
 import smtplib
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import yagmail
 
 from importer.mail.channel import Delivery, failed
 from importer.model import Mail, printable
+from importer.sending.connection import ATTEMPT_TIME_OUTS, given_up_after, tls_context
 from importer.settings import MailSettings, MailUnusable
 
-# A time-out counts from byte to byte: a server that drips one at a time would hold up all mail for ever.
-ATTEMPT_TIME_OUTS = 10
 _MAX_REASON_CHARS = 200
 _ADDRESS = re.compile(rb"<?[^\s<>]+@[^\s<>]+>?")
 
@@ -45,21 +43,9 @@ class _Client(yagmail.SMTP):  # type: ignore[misc]  # ships no types
         self.smtp.connect(host, port)
         return self.smtp
 
-    @contextlib.contextmanager
-    def given_up_after(self, seconds: float) -> Iterator[None]:
-        """Cut the connection when the block takes longer; what reads from it then raises an OSError."""
-        timer = threading.Timer(seconds, self._cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _cut(self) -> None:
-        with contextlib.suppress(OSError):  # it ends by itself
-            if connection := self.smtp.sock:
-                connection.shutdown(socket.SHUT_RDWR)
+    def connected(self) -> socket.socket | None:
+        """Return the socket of the connection, None while there is none."""
+        return getattr(self.smtp, "sock", None)
 
 
 class SmtpTransport:
@@ -84,7 +70,7 @@ class SmtpTransport:
         """Deliver one mail. Raises OSError, of which smtplib.SMTPException is one."""
         client = self._client(mail.sender)
         try:
-            with client.given_up_after(ATTEMPT_TIME_OUTS * self._settings.timeout_s):
+            with given_up_after(ATTEMPT_TIME_OUTS * self._settings.timeout_s, client.connected):
                 client.login()
                 refused = client.smtp.sendmail(mail.sender, mail.recipients, mail.body)
         except smtplib.SMTPRecipientsRefused as error:
@@ -137,19 +123,10 @@ class SmtpTransport:
 
 
 def _tls_context(ca_file: str) -> ssl.SSLContext:
-    """
-    Return a context that verifies certificate and host name.
-
-    From 3.13 on Python refuses authorities without a key usage, as plain `openssl req -x509` makes them. The operator
-    names this one on purpose: chain and name count, the formalities of RFC 5280 do not.
-    """
     try:
-        context = ssl.create_default_context(cafile=ca_file or None)
+        return tls_context(ca_file)
     except OSError as error:
         raise MailUnusable(f'[mail] ca_file: cannot use "{ca_file}" ({error}); expected certificates in PEM') from error
-    if ca_file:
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
 
 
 def _partly_refused(mail: Mail, refused: dict[str, tuple[int, bytes]]) -> Delivery:

@@ -16,10 +16,11 @@ import structlog
 
 from importer import durable, ending, pipeline
 from importer.answer import drafts
-from importer.mail import delivery, outbox
+from importer.mail import outbox
 from importer.mail.channel import Delivery
 from importer.mail.maildir import MaildirTransport
 from importer.model import Claim, Letter, Mail, OnHold, Outcome, Receipt
+from importer.sending import sender
 from importer.settings import ClientSettings, MailSettings
 from importer.store import database, ledger
 from importer.store import mail_queue as table
@@ -108,13 +109,13 @@ def sync_again() -> None:
 
 def take_mail_as_sent() -> None:
     """Take every attempt to send a mail as a success."""
-    attempt = delivery.Sender._attempt
+    attempt = sender.Sender._attempt
 
-    def attempted(self: delivery.Sender, mail: Mail) -> Delivery:
+    def attempted(self: sender.Sender[Mail, Delivery], mail: Mail) -> Delivery:
         attempt(self, mail)
         return Delivery(mail=mail)
 
-    delivery.Sender._attempt = attempted  # type: ignore[method-assign]
+    sender.Sender._attempt = attempted  # type: ignore[method-assign,assignment]
 
 
 def tell_every_time() -> None:

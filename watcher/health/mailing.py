@@ -9,7 +9,11 @@ from typing import Final
 
 import structlog
 
-from importer.mail.delivery import OutboxPump, Sender, make_transport
+from importer.mail import outbox
+from importer.mail.channel import Delivery, failed
+from importer.mail.delivery import make_transport
+from importer.model import Mail
+from importer.sending.sender import Pump, Sender
 from importer.settings import MailSettings, MailUnusable
 from importer.store.database import Store
 from importer.store.errors import StoreError
@@ -34,7 +38,7 @@ class Mailing:
         self._store = store
         self._troubles = troubles
         self._settings = settings
-        self._pump: OutboxPump | None = None  # None: mail could not be sent so far
+        self._pump: Pump[Mail, Delivery] | None = None  # None: mail could not be sent so far
         self._retry_at = -math.inf
         self.trouble = ""
         self.next_at = -math.inf  # by the monotonic clock
@@ -65,7 +69,7 @@ class Mailing:
         if self._pump is not None:
             self._pump.close(self._store, at)
 
-    def _pumped(self, pump: OutboxPump, at: datetime) -> bool:
+    def _pumped(self, pump: Pump[Mail, Delivery], at: datetime) -> bool:
         try:
             return pump.pump(self._store, at)
         except StoreError as error:
@@ -87,8 +91,8 @@ class Mailing:
         except (ConfigError, MailUnusable) as error:
             return str(error)
         if self._pump is None:
-            sender = Sender(transport)
+            sender = Sender(transport, failed)
             sender.start()
-            self._pump = OutboxPump(sender)
+            self._pump = Pump(sender, outbox.take, outbox.record)
         self._pump.use(transport)
         return ""

@@ -17,10 +17,10 @@ from structlog.testing import capture_logs
 from importer.durable import SyncFailed
 from importer.mail import outbox
 from importer.mail.channel import Delivery, failed
-from importer.mail.delivery import OutboxPump, Sender
 from importer.mail.letter import compose, safe_subject
-from importer.mail.retry import retry_delay
 from importer.model import Letter, Mail
+from importer.sending.retry import retry_delay
+from importer.sending.sender import Pump, Sender
 from importer.store import mail_queue as table
 from importer.store.database import Store
 from importer.store.errors import StoreError, StoreReadOnly
@@ -30,6 +30,8 @@ NOW = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+
+MailPump = Pump[Mail, Delivery]
 
 
 @pytest.fixture
@@ -450,15 +452,15 @@ def relay() -> Relay:
 
 
 @pytest.fixture
-def pump(relay: Relay, store: Store) -> Iterator[OutboxPump]:
-    sender = Sender(relay)
+def pump(relay: Relay, store: Store) -> Iterator[MailPump]:
+    sender = Sender(relay, failed)
     sender.start()
-    pump = OutboxPump(sender)
+    pump = Pump(sender, outbox.take, outbox.record)
     yield pump
     pump.close(store, NOW)
 
 
-def test_the_pump_delivers_and_records(store: Store, relay: Relay, pump: OutboxPump) -> None:
+def test_the_pump_delivers_and_records(store: Store, relay: Relay, pump: MailPump) -> None:
     """What is due is handed to the sender, and what the sender answers is in the database."""
     add(store, a_letter())
     assert pump.pump(store, NOW)
@@ -468,7 +470,7 @@ def test_the_pump_delivers_and_records(store: Store, relay: Relay, pump: OutboxP
     assert rows(store, "state") == [("sent",)]
 
 
-def test_one_due_time_is_one_attempt(store: Store, relay: Relay, pump: OutboxPump) -> None:
+def test_one_due_time_is_one_attempt(store: Store, relay: Relay, pump: MailPump) -> None:
     """However often the pump turns, a mail under way is not handed over again, not even when it is due again."""
     add(store, a_letter())
     for minutes in range(100):
@@ -488,7 +490,7 @@ def test_one_due_time_is_one_attempt(store: Store, relay: Relay, pump: OutboxPum
     ],
     ids=["disk full", "timeout", "unexpected"],
 )
-def test_no_error_ends_the_sending(store: Store, relay: Relay, pump: OutboxPump, error: Exception, reason: str) -> None:
+def test_no_error_ends_the_sending(store: Store, relay: Relay, pump: MailPump, error: Exception, reason: str) -> None:
     """Whatever a transport raises defers that mail under the name of the error, and the next mail leaves."""
     add(store, a_letter(1), a_letter(2, client="beta"))
     relay.answers.put(error)
@@ -498,7 +500,7 @@ def test_no_error_ends_the_sending(store: Store, relay: Relay, pump: OutboxPump,
     assert [("waiting", reason), ("sent", "")] == rows(store, "state, last_error")
 
 
-def test_a_sync_that_failed_reaches_who_owns_the_process(store: Store, relay: Relay, pump: OutboxPump) -> None:
+def test_a_sync_that_failed_reaches_who_owns_the_process(store: Store, relay: Relay, pump: MailPump) -> None:
     """A Maildir whose disk fails is no matter of one mail: the pump raises what the sender met; the mail waits."""
     add(store, a_letter())
     relay.answers.put(SyncFailed("the disk failed"))
@@ -507,7 +509,7 @@ def test_a_sync_that_failed_reaches_who_owns_the_process(store: Store, relay: Re
     assert rows(store, "state") == [("waiting",)]
 
 
-def test_an_answer_outlives_a_database_that_is_unwilling(store: Store, relay: Relay, pump: OutboxPump) -> None:
+def test_an_answer_outlives_a_database_that_is_unwilling(store: Store, relay: Relay, pump: MailPump) -> None:
     """When an answer cannot be recorded the error rises, and the next turn records it: the mail is not sent twice."""
     add(store, a_letter())
     pump.pump(store, NOW)
@@ -529,11 +531,11 @@ def test_a_crash_during_delivery_costs_one_back_off(store: Store) -> None:
     assert (first.body, 2) == ((again := taken(store, NOW + MINUTE)).body, again.attempts)
 
 
-def with_a_mail_in_hand(store: Store, relay: Relay) -> tuple[Sender, OutboxPump, Mail]:
+def with_a_mail_in_hand(store: Store, relay: Relay) -> tuple[Sender[Mail, Delivery], MailPump, Mail]:
     """Return a sender that waits for the answer of the server, its pump, and the mail."""
-    sender = Sender(relay)
+    sender = Sender(relay, failed)
     sender.start()
-    pump = OutboxPump(sender)
+    pump = Pump(sender, outbox.take, outbox.record)
     add(store, a_letter())
     pump.pump(store, NOW)
     (mail,) = wait_until(lambda: relay.asked, "the attempt")

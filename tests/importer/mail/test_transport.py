@@ -20,10 +20,11 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from importer.mail import outbox
-from importer.mail.channel import Delivery, Transport
-from importer.mail.delivery import OutboxPump, Sender, make_transport
+from importer.mail.channel import Delivery, Transport, failed
+from importer.mail.delivery import make_transport
 from importer.mail.letter import compose
 from importer.model import Letter, Mail
+from importer.sending.sender import Pump, Sender
 from importer.settings import MailSettings, MailUnusable
 from importer.store.database import Store
 from tests.lab import wait_until
@@ -97,8 +98,8 @@ def opened(folder: Path) -> Iterator[Store]:
 
 
 @contextlib.contextmanager
-def started(transport: Transport) -> Iterator[Sender]:
-    sender = Sender(transport)
+def started(transport: Transport) -> Iterator[Sender[Mail, Delivery]]:
+    sender = Sender(transport, failed)
     sender.start()
     try:
         yield sender
@@ -325,7 +326,7 @@ def test_a_mail_dropped_after_data_is_sent_again_as_it_was(inbox: Inbox, tmp_pat
     """A mail whose delivery ended in doubt is repeated with the same bytes and Message-ID, so receivers can tell."""
     inbox.drops_after_data = True
     with smtp_server(inbox) as port, started(make_transport(plain(port), "")) as sender, opened(tmp_path) as store:
-        pump = OutboxPump(sender)
+        pump = Pump(sender, outbox.take, outbox.record)
         outbox.add(store, A_LETTER)
         wait_until(lambda: not pump.pump(store, NOW), "the first attempt")
         inbox.drops_after_data = False

@@ -1,4 +1,4 @@
-"""When a mail is tried again, and when it is given up. Pure."""
+"""When what could not be sent is tried again, and when it is given up. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from importer.durations import back_off_s
-from importer.model import Mail
 
 _FIRST_RETRY_S: Final = 60
 LAST_RETRY_S: Final = 3600
@@ -22,6 +21,6 @@ def retry_delay(attempts: int, *, permanent: bool) -> timedelta:
     return timedelta(seconds=back_off_s(attempts, first_s=_FIRST_RETRY_S, last_s=LAST_RETRY_S))
 
 
-def is_spent(mail: Mail, now: datetime) -> bool:
-    """Return whether a mail that failed again is given up."""
-    return mail.attempts >= _MIN_ATTEMPTS and now - mail.created_at >= _LIFE
+def is_spent(attempts: int, created_at: datetime, now: datetime) -> bool:
+    """Return whether something of that age, which failed again, is given up."""
+    return attempts >= _MIN_ATTEMPTS and now - created_at >= _LIFE
