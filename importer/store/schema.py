@@ -376,7 +376,7 @@ def m013_removals(db: Database) -> None:
     _run(db, _REMOVALS)
 
 
-# Between these times no file of a feed is imported. The last column: whether the client was told.
+# Between these times no file of a feed is imported. The last column: what the client was told, see roster/pauses.py.
 _FREEZES: Final = ("frozen_from TEXT", "frozen_until TEXT", "is_freeze_announced INTEGER NOT NULL DEFAULT 0")
 
 

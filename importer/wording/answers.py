@@ -230,6 +230,17 @@ LAYOUT: Final[dict[str, Template]] = {
         "them as usual: we keep each one, but do not apply it, and answer so. Upload a new file after {last}. If "
         "something cannot wait, write to us. Other files are imported as before."
     ),
+    "freeze_ended/subject": Template("We import your files again"),
+    "freeze_ended/text": Template(
+        "We had written that we would import no user files from you for a time. That has ended early: from now on we "
+        "import your files as usual. Upload your newest file again, if we answered that we did not import it."
+    ),
+    "freeze_ended/subject/feed": Template("We import your {feed} files again"),
+    "freeze_ended/text/feed": Template(
+        "We had written that we would import no user files from you for a time whose names are like {files}. That has "
+        "ended early: from now on we import them as usual. Upload your newest file again, if we answered that we did "
+        "not import it."
+    ),
     # What needs correcting.
     "heading/problems": Template("What needs correcting"),
     "heading/warnings": Template("Warnings"),

@@ -185,7 +185,7 @@ def test_the_date_in_a_name_counts(students: Engine) -> None:
 def test_a_freeze_counts_but_for_a_preview(students: Engine) -> None:
     """A file would be refused while its feed is frozen; one on hold came before, and what it changes is shown."""
     now = datetime.now(UTC)
-    pauses.freeze(students.store.conn, CLIENT, "students", now - timedelta(days=1), now + timedelta(days=1))
+    pauses.freeze(students.store.conn, CLIENT, "students", now - timedelta(days=1), now + timedelta(days=1), now)
     answer = check(students, snapshot(*range(99)), name="students_20261129.csv")
     assert answer.receipt.refusal is not None
     assert "feed.frozen" == answer.receipt.refusal.code

@@ -17,7 +17,11 @@ from watcher.approval.freezes import LOOK_INTERVAL_S, Announcements
 from watcher.settings import Config
 
 DAY = timedelta(days=1)
-BEGINS, ENDS = datetime(2026, 7, 1, tzinfo=UTC), datetime(2026, 9, 1, tzinfo=UTC)
+BEFORE, BEGINS, ENDS = (
+    datetime(2026, 6, 1, tzinfo=UTC),
+    datetime(2026, 7, 1, tzinfo=UTC),
+    datetime(2026, 9, 1, tzinfo=UTC),
+)
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def frozen(engine: Engine) -> Engine:
     engine.mail_settings = msgspec.structs.replace(engine.mail_settings, timezone="UTC")
     snapshots(engine, "students")
     engine.file(*users(*range(9)), name="students.csv")
-    pauses.freeze(engine.store.conn, CLIENT, "students", BEGINS, ENDS)
+    pauses.freeze(engine.store.conn, CLIENT, "students", BEGINS, ENDS, BEFORE)
     return engine
 
 
@@ -63,7 +67,7 @@ def test_other_feeds_go_on(frozen: Engine) -> None:
 
 def test_it_can_be_ended_before(frozen: Engine) -> None:
     """A last day that is past ends a freeze."""
-    pauses.freeze(frozen.store.conn, CLIENT, "students", BEGINS, BEGINS + DAY)
+    pauses.freeze(frozen.store.conn, CLIENT, "students", BEGINS, BEGINS + DAY, BEGINS + DAY)
     assert "" == imported(frozen, BEGINS + DAY).code
 
 
@@ -81,13 +85,12 @@ class Moments:
             Config(clients=(self._engine.client,), mail=self._engine.mail_settings), self._engine.store
         )
 
-    def mails(self, at: datetime) -> int:
-        """Return how many mails were written by now."""
+    def mails(self, at: datetime, subject: str = "We import no students files from you from 2026-07-01") -> int:
+        """Return how many mails with such a subject were written by now."""
         self._now += 2 * LOOK_INTERVAL_S
         self._announcements.tend(self._now, at)
-        (count,) = self._engine.store.conn.execute(
-            "SELECT count(*) FROM outbox WHERE subject LIKE 'We import no students files from you from 2026-07-01%'"
-        ).fetchone()
+        query = "SELECT count(*) FROM outbox WHERE subject LIKE ? || '%'"
+        (count,) = self._engine.store.conn.execute(query, (subject,)).fetchone()
         return int(count)
 
 
@@ -99,10 +102,38 @@ def test_it_is_announced_once(frozen: Engine) -> None:
     moments.start()
     assert 1 == moments.mails(BEGINS)
     frozen.store.conn.execute("DELETE FROM outbox")  # as after its retention
-    pauses.freeze(frozen.store.conn, CLIENT, "students", BEGINS, ENDS)
+    pauses.freeze(frozen.store.conn, CLIENT, "students", BEGINS, ENDS, BEGINS)
     assert 0 == moments.mails(BEGINS + DAY)
-    pauses.freeze(frozen.store.conn, CLIENT, "students", BEGINS, ENDS + DAY)
+    pauses.freeze(frozen.store.conn, CLIENT, "students", BEGINS, ENDS + DAY, BEGINS)
     assert 1 == moments.mails(BEGINS + DAY)
+
+
+def test_an_early_end_is_told_once(frozen: Engine) -> None:
+    """Who was told of a freeze is told that it has ended before its last day, also before its first; nobody else is."""
+    moments, conn, ended = Moments(frozen), frozen.store.conn, "We import your students files again"
+
+    def end(at: datetime) -> int:
+        pauses.freeze(conn, CLIENT, "students", BEGINS - 9 * DAY, BEGINS - 8 * DAY, at)
+        return moments.mails(at, ended)
+
+    assert 0 == end(BEGINS - 2 * DAY)  # not announced yet
+    pauses.freeze(conn, CLIENT, "students", BEGINS, ENDS, BEGINS - 2 * DAY)
+    moments.mails(BEGINS - DAY)
+    assert 1 == end(BEGINS - DAY)
+    moments.start()
+    assert (1, 1) == (end(BEGINS), moments.mails(ENDS, ended))
+    pauses.freeze(conn, CLIENT, "students", BEGINS, ENDS, BEGINS)
+    assert 2 == moments.mails(BEGINS)
+    assert (1, 1) == (moments.mails(ENDS, ended), end(ENDS))  # at its last day it ends by itself
+
+
+def test_a_freeze_that_begins_anew_takes_its_end_back(frozen: Engine) -> None:
+    """Ended and set again before anybody was told of the end: the client gets the new days alone."""
+    moments, conn = Moments(frozen), frozen.store.conn
+    moments.mails(BEGINS)
+    pauses.freeze(conn, CLIENT, "students", BEGINS, BEGINS, BEGINS + DAY)
+    pauses.freeze(conn, CLIENT, "students", BEGINS, ENDS + DAY, BEGINS + DAY)
+    assert (2, 0) == (moments.mails(BEGINS + DAY), moments.mails(BEGINS + DAY, "We import your students files again"))
 
 
 def test_killed_before_the_commit_it_is_announced_later(frozen: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,10 +180,13 @@ def test_the_operator_freezes_and_ends(rosterd: Rosterd) -> None:
     rosterd.kill9()
     rosterd.start()
     rosterd.wait_for_event("freeze.announced", client="acme")
-    assert 0 == freeze(rosterd, "2020-01-01", "2020-01-02", "--apply")[0]
+    assert "files of acme: not frozen" in freeze(rosterd, "2020-01-01", "2020-01-02", "--apply")[1]
     rosterd.drop("users.csv", "\n".join((*users(1), "")))
     rosterd.wait_for_event("file.imported")
     assert 1 == len(rosterd.events("freeze.announced"))
+    rosterd.kill9()
+    rosterd.start()
+    rosterd.wait_for_event("freeze.ended", client="acme")
     assert "files of acme" not in rosterd.execute("status").stdout
 
 

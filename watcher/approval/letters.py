@@ -32,6 +32,20 @@ def removals_decided(decision: Decision, users: int, client: ClientSettings, mai
     return _letter(f"{held.claim_id}.removals.{verdict}", subject, text, client, mail, decision.at)
 
 
+def freeze_ended(feed: str, client: ClientSettings, mail: MailSettings, at: datetime) -> Letter:
+    """Return the mail that says that files of a feed are imported again, earlier than was announced."""
+    if not feed:
+        subject, text = message("freeze_ended/subject"), message("freeze_ended/text")
+    else:
+        subject = message("freeze_ended/subject/feed", feed=feed)
+        text = message("freeze_ended/text/feed", files=_files_of(feed, client))
+    return _letter(f"freeze.{uuid.uuid4()}", subject, text, client, mail, at)
+
+
+def _files_of(feed: str, client: ClientSettings) -> tuple[str, ...]:
+    return tuple(each.files for each in client.feed if each.name == feed)
+
+
 def freeze_announced(freeze: Freeze, client: ClientSettings, mail: MailSettings, at: datetime) -> Letter:
     """Return the mail that says from when through when no files of a feed are imported."""
     first, last = freeze.days(mail.timezone)
@@ -39,9 +53,8 @@ def freeze_announced(freeze: Freeze, client: ClientSettings, mail: MailSettings,
         subject = message("freeze/subject", first=first, last=last)
         text = message("freeze/text", first=first, last=last)
     else:
-        files = tuple(each.files for each in client.feed if each.name == freeze.feed)
         subject = message("freeze/subject/feed", feed=freeze.feed, first=first, last=last)
-        text = message("freeze/text/feed", files=files, first=first, last=last)
+        text = message("freeze/text/feed", files=_files_of(freeze.feed, client), first=first, last=last)
     return _letter(f"freeze.{uuid.uuid4()}", subject, text, client, mail, at)
 
 

@@ -60,10 +60,14 @@ def store_orders(
         return f"{', '.join(order.guards)} of {order.client}: paused through {order.until} (UTC)"
 
     def freeze(order: Order) -> str:
-        begins_at, ends_at = datetime.fromisoformat(order.since), datetime.fromisoformat(order.until)
-        pauses.freeze(store.conn, order.client, order.feed, begins_at, ends_at)
+        begins_at, ends_at, now = *map(datetime.fromisoformat, (order.since, order.until)), datetime.now(UTC)
+        pauses.freeze(store.conn, order.client, order.feed, begins_at, ends_at, now)
         log.info("feed.frozen", client=order.client, feed=order.feed, since=order.since, until=order.until)
         days = f"from {begins_at:%F} through {ends_at - timedelta(seconds=1):%F}"
+        if ends_at <= now:
+            return (
+                f"{order.feed or 'files'} of {order.client}: not frozen, and the client is told if it knew of a freeze"
+            )
         return f"{order.feed or 'files'} of {order.client}: frozen {days}, and the client is told the day before"
 
     orders: dict[str, Handler] = {

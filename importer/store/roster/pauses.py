@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,10 @@ from importer.model import Claim, Message, message
 from importer.settings import FeedSettings
 from importer.store.connection import Connection, stamp
 from importer.wording.times import local_day
+
+# What the client was told of a freeze, in `feeds.is_freeze_announced`; 0: nothing.
+_TOLD: Final = 1
+_END_UNTOLD: Final = 2  # and it has ended early since, which the client is still to be told
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,21 +57,42 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True):
         return local_day(self.frozen_from, timezone), local_day(self.frozen_until - timedelta(seconds=1), timezone)
 
 
-def freeze(conn: Connection, client: str, feed: str, begins_at: datetime, ends_at: datetime) -> None:
-    """Let no file of a feed be imported from then until then; a time that is over ends a freeze."""
+def freeze(conn: Connection, client: str, feed: str, begins_at: datetime, ends_at: datetime, at: datetime) -> None:
+    """Let no file of a feed be imported from then until then; a time that is over `at` this one ends a freeze."""
+    times = {"begins_at": begins_at, "ends_at": ends_at, "now": at}
     conn.execute(
-        """INSERT INTO feeds (client, feed, frozen_from, frozen_until) VALUES (?, ?, ?, ?)
+        """INSERT INTO feeds (client, feed, frozen_from, frozen_until) VALUES (:client, :feed, :begins_at, :ends_at)
            ON CONFLICT DO UPDATE SET frozen_from = excluded.frozen_from, frozen_until = excluded.frozen_until,
-             is_freeze_announced = is_freeze_announced AND frozen_from IS excluded.frozen_from
-               AND frozen_until IS excluded.frozen_until""",
-        (client, feed, stamp(begins_at.astimezone(UTC)), stamp(ends_at.astimezone(UTC))),
+             is_freeze_announced = CASE
+               WHEN excluded.frozen_until > :now THEN is_freeze_announced = :told
+                 AND frozen_from IS excluded.frozen_from AND frozen_until IS excluded.frozen_until
+               WHEN is_freeze_announced = :told AND frozen_until > :now THEN :untold
+               ELSE iif(is_freeze_announced = :untold, :untold, 0) END""",
+        {
+            "client": client,
+            "feed": feed,
+            "told": _TOLD,
+            "untold": _END_UNTOLD,
+            **{name: stamp(time.astimezone(UTC)) for name, time in times.items()},
+        },
     )
+
+
+def ended_early(conn: Connection) -> list[tuple[str, str]]:
+    """Return clients and their feeds whose freeze was announced and then ended by the operator, unknown to them."""
+    query = "SELECT client, feed FROM feeds WHERE is_freeze_announced = ? ORDER BY client, feed"
+    return conn.execute(query, (_END_UNTOLD,)).fetchall()
+
+
+def note_end_told(conn: Connection, client: str, feed: str) -> None:
+    """Note that the client is told of it, inside the transaction of the mail."""
+    conn.execute("UPDATE feeds SET is_freeze_announced = 0 WHERE client = ? AND feed = ?", (client, feed))
 
 
 def freezes(conn: Connection, at: datetime, client: str | None = None) -> list[Freeze]:
     """Return the freezes that are not over at a time, of one client or of all."""
     rows = conn.execute(
-        """SELECT client, feed, frozen_from, frozen_until, is_freeze_announced FROM feeds
+        f"""SELECT client, feed, frozen_from, frozen_until, is_freeze_announced = {_TOLD} FROM feeds
            WHERE frozen_from < frozen_until AND frozen_until > :at AND (:client IS NULL OR client = :client)
            ORDER BY client, feed""",
         {"at": stamp(at), "client": client},
@@ -78,7 +104,8 @@ def freezes(conn: Connection, at: datetime, client: str | None = None) -> list[F
 
 def note_announced(conn: Connection, frozen: Freeze) -> None:
     """Note that the client is told of a freeze, inside the transaction of the mail."""
-    conn.execute("UPDATE feeds SET is_freeze_announced = 1 WHERE client = ? AND feed = ?", (frozen.client, frozen.feed))
+    values = (_TOLD, frozen.client, frozen.feed)
+    conn.execute("UPDATE feeds SET is_freeze_announced = ? WHERE client = ? AND feed = ?", values)
 
 
 def refusal_of_freeze(conn: Connection, claim: Claim, feed: FeedSettings, timezone: str) -> Message | None:
