@@ -18,7 +18,10 @@ from importer.settings import ClientSettings
 
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # none that is taken for another
 _CODE_LETTERS: Final = 6  # 2**30 codes: each guess costs an upload, and is told
-_APPROVAL: Final = re.compile(rb"(?P<file>.+)\.approve-(?P<code>[0-9A-Za-z]{1,32})", re.DOTALL)
+# Windows hides endings: a new text file, or a copy of users.csv, has its own behind the name that it is given.
+_APPROVAL: Final = re.compile(
+    rb"(?P<file>.+)\.approve-(?P<code>[0-9A-Z]{1,32})(?P<ending>\.txt|\.csv)?", re.DOTALL | re.IGNORECASE
+)
 
 
 def new_code() -> str:
@@ -29,7 +32,11 @@ def new_code() -> str:
 def approval_in(name: bytes) -> tuple[bytes, str] | None:
     """Return the file that a name of an upload approves, and with which code; None: it approves nothing."""
     match = _APPROVAL.fullmatch(name)
-    return (match["file"], match["code"].decode()) if match else None
+    if match is None:
+        return None
+    file, ending = match["file"], (match["ending"] or b"").lower()
+    is_upload = ending == b".csv" and not file.lower().endswith(ending)  # users.approve-2026.csv is a file of users
+    return None if is_upload else (file, match["code"].decode())
 
 
 def approval_name(held: OnHold) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from importer.model import Outcome
+from importer.roster.on_hold import approval_in
 from importer.settings import GuardSettings
 from importer.store import queries
 from tests.engine import Engine
@@ -33,3 +36,20 @@ def test_a_file_on_hold_is_not_one_that_cannot_be_archived(engine: Engine) -> No
     before = queries.count_unarchived(engine.store.conn)
     assert engine.file(*users("Roy")).receipt.outcome is Outcome.ON_HOLD
     assert before == queries.count_unarchived(engine.store.conn)
+
+
+@pytest.mark.parametrize(
+    ("name", "approval"),
+    [
+        (b"users.csv.approve-K7Q2MD", (b"users.csv", "K7Q2MD")),
+        (b"users.csv.approve-k7q2md.txt", (b"users.csv", "k7q2md")),
+        (b"Users.CSV.approve-K7Q2MD.TXT", (b"Users.CSV", "K7Q2MD")),
+        (b"users.csv.approve-K7Q2MD.csv", (b"users.csv", "K7Q2MD")),
+        (b"users.approve-2026.csv", None),
+        (b"users.csv.approve-", None),
+        (b"users.csv.approve-K7Q2MD.xlsx", None),
+    ],
+)
+def test_what_approves_a_file(name: bytes, approval: tuple[bytes, str] | None) -> None:
+    """Windows keeps the hidden ending of a text file, or of a copy of the upload, behind the name it is given."""
+    assert approval == approval_in(name)
