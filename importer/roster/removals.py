@@ -19,6 +19,20 @@ def matters(count: int, settings: GuardSettings) -> bool:
     return limit is not None and count > min(limit.floor, limit.ceiling)
 
 
+def is_told(change: Change, settings: GuardSettings) -> bool:
+    """Tell whether so many may be too many, or are a share above the limit of a feed with few users."""
+    limit = limit_of(GUARD, settings)
+    return limit is not None and (matters(change.count, settings) or limit.is_share_exceeded(change.count, change.of))
+
+
+def most_counted(count: int, settings: GuardSettings) -> int:
+    """Return how many active users it takes to tell so much of this number: of more it is no share; -1: count all."""
+    limit = limit_of(GUARD, settings)
+    if limit is None:
+        return 0
+    return count * 100 // limit.share + 1 if limit.share and not matters(count, settings) else -1
+
+
 def is_over(change: Change, settings: GuardSettings, approved: Sequence[Change]) -> bool:
     """Tell whether somebody has to be asked, who has not approved of it already."""
     limit = limit_of(GUARD, settings)

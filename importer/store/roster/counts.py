@@ -54,10 +54,12 @@ _DAYS_OF_BIRTH: Final = """
     WHERE users.import_id = :import_id"""
 MOST_LINES: Final = 20  # of each kind of change
 
-_OTHER: Final = "ifnull(old.{0} <> now.{0} COLLATE NOCASE, 0)"
+# SQLite compares letters of ASCII alone without regard to case; it is asked first, as that is fast.
+_OTHER: Final = "ifnull(old.{0} <> now.{0} COLLATE NOCASE AND casefolded(old.{0}) <> casefolded(now.{0}), 0)"
 _COLUMNS: Final = ", ".join(f"{_OTHER.format(name)} AS {name}" for name in PERSONAL)
-_EXCHANGED: Final = """ifnull(old.first_name = now.last_name COLLATE NOCASE AND old.last_name = now.first_name
-    COLLATE NOCASE AND old.first_name <> old.last_name COLLATE NOCASE, 0)"""
+_EXCHANGED: Final = """ifnull(old.first_name <> now.first_name COLLATE NOCASE AND old.last_name <> now.last_name
+    COLLATE NOCASE AND casefolded(old.first_name) = casefolded(now.last_name)
+    AND casefolded(old.last_name) = casefolded(now.first_name), 0)"""
 _COUNTED: Final = f"""
     CREATE TEMP TABLE changed AS SELECT * FROM (
       SELECT now.import_line AS line, {_COLUMNS}, {_EXCHANGED} AS exchanged
@@ -100,7 +102,7 @@ def _of_known_users(conn: Connection, scope: Mapping[str, str | int], tally: Tal
     conn.execute(_COUNTED, scope)
     counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for _, _, condition in _KINDS)
     found = conn.execute(f"SELECT {counts} FROM temp.changed").fetchone()
-    known = tally.updated + tally.unchanged
+    known = tally.updated + tally.reinstated + tally.unchanged
     return [
         Change(guard=guard, field=field, count=count, of=known, lines=_lines(conn, f"temp.changed WHERE {condition}"))
         for (guard, field, condition), count in zip(_KINDS, found, strict=True)

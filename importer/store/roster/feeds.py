@@ -43,6 +43,14 @@ _ABSENT: Final = """
     FROM temp.candidates CROSS JOIN users ON users.rowid = candidates.id
     WHERE inactive_by IS NULL AND (NOT :is_kept OR instr(feeds, :feed))"""
 _WITHOUT: Final = "missed = nullif(json_remove(missed, :path), '{}')"
+# Of clients whose feeds are kept it takes a look at each user.
+_ACTIVE_OF_FEED: Final = """
+    SELECT count(*) FROM (SELECT 1 FROM users WHERE client = :client AND rowid <= :top AND inactive_by IS NULL
+                          AND instr(feeds, :feed) LIMIT :most)"""
+_ACTIVE: Final = """
+    SELECT (SELECT count(*) FROM users INDEXED BY users_by_id WHERE client = :client AND rowid <= :top)
+      - (SELECT count(*) FROM users INDEXED BY users_inactive
+         WHERE client = :client AND rowid <= :top AND inactive_by IS NOT NULL)"""
 _DUE: Final = "SELECT id FROM temp.absent WHERE misses >= :limit"
 _CREATED: Final = {
     "candidates": "id INTEGER PRIMARY KEY",
@@ -285,8 +293,8 @@ class FeedRoster:
         self.left = Left(deactivated=0 if is_over else due, pending=due if is_over else 0, change=change)
 
     def changes(self) -> Iterator[Change]:
-        """Yield how many leave, if they may be too many."""
-        if self.left.change and removals.matters(self.left.change.count, self._client.guard):
+        """Yield how many leave, if they may be too many, or are a large share."""
+        if self.left.change and removals.is_told(self.left.change, self._client.guard):
             yield self.left.change
 
     def warnings(self) -> Iterator[FileWarning]:
@@ -330,13 +338,8 @@ def counted(
         (named["client"], feed, since),
     ).fetchone()
     count = due + gone + int(recent)
-    if not removals.matters(count, settings):
-        return Change(guard="deactivated", count=count, of=0)
-    (active,) = conn.execute(
-        """SELECT count(*) FROM users WHERE client = :client AND rowid <= :top AND inactive_by IS NULL
-           AND (NOT :is_kept OR instr(feeds, :feed))""",
-        named,
-    ).fetchone()
+    query = _ACTIVE_OF_FEED if named["is_kept"] else _ACTIVE
+    (active,) = conn.execute(query, {**named, "most": removals.most_counted(count, settings)}).fetchone()
     return Change(guard="deactivated", count=count, of=active + gone)
 
 

@@ -85,11 +85,16 @@ class Inactive:
     def changes(
         self, conn: Connection, scope: Mapping[str, str | int], feed: FeedSettings, missing: int
     ) -> Iterator[Change]:
-        """Yield how many leave by their status, with those `missing` who were deactivated, if they may be too many."""
+        """
+        Yield how many leave by their status, with those `missing` who were deactivated.
+
+        Only if they may be too many, or are a large share, of which those who are missing tell themselves.
+        """
         if self.left:
             named = {**scope, "is_kept": self._client.keeps_feeds, "feed": word_of(feed)}
             change = counted(conn, self._client.guard, feed.name, named, due=0, gone=self.left + missing)
-            if removals.matters(change.count, self._client.guard):
+            settings = self._client.guard
+            if removals.matters(change.count, settings) or (not missing and removals.is_told(change, settings)):
                 query = f"SELECT users.import_line {_LEFT} ORDER BY 1 LIMIT {MOST_LINES}"
                 lines = tuple(line for (line,) in conn.execute(query, scope).fetchall())
                 # Others are on no line of the file.

@@ -140,3 +140,41 @@ def test_after_an_erasure(engine: Engine) -> None:
     again = engine.rows(*rows(*range(60)))
     assert (1, 59, Outcome.IMPORTED) == (again.tally.created, again.tally.unchanged, again.receipt.outcome)
     assert Outcome.ON_HOLD is engine.rows(*others(60, 11)).receipt.outcome
+
+
+def test_users_who_come_back_are_known(engine: Engine) -> None:
+    """Eleven who come back as somebody else are eleven of eleven, and not of those alone who were active."""
+    engine.settings(
+        guard=only("identity", deactivated="off"), feed=(FeedSettings(name="all", files="*", mode="snapshot"),)
+    )
+    engine.rows(*rows(*range(12)))
+    assert 11 == engine.rows(*rows(11)).tally.deactivated
+    moved = [row.replace("Ann", "Eve") for row in rows(*range(11), host="roy.example")]
+    (change,) = [each for each in engine.rows(*moved, *rows(11)).receipt.changes if each.guard == "identity"]
+    assert (11, 12) == (change.count, change.of)
+
+
+def test_capitals_are_no_other_value(engine: Engine) -> None:
+    """A new export writes names in small letters, those with accents as well."""
+    engine.settings(guard=GuardSettings()).rows(
+        *[f"S{n},OPSCOM,HÉLÈNE,LÉVÊQUE,s{n}@example.org,u{n}" for n in range(60)]
+    )
+    small = engine.rows(*[f"S{n},OPSCOM,Hélène,Lévêque,s{n}@example.org,u{n}" for n in range(60)])
+    assert (Outcome.IMPORTED, 60, {}) == (small.receipt.outcome, small.tally.updated, small.warnings)
+
+
+def test_names_are_exchanged_in_whatever_case(engine: Engine) -> None:
+    """First and last name that are each other's by now are told, also in capitals with accents."""
+    engine.settings(guard=GuardSettings()).rows("S1,OPSCOM,Hélène,Côté,s1@example.org,u1")
+    assert "name.exchanged" in engine.rows("S1,OPSCOM,CÔTÉ,HÉLÈNE,s1@example.org,u1").warnings
+
+
+@pytest.mark.parametrize(("known", "count", "is_told"), [(20, 4, True), (50, 5, False), (49, 5, True), (3, 2, False)])
+def test_a_large_share_of_leavers_is_told(engine: Engine, known: int, count: int, *, is_told: bool) -> None:
+    """They leave, as there are few of them, and the answer warns of the share."""
+    engine.settings(guard=only("deactivated"), feed=(FeedSettings(name="all", files="*", mode="snapshot"),))
+    engine.rows(*rows(*range(known)))
+    result = engine.rows(*left(known, count))
+    assert (count, is_told) == (result.tally.deactivated, "changes.many" in result.warnings)
+    told = f"{count} of {known} active users are missing from this file and those of the last 7 days."
+    assert is_told == (told in result.text)
