@@ -59,11 +59,13 @@ def judged(
         answer = msgspec.structs.replace(answer, changes=(*answer.changes, *([fewer] if fewer else [])))
     paused = {each.guard for each in pauses.active(conn, answer.finished_at, client.name)} if answer.changes else ()
     tripped = guards.tripped(answer.changes, settings, paused)
+    is_by_pause = len(guards.tripped(answer.changes, settings)) > len(tripped)
     replaced = _replaced(conn, answer, client)
     answer = msgspec.structs.replace(
         answer,
         superseded=tuple(each.claim_id for each in replaced),
         approved_by=approval.decided_by if approval else "",
+        is_by_pause=is_by_pause,
     )
     if not tripped or (approval and guards.covers(approval.tripped, tripped)):
         return answer
@@ -75,6 +77,7 @@ def judged(
         answer,
         outcome=Outcome.ON_HOLD,
         approved_by="",
+        is_by_pause=False,
         superseded=tuple(each.claim_id for each in files),
         on_hold=msgspec.structs.replace(held, code=decisions.code_for(tripped, files)),
     )
@@ -119,15 +122,16 @@ def _with_removals(answer: Receipt, held: OnHold, replaced: Sequence[OnHold], mi
     """Return the receipt of a snapshot that is applied, but for those whom it lacks, with the question of before."""
     before = [each for each in replaced if each.is_of_removals]
     asked = next((each for each in before if guards.covers(each.tripped, held.tripped)), None)
+    change = held.tripped[0]
     held = msgspec.structs.replace(
         held,
         kind="removals",
         users=missing,
         code=asked.code if asked else decisions.new_code(),
+        tripped=asked.tripped if asked else held.tripped,  # or they would grow by a tenth each night unasked
         held_at=asked.held_at if asked else held.held_at,
         was_approved=False,
     )
-    change = held.tripped[0]
     more = {"sum": change.count} if change.count > missing else {}
     key = "snapshot.on_hold/week" if more else "snapshot.on_hold"
     warning = FileWarning(reason=message(key, count=missing, total=change.of, **more))

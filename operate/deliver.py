@@ -168,9 +168,7 @@ def _follow(config: Config, client: ClientSettings, name: bytes, delivered: os.s
     click.echo("Queued; Ctrl-C stops waiting, not the import.")
     entry = _wait(config, client, name, delivered)
     if entry.outcome == Outcome.ON_HOLD and approve:
-        order = Order(do="file.approve", client=client.name, file=entry.file, id=str(entry.id))
-        with contextlib.suppress(NotRunning, NoAnswer):  # then it is told below that the service stopped
-            click.echo(ask(config.service.state_dir, order).text)
+        _approve(config, entry)
         entry = _wait(config, client, name, delivered, after=entry.id)
     counts = ", ".join(f"{getattr(entry, name)} {name}" for name in shown_counts([entry]))
     why = f" ({entry.code})" if entry.code else ""
@@ -179,7 +177,30 @@ def _follow(config: Config, client: ClientSettings, name: bytes, delivered: os.s
         click.echo(f"`rosterd approve {entry.id} --client {client.name}` imports it; so does --approve at once")
         sys.exit(EXIT_WOULD_FAIL)
     click.echo(f"{entry.file}: {entry.outcome}{why}: {counts}. Details: `rosterd show {entry.id}`")
+    if missing := _missing(config, entry):
+        click.echo(
+            f"{missing:,} users are missing from it and stay active: `rosterd preview {entry.id} --csv` lists them"
+        )
+        if approve:
+            _approve(config, entry)
+        else:
+            click.echo(
+                f"`rosterd approve {entry.id} --client {client.name}` deactivates them; so does --approve at once"
+            )
     sys.exit(0 if entry.outcome == "imported" else EXIT_WOULD_FAIL)
+
+
+def _approve(config: Config, entry: Import) -> None:
+    """Have what is on hold as this import approved, and print what came of it; nothing if the service has stopped."""
+    order = Order(do="file.approve", client=entry.client, file=entry.file, id=str(entry.id))
+    with contextlib.suppress(NotRunning, NoAnswer):
+        click.echo(ask(config.service.state_dir, order).text)
+
+
+def _missing(config: Config, entry: Import) -> int:
+    """Return how many users a snapshot lacks who stay active until somebody decides."""
+    with database(config) as conn:
+        return queries.count_removals_on_hold(conn, entry.id)
 
 
 def _wait(config: Config, client: ClientSettings, name: bytes, delivered: os.stat_result, *, after: int = 0) -> Import:

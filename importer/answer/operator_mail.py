@@ -90,8 +90,9 @@ def reminder(files: Sequence[OnHold], mail: MailSettings, at: datetime) -> Lette
 
 def change_lines(changes: tuple[Change, ...], tripped: tuple[Change, ...]) -> Iterator[str]:
     """Yield a line of text for each kind of change; those above their limit first."""
-    for each in sorted(changes, key=lambda change: change not in tripped):
-        mark = "over the limit: " if each in tripped else "also seen: "
+    limits = {(each.guard, each.field) for each in tripped}  # not the counts: removals have those of the first question
+    for each in sorted(changes, key=lambda change: (change.guard, change.field) not in limits):
+        mark = "over the limit: " if (each.guard, each.field) in limits else "also seen: "
         lines = f"lines {ranges(each.lines)}{' ...' if each.count > len(each.lines) else ''}"
         where = f" ({each.count:,} rows, {lines})" if each.lines else ""
         yield f"- {mark}{words().say(guards.told(each))}{where}"

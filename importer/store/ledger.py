@@ -12,6 +12,8 @@ from importer.model import FileRejected, Outcome, Receipt
 from importer.store.connection import Connection, stamp, stored
 from importer.wording.catalogue import words
 
+BY_PAUSE: Final = "pause"  # in place of who approved it: a limit that it exceeds was paused
+_COUNTED_AS: Final = {"deactivate": "deactivated", "removals": "deactivated", "reactivate": "reinstated"}
 _COMPARED_FILES: Final = 100  # of a client
 
 
@@ -50,7 +52,7 @@ def add(conn: Connection, import_id: int, receipt: Receipt) -> None:
         "warnings": " ".join(warnings),
         "code": receipt.code,
         "is_correction": receipt.is_correction,
-        "approved_by": receipt.approved_by,
+        "approved_by": receipt.approved_by or (BY_PAUSE if receipt.is_by_pause else ""),
         **msgspec.structs.asdict(receipt.tally),
         "archive": claim.archive,
         "claimed_at": stamp(claim.claimed_at),
@@ -74,9 +76,10 @@ def add_action(conn: Connection, import_id: int, *, client: str, kind: str, titl
         "file": title,
         "kind": kind,
         "outcome": str(Outcome.IMPORTED),
-        "updated": users,
+        **dict.fromkeys(("created", "updated", "unchanged", "failed", "repeated"), 0),
+        _COUNTED_AS.get(kind, "updated"): users,
         **dict.fromkeys(("sha256", "code"), ""),
-        **dict.fromkeys(("size_bytes", "device", "inode", "mtime_ns", "created", "unchanged", "failed", "repeated"), 0),
+        **dict.fromkeys(("size_bytes", "device", "inode", "mtime_ns"), 0),
         "ends_line": 1,
         "archive": b"",
         **dict.fromkeys(("claimed_at", "finished_at", "archived_at", "purged_at"), stamp(now)),

@@ -54,7 +54,7 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     feed: str  # "": that of all files that belong to no other
     outcome: str
     code: str  # why the whole file was refused or is on hold, else ""
-    approved_by: str  # operator or client, if it was on hold
+    approved_by: str  # operator or client, if it was on hold; pause: a limit that it exceeds was paused
     created: int
     updated: int
     reinstated: int
@@ -222,6 +222,13 @@ def mails_failing(conn: Connection) -> dict[str, int]:
         "SELECT client, count(*) FROM outbox WHERE state = 'waiting' AND last_error <> '' GROUP BY client"
     ).fetchall()
     return dict(rows)
+
+
+def count_removals_on_hold(conn: Connection, import_id: int) -> int:
+    """Return how many users a snapshot lacks who stay active until somebody decides."""
+    query = "SELECT users FROM on_hold WHERE import_id = ? AND kind = 'removals' AND decision = ''"
+    row = conn.execute(query, (import_id,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def count_unarchived(conn: Connection) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from importer.model import OnHold
+from importer.store.connection import Connection
 from importer.store.roster import held_files
 from operate.change import give
 from operate.database import cannot_answer, database
@@ -45,12 +46,18 @@ def reject(config: Config, file: str, client_name: str | None) -> None:
 def _decide(config: Config, do: str, file: str, client_name: str | None) -> None:
     client = chosen_client(config, client_name).name
     with database(config) as conn:
-        held = found(held_files.waiting(conn, client), file)
+        held = found(conn, held_files.waiting(conn, client), file)
     if held is None:
         cannot_answer(f"nothing of {client} is on hold as {file}; `rosterd status` lists what is")
     give(config, Order(do=do, file=held.file, id=str(held.import_id), client=client))
 
 
-def found(waiting: list[OnHold], file: str) -> OnHold | None:
-    """Return what is on hold of this name or number; of several with the name the newest."""
-    return next((each for each in reversed(waiting) if file in (each.file, str(each.import_id))), None)
+def found(conn: Connection, waiting: list[OnHold], file: str) -> OnHold | None:
+    """
+    Return what is on hold of this name or number; of several with the name the newest.
+
+    A number of before, as in the mail of last night, is that of the newer file while the question is the same.
+    """
+    named = next((each for each in reversed(waiting) if file in (each.file, str(each.import_id))), None)
+    code = "" if named else held_files.code_of(conn, file)
+    return named or next((each for each in waiting if code == each.code), None)

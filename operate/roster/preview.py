@@ -39,7 +39,7 @@ def preview(config: Config, id_: str, *, as_csv: bool) -> None:
     of the file if there is only one.
     """
     with database(config) as conn:
-        held = found(held_files.waiting(conn), id_)
+        held = found(conn, held_files.waiting(conn), id_)
         if held is None:
             cannot_answer(f"nothing is on hold as {id_}; `rosterd status` lists what is")
         left = _missing(config, conn, held) if held.is_of_removals else []

@@ -99,6 +99,18 @@ def test_many_more_who_are_missing_are_another_question(asked: Engine) -> None:
     assert [] == files_of(asked).waiting(CLIENT)
 
 
+def test_a_few_more_each_night_are_another_question_in_the_end(asked: Engine) -> None:
+    """Compared is what was asked, and not the night before: what nobody was told of is not approved."""
+    first = question(asked)
+    codes = [first.code]
+    for still in (28, 26):
+        asked.file(*users(*range(still)))
+        codes.append(question(asked).code)
+    assert (True, False) == (codes[0] == codes[1], codes[1] == codes[2])
+    assert (34, 34) == (question(asked).users, question(asked).tripped[0].count)
+    assert 2 == len(mails(asked, to=OPERATOR))
+
+
 def test_a_file_that_says_nothing_of_who_is_missing_leaves_the_question(asked: Engine) -> None:
     """A corrected failed CSV, one whose rows may be anybody's and a refused one replace no question."""
     held = question(asked)

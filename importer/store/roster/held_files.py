@@ -46,6 +46,12 @@ def is_used(conn: Connection, client: str, code: str) -> bool:
     return bool(row[0])
 
 
+def code_of(conn: Connection, import_id: str) -> str:
+    """Return the code of what is, or was, on hold as this import, "" for none."""
+    row = conn.execute("SELECT code FROM on_hold WHERE import_id = ?", (import_id,)).fetchone()
+    return str(row[0]) if row else ""
+
+
 def decide(conn: Connection, claim_ids: Iterable[str], decision: str, by: str, at: datetime) -> int:
     """Note what is to be done with files on hold, unless it was decided before; return how many were not."""
     count = 0

@@ -17,9 +17,13 @@ from importer.store.connection import Connection
 from importer.store.database import Store
 from importer.store.roster import ids
 from importer.store.roster.action import Action, Done, NotPossible, Scope, carry_out
-from importer.store.roster.states import TAKE_KEYS, UNDO
+from importer.store.roster.states import STATUS, TAKE_KEYS, UNDO
 
 MOST_TOLD: Final = 1000  # conflicts; all are counted
+# Somebody may be made as a leaver. Who became one later was changed since.
+_OTHER_STATE: Final = """
+    SELECT 1 FROM imports CROSS JOIN user_changes ON import_id = imports.id AND user_changes.unique_id = users.unique_id
+    WHERE imports.client = :client AND imports.id > :undone AND json_type(changes, '$.inactive_by') IS NOT NULL"""
 # Users who have been given a value that another has: there were none before.
 _CLAIMANTS: Final = """
     SELECT users.rowid FROM temp.before CROSS JOIN users ON users.rowid = before.id
@@ -99,8 +103,9 @@ def _plan(conn: Connection, scope: Scope) -> None:
         scope,
     )
     conn.execute(
-        """INSERT OR IGNORE INTO temp.plan SELECT rowid, 'inactive_by', NULL, :by FROM users NOT INDEXED
-           WHERE client = :client AND created_import = :undone AND inactive_by IS NULL""",
+        f"""INSERT OR IGNORE INTO temp.plan SELECT rowid, 'inactive_by', inactive_by, :by FROM users NOT INDEXED
+            WHERE client = :client AND created_import = :undone
+            AND (inactive_by IS NULL OR (inactive_by = '{STATUS}' AND NOT EXISTS ({_OTHER_STATE})))""",
         scope,
     )
     for field in _fields(conn):

@@ -253,6 +253,20 @@ def test_a_crash_in_between_leaves_nothing(engine: Engine, monkeypatch: pytest.M
     assert 1 == engine.file(*users(*range(1, 20)), name="students3.csv").tally.deactivated
 
 
+def test_who_left_during_a_pause_does_not_count_later(engine: Engine) -> None:
+    """After the pass for graduates the next night is as any other, and the history tells why they left."""
+    snapshots(engine).settings(guard=GuardSettings())
+    engine.file(*users(*range(60)))
+    pauses.add(engine.store.conn, CLIENT, ["deactivated"], datetime.now(UTC) + timedelta(days=1))
+    assert 30 == engine.file(*users(*range(30))).tally.deactivated
+    pauses.add(engine.store.conn, CLIENT, ["deactivated"], datetime.now(UTC))
+    assert 3 == engine.file(*users(*range(27))).tally.deactivated
+    assert ["", "pause", ""] == [
+        each for (each,) in engine.store.conn.execute("SELECT approved_by FROM imports ORDER BY id").fetchall()
+    ]
+    assert "pause" == history.of_person(engine.store.conn, CLIENT, "S40")[0].approved_by
+
+
 def test_files_of_no_feed_keep_whom_they_state(engine: Engine) -> None:
     """A user whom a file of no feed has stays active when the snapshots of two others drop it."""
     snapshots(engine, "students", "staff")

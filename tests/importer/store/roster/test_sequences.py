@@ -193,8 +193,8 @@ class Sequence:
         here = {person: unique_id for unique_id, person in self.model.ids.items()}
         plan = {person: dict(pairs) for person, pairs in self.model.done[number].items()}
         for person in self.model.made[number]:
-            plan[person] = {"inactive_by": (None, "undo")} if self._is_active(here.get(person)) else {}
-            plan[person] = {name: (new, old) for name, (old, new) in plan[person].items()}
+            state = self._state_since(number, person, here.get(person))
+            plan[person] = {} if state not in (None, "status") else {"inactive_by": ("undo", state)}
         moved: dict[str, str] = {}
         expected: set[tuple[str, str]] = set()
         for person, pairs in plan.items():
@@ -217,8 +217,11 @@ class Sequence:
             assert not kept, self.told
         self._move({old: new for old, new in moved.items() if old != new})
 
-    def _is_active(self, unique_id: str | None) -> bool:
-        return unique_id is not None and self.model.users[unique_id]["inactive_by"] is None
+    def _state_since(self, number: int, person: int, unique_id: str | None) -> str | None:
+        """Return who says that somebody whom an import made is inactive; "" for what was changed since, or erased."""
+        state = "" if unique_id is None else self.model.users[unique_id]["inactive_by"]
+        is_other = any("inactive_by" in changed.get(person, {}) for changed in self.model.done[number + 1 :])
+        return "" if state == "status" and is_other else state
 
     def _move(self, moves: dict[str, str]) -> None:
         self.model.users = {moves.get(each, each): user for each, user in self.model.users.items()}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from importer.settings import StatusSettings
 from importer.store import baselines, integrity, personal_data, queries
 from importer.store.roster import deactivation, ids
 from importer.store.roster.action import NotPossible
 from importer.store.roster.undo import Conflict, undo
-from tests.engine import CLIENT, Engine
+from tests.engine import CLIENT, HEADER, Engine
 
 ANN = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"
 BOB = "S2,OPSCOM,Bob,Roy,bob@example.org,bob"
@@ -142,3 +143,31 @@ def test_whom_the_operator_deactivates(swapped: Engine) -> None:
     assert ("S1: email is another user's now",) == told.value.conflicts
     with pytest.raises(NotPossible):
         deactivation.deactivate(swapped.store, CLIENT, ["S2", "nobody"])
+
+
+def test_somebody_who_was_made_as_a_leaver(engine: Engine) -> None:
+    """It is inactive by the undo, whoever says that it has left; who left by a later file stays so."""
+    engine.settings(status=StatusSettings(column="State", active=("A",), inactive=("LEFT",)))
+    header = f"{HEADER},State"
+    engine.file(header, f"{ANN},LEFT", f"{BOB},A")
+    engine.file(header, f"{ANN},LEFT", f"{BOB},LEFT")
+    undone = undo(engine.store, 1, is_applied=True)
+    assert (1, {"S1": "undo", "S2": "status"}) == (undone.done.users, states(engine))
+    undo(engine.store, 3, is_applied=True)
+    assert {"S1": "status", "S2": "status"} == states(engine)
+
+
+def states(engine: Engine) -> dict[str, str]:
+    """Return who says of whom that it is inactive."""
+    return dict(engine.store.conn.execute("SELECT unique_id, inactive_by FROM users ORDER BY 1").fetchall())
+
+
+def test_what_the_operator_did_is_counted_as_what_it_is(engine: Engine) -> None:
+    """Who was made inactive, or active again, was not updated."""
+    engine.rows(ANN, BOB)
+    deactivation.deactivate(engine.store, CLIENT, ["S1", "S2"])
+    deactivation.reactivate(engine.store, CLIENT, ["S1"])
+    rows = engine.store.conn.execute(
+        "SELECT kind, updated, deactivated, reinstated FROM imports ORDER BY id"
+    ).fetchall()
+    assert [("file", 0, 0, 0), ("deactivate", 0, 2, 0), ("reactivate", 0, 0, 1)] == rows
