@@ -44,7 +44,11 @@ def start(module: str, *fds: int) -> subprocess.Popen[bytes]:
             stderr=subprocess.DEVNULL,
             pass_fds=fds,
             cwd="/",
-            env={**os.environ, "SQLITE_TMPDIR": os.path.abspath(temporary_folder())},  # it may be relative
+            env={
+                **os.environ,
+                "SQLITE_TMPDIR": os.path.abspath(temporary_folder()),  # it may be relative
+                "OPENPYXL_LXML": "False",  # the package has no lxml, and workbooks are the same wherever rosterd runs
+            },
         )
     except OSError as error:
         said = f"{error.strerror}: {sys.executable}, which examines the file. Was Python replaced? Restart rosterd"

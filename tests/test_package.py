@@ -1,14 +1,18 @@
-"""The scripts of the Debian package, run on a host as dpkg runs them."""
+"""The scripts of the Debian package, run on a host as dpkg runs them; and those that decide what is in it."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from deploy.deb.libraries import LEFT_OUT
+from tests import REPOSITORY
 from tests.lab.host import DEPLOY, Host, SftpUser
 from tests.lab.sshd import HOST
 
@@ -92,3 +96,45 @@ def test_a_client_is_set_up_again_after_a_purge(host: Host, tmp_path: Path) -> N
     host.start_sshd()
     host.rosterd(*adding)
     assert 0 == user.batch("ls .bak").returncode
+
+
+def test_the_package_has_only_libraries_that_are_imported() -> None:
+    """What a library requires and nothing imports is not in the package, nor what only that requires."""
+    listing = [sys.executable, "-m", "deploy.deb.runtime_lock"]
+    lock = subprocess.run(listing, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    names = re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE)
+    assert {"yagmail", "openpyxl", "idna"} < {*names}
+    assert not {*LEFT_OUT, "lxml", "requests", "cssutils", "cachetools"} & {*names}
+
+
+def library(site: Path, licence: str) -> None:
+    """Put a library into a folder of libraries, as pip does."""
+    info = site / "odd-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.4\nName: odd\nVersion: 1.0\nLicense-Expression: {licence}\n")
+    (info / "LICENSE").write_text("Copyright (c) 2020 Ann Roy\n\nDo as you like.\n")
+    (info / "RECORD").write_text("odd.py,,\nodd-1.0.dist-info/LICENSE,,\nodd-1.0.dist-info/METADATA,,\n")
+
+
+def copyright_of(site: Path) -> subprocess.CompletedProcess[str]:
+    telling = [sys.executable, "-I", str(DEPLOY / "deb" / "copyright.py"), str(site)]
+    return subprocess.run(telling, capture_output=True, text=True, check=False)
+
+
+def test_the_copyright_file_names_the_licence_of_each_library(tmp_path: Path) -> None:
+    """It has whose each library is, and the text of its licence, as the library has them."""
+    site = tmp_path / "opt" / "rosterd"
+    library(site, "MIT")
+    *_, said = copyright_of(site).stdout.split("\n\n")
+    assert (
+        "Files:\n opt/rosterd/odd-1.0.dist-info/*\n opt/rosterd/odd.py\nCopyright:\n 2020 Ann Roy\n"
+        "License: MIT\n Copyright (c) 2020 Ann Roy\n .\n Do as you like.\n"
+    ) == said
+
+
+def test_a_licence_that_nobody_has_read_is_not_shipped(tmp_path: Path) -> None:
+    """The package is not built with a library whose licence is not among those that were read."""
+    site = tmp_path / "opt" / "rosterd"
+    library(site, "MIT AND Beerware")
+    done = copyright_of(site)
+    assert (1, 'odd: licence "MIT AND Beerware" is not in deploy/deb/copyright.py\n') == (done.returncode, done.stderr)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds dist/rosterd_VERSION+RELEASE_ARCH.deb for the release of Debian that it runs on: a virtual environment in
 # /opt/rosterd with the libraries of requirements.lock; installing it fetches nothing. Needs dpkg-deb, Debian's own Python,
-# and .venv, which make creates.
+# and .venv, which make creates. MAINTAINER, such as "IT <it@example.org>", is whom the package names as its maintainer.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . deploy/deb/debian.sh
@@ -12,6 +12,7 @@ version=$(.venv/bin/python -I -c 'import tomllib; print(tomllib.load(open("pypro
 version+=+$(release_of /)
 minor=$("$python" -I -c 'import sys; print(sys.version_info.minor)')
 architecture=$(dpkg --print-architecture)
+maintainer=${MAINTAINER:-The rosterd authors <rosterd@example.org>}
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 
 work=$(mktemp -d)
@@ -23,7 +24,7 @@ umask 022
 environment() {
     "$python" -I -m venv --without-pip "$opt"
     "${pip[@]}" wheel --no-deps --no-build-isolation --wheel-dir "$work" .
-    .venv/bin/python deploy/deb/runtime_lock.py > "$work/lock"
+    .venv/bin/python -m deploy.deb.runtime_lock > "$work/lock"
     "${pip[@]}" --python "$opt/bin/python" install --no-compile --no-deps --require-hashes --requirement "$work/lock"
     "${pip[@]}" --python "$opt/bin/python" install --no-compile --no-deps "$work"/rosterd-*.whl
     find "$opt/bin" -mindepth 1 ! -name 'python*' ! -name rosterd -delete
@@ -39,8 +40,8 @@ settings() {
     install -d "$root/etc/rosterd/clients.d" "$root/etc/ssh/sshd_config.d"
     bash deploy/deb/config.sh < config.toml > "$root/etc/rosterd/config.toml"
     install -m 0644 deploy/sshd_config.d/rosterd.conf "$root/etc/ssh/sshd_config.d/"
-    install -D -m 0644 deploy/rosterd.service "$root/lib/systemd/system/rosterd.service"
-    install -m 0644 deploy/timers/* "$root/lib/systemd/system/"
+    install -D -m 0644 deploy/rosterd.service "$root/usr/lib/systemd/system/rosterd.service"
+    install -m 0644 deploy/timers/* "$root/usr/lib/systemd/system/"
     install -D -m 0644 deploy/sysusers.d/rosterd.conf "$root/usr/lib/sysusers.d/rosterd.conf"
     install -D -m 0644 deploy/tmpfiles.d/rosterd.conf "$root/usr/lib/tmpfiles.d/rosterd.conf"
 }
@@ -67,8 +68,15 @@ documents() {
     install -m 0644 docs/*.md docs/*.svg docs/*.png "$folder/docs"
     cp -r deploy/{fail2ban,grafana,log,prometheus,sshd_config.d,sysusers.d,tmpfiles.d,timers,rosterd.service} "$folder/deploy"
     install -D -m 0644 --target-directory="$folder/tests/data" tests/data/*.csv
-    ln -s LICENSE "$folder/copyright"
-    gzip -9n < CHANGELOG.md > "$folder/changelog.gz"
+    .venv/bin/python -I deploy/deb/copyright.py "$opt"/lib/python3.*/site-packages > "$folder/copyright"
+    gzip -9n > "$folder/changelog.gz" <<CHANGELOG
+rosterd ($version) $(. /etc/os-release && echo "$VERSION_CODENAME"); urgency=medium
+
+  * What changed is in /usr/share/doc/rosterd/CHANGELOG.md.
+
+ -- $maintainer  $(date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")
+CHANGELOG
+    install -D -m 0644 deploy/deb/lintian-overrides "$root/usr/share/lintian/overrides/rosterd"
 }
 
 control() {
@@ -79,10 +87,10 @@ control() {
 Package: rosterd
 Version: $version
 Architecture: $architecture
-Maintainer: The rosterd authors <rosterd@localhost>
+Maintainer: $maintainer
 Section: admin
 Priority: optional
-Depends: python3 (>= 3.$minor~), python3 (<< 3.$((minor + 1))~), openssh-server, passwd, systemd (>= 247), tzdata
+Depends: python3 (>= 3.$minor~), python3 (<< 3.$((minor + 1))~), libc6, openssh-server, passwd, systemd (>= 247), tzdata
 Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f1)
 Description: imports of user lists that clients upload by SFTP
  A daemon that runs next to OpenSSH. Client organisations upload CSV files of
@@ -91,11 +99,16 @@ Description: imports of user lists that clients upload by SFTP
 CONTROL
 }
 
+checksums() {
+    (cd "$root" && find opt usr -type f -print0 | sort --zero-terminated | xargs --null md5sum) > "$root/DEBIAN/md5sums"
+}
+
 environment
 settings
 command_line
 documents
 control
+checksums
 find "$root" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 mkdir -p dist
 dpkg-deb --root-owner-group --build "$root" "dist/rosterd_${version}_$architecture.deb"

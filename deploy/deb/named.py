@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 DOCUMENTS = "usr/share/doc/rosterd"
-OTHERS = ("etc/rosterd/config.toml", "etc/ssh/sshd_config.d/rosterd.conf", "lib/systemd/system/rosterd.service")
+OTHERS = ("etc/rosterd/config.toml", "etc/ssh/sshd_config.d/rosterd.conf", "usr/lib/systemd/system/rosterd.service")
 MANUAL = "docs/rosterd.1"  # packed, the installed one is for man alone
 PATH = re.compile(r"(?<![\w.~*/])/(?:etc|lib|opt|usr)/[\w./*-]*rosterd[\w./*-]*[\w*]")
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#]+)")

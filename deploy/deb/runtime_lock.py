@@ -1,4 +1,8 @@
-"""Print those entries of requirements.lock that rosterd needs to run: the lock has what building it needs, too."""
+"""
+Print those entries of requirements.lock that rosterd needs to run, without those in `libraries.LEFT_OUT`.
+
+The lock has what building needs, too.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from deploy.deb.libraries import LEFT_OUT
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -24,16 +30,28 @@ def entries() -> dict[str, str]:
 
 
 def needed(requirements: Iterable[str], seen: set[str]) -> Iterator[str]:
-    """Yield the packages that are required, and all that these need in turn, each once. They are installed here."""
+    """
+    Yield the packages that are required, and all that these need in turn, each once. They are installed here.
+
+    Those that are left out are only added to `seen`.
+    """
     for requirement in map(Requirement, requirements):
         name = canonicalize_name(requirement.name)
         if name not in seen and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
             seen.add(name)
-            yield name
-            yield from needed(requires(name) or [], seen)
+            if name not in LEFT_OUT:
+                yield name
+                yield from needed(requires(name) or [], seen)
+
+
+def main() -> None:
+    """Print the entries; exit with what is left out although nothing requires it."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    locked, seen = entries(), set[str]()
+    sys.stdout.write("".join(locked[name] for name in sorted(needed(project["dependencies"], seen))))
+    if stale := LEFT_OUT.keys() - seen:
+        sys.exit(f"deploy/deb/libraries.py leaves out what nothing requires: {', '.join(sorted(stale))}")
 
 
 if __name__ == "__main__":
-    locked = entries()
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    sys.stdout.write("".join(locked[name] for name in sorted(needed(project["dependencies"], set()))))
+    main()
