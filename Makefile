@@ -11,6 +11,7 @@
 #             PYTHON=/usr/bin/python3
 # make docs   the documents as a site in dist/docs/
 # make deb    a package for the Debian it runs on in dist/; DEBIAN=trixie for another one; see docs/install.md
+# make repo   those packages as a signed repository for apt in dist/apt/; KEY=FINGERPRINT of the key; see docs/install.md
 # make clean  remove what make has made; var/ stays
 #
 # Needs Python 3.11 or newer with its venv module, PYTHON=python3.12 to choose one; tested on the 3.11 of Debian 12 and the
@@ -34,7 +35,7 @@ COMPILE := env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/nul
 GROUP = $(PYTHON) -I -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["$(1)"], sep="\n")' \
 	> .venv-lock/$(1).in
 
-.PHONY: all run test test-importer faults matrix check demo bench lock docs deb clean
+.PHONY: all run test test-importer faults matrix check demo bench lock docs deb repo clean
 .DELETE_ON_ERROR:
 
 all: check test
@@ -75,6 +76,9 @@ docs: .venv-docs/.can-build
 
 deb: .venv/.can-run
 	bash deploy/deb/$(if $(DEBIAN),make_in.sh $(DEBIAN) deb,build.sh)
+
+repo:
+	@KEY='$(KEY)' bash deploy/apt/repository.sh
 
 clean:
 	rm -rf .venv .venv-docs .venv-lock dist .coverage* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis

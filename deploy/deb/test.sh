@@ -55,13 +55,50 @@ package=$(find dist -name "rosterd_*+${release}_*.deb" -printf '%T@ %p\n' 2> /de
 [ -n "$package" ] || { echo "no package for $release in dist: make deb DEBIAN=$codename"; exit 1; }
 echo "== $package"
 cp "$package" "$root/rosterd.deb"
+cp deploy/deb/libraries.py "$root/"
 
 # Not running: what the package puts where
 
-is "installs without network" inside "$root" dpkg -i /rosterd.deb
+if command -v lintian > /dev/null; then
+    is "has nothing that lintian finds" lintian --allow-root --fail-on error,warning --tag-display-limit 0 "$package"
+else
+    echo "NOT TESTED: what lintian finds, as it is not installed"
+fi
+
+# As the operator of a host does it who has the package from a repository; a folder of its own, signed by a key of its own.
+repository() {
+    export GNUPGHOME=$work/gnupg
+    mkdir -m 0700 "$GNUPGHOME"
+    gpg --batch --quiet --passphrase '' --quick-generate-key test ed25519 sign never || return 1
+    KEY=$(gpg --list-keys --with-colons | awk -F: '$1 == "fpr" { print $10; exit }') REPO=$root/apt bash deploy/apt/repository.sh
+    gpgconf --kill all
+    rm "$root/etc/apt/sources.list"
+    install -D -m 0644 "$root/apt/rosterd.gpg" "$root/etc/apt/keyrings/rosterd.gpg" || return 1
+    sed -n '/^Types: deb$/,/^Signed-By/p' docs/install.md |
+        sed "s|^URIs:.*|URIs: file:///apt|; s|^Suites:.*|Suites: $codename|" > "$root/etc/apt/sources.list.d/rosterd.sources"
+}
+
+tampered() {
+    local index=$root/apt/dists/$codename/InRelease
+    cp "$index" "$work/kept"
+    sed -i 's/^Label: rosterd/Label: roster/' "$index"
+    ! inside "$root" apt-get update || return 1
+    mv "$work/kept" "$index"
+}
+
+if command -v apt-ftparchive > /dev/null && command -v gpg > /dev/null; then
+    is "makes a repository" repository
+    is "refuses a repository that somebody has changed" tampered
+    is "finds the repository" inside "$root" apt-get update
+    is "installs from it, without network" inside "$root" apt-get install -y rosterd
+else
+    echo "NOT TESTED: the repository, as apt-ftparchive or gpg is not installed"
+    is "installs without network" inside "$root" dpkg -i /rosterd.deb
+fi
 is "has user, group and folders" inside "$root" sh -c 'id rosterd && getent group sftpdrop rosterd-read && test -d /srv/sftp -a -d /var/lib/rosterd'
 is "is enabled" has /etc/systemd/system/multi-user.target.wants/rosterd.service \
     /etc/systemd/system/timers.target.wants/rosterd-{doctor,verify}.timer
+is "imports what is in it, and nothing else" inside "$root" /opt/rosterd/bin/python3 -I /libraries.py
 is "answers" inside "$root" rosterd --version
 is "has settings that load" inside "$root" sh -c 'rosterd doctor --json | grep -A3 configuration | grep -q "clients: none"'
 is "lets sshd start" inside "$root" sh -c 'mkdir -p /run/sshd && ssh-keygen -A && sshd -t'
@@ -121,7 +158,7 @@ is "upgrades" inside "$root" dpkg -i /next.deb
 is "keeps what was edited" grep -qx '# edited' "$root/etc/rosterd/config.toml"
 is "keeps clients" has /etc/rosterd/clients.d/demo.toml /srv/sftp/demo/upload/.bak
 is "is removed" inside "$root" dpkg --remove rosterd
-is "leaves no program" lacks /opt/rosterd /usr/bin/rosterd /lib/systemd/system/rosterd.service
+is "leaves no program" lacks /opt/rosterd /usr/bin/rosterd /usr/lib/systemd/system/rosterd.service
 is "leaves settings and data" has /etc/rosterd/config.toml /etc/rosterd/clients.d/demo.toml /var/lib/rosterd
 is "is purged" inside "$root" dpkg --purge rosterd
 is "leaves no settings" lacks /etc/rosterd /etc/ssh/sftpdrop /etc/ssh/sshd_config.d/rosterd.conf /var/lib/rosterd /var/lib/rosterd-read /run/rosterd
