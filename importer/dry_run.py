@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -71,18 +71,29 @@ def _as_fields(item: ProblemGroup | FileWarning) -> dict[str, str | int | tuple[
     }
 
 
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was imported without effect. What is in store and folder is removed soon."""
+
+    receipt: Receipt
+    store: Store
+    folder_fd: int  # has the failed CSV and the failed workbook, by the names of drafts
+
+
 class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     """
     What files are imported by. `database` may be missing: then all their users are new.
 
-    `progress` is called now and then with the byte that is being read. Both methods raise OSError when the file cannot
-    be read, StoreError when the database cannot, SyncFailed when the disk of temporary files fails.
+    `progress` is called now and then with the byte that is being read; what it raises ends the dry run. `scratch` is a
+    folder for temporary files, None for that of all programs. All methods raise OSError when the file cannot be read,
+    StoreError when the database cannot, SyncFailed when the disk of temporary files fails.
     """
 
     file: FileSettings
     reference: ReferenceSettings
     database: Path
     progress: Callable[[int], None] = lambda _: None
+    scratch: Path | None = None
+    check_room: Callable[[Claim, BinaryIO], None] = lambda *_: None  # as of the importer
 
     def check(self, path: Path, client: ClientSettings) -> CheckAnswer:
         """
@@ -91,47 +102,66 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
         The text is in the client's languages, the fields for programs in English. A file that would be held is
         answered as when its hold expires.
         """
-        with self._imported(path, client, datetime.now(UTC)) as (answer, _):
-            parts = sheets(answer, client.language, Medium.CHECK, MailSettings())
-        return CheckAnswer(receipt=answer, text=plain_text.text(parts, titled=True))
+        with path.open("rb", buffering=0) as raw, self.trial(raw, os.fsencode(path.name), client) as trial:
+            parts = sheets(trial.receipt, client.language, Medium.CHECK, MailSettings())
+            return CheckAnswer(receipt=trial.receipt, text=plain_text.text(parts, titled=True))
 
     def changed_values(self, path: Path, client: ClientSettings) -> Iterator[ChangedValue]:
         """Yield whom the file would change and how, if it were imported now without a limit: in order of its lines."""
         free = msgspec.structs.replace(client, guard=UNLIMITED)
-        with self._imported(path, free, _BEFORE_FREEZES) as (_, store):
-            yield from changed_in(store.conn, client.name)
+        with path.open("rb", buffering=0) as raw:
+            name = os.fsencode(path.name)
+            with self.trial(raw, name, free, claimed_at=_BEFORE_FREEZES) as trial:
+                yield from changed_in(trial.store.conn, client.name)
 
     @contextlib.contextmanager
-    def _imported(self, path: Path, client: ClientSettings, claimed_at: datetime) -> Iterator[tuple[Receipt, Store]]:
-        """Import the file into a throw-away copy of the users; yield the receipt, and the copy."""
+    def trial(
+        self,
+        raw: BinaryIO,
+        name: bytes,
+        client: ClientSettings,
+        *,
+        archive: bytes = b"",
+        claimed_at: datetime | None = None,
+    ) -> Iterator[Trial]:
+        """
+        Import an open file, whose name this is, into a throw-away copy of the users.
 
-        def tell() -> bool:
+        `archive` is the name that those of its answers begin with, that of the file by default. `claimed_at` counts for
+        freezes and what is on hold, now by default.
+        """
+
+        def ask() -> bool:
             self.progress(raw.tell())
             return False
 
-        with tempfile.TemporaryDirectory(prefix="rosterd-check-") as name, path.open("rb", buffering=0) as raw:
-            scratch = Path(name)
+        with tempfile.TemporaryDirectory(prefix="rosterd-check-", dir=self.scratch) as folder:
+            scratch = Path(folder)
             store = Store.open(scratch / "check.db")
             with contextlib.closing(store), fs.open_folder(scratch) as folder_fd:
+                claim = claim_of(raw, name, archive or name, client.name, folder_fd, claimed_at or datetime.now(UTC))
+                self.check_room(claim, raw)
                 if self.database.exists():
-                    store.copy_users(self.database, client.name)
+                    with store.interruptible(ask):
+                        store.copy_users(self.database, client.name)
                 # The answer goes to the caller; no mail is sent.
                 silent = msgspec.structs.replace(client, failed_import_email=())
-                importer = Importer(store, file=self.file, reference=self.reference, mail=MailSettings())
-                yield (
-                    importer.import_from(raw, _claim(path, client.name, folder_fd, claimed_at), silent, stopping=tell),
-                    store,
+                importer = Importer(
+                    store, file=self.file, reference=self.reference, mail=MailSettings(), check_room=self.check_room
                 )
+                receipt = importer.import_from(raw, claim, silent, stopping=ask)
+                yield Trial(receipt=receipt, store=store, folder_fd=folder_fd)
 
 
-def _claim(path: Path, client: str, folder_fd: int, claimed_at: datetime) -> Claim:
-    info = path.stat()
+def claim_of(raw: BinaryIO, name: bytes, archive: bytes, client: str, folder_fd: int, claimed_at: datetime) -> Claim:
+    """Return the claim that an open file would be; `folder_fd` is where its answers go."""
+    info = os.fstat(raw.fileno())
     return Claim(
         claim_id="check",
         client=client,
-        name=os.fsencode(path.name),
+        name=name,
         folder_fd=folder_fd,
-        archive=os.fsencode(path.name),
+        archive=archive,
         device=info.st_dev,
         inode=info.st_ino,
         size_bytes=info.st_size,

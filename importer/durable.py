@@ -36,19 +36,27 @@ def sync(fd: int) -> None:
 
 
 def write_durably(
-    folder_fd: int, name: bytes, chunks: Iterable[bytes], *, mode: int = 0o640, owner: tuple[int, int] | None = None
+    folder_fd: int,
+    name: bytes,
+    chunks: Iterable[bytes],
+    *,
+    mode: int = 0o640,
+    owner: tuple[int, int] | None = None,
+    before_sync: Callable[[int], None] = lambda _: None,
 ) -> None:
     """
     Write `chunks` to `name` in the folder: temporary file, fsync, rename, fsync of the folder.
 
-    The file belongs to `owner`, uid and gid, from the start; None for who writes it. An older file of that name is
-    replaced; a link is never followed. Raises SyncFailed, or OSError, and then no part of the file stays.
+    The file belongs to `owner`, uid and gid, from the start; None for who writes it. `before_sync` is given the handle
+    of the file. An older file of that name is replaced; a link is never followed. Raises SyncFailed, or OSError, and
+    then no part of the file stays.
     """
 
     def finish(fd: int) -> None:
         if owner is not None:
             os.fchown(fd, *owner)
             os.fchmod(fd, mode)  # chown clears set-id bits
+        before_sync(fd)
         sync(fd)
 
     _replace(folder_fd, name, chunks, mode, finish)

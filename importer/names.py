@@ -9,6 +9,7 @@ from typing import Final
 
 WORK: Final = b".work"  # one folder for each claim
 BAK: Final = b".bak"  # uploads that were dealt with, and their answers
+CHECK: Final = b"check"  # in which clients try files out
 
 # In a claim folder the whole name of a draft, in `.bak` the end of a name. No upload can have these names: those that
 # begin with a dot are never claimed.
@@ -22,6 +23,7 @@ ANSWERS: Final[dict[bytes, Callable[[int], bool]]] = {
     FAILED_CSV: bool,
     FAILED_XLSX: lambda _: False,
 }
+CHECK_TXT: Final = b".check.txt"  # the end of the name of an answer in `check`, next to failed CSV and workbook
 REWRITTEN_DRAFTS: Final = (b".rewritten.csv", b".rewritten.failed.csv")
 SIDECARS: Final = (b"done", b"sha256", b"md5")  # endings of files that confirm that another is complete
 

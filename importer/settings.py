@@ -144,6 +144,8 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     failed_import_email: tuple[Text, ...] = ()
     language: tuple[Literal["en", "fr"], ...] = ("en",)  # of all that the client reads; of two, one after the other
     receipts: bool = False  # mail clean runs too
+    check_folder: bool = False  # a folder `check` in the inbox, in which the client tries files out
+    check_keep_days: Annotated[int, Meta(ge=1, le=36_500)] = 7  # of what is in it
     max_inbox_bytes: Annotated[int, Meta(ge=0)] = 0  # of files that stay in the inbox; above it new ones are refused
     retention_days: Days | None = None  # in place of [retention] days
     expect_every: Span = ""  # overdue when no file has come for so long

@@ -35,7 +35,7 @@ EVERYWHERE = {"msgspec", "structlog"}
 PACKAGES = ("operate.", "watcher.", "importer.")
 FOLDERS = {
     "importer": ("wording", "roster", "file", "rows", "store", "sending", "mail", "answer"),
-    "watcher": ("health", "approval", "inbox", "control", "readers"),
+    "watcher": ("health", "approval", "inbox", "checking", "control", "readers"),
     "operate": ("provision", "doctor", "clients", "backup", "pages", "roster"),
 }
 GROUND = {

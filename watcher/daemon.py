@@ -17,9 +17,9 @@ from importer.store.connection import VERSION
 from importer.store.database import Store
 from watcher import notify
 from watcher.adopted import NotReloadable, read_again
+from watcher.checking.checks import Checks
 from watcher.chores import Chores
 from watcher.control.archives import archive_orders
-from watcher.control.client import Order
 from watcher.control.orders import approval_orders, held_orders, store_orders
 from watcher.control.server import ControlServer, Handler, Refused
 from watcher.health.alerts import Alerts
@@ -44,6 +44,7 @@ class Daemon:
         alerts = Alerts(config.mail)
         troubles = Troubles(alerts, watching=True)
         self._inboxes = Inboxes(config, store, events, signals, troubles, watching=True)
+        self._checks = Checks(config, store, self._inboxes, troubles, watching=True)
         self._chores = Chores(config, store, self._inboxes, alerts, troubles)
         self._control = ControlServer(config.service.state_dir, events.wake)
 
@@ -56,13 +57,15 @@ class Daemon:
         self._inboxes.sources.start(time.monotonic())
         self._control.start()
         self._chores.start()
-        self._chores.note_sweeps(self._inboxes.sweep_due())
+        swept = self._inboxes.sweep_due()
+        self._chores.note_sweeps(swept)
+        self._checks.take_in(swept)
         log.info("daemon.started", clients=len(self._config.clients), sqlite=VERSION)
         _log_deprecated(self._config)
         notify.ready()
         while not self._signals.stop_asked:
             if not self._turn():
-                next_at = min(self._inboxes.next_at(), self._chores.next_at)
+                next_at = min(self._inboxes.next_at(), self._checks.next_at, self._chores.next_at)
                 self._events.wait(next_at - time.monotonic())
         self._chores.write_mail()  # not after an error: the database, or its disk, may be what failed
 
@@ -73,8 +76,9 @@ class Daemon:
         self._inboxes.sweeps.take_in(self._events)
         if swept := self._inboxes.sweep_due():
             self._chores.note_sweeps(swept)
+        self._checks.take_in(swept)
         self._chores.before_work()
-        worked = self._inboxes.work() or self._chores.purge()
+        worked = self._inboxes.work() or self._checks.work() or self._chores.purge()
         self._chores.after_work(worked=worked, is_news=worked or bool(swept))
         return worked
 
@@ -94,7 +98,7 @@ class Daemon:
             "reload": self._reload,
         }
 
-    def _reload(self, _order: Order | None = None) -> str:
+    def _reload(self, _order: object = None) -> str:
         """Read the configuration again and use all of it, or keep the old one. Raises Refused."""
         try:
             config = read_again(self._config)
@@ -106,6 +110,7 @@ class Daemon:
         self._config = config
         self._chores.reload_trouble = ""
         self._inboxes.use(config)
+        self._checks.use(config)
         log.info("config.reloaded", clients=len(config.clients))
         _log_deprecated(config)
         return f"the configuration was reloaded; {len(config.clients)} clients"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from importer.store.database import Store
 from watcher import notify
+from watcher.checking.checks import Checks
 from watcher.chores import Chores
 from watcher.health.alerts import Alerts
 from watcher.health.mailing import POLL_S
@@ -30,14 +31,18 @@ class SinglePass:
         alerts = Alerts(config.mail)
         self._troubles = Troubles(alerts, watching=False)
         self._inboxes = Inboxes(config, store, events, signals, self._troubles, watching=False)
+        self._checks = Checks(config, store, self._inboxes, self._troubles, watching=False)
         self._chores = Chores(config, store, self._inboxes, alerts, self._troubles)
 
     def run(self) -> int:
         """Return the exit code, which is not 0 when a problem left a file behind. Raises as `Daemon.run`."""
         self._chores.start()
-        self._chores.note_sweeps(self._inboxes.sweep_due())
+        swept = self._inboxes.sweep_due()
+        self._chores.note_sweeps(swept)
+        self._checks.take_in(swept)
         self._inboxes.work_off()
         self._sweep_crowded_inboxes()
+        self._checks.work_off()
         self._chores.write_mail()
         mailing = self._chores.mailing
         while not self._signals.stop_asked and mailing.move(datetime.now(UTC), at_once=True):

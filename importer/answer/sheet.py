@@ -20,6 +20,7 @@ _SUBJECT_NAME_CHARS: Final = 60
 
 # The step after the remedy of a refusal, where it is not "save and upload again"; "": none. By key, else by code.
 _LAST_STEPS: Final = {
+    "check.time": "",
     "csv.quoting": "step/refused/saved",
     "encoding.invalid": "step/refused/that",
     "encoding.nul": "",
@@ -80,6 +81,12 @@ class Medium(enum.Enum):
     MAIL = enum.auto()
     FILE = enum.auto()  # the result text in `.bak`
     CHECK = enum.auto()  # a dry run: nothing happened
+    TRIAL = enum.auto()  # a dry run of what the client put into its folder `check`
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Tell whether nothing happened."""
+        return self in (Medium.CHECK, Medium.TRIAL)
 
 
 class ListedProblem(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,13 +151,13 @@ def _sheet(receipt: Receipt, say: Words, medium: Medium, mail: MailSettings, att
     claim, archive = receipt.claim, printable(receipt.claim.archive)
     failed_csv, failed_workbook = _failed_names(receipt)
     problems = _problems(receipt, say)
-    most = len(problems) if medium is Medium.CHECK else _MOST_FINDINGS
-    is_in_csv = receipt.tally.failed and medium is not Medium.CHECK
+    most = len(problems) if medium.is_dry_run else _MOST_FINDINGS
+    is_in_csv = receipt.tally.failed and not medium.is_dry_run
     return Sheet(
         language=say.language,
         subject=say.say(_title(receipt, medium, _shortened(claim.file))),
         title=say.say(_title(receipt, medium, claim.file)),
-        summary=" ".join(map(say.say, (*_summary(receipt, say, medium), *_sheet_read(receipt)))),
+        summary=" ".join(map(say.say, (*_preface(medium), *_summary(receipt, say, medium), *_sheet_read(receipt)))),
         steps=tuple(_steps(receipt, say, medium, attached)),
         problems=tuple(problems[:most]),
         more_problems=max(0, len(problems) - most),
@@ -163,7 +170,7 @@ def _sheet(receipt: Receipt, say: Words, medium: Medium, mail: MailSettings, att
 
 
 def _key(medium: Medium, key: str) -> str:
-    return f"check/{key}" if medium is Medium.CHECK else key
+    return f"check/{key}" if medium.is_dry_run else key
 
 
 def _title(receipt: Receipt, medium: Medium, file: str) -> Message:
@@ -192,6 +199,11 @@ def _shortened(file: str) -> str:
     """Return the name of a file, without its middle if it is long."""
     half = _SUBJECT_NAME_CHARS // 2
     return file if len(file) <= _SUBJECT_NAME_CHARS else f"{file[:half]}...{file[-half:]}"
+
+
+def _preface(medium: Medium) -> Iterator[Message]:
+    if medium is Medium.TRIAL:
+        yield message("summary/trial")
 
 
 def _summary(receipt: Receipt, say: Words, medium: Medium) -> Iterator[Message]:
@@ -251,11 +263,13 @@ def _steps(receipt: Receipt, say: Words, medium: Medium, attached: Attached) -> 
         yield from map(say.say, _row_steps(receipt, medium, attached))
     if receipt.removals:
         yield from map(say.say, _removal_steps(receipt.removals, medium))
+    if medium is Medium.TRIAL and not receipt.refusal:  # its remedy says what to upload
+        yield say.say(message("step/trial/again" if receipt.tally.failed else "step/trial/import"))
 
 
 def _approval_steps(receipt: Receipt, held: OnHold, medium: Medium) -> Iterator[Message]:
     """Yield what to do about a file that waits for an approval."""
-    if medium is Medium.CHECK:
+    if medium.is_dry_run:
         yield message("step/check/on_hold")
         return
     yield message("step/on_hold/look", file=held.file)
@@ -270,7 +284,7 @@ def _approval_steps(receipt: Receipt, held: OnHold, medium: Medium) -> Iterator[
 def _removal_steps(held: OnHold, medium: Medium) -> Iterator[Message]:
     """Yield what to do about users whom the file lacks, and who stay active until somebody approves."""
     yield message("step/removals/look")
-    if medium is Medium.CHECK:
+    if medium.is_dry_run:
         yield message("step/check/removals")
     elif held.is_for_client:
         yield message("step/removals/approve", name=approval_name(held))
@@ -295,7 +309,9 @@ def refusal_steps(reasons: Sequence[Message], say: Words, *, is_workbook: bool =
 def _row_steps(receipt: Receipt, medium: Medium, attached: Attached) -> Iterator[Message]:
     failed, listed = receipt.tally.failed, receipt.listed
     failed_csv, failed_workbook = _failed_names(receipt)
-    if medium is Medium.CHECK:
+    if medium.is_dry_run:
+        if medium is Medium.TRIAL:
+            yield message("step/trial/look", name=failed_workbook if attached.workbook else failed_csv)
         yield message("step/check/correct")
         yield message("step/check/book" if receipt.sheet else "step/check/save")
     elif listed < failed:
@@ -365,7 +381,7 @@ def ranges(lines: Iterable[int]) -> str:
 def _support(receipt: Receipt, say: Words, medium: Medium, mail: MailSettings, anchors: str) -> Iterator[SupportLine]:
     if mail.contact and medium is not Medium.CHECK:
         yield SupportLine(say.say(message("support/contact", contact=mail.contact)))
-    if medium is not Medium.CHECK:
+    if not medium.is_dry_run:
         archive, time = printable(receipt.claim.archive), local_time(receipt.finished_at, mail.timezone)
         if not receipt.on_hold:
             yield SupportLine(say.say(message("support/archive", archive=archive)))

@@ -78,7 +78,8 @@ LAYOUT: Final[dict[str, Template]] = {
     ),
     "count/reinstated": Template("{count} active again", "{count} active again"),
     "count/unchanged": Template("{count} unchanged", "{count} unchanged"),
-    # The same of a dry run.
+    # The same of a dry run; "trial": of a file in the folder "check" of the client.
+    "summary/trial": Template("This was a check: nothing was imported."),
     "check/subject/refused": Template("{file} would not be imported"),
     "check/subject/on_hold": Template("{file} would be on hold"),
     "check/subject/some": Template(
@@ -143,6 +144,14 @@ LAYOUT: Final[dict[str, Template]] = {
     "step/check/correct": Template("Correct the rows below, or delete rows that are not users."),
     "step/check/save": Template("Save the file as CSV UTF-8."),
     "step/check/book": Template("Save the workbook."),
+    "step/trial/look": Template(
+        "Look at the file {name}, which is in the folder check. The last column says what is wrong in each row."
+    ),
+    "step/trial/again": Template(
+        "Upload your file to the folder check again. If all is right then, upload it to the folder above check: from "
+        "there we import it."
+    ),
+    "step/trial/import": Template("To have the file imported, upload it to the folder above check."),
     "step/check/on_hold": Template(
         "Look at what is listed below. If it is right, the file has to be approved once it is uploaded."
     ),

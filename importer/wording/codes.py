@@ -117,6 +117,15 @@ _FILES: Final = (
         "Delete from the upload folder what you do not need, and upload the file again.",
     ),
     Code(
+        "check.time",
+        Level.FILE,
+        "Checking the file took too long",
+        "We check files in the folder check only while we have nothing to import, and each for some minutes at most.",
+        "A file with a million rows.",
+        "Check a file with the names of the columns and the first thousand rows. To import the whole file, upload it "
+        "to the folder above check.",
+    ),
+    Code(
         "limit.line",
         Level.FILE,
         "A line is too long",

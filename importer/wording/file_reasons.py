@@ -292,6 +292,11 @@ _LIMITS: Final[dict[str, Reason]] = {
         "{used} MB.",
         "Delete from it what you do not need, such as unfinished uploads. Then upload this file again.",
     ),
+    "check.time": Reason(
+        "We could not check the file to its end: it takes too long, or we had too much to import.",
+        "Check a file with the names of the columns and the first thousand rows. To import the whole file, upload it "
+        "to the folder above check.",
+    ),
     "limit.line": Reason(
         "Line {line} is too long for one user.",
         "Each user needs a line: check that the export starts a new line for each user.",

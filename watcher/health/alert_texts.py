@@ -11,6 +11,14 @@ _SENTENCES: Final = {
         "A file of {client} is recorded as imported, but is not in .bak: it was removed.",
         "`rosterd verify` names the file. Check who can write to the folders of {client}.",
     ),
+    "check.deferred": (
+        "A file that {client} tries out in its folder check cannot be checked. Imports are not affected.",
+        "Fix what the reason below names; `rosterd doctor` says more. The file is kept and retried.",
+    ),
+    "check.unusable": (
+        "The folder check of {client} cannot be used: the client cannot try files out. Imports are not affected.",
+        "`rosterd doctor` says how to fix it. rosterd checks again every 10 s.",
+    ),
     "copy.refused": (
         "The read copy of the database cannot be made: readers see an old one, or none.",
         "Fix what the reason below names. The service must be able to write to the folder of [service] read_copy.",

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import BinaryIO, Final
 
+import msgspec
 import structlog
 
 from importer import disk_space
@@ -88,6 +89,18 @@ class Room:
         if self._shortage(claim.client, claim.folder_fd, self._need(claim.client, size_bytes, rows)):
             rows = disk_space.count_lines(raw, self._stopping)
         self.check(claim.client, claim.folder_fd, size_bytes, rows)
+
+    def check_trial(self, claim: Claim, raw: BinaryIO) -> None:
+        """
+        Raise OSError ENOSPC when a dry run of an open file may need more space than a disk has free.
+
+        It imports into a copy of the users of the client, which is at most as large as the database.
+        """
+        size_bytes = os.fstat(raw.fileno()).st_size
+        needed = self._need(claim.client, size_bytes, min(size_bytes // 2 + 1, self._limits.max_rows))
+        needed = msgspec.structs.replace(needed, state=needed.state + self._store.size_bytes)
+        if shortage := self._shortage(claim.client, claim.folder_fd, needed):
+            raise OSError(errno.ENOSPC, shortage)
 
     def check(self, client: str, inbox_fd: int, size_bytes: int, rows: int = 0) -> None:
         """Raise OSError ENOSPC when a disk has less free than an import may need; 0 `rows`: not known yet."""

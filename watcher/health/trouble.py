@@ -40,7 +40,8 @@ class Troubles:
         """Report a problem that may affect all clients. Raises the error when it is fatal."""
         raise_if_fatal(error)
         about["reason"] = reason(error)
-        self._alerts.report(event, time.monotonic(), shared_cause=_shared_cause(error), exc_info=None, **about)
+        bug = None if isinstance(error, _EXPLAINED_ERRORS) else error
+        self._alerts.report(event, time.monotonic(), shared_cause=_shared_cause(error), exc_info=bug, **about)
 
     def defer(self, client: str, what: str, error: Exception) -> None:
         """Report why a file or a claim must wait. Raises the error when it is fatal."""

@@ -14,7 +14,7 @@ import math
 import os
 import signal
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -23,7 +23,7 @@ from importer import fs
 from importer.file.upload import Upload
 from importer.fs import open_file
 from importer.names import BAK, WORK
-from watcher.inbox.layout import Inbox, is_foreign, stat_of
+from watcher.inbox.layout import Inbox, Uploads, is_foreign, stat_of
 from watcher.model import Identity, Kind, Look, Waiting, Writer
 
 _REPLACED: Final = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR)  # what was a file a moment ago
@@ -36,7 +36,7 @@ _MAX_MEASURED: Final = 20_000  # likewise, and before each claim
 _MAX_ENTRIES: Final = 20_000  # likewise, to find them among; as long
 
 
-def list_files(inbox: Inbox, accepts: Callable[[bytes], bool], limit: int) -> dict[bytes, Identity]:
+def list_files(inbox: Uploads, accepts: Callable[[bytes], bool], limit: int) -> dict[bytes, Identity]:
     """
     Return at most `limit` entries whose names are accepted, the oldest ones.
 
@@ -52,18 +52,18 @@ def list_files(inbox: Inbox, accepts: Callable[[bytes], bool], limit: int) -> di
     return {name: identity for name, identity in identities if identity is not None}
 
 
-def _arrival(inbox: Inbox, name: bytes) -> tuple[float, bytes]:
+def _arrival(inbox: Uploads, name: bytes) -> tuple[float, bytes]:
     info = stat_of(inbox.fd, name)
     return math.inf if info is None else info.st_ctime_ns, name
 
 
-def find_identity(inbox: Inbox, name: bytes) -> Identity | None:
+def find_identity(inbox: Uploads, name: bytes) -> Identity | None:
     """Return the entry with this name, None when there is none."""
     info = stat_of(inbox.fd, name)
     return None if info is None else _identity_of_upload(inbox, name, info)
 
 
-def _identity_of_upload(inbox: Inbox, name: bytes, status: os.stat_result) -> Identity:
+def _identity_of_upload(inbox: Uploads, name: bytes, status: os.stat_result) -> Identity:
     sidecar_entry = sidecar_of(inbox, name)
     sidecar = (
         None
@@ -73,7 +73,7 @@ def _identity_of_upload(inbox: Inbox, name: bytes, status: os.stat_result) -> Id
     return msgspec.structs.replace(identity_of(status), sidecar=sidecar)
 
 
-def look(inbox: Inbox, name: bytes) -> Look | None:
+def look(inbox: Uploads, name: bytes) -> Look | None:
     """
     Examine the entry with this name closely; None when there is none.
 
@@ -92,12 +92,12 @@ def look(inbox: Inbox, name: bytes) -> Look | None:
         return None
 
 
-def open_upload(inbox: Inbox, name: bytes, before_read: Callable[[], None] = lambda: None) -> Upload:
+def open_upload(inbox: Uploads, name: bytes, before_read: Callable[[], None] = lambda: None) -> Upload:
     """Open a file of the inbox for reading. Raises OSError."""
     return Upload(name, before_read, folder_fd=inbox.fd)
 
 
-def read_sidecar(inbox: Inbox, name: bytes) -> bytes | None:
+def read_sidecar(inbox: Uploads, name: bytes) -> bytes | None:
     """
     Return the content of the sidecar of this file; None when there is none that is plain and small.
 
@@ -116,7 +116,7 @@ def read_sidecar(inbox: Inbox, name: bytes) -> bytes | None:
     return content if len(content) <= MAX_SIDECAR_BYTES else None
 
 
-def sidecar_of(inbox: Inbox, name: bytes) -> tuple[bytes, os.stat_result] | None:
+def sidecar_of(inbox: Uploads, name: bytes) -> tuple[bytes, os.stat_result] | None:
     """Return the name of the sidecar of a name, in upper or lower case; None when there is none."""
     if not inbox.sidecar:
         return None
@@ -130,19 +130,24 @@ def sidecar_of(inbox: Inbox, name: bytes) -> tuple[bytes, os.stat_result] | None
     return (spelled, info) if upload == name or stat_of(inbox.fd, upload) is None else None
 
 
-def is_valid_sidecar(inbox: Inbox, status: os.stat_result) -> bool:
+def is_valid_sidecar(inbox: Uploads, status: os.stat_result) -> bool:
     """Return whether a sidecar is a small plain file with one link, owned by the client."""
     is_plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size <= MAX_SIDECAR_BYTES
     return is_plain and not is_foreign(status, inbox.folder)
 
 
 def list_strays(
-    inbox: Inbox, accepts: Callable[[bytes], bool], is_temporary: Callable[[bytes], bool], now_s: float
+    inbox: Inbox,
+    accepts: Callable[[bytes], bool],
+    is_temporary: Callable[[bytes], bool],
+    now_s: float,
+    own: Collection[bytes] = (WORK, BAK),
 ) -> list[bytes]:
     """
     Return what looks like an upload and is never imported: in folders of the client, and old temporary names.
 
-    Paths relative to the inbox, a bounded number, found by a bounded number of looks. `now_s` is the time of day.
+    Paths relative to the inbox, a bounded number, found by a bounded number of looks. `now_s` is the time of day, `own`
+    are the folders that are not the client's.
     """
 
     def is_stray(path: bytes) -> bool:
@@ -152,17 +157,17 @@ def list_strays(
         info = stat_of(inbox.fd, path)
         return info is not None and now_s - info.st_ctime > _STRAY_AGE_S
 
-    suspects = itertools.islice(_suspects(inbox, is_temporary), _MAX_SUSPECTS)
+    suspects = itertools.islice(_suspects(inbox, is_temporary, own), _MAX_SUSPECTS)
     return sorted(filter(is_stray, suspects))[:_MAX_STRAYS]
 
 
-def _suspects(inbox: Inbox, is_temporary: Callable[[bytes], bool]) -> Iterator[bytes]:
+def _suspects(inbox: Inbox, is_temporary: Callable[[bytes], bool], own: Collection[bytes]) -> Iterator[bytes]:
     """Yield temporary names and folders, the latter with a trailing slash and followed by their contents."""
     with os.scandir(inbox.fd) as entries:
         for entry in itertools.islice(entries, _MAX_ENTRIES):
             name = os.fsencode(entry.name)
             if entry.is_dir(follow_symlinks=False):
-                if name not in (WORK, BAK):
+                if name not in own:
                     yield name + b"/"
                     yield from (name + b"/" + inner for inner in _names_in(inbox.fd, name))
             elif is_temporary(name):

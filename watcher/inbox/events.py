@@ -74,15 +74,16 @@ class EventQueue:
     """
     The events since they were last taken. Bounded: one for each name, and too many become one sweep.
 
-    Any thread may add; `wake` may be called from a signal handler.
+    Any thread may add; `wake` may be called from a signal handler. The one who waits for another queue is woken there:
+    `wakes`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wakes: EventQueue | None = None) -> None:
         self._lock = threading.Lock()
         self._names: dict[tuple[str, bytes], InboxEvent] = {}
         self._clients_to_sweep: set[str] = set()
         self._sweep_all = False
-        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._wake: queue.SimpleQueue[None] = wakes._wake if wakes else queue.SimpleQueue()  # noqa: SLF001 - our own class
 
     def add(self, client: str, name: bytes, *, closed: bool, broken_off: bool | None = None) -> None:
         """Add an event."""
@@ -229,10 +230,11 @@ class _Canary:
 
 
 class _Followed:
-    """One inbox: its path, the folder that was there, and the watch on it, if there is one."""
+    """One folder: its path, what was there, the watch on it, if there is one, and where its events go."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, events: EventQueue) -> None:
         self.path = path
+        self.events = events
         self.identity: FolderIdentity | None = None
         self.watch: _Listening | None = None
         self.refused = False
@@ -296,18 +298,19 @@ class Watch:
                 log.info("watch.restored")
         for client, inbox in self._inboxes.items():
             if _folder_identity(inbox.path) != inbox.identity:
-                self._events.request_sweep(client)
+                inbox.events.request_sweep(client)
 
-    def follow(self, client: str, path: str, identity: FolderIdentity | None) -> None:
+    def follow(self, client: str, path: str, identity: FolderIdentity | None, events: EventQueue | None = None) -> None:
         """
         Watch the folder that is now the inbox of a client; `identity` is None if it cannot be used.
 
-        Call it with every sweep, before the folder is listed.
+        Call it with every sweep, before the folder is listed. Another folder of a client has another name in place of
+        that of the client, and a queue of its own.
         """
         inbox = self._inboxes.get(client)
         if inbox is None or inbox.path != path:
             self.forget(client)
-            inbox = self._inboxes[client] = _Followed(path)
+            inbox = self._inboxes[client] = _Followed(path, events or self._events)
         if inbox.identity == identity and (inbox.is_watched or identity is None):
             return
         self._drop(inbox)
@@ -349,7 +352,7 @@ class Watch:
         if self._reader is None or inbox.identity is None:
             return
         try:
-            inbox.watch = self._listen(inbox.path, _InboxCallback(client, self._events, self._upload_of))
+            inbox.watch = self._listen(inbox.path, _InboxCallback(client, inbox.events, self._upload_of))
         except OSError as error:
             if not inbox.refused:
                 log.warning("watch.refused", client=client, reason=str(error))

@@ -32,8 +32,8 @@ class Inboxes:
         self, config: Config, store: Store, events: EventQueue, signals: Signals, troubles: Troubles, *, watching: bool
     ) -> None:
         self._config = config
-        self._events = events
-        self._signals = signals
+        self.events = events
+        self.signals = signals
         self.backlog = Backlog()
         self.sources = EventSources(config, events, troubles, watching=watching)
         settling, readings = Settling(config.intake), Readings(watching=watching)
@@ -71,11 +71,18 @@ class Inboxes:
         """Return the next time at which there is work if no event arrives, by the monotonic clock."""
         return min(self.intake.next_at(), self.sweeps.next_at, self.backlog.next_due_at(), self.sources.next_at)
 
+    def next_import_at(self) -> float:
+        """Return when the next file is likely to be imported, by values alone: it is asked while a file is checked."""
+        without = self.intake.left_alone()
+        names_at = self.intake.settling.next_ready_at(without=without)
+        events_at = self.events.quiet_since(without) + self._config.intake.quiet_s
+        return min(names_at, events_at, self.backlog.next_due_at())
+
     def sweep_due(self) -> list[str]:
         """Sweep what is due, until a signal to stop; return the clients whose inbox was swept, usable or not."""
         swept = []
         for client in self.sweeps.due_for_sweep():
-            if self._signals.stop_asked:
+            if self.signals.stop_asked:
                 break
             self.sweeps.sweep(client)
             swept.append(client)
@@ -90,10 +97,10 @@ class Inboxes:
         """Work until nothing more can be taken within the patience of a single pass."""
         intake = self._config.intake
         until = time.monotonic() + 2 * intake.quiet_s + intake.unterminated_grace_s
-        while not self._signals.stop_asked:
+        while not self.signals.stop_asked:
             if not self.work():
                 names_at = self.intake.settling.next_due_at(without=self.backlog.blocked(), in_writing=False)
                 next_at = min(names_at, self.backlog.next_due_at())
                 if next_at > until:
                     break
-                self._events.wait(next_at - time.monotonic())
+                self.events.wait(next_at - time.monotonic())

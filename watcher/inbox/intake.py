@@ -63,10 +63,10 @@ class Intake:
 
     def next_at(self) -> float:
         """Return the next time at which there is work if no event arrives."""
-        names_at = self.settling.next_due_at(without=self._left_alone())
+        names_at = self.settling.next_due_at(without=self.left_alone())
         return min([names_at, *self._readings.resting().values()])
 
-    def _left_alone(self) -> set[str]:
+    def left_alone(self) -> set[str]:
         """Return the clients of which nothing is looked at, and so nothing is claimed, now: all that limits them."""
         return self._claims.backlog.blocked() | self._readings.resting().keys()
 
@@ -85,10 +85,10 @@ class Intake:
             if any(candidate.verdict is not None for candidate in self.settling.of(client).values()):
                 self._readings.end_rest(client)  # the operator decided
         for client, name in self._readings.names():
-            if client in self._left_alone() or not self._is_due(client, name, now):
+            if client in self.left_alone() or not self._is_due(client, name, now):
                 self._readings.end(client)
                 self._readings.rest(client, is_fruitless=True)
-        due = self.settling.next_due(now, without=self._left_alone())
+        due = self.settling.next_due(now, without=self.left_alone())
         if due is not None:
             client, name = due
             # A look in progress is finished first, or a name that is due every few seconds would prevent that.
@@ -132,7 +132,7 @@ class Intake:
             case Verdict.HOLD:
                 self._report_hold(client, name, look, hold_reason)
             case Verdict.IGNORE:
-                log.warning("file.ignored", reason=_ignored_as(look))
+                log.warning("file.ignored", reason=ignored_as(look))
             case Verdict.WAIT:
                 log.debug("file.waiting", writer=str(look.writer), size_bytes=look.identity.size_bytes)
 
@@ -211,7 +211,8 @@ def _is_correction(inbox: Inbox, name: bytes) -> bool:
         return is_failed_csv(raw)
 
 
-def _ignored_as(look: Look) -> str:
+def ignored_as(look: Look) -> str:
+    """Return as what a name is ignored."""
     if look.links > 1:
         return "hard link"
     return "foreign" if look.foreign else str(look.kind)

@@ -5,6 +5,7 @@ The folders of an inbox, and every open and rename in them.
     inbox/.work/<claim id>/       one claim: the upload under its own name; with names that begin with a dot, its
                                   sidecar, the reason to refuse it, and the drafts of failed CSV and result
     inbox/.bak/                   `<stem>.<stamp>.csv`, `.failed.csv`, `.result.txt`, and a sidecar as `.csv.sha256`
+    inbox/check/                  with `check_folder`: files that the client tries out, and the answers to them
 
 All work is relative to folder handles, opened again for each piece of work. So a folder that was replaced, remounted or
 recreated is simply used from the next piece of work on, and no mount is kept busy. Below the handle of the inbox no
@@ -40,7 +41,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from importer import fs
-from importer.names import BAK, WORK
+from importer.names import BAK, CHECK, WORK
 from watcher.model import InboxUnusable
 
 SIDECAR: Final = b".companion."  # followed by its ending: the name of a sidecar in a claim folder
@@ -50,23 +51,23 @@ MAX_NAME_BYTES: Final = 255
 _PASSAGE: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_A_FOLDER: Final = (errno.ELOOP, errno.ENOTDIR)
 _CLOSED: Final = 0o700
+_CHECK_MODE: Final = 0o1770
 _RENAME_NOREPLACE: Final = 1
 _MAX_ENTRIES: Final = 20_000  # entries searched for sidecars; 50 ms
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
-class Inbox:
-    """The open folders of one client."""
+class Uploads:
+    """An open folder into which a client uploads; `folder` is the status of its inbox."""
 
-    def __init__(self, client: str, inbox_fd: int, work_fd: int, bak_fd: int, sidecar: bytes) -> None:
+    def __init__(self, client: str, fd: int, folder: os.stat_result, sidecar: bytes = b"") -> None:
         self.client = client
         self.sidecar = sidecar  # ending of sidecars, with its dot
-        self.fd = inbox_fd
-        self.work_fd = work_fd
-        self.bak_fd = bak_fd
-        self.folder = os.fstat(inbox_fd)
-        self.identity = (self.folder.st_dev, self.folder.st_ino)
+        self.fd = fd
+        self.folder = folder
+        info = os.fstat(fd)
+        self.identity = (info.st_dev, info.st_ino)
 
     @functools.cached_property
     def sidecars(self) -> dict[bytes, bytes]:
@@ -74,6 +75,15 @@ class Inbox:
         with os.scandir(self.fd) as entries:
             names = [os.fsencode(entry.name) for entry in itertools.islice(entries, _MAX_ENTRIES)]
         return {name.lower(): name for name in names if name.lower().endswith(self.sidecar)}
+
+
+class Inbox(Uploads):
+    """The open folders of one client."""
+
+    def __init__(self, client: str, inbox_fd: int, work_fd: int, bak_fd: int, sidecar: bytes) -> None:
+        super().__init__(client, inbox_fd, os.fstat(inbox_fd), sidecar)
+        self.work_fd = work_fd
+        self.bak_fd = bak_fd
 
 
 @contextlib.contextmanager
@@ -90,6 +100,45 @@ def opened(client: str, path: str, sidecar: str = "") -> Iterator[Inbox]:
         work_fd = _kept(handles, _open_own(path, inbox_fd, WORK, mode=0o700, forbidden=0o077))
         bak_fd = _kept(handles, _open_own(path, inbox_fd, BAK, mode=0o750, forbidden=0o022))
         yield Inbox(client, inbox_fd, work_fd, bak_fd, f".{sidecar}".encode() if sidecar else b"")
+
+
+@contextlib.contextmanager
+def opened_check(inbox: Inbox, path: str) -> Iterator[Uploads]:
+    """
+    Open the folder `check` of the inbox at `path`, created if it is missing; check that client and service can use it.
+
+    Raises InboxUnusable, or OSError for problems of the host.
+    """
+    where = f"{path}/{CHECK.decode()}"
+    _make_folder(inbox.fd, CHECK)
+    try:
+        fd = os.open(CHECK, fs.FOLDER, dir_fd=inbox.fd)
+    except OSError as error:
+        if error.errno in _NOT_A_FOLDER:
+            raise InboxUnusable(f"{where}: not a folder; move it away, it will be made") from None
+        raise
+    try:
+        if _is_half_made(os.fstat(fd), _CHECK_MODE):  # as one is that was just made
+            open_up(fd, inbox.folder, _CHECK_MODE)
+        _check_trials(where, os.fstat(fd), inbox.folder)
+        _check_inbox(where, fd)
+        yield Uploads(inbox.client, fd, inbox.folder)
+    finally:
+        os.close(fd)
+
+
+def _check_trials(where: str, status: os.stat_result, inbox: os.stat_result) -> None:
+    """Raise InboxUnusable when the folder `check` is of somebody else, or the client cannot write to it."""
+    ours = (os.geteuid(), 0)
+    if status.st_uid not in (*ours, inbox.st_uid):
+        expected = f"expected uid {os.geteuid()}"
+        raise InboxUnusable(f"{where}: owned by uid {status.st_uid}; {expected}. Move it away, it will be made")
+    needed = stat.S_IWGRP | stat.S_IXGRP if status.st_gid == inbox.st_gid else stat.S_IWOTH | stat.S_IXOTH
+    if status.st_uid in ours and status.st_mode & needed != needed:
+        found = f"gid {status.st_gid}, mode {stat.S_IMODE(status.st_mode):04o}"
+        raise InboxUnusable(f"{where}: the client cannot write to it: {found}; expected gid {inbox.st_gid}, mode 3770")
+    if status.st_dev != inbox.st_dev:
+        raise InboxUnusable(f"{where}: on another file system than the inbox; expected the same")
 
 
 def was_inbox(path: str) -> bool:

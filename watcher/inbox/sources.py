@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 import os
 
+from importer.names import CHECK
 from importer.settings import ClientSettings
 from watcher.health.trouble import Troubles, reason
 from watcher.inbox.events import EventQueue, FolderIdentity, Watch
 from watcher.inbox.settle import Names
 from watcher.inbox.sftp_log import SessionLogs
 from watcher.settings import Config
+
+
+def check_of(client: str) -> str:
+    """Return the name under which the folder `check` of a client is watched; no client has such a name."""
+    return f"{client}/{CHECK.decode()}"
 
 
 class EventSources:
@@ -77,6 +83,17 @@ class EventSources:
         self._watch.follow(client.name, client.inbox, identity)
         if identity is not None:
             self._follow_sessions(client)
+
+    def follow_check(self, client: ClientSettings, identity: FolderIdentity | None, events: EventQueue) -> None:
+        """Watch the folder that is a client's `check` now; None: it has none, or it cannot be used."""
+        if self._watch is not None:
+            path = os.path.join(client.inbox, os.fsdecode(CHECK))
+            self._watch.follow(check_of(client.name), path, identity, events)
+
+    def forget_check(self, client: str) -> None:
+        """Stop watching the folder `check` of a client."""
+        if self._watch is not None:
+            self._watch.forget(check_of(client))
 
     def _follow_sessions(self, client: ClientSettings) -> None:
         if not client.log_socket:

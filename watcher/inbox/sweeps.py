@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from importer.model import printable
+from importer.names import BAK, CHECK, WORK
 from importer.settings import ClientSettings
 from watcher.health.trouble import Troubles, raise_if_fatal
 from watcher.inbox import entries
@@ -199,8 +200,9 @@ class Sweeps:
 
     def _report_strays(self, client: str, inbox: Inbox) -> None:
         names = self._settling.names
+        own = (WORK, BAK, CHECK) if self._clients[client].check_folder else (WORK, BAK)
         for path in self._strays.note(
-            client, entries.list_strays(inbox, names.accept, names.is_temporary, time.time())
+            client, entries.list_strays(inbox, names.accept, names.is_temporary, time.time(), own)
         ):
             reason = "in a folder" if b"/" in path else "temporary name"
             log.warning("file.ignored", client=client, file=printable(path), claim_id="", reason=reason)

@@ -1,0 +1,149 @@
+"""The folder `check` by the running daemon: every file in it is answered there, and nothing else follows."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import wait_until
+from tests.lab.daemon import Rosterd, make_inboxes
+
+HEADER = "unique_id,login_source,first_name,last_name,email"
+ANN = "1,OPSCOM,Ann,Lee,ann@school.example"
+BAD = "2,OPSCOM,Ben,,ben@school.example"
+STAMP = re.compile(r"\.\d{8}T\d{6}Z\.")
+
+
+def lines(*rows: str) -> str:
+    return "".join(f"{row}\n" for row in (HEADER, *rows))
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Iterator[Rosterd]:
+    """Yield an installation whose clients have the folder, not started."""
+    with Rosterd(tmp_path, make_inboxes(tmp_path), client_settings={"check_folder": True}) as installation:
+        yield installation
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Path:
+    """Return the folder of acme, once the service has made it."""
+    return tmp_path / "acme" / "check"
+
+
+def put(check: Path, name: str, content: str) -> Path:
+    """Let a whole file appear at once."""
+    beside = check.parent.parent / f"next-{name}"
+    beside.write_text(content)
+    return beside.rename(check / name)
+
+
+def answered(rosterd: Rosterd, count: int) -> list[dict[str, object]]:
+    """Wait until so many files were answered; return what the log says of them."""
+    wait_until(lambda: len(rosterd.events("check.answered")) >= count, f"{count} answers")
+    return rosterd.events("check.answered")
+
+
+def names_in(check: Path) -> list[str]:
+    return sorted(STAMP.sub(".", name) for name in os.listdir(check))
+
+
+def text_of(check: Path, name: str = "users") -> str:
+    [path] = [each for each in check.glob(f"{name}.*.check.txt") if STAMP.sub(".", each.name) == f"{name}.check.txt"]
+    return " ".join(path.read_text().split())
+
+
+def test_a_file_is_answered_where_it_is(installed: Rosterd, check: Path) -> None:
+    """A file in `check` gets preview, problems and failed CSV next to it; no user, ledger row or mail comes of it."""
+    installed.start()
+    put(check, "users.csv", lines(ANN, BAD))
+    [event] = answered(installed, 1)
+    installed.stop()
+
+    assert ("users.csv", "partly", 2, 1) == tuple(event[key] for key in ("file", "outcome", "rows", "failed"))
+    assert ["users.check.txt", "users.csv", "users.failed.csv"] == names_in(check)
+    text = text_of(check)
+    assert text.startswith(
+        "users.csv: 1 of 2 rows needs correcting This was a check: nothing was imported. We would import 1 of 2 users "
+        "(1 new). 1 row needs correcting. What to do 1. Look at the file users."
+    )
+    assert "Line 3: Enter the last name" in text
+    [failed] = check.glob("users.*.failed.csv")
+    assert "Ben" in failed.read_text()
+    assert failed.name in text
+    assert ([], {}, [], []) == (installed.imports(), installed.users(), installed.mails(), installed.bak())
+
+
+def test_a_good_file_is_told_where_to_go(installed: Rosterd, check: Path) -> None:
+    """Of a file without problems there is no failed CSV, and the answer says how to have it imported."""
+    installed.start()
+    put(check, "users.csv", lines(ANN))
+    answered(installed, 1)
+    assert ["users.check.txt", "users.csv"] == names_in(check)
+    assert text_of(check).endswith("To have the file imported, upload it to the folder above check.")
+
+
+def test_a_refused_file_is_answered(installed: Rosterd, check: Path) -> None:
+    """A file that would be refused as a whole, here for an unknown column, is told so; it is not held."""
+    installed.start()
+    put(check, "users.csv", "unique_id,shoe\n1,44\n")
+    [event] = answered(installed, 1)
+    assert ("refused", "header.unknown") == (event["outcome"], event["code"])
+    assert "This was a check: nothing was imported." in text_of(check)
+
+
+def test_receipts_are_mailed_once(tmp_path: Path, check: Path) -> None:
+    """A client that gets mail about clean runs is mailed the answer, once, and about no import."""
+    settings = {"check_folder": True, "receipts": True}
+    with Rosterd(tmp_path, make_inboxes(tmp_path), client_settings=settings) as rosterd:
+        rosterd.start()
+        put(check, "users.csv", lines(ANN))
+        answered(rosterd, 1)
+        rosterd.wait_for_event("mail.sent")
+        rosterd.stop()
+        [mail] = rosterd.mails()
+        assert "users.csv would be imported" == mail["Subject"]
+        assert [] == rosterd.imports()
+
+
+def test_what_is_imported_meanwhile_counts(installed: Rosterd, check: Path) -> None:
+    """A check compares with the users as they are, also with those that the same client has just imported."""
+    installed.start()
+    installed.drop("users.csv", lines(ANN))
+    installed.wait_for_imports(1)
+    put(check, "again.csv", lines(ANN))
+    [event] = answered(installed, 1)
+    assert 1 == event["unchanged"]
+
+
+def test_a_single_pass_checks_as_well(installed: Rosterd, check: Path) -> None:
+    """`rosterd sweep` makes the folder, and answers what is in it."""
+    assert 0 == installed.execute("sweep").returncode
+    put(check, "users.csv", lines(ANN))
+    assert 0 == installed.execute("sweep").returncode
+    assert ["users.check.txt", "users.csv"] == names_in(check)
+
+
+def test_the_folder_is_the_clients_own_without_the_setting(tmp_path: Path, check: Path) -> None:
+    """Without `check_folder` nothing is checked; a file in a folder of that name is reported like in any other."""
+    with Rosterd(tmp_path, make_inboxes(tmp_path)) as rosterd:
+        check.mkdir()
+        put(check, "users.csv", lines(ANN))
+        rosterd.start()
+        assert "check/users.csv" == rosterd.wait_for_event("file.ignored")["file"]
+        rosterd.stop()
+        assert ["users.csv"] == names_in(check)
+
+
+def test_a_reload_turns_it_on(tmp_path: Path, check: Path) -> None:
+    """The setting takes effect with a reload: the folder is made and watched."""
+    with Rosterd(tmp_path, make_inboxes(tmp_path)) as rosterd:
+        rosterd.start()
+        rosterd.reload(lambda text: text.replace('name = "acme"', 'name = "acme"\ncheck_folder = true'))
+        wait_until(check.exists, "the folder")
+        put(check, "users.csv", lines(ANN))
+        answered(rosterd, 1)
