@@ -247,6 +247,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     asks_anew: bool = False  # about the removals: no earlier file has asked that lacks about the same
     is_correction: bool = False  # it is a failed CSV that came back
     sheet: str = ""  # of the workbook, whose rows are the lines; "" if the file was none
+    was_encrypted: bool = False  # by PGP: no row of it is mailed
     approved_by: str = ""  # who let it through after it was on hold
     is_by_pause: bool = False  # it is above a limit that is paused
     superseded: tuple[str, ...] = ()  # claims on hold that it replaces

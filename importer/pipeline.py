@@ -110,7 +110,7 @@ class Importer:
         conn, feed = self._store.conn, client.feed_of(claim.file)
         if reason := feeds.refusal(conn, claim, feed, self._mail.timezone):
             raise FileRejected(reason)
-        with unwrapped(raw, self._file, client) as upload:
+        with unwrapped(raw, self._file, client, claim.name) as upload:
             if upload.csv is not raw:
                 self._check_room(claim, upload.csv)
             with ExaminerProcess(upload.csv, stopping) as examiner, self._store.importing():
@@ -164,6 +164,7 @@ class Importer:
             ),
             is_correction=examination.table.header.is_failed_csv,
             sheet=upload.sheet,
+            was_encrypted=upload.was_encrypted,
             finished_at=datetime.now(UTC),
         )
         missing = recorder.feed.left.pending if recorder.feed else 0

@@ -26,6 +26,13 @@ Share = Annotated[
     str, Meta(pattern=r"\A(off|(0|[1-9][0-9]{0,3}) ?%)\Z", description='a share such as "10 %", or "off"')
 ]
 Floor = Annotated[int, Meta(ge=0)]
+Fingerprint = Annotated[
+    str,
+    Meta(
+        pattern=r"\A([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})\Z",
+        description="the fingerprint of a PGP key: 40 hexadecimal digits without blanks",
+    ),
+]
 Line = Annotated[str, Meta(pattern=r"\A[^\r\n]*\Z", description="one line of text")]
 
 
@@ -37,9 +44,10 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_cell_chars: Count = 1 << 16
     max_columns: Count = 256
     max_rows: Count = 5_000_000
-    accept: tuple[Literal["xlsx", "zip", "gz"], ...] = ("xlsx", "zip", "gz")  # besides CSV
+    accept: tuple[Literal["xlsx", "zip", "gz", "pgp"], ...] = ("xlsx", "zip", "gz")  # besides CSV
     max_unpacked_bytes: Count = 1 << 30  # of the CSV in such a file
     max_unpacked_ratio: Count = 200  # how many times its own size
+    pgp_home: Text = "pgp"  # where our PGP key and those of clients are, relative to the state directory
 
     @property
     def max_record_chars(self) -> int:
@@ -140,6 +148,7 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     inbox: Text
     companion: Literal["", "done", "sha256", "md5"] = ""  # users.csv waits for users.csv.done or the like
     shrink_guard: Annotated[int, Meta(ge=0, le=100)] = 0  # of before: 80 is guard.fewer_rows = "20 %"; 0: off
+    require_signature: tuple[Fingerprint, ...] = ()  # by one of which each upload has to be signed, and encrypted
     log_socket: str = ""  # where internal-sftp logs, relative to the folder above the inbox; "": not listened to
     failed_import_email: tuple[Text, ...] = ()
     language: tuple[Literal["en", "fr"], ...] = ("en",)  # of all that the client reads; of two, one after the other

@@ -218,6 +218,7 @@ def _with_absolute_paths(config: Config, base: str) -> Config:
             database=os.path.join(state_dir, service.database),
             read_copy=service.read_copy and os.path.join(base, service.read_copy),
         ),
+        file=replace(config.file, pgp_home=os.path.join(state_dir, config.file.pgp_home)),
         mail=replace(
             mail,
             maildir=os.path.join(state_dir, mail.maildir),
@@ -262,6 +263,7 @@ def _contradictions(file: str, config: Config, clients: Sequence[_Client]) -> It
         yield from _worded(f"{file} {name}", complaints)
     for client in clients:
         yield from _worded(client.where, _client_complaints(client.settings, config.reference))
+        yield from _worded(client.where, _signature_complaints(client.settings, config.file.accept))
         yield from _worded(client.where, _feed_complaints(client.settings.feed))
         yield from _worded(client.where, _status_complaints(client.settings))
         yield from _worded(client.where, _late_mail_complaints(client.settings, config.mail))
@@ -344,6 +346,11 @@ def _client_complaints(client: ClientSettings, reference: ReferenceSettings) -> 
     sources = sorted({_ALWAYS_ACCEPTED_SOURCE, *reference.login_sources})
     if client.login_source and client.login_source not in sources:
         yield "login_source", client.login_source, "one of reference.login_sources: " + ", ".join(sources)
+
+
+def _signature_complaints(client: ClientSettings, accept: Sequence[str]) -> Iterator[Complaint]:
+    if client.require_signature and "pgp" not in accept:
+        yield "require_signature", list(client.require_signature), 'none, or "pgp" in [file] accept as well'
 
 
 def _feed_complaints(feeds: Sequence[FeedSettings]) -> Iterator[Complaint]:

@@ -72,12 +72,13 @@ def _is_worth_a_mail(store: Store, answer: Receipt, client: ClientSettings) -> b
 
 def _letter(answer: Receipt, client: ClientSettings, mail: MailSettings) -> Letter:
     claim = answer.claim
-    attachment, rows = _attachment(claim.folder_fd) if answer.tally.failed else (b"", 0)
+    may_attach = answer.tally.failed and not answer.was_encrypted  # mail is not encrypted on all of its way
+    attachment, rows = _attachment(claim.folder_fd) if may_attach else (b"", 0)
     attachments = [(printable(names.failed_csv(claim.archive)), attachment)] if attachment else []
     workbook: Literal["", "mail", "bak"] = ""
     if (book := failed_workbook.read(claim.folder_fd, _ATTACHED_BYTES)) is not None:
         # It has no other rows than the failed CSV beside it, in which a person who is to be erased is looked for.
-        is_attached = book and rows == answer.listed
+        is_attached = book and rows == answer.listed and may_attach
         workbook = "mail" if is_attached else "bak"
         attachments += [(printable(names.failed_workbook(claim.archive)), book)] if is_attached else []
     parts = sheets(answer, client.language, Medium.MAIL, mail, Attached(rows, workbook))

@@ -49,6 +49,14 @@ _LAST_STEPS: Final = {
     "limit.inbox": "",
     "limit.rows": "step/refused/each",
     "limit.rows/blank": "",
+    "pgp.damaged": "step/refused/that",
+    "pgp.expired": "step/refused/that",
+    "pgp.messages": "step/refused/that",
+    "pgp.not_encrypted": "step/refused/that",
+    "pgp.not_encrypted/key": "",
+    "pgp.symmetric": "step/refused/that",
+    "pgp.unsigned": "step/refused/that",
+    "pgp.wrong_key": "step/refused/that",
     "sheet.choice": "",
     "sheet.choice/none": "step/refused/saved",
     "upload.incomplete": "",
@@ -323,6 +331,8 @@ def _row_steps(receipt: Receipt, medium: Medium, attached: Attached) -> Iterator
             yield message(f"step/book/{attached.workbook}", name=failed_workbook)
         elif medium is Medium.FILE:
             yield message("step/open/file", name=failed_csv)
+        elif receipt.was_encrypted:
+            yield message("step/open/bak", name=failed_csv)
         elif attached.rows < listed:
             yield message("step/open/part", name=failed_csv, count=attached.rows)
         else:

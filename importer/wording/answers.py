@@ -118,6 +118,10 @@ LAYOUT: Final[dict[str, Template]] = {
         "Open the file {name}, which is in the folder .bak. Attached is only its first row. " + _IN_EXCEL,
         "Open the file {name}, which is in the folder .bak. Attached are only its first {count} rows. " + _IN_EXCEL,
     ),
+    "step/open/bak": Template(
+        "Open the file {name}, which is in the folder .bak. We do not mail its rows, as your file was encrypted. "
+        + _IN_EXCEL
+    ),
     "step/open/file": Template("Open the file {name}, which is in this folder. " + _IN_EXCEL),
     "step/correct": Template(
         "Correct the cells. The last column says what is wrong in each row, and import_line which line of your file it "

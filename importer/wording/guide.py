@@ -56,6 +56,25 @@ _FILE: Final = {
     "could not import.",
     "guide/packed": "A large file may be compressed, alone in a ZIP archive (`.zip`) or with gzip (`.csv.gz`). Do not "
     "set a password: the upload is encrypted anyway.",
+    "guide/pgp": "Encrypt it with PGP",
+    "guide/pgp_what": "You can encrypt the file with PGP. SFTP encrypts the upload in any case. With PGP the file "
+    "stays encrypted in your folder, too.",
+    "guide/pgp_required": "Each file has to be encrypted with PGP for our key, and signed with yours. We "
+    "import no other.",
+    "guide/pgp_key": "You need our public key, a file such as `import-key.asc`, which we send you. Compare its "
+    "fingerprint with us by telephone.",
+    "guide/pgp_yours": "Send us your public key once, and tell us its fingerprint by telephone.",
+    "guide/pgp_kleopatra": "With Kleopatra (for Windows, a part of Gpg4win, from gpg4win.org):",
+    "guide/pgp_import": "Start Kleopatra, click **Import**, and choose the file with our key. You do this only once.",
+    "guide/pgp_choose": "Click **Sign/Encrypt**, and choose the file with your users.",
+    "guide/pgp_for": "Under **Encrypt for others**, choose our key. Untick **Sign as** and **Encrypt with password**.",
+    "guide/pgp_for_signed": "Under **Encrypt for others**, choose our key. Tick **Sign as**, and choose your key. "
+    "Untick **Encrypt with password**.",
+    "guide/pgp_done": "Click **Encrypt**, or **Sign / Encrypt**, then **Finish**. Upload the new file, whose name "
+    "ends in `.gpg`.",
+    "guide/pgp_script": "With GnuPG, in a script:",
+    "guide/pgp_answer": "Our answer is in the folder `.bak` and is not encrypted. We mail no rows of an encrypted "
+    "file.",
     "guide/export": "If another program writes the file, choose CSV and UTF-8 there.",
     "guide/rule_blank": "A blank cell changes nothing: what we have stays as it is.",
     "guide/rule_clear": "To empty a value that we have, write `{token}` into the cell.",

@@ -1,4 +1,4 @@
-"""What can be wrong with a workbook or an archive, and what to do about it; see `codes` and `reasons`."""
+"""What can be wrong with a workbook, an archive or an encrypted file, and what to do; see `codes` and `reasons`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Final
 from importer.wording.template import Code, Level, Reason
 
 _AS_WORKBOOK: Final = "Open it in Excel, choose File > Save As > Excel Workbook (.xlsx), and upload that file."
+_ENCRYPT_AGAIN: Final = "Encrypt the file with the users again, for our public key."
+_SIGN: Final = "Encrypt the file for our public key, and sign it with the key {fingerprint}."
 _UPLOAD_INSIDE: Final = "Unpack the archive and upload the file with the users as it is."
 
 UNWRAPPING_CODES: Final = (
@@ -42,6 +44,65 @@ UNWRAPPING_CODES: Final = (
         "Nobody but those who know the password can open it, and we do not.",
         "A workbook with File > Info > Protect Workbook > Encrypt with Password.",
         "Remove the password and upload the file again. SFTP encrypts it on its way.",
+    ),
+    Code(
+        "pgp.wrong_key",
+        Level.FILE,
+        "The file is encrypted for another key",
+        "Only the owner of the key that you encrypted it for can open it, and that is not us.",
+        "Kleopatra had your own key as the only one to encrypt for.",
+        "Encrypt the file again. Choose our public key, which we sent you, as the one to encrypt for.",
+    ),
+    Code(
+        "pgp.expired",
+        Level.FILE,
+        "A PGP key has expired",
+        "Our key, for which the file is encrypted, may no longer be used. Or yours has expired, with which "
+        "you signed it.",
+        "The key was valid for three years, until last week.",
+        "Ask us for our new public key, and encrypt the file for that. If your own key has expired, extend it and "
+        "send us its public part.",
+    ),
+    Code(
+        "pgp.damaged",
+        Level.FILE,
+        "The encrypted file is damaged",
+        "It was cut off or changed on its way. Or your program encrypts in an old way, by which changes go unnoticed.",
+        "A program uploaded the file as text, and changed line ends in it.",
+        _ENCRYPT_AGAIN,
+    ),
+    Code(
+        "pgp.unsigned",
+        Level.FILE,
+        "The signature is missing or is not yours",
+        "Your files have to be signed, so that nobody else can upload one in your name. This file has no signature, or "
+        "that of another key, or it was changed after somebody signed it.",
+        "In Kleopatra, Sign as was not ticked.",
+        "Encrypt the file again, and sign it with the key that we know of you.",
+    ),
+    Code(
+        "pgp.not_encrypted",
+        Level.FILE,
+        "The file is not encrypted",
+        "Its name says that it is encrypted, or your files have to be, and everybody can read this one.",
+        "`users.csv` was renamed to `users.csv.pgp`.",
+        "Encrypt the file for our public key.",
+    ),
+    Code(
+        "pgp.messages",
+        Level.FILE,
+        "There is more in the file than one encrypted file",
+        "Two encrypted files were put together, or other text was added at the end. We cannot know what counts.",
+        "A program added each export to the same file.",
+        "Encrypt one file with all users, and upload that.",
+    ),
+    Code(
+        "pgp.symmetric",
+        Level.FILE,
+        "The file is encrypted with a password",
+        "Only who knows the password can open it, and we do not.",
+        "`gpg --symmetric`, or Encrypt with password in Kleopatra.",
+        "Encrypt the file for our public key, without a password.",
     ),
     Code(
         "sheet.choice",
@@ -115,6 +176,49 @@ UNWRAPPING_REASONS: Final[dict[str, Reason]] = {
     ),
     "wrap.locked/archive": Reason(
         "The archive has a password.", "Upload the file without one. SFTP protects it on its way."
+    ),
+    "pgp.damaged": Reason("The encrypted file is damaged or cut off.", _ENCRYPT_AGAIN),
+    "pgp.damaged/unprotected": Reason(
+        "The file is encrypted in an old way, by which nobody notices that it was changed.",
+        "Encrypt it with a program of today, such as Gpg4win 4 or GnuPG 2.2.",
+    ),
+    "pgp.expired": Reason(
+        "Our key {fingerprint} expired on {date}.", "Ask us for our new public key, and encrypt the file for that."
+    ),
+    "pgp.expired/signature": Reason(
+        "The signature of the file, or the key that signed it, has expired.",
+        "Extend the key, send us its public part, and sign and encrypt the file again.",
+    ),
+    "pgp.messages": Reason(
+        "There is more in the file than one encrypted file.", "Encrypt one file with all users, without adding to it."
+    ),
+    "pgp.messages/nested": Reason(
+        "There is an encrypted file in an archive, or in another encrypted file.",
+        "Encrypt the file with the users once. If it is to be packed, pack it before.",
+    ),
+    "pgp.not_encrypted": Reason(
+        "The name says that the file is encrypted, but it is not.",
+        "Encrypt the file for our public key. If that is not needed, give it a name that ends in .csv.",
+    ),
+    "pgp.not_encrypted/key": Reason(
+        "The file is a PGP key or a signature, not a file of users.",
+        "Send us keys by mail, and upload files of users here.",
+    ),
+    "pgp.not_encrypted/message": Reason(
+        "The file is packed or signed by PGP, but not encrypted.", "Encrypt the file for our public key."
+    ),
+    "pgp.not_encrypted/required": Reason("Your files have to be encrypted and signed, and this one is not.", _SIGN),
+    "pgp.symmetric": Reason(
+        "The file is encrypted with a password.", "Encrypt the file for our public key, without a password."
+    ),
+    "pgp.unsigned": Reason("The file has no signature.", _SIGN),
+    "pgp.unsigned/bad": Reason(
+        "The file was changed after it was signed, or its signature is damaged.", "Sign and encrypt the file again."
+    ),
+    "pgp.unsigned/other": Reason("The file is signed, but not by your key.", _SIGN),
+    "pgp.wrong_key": Reason(
+        "The file is encrypted, but not for our key {fingerprint}.",
+        "Encrypt the file for our public key, which we sent you.",
     ),
     "sheet.choice": Reason(
         "Several sheets have column names on their first row: {sheets}.",

@@ -48,6 +48,24 @@ def preparing(guide: Guide) -> Iterator[Block]:
     if {"zip", "gz"} <= {*accepted}:
         yield guide.text("packed")
     yield Items(tuple(_rules(guide)))
+    if "pgp" in accepted:
+        yield from _encrypting(guide)
+
+
+def _encrypting(guide: Guide) -> Iterator[Block]:
+    """Yield how to encrypt the file, and to sign it if this client has to."""
+    is_signed = bool(guide.client.require_signature)
+    yield guide.heading("pgp", 3)
+    yield guide.text("pgp_required" if is_signed else "pgp_what")
+    yield guide.text("pgp_key")
+    if is_signed:
+        yield guide.text("pgp_yours")
+    yield guide.text("pgp_kleopatra")
+    yield guide.steps("pgp_import", "pgp_choose", "pgp_for_signed" if is_signed else "pgp_for", "pgp_done")
+    yield guide.text("pgp_script")
+    signing = " --sign" if is_signed else ""
+    yield Code(f"gpg --batch --yes{signing} --encrypt --recipient-file import-key.asc -o users.csv.gpg users.csv")
+    yield guide.text("pgp_answer")
 
 
 def _any_of(guide: Guide, values: Sequence[str]) -> str:

@@ -14,8 +14,9 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from importer.file.unwrap import archives, kinds
+from importer.file.unwrap import archives, decrypt, kinds
 from importer.file.unwrap.archives import Bounded, BoundedZip
+from importer.file.unwrap.gnupg import GnuPGFailed
 from importer.model import FileRejected, FileWarning, Message, message
 from importer.settings import ClientSettings, FileSettings
 
@@ -38,6 +39,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     limits: FileSettings
     client: ClientSettings
     is_nested: bool = False  # it was in an archive
+    home: str = ""  # of gpg, for what is encrypted
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +49,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     sheet: str = ""  # of a workbook
     warnings: tuple[FileWarning, ...] = ()
     error: int = 0  # of the host
+    says: str = ""  # likewise, if it says what the number does not
 
 
 def main(raw_fd: int, out_fd: int) -> None:
@@ -69,14 +72,19 @@ def _answer(raw_fd: int, out_fd: int, terms: Terms) -> Answer:
     except OSError as error:
         if error.errno == errno.EFBIG:
             return Answer(reasons=(message("wrap.limit", limit=terms.limits.max_unpacked_bytes >> 20),))
-        if error.errno in _OF_THE_HOST:
-            return Answer(error=error.errno)
+        says = error.strerror or "" if isinstance(error, GnuPGFailed) else ""
+        if says or error.errno in _OF_THE_HOST:
+            return Answer(error=error.errno or errno.EIO, says=says)
         return Answer(reasons=(message("wrap.damaged"),))  # a place that is not in the file, a part that is not there
 
 
 def _unwrapped(raw: BinaryIO, out: BinaryIO, terms: Terms) -> Answer:
     bounded = Bounded(os.fstat(raw.fileno()).st_size, terms.limits)
-    if kinds.kind_of(raw) is kinds.GZIP:
+    kind = kinds.kind_of(raw)
+    if kind is kinds.PGP:
+        decrypt.decrypt(raw, out, terms.home, terms.client.require_signature, bounded)
+        return Answer()
+    if kind is kinds.GZIP:
         _refuse_nested(terms)
         raw.seek(0)
         archives.gunzip(raw, out, bounded)

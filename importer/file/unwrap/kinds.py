@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from importer.file import truncation
-from importer.file.unwrap import archives
+from importer.file.unwrap import archives, openpgp
 from importer.model import HoldReason
 from importer.settings import ClientSettings, FileSettings
 
@@ -46,13 +46,29 @@ OLE: Final = FileKind(
     signature=re.compile(rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
     completeness=lambda *_: HoldReason.NONE,
 )
-KINDS: Final = (GZIP, ZIP, OLE, CSV)  # CSV last: it has no signature
+# Which of the other kinds is in it is found out once it is decrypted.
+PGP: Final = FileKind(
+    endings=tuple(
+        inner + outer
+        for inner in (b".csv.gz", b".xlsx.gz", b".csv", b".xlsx", b".zip", b".gz", b"")
+        for outer in (b".pgp", b".gpg", b".asc")
+    ),
+    signature=openpgp.SIGNATURE,
+    completeness=openpgp.completeness,
+    accepted_as=("pgp",),
+)
+KINDS: Final = (GZIP, ZIP, OLE, PGP, CSV)  # CSV last: it has no signature
 
 
 def kind_of(raw: BinaryIO) -> FileKind:
     """Return what an open file is. Raises OSError."""
     head = os.pread(raw.fileno(), _HEAD_BYTES, 0)
     return next(kind for kind in KINDS if kind.signature.match(head))
+
+
+def is_named_encrypted(name: bytes) -> bool:
+    """Tell whether the name of an upload says that it is encrypted."""
+    return name.lower().endswith(PGP.endings)
 
 
 def divided(name: bytes) -> tuple[bytes, bytes]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import signal
 import subprocess
@@ -22,7 +21,8 @@ import msgspec
 
 from importer import helper_process
 from importer.file.scan import too_large
-from importer.file.unwrap import child, kinds
+from importer.file.unwrap import child, gnupg, kinds
+from importer.file.unwrap.kinds import FileKind
 from importer.file.upload import Upload
 from importer.fs import temporary_folder
 from importer.model import FileRejected, FileWarning, message
@@ -42,37 +42,52 @@ class Unwrapped(msgspec.Struct, frozen=True):
     csv: BinaryIO
     sheet: str = ""
     warnings: tuple[FileWarning, ...] = ()
+    was_encrypted: bool = False
 
 
 @contextlib.contextmanager
-def unwrapped(raw: BinaryIO, limits: FileSettings, client: ClientSettings) -> Iterator[Unwrapped]:
+def unwrapped(raw: BinaryIO, limits: FileSettings, client: ClientSettings, name: bytes = b"") -> Iterator[Unwrapped]:
     """
     Yield the CSV in an upload as a file to be read: the upload itself if it is one, else one that is gone afterwards.
 
-    Unwrapping and reading can be interrupted if reading the upload can. Raises FileRejected; OSError when the host
-    fails, also when its disk of temporary files is nearly full.
+    A `name` that says that the upload is encrypted has to be right. Unwrapping and reading can be interrupted if
+    reading the upload can. Raises FileRejected; OSError when the host fails, also when its disk of temporary files is
+    nearly full.
     """
     ask = raw.before_read if isinstance(raw, Upload) else lambda: None
     with contextlib.ExitStack() as opened:
         file, answer = raw, child.Answer()
-        for step in itertools.count():
-            if answer.sheet or not _is_wrapped(file, limits, ask):
-                break
+        passed: list[FileKind] = []
+        was_encrypted = kinds.kind_of(raw) is kinds.PGP
+        if not was_encrypted:
+            _refuse_plain(client, name)
+        while not answer.sheet and (kind := _wrapping(file, limits, ask)):
             if os.fstat(raw.fileno()).st_size > limits.max_file_bytes:
                 raise too_large(limits.max_file_bytes)
+            if kind is kinds.PGP and passed:
+                raise FileRejected(message("pgp.messages/nested"))
             out = opened.enter_context(tempfile.TemporaryFile(dir=temporary_folder()))
-            answer = _run(
-                file.fileno(), out.fileno(), child.Terms(limits=limits, client=client, is_nested=step > 0), ask
-            )
+            terms = child.Terms(limits=limits, client=client, is_nested=not {*passed} <= {kinds.PGP})
+            answer = _run(file.fileno(), out.fileno(), terms, kind, ask)
             file = opened.enter_context(Upload(os.dup(out.fileno()), ask))
-        yield Unwrapped(file, answer.sheet, answer.warnings)
+            passed.append(kind)
+        yield Unwrapped(file, answer.sheet, answer.warnings, was_encrypted)
 
 
-def _is_wrapped(raw: BinaryIO, limits: FileSettings, ask: Callable[[], None]) -> bool:
+def _refuse_plain(client: ClientSettings, name: bytes) -> None:
+    """Raise FileRejected for an upload that is not encrypted, if it has to be or is called so."""
+    if client.require_signature:
+        raise FileRejected(message("pgp.not_encrypted/required", fingerprint=client.require_signature[0].upper()))
+    if kinds.is_named_encrypted(name):
+        raise FileRejected(message("pgp.not_encrypted"))
+
+
+def _wrapping(raw: BinaryIO, limits: FileSettings, ask: Callable[[], None]) -> FileKind | None:
+    """Return what kind of wrapping a file is, None if it is to be read as CSV."""
     kind = kinds.kind_of(raw)
     if kind is kinds.OLE and _is_locked(raw, ask):
         raise FileRejected(message("wrap.locked"))
-    return not set(kind.accepted_as).isdisjoint(limits.accept)
+    return None if set(kind.accepted_as).isdisjoint(limits.accept) else kind
 
 
 def _is_locked(raw: BinaryIO, ask: Callable[[], None]) -> bool:
@@ -86,18 +101,24 @@ def _is_locked(raw: BinaryIO, ask: Callable[[], None]) -> bool:
     return False
 
 
-def _run(raw_fd: int, out_fd: int, terms: child.Terms, ask: Callable[[], None]) -> child.Answer:
-    process = helper_process.start(_CHILD, raw_fd, out_fd)
-    try:
-        said = _said(process, msgspec.json.encode(terms), out_fd, ask)
-    finally:
-        process.kill()
-        process.communicate()
+def _run(raw_fd: int, out_fd: int, terms: child.Terms, kind: FileKind, ask: Callable[[], None]) -> child.Answer:
+    with contextlib.ExitStack() as stack:
+        if kind is kinds.PGP:
+            home = stack.enter_context(gnupg.home(terms.limits.pgp_home))
+            terms = msgspec.structs.replace(terms, home=home)
+        process = helper_process.start(_CHILD, raw_fd, out_fd)
+        try:
+            said = _said(process, msgspec.json.encode(terms), out_fd, ask)
+        finally:
+            process.kill()
+            process.communicate()
     if process.returncode == -signal.SIGXCPU:
         raise FileRejected(message("wrap.limit/time"))
     if process.returncode:
         raise ChildProcessError("the process that unwraps the file ended before its work")
     answer = msgspec.json.decode(said, type=child.Answer)
+    if answer.says:
+        raise gnupg.GnuPGFailed(answer.error, answer.says)
     if answer.error:
         raise OSError(answer.error, os.strerror(answer.error), temporary_folder())
     if answer.reasons:
