@@ -118,10 +118,7 @@ class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
             concerns.append(f"The service is not running, so nothing is imported: `{reset}systemctl start rosterd`.")
         elif self.status is not None and (self.at - self.status.written_at).total_seconds() > _SILENCE_S:
             concerns.append(f"The service has not reported for {age(self.status.written_at, self.at)}: busy, or stuck.")
-        if self.is_config_outdated:
-            concerns.append(
-                f"The configuration has errors; the service uses the previous one until it stops. {_DOCTOR}"
-            )
+        concerns += self._config_concerns()
         if self.database_trouble:
             concerns.append(f"Nothing can be recorded, so uploads wait: {self.database_trouble}.")
         concerns += [concern for client in self.clients for concern in _concerns_of(client)]
@@ -141,6 +138,14 @@ class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
         if self.mail_dead:
             concerns.append(f"{counted(self.mail_dead, 'mail was', 'mails were')} given up: see `rosterd mail list`.")
         return concerns
+
+    def _config_concerns(self) -> list[str]:
+        if self.is_config_outdated:
+            return [f"The configuration has errors; the service uses the previous one until it stops. {_DOCTOR}"]
+        if self.status is not None and self.status.reload_trouble:
+            reason = self.status.reload_trouble
+            return [f"The service refused a reload, and uses the previous configuration: {reason}. {_DOCTOR}"]
+        return []
 
 
 def _concerns_of(client: ClientSummary) -> list[str]:

@@ -101,7 +101,7 @@ def _findings(config_file: Path, client_name: str | None, *, probe: bool) -> Fin
     if not config.is_outdated:
         yield topic.ok(f"{config_file}; clients: {some(list(config.clients_by_name)) or 'none'}")
     yield from host_findings(config)
-    yield from process_findings(config.service.state_dir)
+    yield from process_findings(config.service.state_dir, is_config_outdated=config.is_outdated)
     yield from service_findings(config)
     yield from database_findings(Path(config.service.database), owner_of(config.service.state_dir)[0])
     yield from trouble_findings(config, config.clients)

@@ -28,8 +28,12 @@ MAIL_REMEDY: Final = (
 )
 
 
-def process_findings(state_dir: str) -> Findings:
-    """Yield whether the service runs, its rights, and what it reports about all clients."""
+def process_findings(state_dir: str, *, is_config_outdated: bool) -> Findings:
+    """
+    Yield whether the service runs, its rights, and what it reports about all clients.
+
+    With `is_config_outdated` the errors of the configuration, for which it refuses a reload, are findings already.
+    """
     topic = Topic("service")
     runs = is_locked(state_dir)
     status = read_status(state_dir) if runs else None
@@ -43,6 +47,9 @@ def process_findings(state_dir: str) -> Findings:
         unwatched = [client.client for client in status.clients if not client.is_watched and not client.trouble]
         if unwatched:
             yield topic.warning(f"not watched, only swept: {some(unwatched)}", "see watch.refused in the log")
+        if status.reload_trouble and not is_config_outdated:
+            what = f"the service refused a reload, and uses the previous one: {status.reload_trouble}"
+            yield Topic("configuration").fault(what, "systemctl restart rosterd")
         if status.database_trouble:
             remedy = "do that; the service checks every 10 s and resumes by itself"
             yield Topic("database").fault(f"the service cannot write it: {status.database_trouble}", remedy)

@@ -80,6 +80,22 @@ def test_status_and_doctor_name_the_fault(rosterd: Rosterd) -> None:
     assert {"service", "database", "client acme"} <= {each["topic"] for each in findings}
 
 
+def test_a_refused_reload_of_sound_settings_is_named(rosterd: Rosterd) -> None:
+    """What only a restart can change is said by `status` and `doctor`, too, until a reload succeeds or a restart."""
+    wait_until(lambda: json.loads(rosterd.execute("status", "--json").stdout)["status"], "the status")
+    whole = rosterd._config.read_text()
+    rosterd.reload(lambda text: text.replace("[service]\n", "[service]\nsweep_interval_s = 77\n"))
+    rosterd.wait_for_event("config.refused")
+    needed = "cannot change without a restart"
+    wait_until(lambda: needed in str(json.loads(rosterd.execute("status", "--json").stdout)["concerns"]), "status")
+    findings = json.loads(rosterd.execute("doctor", "--json").stdout)["findings"]
+    faults = [each for each in findings if each["level"] == "fault" and needed in each["what"]]
+    assert [("configuration", "systemctl restart rosterd")] == [(each["topic"], each["remedy"]) for each in faults]
+    rosterd.reload(lambda _: whole)
+    rosterd.wait_for_event("config.reloaded")
+    wait_until(lambda: needed not in str(json.loads(rosterd.execute("status", "--json").stdout)["concerns"]), "status")
+
+
 def test_a_reload_is_what_counts(rosterd: Rosterd) -> None:
     """What a reload brought is gone by, also after the service has ended."""
     rosterd.reload(lambda text: text.replace('name = "acme"', 'name = "acme"\nexpect_every = "36500d"'))
