@@ -14,7 +14,7 @@ from importer import fs
 from importer.file.unwrap.unpack import unwrapped
 from importer.fs import open_file
 from importer.model import FileRejected
-from importer.names import BAK, WORK
+from importer.names import BAK, CHECK, WORK
 from importer.settings import ClientSettings, FileSettings
 from watcher.inbox.archive import filled
 
@@ -48,9 +48,20 @@ class Folders:
         return self._bak_fd is not None and _contains(self._bak_fd, name, pattern, limits)
 
     def unfinished(self, pattern: re.Pattern[bytes], limits: FileSettings) -> Iterator[tuple[bytes, bool | None]]:
-        """Yield the files in the inbox and in claim folders, and whether each contains the pattern. Raises OSError."""
+        """
+        Yield the files in the inbox, in `check` and in claim folders, and whether each contains the pattern.
+
+        Raises OSError.
+        """
         for name in sorted(_names(self._inbox_fd)):
             yield name, _contains(self._inbox_fd, name, pattern, limits)
+        with contextlib.ExitStack() as handles:
+            check_fd = None
+            with contextlib.suppress(OSError):  # a file or link of the client
+                check_fd = _opened_below(handles, self._inbox_fd, CHECK)
+            for name in sorted(_names(check_fd)):
+                if check_fd is not None:
+                    yield b"/".join((CHECK, name)), _contains(check_fd, name, pattern, limits)
         for claim in sorted(self.claims()):
             with contextlib.ExitStack() as handles, contextlib.suppress(NotADirectoryError):
                 claim_fd = _opened_below(handles, self._work_fd, claim)

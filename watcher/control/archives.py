@@ -15,10 +15,11 @@ from importer.settings import ClientSettings
 from importer.store import integrity, retention
 from importer.store.database import Store
 from importer.store.errors import StoreError
+from watcher.checking.cleaning import remove_expired
 from watcher.control.client import Order
 from watcher.control.server import Handler, Refused
 from watcher.health.trouble import is_of_host, raise_if_fatal, reason
-from watcher.inbox.layout import opened
+from watcher.inbox.layout import opened, opened_check
 from watcher.model import InboxUnusable
 from watcher.settings import Config
 
@@ -60,9 +61,29 @@ class Purging:
             client = clients.get(name)
             if days := retention.days_of(client, config.retention):
                 yield from self._pieces_of(name, client, at - timedelta(days=days))
+        for client in config.clients:
+            if client.check_folder:
+                yield from self._pieces_of_check(client, at - timedelta(days=client.check_keep_days))
         if days := config.retention.history_days:
             yield from self._pieces_of_history(at - timedelta(days=days))
         retention.note_pass(self._store, began_at)
+
+    def _pieces_of_check(self, client: ClientSettings, before: datetime) -> Iterator[bool]:
+        """Remove from the folder `check` of a client what is that old."""
+        files = 0
+        try:
+            while True:
+                with opened(client.name, client.inbox) as inbox, opened_check(inbox, client.inbox) as uploads:
+                    removed = remove_expired(uploads, before)
+                if not removed:
+                    break
+                files += removed
+                yield True
+        except Exception as error:  # noqa: BLE001 - as with archives
+            raise_if_fatal(error)
+            _log_deferred(client.name, error)
+        if files:
+            log.info("check.purged", client=client.name, files=files)
 
     def _pieces_of_history(self, before: datetime) -> Iterator[bool]:
         changes = 0
@@ -81,11 +102,9 @@ class Purging:
                 yield True
         except StoreError:
             raise
-        except Exception as error:  # the archives of one client must not stop the purge of others
+        except Exception as error:  # noqa: BLE001 - the archives of one client must not stop the purge of others
             raise_if_fatal(error)
-            log.error(
-                "retention.deferred", client=name, reason=reason(error), exc_info=None if is_of_host(error) else error
-            )
+            _log_deferred(name, error)
         while client is None and (removed := retention.forget_problems(self._store, name, before)):
             problems += removed
             yield True
@@ -94,6 +113,11 @@ class Purging:
             yield True
         if archives or problems or mails:
             log.info("retention.purged", client=name, archives=archives, problems=problems, mails=mails)
+
+
+def _log_deferred(client: str, error: Exception) -> None:
+    bug = None if is_of_host(error) else error
+    log.error("retention.deferred", client=client, reason=reason(error), exc_info=bug)
 
 
 def archive_orders(

@@ -147,3 +147,84 @@ def test_a_reload_turns_it_on(tmp_path: Path, check: Path) -> None:
         wait_until(check.exists, "the folder")
         put(check, "users.csv", lines(ANN))
         answered(rosterd, 1)
+
+
+# Restarts
+
+
+def test_a_restart_answers_nothing_twice(installed: Rosterd, check: Path) -> None:
+    """What is answered follows from the folder: the next start answers only what is new, changed or uploaded again."""
+    installed.start()
+    for name in ("same.csv", "again.csv", "renamed.csv"):
+        put(check, name, lines(ANN))
+    answered(installed, 3)
+    installed.stop()
+    put(check, "again.csv", lines(ANN, BAD))
+    (check / "renamed.csv").rename(check / "other.csv")
+
+    installed.start()
+    events = answered(installed, 5)
+    put(check, "last.csv", lines(ANN))
+    answered(installed, 6)
+    assert ["again.csv", "other.csv"] == sorted(str(event["file"]) for event in events[3:])
+    assert 6 == len(installed.events("check.answered"))
+
+
+STEPS = {
+    "the failed CSV": "real = a.write_durably; a.write_durably = lambda *a, **more: (real(*a, **more), os._exit(9))",
+    "the mail": "real = a.trial.add_mail; a.trial.add_mail = lambda *args: (real(*args), os._exit(9))",
+    "the dry run": "a.Answering.write = lambda *args: os._exit(9)",
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_after_each_step(step: str, tmp_path: Path, check: Path) -> None:
+    """Killed before the answer is whole, the next start answers once more, under the same names, and mails once."""
+    settings = {"check_folder": True, "receipts": True}
+    with Rosterd(tmp_path, make_inboxes(tmp_path), client_settings=settings) as rosterd:
+        check.mkdir()
+        check.chmod(0o1770)
+        put(check, "users.csv", lines(ANN, BAD))
+        rosterd.planted = f"import os\nfrom watcher.checking import answers as a\n{STEPS[step]}\n"
+        rosterd.start()
+        assert 9 == rosterd.wait_for_end()
+        assert not [name for name in names_in(check) if name.endswith("check.txt")]
+        rosterd.planted = ""
+        rosterd.start()
+        answered(rosterd, 1)
+        rosterd.wait_for_event("mail.sent")
+        rosterd.stop()
+
+        assert ["users.check.txt", "users.csv", "users.failed.csv"] == names_in(check)
+        assert 1 == len(rosterd.mails())
+        assert [] == os.listdir(tmp_path / "state" / "checks")
+
+
+def test_killed_after_the_answer(installed: Rosterd, check: Path) -> None:
+    """Killed once the answer is whole, the next start finds nothing to do."""
+    installed.start()
+    put(check, "users.csv", lines(ANN))
+    answered(installed, 1)
+    installed.kill9()
+    installed.start()
+    put(check, "other.csv", lines(ANN))
+    events = answered(installed, 2)
+    assert "other.csv" == events[1]["file"]
+
+
+def test_a_corrected_file_has_no_failed_csv_of_before(tmp_path: Path, check: Path) -> None:
+    """A failed CSV that a killed process left is removed when nothing fails any more."""
+    with Rosterd(tmp_path, make_inboxes(tmp_path), client_settings={"check_folder": True}) as rosterd:
+        check.mkdir()
+        check.chmod(0o1770)
+        put(check, "users.csv", lines(ANN, "2,OPSCOM,,,"))
+        rosterd.planted = f"import os\nfrom watcher.checking import answers as a\n{STEPS['the failed CSV']}\n"
+        rosterd.start()
+        assert 9 == rosterd.wait_for_end()
+        assert ["users.csv", "users.failed.csv"] == names_in(check)
+        rosterd.planted = ""
+        # Meanwhile the user is known, for whom blank cells change nothing.
+        rosterd.drop("users.csv", lines("2,OPSCOM,Ben,Roy,ben@school.example"))
+        rosterd.start()
+        answered(rosterd, 1)
+        assert ["users.check.txt", "users.csv"] == names_in(check)
