@@ -68,7 +68,7 @@ demo: .venv/.can-run
 	@$(BIN)/python -m deploy.demo
 
 bench: .venv/.can-test
-	@$(BIN)/python -I -m compileall -q watcher importer operate
+	@$(BIN)/python -I -m compileall -q watcher importer operate console
 	PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.run $(if $(QUICK),--quick)
 
 docs: .venv-docs/.can-build
@@ -92,7 +92,7 @@ clean:
 	$(PIP) --require-hashes -r requirements.lock
 	$(PROJECT)
 	@sed -i '1s|/python[0-9.]*$$|& -I|' $(BIN)/rosterd # wherever it is started, whatever PYTHONPATH says
-	@$(BIN)/python -I -m compileall -q watcher importer operate # or each start compiles them, where Python may not write
+	@$(BIN)/python -I -m compileall -q watcher importer operate console # or each start compiles them, where Python may not write
 	@touch $@
 
 .venv-docs/.can-build: requirements-docs.lock | .venv/bin/python
@@ -112,7 +112,7 @@ clean:
 lock:
 	$(PYTHON) -I -m venv .venv-lock
 	.venv-lock/bin/python -I -m pip install --quiet pip-tools
-	$(COMPILE) --build-deps-for editable --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra console --build-deps-for editable --output-file requirements.lock pyproject.toml
 	$(call GROUP,dev)
 	$(COMPILE) --output-file requirements-dev.lock requirements.lock .venv-lock/dev.in
 	$(call GROUP,docs)

@@ -209,7 +209,7 @@ class OnHold(msgspec.Struct, frozen=True, kw_only=True):
     is_for_client: bool  # the client may approve it
     was_approved: bool = False  # before it came to do more
     decision: str = ""  # "approved", "rejected", "superseded" or "expired"; "": none yet
-    decided_by: str = ""  # "operator" or "client"; of a superseded one the newer file
+    decided_by: str = ""  # "operator", "client", a user of the console; of a superseded one the newer file
     decided_at: datetime | None = None
 
     @property

@@ -74,6 +74,7 @@ _ELSEWHERE: Final = {
     "erase": ("operate.person:erase", "Erase one person, and list the archives that still contain them."),
     "metrics": ("operate.metrics:metrics", "Print the metrics for Prometheus."),
     "verify": ("operate.verify:verify", "Check that nothing was lost, duplicated or damaged."),
+    "console": ("console.command:console", "Serve the operator's web page, or say who may log in to it."),
     "backup": (
         "operate.backup.command:backup",
         "Write database, settings, keys and logins into one file, or check such a file.",
@@ -84,7 +85,7 @@ _ELSEWHERE: Final = {
 
 # As the manual page has them.
 _SECTIONS: Final = {
-    "The service": "run sweep",
+    "The service": "run sweep console",
     "Clients": "client guide",
     "Status and checks": "doctor status imports show users undo rekey changes metrics verify",
     "Files": "check import replay release refuse preview feed guard approve reject template fields",

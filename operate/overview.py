@@ -13,6 +13,7 @@ import msgspec
 
 from importer.model import OnHold
 from importer.store import queries
+from importer.store.connection import Connection
 from importer.store.queries import Import
 from importer.store.roster import held_files, pauses
 from importer.store.roster.pauses import Freeze, Pause
@@ -112,6 +113,14 @@ class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def concerns(self) -> list[str]:
         """Return what needs attention, in sentences."""
+        return [*self._of_service(), *(file.concern for file in self.on_hold), *self._of_mail_and_checks()]
+
+    @property
+    def troubles(self) -> list[str]:
+        """Return the same without what is on hold, which waits for a decision and is no trouble of the host."""
+        return [*self._of_service(), *self._of_mail_and_checks()]
+
+    def _of_service(self) -> list[str]:
         concerns: list[str] = []
         if not self.is_running:
             reset = "systemctl reset-failed rosterd && " if self.has_failed else ""
@@ -122,8 +131,10 @@ class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
         if self.database_trouble:
             concerns.append(f"Nothing can be recorded, so uploads wait: {self.database_trouble}.")
         concerns += [concern for client in self.clients for concern in _concerns_of(client)]
-        concerns += [file.concern for file in self.on_hold]
-        concerns += [late for client in self.clients if (late := client.overdue_sentence(self.at))]
+        return concerns
+
+    def _of_mail_and_checks(self) -> list[str]:
+        concerns = [late for client in self.clients if (late := client.overdue_sentence(self.at))]
         if self.status is not None and self.status.ping_trouble:
             concerns.append(f"The heartbeat fails: {self.status.ping_trouble}.")
         if self.status is not None and self.status.mail_trouble:
@@ -182,7 +193,8 @@ def status(config: Config, *, as_json: bool) -> None:
 
     Exits with 0 when all is well, 1 when something needs attention, 2 when that cannot be known.
     """
-    summary = _summary(config)
+    with database(config) as conn:
+        summary = summary_of(config, conn)
     if as_json:
         print_json({"concerns": summary.concerns, **msgspec.structs.asdict(summary)})
     else:
@@ -190,43 +202,45 @@ def status(config: Config, *, as_json: bool) -> None:
     sys.exit(EXIT_NEEDS_ATTENTION if summary.concerns else 0)
 
 
-def _summary(config: Config) -> ServiceSummary:
+def summary_of(config: Config, conn: Connection, *, looks_into_inboxes: bool = True) -> ServiceSummary:
+    """Return how service and clients are doing; unless inboxes are looked into, what waits there is as it last said."""
     is_running = is_locked(config.service.state_dir)
     status = read_status(config.service.state_dir) if is_running else None
     known = {client.client: client for client in status.clients} if status else {}
     accepts = Names(config.intake.pattern)
-    with database(config) as conn:
-        causes = queries.failing_mail(conn)
-        return ServiceSummary(
-            is_running=is_running,
-            has_failed=not is_running and _has_failed(),
-            is_config_outdated=config.is_outdated,
-            at=datetime.now(UTC),
-            status=status,
-            clients=tuple(
-                ClientSummary(
-                    client=client.name,
-                    inbox=client.inbox,
-                    waiting=_count_uploads(client.inbox, accepts),
-                    status=known.get(client.name),
-                    last_import=queries.last_import(conn, client.name),
-                    expected_s=client.expected_s,
-                )
-                for client in config.clients
-            ),
-            database_trouble=_database_trouble(config, status),
-            maildir="" if config.mail.is_sent else config.mail.maildir,
-            mail_waiting=queries.count_mails(conn, "waiting"),
-            doctor=_doctor(config.service.state_dir),
-            mail_failing=sum(causes.values()),
-            mail_trouble=_trouble_of(causes),
-            mail_causes=causes,
-            mail_dead=queries.count_mails(conn, "dead"),
-            unarchived=queries.count_unarchived(conn),
-            on_hold=tuple(map(_on_hold, held_files.waiting(conn))),
-            pauses=tuple(pauses.active(conn, datetime.now(UTC))),
-            frozen=tuple(_frozen(each, config.mail.timezone) for each in pauses.freezes(conn, datetime.now(UTC))),
-        )
+    causes = queries.failing_mail(conn)
+    return ServiceSummary(
+        is_running=is_running,
+        has_failed=not is_running and _has_failed(),
+        is_config_outdated=config.is_outdated,
+        at=datetime.now(UTC),
+        status=status,
+        clients=tuple(
+            ClientSummary(
+                client=client.name,
+                inbox=client.inbox,
+                waiting=_count_uploads(client.inbox, accepts)
+                if looks_into_inboxes
+                else _count_known(known.get(client.name)),
+                status=known.get(client.name),
+                last_import=queries.last_import(conn, client.name),
+                expected_s=client.expected_s,
+            )
+            for client in config.clients
+        ),
+        database_trouble=_database_trouble(config, status),
+        maildir="" if config.mail.is_sent else config.mail.maildir,
+        mail_waiting=queries.count_mails(conn, "waiting"),
+        doctor=_doctor(config.service.state_dir),
+        mail_failing=sum(causes.values()),
+        mail_trouble=_trouble_of(causes),
+        mail_causes=causes,
+        mail_dead=queries.count_mails(conn, "dead"),
+        unarchived=queries.count_unarchived(conn),
+        on_hold=tuple(map(_on_hold, held_files.waiting(conn))),
+        pauses=tuple(pauses.active(conn, datetime.now(UTC))),
+        frozen=tuple(_frozen(each, config.mail.timezone) for each in pauses.freezes(conn, datetime.now(UTC))),
+    )
 
 
 def _frozen(freeze: Freeze, timezone: str) -> FrozenFeed:
@@ -276,6 +290,10 @@ def _has_failed() -> bool:
         return "failed" in steps.run(("systemctl", "show", steps.SERVICE, "--property=ActiveState"))
     except steps.StepFailed:
         return False
+
+
+def _count_known(status: ClientStatus | None) -> int:
+    return sum(count for state, count in status.counts.items() if state != State.IGNORED) if status else 0
 
 
 def _count_uploads(inbox: str, names: Names) -> int | None:

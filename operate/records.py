@@ -91,7 +91,7 @@ def show(config: Config, id_: str, *, as_json: bool) -> None:
     ID is the number in `rosterd imports`, or the claim id in the log.
     """
     with database(config) as conn:
-        details = _details(config, conn, id_)
+        details = details_of(config, conn, id_)
     if details is None:
         cannot_answer(f"there is no import {id_}; `rosterd imports` lists all")
     if as_json:
@@ -100,7 +100,8 @@ def show(config: Config, id_: str, *, as_json: bool) -> None:
         _print_details(details)
 
 
-def _details(config: Config, conn: Connection, id_: str) -> ImportDetails | None:
+def details_of(config: Config, conn: Connection, id_: str) -> ImportDetails | None:
+    """Return everything about the import with this id, or of this claim; None when there is none."""
     entry = queries.find_import(conn, id_)
     if entry is None:
         return None

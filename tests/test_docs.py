@@ -20,7 +20,7 @@ from tests import REPOSITORY
 from tests.lab import run_python
 
 SOURCES = sorted(
-    path for package in ("watcher", "importer", "operate") for path in (REPOSITORY / package).rglob("*.py")
+    path for package in ("console", "watcher", "importer", "operate") for path in (REPOSITORY / package).rglob("*.py")
 )
 LEVELS = {
     "debug": "debug",

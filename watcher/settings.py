@@ -63,6 +63,24 @@ class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     textfile: Annotated[str, Meta(pattern=r"\A(.+\.prom)?\Z", description="a path that ends with .prom")] = ""
 
 
+class ConsoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[console]: the operator's web page, a process of its own: `rosterd console`."""
+
+    listen: Annotated[
+        str,
+        Meta(
+            pattern=r"\A(\S+:[0-9]{1,5}|/.+\.sock)\Z",
+            description="an address and port such as 127.0.0.1:9189, or a path that ends with .sock",
+        ),
+    ] = "127.0.0.1:9189"
+    # As browsers have it, when a proxy is in front.
+    url: Annotated[
+        str, Meta(pattern=r"\A(https://[^/\s]+)?\Z", description="an address such as https://imports.example.org")
+    ] = ""
+    idle_s: Seconds = 1800.0  # without a request for this long, a session ends
+    max_session_s: Seconds = 43_200.0  # however busy it is
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set. All paths are absolute; `mail.ca_file` may be empty."""
 
@@ -74,6 +92,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    console: ConsoleSettings = ConsoleSettings()
     reference: ReferenceSettings = ReferenceSettings()
     clients: tuple[ClientSettings, ...] = ()
     source: str = ""  # the file it was read from

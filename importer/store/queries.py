@@ -19,6 +19,7 @@ _RowT = TypeVar("_RowT", bound=msgspec.Struct)
 
 User = dict[str, str | int | None]
 
+_MOST_DIGITS: Final = 18  # of a number that SQLite can hold
 _SIMILAR: Final = 20_000  # ids that are compared with one that is not there
 USER_COLUMNS: Final = (
     *("client", *ATTRIBUTES, "inactive_by"),
@@ -35,7 +36,7 @@ _IS_CALLED: Final = """
 _HAS_PATTERN: Final = " OR ".join(rf"{column} LIKE :pattern ESCAPE '\'" for column in _SEARCHED)
 _CONTAINS: Final = f"users WHERE (:client IS NULL OR client = :client) AND ({_HAS_PATTERN})"
 
-_IMPORTS: Final = """FROM (
+IMPORTS: Final = """FROM (
   SELECT imports.*, ifnull(on_hold.users, 0) AS missing FROM imports LEFT JOIN on_hold
   ON on_hold.claim_id = imports.claim_id AND on_hold.kind = 'removals' AND on_hold.decision = '')"""
 
@@ -54,7 +55,8 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     feed: str  # "": that of all files that belong to no other
     outcome: str
     code: str  # why the whole file was refused or is on hold, else ""
-    approved_by: str  # operator or client, if it was on hold; pause: a limit that it exceeds was paused
+    # operator, client or a user of the console, if it was on hold; pause: a limit that it exceeds was paused
+    approved_by: str
     created: int
     updated: int
     reinstated: int
@@ -120,10 +122,10 @@ def opened(path: Path) -> Iterator[Connection]:
 
 def imports(conn: Connection, *, client: str | None, since: datetime | None, failed: bool, limit: int) -> list[Import]:
     """Return the newest imports; `failed`: only those in which a row or the file failed."""
-    return _rows(
+    return rows_of(
         conn,
         Import,
-        f"""{_IMPORTS} WHERE (:client IS NULL OR client = :client) AND (:since IS NULL OR finished_at >= :since)
+        f"""{IMPORTS} WHERE (:client IS NULL OR client = :client) AND (:since IS NULL OR finished_at >= :since)
            AND (NOT :failed OR outcome <> 'imported') ORDER BY id DESC LIMIT :limit""",
         {"client": client, "since": None if since is None else stamp(since), "failed": failed, "limit": limit},
     )
@@ -131,14 +133,16 @@ def imports(conn: Connection, *, client: str | None, since: datetime | None, fai
 
 def find_import(conn: Connection, id_: str) -> Import | None:
     """Return the import with this id, or of this claim."""
-    rows = _rows(conn, Import, f"{_IMPORTS} WHERE claim_id = :id OR CAST(id AS TEXT) = :id", {"id": id_})
+    is_number = id_.isascii() and id_.isdigit() and len(id_) <= _MOST_DIGITS
+    where = "id = :id" if is_number else "claim_id = :id"
+    rows = rows_of(conn, Import, f"{IMPORTS} WHERE {where}", {"id": int(id_) if is_number else id_})
     return rows[0] if rows else None
 
 
 def totals(conn: Connection) -> list[Totals]:
     """Return the sums of the ledger. It loses rows of files on hold alone, so they never fall."""
     sums = ", ".join(f"sum({name}) AS {name}" for name in ("size_bytes", *Tally.__struct_fields__))
-    return _rows(
+    return rows_of(
         conn,
         Totals,
         f"""FROM (SELECT client, outcome, count(*) AS uploads, {sums}, max(finished_at) AS last_finished_at
@@ -154,10 +158,10 @@ def archive_name(conn: Connection, import_id: int) -> bytes:
 
 def find_upload(conn: Connection, client: str, inode: int, mtime_ns: int) -> Import | None:
     """Return the newest import of what was this file in the inbox."""
-    rows = _rows(
+    rows = rows_of(
         conn,
         Import,
-        f"{_IMPORTS} WHERE client = :client AND inode = :inode AND mtime_ns = :mtime_ns ORDER BY id DESC LIMIT 1",
+        f"{IMPORTS} WHERE client = :client AND inode = :inode AND mtime_ns = :mtime_ns ORDER BY id DESC LIMIT 1",
         {"client": client, "inode": stored(inode), "mtime_ns": stored(mtime_ns)},
     )
     return rows[0] if rows else None
@@ -165,8 +169,8 @@ def find_upload(conn: Connection, client: str, inode: int, mtime_ns: int) -> Imp
 
 def last_import(conn: Connection, client: str) -> Import | None:
     """Return the newest import of a client's files."""
-    source = f"{_IMPORTS} WHERE client = :client AND kind = 'file' ORDER BY id DESC LIMIT 1"
-    rows = _rows(conn, Import, source, {"client": client})
+    source = f"{IMPORTS} WHERE client = :client AND kind = 'file' ORDER BY id DESC LIMIT 1"
+    rows = rows_of(conn, Import, source, {"client": client})
     return rows[0] if rows else None
 
 
@@ -260,7 +264,7 @@ def users(conn: Connection, query: str, *, client: str | None, limit: int, is_in
 
     Those whose unique id, address or user name it is; when there is none, those whose ids or names contain it.
     """
-    pattern = f"%{_literally(query)}%"
+    pattern = f"%{literally(query)}%"
     named = {"client": client, "query": query, "key": query.casefold(), "pattern": pattern, "limit": limit}
     state = " AND inactive_by IS NOT NULL" if is_inactive else ""
     if not query:
@@ -287,8 +291,8 @@ def similar_ids(conn: Connection, client: str, unique_id: str) -> list[str]:
     half = (len(unique_id) + 1) // 2
     named = {
         "client": client,
-        "begins": _literally(unique_id[:half]) + "%",
-        "ends": "%" + _literally(unique_id[-half:]),
+        "begins": literally(unique_id[:half]) + "%",
+        "ends": "%" + literally(unique_id[-half:]),
         "length": len(unique_id),
         "limit": _SIMILAR,
     }
@@ -300,14 +304,14 @@ def similar_ids(conn: Connection, client: str, unique_id: str) -> list[str]:
     return [similar for (similar,) in rows]
 
 
-def _literally(text: str) -> str:
+def literally(text: str) -> str:
     """Return a text as LIKE takes it literally, with a backslash for ESCAPE."""
     return "".join(f"\\{char}" if char in "\\%_" else char for char in text)
 
 
 def mails(conn: Connection, *, client: str | None, states: Sequence[str], limit: int) -> list[QueuedMail]:
     """Return the newest mails in one of these states."""
-    return _rows(
+    return rows_of(
         conn,
         QueuedMail,
         """FROM outbox WHERE (:client IS NULL OR client = :client)
@@ -318,7 +322,7 @@ def mails(conn: Connection, *, client: str | None, states: Sequence[str], limit:
 
 def find_mail(conn: Connection, id_: int) -> tuple[QueuedMail, bytes] | None:
     """Return a mail and its finished bytes, which are empty once they were joined, dropped or forgotten."""
-    rows = _rows(conn, QueuedMail, "FROM outbox WHERE id = :id", {"id": id_})
+    rows = rows_of(conn, QueuedMail, "FROM outbox WHERE id = :id", {"id": id_})
     if not rows:
         return None
     return rows[0], bytes(conn.execute("SELECT body FROM outbox WHERE id = ?", (id_,)).fetchone()[0])
@@ -326,7 +330,7 @@ def find_mail(conn: Connection, id_: int) -> tuple[QueuedMail, bytes] | None:
 
 def mails_of(conn: Connection, claim_id: str) -> list[QueuedMail]:
     """Return the mails about one file."""
-    return _rows(conn, QueuedMail, "FROM outbox WHERE claim_id = :claim_id ORDER BY id", {"claim_id": claim_id})
+    return rows_of(conn, QueuedMail, "FROM outbox WHERE claim_id = :claim_id ORDER BY id", {"claim_id": claim_id})
 
 
 def knows_mail(conn: Connection, message_id: str) -> bool:
@@ -366,7 +370,7 @@ def _users(conn: Connection, where: str, named: dict[str, str | int | None]) -> 
     return [dict(zip(USER_COLUMNS, row, strict=True)) for row in rows]
 
 
-def _rows(conn: Connection, kind: type[_RowT], source: str, named: Mapping[str, str | int | None]) -> list[_RowT]:
+def rows_of(conn: Connection, kind: type[_RowT], source: str, named: Mapping[str, str | int | None]) -> list[_RowT]:
     """Return rows as structs whose fields are called like the columns."""
     values = conn.execute(f"SELECT {', '.join(kind.__struct_fields__)} {source}", named).fetchall()
     rows = (dict(zip(kind.__struct_fields__, map(_as_text, row), strict=True)) for row in values)

@@ -109,6 +109,11 @@ class Rosterd:
             raise
 
     @property
+    def config(self) -> Path:
+        """Return the file of its settings."""
+        return self._config
+
+    @property
     def pid(self) -> int:
         """Return the process of the running daemon."""
         assert self._process is not None

@@ -39,6 +39,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     unique_id: str = ""  # of a person: never logged
     unique_ids: tuple[str, ...] = ()  # likewise
     new_ids: tuple[tuple[str, str], ...] = ()  # old and new, likewise
+    by: str = ""  # who decides, if that is known: a user of the console
     is_applied: bool = True  # else only tried: nothing is changed
 
 

@@ -108,16 +108,16 @@ def approval_orders(files: FilesOnHold) -> dict[str, Handler]:
         held = _on_hold(files, order)
         if held.is_of_removals:
             try:
-                done = files.decide_on_removals(held, "approved", "operator")
+                done = files.decide_on_removals(held, "approved", order.by or "operator")
             except ListUnusable as error:
                 raise Refused(f"nobody is deactivated: {error}") from None
             return _deactivated(held, done.users if done else 0)
-        files.decide(held, "approved", "operator")
+        files.decide(held, "approved", order.by or "operator")
         return f"{held.file} of {held.client} is approved, and imported as soon as the service runs"
 
     def reject(order: Order) -> str:
         held = _on_hold(files, order)
-        files.decide(held, "rejected", "operator")
+        files.decide(held, "rejected", order.by or "operator")
         if held.is_of_removals:
             return f"users of {held.client} who are missing from {held.file} stay active, and the client is told"
         return f"{held.file} of {held.client} is rejected, and the client is told"

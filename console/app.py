@@ -1,0 +1,111 @@
+"""The application: its pages, what they share, and what is answered when one fails."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any, Final
+
+import structlog
+from litestar import Litestar, MediaType, Request, Response, get
+from litestar.config.csrf import CSRFConfig
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.response import Template
+from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR, HTTP_503_SERVICE_UNAVAILABLE
+
+from console import entrance, imports, on_hold, overview
+from console.attempts import Attempts
+from console.gate import Gate, door_of
+from console.reading import DatabaseUnreadable, Installation
+from console.rendering import STATIC, page, template_config
+from console.sessions import Sessions
+from console.users import Directory
+from watcher.settings import Config
+
+log = structlog.get_logger()
+
+_TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_TROUBLES: Final = {
+    403: ("You may not do that.", "If you came from a page that was open for long, go back, reload it and try again."),
+    404: ("There is no such page.", "It may be of a client whom you do not look after."),
+    405: ("There is no such page.", ""),
+}
+HANDLERS: Final = (
+    *(entrance.login_page, entrance.login, entrance.logout, entrance.logout_everywhere, entrance.account),
+    overview.overview,
+    *(imports.imports, imports.one_import, imports.download),
+    *(on_hold.on_hold, on_hold.one_on_hold, on_hold.decide),
+)
+
+
+@get("/static/{name:str}", media_type=MediaType.TEXT, sync_to_thread=False)
+def static(name: str) -> Response[bytes]:
+    """Return one of our own files."""
+    if name not in STATIC:
+        raise NotFoundException
+    kind = _TYPES[name.rpartition(".")[2]]
+    return Response(STATIC[name], media_type=kind, headers={"cache-control": "max-age=86400"})
+
+
+def make_app(config: Config) -> Gate:
+    """Return the application for an installation."""
+    settings = config.console
+    door = door_of(settings)
+    sessions = Sessions(time.monotonic, idle_s=settings.idle_s, most_s=settings.max_session_s)
+    directory = Directory(config.service.state_dir)
+    state = {
+        "attempts": Attempts(time.monotonic),
+        "directory": directory,
+        "door": door,
+        "installation": Installation(config),
+        "sessions": sessions,
+    }
+    app = Litestar(
+        [static, *HANDLERS],
+        csrf_config=CSRFConfig(
+            secret=secrets.token_urlsafe(32),
+            cookie_name=door.csrf_cookie,
+            cookie_httponly=True,
+            cookie_samesite="lax",
+            cookie_secure=door.is_secure,
+        ),
+        exception_handlers={
+            DatabaseUnreadable: _unreadable,
+            HTTPException: _failed,
+            HTTP_500_INTERNAL_SERVER_ERROR: _broken,
+        },
+        logging_config=None,
+        openapi_config=None,
+        state=State(state),
+        template_config=template_config(),
+    )
+    return Gate(app, door, sessions, directory)
+
+
+def _unreadable(request: Request[Any, Any, Any], error: DatabaseUnreadable) -> Template:
+    return _trouble(
+        request,
+        HTTP_503_SERVICE_UNAVAILABLE,
+        "The database cannot be read.",
+        f"{error}. Nothing can be shown until it can; `rosterd doctor`, run by root, says what to do.",
+    )
+
+
+def _failed(request: Request[Any, Any, Any], error: HTTPException) -> Template:
+    title, remedy = _TROUBLES.get(error.status_code, ("This request cannot be understood.", ""))
+    return _trouble(request, error.status_code, title, remedy)
+
+
+def _broken(request: Request[Any, Any, Any], error: Exception) -> Template:
+    log.error("console.failed", path=request.url.path, exc_info=error)
+    return _trouble(
+        request,
+        HTTP_500_INTERNAL_SERVER_ERROR,
+        "This page has failed.",
+        "The log of the console says why; please report it.",
+    )
+
+
+def _trouble(request: Request[Any, Any, Any], status: int, title: str, remedy: str) -> Template:
+    return page(request, "trouble", status=status, title=title, remedy=remedy)

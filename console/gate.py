@@ -1,0 +1,210 @@
+"""
+What every request passes before it reaches a page, and every answer on its way back.
+
+By itself, so that no page can forget it: which names of this host are answered, how large a request may be, who asks,
+and the headers that keep a browser from doing more than the page says.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.parse
+from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Final, cast
+
+import msgspec
+import structlog
+
+from console.sessions import Session, Sessions
+from console.users import Directory, UsersUnreadable
+from watcher.settings import ConsoleSettings
+
+log = structlog.get_logger()
+
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+OPEN_PATHS: Final = ("/login", "/static/")
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
+_RENEWAL: Final = "x-renewal"  # our script asks, and not a person: the session lasts no longer for that
+_MAX_BODY_BYTES: Final = 64 << 10
+_MAX_COOKIE_CHARS: Final = 4096
+_HEADERS: Final = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+_NOT_STORED: Final = {"cache-control": "no-store"}
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """Who asks, and from where."""
+
+    session: Session | None
+    token: str  # what the cookie has, whatever that is
+    address: str
+
+
+def visit_of(scope: object) -> Visit:
+    """Return who asks by a request that has passed the gate."""
+    return cast("dict[str, Visit]", scope)["visit"]
+
+
+class Door(msgspec.Struct, frozen=True):
+    """How browsers reach the console: what follows from its settings."""
+
+    is_secure: bool  # only by HTTPS
+    hosts: tuple[str, ...]  # what else than names of this host itself is answered
+    is_socket: bool  # a proxy alone can reach it, and says in a header who asks
+
+    @property
+    def cookie(self) -> str:
+        """Return the name of the cookie; browsers keep that with the prefix from all other hosts and paths."""
+        return "__Host-rosterd" if self.is_secure else "rosterd"
+
+    @property
+    def csrf_cookie(self) -> str:
+        """Return the name of the other cookie, which every form has to match."""
+        return f"{self.cookie}-form"
+
+
+def door_of(settings: ConsoleSettings) -> Door:
+    """Return how browsers reach the console."""
+    netloc = urllib.parse.urlsplit(settings.url).netloc.lower()
+    is_socket = settings.listen.startswith("/")
+    host = settings.listen.rpartition(":")[0]
+    hosts = (netloc,) if netloc else () if is_socket else (settings.listen.lower(), host.lower())
+    return Door(bool(netloc) or not (is_socket or is_loopback(host)), hosts, is_socket)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether nobody on another host can reach this address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Gate:
+    """The application, guarded."""
+
+    def __init__(self, app: App, door: Door, sessions: Sessions, directory: Directory) -> None:
+        self._app = app
+        self._door = door
+        self._sessions = sessions
+        self._directory = directory
+
+    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        """Answer one request, as an ASGI application does."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _serve(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        path = scope["path"]
+        guarded = _with_headers(send, {} if path.startswith("/static/") else _NOT_STORED)
+        if not self._is_ours(headers.get("host", "")):
+            await _answer(guarded, 421, "This is not the name of this host. See [console] url in config.toml.\n")
+            return
+        if (
+            not headers.get("content-length", "0").isdigit()
+            or int(headers.get("content-length", "0")) > _MAX_BODY_BYTES
+        ):
+            await _answer(guarded, 413, "The request is too large.\n")
+            return
+        token = self._token(headers.get("cookie", ""))
+        try:
+            session = self._session(token, is_used=_RENEWAL not in headers)
+        except (UsersUnreadable, OSError) as error:
+            log.error("console.closed", reason=str(error))
+            await _answer(guarded, 503, f"Nobody can log in: {error}\n")
+            return
+        scope["visit"] = Visit(session, token, self._address(scope, headers))
+        scope["user"] = session.user if session else None
+        if session is None and not path.startswith(OPEN_PATHS):
+            await self._send_away(scope, guarded)
+            return
+        await self._app(scope, _bounded(receive), guarded)
+
+    def _is_ours(self, host: str) -> bool:
+        """Tell whether a request is for us: a page elsewhere whose name leads to this address is not."""
+        host = host.lower()
+        name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "")
+        is_local = name in _LOOPBACK and (not port or port.isdigit())
+        return host in self._door.hosts or (is_local and not self._door.is_socket)
+
+    def _token(self, cookie: str) -> str:
+        try:
+            morsel = SimpleCookie(cookie[:_MAX_COOKIE_CHARS]).get(self._door.cookie)
+        except CookieError:
+            return ""
+        return morsel.value if morsel else ""
+
+    def _session(self, token: str, *, is_used: bool) -> Session | None:
+        return self._sessions.find(token, self._directory.users(), is_used=is_used) if token else None
+
+    def _address(self, scope: _Message, headers: dict[str, str]) -> str:
+        """Return who asks. Behind a socket only the proxy knows it; elsewhere anybody could write that header."""
+        if self._door.is_socket:
+            return headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        return str(scope["client"][0]) if scope.get("client") else ""
+
+    @staticmethod
+    async def _send_away(scope: _Message, send: _Send) -> None:
+        path = scope["path"]
+        if path.startswith("/api") or scope["method"] not in ("GET", "HEAD"):
+            await _answer(send, 401, "Log in first.\n")
+            return
+        query = scope.get("query_string", b"").decode("latin-1")
+        wanted = urllib.parse.quote(path) + (f"?{query}" if query else "")
+        target = "/login" if wanted == "/" else f"/login?next={urllib.parse.quote(wanted, safe='')}"
+        await _answer(send, 303, "", ("location", target))
+
+
+def _with_headers(send: _Send, more: dict[str, str]) -> _Send:
+    ours = [(name.encode(), value.encode()) for name, value in {**_HEADERS, **more}.items()]
+    names = {name for name, _ in ours}
+
+    async def sending(message: _Message) -> None:
+        if message["type"] == "http.response.start":
+            kept = [(name, value) for name, value in message.get("headers", ()) if name.lower() not in names]
+            message["headers"] = [*kept, *ours]
+        await send(message)
+
+    return sending
+
+
+def _bounded(receive: _Receive) -> _Receive:
+    """Return a receiver that takes no more of a body than is allowed, whatever its length was said to be."""
+    taken = 0
+
+    async def receiving() -> _Message:
+        nonlocal taken
+        message = await receive()
+        if message["type"] == "http.request":
+            taken += len(message.get("body", b""))
+            if taken > _MAX_BODY_BYTES:
+                return {"type": "http.disconnect"}
+        return message
+
+    return receiving
+
+
+async def _answer(send: _Send, status: int, text: str, *headers: tuple[str, str]) -> None:
+    fields = (("content-type", "text/plain; charset=utf-8"), *headers)
+    encoded = [(name.encode(), value.encode("latin-1", "replace")) for name, value in fields]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.body", "body": text.encode()})

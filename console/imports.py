@@ -1,0 +1,232 @@
+"""The ledger: imports that fit a filter, one import with all there is about it, and its files."""
+
+from __future__ import annotations
+
+import os
+import stat
+import urllib.parse
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import msgspec
+import structlog
+from litestar import Request, get
+from litestar.datastructures import State
+from litestar.exceptions import NotFoundException
+from litestar.response import Stream, Template
+
+from console.reading import Installation, Reading
+from console.rendering import page, shown
+from importer import fs, names
+from importer.model import printable
+from importer.store import queries
+from importer.store.queries import Import
+from importer.store.searches.imports import Wanted, search
+from operate.records import ImportDetails, details_of
+
+log = structlog.get_logger()
+
+PAGE: Final = 50
+_MOST_CHARS: Final = 200
+_PIECE_BYTES: Final = 256 << 10
+OUTCOMES: Final = ("imported", "partly", "refused", "on_hold")
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """What was typed into the filter, as it was typed."""
+
+    client: str = ""
+    outcome: str = ""
+    since: str = ""
+    until: str = ""
+    file: str = ""
+    code: str = ""
+
+    @property
+    def is_set(self) -> bool:
+        """Tell whether anything is left out by it."""
+        return self != Filter()
+
+    @property
+    def trouble(self) -> str:
+        """Return what of it cannot be used, in a sentence."""
+        days = [text for text in (self.since, self.until) if text and _day(text) is None]
+        return f'"{shown(days[0])}" is not a day; expected one such as 2026-09-05.' if days else ""
+
+    def link(self, *, before: int) -> str:
+        """Return the address of the page of older imports."""
+        fields = {name: value for name, value in msgspec.structs.asdict(self).items() if value}
+        return f"/imports?{urllib.parse.urlencode({**fields, 'before': before})}"
+
+
+class ArchivedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The upload, or an answer to it."""
+
+    number: int
+    what: str
+    name: str
+    place: str  # "there", or why it is not
+
+    @property
+    def is_there(self) -> bool:
+        """Tell whether it can be downloaded."""
+        return self.place == "there"
+
+
+@get("/imports", sync_to_thread=True)
+def imports(request: Request[Any, Any, State], state: State) -> Template:
+    """List the imports that fit the filter, newest first."""
+    installation: Installation = state.installation
+    asked = _filter(request.query_params)
+    with installation.reading(request.user) as reading:
+        wanted = _wanted(reading, asked, request.query_params.get("before", ""))
+        found = [] if asked.trouble else search(reading.conn, wanted, PAGE + 1)
+        clients = sorted({*reading.config.clients_by_name, *_recorded(reading)}, key=str.casefold)
+    return page(
+        request,
+        "imports",
+        asked=asked,
+        clients=clients,
+        entries=found[:PAGE],
+        is_later=bool(wanted.before),
+        older=asked.link(before=found[PAGE - 1].id) if len(found) > PAGE else "",
+        outcomes=OUTCOMES,
+    )
+
+
+@get("/imports/{number:int}", sync_to_thread=True)
+def one_import(request: Request[Any, Any, State], state: State, number: int) -> Template:
+    """Show everything about one import."""
+    installation: Installation = state.installation
+    with installation.reading(request.user) as reading:
+        details = _details(reading, number)
+        files = _files(reading, details)
+    return page(request, "import", details=details, entry=details.entry, files=files, summary=summary_of(details.entry))
+
+
+@get("/imports/{number:int}/files/{index:int}", sync_to_thread=True)
+def download(request: Request[Any, Any, State], state: State, number: int, index: int) -> Stream:
+    """Return an upload, or an answer to it, as a file to save: never as something that a browser shows."""
+    installation: Installation = state.installation
+    with installation.reading(request.user) as reading:
+        entry = _details(reading, number).entry
+        known = _names(reading, entry)
+        client = reading.config.clients_by_name.get(entry.client)
+    if client is None or not 0 <= index < len(known):
+        raise NotFoundException
+    name = known[index]
+    try:
+        file = _opened(client.inbox, name)
+    except OSError:
+        raise NotFoundException from None
+    log.info("console.downloaded", user=request.user.name, client=entry.client, id=entry.id, file=printable(name))
+    size_bytes = os.fstat(file.fileno()).st_size
+    saved_as = urllib.parse.quote(printable(name), safe="")
+    headers = {"content-disposition": f"attachment; filename*=UTF-8''{saved_as}", "content-length": str(size_bytes)}
+    return Stream(_pieces(file, size_bytes), media_type="application/octet-stream", headers=headers)
+
+
+def summary_of(entry: Import) -> str:
+    """Return in a sentence what an import did."""
+    counts = {
+        "new": entry.created,
+        "changed": entry.updated,
+        "active again": entry.reinstated,
+        "unchanged": entry.unchanged,
+        "deactivated": entry.deactivated,
+        "failed": entry.failed,
+    }
+    parts = [f"{count:,} {what}" for what, count in counts.items() if count]
+    if entry.outcome == "on_hold":
+        return "Nothing of it is applied until somebody decides."
+    if entry.outcome == "refused":
+        return "Nothing of it was applied."
+    return f"{', '.join(parts)}." if parts else "It had no users."
+
+
+def _filter(query: Any) -> Filter:  # noqa: ANN401 - a mapping of Litestar
+    return Filter(**{name: str(query.get(name, ""))[:_MOST_CHARS].strip() for name in Filter.__struct_fields__})
+
+
+def _wanted(reading: Reading, asked: Filter, before: str) -> Wanted:
+    since, until = _day(asked.since), _day(asked.until)
+    clients = reading.user.seen
+    if asked.client:
+        clients = (asked.client,) if reading.user.sees(asked.client) else ()
+    return Wanted(
+        clients=clients,
+        outcome=asked.outcome,
+        since=since,
+        until=until and until + timedelta(days=1),
+        file=asked.file,
+        code=asked.code,
+        before=int(before) if before.isascii() and before.isdigit() and len(before) < 18 else 0,  # noqa: PLR2004 - digits
+    )
+
+
+def _day(text: str) -> datetime | None:
+    try:
+        day = date.fromisoformat(text)
+        return datetime(day.year, day.month, day.day, tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _recorded(reading: Reading) -> Iterator[str]:
+    """Yield clients that are in the ledger, those that are not configured any more, too."""
+    yield from (name for name in queries.clients(reading.conn) if reading.user.sees(name))
+
+
+def _details(reading: Reading, number: int) -> ImportDetails:
+    """Return an import; one that the reader may not see is as if it were not there."""
+    details = details_of(reading.config, reading.conn, str(number)) if number > 0 else None
+    if details is None or not reading.user.sees(details.entry.client):
+        raise NotFoundException
+    return details
+
+
+def _names(reading: Reading, entry: Import) -> list[bytes]:
+    """Return the names in `.bak` of an upload and its answers, as bytes."""
+    if entry.kind != "file":
+        return []
+    archive = queries.archive_name(reading.conn, entry.id)
+    return [archive, *names.due_answers(archive, entry.failed)]
+
+
+def _files(reading: Reading, details: ImportDetails) -> list[ArchivedFile]:
+    kinds = {names.RESULT_TXT: "Result text", names.FAILED_CSV: "Failed rows"}
+    files = []
+    for index, (name, place) in enumerate(zip(_names(reading, details.entry), details.files.values(), strict=True)):
+        what = next((what for ending, what in kinds.items() if index and name.endswith(ending)), "Upload")
+        files.append(ArchivedFile(number=index, what=what, name=printable(name), place=place))
+    return files
+
+
+def _opened(inbox: str, name: bytes) -> BinaryIO:
+    """
+    Open a file of `.bak`, which must be the service's own folder: in one of the client's anything could lie.
+
+    The inbox is not opened. Raises OSError.
+    """
+    folder_fd = os.open(Path(inbox, os.fsdecode(names.BAK)), fs.FOLDER)
+    try:
+        if os.fstat(folder_fd).st_uid not in (os.geteuid(), 0):
+            raise PermissionError
+        file = fs.open_file(name, folder_fd)
+    finally:
+        os.close(folder_fd)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise FileNotFoundError
+    return file
+
+
+def _pieces(file: BinaryIO, size_bytes: int) -> Iterator[bytes]:
+    """Yield a file as large as it was when its length was told."""
+    left = size_bytes
+    with file:
+        while left and (piece := file.read(min(left, _PIECE_BYTES))):
+            left -= len(piece)
+            yield piece

@@ -1,0 +1,172 @@
+"""What waits for a decision: what it would change, and the decision, which the service carries out."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar import Request, get, post
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.exceptions import NotFoundException, PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
+from litestar.response import Redirect, Template
+from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_409_CONFLICT
+
+from console.gate import visit_of
+from console.reading import Installation, Reading
+from console.rendering import page
+from importer.answer.sheet import ranges
+from importer.model import OnHold
+from importer.roster import guards
+from importer.store import queries
+from importer.store.roster import held_files
+from importer.store.roster.counts import ChangedValue
+from importer.wording.catalogue import words
+from operate.roster.held_changes import NotPreviewable, by_the_file, missing
+from watcher.control.client import NoAnswer, NotRunning, Order, ask
+
+log = structlog.get_logger()
+
+EXAMPLES: Final = 20
+_AT_ONCE_BYTES: Final = 1 << 20  # a larger file is read for its examples only when somebody asks: seconds of work
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """A kind of change that was counted."""
+
+    words: str
+    is_over: bool  # its limit
+    lines: str
+
+
+def operators_only(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+    """Raise PermissionDeniedException for whoever may only look."""
+    if not connection.user.may_decide:
+        raise PermissionDeniedException
+
+
+@get("/on-hold", sync_to_thread=True)
+def on_hold(request: Request[Any, Any, State], state: State) -> Template:
+    """List what waits."""
+    installation: Installation = state.installation
+    with installation.reading(request.user) as reading:
+        waiting = [held for held in held_files.waiting(reading.conn) if reading.user.sees(held.client)]
+    lines = [(held, _until(held), _reasons(held)[0]) for held in waiting]
+    return page(request, "on_hold", lines=lines, notice=_notice(request))
+
+
+@get("/on-hold/{number:int}", sync_to_thread=True)
+def one_on_hold(request: Request[Any, Any, State], state: State, number: int) -> Template:
+    """Show what would change."""
+    installation: Installation = state.installation
+    is_asked = "examples" in request.query_params
+    with installation.reading(request.user) as reading:
+        held = _held(reading, number)
+        entry = queries.find_import(reading.conn, str(held.import_id))
+        is_small = held.is_of_removals or (entry is not None and entry.size_bytes <= _AT_ONCE_BYTES)
+        examples, trouble = _missing(reading, held) if held.is_of_removals else ([], "")
+    if not held.is_of_removals and (is_small or is_asked):
+        examples, trouble = _by_the_file(reading, held)
+    return page(
+        request,
+        "held",
+        held=held,
+        until=_until(held),
+        reasons=_reasons(held),
+        examples=examples[:EXAMPLES],
+        is_cut=len(examples) > EXAMPLES,
+        is_left_out=not (is_small or is_asked),
+        trouble=trouble,
+    )
+
+
+@post(
+    "/on-hold/{number:int}/{decision:str}", guards=[operators_only], status_code=HTTP_303_SEE_OTHER, sync_to_thread=True
+)
+def decide(request: Request[Any, Any, State], state: State, number: int, decision: str) -> Template | Redirect:
+    """Have the service approve or reject what the person has seen; should another preview wait by now, neither."""
+    if decision not in ("approve", "reject"):
+        raise NotFoundException
+    installation: Installation = state.installation
+    with installation.reading(request.user) as reading:
+        held = _held(reading, number)
+    order = Order(
+        do=f"file.{decision}", file=held.file, id=str(held.import_id), client=held.client, by=request.user.name
+    )
+    done, text = _carried_out(installation, order)
+    log.info("console.decided", user=request.user.name, order=order.do, client=held.client, id=number, done=done)
+    if not done:
+        return page(request, "trouble", status=HTTP_409_CONFLICT, title="Nothing was decided.", remedy=f"{text}.")
+    if (session := visit_of(request.scope).session) is not None:
+        session.notice = f"{text}."
+    return Redirect("/on-hold", status_code=HTTP_303_SEE_OTHER)
+
+
+def _carried_out(installation: Installation, order: Order) -> tuple[bool, str]:
+    """Give an order to the service; return whether it was carried out, and what is said of it."""
+    try:
+        answer = ask(installation.config().service.state_dir, order)
+    except NotRunning:
+        return False, "The service is not running: `systemctl start rosterd`"
+    except NoAnswer as error:
+        return False, f"The service has not answered ({error}): see whether it was done before you try again"
+    return answer.done, answer.text
+
+
+def _notice(request: Request[Any, Any, State]) -> str:
+    """Return what is to be said once on the next page."""
+    session = visit_of(request.scope).session
+    if session is None:
+        return ""
+    notice, session.notice = session.notice, ""
+    return notice
+
+
+def _held(reading: Reading, number: int) -> OnHold:
+    """Return what waits under this number; what the reader may not see is as if it were not there."""
+    for held in held_files.waiting(reading.conn):
+        if held.import_id == number and reading.user.sees(held.client):
+            return held
+    raise NotFoundException
+
+
+def _until(held: OnHold) -> datetime:
+    return held.held_at + timedelta(days=held.approval_days)
+
+
+def _reasons(held: OnHold) -> list[Reason]:
+    """Return what was counted, what is over its limit first."""
+    return [
+        Reason(words().say(guards.told(each)), each in held.tripped, _lines(each.lines, each.count))
+        for each in sorted(held.changes, key=lambda change: change not in held.tripped)
+    ]
+
+
+def _lines(lines: tuple[int, ...], count: int) -> str:
+    if not lines:
+        return ""
+    return f"{'line' if count == 1 else 'lines'} {ranges(lines)}{' and more' if count > len(lines) else ''}"
+
+
+def _missing(reading: Reading, held: OnHold) -> tuple[list[ChangedValue], str]:
+    """Return who would be deactivated, or why that is not known."""
+    try:
+        return missing(reading.config, reading.conn, held), ""
+    except NotPreviewable as error:
+        return [], str(error)
+
+
+def _by_the_file(reading: Reading, held: OnHold) -> tuple[list[ChangedValue], str]:
+    """Return the first values that would be others, one more than is shown, or why they are not known."""
+    try:
+        with contextlib.closing(by_the_file(reading.config, held)) as values:
+            return [*itertools.islice(values, EXAMPLES + 1)], ""
+    except NotPreviewable as error:
+        return [], str(error)
+    except PermissionError as error:
+        return [], f"{error.filename}: permission denied to the console"

@@ -1,0 +1,99 @@
+"""From values to HTML: the templates, and how they write times, numbers and names. Everything is escaped."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+from litestar import Request
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.response import Template
+from litestar.status_codes import HTTP_200_OK
+from litestar.template.config import TemplateConfig
+from markupsafe import Markup, escape
+
+from importer.model import printable
+from operate.output import age, counted
+
+_HERE: Final = Path(__file__).parent
+_CODE: Final = re.compile(r"`([^`]+)`")
+_OUTCOMES: Final = {
+    "imported": "imported",
+    "partly": "partly imported",
+    "refused": "refused",
+    "on_hold": "on hold",
+}
+STATIC: Final = {name: (_HERE / "static" / name).read_bytes() for name in ("console.css", "console.js", "icon.svg")}
+_VERSION: Final = hashlib.sha256(b"".join(STATIC.values())).hexdigest()[:12]
+
+
+def page(request: Request[Any, Any, Any], template: str, *, status: int = HTTP_200_OK, **values: object) -> Template:
+    """Return a page as the answer to a request."""
+    shared = {"user": request.scope.get("user"), "path": request.url.path, "now": datetime.now(UTC)}
+    return Template(template_name=f"{template}.html", context={**shared, **values}, status_code=status)
+
+
+def template_config() -> TemplateConfig[JinjaTemplateEngine]:
+    """Return the templates, for the application."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "age": age,
+        "codes": with_codes,
+        "day": shown_day,
+        "number": shown_number,
+        "outcome": lambda value: _OUTCOMES.get(value, value),
+        "shown": shown,
+        "size": shown_size,
+        "time": shown_time,
+    }
+    environment.globals |= {"counted": counted, "version": _VERSION}
+    return TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment))
+
+
+def shown(text: object) -> str:
+    """Return a text without what could reorder or hide the text around it."""
+    return printable(str(text).encode("utf-8", "backslashreplace"))
+
+
+def with_codes(sentence: str) -> Markup:
+    """Return a sentence with what stands between back quotes marked as something to type."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(shown(sentence)))))  # noqa: S704 - it is escaped here
+
+
+def shown_time(at: datetime) -> Markup:
+    """Return a time for a browser, which shows it in its own zone if it runs our script; in UTC else."""
+    at = at.astimezone(UTC)
+    text = f"{at.day} {at:%b %Y, %H:%M} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%Y-%m-%d %H:%M:%S} UTC", text
+    )
+
+
+def shown_day(at: datetime) -> str:
+    """Return a day: "5 Sep 2026"."""
+    return f"{at.day} {at:%b %Y}"
+
+
+def shown_number(number: int) -> str:
+    """Return a number with its thousands apart."""
+    return f"{number:,}"
+
+
+def shown_size(size_bytes: int) -> str:
+    """Return a size in the largest unit of which there is one: "3.2 MB"."""
+    size = float(size_bytes)
+    for unit in ("bytes", "KB", "MB"):
+        if size < 1000:  # noqa: PLR2004 - the step from a unit to the next
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -1,0 +1,64 @@
+"""Who would change, and how, if what is on hold were approved now."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+from importer.dry_run import DryRun
+from importer.durable import SyncFailed
+from importer.model import OnHold
+from importer.roster.protection import ListUnusable, protected_users
+from importer.settings import ClientSettings
+from importer.store.connection import Connection
+from importer.store.errors import StoreError
+from importer.store.roster import removal
+from importer.store.roster.counts import ChangedValue
+from watcher.settings import Config
+
+
+class NotPreviewable(Exception):
+    """It cannot be known. The message says why."""
+
+
+def missing(config: Config, conn: Connection, held: OnHold) -> list[ChangedValue]:
+    """Return who would be deactivated once removals are approved. Raises NotPreviewable."""
+    client = _client(config, held)
+    try:
+        protected = protected_users(client)
+    except ListUnusable as error:
+        raise NotPreviewable(str(error)) from None
+    feeds = [each for each in client.feed if each.name == held.feed]
+    return [left for feed in feeds for left in removal.missing(conn, held.client, feed, protected)]
+
+
+def by_the_file(config: Config, held: OnHold) -> Generator[ChangedValue, None, None]:
+    """
+    Import the file into a copy of the users as they are now, and yield each value that would be another.
+
+    In order of the lines. Raises NotPreviewable, PermissionError.
+    """
+    client = _client(config, held)
+    dry_run = DryRun(file=config.file, reference=config.reference, database=Path(config.service.database))
+    try:
+        yield from dry_run.changed_values(_claimed_file(client.inbox, held), client)
+    except PermissionError:
+        raise
+    except (OSError, SyncFailed, StoreError) as error:
+        raise NotPreviewable(f"{held.file}: cannot be previewed: {error}") from None
+
+
+def _claimed_file(inbox: str, held: OnHold) -> Path:
+    """Return where the file of a claim is. Raises NotPreviewable, PermissionError."""
+    folder = Path(inbox, ".work", held.claim_id)
+    uploads = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
+    if not uploads:
+        raise NotPreviewable(f"{folder}: has no file; was it decided on just now?")
+    return uploads[0]
+
+
+def _client(config: Config, held: OnHold) -> ClientSettings:
+    client = config.clients_by_name.get(held.client)
+    if client is None:
+        raise NotPreviewable(f"{held.client}: is not configured any more")
+    return client

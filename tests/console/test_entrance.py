@@ -1,0 +1,379 @@
+"""Who gets in to the console, and how nobody else does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from console.attempts import MOST_OF_ADDRESS, MOST_OF_NAME, MOST_OF_PAIR, WINDOW_S, Attempts
+from console.entrance import inside
+from console.gate import door_of
+from console.sessions import Sessions
+from console.users import ConsoleUser, Directory, UsersUnreadable, changing, is_password, read_users, with_password
+from tests.lab.console import PASSWORD, Browser, Console, let_in
+from watcher.settings import ConsoleSettings
+
+OLGA = ConsoleUser(name="olga", role="operator", salt="00", key="00")
+GUARDED = (
+    "/",
+    "/account",
+    "/imports",
+    "/imports/1",
+    "/imports/1/files/0",
+    "/on-hold",
+    "/on-hold/1",
+    "/nowhere",
+    "/api",
+)
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+# Logging in
+
+
+def test_a_password_lets_in(console: Console) -> None:
+    """Whoever knows the password gets a cookie that no script and no other site can use, and the first page."""
+    browser = console.browser()
+    answer = browser.log_in("olga")
+    assert (303, "/") == (answer.status, answer.headers["location"])
+    [line] = [line.lower() for line in browser.cookie_lines if line.startswith("rosterd=")]
+    assert {"httponly", "samesite=lax", "path=/"} <= {part.strip() for part in line.split(";")}
+    assert 200 == browser.get("/").status
+
+
+def test_a_wrong_password_does_not(console: Console) -> None:
+    """A wrong password, or the name of nobody, is answered alike, and leads nowhere."""
+    browser = console.browser()
+    answers = [browser.log_in("vera", "wrong"), browser.log_in("nobody", "wrong")]
+    assert [401, 401] == [answer.status for answer in answers]
+    assert all("This name and password do not fit together." in answer.text for answer in answers)
+    assert "rosterd" not in browser.cookies
+    assert 303 == browser.get("/").status
+
+
+def test_the_log_has_no_name_that_nobody_has(console: Console) -> None:
+    """A password that was typed into the wrong field is not written to the log."""
+    console.browser().log_in("hunter2hunter2", "x")
+    assert {"", "vera", "olga", "acmeonly"} >= {str(event["user"]) for event in console.events("console.rejected")}
+
+
+@pytest.mark.parametrize("path", GUARDED)
+def test_nobody_sees_anything(console: Console, path: str) -> None:
+    """Without a login every page leads to the form, and says nothing about whether it exists."""
+    answer = console.browser().get(path)
+    if path == "/api":
+        assert 401 == answer.status
+    else:
+        assert 303 == answer.status
+        assert answer.headers["location"].startswith("/login")
+    assert "acme" not in answer.text
+
+
+def test_nobody_changes_anything(console: Console) -> None:
+    """Without a login no form is taken."""
+    browser = console.browser()
+    for path in ("/on-hold/1/approve", "/logout", "/logout/everywhere"):
+        assert 401 == browser.submit("/login", path).status
+
+
+def test_the_login_leads_to_the_page_that_was_asked_for(console: Console) -> None:
+    """Whoever followed a link from a mail comes to its page."""
+    browser = console.browser()
+    location = browser.get("/imports?client=acme&code=9033").headers["location"]
+    assert "/login?next=%2Fimports%3Fclient%3Dacme%26code%3D9033" == location
+    assert (
+        "/imports?client=acme&code=9033"
+        == browser.log_in("olga", next="/imports?client=acme&code=9033").headers["location"]
+    )
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//evil.example",
+        "https://evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "javascript:alert(1)",
+        "/\n/x",
+        "",
+    ],
+)
+def test_the_login_leads_nowhere_else(console: Console, target: str) -> None:
+    """A link cannot make the login lead to another site."""
+    assert "/" == inside(target)
+    assert "/" == console.browser().log_in("olga", next=target).headers["location"]
+
+
+# Sessions
+
+
+def test_a_login_begins_a_new_session(console: Console) -> None:
+    """An id that was there before the login is worth nothing after it, whoever has put it there."""
+    browser = console.browser()
+    browser.cookies["rosterd"] = "chosen-by-somebody-else"
+    browser.log_in("olga")
+    first = browser.cookies["rosterd"]
+    assert "chosen-by-somebody-else" != first
+    browser.cookies.pop("rosterd")
+    browser.log_in("olga")
+    assert browser.cookies["rosterd"] != first
+
+
+def test_a_login_ends_the_session_before(console: Console) -> None:
+    """Somebody who logs in where somebody is logged in leaves no session behind."""
+    browser = console.logged_in("olga")
+    before = browser.cookies["rosterd"]
+    token = browser.token("/account")
+    answer = browser.post("/login", {"_csrf_token": token, "name": "vera", "password": PASSWORD})
+    assert 303 == answer.status
+    stale = console.browser()
+    stale.cookies["rosterd"] = before
+    assert 303 == stale.get("/").status
+
+
+def test_logging_out_ends_the_session(console: Console) -> None:
+    """A cookie that was copied before is worth nothing after the logout."""
+    browser = console.logged_in("olga")
+    copied = browser.cookies["rosterd"]
+    assert 303 == browser.submit("/account", "/logout").status
+    browser.cookies["rosterd"] = copied
+    assert 303 == browser.get("/").status
+
+
+def test_logging_out_everywhere(console: Console) -> None:
+    """All sessions of a person end, and nobody else's."""
+    here, there, other = (console.logged_in(name) for name in ("olga", "olga", "vera"))
+    assert 303 == here.submit("/account", "/logout/everywhere").status
+    assert [303, 303, 200] == [each.get("/").status for each in (here, there, other)]
+
+
+def test_a_session_ends_when_it_is_not_used() -> None:
+    """After the idle time it is gone; what our script asks for does not count as use."""
+    clock = Clock()
+    sessions = Sessions(clock, idle_s=60, most_s=1000)
+    token = sessions.begin(OLGA)
+    for _ in range(5):
+        clock.now += 50
+        assert sessions.find(token, {"olga": OLGA})
+    clock.now += 50
+    assert sessions.find(token, {"olga": OLGA}, is_used=False)
+    clock.now += 50
+    assert sessions.find(token, {"olga": OLGA}, is_used=False) is None
+    assert sessions.find(token, {"olga": OLGA}) is None
+
+
+def test_a_session_ends_although_it_is_used() -> None:
+    """A session lasts no longer than the longest time."""
+    clock = Clock()
+    sessions = Sessions(clock, idle_s=60, most_s=100)
+    token = sessions.begin(OLGA)
+    clock.now += 59
+    assert sessions.find(token, {"olga": OLGA})
+    clock.now += 41
+    assert sessions.find(token, {"olga": OLGA}) is None
+
+
+def test_sessions_of_one_user_are_few() -> None:
+    """The oldest session of a user ends when there are too many; those of others stay."""
+    sessions = Sessions(Clock(), idle_s=60, most_s=100)
+    users = {"olga": OLGA, "vera": ConsoleUser(name="vera", role="viewer", salt="", key="")}
+    other, *tokens = sessions.begin(users["vera"]), *(sessions.begin(OLGA) for _ in range(30))
+    assert sessions.find(other, users)
+    assert 20 == sum(sessions.find(token, users) is not None for token in tokens)
+    assert sessions.find(tokens[-1], users)
+
+
+def test_who_is_removed_is_out(console: Console, state_dir: Path) -> None:
+    """Another password, or none, ends the sessions of a user at once."""
+    let_in(state_dir, "temp")
+    browser = console.logged_in("temp")
+    assert 200 == browser.get("/").status
+    let_in(state_dir, "temp", password="another good password")
+    assert 303 == browser.get("/").status
+    assert 303 == browser.log_in("temp", "another good password").status
+    with changing(str(state_dir)) as users:
+        del users["temp"]
+    assert 303 == browser.get("/").status
+    assert 401 == browser.log_in("temp", "another good password").status
+
+
+# How many tries
+
+
+def test_tries_of_a_name_are_few(console: Console, state_dir: Path) -> None:
+    """After five wrong passwords the right one is not even looked at; other names still get in."""
+    let_in(state_dir, "locked")
+    browser = console.browser()
+    assert [401] * MOST_OF_PAIR == [browser.log_in("locked", "wrong").status for _ in range(MOST_OF_PAIR)]
+    answer = browser.log_in("locked")
+    assert 429 == answer.status
+    assert 0 < int(answer.headers["retry-after"]) <= WINDOW_S
+    assert "There were too many tries. Try again in 15 minutes." in answer.text
+    assert 303 == browser.log_in("olga").status
+
+
+def test_tries_are_forgotten_after_a_while() -> None:
+    """The limit counts the last 15 minutes."""
+    clock = Clock()
+    attempts = Attempts(clock)
+    for _ in range(MOST_OF_PAIR):
+        attempts.note_failure("olga", "192.0.2.1")
+    assert WINDOW_S == attempts.wait_s("olga", "192.0.2.1")
+    assert 0 == attempts.wait_s("olga", "192.0.2.2")
+    clock.now += WINDOW_S
+    assert 0 == attempts.wait_s("olga", "192.0.2.1")
+
+
+def test_tries_from_an_address_are_few() -> None:
+    """Names cannot be tried one after the other, nor one name from many addresses."""
+    attempts = Attempts(Clock())
+    for number in range(MOST_OF_ADDRESS):
+        assert 0 == attempts.wait_s(f"name{number}", "192.0.2.1")
+        attempts.note_failure(f"name{number}", "192.0.2.1")
+    assert attempts.wait_s("another", "192.0.2.1")
+    for number in range(MOST_OF_NAME):
+        attempts.note_failure("olga", f"2001:db8::{number:x}")
+    assert attempts.wait_s("olga", "198.51.100.1")
+
+
+def test_a_success_costs_no_try() -> None:
+    """Whoever logs in rightly, often, is not locked out."""
+    attempts = Attempts(Clock())
+    for _ in range(10 * MOST_OF_NAME):
+        assert 0 == attempts.wait_s("olga", "192.0.2.1")
+        attempts.note_failure("olga", "192.0.2.1")
+        attempts.note_success("olga", "192.0.2.1")
+
+
+# Forms
+
+
+@pytest.mark.parametrize("token", [None, "", "x" * 128])
+def test_a_form_of_another_site_is_refused(console: Console, token: str | None) -> None:
+    """A change needs the token of the page."""
+    browser = console.logged_in("olga")
+    form = {} if token is None else {"_csrf_token": token}
+    assert 403 == browser.post("/logout", form).status
+    assert 403 == console.browser().post("/login", {"name": "olga", "password": PASSWORD, **form}).status
+    assert 200 == browser.get("/").status
+
+
+def test_a_form_of_another_browser_is_refused(console: Console) -> None:
+    """A token belongs to the browser that got it."""
+    browser, other = console.logged_in("olga"), console.logged_in("vera")
+    assert 403 == browser.post("/logout", {"_csrf_token": other.token("/account")}).status
+    assert 200 == browser.get("/").status
+
+
+def test_a_page_changes_nothing(console: Console) -> None:
+    """What changes something cannot be done by a link."""
+    browser = console.logged_in("olga")
+    for path in ("/logout", "/logout/everywhere", "/on-hold/1/approve"):
+        assert browser.get(path).status in (404, 405)
+    assert 200 == browser.get("/").status
+
+
+# Requests
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:9189", "127.0.0.1.evil.example", "localhost:x", "", "[::1]x"]
+)
+def test_other_names_of_the_host_are_not_answered(console: Console, host: str) -> None:
+    """A site whose name leads to this address gets nothing, not even the form."""
+    for browser in (console.browser(), console.logged_in("olga")):
+        assert 421 == browser.get("/login", Host=host).status
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:9189", "[::1]:9189"])
+def test_names_of_this_host_are_answered(console: Console, host: str) -> None:
+    """A tunnel may end at any port."""
+    assert 200 == console.browser().get("/login", Host=host).status
+
+
+def test_a_large_request_is_refused(console: Console) -> None:
+    """A body above 64 KiB is not taken, whether its length is said or not."""
+    assert 413 == console.browser().post("/login", {"name": "x" * 70_000}).status
+    browser = console.browser()
+    chunks = iter([b"name=" + b"x" * 50_000, b"x" * 50_000])
+    answer = browser.request("POST", "/login", chunks, Content_Type="application/x-www-form-urlencoded")  # type: ignore[arg-type]  # http.client takes an iterator
+    assert answer.status >= 400
+
+
+@pytest.mark.parametrize(
+    "path", ["/login", "/", "/nowhere", "/imports/1", "/imports/999", "/static/console.css", "/static/../users.py"]
+)
+def test_every_answer_is_guarded(console: Console, path: str) -> None:
+    """No page, redirect or error lacks the headers that keep a browser from doing more than it says."""
+    for browser in (console.browser(), console.logged_in("olga")):
+        headers = browser.get(path).headers
+        assert headers["content-security-policy"].startswith("default-src 'none';")
+        assert "unsafe" not in headers["content-security-policy"]
+        assert "nosniff" == headers["x-content-type-options"]
+        assert path.startswith("/static/") or "no-store" == headers["cache-control"]
+        assert "server" not in headers
+
+
+def test_cookies_are_for_https_alone_behind_a_proxy() -> None:
+    """With an address of the proxy, or on an address that others reach, cookies are Secure and bound to the host."""
+    loopback, behind, public, unix = (
+        door_of(ConsoleSettings(listen=listen, url=url))
+        for listen, url in (
+            ("127.0.0.1:9189", ""),
+            ("127.0.0.1:9189", "https://imports.example.org"),
+            ("192.0.2.1:9189", ""),
+            ("/run/rosterd-console/console.sock", "https://imports.example.org"),
+        )
+    )
+    assert [False, True, True, True] == [door.is_secure for door in (loopback, behind, public, unix)]
+    assert ["rosterd", "__Host-rosterd"] == [loopback.cookie, behind.cookie]
+    assert ("imports.example.org",) == unix.hosts
+
+
+# Users
+
+
+def test_only_the_hash_of_a_password_is_stored(state_dir: Path) -> None:
+    """The file is the service's own, and has no password."""
+    path = state_dir / "console-users.json"
+    assert 0o600 == path.stat().st_mode & 0o777
+    assert PASSWORD not in path.read_text()
+    olga = read_users(str(state_dir))["olga"]
+    assert is_password(olga, PASSWORD)
+    assert not is_password(olga, PASSWORD + " ")
+    assert not is_password(None, PASSWORD)
+    assert with_password(olga, PASSWORD).key != olga.key
+
+
+def test_a_file_that_others_can_read_lets_nobody_in(tmp_path: Path) -> None:
+    """A wrong mode, or damage, closes the console and says what to do."""
+    let_in(tmp_path, "olga")
+    directory = Directory(str(tmp_path))
+    assert ["olga"] == [*directory.users()]
+    path = tmp_path / "console-users.json"
+    path.chmod(0o644)
+    with pytest.raises(UsersUnreadable, match=re.escape("mode 0644; expected 0600")):
+        directory.users()
+    path.chmod(0o600)
+    path.write_text('{"users": [{"name": "olga", "role": "god", "salt": "", "key": ""}]}')
+    with pytest.raises(UsersUnreadable, match="god"):
+        directory.users()
+
+
+def test_the_browser_of_these_tests_keeps_cookies(console: Console) -> None:
+    """What is set comes back: or the tests above would refuse everything."""
+    browser: Browser = console.logged_in("olga")
+    assert {"rosterd", "rosterd-form"} == {*browser.cookies}

@@ -1,0 +1,413 @@
+"""What the pages of the console show, to whom, and what their forms do."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from console import app, rendering
+from importer.store.searches.imports import Wanted, first_since, search
+from tests.console.conftest import ANN, BAD, BOB, HEADER
+from tests.engine import Engine
+from tests.lab import wait_until
+from tests.lab.console import Browser, Console, Page, let_in, visited
+from tests.lab.daemon import Rosterd, make_inboxes
+
+SAFE = {"/static/", "/login"}
+MANY = 30  # users, more than a guard lets a file change at once
+# What would be markup, or end one, wherever a name or a cell is put; a file's name has no slash.
+CORPUS = (
+    "<script>alert(1)<!--",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "{{ 7*7 }}{% raw %}",
+    "javascript:alert(1)",
+    "&lt;b&gt;",
+    "\u202egpj.exe",
+)
+
+
+def people(shift: int = 0) -> str:
+    """Return a file of users; with another shift each gets another name and address."""
+    rows = (f"S-{n},OPSCOM,Name{n + shift},Family{n + shift},n{n + shift}@a.example\n" for n in range(MANY))
+    return HEADER + "".join(rows)
+
+
+@contextlib.contextmanager
+def guarded(folder: Path) -> Iterator[Rosterd]:
+    """Yield an installation with limits; its daemon is down."""
+    settings = {"console": {"listen": "127.0.0.1:0"}, "guard": {"identity": "10 %", "attribute": "off"}}
+    with Rosterd(folder, make_inboxes(folder), settings=settings) as installation:
+        for name, role, *clients in (("olga", "operator"), ("vera", "viewer"), ("betaonly", "operator", "beta")):
+            let_in(folder / "state", name, role, *clients)  # type: ignore[arg-type]  # a literal, of a table
+        yield installation
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[tuple[Rosterd, Console]]:
+    """Yield a running daemon with a file on hold that would exchange all names, and its console."""
+    with guarded(tmp_path) as installation:
+        installation.start()
+        installation.drop("users.csv", people())
+        installation.wait_for_imports(1)
+        installation.drop("users.csv", people(shift=1))
+        installation.wait_for_event("hold.placed")
+        with Console(installation.config, tmp_path / "console.log") as console:
+            yield installation, console
+
+
+def number_on_hold(browser: Browser) -> int:
+    """Return the number of the file that is on hold, by the link to it."""
+    [link] = {link for link in Page(browser.get("/").text).links if link.startswith("/on-hold/")}
+    return int(link.rpartition("/")[2])
+
+
+# Overview
+
+
+def test_all_is_well(console: Console) -> None:
+    """The first sentence says so, and each client has its last file and its 30 days."""
+    page = Page(console.logged_in("olga").get("/").text)
+    assert "All is well." in page.text
+    assert "users.csv partly imported" in page.text
+    labels = [attributes.get("aria-label") for tag, attributes in page.elements if tag == "svg"]
+    assert "1 file in 30 days, 1 rows failed" in labels
+    assert "4 rows came in 30 days" in page.text
+
+
+def test_the_overview_leads_to_what_waits(held: tuple[Rosterd, Console]) -> None:
+    """What waits for a decision is one click from the sentence that says so."""
+    browser = held[1].logged_in("olga")
+    page = Page(browser.get("/").text)
+    assert "1 decision waits for you." in page.text
+    assert 200 == browser.get(f"/on-hold/{number_on_hold(browser)}").status
+
+
+# Imports
+
+
+def test_imports_are_filtered(console: Console) -> None:
+    """Each field of the filter leaves out what does not fit."""
+    browser = console.logged_in("olga")
+
+    def files(query: str) -> set[str]:
+        return set(re.findall(r'<a href="/imports/\d+">([^<]*)</a>', browser.get(f"/imports?{query}").text))
+
+    assert {"users.csv", "members.csv"} == files("")
+    assert {"users.csv"} == files("client=acme") == files("outcome=partly") == files("file=SER") == files("code=9033")
+    assert {"users.csv", "members.csv"} == files("since=2020-01-01&until=2199-12-31")
+    assert (
+        set() == files("until=2020-01-01") == files("since=2199-12-31") == files("file=%25") == files("client=nobody")
+    )
+
+
+def test_a_filter_that_means_nothing_is_answered(console: Console) -> None:
+    """A day that is none is named; other nonsense finds nothing and breaks nothing."""
+    browser = console.logged_in("olga")
+    assert "“" not in browser.get("/imports?since=soon").text
+    assert '"soon" is not a day' in Page(browser.get("/imports?since=soon").text).text
+    for query in ("before=x", "before=" + "9" * 30, "client=" + "x" * 5000, "outcome=%00", "file=%ff"):
+        assert 200 == browser.get(f"/imports?{query}").status, query
+
+
+def test_an_import_says_what_failed(console: Console) -> None:
+    """Its counts, its problems with line and code, its mail and its files are on one page."""
+    page = Page(console.logged_in("olga").get("/imports/1").text)
+    assert "2 new, 1 failed." in page.text
+    assert "email" in page.text
+    assert "9033" in page.text
+    assert {"/imports/1/files/0", "/imports/1/files/1", "/imports/1/files/2"} <= {*page.links}
+
+
+def test_files_are_downloaded_and_never_shown(console: Console, rosterd: Rosterd) -> None:
+    """The upload and its answers are what lies in .bak, as attachments of no type that a browser shows."""
+    browser = console.logged_in("olga")
+    upload, result, failed = (browser.get(f"/imports/1/files/{index}") for index in range(3))
+    assert (HEADER + ANN + BOB + BAD).encode() == upload.body
+    assert rosterd.read_bak("users.result.txt") == result.body
+    assert rosterd.read_bak("users.failed.csv") == failed.body
+    for answer in (upload, result, failed):
+        assert answer.headers["content-disposition"].startswith("attachment; filename*=UTF-8''users.")
+        assert "application/octet-stream" == answer.headers["content-type"]
+        assert "nosniff" == answer.headers["x-content-type-options"]
+    assert ["users"] == [str(event["file"]).partition(".")[0] for event in console.events("console.downloaded")][-1:]
+
+
+@pytest.mark.parametrize(
+    "path", ["/imports/1/files/3", "/imports/1/files/-1", "/imports/1/files/..%2F..%2Fstate%2Frosterd.db"]
+)
+def test_nothing_else_is_downloaded(console: Console, path: str) -> None:
+    """A number is all that can be asked for."""
+    assert console.logged_in("olga").get(path).status in (400, 404)
+
+
+def test_a_folder_of_the_client_is_not_downloaded_from(tmp_path: Path) -> None:
+    """Links, and files in a .bak that is not the service's own, are not followed or sent."""
+    with guarded(tmp_path) as installation:
+        installation.drop("users.csv", HEADER + ANN)
+        assert 0 == installation.execute("sweep").returncode
+        bak = tmp_path / "acme" / ".bak"
+        [upload] = [path for path in bak.iterdir() if path.suffix == ".csv"]
+        with Console(installation.config, tmp_path / "console.log") as console:
+            browser = console.logged_in("olga")
+            assert 200 == browser.get("/imports/1/files/0").status
+            upload.unlink()
+            upload.symlink_to(tmp_path / "state" / "console-users.json")
+            assert 404 == browser.get("/imports/1/files/0").status
+            bak.rename(tmp_path / "elsewhere")
+            bak.symlink_to(tmp_path / "elsewhere")
+            assert 404 == browser.get("/imports/1/files/1").status
+
+
+# On hold
+
+
+def test_an_operator_approves(held: tuple[Rosterd, Console]) -> None:
+    """The page shows before and after; once approved the users are changed, and the ledger says by whom."""
+    installation, console = held
+    browser = console.logged_in("olga")
+    number = number_on_hold(browser)
+    page = Page(browser.get(f"/on-hold/{number}").text)
+    assert "30 of 30 users that we knew get another identity" in page.text
+    assert "S-0 2 first_name Name0 Name1" in page.text
+    assert "Name0" == installation.users()["S-0"]["first_name"]
+    answer = browser.submit(f"/on-hold/{number}", f"/on-hold/{number}/approve")
+    assert (303, "/on-hold") == (answer.status, answer.headers["location"])
+    wait_until(lambda: installation.users()["S-0"]["first_name"] == "Name1", "the import")
+    assert "olga" == installation.wait_for_imports(2)[-1]["approved_by"]
+    [event] = console.events("console.decided")
+    assert ("olga", "file.approve", True) == (event["user"], event["order"], event["done"])
+    once, again = browser.get("/on-hold").text, browser.get("/on-hold").text
+    assert "users.csv of acme is approved" in once
+    assert "users.csv of acme is approved" not in again
+
+
+def test_an_operator_rejects(held: tuple[Rosterd, Console]) -> None:
+    """Nobody is changed, and the file is refused."""
+    installation, console = held
+    browser = console.logged_in("olga")
+    number = number_on_hold(browser)
+    assert 303 == browser.submit(f"/on-hold/{number}", f"/on-hold/{number}/reject").status
+    wait_until(lambda: installation.imports()[-1]["code"] == "guard.rejected", "the refusal")
+    assert "Name0" == installation.users()["S-0"]["first_name"]
+
+
+def test_a_viewer_does_not_decide(held: tuple[Rosterd, Console]) -> None:
+    """A viewer sees the page, has no buttons, and a form that was made by hand is refused."""
+    installation, console = held
+    browser = console.logged_in("vera")
+    number = number_on_hold(browser)
+    assert "Approve" not in browser.get(f"/on-hold/{number}").text
+    for decision in ("approve", "reject"):
+        assert 403 == browser.submit("/account", f"/on-hold/{number}/{decision}").status
+    assert [] == console.events("console.decided")
+    assert "on_hold" == installation.imports()[-1]["outcome"]
+
+
+def test_nobody_decides_on_files_of_others(held: tuple[Rosterd, Console]) -> None:
+    """Who looks after another client neither sees what is on hold nor decides on it."""
+    _, console = held
+    number = number_on_hold(console.logged_in("olga"))
+    browser = console.logged_in("betaonly")
+    assert 404 == browser.get(f"/on-hold/{number}").status
+    assert 404 == browser.submit("/account", f"/on-hold/{number}/approve").status
+    assert "acme" not in browser.get("/on-hold").text + browser.get("/").text
+
+
+def test_what_was_decided_is_not_decided_again(held: tuple[Rosterd, Console]) -> None:
+    """The second of two people gets a page that says so."""
+    installation, console = held
+    first, second = console.logged_in("olga"), console.logged_in("olga")
+    number = number_on_hold(first)
+    token = second.token(f"/on-hold/{number}")
+    assert 303 == first.submit(f"/on-hold/{number}", f"/on-hold/{number}/reject").status
+    wait_until(lambda: installation.imports()[-1]["code"] == "guard.rejected", "the refusal")
+    assert second.post(f"/on-hold/{number}/approve", {"_csrf_token": token}).status in (404, 409)
+
+
+def test_without_the_service_nothing_is_decided(held: tuple[Rosterd, Console]) -> None:
+    """The pages say that the service is down and how to start it, and the database is as it was."""
+    installation, console = held
+    browser = console.logged_in("olga")
+    number = number_on_hold(browser)
+    installation.stop()
+    page = Page(browser.get("/").text)
+    assert "The service is not running." in page.text
+    assert "systemctl start rosterd" in page.text
+    answer = browser.submit(f"/on-hold/{number}", f"/on-hold/{number}/approve")
+    assert 409 == answer.status
+    assert "Nothing was decided." in answer.text
+    assert "on_hold" == installation.imports()[-1]["outcome"]
+
+
+# Who sees what
+
+
+def test_a_narrowed_user_sees_one_client(console: Console) -> None:
+    """No page, link or download that this user can reach, or guess, has anything of another client."""
+    browser = console.logged_in("acmeonly")
+    answers = visited(browser)
+    assert "/imports/1" in answers
+    for path, answer in answers.items():
+        assert answer.status == 200, path
+        assert "beta" not in answer.text.replace("Alphabeta", ""), path
+        assert "members" not in answer.text, path
+    for path in ("/imports/2", "/imports/2/files/0"):
+        assert 404 == browser.get(path).status
+    assert "members" not in browser.get("/imports?client=beta").text
+
+
+def test_every_link_works(console: Console) -> None:
+    """A viewer and an operator can follow every link of every page."""
+    for name in ("olga", "vera"):
+        answers = visited(console.logged_in(name))
+        assert {"/imports/1", "/imports/2", "/account", "/on-hold"} <= {*answers}
+        assert {200} == {answer.status for answer in answers.values()}
+
+
+def test_every_route_that_changes_is_guarded() -> None:
+    """A route that takes a form is for operators only, unless it is about one's own session."""
+    changing = {
+        handler.fn.__name__: bool(handler.guards)
+        for handler in app.HANDLERS
+        if {"POST", "PUT", "PATCH", "DELETE"} & {str(method) for method in handler.http_methods}
+    }
+    assert {"login": False, "logout": False, "logout_everywhere": False, "decide": True} == changing
+
+
+# Hostile names and values
+
+
+def test_nothing_that_a_client_writes_is_markup(tmp_path: Path) -> None:
+    """Names of files, cells and everything quoted from them are text on every page, and look like what they are."""
+    with guarded(tmp_path) as installation:
+        for number, text in enumerate(CORPUS):
+            quoted = text.replace('"', '""')
+            content = f'{HEADER}"{quoted}",OPSCOM,"{quoted}","{quoted}","{quoted}"\nX-{number},"{quoted}",A,B,\n'
+            installation.drop(f"{text}.csv", content)
+        installation.drop("header.csv", '"<b>","{{ 7*7 }}"\n1,2\n')
+        assert 0 == installation.execute("sweep").returncode
+        with Console(installation.config, tmp_path / "console.log") as console:
+            answers = visited(console.logged_in("olga"))
+    pages = {path: Page(answer.text) for path, answer in answers.items() if "/files/" not in path}
+    assert len(pages) >= len(CORPUS)
+    assert {200} == {answer.status for answer in answers.values()}
+    words = " ".join(page.text for page in pages.values())
+    assert "<script>alert(1)<!--.csv" in words
+    assert "{{ 7*7 }}{% raw %}.csv" in words
+    assert "\u202e" not in words
+    for path, page in pages.items():
+        for tag, attributes in page.elements:
+            assert tag not in ("img", "b", "iframe"), path
+            assert not [name for name in attributes if name.startswith("on") or name == "style"], path
+            assert not (attributes.get("href") or "").startswith("javascript:"), path
+            assert tag != "script" or (attributes["src"] or "").startswith("/static/"), path
+
+
+# Trouble
+
+
+def test_a_database_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """Before its first start, and while it is locked or damaged, the console answers, and says what it lacks."""
+    with guarded(tmp_path) as installation, Console(installation.config, tmp_path / "console.log") as console:
+        browser = console.logged_in("olga")
+        answer = browser.get("/")
+        assert 503 == answer.status
+        assert "it does not exist yet; the service creates it at its first start" in answer.text
+        assert 0 == installation.execute("sweep").returncode
+        assert 200 == browser.get("/").status
+        database = tmp_path / "state" / "rosterd.db"
+        with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
+            other.execute("PRAGMA locking_mode = EXCLUSIVE")
+            other.execute("BEGIN EXCLUSIVE")
+            answer = browser.get("/")
+            assert 503 == answer.status
+            assert "The database cannot be read." in answer.text
+            assert "locked" in answer.text
+        assert 200 == browser.get("/").status
+        database.write_bytes(b"damaged" * 1000)
+        assert 503 == browser.get("/imports").status
+
+
+def test_a_bad_configuration_is_told(tmp_path: Path) -> None:
+    """While config.toml has errors the console goes on, and says so."""
+    with guarded(tmp_path) as installation:
+        installation.start()
+        with Console(installation.config, tmp_path / "console.log") as console:
+            browser = console.logged_in("olga")
+            assert "configuration has errors" not in browser.get("/").text
+            good = installation.config.read_text()
+            installation.config.write_text(good + "\nnonsense = 1\n")
+            assert "configuration has errors" in browser.get("/").text
+            installation.config.write_text(good.replace('name = "beta"', 'name = "gamma"'))
+            text = browser.get("/").text
+            assert "configuration has errors" not in text
+            assert "gamma" in text
+
+
+# Looks
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours. Source: WCAG 2.2, relative luminance."""
+
+    def luminance(colour: str) -> float:
+        parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_words_can_be_read() -> None:
+    """Every colour of words has a contrast of 4.5:1 to what is behind it, light and dark; edges and fills 3:1."""
+    css = rendering.STATIC["console.css"].decode()
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", part))
+        for part in css.split("@media print")[0].split("prefers-color-scheme: dark")
+    )
+    for colours in (light, dark):
+        for name in ("ink", "soft", "accent", "good", "warn", "bad"):
+            for behind in ("paper", "raised"):
+                assert contrast(colours[name], colours[behind]) >= 4.5, (name, behind)
+        assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
+        for name in ("edge", "good-fill", "bad-fill"):
+            assert contrast(colours[name], colours["paper"]) >= 3, name
+
+
+def test_pages_are_for_screen_readers(console: Console) -> None:
+    """Every page has a language, one main heading, headings in order, a label for each field, names for its charts."""
+    for path, answer in visited(console.logged_in("olga")).items():
+        if "/files/" in path:
+            continue
+        elements = Page(answer.text).elements
+        tags = [tag for tag, _ in elements]
+        assert ("html", {"lang": "en"}) in elements, path
+        assert 1 == tags.count("h1") == tags.count("main"), path
+        labelled = {attributes.get("for") for tag, attributes in elements if tag == "label"}
+        fields = [a for tag, a in elements if tag in ("input", "select", "textarea") and a.get("type") != "hidden"]
+        assert all(field.get("id") in labelled for field in fields), path
+        assert all("scope" in attributes for tag, attributes in elements if tag == "th"), path
+        charts = [attributes for tag, attributes in elements if tag == "svg"]
+        assert all("aria-label" in each or "aria-labelledby" in each for each in charts), path
+
+
+# The questions to the database
+
+
+def test_a_search_reads_only_what_it_needs(engine: Engine) -> None:
+    """Searching for a client goes by its index, and the first import since a moment is found by halving."""
+    conn = engine.store.conn
+    engine.upload((HEADER + ANN).encode())
+    [entry] = search(conn, Wanted(clients=("acme",)), 10)
+    assert [] == search(conn, Wanted(clients=()), 10)
+    assert [] == search(conn, Wanted(clients=("beta",)), 10)
+    assert [] == search(conn, Wanted(before=entry.id), 10)
+    assert 1 == first_since(conn, entry.finished_at)
+    assert 2 == first_since(conn, entry.finished_at.replace(year=2999))
