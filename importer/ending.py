@@ -79,7 +79,7 @@ def judged(
         approved_by="",
         is_by_pause=False,
         superseded=tuple(each.claim_id for each in files),
-        on_hold=msgspec.structs.replace(held, code=decisions.code_for(tripped, files)),
+        on_hold=msgspec.structs.replace(held, code=decisions.code_for(tripped, held_files.first_mailed(conn, files))),
     )
 
 

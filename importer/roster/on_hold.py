@@ -14,6 +14,7 @@ from typing import Final
 
 from importer.model import Change, OnHold
 from importer.roster import guards
+from importer.roster.order import date_in
 from importer.settings import ClientSettings
 
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # none that is taken for another
@@ -51,10 +52,16 @@ def approved_by(code: str, files: Iterable[OnHold]) -> OnHold | None:
 
 
 def is_superseded(held: OnHold, file: str, client: ClientSettings) -> bool:
-    """Tell whether a newer file of the same feed, which corrects none, replaces one on hold."""
+    """
+    Tell whether a newer file of the same feed, which corrects none, replaces one on hold.
+
+    One whose name has an older date is not newer: it waits, and is refused if the one on hold is approved.
+    """
     feed, rule = client.feed_of(file), client.guard.supersede
     is_by_newer = rule == "newer" or (not rule and (feed.is_snapshot or bool(feed.dated)))
-    return held.feed == feed.name and (is_by_newer or held.file == file)
+    date = date_in(file, feed.dated)
+    is_older = bool(date) and date < date_in(held.file, feed.dated)
+    return held.feed == feed.name and not is_older and (is_by_newer or held.file == file)
 
 
 def superseded(
@@ -80,6 +87,6 @@ def blocking(files: Iterable[OnHold], file: str, client: ClientSettings) -> str:
     return next((each.file for each in files if each.feed == feed and not each.is_correction), "")
 
 
-def code_for(tripped: Sequence[Change], superseded_files: Iterable[OnHold]) -> str:
-    """Return the code of a preview: that of the file it replaces while it would do about the same, else a new one."""
-    return next((each.code for each in superseded_files if guards.covers(each.tripped, tripped)), "") or new_code()
+def code_for(tripped: Sequence[Change], mailed: Iterable[OnHold]) -> str:
+    """Return the code of a preview: that of a file it replaces while it would do about the same, else a new one."""
+    return next((each.code for each in mailed if guards.covers(each.tripped, tripped)), "") or new_code()

@@ -28,7 +28,8 @@ _STEPS_BETWEEN_LOOKS: Final = 200_000  # of SQLite's virtual machine, a few ms
 _COMPARED: Final = {
     "guard_pauses": "1",
     "feeds": "1",
-    "imports": """kind = 'file' AND outcome NOT IN ('refused', 'on_hold') AND (finished_at >= :since OR id IN (
+    "imports": """(kind = 'undo' AND finished_at >= :since)
+        OR kind = 'file' AND outcome NOT IN ('refused', 'on_hold') AND (finished_at >= :since OR id IN (
         SELECT max(id) FROM imports WHERE client = :client AND kind = 'file' AND NOT is_correction
         AND outcome NOT IN ('refused', 'on_hold') AND file NOT LIKE '%.failed.csv' GROUP BY feed))""",
 }
@@ -95,7 +96,7 @@ class Store:
     def _copy_rows(self, source: Connection, table: str, condition: str, client: str) -> None:
         columns = ", ".join(self.db.table(table).columns_dict)
         since = stamp(datetime.now(UTC) - timedelta(days=DAYS))
-        query = f"SELECT {columns} FROM {table} WHERE client = :client AND {condition}"
+        query = f"SELECT {columns} FROM {table} WHERE client = :client AND ({condition})"
         rows = source.execute(query, {"client": client, "since": since}).fetchall()
         if rows:
             marks = ", ".join("?" * len(rows[0]))

@@ -306,6 +306,28 @@ def test_the_operator_sees_and_approves(rosterd: Rosterd) -> None:
     assert 2 == rosterd.execute("approve", "users.csv", "--client", "acme").returncode
 
 
+def test_the_number_of_last_night(rosterd: Rosterd) -> None:
+    """The mail of the only question names an import; its number is good while a newer file asks the same."""
+    rosterd.drop("users.csv", "\n".join((*users(*range(31)), "")))
+    rosterd.wait_for_imports(3)
+    assert "import         3" in rosterd.execute("preview", "2").stdout
+    assert "29 users are deactivated" in rosterd.execute("approve", "2", "--client", "acme").stdout
+    assert 31 == still_active(rosterd)
+    assert 2 == rosterd.execute("approve", "2", "--client", "acme").returncode
+
+
+def test_an_import_by_hand(rosterd: Rosterd, tmp_path: Path) -> None:
+    """`rosterd import` says that removals are on hold; with --approve they are approved at once."""
+    file = tmp_path / "by hand" / "users.csv"
+    file.parent.mkdir()
+    file.write_text("\n".join((*users(*range(30)), "")))
+    told = rosterd.execute("import", str(file), "--client", "acme").stdout
+    assert "30 users are missing from it and stay active: `rosterd preview 3 --csv` lists them" in told
+    assert 60 == still_active(rosterd)
+    assert "30 users are deactivated" in rosterd.execute("import", str(file), "--client", "acme", "--approve").stdout
+    assert 30 == still_active(rosterd)
+
+
 def test_the_operator_rejects(rosterd: Rosterd) -> None:
     """Nobody is deactivated, without the service, too."""
     rosterd.kill9()

@@ -43,6 +43,14 @@ _ABSENT: Final = """
     FROM temp.candidates CROSS JOIN users ON users.rowid = candidates.id
     WHERE inactive_by IS NULL AND (NOT :is_kept OR instr(feeds, :feed))"""
 _WITHOUT: Final = "missed = nullif(json_remove(missed, :path), '{}')"
+# Files of the last days that deactivated users unasked, but for those that were undone, unless the undo was undone.
+_UNDO: Final = "{name}.client = {of}.client AND {name}.kind = 'undo' AND {name}.file = 'undo of ' || {of}.id"
+_RECENT: Final = f"""
+    SELECT ifnull(sum(deactivated), 0) FROM imports INDEXED BY imports_by_client
+    WHERE client = ? AND feed = ? AND finished_at >= ?
+      AND kind = 'file' AND outcome <> 'on_hold' AND approved_by = ''
+      AND NOT (deactivated AND EXISTS (SELECT 1 FROM imports AS undo WHERE {_UNDO.format(name="undo", of="imports")}
+        AND NOT EXISTS (SELECT 1 FROM imports AS redo WHERE {_UNDO.format(name="redo", of="undo")})))"""
 # Of clients whose feeds are kept it takes a look at each user.
 _ACTIVE_OF_FEED: Final = """
     SELECT count(*) FROM (SELECT 1 FROM users WHERE client = :client AND rowid <= :top AND inactive_by IS NULL
@@ -331,12 +339,7 @@ def counted(
 ) -> Change:
     """Return how many users a file and those of the last days deactivate, of how many; `gone` are inactive already."""
     since = stamp(datetime.now(UTC) - timedelta(days=removals.DAYS))
-    (recent,) = conn.execute(
-        """SELECT ifnull(sum(deactivated), 0) FROM imports INDEXED BY imports_by_client
-           WHERE client = ? AND feed = ? AND finished_at >= ?
-             AND kind = 'file' AND outcome <> 'on_hold' AND approved_by = ''""",
-        (named["client"], feed, since),
-    ).fetchone()
+    (recent,) = conn.execute(_RECENT, (named["client"], feed, since)).fetchone()
     count = due + gone + int(recent)
     query = _ACTIVE_OF_FEED if named["is_kept"] else _ACTIVE
     (active,) = conn.execute(query, {**named, "most": removals.most_counted(count, settings)}).fetchone()

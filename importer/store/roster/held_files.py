@@ -46,6 +46,12 @@ def is_used(conn: Connection, client: str, code: str) -> bool:
     return bool(row[0])
 
 
+def first_mailed(conn: Connection, files: Iterable[OnHold]) -> list[OnHold]:
+    """Return of each file the one with which its code was mailed first: others may have replaced that since."""
+    where = "WHERE client = :client AND code = :value ORDER BY import_id LIMIT 1"
+    return [first for each in files for first in _rows(conn, where, each.code, each.client)]
+
+
 def code_of(conn: Connection, import_id: str) -> str:
     """Return the code of what is, or was, on hold as this import, "" for none."""
     row = conn.execute("SELECT code FROM on_hold WHERE import_id = ?", (import_id,)).fetchone()
@@ -63,8 +69,9 @@ def decide(conn: Connection, claim_ids: Iterable[str], decision: str, by: str, a
     return count
 
 
-def _rows(conn: Connection, where: str, value: str | None) -> list[OnHold]:
-    rows = conn.execute(f"SELECT {_COLUMNS} FROM on_hold {where}", {"value": value}).fetchall()
+def _rows(conn: Connection, where: str, value: str | None, client: str = "") -> list[OnHold]:
+    named = {"value": value, "client": client}
+    rows = conn.execute(f"SELECT {_COLUMNS} FROM on_hold {where}", named).fetchall()
     return [_on_hold(dict(zip(OnHold.__struct_fields__, row, strict=True))) for row in rows]
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from importer.model import Outcome
-from importer.roster.on_hold import approval_in
-from importer.settings import GuardSettings
+from importer.roster.on_hold import approval_in, blocking, superseded
+from importer.settings import FeedSettings, GuardSettings
 from importer.store import queries
 from tests.engine import Engine
 
 
-def users(last_name: str) -> list[str]:
-    """Return the lines of a file in which 20 people have this last name, and an address made of it."""
-    rows = [f"S{n},OPSCOM,Ann,{last_name},{last_name}{n}@example.org" for n in range(20)]
+def users(last_name: str, count: int = 20) -> list[str]:
+    """Return the lines of a file in which so many people have this last name, and an address made of it."""
+    rows = [f"S{n},OPSCOM,Ann,{last_name},{last_name}{n}@example.org" for n in range(count)]
     return ["unique_id,login_source,first_name,last_name,email", *rows]
 
 
@@ -53,3 +53,30 @@ def test_a_file_on_hold_is_not_one_that_cannot_be_archived(engine: Engine) -> No
 def test_what_approves_a_file(name: bytes, approval: tuple[bytes, str] | None) -> None:
     """Windows keeps the hidden ending of a text file, or of a copy of the upload, behind the name it is given."""
     assert approval == approval_in(name)
+
+
+def test_an_older_name_replaces_no_newer_one(engine: Engine) -> None:
+    """A copy of the day before waits behind the file on hold, and is not taken for a newer one."""
+    held = engine.settings(
+        guard=GuardSettings(), feed=(FeedSettings(name="all", files="*", mode="snapshot", dated="users_%Y%m%d.csv"),)
+    )
+    held.file(*users("Lee"), name="users_20260901.csv")
+    waiting = [on_hold] if (on_hold := held.file(*users("Roy"), name="users_20260903.csv").receipt.on_hold) else []
+    assert ["users_20260903.csv"] * 3 == [
+        blocking(waiting, "users_20260902.csv", held.client),
+        *(each.file for each in superseded(waiting, "users_20260904.csv", held.client, is_correction=False)),
+        *(each.file for each in superseded(waiting, "users_20260903.csv", held.client, is_correction=False)),
+    ]
+    assert [] == superseded(waiting, "users_20260902.csv", held.client, is_correction=False)
+
+
+def test_a_code_is_good_for_a_tenth_more_in_all(engine: Engine) -> None:
+    """A file that does a little more each night has another code once it does a tenth more than the one mailed."""
+    engine.settings(guard=GuardSettings(), feed=(FeedSettings(name="all", files="*", mode="snapshot"),))
+    engine.file(*users("Lee", 120))
+    codes = []
+    for count in (100, 109, 118):
+        header, *rows = users("Roy", count)
+        held = engine.file(header, *rows, *users("Lee", 120)[count + 1 :]).receipt.on_hold
+        codes.append(held.code if held else "")
+    assert (True, True, False) == (bool(codes[0]), codes[0] == codes[1], codes[1] == codes[2])

@@ -13,6 +13,7 @@ from importer.settings import FeedSettings, GuardSettings
 from importer.store import ledger
 from importer.store.database import Store
 from importer.store.roster import history, pauses
+from importer.store.roster.undo import undo
 from tests.engine import CLIENT, HEADER, Engine, Result, corrected
 
 
@@ -290,3 +291,14 @@ def test_who_belongs_to_no_feed_is_told_after_an_update(engine: Engine, tmp_path
     assert {} == inactive(engine)
     feeds = engine.store.conn.execute("SELECT feeds FROM users ORDER BY unique_id").fetchall()
     assert [(" * ",), (" students ",)] == feeds
+
+
+def test_an_undone_snapshot_does_not_count_later(engine: Engine) -> None:
+    """Whom an undo has brought back did not leave, unless the undo is undone."""
+    snapshots(engine).settings(guard=GuardSettings())
+    engine.file(*users(*range(100)))
+    assert 9 == engine.file(*users(*range(91))).tally.deactivated
+    undo(engine.store, 2, is_applied=True)
+    assert 2 == engine.file(*users(*range(98))).tally.deactivated
+    undo(engine.store, 3, is_applied=True)
+    assert 0 == engine.file(*users(*range(90))).tally.deactivated
