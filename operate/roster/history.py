@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from importer.store import queries
-from importer.store.roster.history import Change, story
+from importer.store.roster.history import Change, later_id, story
 from operate.database import cannot_answer, check_known, database
 from operate.options import chosen_client, client_option, did_you_mean, json_option, service_config_option
 from operate.output import print_json, print_table
@@ -27,6 +27,8 @@ def history(config: Config, unique_id: str, client_name: str | None, *, as_json:
         check_known(config, conn, client_name)
         client = client_name or chosen_client(config, client_name).name
         changes = story(conn, client, unique_id)
+        if not changes and (new_id := later_id(conn, client, unique_id)):
+            cannot_answer(f"{client}: {unique_id} was given the unique id {new_id}: `rosterd history {new_id}`")
         if not changes:
             near = did_you_mean(unique_id, queries.similar_ids(conn, client, unique_id))
             cannot_answer(f"{client}: no user with this unique id is recorded{f';{near}' if near else '.'}")

@@ -14,7 +14,7 @@ import msgspec
 
 from importer.attributes import ATTRIBUTES
 from importer.characters import unique_id_in
-from operate.change import EXIT_NOT_DONE, give
+from operate.change import EXIT_NOT_DONE, carried_out, give
 from operate.database import cannot_answer
 from operate.options import chosen_client, client_option, service_config_option
 from operate.roster.change_options import apply_option
@@ -41,20 +41,28 @@ def rekey(config: Config, file: Path, client_name: str | None, *, is_applied: bo
     """
     client = chosen_client(config, client_name)
     pairs = _read(file)
-    if problems := [*_problems(pairs)]:
-        click.echo("\n".join(problems), err=True)
-        sys.exit(EXIT_NOT_DONE)
+    problems = [*_problems(pairs)]
+    if problems:  # what else is in the way is told, too, and nothing is done
+        possible = {new: old for old, new in dict(pairs).items() if old and 0 < len(new) <= _LIMIT}
+        pairs, is_applied = [(old, new) for new, old in possible.items()], False
     order = Order(do="roster.rekey", client=client.name, new_ids=tuple(pairs), is_applied=is_applied)
     if len(msgspec.json.encode(order)) >= MAX_LINE_BYTES:
         cannot_answer(f"{file}: is too large; split it into files of 100,000 users each")
-    give(config, order)
+    if not problems:
+        give(config, order)
+    answer = carried_out(config, order) if pairs else None
+    click.echo("\n".join([*problems, *([answer.text] if answer and not answer.done else [])]), err=True)
+    sys.exit(EXIT_NOT_DONE)
 
 
 def _read(file: Path) -> Pairs:
     """Return the ids as they are recorded; ends the program if the file is not such a table."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
-            rows = [row for row in csv.reader(text, strict=True) if any(cell.strip() for cell in row)]
+            delimiter = ";" if ";" in text.readline() else ","  # as Excel has it in French
+            text.seek(0)
+            table = csv.reader(text, strict=True, delimiter=delimiter)
+            rows = [row for row in table if any(cell.strip() for cell in row)]
     except (UnicodeDecodeError, csv.Error) as error:
         cannot_answer(f"{file}: is not a CSV in UTF-8: {error}")
     if not rows or [cell.strip() for cell in rows[0]] != _HEADER or any(len(row) != len(_HEADER) for row in rows):
@@ -70,5 +78,5 @@ def _problems(pairs: Pairs) -> Iterator[str]:
         counts = Counter(pair[place] for pair in pairs)
         yield from (f"{id_}: is listed {count} times in {name}" for id_, count in counts.items() if id_ and count > 1)
         if counts[""]:
-            yield f"{name} is blank in {counts['']} rows"
+            yield f"{name} is blank in {counts['']} {'row' if counts[''] == 1 else 'rows'}"
     yield from (f"{new}: is longer than {_LIMIT} characters" for _, new in pairs if len(new) > _LIMIT)

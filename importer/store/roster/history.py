@@ -112,6 +112,17 @@ def former_ids(conn: Connection, client: str, unique_id: str) -> set[str]:
     return {id_ for pair in pairs for id_ in pair if id_ is not None}
 
 
+def later_id(conn: Connection, client: str, unique_id: str) -> str:
+    """Return the id that somebody has now who had this one, "" for nobody; of several the last."""
+    row = conn.execute(
+        """SELECT user_changes.unique_id FROM imports CROSS JOIN user_changes ON import_id = imports.id
+           WHERE client = ? AND imports.kind IN ('rekey', 'undo') AND json_extract(changes, '$.unique_id[0]') = ?
+           ORDER BY import_id DESC LIMIT 1""",
+        (client, unique_id),
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
 def forget_person(conn: Connection, client: str, unique_id: str) -> int:
     """Remove what was changed of a person; return how often it was."""
     return conn.execute(

@@ -96,7 +96,9 @@ def test_the_consumer_of_the_document(rosterd: Rosterd, tmp_path: Path) -> None:
     [
         ("old_unique_id,new_unique_id\nS1,N1\nS1,N2\nS3,N2\n", "S1: is listed 2 times in old_unique_id"),
         ("old_unique_id,new_unique_id\nS1,S2\nS9,N9\n", "S2: is recorded for another user"),
-        ("old_unique_id,new_unique_id\nS1,\n", "new_unique_id is blank in 1 rows"),
+        ("old_unique_id,new_unique_id\nS1,\n", "new_unique_id is blank in 1 row\n"),
+        ("old_unique_id,new_unique_id\nS1,\nS9,N9\n", "S9: is not recorded"),
+        ("old_unique_id;new_unique_id\nS1;S2\n", "S2: is recorded for another user"),
         ("old,new\nS1,N1\n", "expected two columns, and on the first line old_unique_id,new_unique_id"),
     ],
 )
@@ -107,6 +109,13 @@ def test_new_ids_that_cannot_be(rosterd: Rosterd, tmp_path: Path, content: str, 
     assert told in result.stderr
     assert result.returncode != 0
     assert {"S1", "S2", "S3"} == rosterd.users().keys()
+
+
+def test_the_history_of_a_former_id(rosterd: Rosterd, tmp_path: Path) -> None:
+    """Whoever asks for the id of before is told the one of now; the file may be one of Excel in French."""
+    (tmp_path / "ids.csv").write_bytes(b"\xef\xbb\xbfold_unique_id;new_unique_id\r\nS1;N1\r\n")
+    assert 0 == rosterd.execute("rekey", str(tmp_path / "ids.csv"), "--apply").returncode
+    assert "S1 was given the unique id N1: `rosterd history N1`" in rosterd.execute("history", "S1").stderr
 
 
 def test_users_is_short_for_users_find(rosterd: Rosterd) -> None:
