@@ -29,6 +29,10 @@ _ELSEWHERE: Final = {
         "operate.clients.command:client",
         "Add, show, disable or remove a client: its login, its folders and its settings.",
     ),
+    "pgp": (
+        "operate.pgp.command:pgp",
+        "Make the key that clients encrypt for, and trust the keys by which they sign.",
+    ),
     "doctor": (
         "operate.doctor.command:doctor",
         "Check host, service and clients, and say how to fix what is wrong.",
@@ -86,7 +90,7 @@ _ELSEWHERE: Final = {
 # As the manual page has them.
 _SECTIONS: Final = {
     "The service": "run sweep console",
-    "Clients": "client guide",
+    "Clients": "client guide pgp",
     "Status and checks": "doctor status imports show users undo rekey changes metrics verify",
     "Files": "check import replay release refuse preview feed guard approve reject template fields",
     "Mail": "mail",

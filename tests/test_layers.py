@@ -41,7 +41,7 @@ PACKAGES = ("console.", "operate.", "watcher.", "importer.")
 FOLDERS = {
     "importer": ("wording", "roster", "file", "rows", "store", "sending", "mail", "answer"),
     "watcher": ("health", "approval", "inbox", "checking", "control", "readers"),
-    "operate": ("provision", "doctor", "clients", "backup", "pages", "roster"),
+    "operate": ("provision", "doctor", "clients", "pgp", "backup", "pages", "roster"),
     "console": (),
 }
 GROUND = {

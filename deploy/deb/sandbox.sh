@@ -123,3 +123,25 @@ test_worker() {
     sftp_as later <<< 'get .bak/large.*.result.txt' || fail "sftp get"
     rosterd client remove later --with-files --apply > /dev/null || fail "client remove"
 }
+
+# An encrypted upload: gpg and its agent run under the unit, and end.
+test_pgp() {
+    command -v gpg gpg-agent > /dev/null || { echo "NOT TESTED: encrypted uploads, as there is no gpg"; return 0; }
+    rosterd pgp init || fail "pgp init"
+    [ "$(stat -c '%U %a' /var/lib/rosterd/pgp /var/lib/rosterd/pgp/*.d/*.key | sort -u)" = $'rosterd 600\nrosterd 700' ] ||
+        fail "others can read the private key, or the service cannot"
+    rosterd pgp public-key > import-key.asc || fail "pgp public-key"
+    cp /etc/rosterd/config.toml kept.toml
+    sed -i 's|^\[file\]$|&\naccept = ["xlsx", "zip", "gz", "pgp"]|' /etc/rosterd/config.toml
+    systemctl reload rosterd
+    gpg --batch --encrypt --recipient-file import-key.asc --output secret.csv.gpg users.csv || fail "gpg"
+    sftp_as_demo <<< 'put secret.csv.gpg' || fail "sftp put"
+    says 'rosterd imports' 'secret.csv.gpg'
+    says "ls $upload/.bak" 'secret.'
+    says 'rosterd doctor' 'our key'
+    sftp_as_demo <<< 'get .bak/secret.*.result.txt' || fail "sftp get"
+    grep -q 'pgp\.' secret.*.result.txt && fail "the upload was not decrypted"
+    ! pgrep -u rosterd gpg-agent || fail "an agent is left"
+    mv kept.toml /etc/rosterd/config.toml && systemctl reload rosterd
+    echo "an encrypted upload was imported"
+}

@@ -48,7 +48,7 @@ as_service() { # command ...
 if [ -n "${ROOTFS:-}" ]; then
     cp -a "$ROOTFS" "$root"
 else
-    make_debian "$codename" "$root" dbus,iproute2,openssh-client,openssh-server,python3,systemd,systemd-sysv
+    make_debian "$codename" "$root" dbus,gpg,gpg-agent,iproute2,openssh-client,openssh-server,python3,systemd,systemd-sysv
 fi
 release=$(release_of "$root")
 package=$(find dist -name "rosterd_*+${release}_*.deb" -printf '%T@ %p\n' 2> /dev/null | sort -n | tail -n 1 | cut -d' ' -f2)

@@ -186,6 +186,7 @@ test_files
 test_elsewhere
 test_metrics
 test_worker
+test_pgp
 
 echo "== a client that knows finite fields only"
 old_client() {

@@ -21,7 +21,7 @@ from importer.durable import SyncFailed
 from importer.model import host_name
 from importer.store.errors import StoreError
 from operate.backup.gathering import Gathering
-from operate.backup.holdings import add_access, add_mail, add_settings, drop_ins, places
+from operate.backup.holdings import add_access, add_mail, add_pgp, add_settings, drop_ins, places
 from operate.backup.manifest import Manifest
 from operate.backup.packing import Packing, new_file
 from operate.backup.reading import BackupUnusable, opened
@@ -64,6 +64,7 @@ def create(config: Config, file: Path, *, with_files: bool, with_host_keys: bool
             packing = Packing(tar)
             add_settings(packing, Path(config.source))
             add_access(packing, with_host_keys=with_host_keys)
+            add_pgp(packing, Path(config.file.pgp_home))
             gathering = Gathering(packing, staging)
             inboxes = places(config, drop_ins(Path(config.source)))
             ledger = gathering.gather(Path(config.service.database), inboxes, with_files=with_files)

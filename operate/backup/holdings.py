@@ -10,8 +10,9 @@ from typing import Final
 
 import msgspec
 
+from importer.file.unwrap.gnupg import PRIVATE_KEYS, PUBLIC_KEYS
 from operate.backup.gathering import Place
-from operate.backup.manifest import CONFIG, LOGINS, member_name
+from operate.backup.manifest import CONFIG, LOGINS, is_allowed, member_name
 from operate.backup.packing import Packing
 from operate.backup.saved_logins import logins
 from operate.provision import homes
@@ -37,6 +38,14 @@ def add_settings(packing: Packing, config_file: Path) -> None:
         _add(packing, f"settings/{name}", config_file.parent / name)
     for path in drop_ins(config_file):
         _add(packing, member_name("settings", b"clients.d", os.fsencode(path.name)), path)
+
+
+def add_pgp(packing: Packing, key_home: Path) -> None:
+    """Add our PGP key, with its private part, and the public keys of clients. Raises OSError."""
+    _add(packing, f"pgp/{PUBLIC_KEYS}", key_home / PUBLIC_KEYS)
+    for path in sorted((key_home / PRIVATE_KEYS).glob("*.key")):
+        if is_allowed(name := f"pgp/{PRIVATE_KEYS}/{path.name}"):
+            _add(packing, name, path)
 
 
 def drop_ins(config_file: Path) -> list[Path]:
@@ -66,4 +75,4 @@ def add_mail(packing: Packing, maildir: Path) -> None:
 def _add(packing: Packing, name: str, path: Path) -> None:
     """Add a file of the operator, if there is one. Raises OSError."""
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-        packing.add_file(name, file, "service" if name.startswith("mail/") else "root")
+        packing.add_file(name, file, "service" if name.startswith(("mail/", "pgp/")) else "root")

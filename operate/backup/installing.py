@@ -32,6 +32,7 @@ def steps_of(target: Target) -> list[Step]:
         *(placing.files_of(backup, each, placing.Owners(service, target.login_of(each))) for each in target.places),
         *placing.mail(backup, Path(target.config.mail.maildir), service),
         *(placing.database(backup, each, database, service) for each in backup.below(DATABASE)),
+        *placing.pgp(backup, Path(target.config.file.pgp_home), service),
         *_settings(target),
         *_access(target),
         Step("end: sync, and let the service start", lambda: False, partial(end, target)),

@@ -5,6 +5,7 @@ What a backup is: a tar of regular files only, the last of which is the manifest
     logins.json                     logins of clients: ids, password hashes, time limits
     keys/NAME                       public keys of a client
     host-keys/ssh_host_*            only if asked for
+    pgp/pubring.kbx, pgp/private-keys-v1.d/*    our PGP key, and those by which clients sign
     database/rosterd.db             as it is at one moment
     files/NAME/inbox/*, files/NAME/work/CLAIM/*, files/NAME/bak/*     only if asked for
     mail/new/*, mail/cur/*          likewise
@@ -33,6 +34,7 @@ _KINDS: Final = (
     r"keys/[^/]+|host-keys/ssh_host_[a-z0-9_]+_key(\.pub)?",
     r"files/[^/]+/(inbox|bak)/[^/]+|files/[^/]+/work/[^/]+/[^/]+",
     r"mail/(new|cur)/[^/]+",
+    r"pgp/(pubring\.kbx|private-keys-v1\.d/[0-9A-F]{40}\.key)",
 )
 _PATTERN: Final = re.compile("|".join(_KINDS))
 _PLAIN: Final = " !#$&'()+,;=@[]{}~"  # besides letters, digits and _.-; the rest is written as in URLs

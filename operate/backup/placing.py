@@ -19,6 +19,7 @@ import msgspec
 
 from importer import fs
 from importer.durable import discard_unfinished, write_durably, write_whole
+from importer.file.unwrap.gnupg import PRIVATE_KEYS, PUBLIC_KEYS
 from importer.names import BAK, WORK
 from importer.store.connection import log_files
 from operate.backup.gathering import Place
@@ -121,6 +122,21 @@ def mail(backup: Backup, maildir: Path, owner: tuple[int, int]) -> list[Step]:
         return all(path_of(member).exists() for member in members)
 
     return [Step(f"write {counted(len(members), 'mail', 'mails')} into {maildir}", is_done, make)] if members else []
+
+
+def pgp(backup: Backup, key_home: Path, owner: tuple[int, int]) -> list[Step]:
+    """Return the steps that put our PGP key in its place, if there was one: its public part last, as `init` does."""
+    members = sorted(backup.below("pgp/"), key=lambda member: member.name.endswith(PUBLIC_KEYS))
+    folders = (key_home, key_home / PRIVATE_KEYS) if members else ()
+
+    def make(folder: Path) -> None:
+        folder.mkdir(mode=0o700)
+        os.chown(folder, *owner)
+
+    return [
+        *(Step(f"mkdir -m 0700 {folder}", folder.is_dir, partial(make, folder)) for folder in folders),
+        *(own_file(backup, each, key_home.joinpath(*each.name.split("/")[1:]), owner) for each in members),
+    ]
 
 
 def kept_aside(paths: Iterable[Path]) -> list[Step]:

@@ -15,6 +15,7 @@ from operate.doctor.clients import client_findings, sshd_and_client_findings
 from operate.doctor.database_file import database_findings
 from operate.doctor.findings import CheckResult, Findings, Severity, Topic
 from operate.doctor.host import host_findings
+from operate.doctor.pgp import pgp_findings
 from operate.doctor.process import process_findings, trouble_findings
 from operate.doctor.service import service_findings
 from operate.doctor.summary import WORDS, lines
@@ -103,6 +104,7 @@ def _findings(config_file: Path, client_name: str | None, *, probe: bool) -> Fin
     yield from host_findings(config)
     yield from process_findings(config.service.state_dir, is_config_outdated=config.is_outdated)
     yield from service_findings(config)
+    yield from pgp_findings(config)
     yield from database_findings(Path(config.service.database), owner_of(config.service.state_dir)[0])
     yield from trouble_findings(config, config.clients)
     yield from sshd_and_client_findings(config, probe=probe)

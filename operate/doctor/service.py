@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from importer.file.unwrap.gnupg import PUBLIC_KEYS
 from importer.mail.delivery import make_transport
 from importer.mail.smtp import SmtpTransport, said
 from importer.settings import MailSettings, MailUnusable
@@ -59,6 +60,8 @@ def _root(config: Config) -> Findings:
     written |= {mail.maildir: mail.maildir} | {each.inbox: os.path.dirname(each.inbox) for each in config.clients}
     yield from _outside("BindPaths", written, unit["BindPaths"])
     read = [*filter(None, (mail.ca_file, *(client.protected_users for client in config.clients)))]
+    if "pgp" in config.file.accept:
+        read.append(os.path.join(config.file.pgp_home, PUBLIC_KEYS))
     if mail.host and not mail.is_local:
         read.append(os.path.realpath("/etc/resolv.conf"))
     folders = {path: os.path.dirname(path) for path in read}

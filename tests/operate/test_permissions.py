@@ -65,6 +65,7 @@ ARGUMENTS = {
     "client disable": ["acme"],
     "client enable": ["acme"],
     "client remove": ["acme"],
+    "pgp trust": ["acme", "users.csv"],
     "backup create": ["backup.tar"],
     "backup verify": ["whole.tar"],
     "restore": ["whole.tar"],

@@ -93,7 +93,7 @@ def home(key_home: str) -> Iterator[str]:
         with fs.open_folder(path) as fd:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.symlink(os.path.join(key_home, PRIVATE_KEYS), os.path.join(path, PRIVATE_KEYS))
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 Path(path, PUBLIC_KEYS).write_bytes(Path(key_home, PUBLIC_KEYS).read_bytes())
             with _agent(path):
                 yield path
@@ -187,7 +187,7 @@ def run(path: str, *arguments: str, sent: bytes = b"") -> bytes:
         raise GnuPGFailed(errno.ETIMEDOUT, f"gpg {arguments[0]}: has not ended in {_COMMAND_S:.0f} s") from None
     if done.returncode or len(done.stdout) > _MOST_ANSWER_BYTES:
         said = " ".join(done.stderr.decode(errors="replace").split())
-        raise GnuPGFailed(errno.EIO, f"gpg {arguments[0]}: {said or f'ended with {done.returncode}'}")
+        raise GnuPGFailed(errno.EIO, said or f"gpg {arguments[0]}: ended with {done.returncode}")
     return done.stdout
 
 

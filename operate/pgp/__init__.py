@@ -1,0 +1,1 @@
+"""`rosterd pgp`: our key and the keys of clients."""
