@@ -82,6 +82,24 @@ _FILE: Final = {
     "guide/rule_again": "You can send the same users again. We record each user once.",
 }
 
+_TRIAL: Final[dict[str, str | Template]] = {
+    "guide/trial": "First: try the file out",
+    "guide/trial_what": "Before your first upload, and whenever your export changes, let us check the file: we tell "
+    "you what we would import and what you need to correct, and import nothing.",
+    "guide/trial_upload": "Upload the file as described in {upload}, but into the folder `check`. You find it in our "
+    "folder `{folder}`: double-click **check** in WinSCP or FileZilla before you drag the file.",
+    "guide/trial_look": "Wait a minute, and press **F5**. A file such as `users.20261122T074205Z.check.txt` is next "
+    "to yours. Double-click it: it says what would happen, and what to do.",
+    "guide/trial_failed": "If rows need correcting, they are in a file such as `users.20261122T074205Z.failed.csv` "
+    "next to it. Its last column says what is wrong.",
+    "guide/trial_again": "Correct your own file, and upload it to `check` again. If nothing needs correcting, upload "
+    "it to `{folder}`: from there we import it.",
+    "guide/trial_kept": Template(
+        "We delete what is in the folder `check` after {count} day. You can delete your own files there at any time.",
+        "We delete what is in the folder `check` after {count} days. You can delete your own files there at any time.",
+    ),
+}
+
 _UPLOAD: Final = {
     "guide/upload": "2. Upload the file",
     "guide/upload_what": "You need a program that uploads by SFTP, such as WinSCP (for Windows, from winscp.net) or "
@@ -224,6 +242,7 @@ _IT: Final = {
 _ALL: Final[dict[str, str | Template]] = {
     **_GENERAL,
     **_FILE,
+    **_TRIAL,
     **_UPLOAD,
     **_ANSWER,
     **_CORRECT,

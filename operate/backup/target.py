@@ -57,7 +57,8 @@ class Target(msgspec.Struct, frozen=True):
         for place in self.places:
             if name := self.login_of(place):
                 client = self.config.clients_by_name.get(name)
-                yield from homes.folders(name, client.log_socket if client else "")
+                has_check = client is not None and client.check_folder
+                yield from homes.folders(name, client.log_socket if client else "", has_check=has_check)
 
 
 # The mark

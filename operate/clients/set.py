@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -10,12 +12,15 @@ import click
 from operate.change import EXIT_NOT_DONE
 from operate.clients.reload import reload_service
 from operate.clients.setting_options import SettingName, setting_options, values_of
+from operate.clients.setup import folder_step
 from operate.options import config_file_option, unknown_client
 from operate.output import say
-from operate.provision import edits
+from operate.provision import accounts, edits, homes
+from operate.provision.accounts import LoginState
 from operate.provision.drop_ins import DISABLED_ENDING, known_names, settings_file
 from operate.provision.edits import NotEditable, Place
 from operate.provision.plan import Conflicts, ForRoot, apply_option, fail, name_argument, play, refuse
+from watcher.config import ConfigError, load
 
 
 @click.command("set", cls=ForRoot)
@@ -36,7 +41,8 @@ def set_(name: str, config_file: Path, *, unset: tuple[Place, ...], apply: bool,
         raise click.UsageError("give a setting to change, such as --email, or --unset; --help lists them")
     if both := values.keys() & set(unset):
         raise click.UsageError(f"{'.'.join(next(iter(both)))} is set and unset")
-    refuse(_conflicts(name, config_file))
+    folder = _check_folder(name, config_file) if values.get(("check_folder",)) else None
+    refuse(_conflicts(name, config_file, folder))
     file = edits.file_of(config_file, name)
     if file is None:
         raise unknown_client(name, known_names(config_file))
@@ -44,7 +50,8 @@ def set_(name: str, config_file: Path, *, unset: tuple[Place, ...], apply: bool,
         step = edits.editing(config_file, file, name, values, unset)
     except NotEditable as error:
         fail("Nothing was changed:", *(f"  {line}" for line in str(error).splitlines()))
-    play([step], apply=apply, reloads=False)
+    # First the folder: a service that is not a member of the client's group cannot give it to that group.
+    play([*([folder_step(folder)] if folder else []), step], apply=apply, reloads=False)
     if ("log_socket",) in values:
         say(f"Its folder: rosterd client add {name} --apply")
     if apply:
@@ -53,6 +60,18 @@ def set_(name: str, config_file: Path, *, unset: tuple[Place, ...], apply: bool,
         sys.exit(0 if reloaded.done else EXIT_NOT_DONE)
 
 
-def _conflicts(name: str, config_file: Path) -> Conflicts:
+def _check_folder(name: str, config_file: Path) -> homes.Folder | None:
+    """Return the folder in which a client tries files out, None if its login is not ours to set up."""
+    with contextlib.suppress(ConfigError):
+        client = load(config_file).clients_by_name.get(name)
+        is_ours = client is not None and client.inbox == homes.inbox(name)
+        if is_ours and accounts.login_state(name) is LoginState.OPEN and os.path.isdir(homes.inbox(name)):
+            return homes.check_folder(name)
+    return None
+
+
+def _conflicts(name: str, config_file: Path, folder: homes.Folder | None) -> Conflicts:
+    if folder is not None:
+        yield from homes.obstacles(folder)
     if settings_file(config_file, name, DISABLED_ENDING).exists():
         yield f"{name} is disabled: rosterd client enable {name}"

@@ -60,14 +60,20 @@ def plan(wanted: Wanted, settings: Settings, config: Config) -> list[Step]:
     return [
         accounts.creation(name),
         *([key_file.adding(name, missing)] if missing else []),
-        *(_folder_step(folder) for folder in homes.folders(name, log_socket)),
+        *map(folder_step, homes.folders(name, log_socket, has_check=_has_check(wanted, config))),
         *ownership.ownership_steps(name),
         accounts.switching(name, LoginState.OPEN),
         _settings_step(settings),
     ]
 
 
-def _folder_step(folder: homes.Folder) -> Step:
+def _has_check(wanted: Wanted, config: Config) -> bool:
+    client = config.clients_by_name.get(wanted.name)
+    return bool(wanted.values.get(("check_folder",), client.check_folder if client else False))
+
+
+def folder_step(folder: homes.Folder) -> Step:
+    """Return the step that makes a folder, or corrects its owner and mode."""
     return Step(str(folder), partial(homes.is_made, folder), partial(homes.make, folder))
 
 
@@ -88,7 +94,8 @@ def conflicts(wanted: Wanted, config_file: Path, config: Config) -> Conflicts:
         return
     yield from _host_conflicts()
     yield from _login_conflicts(name, has_settings=bool(settings_files(config_file, name)))
-    for folder in homes.folders(name, str(wanted.values.get(("log_socket",), ""))):
+    log_socket = str(wanted.values.get(("log_socket",), ""))
+    for folder in homes.folders(name, log_socket, has_check=_has_check(wanted, config)):
         yield from homes.obstacles(folder)
     yield from _key_conflicts(name)
     yield from _settings_conflicts(name, config_file, config)

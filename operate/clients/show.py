@@ -92,9 +92,12 @@ def show(name: str, config_file: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(details)
         return
-    folders = homes.folders(name, client.settings.log_socket if client.settings else "")
+    settings = client.settings
+    folders = homes.folders(
+        name, settings.log_socket if settings else "", has_check=settings is not None and settings.check_folder
+    )
     wrong = [folder for folder in folders if not homes.is_made(folder)]
-    settings = msgspec.to_builtins(client.settings) if client.settings else {"settings": "disabled"}
+    listed = msgspec.to_builtins(settings) if settings else {"settings": "disabled"}
     print_fields(
         [
             ("login", client.login),
@@ -103,7 +106,7 @@ def show(name: str, config_file: Path, *, as_json: bool) -> None:
             *([] if details.keys else [("keys", details.keys_trouble or "none")]),
             ("password", details.password),
             *(("missing or wrong", str(folder)) for folder in wrong),
-            *((key, value) for key, value in settings.items() if key != "name"),
+            *((key, value) for key, value in listed.items() if key != "name"),
         ]
     )
 

@@ -15,6 +15,7 @@ from typing import Final
 from importer.roster.protection import ListUnusable, protected_users
 from importer.settings import ClientSettings
 from operate.doctor import sshd
+from operate.doctor.check_folder import check_folder_findings
 from operate.doctor.findings import CheckResult, Findings, Topic
 from operate.doctor.log_socket import session_findings
 from operate.doctor.logins import login_findings, sshd_findings
@@ -114,6 +115,7 @@ def _inbox(topic: Topic, client: ClientSettings, service_uid: int) -> Findings:
     problems += _claim_problems(topic, f"{client.inbox}/.work", service_uid)
     problems += _readability(topic, client.inbox, info, set_up)
     yield from problems or [topic.ok(f"{client.inbox}: ownership is correct")]
+    yield from check_folder_findings(topic, client, service_uid)
     yield from _lease(topic, client.inbox)
 
 

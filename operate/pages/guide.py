@@ -18,7 +18,7 @@ from operate.options import ClientName, chosen_client, config_option, language_o
 from operate.pages.guide_answer import answering, asking, codes, correcting
 from operate.pages.guide_context import CHAPTER, Access, Guide
 from operate.pages.guide_file import all_columns, preparing
-from operate.pages.guide_upload import for_it, scripts, uploading
+from operate.pages.guide_upload import for_it, scripts, trying, uploading
 from operate.pages.markup import Block, Heading, Items, Text, as_html, as_markdown
 from operate.provision.keys import host_keys
 from watcher.owner import check_access
@@ -99,7 +99,7 @@ def _blocks(guide: Guide, languages: Sequence[str]) -> Iterator[Block]:
     if guide.words.language == languages[0]:
         yield from (Text(words(other).say(message("guide/follows"))) for other in languages[1:])
     yield guide.text("intro")
-    parts = (preparing, uploading, answering, correcting, asking, scripts, for_it, all_columns, codes)
+    parts = (preparing, trying, uploading, answering, correcting, asking, scripts, for_it, all_columns, codes)
     blocks = [block for part in parts for block in part(guide)]
     chapters = [block for block in blocks if isinstance(block, Heading) and block.level == CHAPTER]
     yield Items(tuple(f"[{each.text}](#{each.anchor})" for each in chapters))

@@ -24,6 +24,16 @@ _CURVES_SINCE: Final[tuple[tuple[str | Message, str | Message], ...]] = (
 )
 
 
+def trying(guide: Guide) -> Iterator[Block]:
+    """Yield how to have a file checked before the first upload, if the client has a folder for that."""
+    if guide.client.check_folder:
+        yield guide.heading("trial")
+        yield guide.text("trial_what")
+        steps = ("trial_upload", "trial_look", "trial_failed", "trial_again")
+        yield guide.steps(*steps, upload=guide.link("upload"), folder=guide.access.folder)
+        yield guide.text("trial_kept", count=guide.client.check_keep_days)
+
+
 def uploading(guide: Guide) -> Iterator[Block]:
     """Yield the clicks from a file on a computer to a file in our folder."""
     access = guide.access

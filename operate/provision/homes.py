@@ -5,6 +5,7 @@ What a client has on the host: its folders, as sshd and the service need them, a
     /srv/sftp/acme/upload/        rosterd:acme  1770   the inbox: owner and sticky bit keep `.bak` from being renamed
     /srv/sftp/acme/upload/.work/  rosterd:acme  2700   new entries get the client's group
     /srv/sftp/acme/upload/.bak/   rosterd:acme  2750   the client reads, and cannot change
+    /srv/sftp/acme/upload/check/  rosterd:acme  3770   only with check_folder: where the client tries files out
     /srv/sftp/acme/dev/           rosterd:acme  2710   only with log_socket: where its sessions find the socket "log"
 
 The set-group-id bits are needed because the service has no right to change the group of files and sockets.
@@ -23,6 +24,7 @@ from typing import Final
 import msgspec
 
 from importer.fs import open_folder
+from importer.names import CHECK
 from watcher import owner
 
 SFTP_ROOT: Final = "/srv/sftp"
@@ -65,7 +67,7 @@ def is_below(path: str, folder: str) -> bool:
     return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder)}/")
 
 
-def folders(login: str, log_socket: str = "") -> tuple[Folder, ...]:
+def folders(login: str, log_socket: str = "", *, has_check: bool = False) -> tuple[Folder, ...]:
     """Return the folders of a login, each after its parent; the service makes the log socket in the last one."""
     own = (
         Folder(chroot(login), "root", "root", 0o755),
@@ -74,7 +76,12 @@ def folders(login: str, log_socket: str = "") -> tuple[Folder, ...]:
         Folder(f"{inbox(login)}/.bak", SERVICE_USER, login, 0o2750),
     )
     log = Folder(os.path.dirname(f"{chroot(login)}/{LOG_SOCKET}"), SERVICE_USER, login, 0o2710)
-    return (*own, log) if log_socket else own
+    return (*own, *([check_folder(login)] if has_check else []), *([log] if log_socket else []))
+
+
+def check_folder(login: str) -> Folder:
+    """Return the folder in which a client tries files out."""
+    return Folder(f"{inbox(login)}/{CHECK.decode()}", SERVICE_USER, login, 0o3770)
 
 
 def is_made(folder: Folder) -> bool:
@@ -126,7 +133,7 @@ def obstacles(folder: Folder) -> Iterator[str]:
         return
     if not stat.S_ISDIR(info.st_mode):
         yield f"{folder.path}: is not a folder. Move it away"
-    elif os.path.basename(folder.path).startswith(".") and info.st_uid not in _trusted():
+    elif os.path.basename(folder.path).startswith((".", CHECK.decode())) and info.st_uid not in _trusted():
         restored = f"if it was restored from a backup, chown -hR {folder.owner} {folder.path}"
         yield f"{folder.path}: belongs to uid {info.st_uid}; expected {folder.owner}. Move it away, or, {restored}"
 

@@ -197,6 +197,48 @@ def test_the_client_gets_its_answers(host: Host, acme: SftpUser, tmp_path: Path)
     assert b"9033" in failed.read_bytes()
 
 
+def test_the_client_tries_files_out(host: Host, acme: SftpUser, tmp_path: Path) -> None:
+    """`client set --check-folder` makes the folder first; the client's files are answered there, and nothing else."""
+    host.start_service()
+    shown = host.rosterd("client", "set", "acme", "--check-folder").stdout
+    assert f"install -d -o rosterd -g acme -m 3770 {UPLOAD}/check" in shown
+    host.rosterd("client", "set", "acme", "--check-folder", "--apply")
+    assert 0o3770 == mode(host.path(f"{UPLOAD}/check"))
+    assert "missing or wrong" not in host.rosterd("client", "show", "acme").stdout
+    (tmp_path / "bad.csv").write_text(BAD)
+    (tmp_path / "bad.csv").chmod(0o600)
+    assert 0 == acme.batch("cd check", f"put -p {tmp_path / 'bad.csv'}").returncode
+    wait_until(lambda: len(names(host, f"{UPLOAD}/check")) == 3, "the file, and its answers")
+
+    fetched = acme.batch(f"lcd {tmp_path}", "get check/bad.*.failed.csv", "get check/bad.*.check.txt")
+    assert (0, "") == (fetched.returncode, fetched.stderr)
+    [text] = tmp_path.glob("bad.*.check.txt")
+    assert "nothing was imported" in text.read_text()
+    for line in (f"rm check/{text.name}", f"put {tmp_path / 'bad.csv'} check/{text.name}", "rename check other"):
+        assert 0 != acme.batch(line).returncode
+    assert 0 == acme.batch("rm check/bad.csv").returncode
+    assert [] == json.loads(host.rosterd("imports", "--json").stdout)
+    assert "nothing is lost" in host.rosterd("verify").stdout
+    doctor = host.rosterd("doctor", check=False).stdout
+    assert f"{UPLOAD}/check: can be used to try files out" in doctor
+
+
+def test_the_service_makes_a_missing_check_folder(host: Host, acme: SftpUser, tmp_path: Path) -> None:
+    """Where the operator wrote the setting by hand, the service makes the folder, and `client add` sets it right."""
+    drop_in = host.path("/etc/rosterd/clients.d/acme.toml")
+    drop_in.write_text(f"{drop_in.read_text()}check_folder = true\n")
+    host.start_service()
+    wait_until(host.path(f"{UPLOAD}/check").exists, "the folder")
+    (tmp_path / "bad.csv").write_text(BAD)
+    assert 0 == acme.batch("cd check", f"put {tmp_path / 'bad.csv'}").returncode
+    wait_until(lambda: len(names(host, f"{UPLOAD}/check")) == 3, "the file, and its answers")
+    fetched = acme.batch(f"lcd {tmp_path}", "get check/bad.*.check.txt")
+    assert (0, "") == (fetched.returncode, fetched.stderr)
+    assert "check: can be used" in host.rosterd("doctor", check=False).stdout
+    assert "install -d -o rosterd -g acme -m 3770" in host.rosterd("client", "add", "acme", "--apply").stdout
+    assert 0o3770 == mode(host.path(f"{UPLOAD}/check"))
+
+
 @pytest.mark.parametrize("line", ["rename .bak stolen", "rmdir .bak", "put /etc/hostname .bak/x", "chmod 777 .bak"])
 def test_the_client_cannot_touch_its_archive(host: Host, acme: SftpUser, line: str) -> None:
     """Whatever the client tries on `.bak`, sshd refuses."""

@@ -25,6 +25,8 @@ GIVEN: dict[str, tuple[list[str], Any]] = {
     "failed_import_email": (["--email", "a@x.example", "--email", "b@x.example"], ("a@x.example", "b@x.example")),
     "language": (["--language", "fr", "--language", "en"], ("fr", "en")),
     "receipts": (["--receipts"], True),
+    "check_folder": (["--check-folder"], True),
+    "check_keep_days": (["--check-keep-days", "3"], 3),
     "max_inbox_bytes": (["--max-inbox-bytes", "2147483648"], 2 << 30),
     "retention_days": (["--retention-days", "30"], 30),
     "expect_every": (["--expect-every", "26h"], "26h"),

@@ -96,6 +96,12 @@ def edited(path: str, edit: str) -> tuple[str, str]:
     return f"cp {path} {path}.kept; sed -i '{edit}' {path}", f"mv {path}.kept {path}"
 
 
+def checking(makes: str) -> tuple[str, str]:
+    """Return commands that make something in place of a folder `check` and turn it on, and that undo both."""
+    edits, mends = edited("/etc/rosterd/clients.d/acme.toml", "$ a check_folder = true")
+    return f"{makes}; {edits}", f"rm -r {UPLOAD}/check; {mends}"
+
+
 def owned(path: str, change: str, back: str) -> tuple[str, str]:
     return f"{change} {path}", f"{back} {path}"
 
@@ -160,6 +166,31 @@ FAULTS = {
         "fault",
         "client acme",
         "protected_users /etc/rosterd/acme.protected: No such file or directory; nothing is imported meanwhile",
+    ),
+    "check folder the client's": Fault(
+        *checking(f"install -d -o acme -g acme {UPLOAD}/check"), "fault", "client acme", "check: belongs to acme"
+    ),
+    "check folder a link": Fault(
+        *checking(f"ln -s /srv {UPLOAD}/check"), "fault", "client acme", "is not a folder, so nothing is checked"
+    ),
+    "check folder shut": Fault(
+        *checking(f"install -d -o rosterd -g rosterd -m 1770 {UPLOAD}/check"),
+        "fault",
+        "client acme",
+        "the client cannot write to it: group rosterd, mode 1770",
+    ),
+    "check folder not sticky": Fault(
+        *checking(f"install -d -o rosterd -g acme -m 2770 {UPLOAD}/check"),
+        "warning",
+        "client acme",
+        "check: has no sticky bit",
+    ),
+    "check folder left": Fault(
+        f"install -d -o rosterd -g acme -m 3770 {UPLOAD}/check",
+        f"rm -r {UPLOAD}/check",
+        "warning",
+        "client acme",
+        "check_folder is off",
     ),
     "sessions unheard": Fault(
         *edited("/etc/rosterd/clients.d/acme.toml", '$ a log_socket = "dev/log"'),

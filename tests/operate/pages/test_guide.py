@@ -54,6 +54,17 @@ def chapter(text: str, heading: str) -> str:
     return found
 
 
+def test_trying_out_comes_before_the_first_upload() -> None:
+    """A client with a folder for it reads how to have a file checked, in a chapter before that about uploading."""
+    assert "check.txt" not in guide()
+    text = guide(check_folder=True, check_keep_days=3)
+    assert text.index("\n## First: try the file out") < text.index("\n## 2. Upload the file")
+    trying = chapter(text, "First: try the file out")
+    assert "from there we import it" in trying
+    assert "after 3 days" in trying
+    assert "essayez le fichier" in guide("fr", check_folder=True)
+
+
 @pytest.mark.parametrize("name", documents())
 def test_a_document_is_what_the_code_says(name: str) -> None:
     """The documents that are made from the code are those in docs/; `python -m docs.generate` writes them."""
