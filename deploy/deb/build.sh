@@ -28,7 +28,7 @@ environment() {
     "${pip[@]}" --python "$opt/bin/python" install --no-compile --no-deps --require-hashes --requirement "$work/lock"
     "${pip[@]}" --python "$opt/bin/python" install --no-compile --no-deps "$work"/rosterd-*.whl
     find "$opt/bin" -mindepth 1 ! -name 'python*' ! -name rosterd -delete
-    rm -rf "$opt"/include "$opt"/share "$opt"/lib64
+    rm -rf "$opt"/include "$opt"/share "$opt"/lib64 "$opt"/.gitignore
     rm -f "$opt"/lib/python3.*/site-packages/rosterd-*.dist-info/direct_url.json
     sed -i "1s|.*|#!/opt/rosterd/bin/python3 -I|" "$opt/bin/rosterd"
     printf 'home = /usr/bin\ninclude-system-site-packages = false\n' > "$opt/pyvenv.cfg"

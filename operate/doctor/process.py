@@ -61,7 +61,10 @@ def _rights(topic: Topic, pid: int) -> Findings:
     """Yield which capabilities the process has or lacks. Source: /proc/PID/status."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        is_ours = b"rosterd" in Path(f"/proc/{pid}/cmdline").read_bytes()  # else it is of another container
     except OSError:
+        is_ours = False
+    if not is_ours:
         yield topic.warning(f"process {pid} cannot be examined")
         return
     effective = int(_field(status, "CapEff"), 16)

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from operate.doctor.findings import Topic
+from operate.doctor.process import _rights
 from operate.doctor.service import _covered
 from tests.lab import wait_until
 from tests.lab.host import Host, SftpUser
@@ -364,3 +366,9 @@ def test_a_relay_that_the_unit_shuts_out_is_noticed() -> None:
     assert {"127.0.0.1"} == _covered(addresses, "127.0.0.0/8 ::1/128")
     assert {"192.0.2.25"} == _covered(addresses, "192.0.2.25/32")
     assert set() == _covered(addresses, "")
+
+
+def test_another_process_is_not_taken_for_the_service() -> None:
+    """Where the service has its number in another container, the rights of whoever has it here say nothing."""
+    first = 1  # never the service: that is started by it, or by a test
+    assert [f"process {first} cannot be examined"] == [each.what for each in _rights(Topic("service"), first)]
