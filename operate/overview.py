@@ -34,6 +34,7 @@ _SILENCE_S: Final = 10 * IDLE_INTERVAL_S  # a work loop that has not reported fo
 _MAX_CAUSES: Final = 3
 _MB: Final = 1 << 20
 _DOCTOR_LASTS_S: Final = 3600
+_STRAY_IS_NEW: Final = timedelta(days=1)
 _DOCTOR: Final = "`rosterd doctor` says what to do."
 _ON_HOLD: Final = "`rosterd preview` shows what it would change, `rosterd approve` and `rosterd reject` decide"
 _HELD: Final = "`rosterd release` and `rosterd refuse`"
@@ -130,7 +131,7 @@ class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
         concerns += self._config_concerns()
         if self.database_trouble:
             concerns.append(f"Nothing can be recorded, so uploads wait: {self.database_trouble}.")
-        concerns += [concern for client in self.clients for concern in _concerns_of(client)]
+        concerns += [concern for client in self.clients for concern in _concerns_of(client, self.at)]
         return concerns
 
     def _of_mail_and_checks(self) -> list[str]:
@@ -159,7 +160,7 @@ class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
         return []
 
 
-def _concerns_of(client: ClientSummary) -> list[str]:
+def _concerns_of(client: ClientSummary, at: datetime) -> list[str]:
     status = client.status
     if client.waiting is None:
         return [f"{client.client}: the inbox {client.inbox} cannot be read. {_DOCTOR}"]
@@ -175,6 +176,11 @@ def _concerns_of(client: ClientSummary) -> list[str]:
         concerns.append(f"{client.client}: {sizes} {status.max_inbox_bytes / _MB:.1f} MB: new files are refused.")
     if held := status.counts.get(State.HELD, 0):
         concerns.append(f"{client.client}: {counted(held, 'file is held', 'files are held')}: see {_HELD}.")
+    # Older ones are in the table alone: only the client can remove them.
+    new = [each for each in status.files if each.state is State.STRAY and at - each.since < _STRAY_IS_NEW]
+    if new:
+        files, others = counted(len(new), "file is", "files are"), " and others" if new[1:] else ""
+        concerns.append(f"{client.client}: {files} not imported because of name or folder: {new[0].file}{others}.")
     return concerns
 
 
@@ -345,7 +351,7 @@ def _print_summary(summary: ServiceSummary) -> None:
             client.client,
             file.file,
             file.state,
-            file.size_bytes,
+            "" if file.size_bytes is None else file.size_bytes,
             age(file.since, summary.at),
             age(summary.at, file.until) if file.until else "",
             file.reason.replace("_", " "),

@@ -40,7 +40,7 @@ EVERYWHERE = {"msgspec", "structlog"}
 PACKAGES = ("console.", "operate.", "watcher.", "importer.")
 FOLDERS = {
     "importer": ("wording", "roster", "file", "rows", "store", "sending", "mail", "answer"),
-    "watcher": ("health", "approval", "inbox", "checking", "control", "readers"),
+    "watcher": ("health", "approval", "strays", "inbox", "checking", "control", "readers"),
     "operate": ("provision", "doctor", "clients", "pgp", "backup", "pages", "roster"),
     "console": (),
 }

@@ -149,6 +149,7 @@ class Chores:
         waiting = list(intake.settling.waiting(client))
         swept_at, sweep_s = self._inboxes.sweeps.last_sweep(client)
         has_come = intake.has_come(client)
+        strays = self._inboxes.strays
         return ClientStatus(
             client=client,
             is_watched=self._inboxes.sources.is_watching(client),
@@ -160,8 +161,8 @@ class Chores:
             max_inbox_bytes=self._config.clients_by_name[client].max_inbox_bytes,
             is_overdue=not has_come and self._is_overdue(client, at),
             claims=self._inboxes.backlog.count(client),
-            counts=count_states(waiting),
-            files=listed_files(waiting, now, at),
+            counts=count_states(waiting, strays.count(client)),
+            files=(*listed_files(waiting, now, at), *strays.listed(client)),
         )
 
     def _is_overdue(self, client: str, at: datetime) -> bool:

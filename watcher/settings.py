@@ -42,6 +42,7 @@ class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     unterminated_grace_s: Seconds = 30.0  # more, for a file whose last line does not end
     resume_grace_s: Seconds = 900.0  # more, for a file that looks cut off: above the server's ClientAlive time-out
     unprobed_quiet_s: Seconds = 300.0  # where the system does not tell whether a file is open for writing
+    stray_grace_s: Seconds = 900.0  # until a client is told of a file whose name is not imported
     give_way_s: Seconds = 300.0  # for at most this time a large file waits for those of other clients
     max_waiting: Count = 10_000  # names of one client kept in memory; others wait for a later sweep
 

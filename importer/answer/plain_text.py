@@ -11,41 +11,41 @@ from importer.answer.sheet import ListedProblem, Sheet
 from importer.model import message
 from importer.wording.catalogue import Words, words
 
-_WIDTH: Final = 72
+WIDTH: Final = 72
 _QUOTED: Final = re.compile(r'"[^"]*"|«[^»]*»')
 _BLANK: Final = "\x1f"  # in place of one that must not become a line break; no text has it, as all are printable
 
 
 def text(sheets: Sequence[Sheet], *, titled: bool) -> str:
     """Return the answer in one language after the other; without titles below a subject that says the same."""
-    return f"\n{'-' * _WIDTH}\n\n".join("\n".join(_lines(each, titled=titled)) + "\n" for each in sheets)
+    return f"\n{'-' * WIDTH}\n\n".join("\n".join(_lines(each, titled=titled)) + "\n" for each in sheets)
 
 
 def _lines(sheet: Sheet, *, titled: bool) -> Iterator[str]:
     say = words(sheet.language)
     if titled:
-        yield from (*_wrapped(sheet.title, sheet), "")
-    yield from _wrapped(sheet.summary, sheet)
+        yield from (*wrapped(sheet.title, sheet.names), "")
+    yield from wrapped(sheet.summary, sheet.names)
     if sheet.steps:
         yield from _heading(say, "heading/steps")
         for number, step in enumerate(sheet.steps, 1):
-            yield from _wrapped(step, sheet, f"{number}. ")
+            yield from wrapped(step, sheet.names, f"{number}. ")
     if sheet.problems:
         yield from _heading(say, "heading/problems")
         yield from _bullets(say, sheet.problems, sheet)
         if sheet.more_problems:
             more = say.say(message("more/problems", count=sheet.more_problems))
-            yield from _wrapped(f"{more} {sheet.see}", sheet)
+            yield from wrapped(f"{more} {sheet.see}", sheet.names)
     if sheet.warnings:
         yield from _heading(say, "heading/warnings")
         yield from _bullets(say, sheet.warnings, sheet)
         if sheet.more_warnings:
-            yield from _wrapped(say.say(message("more/warnings", count=sheet.more_warnings)), sheet)
+            yield from wrapped(say.say(message("more/warnings", count=sheet.more_warnings)), sheet.names)
     if sheet.support:
         yield from _heading(say, "heading/support")
         for line in sheet.support:
             shown = say.say(message("bullet", where=line.text, text=line.url)) if line.url else line.text
-            yield from _wrapped(shown, sheet, "- ")
+            yield from wrapped(shown, sheet.names, "- ")
 
 
 def _heading(say: Words, key: str) -> Iterator[str]:
@@ -55,17 +55,17 @@ def _heading(say: Words, key: str) -> Iterator[str]:
 def _bullets(say: Words, problems: Iterable[ListedProblem], sheet: Sheet) -> Iterator[str]:
     for each in problems:
         shown = say.say(message("bullet", where=each.where, text=each.text)) if each.where else each.text
-        yield from _wrapped(shown, sheet, "- ")
+        yield from wrapped(shown, sheet.names, "- ")
 
 
-def _wrapped(text: str, sheet: Sheet, mark: str = "") -> list[str]:
-    """Break a text between words, but in no quotation and no name of a file."""
-    for name in sheet.names:
+def wrapped(text: str, names: Iterable[str] = (), mark: str = "") -> list[str]:
+    """Break a text between words, but in no quotation and none of these names of files."""
+    for name in names:
         text = text.replace(name, name.replace(" ", _BLANK))
     text = _QUOTED.sub(lambda quoted: quoted[0].replace(" ", _BLANK), text)
     lines = textwrap.wrap(
         text,
-        _WIDTH,
+        WIDTH,
         initial_indent=mark,
         subsequent_indent=" " * len(mark),
         break_long_words=False,

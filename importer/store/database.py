@@ -17,7 +17,8 @@ from importer.model import Interrupted
 from importer.roster.removals import DAYS
 from importer.store.connection import Connection, connect, current, is_whole, log_files, stamp
 from importer.store.errors import StoreError, StoreFull, StoreInterrupted, StoreUnavailable, StoreUnusable
-from importer.store.schema import check_schema, make_ours, migrations
+from importer.store.schema import migrations
+from importer.store.tables.checks import check_schema, make_ours
 
 # 1M random keys outgrow SQLite's 2 MiB; 16 MiB is 1.3 times as fast and 64 MiB only a little more (measured).
 CACHE_KIB: Final = 16 * 1024

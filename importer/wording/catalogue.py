@@ -19,7 +19,7 @@ from importer.wording.codes import CODE_PARTS, CODES
 from importer.wording.columns import COLUMNS
 from importer.wording.file_reasons import FILE_REASONS
 from importer.wording.guide import GUIDE
-from importer.wording.overdue_mail import OVERDUE
+from importer.wording.notices import OVERDUE, STRAYS
 from importer.wording.reasons import REASONS
 from importer.wording.template import Reason, Template
 from importer.wording.terms import TERMS
@@ -32,6 +32,7 @@ ALL_REASONS: Final[dict[str, Reason]] = {**FILE_REASONS, **UNWRAPPING_REASONS, *
 TEMPLATES: Final[dict[str, Template]] = {
     **LAYOUT,
     **OVERDUE,
+    **STRAYS,
     **GUIDE,
     **COLUMNS,
     **TERMS,

@@ -196,6 +196,13 @@ _WAITING: Final[dict[str, str | Template]] = {
     "guide/waiting_csv": "The name of the file must end in `.csv`. It must not begin with a dot or look temporary, "
     "such as `users.csv.part`.",
     "guide/waiting_name": "We take only names like `{pattern}`, and none that begin with a dot or look temporary.",
+    "guide/waiting_strays": Template(
+        "We do not open files with other names, such as `users.csv.txt`, nor look into folders that you make. A minute "
+        "after such an upload we send you an e-mail that says what to do. You get it once for each name.",
+        "We do not open files with other names, such as `users.csv.txt`, nor look into folders that you make. About "
+        "{count} minutes after such an upload we send you an e-mail that says what to do. You get it once for each "
+        "name.",
+    ),
 }
 
 _REFERENCE: Final = {

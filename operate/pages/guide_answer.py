@@ -52,6 +52,8 @@ def _waiting(guide: Guide) -> Iterator[str]:
         yield guide.say("waiting_fewer_rows")
     is_usual = intake.pattern == IntakeSettings().pattern
     yield guide.say("waiting_csv") if is_usual else guide.say("waiting_name", pattern=intake.pattern)
+    if guide.config.mail.recipients_of(guide.client):
+        yield guide.say("waiting_strays", count=max(1, round(intake.stray_grace_s / 60)))
 
 
 def asking(guide: Guide) -> Iterator[Block]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import sqlite_utils
@@ -25,6 +25,7 @@ from importer.settings import ClientSettings, MailSettings
 from importer.store import database, ledger
 from importer.store import mail_queue as table
 from importer.store.roster import feeds, undo
+from importer.store.tables import strays
 from watcher import log as watcher_log
 from watcher import start
 from watcher.approval import files
@@ -32,6 +33,7 @@ from watcher.health import alerts
 from watcher.inbox import layout, processing
 from watcher.inbox.claim import resume_claim
 from watcher.model import ClaimGone
+from watcher.strays import report
 
 
 def archive_before_commit() -> None:
@@ -209,6 +211,25 @@ def end_before_the_log() -> None:
     watcher_log._Writer._write_all = write_none  # type: ignore[method-assign]
 
 
+def tell_of_strays_in_pieces() -> None:
+    """Note that a client was told of names before the mail that tells of them."""
+    write = report.Strays._write
+
+    def write_in_pieces(
+        self: report.Strays,
+        client: str,
+        changes: Sequence[report.Changes],
+        told: report.Told | None,
+        others: Iterable[str],
+    ) -> None:
+        if told is not None:
+            with self._store.transaction():
+                strays.put(self._store.conn, client, told.strays)
+        write(self, client, changes, told, others)
+
+    report.Strays._write = write_in_pieces  # type: ignore[method-assign]
+
+
 MISTAKES: dict[str, Callable[[], None]] = {
     "archive before commit": archive_before_commit,
     "commit without sync": commit_without_sync,
@@ -226,4 +247,5 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "approved applied twice": apply_twice,
     "misses counted twice": count_misses_twice,
     "states not undone": undo_no_states,
+    "strays in pieces": tell_of_strays_in_pieces,
 }

@@ -409,4 +409,4 @@ def _wrong_folder(bak: Path, gid: int) -> Iterator[str]:
 
 
 def _message_id(mail: bytes) -> str:
-    return str(email.message_from_bytes(mail, policy=email.policy.default)["Message-ID"])
+    return str(email.message_from_bytes(mail, policy=email.policy.default)["Message-ID"]).strip()

@@ -15,7 +15,8 @@ from typing import Literal, Self
 
 HEADER = "unique_id,login_source,first_name,last_name,email"
 CLIENT_GID = 61001  # nobody's
-NOT_UPLOADS = (".failed.csv", ".result.txt")
+STRAY = "users.csv.txt"  # a name that no rule takes
+NOT_UPLOADS = (".failed.csv", ".result.txt", STRAY)
 
 CONFIG = """\
 [service]

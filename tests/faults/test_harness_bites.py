@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Needs
-from tests.faults import harnesses, test_errors, test_mail, test_model, test_on_hold, tracing
+from tests.faults import harnesses, test_errors, test_mail, test_model, test_on_hold, test_strays, tracing
 from tests.faults.disk import Disk, power_cut_at
 from tests.faults.ground import Ground, Kind
 from tests.faults.nursery import Nursery
@@ -65,6 +65,21 @@ def test_faults_at_calls_find(harness: Harness, mistake: str, told: str, tmp_pat
             points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
         rounds = (points[first::ROUNDS] for first in range(ROUNDS))  # spread over the run; one hit is enough
         assert any(told in failure for chosen in rounds for failure in harness(trials, start, chosen))
+
+
+def test_kills_while_a_client_is_told_find(tmp_path: Path, needs: Needs) -> None:
+    """Names that are noted before their mail is shows when the run is killed in between."""
+    needs("strace")
+    with Trials(tmp_path, broken="strays in pieces") as trials:
+        with trials.nursery() as nursery:
+            start = test_strays.with_a_stray(tmp_path / "start", nursery)
+            points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
+        rounds = (points[first::ROUNDS] for first in range(ROUNDS))
+        assert any(
+            "0 mails about the name" in failure
+            for chosen in rounds
+            for failure in test_strays.killed(trials, start, chosen)
+        )
 
 
 def test_kills_of_files_on_hold_find(tmp_path: Path, needs: Needs) -> None:

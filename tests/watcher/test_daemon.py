@@ -520,7 +520,7 @@ def faulty(inbox, *arguments, **more):
     ("name", "condition", "told"),
     [
         ("entries.list_files", "True", "inbox.unusable"),
-        ("entries.list_strays", "True", "inbox.unusable"),
+        ("entries.find_strays", "True", "inbox.unusable"),
         ("processing.unfinished_claims", "True", "inbox.unusable"),
         ("entries.find_identity", "arguments[0] == b'odd.csv'", "inbox.unusable"),
         ("entries.look", "arguments[0] == b'odd.csv'", "file.failed"),

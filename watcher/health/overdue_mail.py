@@ -86,7 +86,7 @@ def _text(overdue: OverdueUpload, mail: MailSettings, language: Words) -> str:
         textwrap.fill(" ".join(map(language.say, situation)), _WIDTH),
         language.say(message("overdue/steps")),
         "\n".join(steps),
-        *(textwrap.fill(language.say(each), _WIDTH) for each in (*_help(mail), message("overdue/once"))),
+        *(textwrap.fill(language.say(each), _WIDTH) for each in (*whom_to_ask(mail), message("overdue/once"))),
     )
     return "\n\n".join(paragraphs) + "\n"
 
@@ -97,7 +97,7 @@ def _message(key: str, overdue: OverdueUpload, mail: MailSettings) -> Message:
     return message(f"{key}/since", since=local_time(overdue.last_at, mail.timezone))
 
 
-def _help(mail: MailSettings) -> Iterator[Message]:
+def whom_to_ask(mail: MailSettings) -> Iterator[Message]:
     """Yield who answers questions, if that is set."""
     if mail.contact and mail.questions_to:
         yield message("overdue/ask_or_reply", contact=mail.contact)

@@ -285,7 +285,7 @@ def _waiting_figures(clients: Iterable[ClientStatus]) -> Iterator[Metric]:
     since = [
         ((c.client,), _at(min(moments)))
         for c in clients
-        if (moments := [file.since for file in c.files if file.state is not State.IGNORED])
+        if (moments := [file.since for file in c.files if file.state not in (State.IGNORED, State.STRAY)])
     ]
     yield _gauge("file_waiting_since_timestamp_seconds", "Last change of the file that waits longest", since, "client")
     claims = [((c.client,), c.claims) for c in clients]

@@ -35,17 +35,18 @@ class State(enum.StrEnum):
     BEHIND = "behind"  # waits behind a file on hold
     HELD = "held"  # there is a reason to hold it: may be resumed, or released by the operator
     IGNORED = "ignored"  # a link, a folder or the like: never imported
+    STRAY = "stray"  # a file of another name, or in a folder: likewise
 
 
 class WaitingFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One name in an inbox that may become a claim."""
+    """One name in an inbox that may become a claim, or a stray."""
 
     file: str
     state: State
-    size_bytes: int
+    size_bytes: int | None  # None: of a stray
     since: datetime  # of its last change
     until: datetime | None = None  # when it is decided on; None: only when something happens to it
-    reason: str = ""  # why it is held; the file behind which it waits
+    reason: str = ""  # why it is held, or a stray; the file behind which it waits
 
 
 class ClientStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,9 +80,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     reload_trouble: str = ""  # why the last reload was refused
 
 
-def count_states(names: Iterable[Waiting]) -> dict[State, int]:
-    """Return the number of names that wait, by reason."""
-    return Counter(map(state_of, names))
+def count_states(names: Iterable[Waiting], strays: int = 0) -> dict[State, int]:
+    """Return the number of names that wait, by reason, and that of strays; without those of which there are none."""
+    return Counter(map(state_of, names)) + Counter({State.STRAY: strays})
 
 
 def listed_files(names: Iterable[Waiting], now: float, at: datetime) -> tuple[WaitingFile, ...]:

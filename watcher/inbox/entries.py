@@ -23,17 +23,15 @@ from importer import fs
 from importer.file.upload import Upload
 from importer.fs import open_file
 from importer.names import BAK, WORK
-from watcher.inbox.layout import Inbox, Uploads, is_foreign, stat_of
+from watcher.inbox.layout import Inbox, Uploads, is_foreign, is_strangers, stat_of
 from watcher.model import Identity, Kind, Look, Waiting, Writer
+from watcher.strays.remedies import Names
+from watcher.strays.walk import Listing, Rules, list_strays
 
 _REPLACED: Final = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR)  # what was a file a moment ago
 MAX_SIDECAR_BYTES: Final = 4096
 _TIMES_LISTED: Final = 5  # to find the oldest; 50,000 names took 0.2 to 0.5 s
-_STRAY_AGE_S: Final = 86_400
-_MAX_STRAYS: Final = 100  # of one sweep
-_MAX_SUSPECTS: Final = 2_000  # likewise: to open so many folders takes 50 ms
-_MAX_MEASURED: Final = 20_000  # likewise, and before each claim
-_MAX_ENTRIES: Final = 20_000  # likewise, to find them among; as long
+_MAX_MEASURED: Final = 20_000  # in a sweep, and before each claim; 50 ms
 
 
 def list_files(inbox: Uploads, accepts: Callable[[bytes], bool], limit: int) -> dict[bytes, Identity]:
@@ -136,42 +134,22 @@ def is_valid_sidecar(inbox: Uploads, status: os.stat_result) -> bool:
     return is_plain and not is_foreign(status, inbox.folder)
 
 
-def list_strays(
-    inbox: Inbox,
-    accepts: Callable[[bytes], bool],
-    is_temporary: Callable[[bytes], bool],
-    now_s: float,
-    own: Collection[bytes] = (WORK, BAK),
-) -> list[bytes]:
+def find_strays(inbox: Inbox, names: Names, now_s: float, own: Collection[bytes]) -> tuple[Listing, Listing]:
     """
-    Return what looks like an upload and is never imported: in folders of the client, and old temporary names.
+    Return the strays in an inbox itself, and those in its folders.
 
-    Paths relative to the inbox, a bounded number, found by a bounded number of looks. `now_s` is the time of day, `own`
-    are the folders that are not the client's.
+    `now_s` is the time of day, `own` are the folders that are not the client's.
     """
 
-    def is_stray(path: bytes) -> bool:
-        folder, _, inner = path.rpartition(b"/")
-        if folder:
-            return inner != b"" and accepts(inner)
-        info = stat_of(inbox.fd, path)
-        return info is not None and now_s - info.st_ctime > _STRAY_AGE_S
+    def is_taken(name: bytes) -> bool:
+        return names.accept(name) or is_companion(name)
 
-    suspects = itertools.islice(_suspects(inbox, is_temporary, own), _MAX_SUSPECTS)
-    return sorted(filter(is_stray, suspects))[:_MAX_STRAYS]
+    def is_companion(name: bytes) -> bool:
+        ending = inbox.sidecar
+        return bool(ending) and name.lower().endswith(ending) and names.accept(name[: -len(ending)])
 
-
-def _suspects(inbox: Inbox, is_temporary: Callable[[bytes], bool], own: Collection[bytes]) -> Iterator[bytes]:
-    """Yield temporary names and folders, the latter with a trailing slash and followed by their contents."""
-    with os.scandir(inbox.fd) as entries:
-        for entry in itertools.islice(entries, _MAX_ENTRIES):
-            name = os.fsencode(entry.name)
-            if entry.is_dir(follow_symlinks=False):
-                if name not in own:
-                    yield name + b"/"
-                    yield from (name + b"/" + inner for inner in _names_in(inbox.fd, name))
-            elif is_temporary(name):
-                yield name
+    rules = Rules(is_taken, names.is_temporary, lambda status: is_strangers(status, inbox.folder), own)
+    return list_strays(inbox.fd, rules, now_s)
 
 
 def staying_bytes(inbox: Inbox, accepts: Callable[[bytes], bool], waiting: Iterable[Waiting]) -> int:

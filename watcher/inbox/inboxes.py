@@ -19,6 +19,7 @@ from watcher.inbox.sources import EventSources
 from watcher.inbox.sweeps import Sweeps
 from watcher.settings import Config
 from watcher.signals import Signals
+from watcher.strays.report import Strays
 
 
 class Inboxes:
@@ -40,7 +41,8 @@ class Inboxes:
         preemption = Preemption(settling, readings, self.backlog, events, signals, watching=watching)
         self.on_hold = FilesOnHold(config, store)
         self._claims = Claims(config, store, self.backlog, troubles, preemption, self.on_hold)
-        self.sweeps = Sweeps(config, settling, self._claims, troubles, self.sources, watching=watching)
+        self.strays = Strays(config, store, troubles)
+        self.sweeps = Sweeps(config, settling, self._claims, troubles, self.sources, self.strays)
         self.intake = Intake(config, settling, readings, self._claims, troubles, self.sweeps)
         with contextlib.suppress(OSError):  # then earlier inboxes are not known
             if before := last_adopted(config.service.state_dir):
@@ -54,6 +56,7 @@ class Inboxes:
         self._claims.use(config)
         self._claims.find_left(before)
         self.sources.use(config)
+        self.strays.use(config)
         self.sweeps.use(config)
         self.intake.use(config)
         write_adopted(config, self._claims.former)

@@ -269,6 +269,12 @@ def is_foreign(status: os.stat_result, inbox: os.stat_result) -> bool:
     return os.geteuid() != 0 and not is_of_client(status.st_uid, status.st_gid, inbox)
 
 
+def is_strangers(status: os.stat_result, inbox: os.stat_result) -> bool:
+    """Return whether the operator, or a user who does not use the inbox, has put a file there; root cannot tell."""
+    is_ours = status.st_uid in (0, os.geteuid()) and os.geteuid() != 0
+    return is_ours or is_foreign(status, inbox)
+
+
 def is_of_client(uid: int, gid: int, inbox: os.stat_result) -> bool:
     """
     Return whether a user with this group uses an inbox.

@@ -43,6 +43,11 @@ class EventSources:
             if self._watch is not None:
                 self._watch.forget(client)
 
+    @property
+    def are_live(self) -> bool:
+        """Return whether events are received at all; not in a single pass."""
+        return self._watch is not None
+
     def _upload_of(self, name: bytes) -> bytes | None:
         return self._names.upload_of(name)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
-from importer.model import printable
 from importer.names import BAK, CHECK, WORK
 from importer.settings import ClientSettings
 from watcher.health.trouble import Troubles, raise_if_fatal
@@ -26,35 +26,18 @@ from watcher.inbox.settle import Settling
 from watcher.inbox.sources import EventSources
 from watcher.model import Identity, Sighting
 from watcher.settings import Config
+from watcher.strays.report import Strays
 
 log = structlog.get_logger()
 
 SWEEP_PAUSE_S: Final = 10.0  # between repeated sweeps, because of lost events, errors or a crowded inbox
-_MAX_STRAYS: Final = 1_000  # of each client, to be reported only once
-
-
-class Strays:
-    """Files that sweeps found and that will never be imported, as they stay unfinished. Each is reported once."""
-
-    def __init__(self) -> None:
-        self._reported: dict[str, set[bytes]] = {}
-
-    def note(self, client: str, strays: list[bytes]) -> list[bytes]:
-        """Add what a sweep found; return what was not reported yet."""
-        known, some = self._reported.get(client, set()), strays[:_MAX_STRAYS]
-        self._reported[client] = set(some)
-        return [path for path in some if path not in known]
-
-    def forget(self, client: str) -> None:
-        """Forget what is in the inbox of a client."""
-        self._reported.pop(client, None)
 
 
 class Sweeps:
     """
     The inboxes of all clients; at first all are due for a sweep.
 
-    Each time an inbox is opened, `sources` are given the folder that it is now. Not `watching`: a single pass.
+    Each time an inbox is opened, `sources` are given the folder that it is now.
     """
 
     def __init__(
@@ -64,8 +47,7 @@ class Sweeps:
         claims: Claims,
         troubles: Troubles,
         sources: EventSources,
-        *,
-        watching: bool,
+        strays: Strays,
     ) -> None:
         self.crowded: set[str] = set()  # clients with more files than are kept in memory
         self.unusable: set[str] = set()  # clients whose inbox could not be used since its last good sweep
@@ -74,8 +56,7 @@ class Sweeps:
         self._claims = claims
         self._troubles = troubles
         self._sources = sources
-        self._watching = watching
-        self._strays = Strays()
+        self._strays = strays
         self._last_sweep: dict[str, tuple[float, float]] = {}  # when it was, and how long it took
         self.use(config)
 
@@ -91,7 +72,6 @@ class Sweeps:
                 self.crowded.discard(client)
                 self.unusable.discard(client)
                 self._last_sweep.pop(client, None)
-                self._strays.forget(client)
         self._settling.use(config.intake)
         self._sweep_at = dict.fromkeys(self._clients, -math.inf)
 
@@ -177,7 +157,8 @@ class Sweeps:
         names, waiting = self._settling.names, self._settling.waiting(client)
         self._claims.room.note_inbox(client, lambda: entries.staying_bytes(inbox, names.accept, waiting))
         self._claims.find_unfinished(client, inbox)
-        self._report_strays(client, inbox)
+        own = (WORK, BAK, CHECK) if self._clients[client].check_folder else (WORK, BAK)
+        self._strays.note(client, entries.find_strays(inbox, names, time.time(), own), names, datetime.now(UTC))
         self._troubles.resolve(client)
         if self._troubles.clear("inbox.unusable", client):
             log.info("inbox.restored", client=client)
@@ -192,20 +173,11 @@ class Sweeps:
         limit = self._config.intake.max_waiting
         files = entries.list_files(inbox, self._settling.names.accept, limit)
         whole = len(files) < limit
-        at_ns = None if self._watching else time.time_ns()
+        at_ns = None if self._sources.are_live else time.time_ns()
         self.crowded.discard(client)
         if not self._settling.note_listing(client, files, now, whole=whole, at_ns=at_ns) or not whole:
             self.crowded.add(client)
         return len(files)
-
-    def _report_strays(self, client: str, inbox: Inbox) -> None:
-        names = self._settling.names
-        own = (WORK, BAK, CHECK) if self._clients[client].check_folder else (WORK, BAK)
-        for path in self._strays.note(
-            client, entries.list_strays(inbox, names.accept, names.is_temporary, time.time(), own)
-        ):
-            reason = "in a folder" if b"/" in path else "temporary name"
-            log.warning("file.ignored", client=client, file=printable(path), claim_id="", reason=reason)
 
 
 def work_in(client: ClientSettings, work: Callable[[Inbox], None], give_up: Callable[[Exception], None]) -> bool:

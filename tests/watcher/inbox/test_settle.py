@@ -6,7 +6,6 @@ import pytest
 
 from importer.model import HoldReason
 from watcher.inbox.settle import Names, Settling
-from watcher.inbox.sweeps import Strays
 from watcher.model import Identity, Kind, Look, Sighting, Verdict, Writer
 from watcher.settings import IntakeSettings
 
@@ -394,15 +393,6 @@ def test_companions_are_no_uploads(pattern: str) -> None:
         assert not names.accept(b"users.csv" + ending)
     assert names.upload_of(b"users.csv") == b"users.csv"
     assert names.upload_of(b".users.csv.done") is None
-
-
-def test_strays_are_told_of_once() -> None:
-    """What nobody will import is told of once, and again only after it was gone."""
-    strays = Strays()
-    assert strays.note("acme", [b"a/1.csv", b"x.part"]) == [b"a/1.csv", b"x.part"]
-    assert strays.note("acme", [b"a/1.csv", b"a/2.csv"]) == [b"a/2.csv"]
-    assert strays.note("acme", [b"x.part"]) == [b"x.part"]
-    assert strays.note("beta", [b"x.part"]) == [b"x.part"]
 
 
 def test_nothing_overtakes_a_name_that_could_not_be_taken() -> None:
