@@ -65,17 +65,23 @@ def _answer(raw_fd: int, out_fd: int, terms: Terms) -> Answer:
     try:
         with open(raw_fd, "rb") as raw, open(out_fd, "wb") as out:
             return _unwrapped(raw, out, terms)
-    except FileRejected as rejected:
-        return Answer(reasons=rejected.reasons)
-    except MemoryError:
-        return Answer(reasons=(message("wrap.limit/memory"),))
-    except OSError as error:
-        if error.errno == errno.EFBIG:
-            return Answer(reasons=(message("wrap.limit", limit=terms.limits.max_unpacked_bytes >> 20),))
+    except Exception as error:  # noqa: BLE001 - an upload can be wrong in any way; the host is to blame for little
+        return _answer_to(error, terms.limits)
+
+
+def _answer_to(error: Exception, limits: FileSettings) -> Answer:
+    if isinstance(error, FileRejected):
+        return Answer(reasons=error.reasons)
+    reason = message("wrap.damaged")  # also for a place that is not in the file, or a part that is not there
+    if isinstance(error, MemoryError):
+        reason = message("wrap.limit/memory")
+    elif isinstance(error, OSError):
         says = error.strerror or "" if isinstance(error, GnuPGFailed) else ""
         if says or error.errno in _OF_THE_HOST:
             return Answer(error=error.errno or errno.EIO, says=says)
-        return Answer(reasons=(message("wrap.damaged"),))  # a place that is not in the file, a part that is not there
+        if error.errno == errno.EFBIG:
+            reason = message("wrap.limit", limit=limits.max_unpacked_bytes >> 20)
+    return Answer(reasons=(reason,))
 
 
 def _unwrapped(raw: BinaryIO, out: BinaryIO, terms: Terms) -> Answer:

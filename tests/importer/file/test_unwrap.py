@@ -98,6 +98,17 @@ def locked() -> bytes:
     return bytes(upload)
 
 
+def damaged(name: str, method: int) -> bytes:
+    """Return an archive whose only member is damaged."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr(name, CSV * 50)
+    upload = bytearray(out.getvalue())
+    begin = 30 + len(name) + 12
+    upload[begin : begin + 20] = b"\xff" * 20
+    return bytes(upload)
+
+
 WRONG = {
     "nothing inside": (zipped({}), "wrap.files"),
     "two files of users": (zipped({"a.csv": CSV, "b.csv": CSV}), "wrap.files"),
@@ -113,6 +124,11 @@ WRONG = {
     "a directory with a wrong sign": (zipped({"users.csv": CSV}).replace(b"PK\x01\x02", b"PK\x01\x03"), "wrap.damaged"),
     "very many zeros in gzip": (bomb(256 << 20), "wrap.limit"),
     "very many zeros in an archive": (zipped({"users.csv": bytes(64 << 20)}), "wrap.limit"),
+    "deflate that is damaged": (damaged("users.csv", zipfile.ZIP_DEFLATED), "wrap.damaged"),
+    "bzip2 that is damaged": (damaged("users.csv", zipfile.ZIP_BZIP2), "wrap.damaged"),
+    "LZMA that is damaged": (damaged("users.csv", zipfile.ZIP_LZMA), "wrap.damaged"),
+    "a document whose kind is damaged": (damaged("mimetype", zipfile.ZIP_DEFLATED), "wrap.damaged"),
+    "a document whose kind is stored and damaged": (damaged("mimetype", zipfile.ZIP_STORED), "wrap.damaged"),
     "a text document": (zipped({"word/document.xml": b"<x/>"}), "file.not_csv"),
     "an old workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "file.not_csv"),
     "a workbook with a password": (
