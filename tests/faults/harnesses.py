@@ -264,7 +264,7 @@ def is_idle(pid: int, ground: Ground) -> bool:
 
 # Locked out
 
-RESUMED_S = 75.0  # the pauses between tries double up to one minute; SQLite itself waits 5 s in each
+RESUMED_S = 240.0  # the pauses between tries double up to one minute; SQLite itself waits 5 s in each
 
 
 def locked_out(nursery: Nursery, ground: Ground, seconds: float) -> list[str]:

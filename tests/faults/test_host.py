@@ -25,7 +25,7 @@ pytestmark = pytest.mark.faults
 
 SIZE_MIB = 200  # twice and more of the space below which nothing is taken in
 INODES = 400
-RESUMED_S = 30.0  # the pauses between tries double from 1 s
+RESUMED_S = 120.0  # the pauses between tries double from 1 s
 
 
 @dataclasses.dataclass(frozen=True)

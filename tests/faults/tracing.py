@@ -24,7 +24,7 @@ CALLS = (
     *("mkdir", "mkdirat", "rmdir", "fchmod", "fchown", "fchownat"),
 )
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 @dataclasses.dataclass(frozen=True)

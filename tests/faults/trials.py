@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 FULL = os.environ.get("ROSTERD_FAULTS") == "full"
 SIDE_BY_SIDE = 4  # a trial mostly waits: for a quiet period, for the disk
-RECOVERY_S = 5.0
+RECOVERY_S = 5.0  # judged in a whole run, when the machine does nothing else
 MAIL_ROUNDS = 4
 
 Case = TypeVar("Case")
@@ -86,13 +86,13 @@ class Trials:
         return found
 
     def recovered(self, run: Run, *, patience_s: float = RECOVERY_S) -> list[str]:
-        """Let one run set all right, by itself and in time; then let as much time pass as mail needs."""
+        """Let one run set all right by itself, in a whole run in time; then let as much time pass as mail needs."""
         started = time.monotonic()
         status = tracing.sweep(run.nursery, run.ground)
         took_s = time.monotonic() - started
         self._recoveries_s.append(took_s)
         wrong = [f"the next run ended with {status}"] if status else []
-        wrong += [f"the next run took {took_s:.1f} s"] if took_s > patience_s else []
+        wrong += [f"the next run took {took_s:.1f} s"] if FULL and took_s > patience_s else []
         wrong += [f"after one run: {each}" for each in left_over(run.ground)]
         for _ in range(MAIL_ROUNDS):
             if not let_mail_be_due(run.ground):

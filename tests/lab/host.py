@@ -137,7 +137,7 @@ class Host:
         """End what was started, and the sessions below it."""
         below = list(descendants(process.pid))
         process.terminate()
-        process.wait(15)
+        process.wait(120)
         for pid in below:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, 9)

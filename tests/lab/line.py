@@ -15,7 +15,7 @@ from tests.lab.clients import Visit
 from tests.lab.sshd import HOST
 
 CHUNK_BYTES = 1 << 14
-PATIENCE_S = 5.0
+PATIENCE_S = 60.0
 
 
 class Line:

@@ -165,7 +165,7 @@ class Sshd:
         if self._process is not None:
             sessions = self.sessions()
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(120)
             self._process = None
             for pid in sessions:
                 with contextlib.suppress(ProcessLookupError):

@@ -373,7 +373,7 @@ def test_a_file_by_hand_and_a_service_that_ends(running: Rosterd, tmp_path: Path
     with importing(running, tmp_path / "good.csv") as process:
         running._process.kill()  # type: ignore[union-attr]
         running._process.wait()  # type: ignore[union-attr]
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=120)
     running.kill9()
     assert (2, "good.csv: the service stopped before importing it; it will be imported at the next start\n") == (
         process.returncode,
@@ -387,7 +387,7 @@ def test_a_file_by_hand_that_somebody_takes_away(running: Rosterd, tmp_path: Pat
     with importing(running, tmp_path / "good.csv") as process:
         (tmp_path / "acme" / "good.csv").unlink()
         running._process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=120)
     assert (2, "good.csv: was removed from the inbox of acme before it was imported\n") == (process.returncode, told)
 
 

@@ -143,7 +143,7 @@ def test_files_of_a_wrong_owner_are_named_and_mended(host: Host, name: str) -> N
     if name in ("lock", "rosterd.db"):
         log = host.path("/run/refused.log")
         service = host.start(*AS_SERVICE, *ROSTERD, "run", log=log)
-        assert 77 == service.wait(30)
+        assert 77 == service.wait(120)
         assert ["daemon.refused"] == re.findall(r'"event": "([a-z.]+)"', log.read_text())
     [change] = re.findall("chown -hR [^;]*", remedy)
     host.run("sh", "-c", change)

@@ -440,7 +440,7 @@ class Relay:
     def __call__(self, mail: Mail) -> Delivery:
         """Wait for the test's answer and give it."""
         self.asked.append(mail)
-        answer = self.answers.get(timeout=10)
+        answer = self.answers.get(timeout=60)
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -141,7 +141,7 @@ def scripted_server(lines: list[bytes]) -> Iterator[int]:
         thread = threading.Thread(target=talk)
         thread.start()
         yield int(listener.getsockname()[1])
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 

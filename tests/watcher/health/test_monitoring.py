@@ -376,7 +376,7 @@ def rsyslog(needs: Needs, tmp_path: Path) -> Iterator[Callable[[str], int]]:
             yield lambda line: journal.send(line.encode())
     finally:
         daemon.terminate()
-        _, told = daemon.communicate(timeout=20)
+        _, told = daemon.communicate(timeout=120)
     assert b"" == told
 
 

@@ -190,7 +190,7 @@ def test_figures_by_http_and_textfile(source: Source, tmp_path: Path) -> None:
     exporter.start()
     with contextlib.closing(exporter):
         wait_until(textfile.exists, "the textfile")
-        with urllib.request.urlopen(f"http://127.0.0.1:{exporter.port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{exporter.port}/metrics", timeout=60) as answer:
             by_http = answer.read()
     assert 0o644 == stat.S_IMODE(textfile.stat().st_mode)
     assert names(as_text(source)) == names(by_http) == names(textfile.read_bytes())
@@ -214,7 +214,7 @@ def exporting(source: Source) -> Iterator[Exporter]:
 
 def asked(port: int, request: bytes = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") -> bytes:
     """Return the answer to one request."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(1 << 16), b""))
 
@@ -224,7 +224,7 @@ def test_idle_connections_cost_nothing(source: Source) -> None:
     with exporting(source) as exporter, contextlib.ExitStack() as idle:
         threads = threading.active_count()
         connections = [
-            idle.enter_context(socket.create_connection(("127.0.0.1", exporter.port), timeout=10)) for _ in range(60)
+            idle.enter_context(socket.create_connection(("127.0.0.1", exporter.port), timeout=60)) for _ in range(60)
         ]
         for _ in range(3):
             assert asked(exporter.port).startswith(b"HTTP/1.1 200 OK\r\n")
