@@ -27,7 +27,17 @@ CHECK_TXT: Final = b".check.txt"  # the end of the name of an answer in `check`,
 REWRITTEN_DRAFTS: Final = (b".rewritten.csv", b".rewritten.failed.csv")
 SIDECARS: Final = (b"done", b"sha256", b"md5")  # endings of files that confirm that another is complete
 
+# What a name ends with says how its content is stored, packed and encrypted: `file/unwrap/kinds` has the kinds.
+_STORED: Final = re.compile(
+    r"(?P<stem>.+?)(\.csv|\.xls[xmb]?|\.ods|\.zip)?(\.gz)?(\.pgp|\.gpg|\.asc)?", re.DOTALL | re.IGNORECASE
+)
 _ARCHIVE: Final = re.compile(rb"(?P<stem>.*)(?P<stamp>\.\d{8}T\d{6}Z(?:-\d+)?)(?P<ending>.*)", re.DOTALL)
+
+
+def as_csv(file: str) -> str:
+    """Return the name of an upload as CSV, by which it belongs to a feed: "users.csv" for users.xlsx.gpg."""
+    parts = _STORED.fullmatch(file)
+    return f"{parts['stem']}.csv" if parts and parts["stem"] != file else file
 
 
 def answer(archive: bytes, ending: bytes) -> bytes:

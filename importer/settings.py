@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from importer import durations
 from importer.attributes import ACTIVE, INACTIVE, STATUS
+from importer.names import as_csv
 
 Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -108,7 +109,7 @@ class FeedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def has(self, file: str) -> bool:
         """Tell whether a file of this name belongs to the feed."""
-        return fnmatch.fnmatchcase(file.lower(), self.files.lower())
+        return any(fnmatch.fnmatchcase(name.lower(), self.files.lower()) for name in (file, as_csv(file)))
 
 
 class StatusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from typing import Final
+
+from importer.names import as_csv
 
 _A_DAY: Final = datetime(2024, 11, 23, 21, 43, 56)  # noqa: DTZ001 - of a name, in whatever zone
 
@@ -18,9 +21,7 @@ def is_format(dated: str) -> bool:
 
 def date_in(file: str, dated: str) -> str:
     """Return the time that the name of a file says, so that later ones sort later; "" if it says none."""
-    if not dated:
-        return ""
-    try:
-        return datetime.strptime(file, dated).isoformat()  # noqa: DTZ007
-    except ValueError:
-        return ""
+    for name in (file, as_csv(file)) if dated else ():
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(name, dated).isoformat()  # noqa: DTZ007
+    return ""

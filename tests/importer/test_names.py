@@ -3,6 +3,9 @@ from __future__ import annotations
 import pytest
 
 from importer import names
+from importer.file.unwrap.kinds import KINDS
+from importer.roster.order import date_in
+from importer.settings import FeedSettings
 
 RESULT_JSON = b".result.json"
 
@@ -37,3 +40,21 @@ def test_an_answer_is_known_by_its_line_in_the_table(monkeypatch: pytest.MonkeyP
     assert added in names.answers(archive)
     assert added in names.all_of(archive)
     assert added not in names.due_answers(archive, 1)
+
+
+@pytest.mark.parametrize("ending", [ending.decode() for kind in KINDS for ending in kind.endings])
+def test_a_file_of_any_kind_belongs_to_a_feed_like_its_csv(ending: str) -> None:
+    """A workbook, or what is packed or encrypted, belongs to the feed that a CSV file of its name belongs to."""
+    feed = FeedSettings(name="students", files="students_*.csv", dated="students_%Y%m%d.csv")
+    name = f"students_20261129{ending}"
+    assert "students_20261129.csv" == names.as_csv(name)
+    assert feed.has(name.upper())
+    assert "2026-11-29T00:00:00" == date_in(name, feed.dated)
+    assert not feed.has(f"staff_20261129{ending}")
+    assert FeedSettings(name="students", files=f"students*{ending}").has(name)
+
+
+@pytest.mark.parametrize("name", ["users.txt", "users", ".csv", "a.csv.b", "", "a.b\nc"])
+def test_other_names_stay_as_they_are(name: str) -> None:
+    """What ends like no kind of file is left alone."""
+    assert name == names.as_csv(name)
