@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from importer import fs
+from importer.file.unwrap.gnupg import GnuPGFailed
 from importer.file.unwrap.unpack import unwrapped
 from importer.fs import open_file
 from importer.model import FileRejected
@@ -98,7 +99,7 @@ def _contains(folder_fd: int, name: bytes, pattern: re.Pattern[bytes], limits: F
                 return _holds(_pieces(fd, os.fstat(fd).st_size), pattern)
     except FileNotFoundError:  # gone meanwhile
         return False
-    except FileRejected:
+    except (FileRejected, GnuPGFailed):  # not to be searched, or not without gpg and our key
         return None
 
 

@@ -26,8 +26,11 @@ from importer.dry_run import DryRun
 from importer.file.unwrap import decrypt, gnupg, kinds
 from importer.file.unwrap.archives import Bounded
 from importer.file.unwrap.kinds import divided, kind_of
+from importer.fs import open_folder
 from importer.model import FileRejected, HoldReason
+from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
+from importer.store import integrity
 from operate.folders import opened
 from tests import REPOSITORY
 from tests.engine import HEADER, Engine
@@ -460,7 +463,9 @@ def test_names_of_encrypted_files_are_looked_at() -> None:
     assert (b"users.txt", b".gpg") == divided(b"users.txt.gpg")
 
 
-def test_a_person_is_found_in_an_encrypted_archive(people: People, limits: FileSettings, tmp_path: Path) -> None:
+def test_a_person_is_found_in_an_encrypted_archive(
+    people: People, limits: FileSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is searched is what was encrypted; what we cannot decrypt cannot be searched."""
     bak = tmp_path / ".bak"
     bak.mkdir()
@@ -473,3 +478,22 @@ def test_a_person_is_found_in_an_encrypted_archive(people: People, limits: FileS
             (b"other.csv.pgp", rb"Lee", None),
         ):
             assert expected is folders.contains(name, re.compile(word), limits)
+        with monkeypatch.context() as without:
+            without.setenv("PATH", str(tmp_path))
+            assert folders.contains(b"ours.csv.pgp", re.compile(rb"Lee"), limits) is None
+
+
+def test_no_rows_are_taken_out_of_an_encrypted_archive(importer: Engine, people: People, tmp_path: Path) -> None:
+    """An encrypted archive is never rewritten or removed: whoever asks is told so."""
+    upload = people.encrypt()
+    archive = importer.upload(upload, name="users.csv.pgp").receipt.claim.archive
+    [record] = integrity.records(importer.store.conn)
+    (tmp_path / "work").mkdir()
+    rewriter = Rewriter(importer.store, importer.client, importer.limits, lambda: False)
+    with (
+        open_folder(tmp_path / "work") as work_fd,
+        open_folder(tmp_path / ".bak") as bak_fd,
+        pytest.raises(NotRewritable),
+    ):
+        rewriter.take_out("S1", record, work_fd, bak_fd)
+    assert upload == (tmp_path / ".bak" / archive.decode()).read_bytes()
