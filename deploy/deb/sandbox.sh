@@ -140,8 +140,8 @@ test_pgp() {
     says "ls $upload/.bak" 'secret.'
     says 'rosterd doctor' 'our key'
     sftp_as_demo <<< 'get .bak/secret.*.result.txt' || fail "sftp get"
-    grep -q 'pgp\.' secret.*.result.txt && fail "the upload was not decrypted"
-    ! pgrep -u rosterd gpg-agent || fail "an agent is left"
+    grep -q 9033 secret.*.result.txt || fail "the upload was not decrypted"
+    ! grep -qa '[r]osterd-pgp-' /proc/[0-9]*/cmdline || fail "gpg or its agent is left"
     mv kept.toml /etc/rosterd/config.toml && systemctl reload rosterd
     echo "an encrypted upload was imported"
 }
