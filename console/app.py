@@ -59,6 +59,7 @@ def make_app(config: Config) -> Gate:
         "directory": directory,
         "door": door,
         "installation": Installation(config),
+        "rows_per_day": overview.RowsPerDay(),
         "sessions": sessions,
     }
     app = Litestar(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -15,8 +14,10 @@ from litestar.response import Template
 from console.reading import Installation, Reading
 from console.rendering import page, shown_day
 from console.users import ConsoleUser
+from importer.store.connection import Connection
 from importer.store.searches import activity
 from importer.store.searches.activity import Day
+from importer.store.searches.imports import first_since
 from operate.output import counted
 from operate.overview import ClientSummary, FileOnHold, ServiceSummary, summary_of
 
@@ -28,7 +29,6 @@ _HEIGHT: Final = 100
 class Square(msgspec.Struct, frozen=True):
     """A client's day in its strip."""
 
-    day: str
     kind: str  # "none", "good", "failed" (some rows), "refused" (a file)
     words: str
 
@@ -54,24 +54,51 @@ class ClientLine(msgspec.Struct, frozen=True):
 def overview(request: Request[Any, Any, State], state: State) -> Template:
     """Show how everything is going."""
     installation: Installation = state.installation
+    rows_per_day: RowsPerDay = state.rows_per_day
+    calendar = _calendar(datetime.now(UTC))
     with installation.reading(request.user) as reading:
         summary = summary_for(reading)
-        since = datetime.now(UTC).replace(hour=0, minute=0, second=0) - timedelta(days=DAYS - 1)
-        came = [day for day in activity.days(reading.conn, since) if reading.user.sees(day.client)]
-    calendar = [since.date() + timedelta(days=number) for number in range(DAYS)]
-    lines = _lines(summary, came, calendar)
+        clients = in_order(summary)
+        first = first_since(reading.conn, calendar[0])
+        lines = [_line(reading.conn, client, summary, first, calendar) for client in clients[:_MOST_CLIENTS]]
+        came = rows_per_day.counts(reading, calendar)
     return page(
         request,
         "overview",
         headline=headline(summary),
         summary=summary,
-        lines=lines[:_MOST_CLIENTS],
-        more=max(0, len(lines) - _MOST_CLIENTS),
-        bars=_bars(came, calendar),
+        lines=lines,
+        more=max(0, len(clients) - _MOST_CLIENTS),
+        bars=_bars(calendar, came),
         rows=sum(day.rows for day in came),
         failed=sum(day.failed for day in came),
-        since_words=f"{shown_day(since)} to {shown_day(summary.at)}",
+        since_words=f"{shown_day(calendar[0])} to {shown_day(calendar[-1])}",
     )
+
+
+class RowsPerDay:
+    """The rows of each day. Days that are over are counted once: of a large ledger that takes a while."""
+
+    def __init__(self) -> None:
+        self._counted: dict[tuple[tuple[str, ...] | None, datetime], Day] = {}
+
+    def counts(self, reading: Reading, calendar: list[datetime]) -> list[Day]:
+        """Return what came on each of these days, the last of which is today."""
+        seen = reading.user.seen
+        *over, today = calendar
+        days = []
+        for day in over:
+            days.append(self._counted.get((seen, day)) or activity.of_day(reading.conn, day, seen))
+            self._counted[seen, day] = days[-1]
+        for key in [key for key in self._counted.copy() if key[1] < calendar[0]]:
+            self._counted.pop(key, None)
+        return [*days, activity.of_day(reading.conn, today, seen)]
+
+
+def _calendar(now: datetime) -> list[datetime]:
+    """Return the starts of the last days, today's last."""
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return [today - timedelta(days=number) for number in reversed(range(DAYS))]
 
 
 def summary_for(reading: Reading) -> ServiceSummary:
@@ -114,21 +141,24 @@ def headline(summary: ServiceSummary) -> str:
     return "All is well."
 
 
-def _lines(summary: ServiceSummary, came: list[Day], calendar: list[date]) -> list[ClientLine]:
+def in_order(summary: ServiceSummary) -> list[ClientSummary]:
     """Return the clients, those that need attention first."""
-    by_client: dict[str, dict[str, Day]] = {}
-    for day in came:
-        by_client.setdefault(day.client, {})[day.day] = day
     waiting = {file.client for file in summary.on_hold}
-    lines = [
-        ClientLine(
-            client,
-            client.client in waiting or bool(_trouble_of(client, summary.at)),
-            *_strip(by_client.get(client.client, {}), calendar),
-        )
-        for client in summary.clients
-    ]
-    return sorted(lines, key=lambda line: (not line.needs_attention, line.summary.client.casefold()))
+    return sorted(
+        summary.clients, key=lambda each: (not _needs_attention(each, waiting, summary.at), each.client.casefold())
+    )
+
+
+def _line(
+    conn: Connection, client: ClientSummary, summary: ServiceSummary, first: int, calendar: list[datetime]
+) -> ClientLine:
+    waiting = {file.client for file in summary.on_hold}
+    strip, words = _strip(activity.of_client(conn, client.client, first), calendar)
+    return ClientLine(client, _needs_attention(client, waiting, summary.at), strip, words)
+
+
+def _needs_attention(client: ClientSummary, waiting: set[str], at: datetime) -> bool:
+    return client.client in waiting or bool(_trouble_of(client, at))
 
 
 def _trouble_of(client: ClientSummary, at: datetime) -> str:
@@ -136,40 +166,33 @@ def _trouble_of(client: ClientSummary, at: datetime) -> str:
     return (status.trouble or status.deferred if status else "") or client.overdue_sentence(at)
 
 
-def _strip(days: dict[str, Day], calendar: list[date]) -> tuple[tuple[Square, ...], str]:
-    squares = tuple(_square(each, days.get(each.isoformat())) for each in calendar)
+def _strip(days: dict[str, Day], calendar: list[datetime]) -> tuple[tuple[Square, ...], str]:
+    squares = tuple(_square(each, days.get(f"{each:%Y-%m-%d}", Day())) for each in calendar)
     files = sum(day.files for day in days.values())
     failed = sum(day.failed for day in days.values())
-    words = (
-        f"{counted(files, 'file', 'files')} in {DAYS} days, {failed:,} rows failed" if files else "no file in 30 days"
-    )
-    return squares, words
+    rows = f"{failed:,} {'row' if failed == 1 else 'rows'} failed"
+    return squares, f"{counted(files, 'file', 'files')} in {DAYS} days, {rows}" if files else f"no file in {DAYS} days"
 
 
-def _square(day: date, came: Day | None) -> Square:
+def _square(day: datetime, came: Day) -> Square:
     name = f"{day.day} {day:%b}"
-    if came is None:
-        return Square(day.isoformat(), "none", f"{name}: no file")
+    if not came.files:
+        return Square("none", f"{name}: no file")
     kind = "refused" if came.refused else "failed" if came.failed else "good"
     refused = f", {came.refused} refused" if came.refused else ""
-    words = f"{name}: {counted(came.files, 'file', 'files')}{refused}, {came.rows:,} rows, {came.failed:,} failed"
-    return Square(day.isoformat(), kind, words)
+    return Square(kind, f"{name}: {counted(came.files, 'file', 'files')}{refused}, {_rows(came)}")
 
 
-def _bars(came: list[Day], calendar: list[date]) -> list[Bar]:
-    rows, failed = Counter[str](), Counter[str]()
-    for day in came:
-        rows[day.day] += day.rows
-        failed[day.day] += day.failed
-    most = max(rows.values(), default=0)
+def _bars(calendar: list[datetime], came: list[Day]) -> list[Bar]:
+    most = max(day.rows for day in came)
     return [
-        Bar(
-            f"{each.day} {each:%b}: {rows[each.isoformat()]:,} rows, {failed[each.isoformat()]:,} failed",
-            _share(rows[each.isoformat()], most),
-            _share(failed[each.isoformat()], most),
-        )
-        for each in calendar
+        Bar(f"{day.day} {day:%b}: {_rows(each)}", _share(each.rows, most), _share(each.failed, most))
+        for day, each in zip(calendar, came, strict=True)
     ]
+
+
+def _rows(day: Day) -> str:
+    return f"{day.rows:,} {'row' if day.rows == 1 else 'rows'}, {day.failed:,} failed"
 
 
 def _share(count: int, most: int) -> int:

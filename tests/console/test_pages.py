@@ -76,7 +76,7 @@ def test_all_is_well(console: Console) -> None:
     assert "All is well." in page.text
     assert "users.csv partly imported" in page.text
     labels = [attributes.get("aria-label") for tag, attributes in page.elements if tag == "svg"]
-    assert "1 file in 30 days, 1 rows failed" in labels
+    assert "1 file in 30 days, 1 row failed" in labels
     assert "4 rows came in 30 days" in page.text
 
 

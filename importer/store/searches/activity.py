@@ -1,8 +1,10 @@
-"""What came each day: files and rows, by client."""
+"""What came each day: files and rows, of one client or of all."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
 
@@ -10,25 +12,44 @@ from importer.model import Tally
 from importer.store.connection import Connection, stamp
 from importer.store.searches.imports import first_since
 
+_ROWS: Final = " + ".join(Tally.OF_ROWS)
+_SUMS: Final = ("outcome = 'refused'", _ROWS, "failed")
+_COUNTS: Final = ", ".join(["count(*)", *(f"ifnull(sum({each}), 0)" for each in _SUMS)])  # as the fields of Day
+_FILES: Final = "kind = 'file' AND outcome <> 'on_hold'"
+
 
 class Day(msgspec.Struct, frozen=True, kw_only=True):
-    """All files of a client that were dealt with on one day, in UTC."""
+    """All files that were dealt with on one day, in UTC."""
 
-    client: str
-    day: str  # "2026-09-05"
-    files: int
-    refused: int  # of the files
-    rows: int
-    failed: int  # of the rows
+    files: int = 0
+    refused: int = 0  # of the files
+    rows: int = 0
+    failed: int = 0  # of the rows
 
 
-def days(conn: Connection, since: datetime) -> list[Day]:
-    """Return the days since a moment on which a client uploaded anything, oldest first."""
-    rows = " + ".join(Tally.OF_ROWS)
-    found = conn.execute(
-        f"""SELECT client, substr(finished_at, 1, 10), count(*), sum(outcome = 'refused'), sum({rows}), sum(failed)
-            FROM imports WHERE id >= :first AND finished_at >= :since AND kind = 'file' AND outcome <> 'on_hold'
-            GROUP BY client, 2 ORDER BY 2, client""",
-        {"first": first_since(conn, since), "since": stamp(since)},
+def of_client(conn: Connection, client: str, first: int) -> dict[str, Day]:
+    """Return the days on which a client uploaded anything, from an import on: "2026-09-05" and what came."""
+    rows = conn.execute(
+        f"""SELECT substr(finished_at, 1, 10), {_COUNTS} FROM imports
+            WHERE client = ? AND id >= ? AND {_FILES} GROUP BY 1""",
+        (client, first),
     ).fetchall()
-    return [Day(**dict(zip(Day.__struct_fields__, row, strict=True))) for row in found]
+    return {day: _day(counts) for day, *counts in rows}
+
+
+def of_day(conn: Connection, day: datetime, clients: Collection[str] | None) -> Day:
+    """Return what came on the day that begins then, from these clients; None: from all."""
+    # By the range of ids: no index has the times.
+    first, end = first_since(conn, day), first_since(conn, day + timedelta(days=1))
+    named = {f"client{number}": name for number, name in enumerate(clients or ())}
+    seen = f"AND client IN ({', '.join(f':{name}' for name in named)})" if clients is not None else ""
+    row = conn.execute(
+        f"""SELECT {_COUNTS} FROM imports WHERE id >= :first AND id < :end AND {_FILES} {seen}
+            AND finished_at >= :since AND finished_at < :until""",
+        {**named, "first": first, "end": end, "since": stamp(day), "until": stamp(day + timedelta(days=1))},
+    ).fetchone()
+    return _day(row)
+
+
+def _day(counts: Collection[int]) -> Day:
+    return Day(**dict(zip(Day.__struct_fields__, counts, strict=True)))

@@ -41,6 +41,8 @@ def search(conn: Connection, wanted: Wanted, limit: int) -> list[Import]:
         conditions.append(f"client IN ({', '.join(f':{name}' for name in names)})")
     if wanted.since is not None:
         conditions.append("id >= :first")
+    if wanted.until is not None:
+        conditions.append("id < :end")
     named: dict[str, str | int | None] = {
         **names,
         "outcome": wanted.outcome,
@@ -50,6 +52,7 @@ def search(conn: Connection, wanted: Wanted, limit: int) -> list[Import]:
         "code": wanted.code,
         "before": wanted.before,
         "first": first_since(conn, wanted.since) if wanted.since else 0,
+        "end": first_since(conn, wanted.until) if wanted.until else 0,
         "limit": limit,
     }
     where = " AND ".join(conditions) or "1"
