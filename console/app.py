@@ -14,7 +14,7 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.response import Template
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR, HTTP_503_SERVICE_UNAVAILABLE
 
-from console import entrance, imports, on_hold, overview
+from console import entrance, imports, on_hold, overview, people
 from console.attempts import Attempts
 from console.gate import Gate, door_of
 from console.reading import DatabaseUnreadable, Installation
@@ -35,6 +35,7 @@ HANDLERS: Final = (
     *(entrance.login_page, entrance.login, entrance.logout, entrance.logout_everywhere, entrance.account),
     overview.overview,
     *(imports.imports, imports.one_import, imports.download),
+    *(people.people, people.person),
     *(on_hold.on_hold, on_hold.one_on_hold, on_hold.decide),
 )
 

@@ -17,7 +17,7 @@ from litestar.datastructures import State
 from litestar.exceptions import NotFoundException
 from litestar.response import Stream, Template
 
-from console.reading import Installation, Reading
+from console.reading import Installation, Reading, known_clients
 from console.rendering import page, shown
 from importer import fs, names
 from importer.model import printable
@@ -83,7 +83,7 @@ def imports(request: Request[Any, Any, State], state: State) -> Template:
     with installation.reading(request.user) as reading:
         wanted = _wanted(reading, asked, request.query_params.get("before", ""))
         found = [] if asked.trouble else search(reading.conn, wanted, PAGE + 1)
-        clients = sorted({*reading.config.clients_by_name, *_recorded(reading)}, key=str.casefold)
+        clients = known_clients(reading)
     return page(
         request,
         "imports",
@@ -172,11 +172,6 @@ def _day(text: str) -> datetime | None:
         return datetime(day.year, day.month, day.day, tzinfo=UTC)
     except ValueError:
         return None
-
-
-def _recorded(reading: Reading) -> Iterator[str]:
-    """Yield clients that are in the ledger, those that are not configured any more, too."""
-    yield from (name for name in queries.clients(reading.conn) if reading.user.sees(name))
 
 
 def _details(reading: Reading, number: int) -> ImportDetails:

@@ -64,6 +64,12 @@ class Installation:
             raise DatabaseUnreadable(_reason(path, error)) from error
 
 
+def known_clients(reading: Reading) -> list[str]:
+    """Return the clients whom the reader sees, those that are not configured any more, too."""
+    recorded = (name for name in queries.clients(reading.conn) if reading.user.sees(name))
+    return sorted({*reading.config.clients_by_name, *recorded}, key=str.casefold)
+
+
 def _reason(path: Path, error: StoreError) -> str:
     if not path.exists():
         return f"{path}: it does not exist yet; the service creates it at its first start"

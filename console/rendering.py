@@ -50,6 +50,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
         "age": age,
         "codes": with_codes,
         "day": shown_day,
+        "moment": lambda text: shown_time(datetime.fromisoformat(text)),
         "number": shown_number,
         "outcome": lambda value: _OUTCOMES.get(value, value),
         "shown": shown,

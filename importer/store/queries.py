@@ -275,14 +275,16 @@ def users(conn: Connection, query: str, *, client: str | None, limit: int, is_in
     named = {"client": client, "query": query, "key": query.casefold(), "pattern": pattern, "limit": limit}
     state = " AND inactive_by IS NOT NULL" if is_inactive else ""
     if not query:
-        return _users(conn, f"users WHERE (:client IS NULL OR client = :client){state} ORDER BY updated_at DESC", named)
-    return _users(conn, f"{_IS_CALLED}{state}", named) or _users(conn, f"{_CONTAINS}{state}", named)
+        return users_of(
+            conn, f"users WHERE (:client IS NULL OR client = :client){state} ORDER BY updated_at DESC", named
+        )
+    return users_of(conn, f"{_IS_CALLED}{state}", named) or users_of(conn, f"{_CONTAINS}{state}", named)
 
 
 def find_user(conn: Connection, client: str, unique_id: str) -> User | None:
     """Return one user by column, None when there is none."""
     where = "users WHERE client = :client AND unique_id = :id"
-    rows = _users(conn, where, {"client": client, "id": unique_id, "limit": 1})
+    rows = users_of(conn, where, {"client": client, "id": unique_id, "limit": 1})
     return rows[0] if rows else None
 
 
@@ -372,7 +374,8 @@ def oldest_waiting_mail(conn: Connection) -> datetime | None:
     return None if written_at is None else datetime.fromisoformat(written_at)
 
 
-def _users(conn: Connection, where: str, named: dict[str, str | int | None]) -> list[User]:
+def users_of(conn: Connection, where: str, named: Mapping[str, str | int | None]) -> list[User]:
+    """Return users by column: `where` is what follows FROM, and `named` has its parameters, and `limit`."""
     rows = conn.execute(f"SELECT {', '.join(USER_COLUMNS)} FROM {where} LIMIT :limit", named).fetchall()
     return [dict(zip(USER_COLUMNS, row, strict=True)) for row in rows]
 

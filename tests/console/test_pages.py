@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from console import app, rendering
+from importer.store.searches import people as people_search
 from importer.store.searches.imports import Wanted, first_since, search
 from tests.console.conftest import ANN, BAD, BOB, HEADER
 from tests.engine import Engine
@@ -245,6 +246,41 @@ def test_without_the_service_nothing_is_decided(held: tuple[Rosterd, Console]) -
     assert "on_hold" == installation.imports()[-1]["outcome"]
 
 
+# People
+
+
+def test_people_are_found_by_how_something_of_them_begins(console: Console) -> None:
+    """By id, address and user name of all clients; by name of one client; each links to the person's page."""
+    browser = console.logged_in("olga")
+
+    def found(query: str) -> set[str]:
+        links = Page(browser.get(f"/people?{query}").text).links
+        return {link.rpartition("id=")[2] for link in links if link.startswith("/person?")}
+
+    assert {"S-1", "S-2"} == found("q=S-")
+    assert (
+        {"S-1"} == found("q=ANN@SCHOOL") == found("q=S-1") == found("q=lee&client=acme") == found("q=Ann+L&client=acme")
+    )
+    assert {"B-1"} == found("q=zed") == found("q=B&client=beta")
+    assert set() == found("q=%25") == found("q=S-&client=beta") == found("q=nobody&client=nobody") == found("q=")
+
+
+def test_a_person_has_values_and_history(held: tuple[Rosterd, Console]) -> None:
+    """What is recorded, and what each import changed, with file, line, old and new value, and who approved."""
+    installation, console = held
+    browser = console.logged_in("olga")
+    number = number_on_hold(browser)
+    browser.submit(f"/on-hold/{number}", f"/on-hold/{number}/approve")
+    wait_until(lambda: installation.users()["S-0"]["first_name"] == "Name1", "the import")
+    page = Page(browser.get("/person?client=acme&id=S-0").text)
+    assert "Name1 Family1 Active" in page.text
+    assert "Changed by users.csv , line 2, approved by olga" in page.text
+    assert "first_name Name0 → Name1" in page.text
+    assert "Recorded by users.csv , line 2" in page.text
+    for path in ("/person?client=acme&id=S-99", "/person?client=gamma&id=S-0", "/person"):
+        assert 404 == browser.get(path).status
+
+
 # Who sees what
 
 
@@ -257,8 +293,10 @@ def test_a_narrowed_user_sees_one_client(console: Console) -> None:
         assert answer.status == 200, path
         assert "beta" not in answer.text.replace("Alphabeta", ""), path
         assert "members" not in answer.text, path
-    for path in ("/imports/2", "/imports/2/files/0"):
+    for path in ("/imports/2", "/imports/2/files/0", "/person?client=beta&id=B-1"):
         assert 404 == browser.get(path).status
+    assert "zed@" not in browser.get("/people?q=B-1").text + browser.get("/people?q=zed&client=beta").text
+    assert "ann@" in browser.get("/people?q=S-1").text
     assert "members" not in browser.get("/imports?client=beta").text
 
 
@@ -266,7 +304,9 @@ def test_every_link_works(console: Console) -> None:
     """A viewer and an operator can follow every link of every page."""
     for name in ("olga", "vera"):
         answers = visited(console.logged_in(name))
-        assert {"/imports/1", "/imports/2", "/account", "/on-hold"} <= {*answers}
+        assert {"/imports/1", "/imports/2", "/account", "/on-hold", "/people"} <= {*answers}
+        answers |= visited(console.logged_in(name), "/people?q=S-")
+        assert "/person?client=acme&id=S-1" in answers
         assert {200} == {answer.status for answer in answers.values()}
 
 
@@ -288,12 +328,14 @@ def test_nothing_that_a_client_writes_is_markup(tmp_path: Path) -> None:
     with guarded(tmp_path) as installation:
         for number, text in enumerate(CORPUS):
             quoted = text.replace('"', '""')
-            content = f'{HEADER}"{quoted}",OPSCOM,"{quoted}","{quoted}","{quoted}"\nX-{number},"{quoted}",A,B,\n'
-            installation.drop(f"{text}.csv", content)
+            bad = f'"{quoted}",OPSCOM,"{quoted}","{quoted}","{quoted}"\n'
+            good = f'X-{number},OPSCOM,"{quoted}","{quoted}",x{number}@a.example\n'
+            installation.drop(f"{text}.csv", HEADER + bad + good)
         installation.drop("header.csv", '"<b>","{{ 7*7 }}"\n1,2\n')
         assert 0 == installation.execute("sweep").returncode
         with Console(installation.config, tmp_path / "console.log") as console:
-            answers = visited(console.logged_in("olga"))
+            browser = console.logged_in("olga")
+            answers = visited(browser) | visited(browser, "/people?q=X-")
     pages = {path: Page(answer.text) for path, answer in answers.items() if "/files/" not in path}
     assert len(pages) >= len(CORPUS)
     assert {200} == {answer.status for answer in answers.values()}
@@ -399,6 +441,17 @@ def test_pages_are_for_screen_readers(console: Console) -> None:
 
 
 # The questions to the database
+
+
+def test_people_are_searched_by_indexes(engine: Engine) -> None:
+    """No question of the search goes through all users."""
+    sql = f"EXPLAIN QUERY PLAN SELECT unique_id FROM {people_search._BEGINS}"  # noqa: S608 - a constant of ours
+    values = {"clients": "[]", "is_of_all": 1, "key": "", "key_end": "", "limit": 1, "text": "", "text_end": ""}
+    plan = [row[3] for row in engine.store.conn.execute(sql, values).fetchall()]
+    assert [] == [step for step in plan if step.startswith("SCAN users")]
+    assert {"users_by_id", "users_by_email", "users_by_user_name"} <= {
+        name for step in plan for name in step.split() if name.startswith("users_")
+    }
 
 
 def test_a_search_reads_only_what_it_needs(engine: Engine) -> None:
