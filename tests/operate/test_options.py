@@ -201,7 +201,16 @@ ARGUMENTS = {
     "mail show": ["1"],
     "check": [__file__, "--client", "acme"],
 }
-LISTS = {"imports", "users find", "history", "mail list", "fields", "client list", "client key list"}
+LISTS = {
+    "console user list",
+    "imports",
+    "users find",
+    "history",
+    "mail list",
+    "fields",
+    "client list",
+    "client key list",
+}
 JSON_LINES = {("changes",)}  # for a reader that goes on where it stopped
 
 
