@@ -60,9 +60,8 @@ def inboxes(tmp_path: Path, needs: Needs) -> dict[str, Path]:
 
 
 @contextlib.contextmanager
-def swapping(inbox: Path, outside: Path, *, own_folders: bool) -> Iterator[None]:
-    """Let the client flip what its names lead to, as fast as it can."""
-    more = ["own_folders"] if own_folders else []
+def swapping(inbox: Path, outside: Path, *more: str) -> Iterator[None]:
+    """Let the client flip what its names lead to, and `more`, as fast as it can."""
     arguments = [sys.executable, str(SWAPPER), str(CLIENT_UID), str(inbox), str(outside), *more]
     process = subprocess.Popen(arguments)
     try:
@@ -87,7 +86,7 @@ def test_swapper(tmp_path: Path, inboxes: dict[str, Path], *, own_folders: bool)
     before = snapshot(outside)
     with Rosterd(tmp_path, inboxes, settings=SETTINGS) as rosterd:
         rosterd.start()
-        with swapping(inboxes["hostile"], outside, own_folders=own_folders):
+        with swapping(inboxes["hostile"], outside, *(["own_folders"] if own_folders else [])):
             pauses = imported_one_after_the_other(rosterd, SWAP_S)
         rosterd.stop()
 
@@ -115,6 +114,30 @@ def imported_one_after_the_other(rosterd: Rosterd, duration_s: float) -> list[fl
         rosterd.wait_for_event("file.archived", client="honest", file=name)
         pauses.append(time.monotonic() - started)
     return pauses
+
+
+@pytest.mark.parametrize("at_folder", [False, True], ids=["in the folder", "at the folder"])
+def test_swapper_of_what_is_tried_out(tmp_path: Path, inboxes: dict[str, Path], *, at_folder: bool) -> None:
+    """Likewise in the folder `check`, and at its name; nothing outside comes back in an answer, and imports go on."""
+    outside, check = tmp_path / "outside", inboxes["hostile"] / "check"
+    outside.mkdir()
+    (outside / "users.csv").write_text(HEADER + MARK.replace("secret@", "no address"))
+    os.chown(outside, CLIENT_UID, CLIENT_UID)
+    before = snapshot(outside)
+    with Rosterd(tmp_path, inboxes, settings=SETTINGS, client_settings={"check_folder": True}) as rosterd:
+        rosterd.start()
+        wait_until(check.exists, "the folder")
+        where, more = (inboxes["hostile"], ["check_folder"]) if at_folder else (check, [])
+        with swapping(where, outside, *more):
+            imported_one_after_the_other(rosterd, SWAP_S)
+        rosterd.stop()
+
+        assert snapshot(outside) == before
+        answers = [path for path in inboxes["hostile"].rglob("*.2*") if path.is_file() and not path.is_symlink()]
+        assert [] == [path.name for path in answers if "Secret" in path.read_text(errors="replace")]
+        assert "Secret" not in rosterd.log()
+        assert [] == [each for each in rosterd.events("check.deferred") if "exception" in each]
+        assert [] == [each for each in rosterd.events("check.unusable") if "exception" in each]
 
 
 ENTRIES = [

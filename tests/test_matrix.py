@@ -19,7 +19,7 @@ import pytest
 from tests.conftest import Needs
 from tests.lab import wait_until
 from tests.lab.clients import DRIVERS, Command, Visit
-from tests.lab.daemon import Rosterd
+from tests.lab.daemon import Rosterd, Setting
 from tests.lab.line import Line
 from tests.lab.sshd import Sshd
 
@@ -38,7 +38,9 @@ EVERY_PAIR = [
 # One situation for each client, another for the next; each situation occurs.
 SAMPLE = [(name, SCENARIOS[number % len(SCENARIOS)]) for number, name in enumerate(DRIVERS)]
 SAMPLE = [pair for pair in SAMPLE if pair in EVERY_PAIR] + [("sftp", "resumed"), ("rclone", "overwritten")]
-PAIRS = EVERY_PAIR if os.environ.get("ROSTERD_MATRIX") == "full" else SAMPLE
+IS_FULL = os.environ.get("ROSTERD_MATRIX") == "full"
+PAIRS = EVERY_PAIR if IS_FULL else SAMPLE
+TRYING = [*DRIVERS] if IS_FULL else ["sftp", "lftp use-temp-file", "WinSCP"]
 
 
 def people(count: int, *, word: str, row_bytes: int = 1000) -> str:
@@ -93,6 +95,27 @@ def test_matrix(name: str, scenario: str, client: Visit, line: Line, needs: Need
             _break_off(name, client, line, tmp_path, by_client=scenario == "killed")
         case _:
             _try_again(name, client, line, tmp_path, resume=scenario == "resumed")
+
+
+@pytest.mark.parametrize("name", TRYING)
+def test_every_client_can_try_files_out(name: str, client: Visit, needs: Needs, tmp_path: Path) -> None:
+    """A file that this client uploads to `check` is answered there, once, and nothing is imported; nor is a second."""
+    needs(*DRIVERS[name].programs)
+    local, check = client.home / "whole.csv", client.login.inbox / "check"
+    settings: dict[str, Setting] = {"unknown_columns": "ignore", "check_folder": True}
+    with Rosterd(tmp_path, {"acme": client.login.inbox}, settings=SETTINGS, client_settings=settings) as rosterd:
+        rosterd.start()
+        for count in (1, 2):
+            local.write_text(people(10 * count, word="Ann"))
+            succeed(DRIVERS[name].upload(client, local, "check/users.csv"))
+            unmount(client)
+            wait_until(lambda count=count: len(rosterd.events("check.answered")) >= count, "the answer")  # type: ignore[misc]
+        rosterd.stop()
+
+        assert [10, 20] == [event["rows"] for event in rosterd.events("check.answered")]
+        texts = sorted(path.name for path in check.iterdir() if path.name != "users.csv")
+        assert (2, True) == (len(texts), all(text.endswith(".check.txt") for text in texts))
+        assert ([], [], ["check"]) == (rosterd.imports(), rosterd.in_work(), rosterd.inbox())
 
 
 def _upload(name: str, client: Visit, folder: Path, content: str) -> None:

@@ -1,7 +1,7 @@
 """
 A client that flips what its names lead to, as fast as it can, until it is killed.
 
-    swapper.py UID INBOX OUTSIDE [own_folders]
+    swapper.py UID INBOX OUTSIDE [own_folders | check_folder]
 
 OUTSIDE is a folder that nobody must read or write: links lead there, or to the file `users.csv` in it.
 """
@@ -43,6 +43,9 @@ AT_NAMES: list[Callable[[Path, Path], None]] = [make_file, make_link, make_fifo,
 AT_FOLDERS: list[Callable[[Path, Path], None]] = [make_folder_link, make_file, make_folder]
 
 
+FOLDERS = {"own_folders": (".bak", ".work"), "check_folder": ("check", "check")}
+
+
 def flip(path: Path, make: Callable[[Path, Path], None], outside: Path) -> None:
     """Put something else in the place of `path`: by a rename where it can be replaced at once, else in steps."""
     fresh = path.with_name(f".fresh-{path.name}")
@@ -75,7 +78,7 @@ def main() -> None:
     for step in itertools.count():
         flip(names[step % 4], AT_NAMES[step // 4 % 4], Path(outside))
         if more and step % 50 == 0:
-            flip(Path(inbox, (".bak", ".work")[step // 50 % 2]), AT_FOLDERS[step // 100 % 3], Path(outside))
+            flip(Path(inbox, FOLDERS[more[0]][step // 50 % 2]), AT_FOLDERS[step // 100 % 3], Path(outside))
 
 
 if __name__ == "__main__":
