@@ -34,6 +34,7 @@ _PREFIX: Final = "rosterd-pgp-"
 _LONGEST_FOLDER: Final = 107 - len(f"/{_PREFIX}12345678/S.gpg-agent.browser")
 _FRESH_S: Final = 60.0  # in which a home may be one that is being made
 _COMMAND_S: Final = 60.0  # for all that goes through no upload; making a key takes 2 s
+_START_S: Final = 20.0  # of an agent; the watchdog of the service waits 60 s for a sign of life
 _KILL_S: Final = 10.0
 _MOST_ANSWER_BYTES: Final = 16 << 20
 _NEVER: Final = sys.maxsize
@@ -127,7 +128,7 @@ def _wait_for_agent(process: subprocess.Popen[bytes]) -> None:
         process.stdin.write(b"\n")
     poll = select.poll()
     poll.register(process.stdout, select.POLLIN)
-    if not poll.poll(_COMMAND_S * 1000) or not process.stdout.read(1):
+    if not poll.poll(_START_S * 1000) or not process.stdout.read(1):
         raise GnuPGFailed(errno.EIO, "gpg-agent: has not started")
 
 
