@@ -25,6 +25,7 @@ MADE_BY_OTHERS = (
     "/etc/rosterd/ping_url",
     "/etc/rosterd/smtp_password",
     "/etc/systemd/system/rosterd.service.d*",
+    "/opt/rosterd-console*",  # of whoever sets the console up
     "/opt/rosterd/lib/python3.*",
     "/usr/local/*",  # without the package
 )
