@@ -8,7 +8,6 @@ its commit, the next sweep writes both. What is not there any more is forgotten 
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -94,12 +93,13 @@ class Strays:
             for is_inner, listing in enumerate(listings)
         ]
         known |= {stray.path: stray for each in changes for stray in each.put}
-        here = [[known[path] for path in listing.paths if path in known] for listing in listings]
-        self._keep_for_status(client, [*itertools.chain(*here)], sum(len(each) for each in listings), names)
-        due = [self._due(client, known.values(), each, names, at) for each in here]
-        more = sum(len(listings[part]) - len(here[part]) for part, strays in enumerate(due) if strays)
+        here = [known[path] for listing in listings for path in listing.paths if path in known]
+        self._keep_for_status(client, here, sum(map(len, listings)), names)
+        due = self._due(client, known.values(), here, names, at)
+        kinds = {b"/" in each.path for each in due}  # of those that are listed in part, the others count as well
+        more = sum(listing.more for is_inner, listing in enumerate(listings) if is_inner in kinds)
         others = table.clients(self._store.conn) - self._clients.keys() if self._has_others else set()
-        self._write(client, changes, self._told(client, [*itertools.chain(*due)], more, names, at), others)
+        self._write(client, changes, self._told(client, due, more, names, at), others)
         self._has_others = False
         _log(client, [path for each in changes for path in each.appeared], names)
 
@@ -126,14 +126,12 @@ class Strays:
             return []
         if not self._config.mail.recipients_of(self._clients[client]):
             return []
-        seen_before = at - timedelta(seconds=self._config.intake.stray_grace_s)
-        return [
-            each
-            for each in here
-            if each.mailed_at is None
-            and not seen_before < each.seen_at <= at  # later than now: the clock was wrong
-            and not remedies.is_temporary(each.path, names)
-        ]
+        grace = timedelta(seconds=self._config.intake.stray_grace_s)
+        untold = [each for each in here if not each.mailed_at and not remedies.is_temporary(each.path, names)]
+        if not any(_is_older(each, grace, at) for each in untold):
+            return []
+        # What came a little later is told with them: else it would wait for the next mail.
+        return [each for each in untold if _is_older(each, grace / 3, at)]
 
     def _told(self, client: str, due: Sequence[Stray], more: int, names: Names, at: datetime) -> Told | None:
         if not due:
@@ -155,6 +153,11 @@ class Strays:
             if told:
                 outbox.add(self._store, told.letter)
                 table.put(self._store.conn, client, told.strays)
+
+
+def _is_older(stray: Stray, age: timedelta, at: datetime) -> bool:
+    """Return whether a stray has been there for a time, or since a time to come: then the clock was wrong."""
+    return not at - age < stray.seen_at <= at
 
 
 def changes_of(known: Sequence[Stray], listing: Listing, at: datetime) -> Changes:

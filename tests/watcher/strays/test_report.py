@@ -171,6 +171,15 @@ def test_how_often_a_client_is_mailed(world: World) -> None:
     assert [1, 3, 3, 3, 3, MAX_NAMED] == [text.count("The name must end") for text in world.texts]
 
 
+def test_what_comes_a_little_later_is_in_the_same_mail(world: World) -> None:
+    """Files of one upload that two sweeps found are told together; one that has just come is not told yet."""
+    world.sweep(AT, "a.txt")
+    world.sweep(AT + 5 * MINUTE, "a.txt", "b.txt", "exports/c.csv")
+    world.sweep(AT + 15 * MINUTE, "a.txt", "b.txt", "exports/c.csv", "d.txt")
+    [text] = world.texts
+    assert [True, True, True, False] == [name in text for name in ("a.txt", "b.txt", "exports/c.csv", "d.txt")]
+
+
 def test_how_many_names_a_mail_has(world: World) -> None:
     """A mail names so many, those of the inbox itself first, and counts the others."""
     inner = [f"old/{number}.csv" for number in range(500)]
