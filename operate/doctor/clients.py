@@ -31,6 +31,7 @@ from watcher.settings import Config
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 _FORWARDING: Final = ("allowtcpforwarding", "allowagentforwarding", "x11forwarding", "permittunnel", "permittty")
 _CLOCK_SLACK_S: Final = 300
+_TOLD: Final = (errno.EROFS, errno.EPERM, errno.EACCES)  # by `_immutable`
 _PUNCTUAL_VERSION: Final = (10, 0)
 _PASSED_WORDS: Final = 9  # words of a ForceCommand with internal-sftp, with the program's name (measured on 9.2p1)
 _SNIPPET: Final = "see sshd_config.d/rosterd.conf, then: sshd -t && systemctl reload ssh"
@@ -114,6 +115,7 @@ def _inbox(topic: Topic, client: ClientSettings, service_uid: int) -> Findings:
         problems += _own_problems(topic, client, name, service_uid, forbidden)
     problems += _claim_problems(topic, f"{client.inbox}/.work", service_uid)
     problems += _readability(topic, client.inbox, info, set_up)
+    problems += _immutable(topic, [client.inbox, f"{client.inbox}/.work", f"{client.inbox}/.bak"])
     yield from problems or [topic.ok(f"{client.inbox}: ownership is correct")]
     yield from check_folder_findings(topic, client, service_uid)
     yield from _lease(topic, client.inbox)
@@ -202,6 +204,18 @@ def _readability(topic: Topic, inbox: str, status: os.stat_result, set_up: str) 
             yield topic.warning(f"{inbox}/.bak: the client's group cannot read it", set_up)
 
 
+def _immutable(topic: Topic, folders: Sequence[str]) -> Findings:
+    """Yield in which folder not even root can write, and what to do; of a read-only file system once."""
+    for folder in folders:
+        if os.geteuid() != 0 or not os.path.isdir(folder) or os.access(folder, os.W_OK):
+            continue
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            remedy = f"dmesg may say why; then mount -o remount,rw $(findmnt -n -o TARGET --target {folder})"
+            yield topic.fault(f"{folder}: its file system is read-only", remedy)
+            return
+        yield topic.fault(f"{folder}: is immutable, not even root may write to it", f"chattr -i {folder}")
+
+
 def _lease(topic: Topic, inbox: str) -> Findings:
     """Yield whether the file system reports open files, tried with a nameless file in `.work`. Source: fcntl(2)."""
     work = f"{inbox}/.work"
@@ -215,7 +229,7 @@ def _lease(topic: Topic, inbox: str) -> Findings:
         finally:
             os.close(writer)
     except OSError as error:
-        if error.errno != errno.EOPNOTSUPP:
+        if error.errno not in (errno.EOPNOTSUPP, *_TOLD):
             yield topic.fault(f"{work}: cannot be written to: {error.strerror}")
         return
     try:

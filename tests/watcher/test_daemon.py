@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -713,12 +714,28 @@ def test_single_pass_tells_of_the_host(idle: Rosterd, acme: Path, needs: Needs) 
     needs("chattr", root=True)
     idle.execute("sweep")
     idle.drop("users.csv", HEADER + ANN)
-    with unchangeable(acme / ".work"):
+    with unchangeable(acme / "users.csv"):
         failed = idle.execute("sweep")
 
     assert "file.deferred" in failed.stdout
     assert failed.returncode == 74
     assert idle.inbox() == ["users.csv"]
+
+
+@pytest.mark.parametrize("name", ["", ".work", ".bak"])
+def test_a_folder_that_nobody_can_write_to_is_found_before_an_upload(
+    idle: Rosterd, acme: Path, name: str, needs: Needs
+) -> None:
+    """An inbox is unusable if it, or a folder of the service in it, is immutable; no file has to come for that."""
+    needs("chattr", root=True)
+    idle.execute("sweep")
+    with unchangeable(acme / name):
+        failed = idle.execute("sweep")
+        findings = json.loads(idle.execute("doctor", "--json").stdout)["findings"]
+    assert "inbox.unusable" in failed.stdout
+    assert failed.returncode == 74
+    assert f"chattr -i {acme / name}" in [each["remedy"] for each in findings]
+    assert 0 == idle.execute("sweep").returncode
 
 
 def test_single_pass_tells_of_an_inbox_it_cannot_use(idle: Rosterd, acme: Path) -> None:

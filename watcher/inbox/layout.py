@@ -173,13 +173,13 @@ def _check_inbox(path: str, inbox_fd: int) -> None:
     if is_others or not os.access(".", os.W_OK | os.X_OK, dir_fd=inbox_fd, effective_ids=True):
         mode = stat.S_IMODE(info.st_mode)
         raise InboxUnusable(
-            f"{path}: uid {uid} cannot take uploads out of it; it is read-only, or owner (uid {info.st_uid}) or mode "
-            f"({mode:04o}) are wrong"
+            f"{path}: uid {uid} cannot take uploads out of it; it is read-only or immutable, or owner "
+            f"(uid {info.st_uid}) or mode ({mode:04o}) are wrong"
         )
 
 
 def _open_own(path: str, inbox_fd: int, name: bytes, *, mode: int, forbidden: int) -> int:
-    """Open `.work` or `.bak`; raises InboxUnusable when others than the service can write to it."""
+    """Open `.work` or `.bak`; raises InboxUnusable when others than the service can write to it, or nobody can."""
     made = _make_folder(inbox_fd, name)
     where = f"{path}/{name.decode()}"
     try:
@@ -191,7 +191,7 @@ def _open_own(path: str, inbox_fd: int, name: bytes, *, mode: int, forbidden: in
     try:
         if made or _is_half_made(os.fstat(fd), mode):
             open_up(fd, os.fstat(inbox_fd), mode)
-        _check_own(where, os.fstat(fd), os.fstat(inbox_fd), forbidden)
+        _check_own(where, fd, os.fstat(inbox_fd), forbidden)
     except BaseException:
         os.close(fd)
         raise
@@ -227,7 +227,8 @@ def open_up(fd: int, inbox: os.stat_result, mode: int) -> None:
         os.fchmod(fd, mode)
 
 
-def _check_own(where: str, status: os.stat_result, inbox: os.stat_result, forbidden: int) -> None:
+def _check_own(where: str, fd: int, inbox: os.stat_result, forbidden: int) -> None:
+    status = os.fstat(fd)
     if status.st_uid not in (os.geteuid(), 0):
         raise InboxUnusable(f"{where}: owned by uid {status.st_uid}; expected uid {os.geteuid()}. Move it away")
     if status.st_mode & forbidden:
@@ -235,6 +236,8 @@ def _check_own(where: str, status: os.stat_result, inbox: os.stat_result, forbid
         raise InboxUnusable(f"{where}: mode {mode:04o}; expected {mode & ~forbidden:04o}")
     if status.st_dev != inbox.st_dev:
         raise InboxUnusable(f"{where}: on another file system than the inbox; expected the same")
+    if not os.access(".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True):
+        raise InboxUnusable(f"{where}: uid {os.geteuid()} cannot write to it; it is read-only or immutable")
 
 
 def clear_claim_folder(inbox: Inbox, claim_id: str, folder_fd: int) -> None:
