@@ -61,6 +61,7 @@ mail_by() { # settings below [mail]
 
 systemctl is-active --quiet ssh || systemctl start ssh
 ssh-keygen -q -t ed25519 -N '' -f key
+sed -i 's|^\[service\]$|&\nsweep_interval_s = 5|' /etc/rosterd/config.toml && systemctl restart rosterd || fail "restart"
 echo "== client add"
 rosterd client add demo --email it@demo.example --key key.pub --apply || fail "client add"
 systemctl is-active rosterd || fail "the service does not run"
@@ -101,21 +102,26 @@ usermod --expiredate 2020-01-01 demo && doctor_says 'its account expired' && use
 systemctl stop ssh && doctor_says 'sshd: is not running'
 systemctl start rosterd-doctor.service && fail "the unit of doctor does not fail with a fault"
 says 'rosterd status' 'sshd: is not running'
+says 'rosterd metrics' 'rosterd_doctor_problems{severity="fault"} 1'
+says 'journalctl --no-pager -o cat -u rosterd-doctor' 'sshd: is not running'
 systemctl start ssh && systemctl start rosterd-doctor.service || fail "doctor, once sshd runs"
 usable='rosterd_inbox_usable{client="demo"}'
-chown nobody $upload && systemctl reload rosterd
+chown nobody $upload # a sweep finds it: nothing is uploaded
 named 'the service cannot move uploads out of it' 'cannot take uploads out of it' "$usable 0" inbox.unusable
 chown rosterd $upload && mended
-chown demo $upload/.bak && systemctl reload rosterd
+chown demo $upload/.bak
 named 'is not a folder that the service owns' '/.bak: owned by' "$usable 0" inbox.unusable
 chown rosterd $upload/.bak && mended
-mv $upload /srv/kept && systemctl reload rosterd
+mv $upload /srv/kept
 named 'No such file' 'cannot be read' "$usable 0" inbox.unusable
 mv /srv/kept $upload && mended
 
 systemctl stop rosterd
 mount -t tmpfs -o "size=80m,mode=1770,uid=$(id -u rosterd),gid=$(id -g demo)" tmpfs $upload
 systemctl start rosterd
+mount -o remount,ro $upload
+named 'its file system is read-only' 'it is read-only' "$usable 0" inbox.unusable
+mount -o remount,rw $upload && mended
 head -c 40M /dev/zero > $upload/ballast
 sftp_as_demo <<< 'put users.csv' || fail "sftp put"
 named 'fault    disk' ENOSPC 'rosterd_imports_deferred{client="demo"} 1' file.deferred
@@ -126,8 +132,7 @@ systemctl start rosterd && mended
 
 mail_by 'host = "192.0.2.25"\nsecurity = "tls"\ntimeout_s = 1.0' && doctor_says 'IPAddressAllow=192.0.2.25'
 mail_by ''
-systemctl stop rosterd && doctor_says 'service: is not running' && systemctl start rosterd
-
+systemctl stop rosterd && doctor_says 'service: is not running' && systemctl start rosterd && mended
 
 echo "== the other commands"
 printf 'unique_id,login_source,first_name,last_name,email\nS3,OPSCOM,Eve' > cut.csv
@@ -140,6 +145,18 @@ says 'rosterd imports' 'upload.incomplete'
 rosterd show 1 && rosterd users zoe && rosterd export --client demo S1 > /dev/null || fail "seeing in"
 rosterd replay 1
 says 'rosterd imports' ' 5  '
+/opt/rosterd/bin/python3 -I - <<'PYTHON' || fail "a workbook"
+import openpyxl
+book = openpyxl.Workbook()
+for row in ("unique_id login_source first_name last_name email", "S5 OPSCOM Ann Roy ann@example.org", "S6 OPSCOM Max Roy nonsense"):
+    book.active.append(row.split())
+book.save("staff.xlsx")
+PYTHON
+sftp_as_demo <<< 'put staff.xlsx' || fail "sftp put"
+waits_for sh -c "ls $upload/.bak/staff.*.failed.xlsx"
+sftp_as_demo <<< 'get .bak/staff.*.failed.xlsx' || fail "sftp get"
+/opt/rosterd/bin/python3 -I -c 'import openpyxl, sys; print(*openpyxl.load_workbook(sys.argv[1]).active.values, sep="\n")' \
+    staff.*.failed.xlsx | grep 9033 || fail "the failed workbook"
 printf 'unique_id,login_source,first_name,last_name,email\nS4,OPSCOM,Amy,Roy,amy@example.org\n' > amy.csv
 rosterd import amy.csv --client demo || fail "import"
 rosterd erase --client demo S4 --rewrite-archives --yes || fail "erase"
@@ -173,10 +190,69 @@ for check in doctor verify; do
     says 'rosterd metrics' "rosterd_${check}_problems{severity=\"fault\"} 0"
 done
 
+systemctl stop rosterd-doctor.timer
+last_import() { # year, year: changes when the last import was
+    python3 -I -c 'import sqlite3, sys; conn = sqlite3.connect("/var/lib/rosterd/rosterd.db"); conn.execute(
+        "update imports set finished_at = replace(finished_at, ?, ?) where id = 1", sys.argv[1:]); conn.commit()' "$@"
+}
+year=$(date +%Y)
+systemctl stop rosterd && last_import "$year" $((year + 1)) && systemctl start rosterd
+systemctl start rosterd-doctor.service && fail "the unit of doctor does not fail with a clock that is behind"
+says 'rosterd status' 'clock: is behind'
+systemctl stop rosterd && last_import $((year + 1)) "$year" && restart
+systemctl start rosterd-doctor.service || fail "doctor, once the clock is right"
+mended
+
 echo "== the password"
-install -m 0600 /dev/stdin /etc/rosterd/smtp_password <<< secret
-restart || fail "restart with a password"
-[ "$(cat /run/credentials/rosterd.service/smtp_password)" = secret ] || fail "the password is not handed over"
+cat > smtpd.py <<'PYTHON'
+import base64, socketserver
+
+class Session(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.say("220 mail.example.org")
+        while line := self.rfile.readline().strip().decode():
+            if line.startswith("ehlo"):
+                self.say("250-mail.example.org\r\n250 AUTH PLAIN")
+            elif line.startswith("AUTH"):
+                good = base64.b64decode(line.split()[2]) == b"\0imports@example.org\0right"
+                self.say("235 2.7.0 Ok" if good else "535 5.7.8 Authentication credentials invalid")
+            elif line == "data":
+                self.say("354 Go on")
+                with open("mails", "ab") as mails:
+                    while (data := self.rfile.readline()) != b".\r\n":
+                        mails.write(data)
+                self.say("250 2.0.0 Ok")
+            else:
+                self.say("221 2.0.0 Bye" if line == "quit" else "250 2.0.0 Ok")
+
+    def say(self, line):
+        self.wfile.write(line.encode() + b"\r\n")
+
+socketserver.ThreadingTCPServer(("127.0.0.1", 2526), Session).serve_forever()
+PYTHON
+systemd-run --quiet --unit=smtpd --working-directory=/root python3 -I smtpd.py
+password() {
+    install -m 0600 /dev/stdin /etc/rosterd/smtp_password <<< "$1"
+    restart || fail "restart with a password"
+    [ "$(cat /run/credentials/rosterd.service/smtp_password)" = "$1" ] || fail "the password is not handed over"
+}
+cp /etc/rosterd/config.toml kept.toml
+mail_by 'host = "127.0.0.1"\nport = 2526\nsecurity = "none"\nuser = "imports@example.org"'
+began=$(date '+%F %T')
+password wrong
+sftp_as_demo <<< 'put users.csv wrong.csv' || fail "sftp put"
+retry_all() { # without the five minutes between two mails to a client, and without back-off
+    rosterd mail retry $(rosterd mail list --json | python3 -I -c 'import json, sys; print(*(m["id"] for m in json.load(sys.stdin)))')
+}
+says 'rosterd mail list' wrong.csv
+retry_all || fail "mail retry"
+named '535 5.7.8' '535 5.7.8' 'rosterd_mail_waiting_since_timestamp_seconds ' mail.deferred
+password right
+retry_all || fail "mail retry"
+mended
+waits_for grep -q '^To: it@demo.example' mails
+systemctl stop smtpd
+mail_by '' && restart || fail "restart without a mail server"
 
 echo "== what the unit allows"
 . /sandbox.sh
@@ -186,7 +262,6 @@ test_files
 test_elsewhere
 test_metrics
 test_worker
-test_pgp
 
 echo "== a client that knows finite fields only"
 old_client() {
