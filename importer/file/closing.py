@@ -26,7 +26,8 @@ _MOST_FILLED: Final = 4  # cells; a new user has more
 _MOST_IN_GROUP: Final = 2
 _COMPARED: Final = 200  # characters: each pattern needs fewer
 _ODD_MARKS: Final = 2  # in the first cell and in no other id: a single one may be in an id like no other
-_DASHES: Final = regex(r"[-=*+~|:\u2013\u2014\u2500\u2501\u2550]{2,}\Z")
+_DASHES: Final = regex(r"[-=*+~|:_.\u2013\u2014\u2500\u2501\u2550](?: ?[-=*+~|:_.\u2013\u2014\u2500\u2501\u2550])+\Z")
+_DASH: Final = regex(r"[-=*+_.\u2013\u2014]\Z")
 _MARKS: Final = " *#=<>[](){}.:;,~_|!\"'-\u2013\u2014\xa0"
 _WORD: Final = regex(r"[\w'\u2019@.&:/-]+")
 
@@ -35,7 +36,7 @@ _TOTAL_WORDS: Final = (
     "trl trlr tlr trailer ftr footer eof eor eod end fin total totals totaux totale subtotal subtotals sub-total "
     "sous-total sous-totaux count counts sum somme checksum records rows lignes enregistrements entries lines users "
     "students employees utilisateurs élèves étudiants employés recordcount rowcount reccount elapsed confidential "
-    "confidentiel confidentielle"
+    "confidentiel confidentielle average averages moyenne moyennes"
 )
 _OTHER_WORDS: Final = (
     "of the a in for this at is no number num nb nbr nbre nombre file report data export extract list listing output "
@@ -43,7 +44,8 @@ _OTHER_WORDS: Final = (
     "second seconds s ms query ok time matched changed warnings warning successfully completed complete active general "
     "general général générale de du des le la les l d et and fichier rapport liste exportés exportées traités traitées "
     "sélectionnés sélectionnées affectées affectés trouvés trouvées aucune aucun record row ligne enregistrement user "
-    "student élève utilisateur employee staff people header hash control date all tous toutes new more"
+    "student élève utilisateur employee staff people header hash control date all tous toutes new more copied "
+    "retrieved unloaded columns colonnes sélectionnée exportée traitée affectée trouvée"
 )
 _TOTALS: Final = frozenset(_TOTAL_WORDS.split())
 _KNOWN: Final = _TOTALS.union(_OTHER_WORDS.split())
@@ -52,7 +54,9 @@ _SENTENCE: Final = regex(
     r"|générée?|imprimée?|exportée?|produite?|créée?|extraite?|préparée?)s?\s+(?:by|on|at|for|from|par|le|à|pour|date|time)\b"
     r"|(?:copyright|confidential|confidentiel(?:le)?)\s|c\)\s*\d{4}|\xa9|(?:end|fin)\s+(?:of|de|du|des)\b"
     r"|(?:file|data|report|list|export|extract)\s+(?:ends?|completed?|finished|generated)\b"
-    r"|page\s+\d+(?:\s*(?:of|de|sur|/)\s*\d+)?\Z|as\s+of\s|completion\s+time\b|disconnected\s+from\b|elapsed\b"
+    r"|(?:generated|printed|exported|extracted|produced|created)\s+\d|1\s+(?:row|record|user|ligne|enregistrement)\b"
+    r"|(?:process|exportation|export|query|report|job)\s+(?:completed?|finished|done|terminée?)\b|fin\s+d['\u2019]export"
+    r"|(?:time|date|filters?|filtres?|nb|nbre)\s*:|page\s+\d+(?:\s*(?:of|de|sur|/)\s*\d+)?\Z|as\s+of\s|completion\s+time\b|disconnected\s+from\b|elapsed\b"
     r"|(?:totals?|totaux|counts?|records?|rows?|nombre|number|checksum)\b[^:=]{0,40}[:=]|(?:users|students)\s*[:=]\s"
     r"|.*\b(?:all rights reserved|tous droits réservés|successfully completed|completed successfully)\b",
     re.IGNORECASE,
@@ -61,7 +65,8 @@ _GROUP: Final = regex(
     r"(?:points possible\Z|(?:dep(?:t|artment)|class|grade|group|school|home ?room|section|division|location|site|team"
     r"|term|semester|year(?: group)?|level|program(?:me)?|faculty|building|campus|teacher|district|region|category"
     r"|période|école|classe|département|groupe|service|niveau|année|bâtiment|enseignante?|titulaire|foyer|cycle"
-    r"|secteur|unité|équipe|faculté|région|catégorie)\.?(?:\s*[:=]|\s+\S))",
+    r"|secteur|unité|équipe|faculté|région|catégorie|period|room|cohort|course|cours|cohorte|salle|groupe-repère)\.?"
+    r"(?:\s*[:=]|\s+\S)|(?:teachers|students|staff|employees|enseignants|élèves|personnel|employés)\s*:\Z)",
     re.IGNORECASE,
 )
 _NO_TEXT: Final = regex(r"[\d@,;\t|]")  # in what may be a user
@@ -72,7 +77,10 @@ _NO_MARK: Final = regex(r"[^\W_]")
 _PLAIN_ID: Final = bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)) + b"_.@-"
 _PHONE: Final = regex(r"\+?(?:1[ .-]?)?\(?\d{3}\)?[ .-]?\d{3}[ .-]?\d{4}\Z", re.ASCII)  # no count
 _ODD_ID: Final = regex(r"[^A-Za-z0-9_.@-]")
-_BARE: Final = frozenset(spelt for word in _TOTALS for spelt in (word, word.upper(), word.capitalize()))
+_ERRORS: Final = frozenset({"error", "erreur", "killed", "terminated", "aborted", "échec"})
+_BARE: Final = frozenset(spelt for word in _TOTALS | _ERRORS for spelt in (word, word.upper(), word.capitalize()))
+INITIALS: Final = frozenset(word for word in _BARE if len(word) <= 3)  # noqa: PLR2004 - that a person may have
+_TOTAL: Final = regex(r"(?:(?:grand|sub|sous)[ -]?)?tot(?:al|aux)s?\b", re.IGNORECASE)  # which no id begins with
 
 
 def kind_of(cells: Iterable[str]) -> str:
@@ -101,7 +109,7 @@ def _texts(cells: Iterable[str]) -> list[str]:
     for cell in cells:
         if cell and (text := _text(cell)):
             texts.append(text)
-            if len(texts) > _MOST_FILLED and not _DASHES.match(texts[0]):
+            if len(texts) > _MOST_FILLED and not (_DASHES.match(texts[0]) or _DASH.match(texts[0])):
                 return []
     return texts
 
@@ -111,12 +119,12 @@ def _text(cell: str) -> str:
 
 
 def _kind_of(texts: Sequence[str]) -> str:
-    if texts and all(map(_DASHES.match, texts)):
+    if texts and (all(map(_DASHES.match, texts)) or (len(texts) > 1 and all(map(_DASH.match, texts)))):
         return DASHES
     if not 0 < len(texts) <= _MOST_FILLED:
         return ""
     first, is_alone = texts[0], len(texts) == 1
-    if first_line.has_error_words(first):
+    if first_line.has_error_words(first) or (is_alone and first.strip(_MARKS).lower() in _ERRORS):
         return ERROR
     if _is_closing(texts):
         return CLOSING
@@ -131,6 +139,8 @@ def _is_closing(texts: Sequence[str]) -> bool:
     if _SENTENCE.match(texts[0].lstrip(_MARKS)):
         return True
     words, of_first = _words(" ".join(texts)), _words(texts[0])
+    if _TOTAL.match(texts[0]) and _KNOWN.issuperset(of_first):
+        return True
     return not _TOTALS.isdisjoint(of_first) and _KNOWN.issuperset(words)
 
 

@@ -18,14 +18,22 @@ _COLUMNS: Final = 64  # that are looked at
 # blanks are taken from the first of them on, or 60,000 of them would take a minute.
 _BETWEEN: Final = regex(r"(?<![ \t\xa0])[ \t\xa0]*([^\w \t\xa0\"'()\[\]{}<>.-]+)[ \t\xa0]*")
 _GAP: Final = regex(r"[ \xa0]{2,}")
-_ERROR_CODE: Final = regex(r"\b(?:[A-Z]{2,5}\d?-\d{4,5}:|SQLSTATE\b|Msg \d|HTTP/\d)")
+_ERROR_CODE: Final = regex(
+    r"\b(?:[A-Z]{2,5}\d?-\d{4,5}:|SQLSTATE\b|Msg \d|HTTP/\d)|^(?:Warning|Notice|Avertissement) ?:"
+)
 _ERROR_WORD: Final = regex(
-    r"error|exception|traceback|fatal|fail(?:ed|ure)\b|\b(?:denied|refused|expired|timed out|timeout|not found|no such"
+    r"error|exception|traceback|fatal|fail(?:ed|ure)\b|segmentation fault|deadlock|out of memory|disk full|truncated"
+    r"|unexpectedly|\b[45]\d\d (?:not found|forbidden|unauthorized|bad|internal|service|gateway|request|too many)\b"
+    r"|limit (?:reached|exceeded)|limite .*(?:atteinte|dépassée)|exceeded|unavailable|indisponible"
+    r"|invalid (?:user|pass)|\b(?:denied|refused|expired|timed out|timeout|not found|no such"
     r"|unable to|cannot|could not|does not exist|unauthori[sz]ed|forbidden|not recognized|interrupted|aborted|cancel+ed"
     r"|connection (?:lost|reset|closed)|lost connection)\b"
-    r"|\b(?:erreur|échec|refusée?|expirée?|introuvable|impossible|interrompue?|non autorisée?)\b",
+    r"|\b(?:erreur|échec|échoué|refusée?|expirée?|introuvable|impossible|interrompue?|non autorisée?|dépassé|annulée?"
+    r"|connexion perdue|perdu la connexion)\b",
     re.IGNORECASE,
 )
+
+_NOTHING_FOUND: Final = regex(r"(?:no|aucune?) (?:data|rows?|records?|results?|données?|résultats?)\b", re.IGNORECASE)
 
 
 def _separator(cells: Sequence[str], delimiter: str, delimiters: Sequence[str], client: ClientSettings) -> str:
@@ -65,8 +73,14 @@ def refuse_error_message(text: str, cells: Sequence[str], line: int) -> None:
     Only its first cell is searched: a user, whose id and address can look alike, must not be quoted in an answer.
     """
     first = cells[0].strip()
-    is_sentence = len(first.split()) > 2 and (len(cells) == 1 or ":" in first)  # noqa: PLR2004 - words of no name
-    if _ERROR_CODE.search(first) or (is_sentence and _ERROR_WORD.search(first)):
+    words = len(first.split())
+    is_sentence = words > 2 and (len(cells) == 1 or ":" in first)  # noqa: PLR2004 - words of no name
+    is_short = words == 2 and len(cells) == 1 and ":" not in first  # noqa: PLR2004 - likewise
+    if first.lower() in ("error", "erreur", "sorry", "désolé") and len(text.split()) > len(cells):
+        first, is_sentence = text, True
+    if _ERROR_CODE.search(first) or (
+        (is_sentence or is_short) and (_ERROR_WORD.search(first) or _NOTHING_FOUND.match(first))
+    ):
         shown = printable(text[:SHOWN_CHARS].encode())
         raise FileRejected(message("file.not_csv/error", text=shown), line=line)
 

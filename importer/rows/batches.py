@@ -192,7 +192,7 @@ class Examination:
 
     def _add_verdict(self, row: Row, verdict: User | Rejected, batch: Batch) -> None:
         if isinstance(verdict, Rejected):
-            batch.rejected.append(verdict)
+            (batch.partial if verdict.is_for_known_user else batch.rejected).append(verdict)
         elif lacks := self.checker.lacks(verdict):
             batch.partial.append(Rejected(row.line, row.cells, (), verdict, lacks))
         else:

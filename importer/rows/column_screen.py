@@ -30,11 +30,20 @@ Cells = Sequence[str]
 # Valid anywhere: printable ASCII, and letters that are one code point each.
 _ODD: Final = re.compile("[^\n -~\xc0-\u024f\u0391-\u03a1\u03a3-\u03c9\u0410-\u044f\u1e00-\u1eff\u4e00-\u9fff]+")
 _PLAIN_ASCII: Final = (b"\n" + bytes(range(0x20, 0x7F))).translate(None, damage.SIGNS + b":")
-_GARBLED: Final = re.compile("[ÂÃÄÅÎâ](?=[\u0152-\u017e])")
+_GARBLED: Final = re.compile(  # and letters of two alphabets in one word
+    "[ÂÃÄÅÎâ](?=[\u0152-\u017e])|[ÐÑØÙÆ\xd7](?=[ŒŠŽŸœšž\u0192])|[äåæçèêëìí](?=[ŒŠŽŸœšž\u0192]{2})"
+    "|[A-Za-z](?=[\u0370-\u052f])|[\u0370-\u052f](?=[A-Za-z])"
+)
+_GARBLED_SIGNS: Final = re.compile("[ÂÃÄÅÎâÐÑØÙÆ\xd7äåæçèêëìí\u0370-\u052f]")
 _BLANK_END: Final = re.compile(r" (?=\n)")
 _UNTIDY: Final = re.compile(
-    r"""\n(?=[ \#"'=(\\nN-])                                            # most cells are through with here
-        (?:[ \#"']|="|-+(?=\n)|(?i:null|\(null\)|none|nil|n/a|\\n)(?=\n))  # blank, error value, guard, formula, word
+    r"""\n(?=[ \#"'=(\\\[<{?.!*_/,:;&@%~^|$+iInNuUxXàÀ-])  # most cells are through with here
+        (?:[ \#"'?.!*_/,:;&@%~^|$\[<{]  # blank, error value, guard, sign
+          |="|[-+=(\\]+(?=\n)|\([A-Za-z/\ ]+\)(?=\n)  # formula, signs alone
+          |(?=[nN][uUoOiIaA/]|[uU][nN]|[iI][nN]|[xX]{3}|[àÀ\\])  # words
+           (?:[nN](?i:ull(?:\ null)?|one|il|/[ad]|o\ (?:name|id|value|data))|NaN|\\[nN]|[xX]{3,}|[àÀ]\ [^\n]*
+            |[nN](?i:ot\ (?:available|applicable|assigned)|on\ (?:disponible|assign[^\n]*))
+            |[uU](?i:ndefined(?:\ undefined)?|nknown|nassigned)|[iI](?i:nconnue?))(?=\n))
     """,
     re.VERBOSE,
 )
@@ -130,9 +139,11 @@ class _Text:
         self._limit = limit
         self._name = name
         self._moved = shifts.signs_in(name)
-        rare = self._moved[0] if self._moved else b"@0123456789" if name in damage.NAMES else b""
+        rare = self._moved[0] if self._moved else damage.SIGNS_IN_NAMES if name in damage.NAMES else b""
         self._plain = _PLAIN_ASCII.translate(None, rare)
         self._is_town = name in shifts.TOWNS
+        self._is_number = name in damage.NUMBERS
+        self._is_name = name in damage.NAMES
 
     def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
         if any(cells):
@@ -145,6 +156,11 @@ class _Text:
                     suspects.update(_found(pattern, joined))
                 if self._moved and self._moved[1].search(rest):
                     suspects.update(_found(self._moved[2], joined))
+            if self._is_name and damage.has_no_names(cells):
+                suspects.update(_positions(cells, damage.is_no_name))
+            if self._is_number:
+                for pattern in damage.number_patterns(joined):
+                    suspects.update(_found(pattern, joined))
             if self._is_town:
                 suspects.update(shifts.provinces_among(cells))
         return cells
@@ -273,7 +289,7 @@ def _patterns(rest: str) -> Iterator[re.Pattern[str]]:
     """Yield what finds untidy cells, as far as there may be some."""
     if _ODD.search(rest):
         yield _ODD
-    if not rest.isascii() and _GARBLED.search(rest):
+    if not rest.isascii() and _GARBLED_SIGNS.search(rest):
         yield _GARBLED
     if "+" in rest:
         yield _EXPONENT

@@ -25,16 +25,37 @@ _NO_IDS: Final = frozenset(
         *(spelt for word in _WORDS.split() for spelt in (word, word.upper(), word.capitalize())),
         *("NaN", "NaT", "[object Object]", "[object object]", "not available", "Not available", "Not Available"),
         *("to be determined", "To be determined", "à venir", "À venir", "en attente", "En attente"),
+        *("Infinity", "-Infinity", "inf", "-inf", "1.#IND", "-1.#IND", "1.#INF", "1.#QNAN", "nan(ind)", "-nan(ind)"),
+        *("00000000-0000-0000-0000-000000000000", "System.Object", "System.String[]", "System.DBNull", "DBNull"),
+        *("aucun", "Aucun", "AUCUN", "aucune", "Aucune", "AUCUNE"),
+    }
+)
+# Those that no person is called.
+_NO_NAMES: Final = frozenset(
+    {word for word in _NO_IDS if word[0] in "tT" and word.lower() in ("tbd", "tba", "to be determined")}
+    | {
+        "undef",
+        "Undef",
+        "s/o",
+        "S/O",
+        "System.Object",
+        "DBNull",
+        "aucun",
+        "Aucun",
+        "AUCUN",
+        "aucune",
+        "Aucune",
+        "AUCUNE",
     }
 )
 _MONTH: Final = (
     "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|"
     "janv|févr|mars|avr|mai|juin|juil|août|sept|oct|nov|déc"  # as Excel writes them in French
 )
-_DECIMAL: Final = r"\d++\.0++"
+_DECIMAL: Final = r"\d++(?:\.0++|,0{1,2})"
 _THOUSANDS: Final = r"\d{1,3}+(?:,\d{3})+(?:\.\d+)?"
 _FORMATTED: Final = r"[$\u20ac\xa3] ?\d[\d.,]*|\d[\d.,]*+ ?[$\u20ac\xa3%]|\(\d[\d.,]*\)"
-_TIME: Final = r"\d{1,2}:\d\d(?::\d\d)?"
+_TIME: Final = r"\d{1,2}:\d\d(?::\d\d)?(?: ?[AP]M)?"
 _SPACED: Final = r"\d{1,3}+(?:[ \u00a0\u202f]\d{3})+"
 _DAY: Final = (
     rf"\d{{1,2}}-(?:{_MONTH})\.?(?:-\d{{2,4}})?|(?:{_MONTH})\.?-\d{{2,4}}|\d{{4}}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?"
@@ -53,25 +74,34 @@ _DOUBTFUL_IDS: Final = (  # could be meant
     (regex(rf"(?:{_SPACED})\Z", re.ASCII), "value.damaged/spaces"),
     (regex(rf"(?:{_LOST_DIGITS})\Z", re.ASCII), LOST_DIGITS),
 )
+_DOUBTFUL_NUMBERS: Final = (  # of people, in another column than the id
+    *_DOUBTFUL_IDS[:2],
+    (_BROKEN_IDS[0][0], "value.damaged/decimal"),
+    *((pattern, "value.damaged/number") for pattern, _ in _BROKEN_IDS[1:]),
+)
 _FULL_NUMBER: Final = regex(rf"(?:{_ALL_DIGITS})\Z", re.ASCII)
-_DECIMAL_VALUE: Final = _BROKEN_IDS[0][0]
+_DECIMAL_VALUE: Final = regex(r"\d++\.0++\Z", re.ASCII)
 
 # Marks that quote a value, or the \\ that a database writes before one. They have no place in what identifies a user.
 _KEYED: Final = (Rule.KEY, Rule.USER_NAME, Rule.EMAIL)
 _MARKED_KEY: Final = regex(
-    r"""["'\u2018\u2019\u201a\u201b“”„‟«»`\u00b4].*\Z|.*["'\u2018\u2019“”«»`\u00b4]\Z|.*\\["']""", re.DOTALL
+    r"""(?:[\[({]+["']|["'\u2018\u2019\u201a\u201b“”„‟«»`\u00b4\u2032\u2033\u2039\u203a]).*\Z"""
+    r"""|.*["'\u2018\u2019“”«»`\u00b4\u2032\u2033\u2039\u203a]\Z|.*\\["']""",
+    re.DOTALL,
 )
 _MARKED: Final = regex(
-    r"""".*"\Z|'.*'\Z|'\d|.*\\["']|\u2018.*\u2019\Z|«.*»\Z|[“”„‟][^“”„‟]*["“”„‟]\Z|[“”„‟][^“”„‟"]*\Z|[^“”„‟"]*[“”„‟]\Z""",
+    r"""".*"\Z|'.*'\Z|'\d|.*\\["']|\u2018.*\u2019\Z|«.*»\Z|[“”„‟][^“”„‟]*["“”„‟]\Z|[“”„‟][^“”„‟"]*\Z|[^“”„‟"]*[“”„‟]\Z"""
+    r"""|\u2039.*\u203a\Z|[`\u00b4].*['`\u00b4]\Z|[\u2032\u2033].*[\u2032\u2033]\Z|"[^"]*\Z|[^"]*[^\W\d]"\Z"""
+    r"""|[bu]?'.*'\Z|[\[({]+["'].*["'],?[\])}]+\Z|.*\w''\w""",  # of a programming language; doubled by a database
     re.DOTALL,
 )
 # A value in a pair of marks. The straight double one is there when a program quoted a value twice.
 _IN_MARKS: Final = regex(
     r"""".*"\Z|'.*'\Z|[\u2018\u2019\u201a\u201b].*[\u2018\u2019\u201b]\Z|[“”„‟].*[“”„‟"]\Z|«.*»\Z|».*«\Z"""
-    r"""|\u2039.*\u203a\Z|[`\u00b4].*['`\u00b4]\Z""",
+    r"""|\u2039.*\u203a\Z|[`\u00b4].*['`\u00b4]\Z|[\u2032\u2033].*[\u2032\u2033]\Z""",
     re.DOTALL,
 )
-_ANY_MARK: Final = regex("""["'`\u00ab\u00b4\u00bb\u2018-\u201f\u2039\u203a]""")
+_ANY_MARK: Final = regex("""["'`\u00ab\u00b4\u00bb\u2018-\u201f\u2032\u2033\u2039\u203a]""")
 # What opens a cell and closes a later one, of values that are split in two.
 _SPLIT: Final = tuple(
     (regex(rf"\s*{opening}[^{closing}]*\Z"), regex(rf"[{closing}]\s*\Z"))
@@ -89,34 +119,38 @@ _PLAIN: Final = regex(r"[\w .,:;@()/#-]*\Z", re.ASCII)
 
 # What programs have for a day of birth that was not entered, and the day that Unix counts from, which can be meant.
 _NO_DAY: Final = regex(
-    r"(?:0{1,8}|0000([-/.])00(?:\1)00|00([-/.])00\2(?:0000|00)|0001-01-01|1[67]\d\d-01-01|1899-12-30|1900-01-00|9999-12-31)"
+    r"(?:0{1,8}|\d{4}([-/.])00(?:\1)00|00([-/.])00\2(?:0000|00)|0001-01-01|1[67]\d\d-01-01|1899-12-30|1900-01-00|9999-12-31"
+    r"|\d{4}-99-99|1111-11-11)"
     r"(?:[T ]00:00(?::00)?)?\Z",
     re.ASCII,
 )
 _DUMMY_DAYS: Final = {"1900-01-01": "value.placeholder/day", "1970-01-01": "value.placeholder/epoch"}
+_OLDEST: Final = "1915"  # the year in which nobody who lives was born yet, but for a handful
 _FEWEST, _ONE_IN = 5, 100  # rows with the day that Unix counts from: fewer people may be born then
 # Rows with any other day. Of people born in one year a fiftieth shares a day only by design, in a file of 500 and more.
 _FEWEST_OF_MANY, _ONE_OF_MANY_IN = 10, 50
 NAMES: Final = ("first_name", "last_name")
+NUMBERS: Final = ("student_no", "employ_no")
 _NO_NAME: Final = regex(r".*\S@\S+\.\w|[+(#]?\d[\d ().-]*\Z", re.ASCII)
 _FULL_WIDTH: Final = regex(r"[\u3002\uff01-\uff64]")
+_TWO_ALPHABETS: Final = regex(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
 
 # Letters of UTF-8 as Mac Roman, code pages 850, 437 and 1250 have them; Windows-1252 is known to `clean`.
 _GARBLED: Final = regex(
     "[\u221a\u2248\u00ac\u2500-\u259f]|\u00d4\u00c7[\u00d6\u00ff\u00f4\u00a3\u00a5]|\u0393\u00c7[\u00d6\u00f4]"
-    "|[A-Za-z]\u0413|[\u0102\u0139][\u00a9\u00a8\u00ab\u00ae\u00bb\u00a4\u00a7\u00ad\u00b0-\u00b8\u0142\u2018-\u2030\u2122\u02c7]"
+    "|[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]|[\u0102\u0139][\u00a9\u00a8\u00ab\u00ae\u00bb\u00a4\u00a7\u00ad\u00b0-\u00b8\u0142\u2018-\u2030\u2122\u02c7]"
 )
 # Letters of Mac Roman and of code page 850 as Windows-1252 has them: signs that are at no letter otherwise, or in the
 # middle of a word, and capitals behind a small letter. Those that could be meant are below.
 _MISREAD_CAPITALS: Final = "\u0152\u0160\u017d\u0178\xc6\u0102\u0139\u0106"  # the last ones: UTF-8 in Eastern Europe
 _MISREAD_SIGNS: Final = "\u201a\u0192\u201e\u2020\u2021\u02c6\u2030\u2039\u20ac\u02dc\xa1-\xa6\xa8\xaf\xb5\xb6"
-_MISREAD_INSIDE: Final = "\u201c\u201d\u2022\u2026\u203a\u2122\u2014"
+_MISREAD_INSIDE: Final = "\u201c\u201d\u2022\u2026\u203a\u2122\u2014\xf7\xb2\xb3\xb9"
 _MISREAD_IN_FRONT: Final = "\u0192\u2020\u2021\u02c6\u2030\u02dc\xa1-\xa5\xb5"
 _MISREAD: Final = regex(  # all that it can be comes first: other values are through in no time
     rf"[{_MISREAD_SIGNS}{_MISREAD_INSIDE}{_MISREAD_CAPITALS}\xd5\u2018]"
     rf"(?:(?<=[^\W\d_][{_MISREAD_SIGNS}])|(?<=[^\W\d_][{_MISREAD_INSIDE}])(?=[a-z])"
     rf"|(?<=[a-z][{_MISREAD_CAPITALS}])|(?<=[A-Z][{_MISREAD_CAPITALS}])(?=[a-z])"
-    rf"|(?<=[{_MISREAD_IN_FRONT}])(?<!\w.)(?=[^\W\d_])|(?<=\b[DLO]\xd5)(?=[A-Z])|(?<=[ao]\u2018)l(?:le)?\b)"
+    rf"|(?<=[{_MISREAD_IN_FRONT}])(?<!\w.)(?=[^\W\d_])|(?<=\b[DLO]\xd5)(?=[A-Z])|(?<=\b[DLO]\xc6)(?=[A-Z][a-z])|(?<=[ao]\u2018)l(?:le)?\b)"
 )
 # The same of signs and letters that are right in other places, as in Mu\u2013oz, Garc\u2019a and J\u0161rg; and of
 # the capitals that Mac Roman has for letters of Windows-1252, as in Ren\xc8, but not in O h\xd3g\xe1in.
@@ -132,21 +166,29 @@ _AMBIGUOUS: Final = {
     "\u017e": r"(?<=o.)(?=t\b)",
     "\u0153": r"(?:(?<=[aeiou].)|(?<=s.)(?=s\b))",
     "\xe7": rf"(?<!\w.)(?=[{_CONSONANT}r])",
+    "\xe3": "(?=[\xa7-\xae\xb1-\xb6\xb9\xbc-\xbe])",  # of letters in UTF-8 that a program made small
+    "\xb4": r"(?<=[a-z][aeiou].)(?![^\W\d_])",
     **dict.fromkeys(
-        "\xc1\xc8\xcb\xcc\xcd\xce\xd2\xd3\xd4\xd9\xdb", r"(?<=[^\W\d_][a-z].)(?<!Mac.)(?<!Mc.)(?<!De.)(?<!La.)(?<!Le.)"
+        "\xc1\xc2\xc3\xc8\xcb\xcc\xcd\xce\xd2\xd3\xd4\xd9\xda\xdb",
+        r"(?<=[^\W\d_][a-z].)(?<!Mac.)(?<!Mc.)(?<!De.)(?<!La.)(?<!Le.)",
     ),
 }
 _MISREAD_ONE: Final = regex("|".join(f"{char}{place}" for char, place in _AMBIGUOUS.items()))
 # A letter that a program could not write and replaced by another sign.
-_LOST: Final = regex(r"[\u25a0\u25a1\u25af\ufffc]|[^\W\d_][?\u00bf]|[?\u00bf][^\W\d_]")
+_LOST: Final = regex(r"[\u25a0\u25a1\u25af\ufffc\ue000-\uf8ff]|[^\W\d_][?\u00bf]|[?\u00bf][^\W\d_]")
+_LOST_IN_NAME: Final = regex(r"[A-Za-z][*#_^~][a-z]")
 _MARKUP: Final = regex(
-    r"&(?:[A-Za-z]{2,8}|#\d{2,6}|#[xX][0-9A-Fa-f]{2,5});|</?(?:b|br|i|u|p|em|span|div|strong|font|a|sup|sub|td|tr|li)\b[^<>]*>"
+    r"<!\[CDATA\[|&[A-Za-z](?:acute|grave|circ|uml|cedil|tilde|ring|slash|caron)\b|&(?:[A-Za-z]{2,8}|#\d{2,6}|#[xX][0-9A-Fa-f]{2,5});|</?(?:b|br|i|u|p|em|span|div|strong|font|a|sup|sub|td|tr|li)\b[^<>]*>"
 )
 _ESCAPED: Final = regex(
     r"\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|=[CDE][0-9A-F]=[89AB][0-9A-F]|%[CDE][0-9A-F]%[89AB][0-9A-F]|%2[0-9A-F]"
-    r"|\+(?:A[K-X]|IB)[AEIMQUYcgkosw048](?:[AB][A-Za-z0-9+/]{2,8})?-"  # UTF-7
+    r"|\+(?:A[K-X]|IB)[AEIMQUYcgkosw048](?:(?:[AB][A-Za-z0-9+/]{2,8})?-|(?![A-Za-z0-9+/@.]))"  # UTF-7
+    r"|(?<=[a-z])(?:[%=][CDEF][0-9A-F](?![0-9A-F])|\\3[0-7]{2}(?!\d))|%u[0-9A-Fa-f]{4}|U\+00[0-9A-F]{2}"
+    r"|<(?:[0-9a-f]{2}|[0-9A-F]{2})>|\\[nrt](?=[A-Z\d\\]|\Z)|=\?[\w-]+\?[BbQq]\?"
 )
-_TURNED: Final = regex(r"[\u00ad\u202a-\u202e\u2066-\u2069]")
+_TURNED: Final = regex(
+    r"[\u00ad\u180e\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff]|(?<=[A-Za-z])[\u200c-\u200f]|[\u200c-\u200f](?=[A-Za-z])"
+)
 _SPOILED_ASCII: Final = (
     (_MARKUP, "encoding.garbled/markup"),
     (_ESCAPED, "encoding.garbled/escaped"),
@@ -166,6 +208,7 @@ _ID_SHAPES: Final = tuple(
     (needed, regex(rf"\n(?:{shape})(?=\n)", re.ASCII))
     for needed, shape in (
         (".0", _DECIMAL),
+        (",0", _DECIMAL),
         (",", _THOUSANDS),
         (" ", _SPACED),
         ("-", _DAY),
@@ -182,32 +225,39 @@ _MARK_SHAPES: Final = (
     ("'\n", regex(r"'(?=\n)")),
     ("`", regex("`")),
     ("\\", regex(r"\\[\"']")),
+    ("''", regex("''")),
+    *((f"{mark}{end}", regex(f"{mark}(?={re.escape(end)})")) for mark in "\"'" for end in (")", ",)")),
 )
 _NAME_SHAPES: Final = (
     ("@", regex("@")),
     *((digit, regex(rf"\n[+(#]?{digit}")) for digit in "0123456789"),
+    *((sign, regex(rf"[A-Za-z]{re.escape(sign)}[a-z]")) for sign in "*#_^~"),
 )
+SIGNS_IN_NAMES: Final = b"@0123456789*#_^~"  # of ASCII, with which these begin
 _UTF7_SHAPES: Final = (("+A", _ESCAPED), ("+IB", _ESCAPED))
+_CODE_POINT_SHAPE: Final = ("+00", _ESCAPED)
 # Most letters of those above are looked at closely anyway, and are not here.
 _SPOILED_SHAPES: Final = (
     ("&", _MARKUP),
     ("<", _MARKUP),
+    ("<", _ESCAPED),
     ("\\", _ESCAPED),
     ("=", _ESCAPED),
     ("%", _ESCAPED),
     *_UTF7_SHAPES,
+    _CODE_POINT_SHAPE,
     ("?", _LOST),
     ("\u00d4\u00c7", _GARBLED),
     ("\u0393\u00c7", _GARBLED),
     ("\u0102", _GARBLED),
     ("\u0139", _GARBLED),
-    ("\u0413", _GARBLED),
     ("\u0192", regex("\u0192")),
     *((capital, regex(f"{capital}(?<=[A-Za-z].)")) for capital in _MISREAD_CAPITALS),
     ("\xd5", regex("\xd5(?<=[DLO].)")),
+    ("\xf7", regex("\xf7(?=[a-z])")),
     *((char, regex(char + place)) for char, place in _AMBIGUOUS.items() if "\xc0" <= char <= "\u024f"),
 )
-SIGNS: Final = b".\"'\\&<=%+?`"  # of ASCII, with which these begin; in names also @ and digits
+SIGNS: Final = b".\"'\\&<=%+?`"  # of ASCII, with which these begin; in names also SIGNS_IN_NAMES
 _TEXT_SHAPES: Final = ((".0\n", _ID_SHAPES[0][1]), *_MARK_SHAPES, *_SPOILED_SHAPES)
 
 
@@ -246,12 +296,15 @@ def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
         yield from (key for pattern, key in _DOUBTFUL_IDS if pattern.match(value))
     elif attribute.rule is Rule.TEXT and _DECIMAL_VALUE.match(value):
         yield "value.damaged/decimal"
+    elif attribute.name in NUMBERS:
+        yield from (key for pattern, key in _DOUBTFUL_NUMBERS if pattern.match(value))
     elif attribute.rule is Rule.DATE:
-        yield from ["value.placeholder"] if _NO_DAY.match(value) else filter(None, [_DUMMY_DAYS.get(value)])
+        is_no_day = value in _NO_IDS or _NO_DAY.match(value)
+        yield from ["value.placeholder"] if is_no_day else filter(None, [_doubt_of_day(value)])
     elif attribute.rule is Rule.EMAIL and not value.isascii():
         yield from ["email.letters"] if _has_odd_letters(value) else []
-    if attribute.name in NAMES and _NO_NAME.match(value):
-        yield "name.doubtful"
+    if attribute.name in NAMES:
+        yield from _doubts_of_name(value)
     if attribute.rule is Rule.TEXT and not _PLAIN.match(value):
         yield from ["value.marks"] if _MARKED.match(value) else []
     if attribute.rule in (Rule.TEXT, *_KEYED) and not _PLAIN.match(value):
@@ -259,9 +312,26 @@ def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
         yield from filter(None, [next((key for pattern, key in families if pattern.search(value)), "")])
 
 
+def _doubts_of_name(value: str) -> Iterator[str]:
+    if value in _NO_NAMES:
+        yield "value.placeholder"
+    if _NO_NAME.match(value):
+        yield "name.doubtful"
+    if _LOST_IN_NAME.search(value):
+        yield "encoding.garbled/lost"
+
+
 def _has_odd_letters(address: str) -> bool:
     local, _, domain = address.rpartition("@")
-    return not local.isascii() or bool(_FULL_WIDTH.search(domain))
+    return not local.isascii() or bool(_FULL_WIDTH.search(domain) or _TWO_ALPHABETS.search(domain))
+
+
+def _doubt_of_day(value: str) -> str:
+    return _DUMMY_DAYS.get(value, "") or ("value.placeholder/old" if _is_of_nobody(value) else "")
+
+
+def _is_of_nobody(value: str) -> bool:
+    return len(value) == len("1900-01-01") and "1900" < value < _OLDEST
 
 
 def placeholder_in(attribute: Attribute, value: str) -> Problem:
@@ -272,7 +342,7 @@ def placeholder_in(attribute: Attribute, value: str) -> Problem:
 
 def is_dummy_day(value: str) -> bool:
     """Tell whether a value may be the day of a program, in place of a day of birth."""
-    return value in _DUMMY_DAYS
+    return value in _DUMMY_DAYS or _is_of_nobody(value)
 
 
 def is_reported(key: str, rows: int, rows_of_file: int) -> bool:
@@ -306,6 +376,11 @@ def id_patterns(joined: str, rest: str) -> Iterator[re.Pattern[str]]:
     yield from _needed(joined, rest, (*_MARK_SHAPES, *_SPOILED_SHAPES))
 
 
+def number_patterns(joined: str) -> Iterator[re.Pattern[str]]:
+    """Yield the same for a column of numbers of people."""
+    return (pattern for needed, pattern in _ID_SHAPES if needed in joined)
+
+
 def address_patterns(joined: str) -> Iterator[re.Pattern[str]]:
     """Yield the same for a column of addresses, of those that only have letters, digits, and + - . _ in front of @."""
     return _needed(joined, joined, _UTF7_SHAPES)
@@ -337,6 +412,16 @@ def has_split_marks(cells: Sequence[str]) -> bool:
 def is_in_marks(text: str) -> bool:
     """Tell whether a value is in a pair of quotation marks."""
     return bool(_IN_MARKS.match(text))
+
+
+def has_no_names(cells: Sequence[str]) -> bool:
+    """Tell whether a column of names has a word in place of one."""
+    return not _NO_NAMES.isdisjoint(cells)
+
+
+def is_no_name(cell: str) -> bool:
+    """Tell whether a cell has a word in place of a name."""
+    return cell in _NO_NAMES
 
 
 def has_no_ids(cells: Sequence[str]) -> bool:

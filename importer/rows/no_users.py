@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from importer.characters import EDGE
 from importer.file import closing
 from importer.file.header import Header
 from importer.settings import ClientSettings
@@ -26,6 +27,11 @@ class NoUsers:
         id_cell = cells[self._id_place] if self._id_place < len(cells) else ""
         read = cells if len(self._read) == self._width else [cells[at] for at in self._read if at < len(cells)]
         return closing.kind_of_whole(read, id_cell, is_roster=self._is_roster)
+
+    def may_be_user(self, cells: Sequence[str]) -> bool:
+        """Tell whether a row looks like a closing line, but is a user if there is one with its id."""
+        may_be = len(cells) == self._width and cells[self._id_place].strip(EDGE) in closing.INITIALS
+        return may_be and self.kind_of(cells) == closing.CLOSING
 
     def among(self, ids: Sequence[str], records: Sequence[Sequence[str]]) -> Iterator[int]:
         """Yield the positions of those whose cells are in order, one by one; `ids` are those of the records."""

@@ -30,10 +30,12 @@ _NO_ADDRESSES: Final = (
     (re.compile(r"\Amailto:", re.IGNORECASE), "9033/mailto"),
     (re.compile(r"[<>]"), "9033/brackets"),
     (re.compile(r"@.*@"), "9033/addresses"),
+    (re.compile(r"@.*\(.*\)|://"), "9033/remark"),
     (re.compile(r"%40|&#0*64;|&#x40;|&commat;|[(\[{]at[)\]}]|[\uff20\ufe6b]", re.IGNORECASE), "9033/no_plain_at"),
     (re.compile(r"\A[^@]*\Z"), "9033/no_at"),
     (re.compile(r"&(?:#?\w{2,6});"), "9033/markup"),
     (re.compile(r"[.,;:]\Z"), "9033/punctuation"),
+    (re.compile(r"\s(?:dot|point)\s"), "9033/address"),
     (re.compile(r"\s"), "9033/blank"),
     (  # directories have "corp.local"
         re.compile(rf"[.@](?:{'|'.join(SPECIAL_USE_DOMAIN_NAMES)})\Z", re.IGNORECASE),

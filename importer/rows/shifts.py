@@ -2,15 +2,15 @@
 Rows whose values are in the columns of their neighbours, although there are as many as columns. Pure.
 
 A delimiter inside a value moves the others to the right, a missing cell moves them to the left; where a blank cell
-takes up the difference, the row looks whole. One value in a wrong column says little: two that are off by as many
-columns, each in the form of what belongs there and not of its own, are told. In a row that fails they are told in place
-of the rules that they break, as are marks around the values.
+takes up the difference, the row looks whole. One value in a wrong column says little, unless its own column next to it
+is empty: two that are off by as many columns or exchanged, each in the form of what belongs there and not of its own,
+are told. In a row that fails they are told in place of the rules that they break, as are marks around the values.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -25,14 +25,17 @@ from importer.settings import ReferenceSettings
 
 _COLUMNS: Final = (-1, 1, -2, 2, -3, 3)  # by which values are looked for, to where they belong
 _SIGNS: Final = 2  # that are enough
+_ADRIFT_KINDS: Final = ("street", "town", "postal", "phone")  # where a value without the form of its column is a sign
+_NEXT_KINDS: Final = ("street", "postal", "phone", "mail", "province")  # whose form few other values have
 _WORD_KINDS: Final = ("name", "town")  # a word may belong there, or anywhere
 _TELLING_KINDS: Final = ("mail", "login")  # one such value in another column is enough, if its own has none
 
 _POSTAL: Final = r"[A-Za-z]\d[A-Za-z][ -]?\d[A-Za-z]\d"
+_POSTALS: Final = rf"{_POSTAL}|\d{{5}}(?:-\d{{4}})?|[A-Za-z]{{1,2}}\d[A-Za-z\d]? ?\d[A-Za-z]{{2}}"  # of other countries
 _PHONE: Final = r"\+?(?:\d[ .-]?)?\(?\d{3}\)?[ .-]?\d{3}[ .-]?\d{4}(?:\D.*)?"
 _MAIL: Final = r"[A-Za-z][^\s@]*@[^\s@]+\.[^\s@]+"
 _UNIT: Final = r"(?:apt|apartment|unit|suite|app|appt|appartement|bureau|room|floor|po box|p\.o\. box)\b\.?.*\d.*"
-_STREET: Final = r"\d[\w/-]*,? +(?!ext|poste|x)[^\W\d_]{2}.*"
+_STREET: Final = r"\d[\w/-]*,? +(?!ext|poste|x|mile house)[^\W\d_]{2}.*"
 _WORDS: Final = r"[^\W\d_]{3}[^\d@]*"
 _CODE: Final = "|".join(sorted(CODES))
 _SOME_LOWER: Final = r"(?=.*(?-i:[a-z]))"
@@ -47,9 +50,9 @@ _NOTHING: Final = regex(r"(?!)")
 # Kind of column -> the form of what belongs there, and of what surely does not, as far as `signs_in` can find it.
 _FORMS: Final = {
     "name": (_whole(_WORDS), _whole(_PHONE, _STREET, _MAIL)),
-    "town": (_whole(_WORDS), _whole(_POSTAL, _PHONE, _MAIL, _STREET, _UNIT, rf"(?-i:{_CODE})")),
+    "town": (_whole(_WORDS), _whole(_POSTALS, _PHONE, _MAIL, _STREET, _UNIT, rf"(?-i:{_CODE})")),
     "street": (_whole(_STREET, _UNIT), _whole(_POSTAL, _PHONE, _MAIL)),
-    "postal": (_whole(_POSTAL), _whole(_SOME_LOWER + _WORDS)),
+    "postal": (_whole(_POSTALS), _whole(_SOME_LOWER + _WORDS)),
     "phone": (_whole(_PHONE), _whole(_SOME_LETTER + _WORDS, _POSTAL, _MAIL, _STREET, _UNIT)),
     "mail": (_whole(_MAIL), _NOTHING),
     "province": (regex(rf"(?:{_CODE})\Z"), _NOTHING),
@@ -100,6 +103,7 @@ def _positions(cells: Sequence[str], words: frozenset[str]) -> Iterator[int]:
 _BELONGS: Final = {
     **{kind: belongs for kind, (belongs, _) in _FORMS.items()},
     "name": _whole(rf"(?!(?:{_CODE})\Z)[^\W\d_][^\d@]*"),
+    "postal": _whole(_POSTAL),
     "date": _whole(r"\d{4}-\d\d-\d\d"),
     "login": _NOTHING,
     "secret": _NOTHING,
@@ -126,14 +130,70 @@ class Cause(msgspec.Struct, frozen=True):
     by: int = 0
 
 
+class _Strays:
+    """Finds values in columns that are not theirs; `kinds`: of the columns that have a form."""
+
+    def __init__(self, kinds: Mapping[int, str]) -> None:
+        self._kinds = kinds
+
+    def found(self, cells: Sequence[str]) -> tuple[str, Sequence[int]]:
+        """Return the key of the warning and two columns, none if no value is in a wrong one."""
+        texts = {at: text for at in self._kinds if (text := cells[at].strip())}
+        strange = [at for at, text in texts.items() if _FORMS[self._kinds[at]][1].match(text)]
+        surely = [at for at in strange if self._kinds[at] != "street"]  # streets are not screened
+        if not surely:
+            return "", ()
+        if places := self._moved(texts, strange) or self._exchanged(texts, surely):
+            return "row.shifted", places
+        return "row.shifted/one", self._next_to_blank(texts, surely)
+
+    def _moved(self, texts: Mapping[int, str], strange: Collection[int]) -> Sequence[int]:
+        """Return the columns of the first two values that moved as far, none if there are fewer."""
+        for by in _COLUMNS:
+            moved = {
+                text: at
+                for at, text in texts.items()
+                if self._fits(at + by, text) and (at in strange or self._is_adrift(at, at + by, texts))
+            }
+            places = sorted(moved.values(), key=lambda at: at not in strange)  # the surest first
+            if len(places) >= _SIGNS and places[0] in strange:  # a word for "unknown" in several columns counts once
+                return sorted(places[:_SIGNS])
+        return ()
+
+    def _exchanged(self, texts: Mapping[int, str], strange: Iterable[int]) -> Sequence[int]:
+        """Return two columns each of which has a value of the other, none if there are none."""
+        for at in strange:
+            for other, text in texts.items():
+                if self._fits(at, text) and self._fits(other, texts[at]) and not self._fits(other, text):
+                    return sorted((at, other))
+        return ()
+
+    def _next_to_blank(self, texts: Mapping[int, str], strange: Iterable[int]) -> Sequence[int]:
+        """Return the column of a value that belongs in the empty one next to it, and that one, or none."""
+        for at in strange:
+            for other in (at - 1, at + 1):
+                is_free = other not in texts and self._kinds.get(other, "") in _NEXT_KINDS
+                if is_free and self._fits(other, texts[at]):
+                    return (at, other)
+        return ()
+
+    def _fits(self, at: int, text: str) -> bool:
+        return bool(_FORMS[self._kinds.get(at, "")][0].match(text))
+
+    def _is_adrift(self, at: int, to: int, texts: Mapping[int, str]) -> bool:
+        """Tell whether a value has not the form of its column, nor what is in the one to which it may belong."""
+        is_free = to not in texts or not self._fits(to, texts[to])
+        return is_free and self._kinds[at] in _ADRIFT_KINDS and not self._fits(at, texts[at])
+
+
 class Shifts:
     """Finds the moved values in the rows of one file."""
 
     def __init__(self, header: Header, reference: ReferenceSettings) -> None:
         self._login_sources = frozenset(("OPSCOM", *reference.login_sources))
         names = {index: name for name, (index, *_) in header.columns.items()}
-        self._columns = [(at, name, _KINDS[name]) for at, name in sorted(names.items()) if name in _KINDS]
-        self._kinds = {at: kind for at, _, kind in self._columns}
+        self._kinds = {at: _KINDS[name] for at, name in sorted(names.items()) if name in _KINDS}
+        self._strays = _Strays(self._kinds)
         self._mail_at = next((at for at, kind in self._kinds.items() if kind == "mail"), -1)
         self._delimiter = delimiter_message(header.delimiter)
         secret = {at: shown_name(title) for at, title in enumerate(header.titles) if title in header.secret}
@@ -149,26 +209,11 @@ class Shifts:
         return _positions(ids, self._login_sources)
 
     def warnings_in(self, unique_id: str, cells: Sequence[str]) -> list[tuple[str, str]]:
-        """Return the warning of a row that moved, if it did, as its code and the names of its first two columns."""
+        """Return the warning of a row with moved values, if it has some, as its code and the names of two columns."""
         if unique_id in self._login_sources:
             return [("row.shifted/id", "unique_id")]
-        names = self._moved(cells)
-        return [("row.shifted", " ".join(names))] if names else []
-
-    def _moved(self, cells: Sequence[str]) -> tuple[str, ...]:
-        """Return the columns of the first two moved values of a row, none if there are fewer."""
-        strange = [
-            (at, name, kind, cell)
-            for at, name, kind in self._columns
-            if (cell := cells[at].strip()) and _FORMS[kind][1].match(cell)
-        ]
-        if len(strange) < _SIGNS or all(kind == "street" for _, _, kind, _ in strange):  # streets are not screened
-            return ()
-        for by in _COLUMNS:
-            moved = {cell: name for at, name, _, cell in strange if _FORMS[self._kinds.get(at + by, "")][0].match(cell)}
-            if len(moved) >= _SIGNS:  # a word for "unknown" is in several columns, and is counted once
-                return tuple([*moved.values()][:_SIGNS])
-        return ()
+        key, places = self._strays.found(cells)
+        return [(key, " ".join(self._names[at] for at in places))] if places else []
 
     def cause(self, cells: Sequence[str], problems: Sequence[Problem]) -> Cause | None:
         """Return what explains problems of a row that has as many cells as the header, or that it has no address."""

@@ -64,6 +64,11 @@ class Rejected(msgspec.Struct, frozen=True):
     user: User | None = None  # what could be read of it; None for a row with the wrong number of fields
     lacks: tuple[str, ...] = ()  # attributes that a new user would need
 
+    @property
+    def is_for_known_user(self) -> bool:
+        """Tell whether the row is applied all the same if there is a user with its id."""
+        return self.user is not None and all(each.reason.key == "9003/closing" for each in self.problems)
+
 
 class Judged(msgspec.Struct, frozen=True):
     """The results of the rows of a stretch, by position: those in `others`, else those in `columns`."""
@@ -225,7 +230,7 @@ class Checker:
     def _fitted(self, row: Row) -> list[str] | Rejected:
         """Return exactly as many cells as the header has names, or the row rejected with 9003."""
         cells, width = row.cells, self._width
-        if kind := self._no_users.kind_of(cells):
+        if (kind := self._no_users.kind_of(cells)) and not self._no_users.may_be_user(cells):
             return self._misfit(row, len(cells) - width, Problem("", message(f"9003/{kind}")))
         _refuse_nameless(self._header, row)
         surplus = cells[width:]
@@ -241,6 +246,8 @@ class Checker:
 
     def _rejected(self, line: int, cells: list[str], problems: list[Problem], user: User) -> Rejected | None:
         """Return a row that fails, with the cause of its problems where there is one."""
+        if self._no_users.may_be_user(cells):
+            return Rejected(line, cells, (Problem("", message("9003/closing")),), None if problems else user)
         if cause := self._shifts.cause(cells, problems):
             others = (problem for problem in problems if problem.field not in cause.explained)
             return self._misfit(Row(line, cells), cause.by, cause.problem, *others)
@@ -286,7 +293,9 @@ class Checker:
 
 
 def _doubts(attribute: Attribute, cell: Cell) -> Iterable[str]:
-    return dict.fromkeys((*cell.warnings, *damage.warnings_in(attribute, cell.value)))
+    codes = dict.fromkeys((*cell.warnings, *damage.warnings_in(attribute, cell.value)))
+    is_garbled = "encoding.garbled" in codes  # one cause is enough
+    return [code for code in codes if not (is_garbled and code.startswith("encoding.garbled/"))]
 
 
 def _refused(
@@ -346,7 +355,7 @@ def _warning(code: str, name: str, warned: _Warned, header: Header) -> FileWarni
     if code == "columns.disagree":
         titles = (header.titles[index] for index in header.columns[name])
         reason = message(code, columns=tuple(printable(title.encode()) for title in titles))
-    elif code == "row.shifted":
+    elif code in ("row.shifted", "row.shifted/one"):
         first, second = name.split()
         return FileWarning(reason=message(code, first=first, second=second), rows=rows, lines=lines)
     elif code == "value.placeholder" and name in damage.NAMES:

@@ -215,6 +215,14 @@ class RejectedRows:
 
     def complete_problems(self) -> None:
         """Add the problems that only the table shows: what a new user lacks, what another user has."""
+        every = (1 << len(self._client.needed)) - 1
+        if self._client.needed and not self._checker.absent:  # one problem in place of all
+            self._add_problem(
+                Problem("", message("9003/no_details", names=self._client.needed)),
+                f"""lacks = {every} AND problems = '[]' AND unique_id IS NOT NULL AND NOT EXISTS (
+                      SELECT 1 FROM users WHERE users.client = :client AND users.unique_id = failed.unique_id)""",
+            )
+            self._conn.execute(f"UPDATE temp.failed SET lacks = 0 WHERE lacks = {every} AND problems <> '[]'")
         for place, name in enumerate(self._client.needed):
             is_absent = name in self._checker.absent
             # Without an id it is not known whether the user is new: then only a blank cell is reported.

@@ -43,7 +43,7 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "{column} has invisible characters that break words or turn their direction.", "Type these values again."
     ),
     "encoding.garbled/lost": Reason(
-        "{column} seems to have lost letters: it has ?, \u25a1 or \u00bf in their place.", _UPLOAD_AGAIN
+        "{column} seems to have lost letters: it has a sign such as ?, # or \u25a1 in their place.", _UPLOAD_AGAIN
     ),
     "column.secret": Reason(
         'The column "{title}" has passwords or tokens. We did not store them or send them back.',
@@ -160,12 +160,19 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "such as 1-2.",
         "Compare them with your own records. In Excel, format the column as Text, enter each value and upload again.",
     ),
+    "value.damaged/number": Reason(
+        "{column} has numbers that a spreadsheet wrote with commas or a sign such as $ or %, and we stored them so.",
+        "In the export, write the column as text. In Excel, format it as Text, enter each number and upload again.",
+    ),
     "value.damaged/spaces": Reason(
         "{column} has numbers with spaces between their thousands, and we stored them so.",
         "If the spaces are not part of the number, write the column as text in the export and upload again.",
     ),
     "value.placeholder/day": Reason(
         "{column} has 1900-01-01, which usually means that nobody entered it.", _UNKNOWN_DAY
+    ),
+    "value.placeholder/old": Reason(
+        "{column} has a day more than 110 years ago, which is probably not the real one.", _UNKNOWN_DAY
     ),
     "value.placeholder/epoch": Reason(
         "{column} has 1970-01-01 in several rows, which usually means that nobody entered it.", _UNKNOWN_DAY
@@ -185,21 +192,25 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "{first}, {second} and perhaps more have values that seem to belong in other columns, and we stored them.",
         "Look whether a cell is missing or a value was split in two. Correct the row in the export and upload again.",
     ),
+    "row.shifted/one": Reason(
+        "{first} has a value that seems to belong in {second}, and we stored it.",
+        "Look whether the values of the row are in the right columns. Correct the row in the export and upload again.",
+    ),
     "row.shifted/id": Reason(
         "{column} has a login source in place of the number of a user, and we stored it.",
         "Look whether the values of the row are in the right columns. Write to us to remove a user who does not exist.",
     ),
     "value.marks": Reason(
-        "{column} has quotation marks around the value, or \\ before one, and we stored them.",
+        "{column} has quotation marks at or around the value, two in place of one, or \\ before one. We stored them.",
         'Delete these marks in the export. If all rows have them, set the export to quote with " only.',
     ),
     "value.placeholder": Reason(
-        "{column} has a word such as NULL, N/A or none, and we stored it.",
+        "{column} has a word or sign for a missing value, such as NULL, unknown or ?, and we stored it.",
         "If it means a missing value, enter the real one. If there is none, leave the cell blank from now on, and "
         "write to us to remove the word.",
     ),
     "value.placeholder/name": Reason(
-        "{column} has a word such as NULL, N/A or none, and we stored it.",
+        "{column} has a word or sign for a missing value, such as NULL, unknown or ?, and we stored it.",
         "If it means a missing value, enter the real one. A person named Null needs no change.",
     ),
 }

@@ -350,6 +350,15 @@ def test_the_line_to_paste_has_a_name_for_each_column(engine: Engine) -> None:
         "Unable to connect to the database",
         "Erreur : la session a expiré",
         "bash: sqlplus: command not found",
+        "Access Denied",
+        "Quota exceeded",
+        "503 Service Unavailable",
+        "Invalid username or password",
+        "No data found",
+        "Aucune donnée trouvée",
+        "La connexion a échoué",
+        "Le service est temporairement indisponible.",
+        "Error, session expired, log in again",
     ],
 )
 def test_an_error_message_is_told_as_one(engine: Engine, text: str) -> None:

@@ -22,7 +22,11 @@ def one(engine: Engine, unique_id: str) -> Result:
 
 @pytest.mark.parametrize(
     "value",
-    ["undefined", "nan", "NaN", "NA", "unknown", "Unknown", "TBD", "?", "#", "[object Object]", "TRUE", "pending"],
+    [
+        *("undefined", "nan", "NaN", "NA", "unknown", "Unknown", "TBD", "?", "#", "[object Object]", "TRUE", "pending"),
+        *("n/d", "S/O", "[NULL]", "<null>", "(none)", "DBNull", "Not assigned", "aucun", "null null", "...", "?????"),
+        *("{{id}}", "${id}", "1.#IND", "-nan(ind)", "Infinity", "00000000-0000-0000-0000-000000000000"),
+    ],
 )
 def test_a_word_is_not_an_id(engine: Engine, value: str) -> None:
     """What programs write where they have no id fails the row, and the answer says what it is."""
@@ -36,6 +40,7 @@ def test_a_word_is_not_an_id(engine: Engine, value: str) -> None:
     [
         ("123456.0", 'has "123456.0", a number that a program wrote with .0 at its end. Enter the number without .0'),
         ("00123.00", 'has "00123.00", a number that a program wrote with .0'),
+        ("123456,0", 'has "123456,0", a number that a program wrote with .0'),
         ("1,234", 'has "1,234", a number with a comma between its thousands. Enter the number without commas.'),
         ("12,345,678", "a number with a comma between its thousands"),
         ("1,234.00", "a number with a comma between its thousands"),
@@ -104,9 +109,72 @@ def test_other_numbers_with_decimals_are_told(engine: Engine) -> None:
     assert "6135550100.0" == engine.column("phone_cell")["S1"]
 
 
+@pytest.mark.parametrize("name", ["student_no", "employ_no"])
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [("2-Jan", "date"), ("1/2/2026", "date"), ("10:30", "date"), ("12 345", "spaces"), ("1,234", "number")],
+)
+def test_other_numbers_of_people_are_told(engine: Engine, name: str, value: str, key: str) -> None:
+    """What a spreadsheet makes of the number of a student or an employee is stored with a warning."""
+    result = engine.file(f"{COLUMNS},{name}", f'S1,OPSCOM,Ann,Lee,ann@example.org,"{value}"')
+    warning = result.warnings["value.damaged"]
+    assert (f"value.damaged/{key}", name, (2,)) == (warning.reason.key, warning.field, warning.lines)
+
+
+# -- words in place of a value -------------------------------------------------------------------------------------
+
+
+NO_VALUES = [
+    *("undefined", "Unknown", "INCONNU", "inconnue", "NaN", "[object Object]", "?", "#", "...", "!!!", ".", "n/d"),
+    *("(aucun)", "(blank)", "(vide)", "<NA>", "[NULL]", "<null>", "Not available", "not assigned", "(none)", "XXXX"),
+    *("à déterminer", "null null", "undefined undefined", "{{name}}", "no name", "unassigned", "Non disponible"),
+]
+NO_NAMES = ["TBD", "tba", "aucun", "Aucune", "To be determined", "S/O", "System.Object", "DBNull"]
+NAMES = ["Nan", "True", "Na", "Nd", "Al", "Blank", "So", "Vide", "Test", "X", "Void", "Inc.", "Unger", "Noone", "Nils"]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "words"),
+    [("last_name", NO_VALUES + NO_NAMES), ("city", NO_VALUES), ("phone_cell", NO_VALUES), ("user_name", NO_VALUES)],
+)
+def test_a_word_for_no_value_is_told(engine: Engine, attribute: str, words: list[str]) -> None:
+    """What programs and people write where they have no value is stored with a warning; there are more in names."""
+    user = {"last_name": "Lee", "city": "Ottawa", "phone_cell": "613-555-0101", "user_name": "alee"}
+    header = "unique_id,login_source,first_name,email," + ",".join(user)
+    for word in words:
+        row = "S1,OPSCOM,Ann,ann@example.org," + ",".join((user | {attribute: word}).values())
+        warning = engine.emptied().file(header, row).warnings["value.placeholder"]
+        assert (attribute, 1, (2,)) == (warning.field, warning.rows, warning.lines), word
+
+
+def test_names_that_are_words_are_names(engine: Engine) -> None:
+    """People are called so."""
+    rows = [f"S{n},OPSCOM,Ann,{name},ann{n}@example.org" for n, name in enumerate(NAMES)]
+    assert {} == engine.file(COLUMNS, *rows).warnings
+
+
+@pytest.mark.parametrize("value", ["unknown", "TBD", "?", "inconnu", "n/d", "undefined"])
+def test_a_word_for_no_date_is_answered_with_a_blank_cell(engine: Engine, value: str) -> None:
+    """The remedy is not to write the word as a date."""
+    result = engine.file(f"{COLUMNS},date_of_birth", f"S1,OPSCOM,Ann,Lee,ann@example.org,{value}")
+    assert "Empty the cell." in result.reasons[2]
+
+
+@pytest.mark.parametrize("value", ["1901-01-01", "1904-01-01", "1911-11-11"])
+def test_a_day_of_birth_of_nobody_who_lives_is_told(engine: Engine, value: str) -> None:
+    """Nobody is so old: the day has another meaning."""
+    result = engine.file(f"{COLUMNS},date_of_birth", f"S1,OPSCOM,Ann,Lee,ann@example.org,{value}")
+    warning = result.warnings["value.placeholder"]
+    assert ("value.placeholder/old", (2,)) == (warning.reason.key, warning.lines)
+
+
 # -- marks ---------------------------------------------------------------------------------------------------------
 
-MARKED = ["'00123'", '"A1"', "“A1”", "„A1“", "\u2018A1\u2019", "«A1»", 'A1"', r"O\'Brien", r"A\"B"]
+MARKED = [
+    *("'00123'", '"A1"', "“A1”", "„A1“", "\u2018A1\u2019", "«A1»", 'A1"', r"O\'Brien", r"A\"B"),
+    *("\u2039A1\u203a", "\xb4A1\xb4", "`A1`"),
+    *("\u2032A1\u2032", "\u2033A1\u2033", "b'A1'", "['A1']", '("A1",)', '{"A1"}', "''A1''"),
+]
 
 
 @pytest.mark.parametrize("value", [*MARKED, "'00123", "A1'", "A1\u2019", "“A1"])
@@ -130,7 +198,10 @@ def test_marks_around_an_address_fail_the_row(engine: Engine, value: str) -> Non
     assert "with quotation marks" in result.reasons[2]
 
 
-@pytest.mark.parametrize("value", [*(each for each in MARKED if each != 'A1"'), "'00123", "“Lee", "Lee”"])
+@pytest.mark.parametrize(
+    "value",
+    [*(each for each in MARKED if each != 'A1"'), "'00123", "“Lee", "Lee”", 'Lee"', '"Lee', "O''Brien"],
+)
 def test_marks_around_other_values_are_told(engine: Engine, value: str) -> None:
     """Elsewhere they are stored, with a warning that has line and field."""
     quoted = value.replace('"', '""')
@@ -154,6 +225,9 @@ def test_marks_around_other_values_are_told(engine: Engine, value: str) -> None:
         "Will “Bill” Lee",
         "\u2018Abd",
         "Ka\u2018imi",
+        '12 x 5"',
+        "O\xb4Brien",
+        "Keali`i",
     ],
 )
 def test_marks_that_belong_to_a_name(engine: Engine, value: str) -> None:
@@ -236,7 +310,7 @@ def test_two_days_that_many_people_have_are_one_warning(engine: Engine) -> None:
     "value",
     [
         *("0000-00-00", "00/00/0000", "0001-01-01", "0", "00000000", "0000-00-00 00:00:00", "1899-12-30", "1753-01-01"),
-        *("1900-01-00", "9999-12-31", "00.00.0000"),
+        *("1900-01-00", "9999-12-31", "00.00.0000", "1900-00-00", "9999-99-99", "1111-11-11"),
     ],
 )
 def test_a_day_that_none_is_is_answered_with_a_blank_cell(engine: Engine, value: str) -> None:
@@ -245,7 +319,10 @@ def test_a_day_that_none_is_is_answered_with_a_blank_cell(engine: Engine, value:
     assert "Empty the cell." in result.reasons[2]
 
 
-@pytest.mark.parametrize("value", ["rené@example.org", "o\u2019neil@example.org", "a@example\uff0eorg"])
+@pytest.mark.parametrize(
+    "value",
+    ["rené@example.org", "o\u2019neil@example.org", "a@example\uff0eorg", "a@ex\u0430mple.org"],
+)
 def test_letters_that_few_addresses_have_are_told(engine: Engine, value: str) -> None:
     """Accents and curly apostrophes in an address are stored with a warning; a domain may have accents."""
     result = engine.file(COLUMNS, f"S1,OPSCOM,Ann,Lee,{value}", "S2,OPSCOM,Ann,Lee,ann@école.example.org")
@@ -292,6 +369,40 @@ def test_what_to_write_for_a_person_with_one_name(engine: Engine) -> None:
         ("Ren%C3%A9", "/escaped"),
         ("O%27Brien", "/escaped"),
         ("Ren+AOk-", "/escaped"),
+        ("Ren+AOk", "/escaped"),
+        (r"Ren\351", "/escaped"),
+        ("Ren%u00e9", "/escaped"),
+        ("Ren%E9", "/escaped"),
+        ("Ren=E9e", "/escaped"),
+        ("Ren<U+00E9>", "/escaped"),
+        ("Ren<e9>e", "/escaped"),
+        (r"12 Main St\nOttawa", "/escaped"),
+        ("=?utf-8?B?UmVuw6k=?=", "/escaped"),
+        ("Ren&eacute", "/markup"),
+        ("<![CDATA[Ann]]>", "/markup"),
+        ("Nguyá»…n", ""),
+        ("Tráº§n", ""),
+        ("Ð\u02dcÐ\xb2Ð°Ð½", ""),
+        ("Ù…Ø\xadÙ…Ø¯", ""),
+        ("çŽ\u2039ä¼Ÿ", ""),
+        ("Ren\u0419", ""),
+        ("Franã§Ois", "/older"),
+        ("Renã©e", "/older"),
+        ("M\xb3ller", "/older"),
+        ("Bj÷rk", "/older"),
+        ("OÆBrien", "/older"),
+        ("GagnÃ", "/older"),
+        ("AnnÂ Lee", "/older"),
+        ("Rene\xb4", "/older"),
+        ("RenÚ", "/older"),
+        ("Fran*ois", "/lost"),
+        ("Fran#ois", "/lost"),
+        ("Fran_ois", "/lost"),
+        ("C^ote", "/lost"),
+        ("\uf0b7Ann", "/lost"),
+        ("An\u200bn", "/invisible"),
+        ("An\ufeffn", "/invisible"),
+        ("An\u200en", "/invisible"),
         ("Ren?", "/lost"),
         ("?lise", "/lost"),
         ("Ren□", "/lost"),
@@ -459,6 +570,9 @@ def test_addresses_that_only_look_spoiled(engine: Engine, value: str) -> None:
         ("ann(at)example.org", "in place of @"),
         ("ann[at]example.org", "in place of @"),
         ("ann\uff20example.org", "in place of @"),
+        ("ann@example.org (home)", "email has more than the address. Enter the address alone."),
+        ("http://ann@example.org", "email has more than the address. Enter the address alone."),
+        ("ann@example dot org", "Enter an address such as name@example.org."),
         ("o&#39;neil@example.org", "email has a code of a web page, such as &amp; or &#39;."),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from importer.file import closing
-from importer.model import HoldReason
+from importer.model import HoldReason, message
 from tests.engine import HEADER, Engine, corrected
 from tests.reading import CLIENT, ending
 
@@ -49,6 +49,25 @@ CLOSING_LINES = [
     "Printed for the office of the principal",
     "Confidential Information - Do Not Distribute",
     "PL/SQL procedure successfully completed.",
+    "(1 row)",
+    "1 row in set (0.00 sec)",
+    "1 ligne sélectionnée.",
+    "2 rows copied.",
+    "2 row(s) retrieved.",
+    "2 row(s) unloaded.",
+    "*** Query completed. 2 rows found. 5 columns returned.",
+    "Nb: 2",
+    "Time: 12.345 ms",
+    "Date: 2026-01-02",
+    "Filtre : actif, 2026",
+    "Generated 2026-01-02 08:00",
+    "Exportation terminée",
+    "Fin d'exportation",
+    "Process completed.",
+    "SUBTOTAL,Grade 9,,,,2",
+    "Total général,9e année,,,,2",
+    "Average,,,,,12",
+    "Moyenne,,,,,12",
 ]
 ERRORS = [
     "ERROR: query timeout",
@@ -58,6 +77,23 @@ ERRORS = [
     "Fatal error: Allowed memory size exhausted,,,,,",
     "Erreur : délai dépassé",
     '"Lost connection to server, try again"',
+    "Warning: mysqli_connect(): (HY000/2002)",
+    "Notice: Undefined index: email in /var/www/export.php on line 3",
+    "504 Gateway Time-out",
+    "Segmentation fault",
+    "Deadlock found when trying to get lock",
+    "Out of memory",
+    "Disk full",
+    "Result set truncated at 1000 rows",
+    "Limite de 1000 lignes atteinte",
+    "Row limit reached",
+    "Délai d'attente dépassé",
+    "Connexion perdue",
+    "Export annulé",
+    "server closed the connection unexpectedly",
+    "ERROR",
+    "Killed",
+    "Erreur,,,,,",
 ]
 GROUPS = [
     "Dept: Sales,,,,,",
@@ -66,6 +102,12 @@ GROUPS = [
     "École : Sainte-Marie,,,,,",
     "    Points Possible,,,,,",
     "Homeroom 12B",
+    "Period 3,,,,,",
+    "Room 12,,,,,",
+    "Cohort 2026,,,,,",
+    "Course: Math 9,,,,,",
+    "Groupe-repère 32,,,,,",
+    "Teachers:,,,,,",
 ]
 DASHES = [
     "---------,------,-----,-----,-----,----",
@@ -73,6 +115,11 @@ DASHES = [
     "=====,=====,,,,",
     "-----+-----+----",
     "**********",
+    "__________,__________,,,,",
+    "-,-,-,-,-,-",
+    "_,_,_,_,_,_",
+    "- - - - - - -",
+    "..........",
 ]
 TEXTS = ["Example College", "Main Campus and Annex,,,,,"]
 
@@ -119,12 +166,32 @@ def test_closing_lines_make_no_user_where_nothing_is_required(engine: Engine) ->
         ("unique_id,phone_cell", "FIN,613-555-0101"),  # the initials of a person
         ("unique_id,phone_cell", "END,6135550102"),
         ("unique_id,phone_cell", "SUM,+1 (613) 555-0103"),
+        ("unique_id,city", "error-7,Out"),
+        ("unique_id,street", "S1,404 Not Found Rd"),
     ],
 )
 def test_users_are_no_closing_lines(engine: Engine, header: str, row: str) -> None:
     """A user of few cells is none because of a name, nor because ids are words."""
     engine.settings(required=(), login_source="OPSCOM")
     assert (1, {}) == ((result := engine.rows(row, header=header)).tally.created, result.codes)
+
+
+def test_a_word_that_is_the_id_of_a_user_is_a_user(engine: Engine) -> None:
+    """Whoever is recorded with such an id is updated; where nobody is, the line is told as what it looks like."""
+    engine.rows("FIN,OPSCOM,Finn,Ng,fin@example.org,fng", ANN)
+    result = engine.rows("S1,11", "FIN,12", "SUM,13", header="unique_id,employ_no")
+    assert ({"S1": "11", "FIN": "12"}, {4: "9003"}) == (engine.column("employ_no"), result.codes)
+    assert [message("9003/closing")] == [each.reason for each in result.receipt.problems]
+
+
+@pytest.mark.parametrize("row", ["Sales,,,,,", "2025-2026,,,,,", "99999999,,,,,", "2,,,,,", "9A,,,,,", "Staff,,,,,"])
+def test_a_row_with_nothing_that_a_new_user_needs_has_one_problem(engine: Engine, row: str) -> None:
+    """Not one for each value: who entered them would make a user of a heading. A known user is updated."""
+    result = engine.rows(ANN, row)
+    names = ("login_source", "first_name", "last_name", "email")
+    assert [message("9003/no_details", names=names)] == [each.reason for each in result.receipt.problems]
+    assert "Delete the row if it is a heading, a total or a note." in result.reasons[3]
+    assert {} == engine.rows("S1,,,,,").codes
 
 
 def test_the_answer_says_where_closing_lines_come_from(engine: Engine) -> None:
