@@ -1,5 +1,7 @@
 """
-How the import of one file ends: applied, refused or on hold. Each end is one transaction with its ledger row and mail.
+How the import of one file ends: applied, refused or on hold.
+
+Each end is one transaction with its ledger row, its mail and its events for webhooks.
 
 Durable steps of a file that goes on hold, and what a restart finds after each:
 
@@ -19,16 +21,25 @@ from datetime import UTC, datetime
 import msgspec
 
 from importer.answer import drafts, operator_mail
+from importer.hooks import events
 from importer.model import Change, Claim, FileRejected, FileWarning, OnHold, Outcome, Receipt, Tally, message
 from importer.roster import guards, removals
 from importer.roster import on_hold as decisions
 from importer.rows.batches import Examination
-from importer.settings import ClientSettings, MailSettings
+from importer.settings import ClientSettings, HookSettings, MailSettings
 from importer.store import baselines, ledger
 from importer.store.connection import Connection
 from importer.store.database import Store
 from importer.store.rejected import RejectedRows
 from importer.store.roster import held_files, pauses
+
+
+class Told(msgspec.Struct, frozen=True):
+    """Who is told how a file ended, and how."""
+
+    client: ClientSettings
+    mail: MailSettings
+    hooks: tuple[HookSettings, ...]
 
 
 class GuardTripped(Exception):
@@ -143,8 +154,7 @@ def record(
     answer: Receipt,
     examination: Examination,
     rejected: RejectedRows,
-    client: ClientSettings,
-    mail: MailSettings,
+    told: Told,
 ) -> Receipt:
     """
     Write down a file whose rows are applied, inside the transaction that applied them; return the complete receipt.
@@ -164,15 +174,14 @@ def record(
     )
     answer = msgspec.structs.replace(answer, problems=problems, listed=rejected.count_listed())
     with rejected.listed() as rows:
-        drafts.write(answer, client, mail, examination.table.header, rows)
+        drafts.write(answer, told.client, told.mail, examination.table.header, rows)
     if answer.on_hold is not None:
         raise GuardTripped(answer)
-    drafts.add_mail(store, answer, client, mail)
-    operator_mail.add(store, answer, client, mail)
+    _tell(store, answer, import_id, told)
     return answer
 
 
-def hold(store: Store, answer: Receipt, client: ClientSettings, mail: MailSettings) -> Receipt:
+def hold(store: Store, answer: Receipt, told: Told) -> Receipt:
     """Commit that a file is on hold, after all that it did was rolled back."""
     if answer.on_hold is None:
         raise AssertionError
@@ -180,19 +189,16 @@ def hold(store: Store, answer: Receipt, client: ClientSettings, mail: MailSettin
         ledger.add(store.conn, answer.on_hold.import_id, answer)
         held_files.add(store.conn, answer.on_hold)
         _supersede(store.conn, answer)
-        drafts.add_mail(store, answer, client, mail)
-        operator_mail.add(store, answer, client, mail)
+        _tell(store, answer, answer.on_hold.import_id, told)
     return answer
 
 
-def refuse(
-    store: Store, claim: Claim, sha256: str, rejected: FileRejected, client: ClientSettings, mail: MailSettings
-) -> Receipt:
+def refuse(store: Store, claim: Claim, sha256: str, rejected: FileRejected, told: Told) -> Receipt:
     """Commit that nothing of a file is applied."""
     answer = Receipt(
         claim=claim,
         sha256=sha256,
-        feed=client.feed_of(claim.file).name,
+        feed=told.client.feed_of(claim.file).name,
         outcome=Outcome.REFUSED,
         tally=Tally(),
         refusal=rejected,
@@ -202,9 +208,16 @@ def refuse(
         import_id = ledger.next_id(store.conn)
         ledger.add(store.conn, import_id, answer)
         ledger.add_problem(store.conn, import_id, rejected)
-        drafts.write(answer, client, mail)
-        drafts.add_mail(store, answer, client, mail)
+        drafts.write(answer, told.client, told.mail)
+        _tell(store, answer, import_id, told)
     return answer
+
+
+def _tell(store: Store, answer: Receipt, import_id: int, told: Told) -> None:
+    """Queue what is sent about a file, inside the transaction that records its end."""
+    drafts.add_mail(store, answer, told.client, told.mail)
+    operator_mail.add(store, answer, told.client, told.mail)
+    events.add_receipt(store.conn, told.hooks, answer, import_id)
 
 
 def _supersede(conn: Connection, answer: Receipt) -> None:

@@ -29,7 +29,7 @@ from importer.roster.protection import protected_users
 from importer.rows import file_warnings
 from importer.rows.batches import Examination, Terms
 from importer.rows.worker import ExaminerProcess
-from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
+from importer.settings import ClientSettings, FileSettings, HookSettings, MailSettings, ReferenceSettings
 from importer.store import baselines, ledger
 from importer.store.database import Store
 from importer.store.roster import feeds
@@ -55,6 +55,7 @@ class Importer:
         file: FileSettings,
         reference: ReferenceSettings,
         mail: MailSettings,
+        hooks: tuple[HookSettings, ...] = (),
         check_room: Callable[[Claim, BinaryIO], None] = lambda *_: None,
     ) -> None:
         """`check_room` is asked about the CSV that came out of an upload. Raises OSError when it needs too much."""
@@ -63,6 +64,7 @@ class Importer:
         self._file = file
         self._reference = reference
         self._mail = mail
+        self._hooks = hooks
 
     def import_file(
         self, claim: Claim, client: ClientSettings, *, stopping: Callable[[], bool] = lambda: False
@@ -97,10 +99,10 @@ class Importer:
                 # folder for 60,000 updates in a database of 25 MB.
                 rejected.with_traceback(None)
                 sha256 = _sha256(raw, self._file)
-                return ending.refuse(self._store, claim, sha256, rejected, client, self._mail)
+                return ending.refuse(self._store, claim, sha256, rejected, self._told(client))
             except ending.GuardTripped as tripped:
                 tripped.with_traceback(None)
-                return ending.hold(self._store, tripped.answer, client, self._mail)
+                return ending.hold(self._store, tripped.answer, self._told(client))
 
     def _import_rows(
         self, raw: BinaryIO, claim: Claim, client: ClientSettings, stopping: Callable[[], bool]
@@ -169,10 +171,13 @@ class Importer:
         )
         missing = recorder.feed.left.pending if recorder.feed else 0
         answer = ending.judged(conn, answer, client, missing=missing, approval=approval)
-        answer = ending.record(self._store, answer, examination, recorder.rejected, client, self._mail)
+        answer = ending.record(self._store, answer, examination, recorder.rejected, self._told(client))
         if answer.outcome is not Outcome.REFUSED:
             feeds.note_date(conn, client.name, feed, claim.file)
         return answer
+
+    def _told(self, client: ClientSettings) -> ending.Told:
+        return ending.Told(client, self._mail, self._hooks)
 
 
 def _sha256(raw: BinaryIO, limits: FileSettings) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import ipaddress
+import re
 import unicodedata
+import urllib.parse
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -213,6 +215,14 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return None if seconds is None else float(seconds)
 
 
+def is_local(host: str) -> bool:
+    """Return whether a connection to a host does not leave this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class MailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[mail]: where reports go. Without a host they are delivered into the Maildir."""
 
@@ -248,10 +258,28 @@ class MailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def is_local(self) -> bool:
         """Return whether a connection to the host does not leave this machine."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_local(self.host)
+
+
+class HookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[hook]]: a URL that is told of events, by requests that are signed."""
+
+    name: Annotated[str, Meta(pattern=CLIENT_NAME, description="a name of letters, digits, dot, underscore, hyphen")]
+    url: Text  # may have a token of its receiver: only its host is ever shown
+    events: tuple[Text, ...]  # names as the log has them; * and ? as in a shell
+    secret_file: str = ""  # "": the credential hook_NAME, else `secret_variable`
+    ca_file: str = ""  # "": the system's certificates
+    timeout_s: Seconds = 10.0
+
+    @property
+    def host(self) -> str:
+        """Return the part of the URL that may be shown."""
+        return urllib.parse.urlsplit(self.url).hostname or ""
+
+    @property
+    def secret_variable(self) -> str:
+        """Return the variable of the environment that may have the secret."""
+        return f"ROSTERD_HOOK_{re.sub('[^A-Z0-9]', '_', self.name.upper())}"
 
 
 class MailUnusable(Exception):

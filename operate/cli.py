@@ -74,6 +74,7 @@ _ELSEWHERE: Final = {
         "Let limits of [guard] not count for a time, and list where they do not.",
     ),
     "mail": ("operate.mail:mail", "List, show, retry or drop mail that is still to be sent."),
+    "hook": ("operate.hooks.command:hook", "List, show, retry or drop events for webhooks, or test a webhook."),
     "export": ("operate.person:export", "Print everything stored about one person, or all users of a client."),
     "erase": ("operate.person:erase", "Erase one person, and list the archives that still contain them."),
     "metrics": ("operate.metrics:metrics", "Print the metrics for Prometheus."),
@@ -93,7 +94,7 @@ _SECTIONS: Final = {
     "Clients": "client guide pgp",
     "Status and checks": "doctor status imports show users undo rekey changes metrics verify",
     "Files": "check import replay release refuse preview feed guard approve reject template fields",
-    "Mail": "mail",
+    "Mail and webhooks": "mail hook",
     "People": "history export erase",
     "Backups": "backup restore",
 }

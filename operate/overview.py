@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -106,6 +107,8 @@ class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
     mail_trouble: str  # why, in words
     mail_causes: dict[str, int]  # what went wrong with how many of them, most first
     mail_dead: int
+    hook_failing: dict[str, dict[str, int]]  # what went wrong with how many events of which hook, most first
+    hook_dead: dict[str, int]  # how many events of which hook were given up
     unarchived: int
     on_hold: tuple[FileOnHold, ...]
     pauses: tuple[Pause, ...]  # limits that do not count for a time
@@ -149,7 +152,18 @@ class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
             concerns.append(f"{mails} not delivered and will be retried: {self.mail_trouble}. See `rosterd mail list`.")
         if self.mail_dead:
             concerns.append(f"{counted(self.mail_dead, 'mail was', 'mails were')} given up: see `rosterd mail list`.")
-        return concerns
+        return [*concerns, *self._hook_concerns]
+
+    @property
+    def _hook_concerns(self) -> Iterator[str]:
+        """Yield what needs attention about webhooks."""
+        if self.status is not None and self.status.hook_trouble:
+            yield f"Events for webhooks wait: {self.status.hook_trouble}. {_DOCTOR}"
+        for hook, causes in self.hook_failing.items():
+            were = f"{counted(sum(causes.values()), 'event was', 'events were')} not taken by the hook {hook}"
+            yield f"{were} and will be retried: {_trouble_of(causes)}. See `rosterd hook list`."
+        for hook, count in self.hook_dead.items():
+            yield f"{counted(count, 'event was', 'events were')} given up for the hook {hook}: see `rosterd hook list`."
 
     def _config_concerns(self) -> list[str]:
         if self.is_config_outdated:
@@ -242,6 +256,8 @@ def summary_of(config: Config, conn: Connection, *, looks_into_inboxes: bool = T
         mail_trouble=_trouble_of(causes),
         mail_causes=causes,
         mail_dead=queries.count_mails(conn, "dead"),
+        hook_failing=queries.failing_events(conn),
+        hook_dead=queries.dead_events(conn),
         unarchived=queries.count_unarchived(conn),
         on_hold=tuple(map(_on_hold, held_files.waiting(conn))),
         pauses=tuple(pauses.active(conn, datetime.now(UTC))),

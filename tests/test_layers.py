@@ -39,9 +39,9 @@ EVERYWHERE = {"msgspec", "structlog"}
 # module that is in no folder and not of the ground everything of its package.
 PACKAGES = ("console.", "operate.", "watcher.", "importer.")
 FOLDERS = {
-    "importer": ("wording", "roster", "file", "rows", "store", "sending", "mail", "answer"),
-    "watcher": ("health", "approval", "strays", "inbox", "checking", "control", "readers"),
-    "operate": ("provision", "doctor", "clients", "pgp", "backup", "pages", "roster"),
+    "importer": ("wording", "roster", "file", "rows", "store", "sending", "mail", "hooks", "answer"),
+    "watcher": ("health", "approval", "strays", "inbox", "checking", "control", "readers", "outgoing"),
+    "operate": ("provision", "doctor", "clients", "pgp", "backup", "pages", "roster", "hooks"),
     "console": (),
 }
 GROUND = {

@@ -36,7 +36,12 @@ class NotReloadable(Exception):
 
 def write_adopted(config: Config, former: tuple[tuple[str, str], ...] = ()) -> None:
     """Record that the service uses this configuration from now on; on a full disk the previous record stays."""
-    stored = msgspec.structs.replace(config, service=msgspec.structs.replace(config.service, ping_url=""))
+    replaced = msgspec.structs.replace
+    stored = replaced(
+        config,
+        service=replaced(config.service, ping_url=""),
+        hook=tuple(replaced(hook, url=f"https://{hook.host}") for hook in config.hook),
+    )
     note = msgspec.json.encode(Adopted(config=stored, former=former)) + b"\n"
     with contextlib.suppress(OSError):
         replace(os.path.join(config.service.state_dir, _FILE), note, mode=0o600)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Iterable
@@ -16,15 +15,15 @@ from watcher.approval.freezes import Announcements
 from watcher.control.archives import Purging
 from watcher.health.alerts import Alerts
 from watcher.health.heartbeat import heartbeat_of
-from watcher.health.mailing import Mailing
 from watcher.health.overdue import OverdueUploads
 from watcher.health.status import ClientStatus, Status, StatusFile, count_states, listed_files, moment
 from watcher.health.storage import Storage
 from watcher.health.trouble import Troubles
 from watcher.inbox.inboxes import Inboxes
+from watcher.outgoing.outgoing import PATIENCE_S, Outgoing
 from watcher.readers.read_copy import ReadCopy
 from watcher.settings import Config
-from watcher.signals import MAIL_PATIENCE_S, Signals
+from watcher.signals import Signals
 
 
 class Chores:
@@ -37,7 +36,7 @@ class Chores:
         self._alerts = alerts
         self._troubles = troubles
         self._started_at = datetime.now(UTC)
-        self.mailing = Mailing(store, troubles, config.mail)
+        self.outgoing = Outgoing(store, troubles, config)
         self._storage = Storage(store, Path(config.service.database), troubles)
         self._read_copy = ReadCopy(config.service, troubles)
         self._purging = Purging(store)
@@ -47,11 +46,11 @@ class Chores:
         self._heartbeat = heartbeat_of(config.service)
         self._status_file = StatusFile(config.service.state_dir)
         self.reload_trouble = ""  # why the last reload was refused
-        self._shown = ("", "", "", "")  # the troubles that the status has
+        self._shown: tuple[str, ...] = ()  # the troubles that the status has
 
     def use(self, config: Config) -> None:
         """Use this configuration. Raises NotReloadable, and changes nothing, if it would prevent sending mail."""
-        if reason := self.mailing.use(config.mail):
+        if reason := self.outgoing.use(config):
             raise NotReloadable(reason)
         self._config = config
         self._alerts.use(config.mail)
@@ -68,17 +67,16 @@ class Chores:
         self._heartbeat.start()
 
     def close(self, signals: Signals) -> None:
-        """Stop. Waits for the mail that is being sent if there is time."""
+        """Stop. Waits for what is being sent if there is time."""
         self._heartbeat.close()
         self._read_copy.close()
-        if signals.stop_allows(MAIL_PATIENCE_S):
-            with contextlib.suppress(StoreError):  # the mail is sent again, with the same Message-ID
-                self.mailing.close(datetime.now(UTC))
+        if signals.stop_allows(PATIENCE_S):
+            self.outgoing.close(datetime.now(UTC))
 
     @property
     def next_at(self) -> float:
         """Return when the next chore is due, by the monotonic clock."""
-        mails = (self._inboxes.on_hold, self._announcements, self._overdue, self._alerts, self.mailing)
+        mails = (self._inboxes.on_hold, self._announcements, self._overdue, self._alerts, self.outgoing)
         return min(part.next_at for part in (*mails, self._storage, self._read_copy, self._status_file))
 
     # The order matters: whether events arrive and the database is writable is known before a file is claimed; a
@@ -101,14 +99,15 @@ class Chores:
     def after_work(self, *, worked: bool, is_news: bool) -> None:
         """Do what is due after it; `worked`: there may be new mail, `is_news`: the status may have changed."""
         self.write_mail()
-        self.mailing.move(datetime.now(UTC), at_once=worked)
-        troubles = (self._storage.trouble, self.mailing.trouble, self._heartbeat.trouble, self.reload_trouble)
+        self.outgoing.move(datetime.now(UTC), at_once=worked)
+        troubles = (self._storage.trouble, *self.outgoing.troubles, self._heartbeat.trouble, self.reload_trouble)
         before, self._shown = self._shown, troubles
         self._status_file.keep(self._status, time.monotonic(), worked=is_news or self._shown != before)
 
     def write_mail(self) -> None:
-        """Put what is due of all mail but answers into the outbox, and the alerts raised since the last call."""
+        """Put what is due of all mail but answers into the outbox; alerts and events since the last call likewise."""
         try:
+            self.outgoing.hooks.queue_logged()
             self._inboxes.on_hold.tend(time.monotonic(), datetime.now(UTC))
             self._announcements.tend(time.monotonic(), datetime.now(UTC))
         except StoreError as error:
@@ -140,7 +139,8 @@ class Chores:
             watch_restarts=self._inboxes.sources.restarts,
             ping_trouble=self._heartbeat.trouble,
             database_trouble=self._storage.trouble,
-            mail_trouble=self.mailing.trouble,
+            mail_trouble=self.outgoing.mailing.trouble,
+            hook_trouble=self.outgoing.hooks.trouble,
             reload_trouble=self.reload_trouble,
         )
 

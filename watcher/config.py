@@ -21,16 +21,26 @@ import msgspec
 from importer.attributes import ATTRIBUTES, POSSIBLE_NAMES, REPORT_NAMES, secrets_in
 from importer.attributes import nearest as nearest_attribute
 from importer.fs import read_regular
+from importer.hooks.names import are_known
 from importer.roster import order
 from importer.settings import (
     ClientSettings,
     FeedSettings,
+    HookSettings,
     MailSettings,
     ReferenceSettings,
     as_status,
+    is_local,
 )
-from watcher.decode import SettingsT, as_toml, complaint, decode, unknown_keys
-from watcher.settings import PASSWORD_CREDENTIAL, PASSWORD_VARIABLE, Config, IntakeSettings, ServiceSettings
+from watcher.decode import SettingsT, as_toml, complaint, decode, decoded_tables, unknown_keys
+from watcher.settings import (
+    PASSWORD_CREDENTIAL,
+    PASSWORD_VARIABLE,
+    Config,
+    IntakeSettings,
+    ServiceSettings,
+    with_absolute_paths,
+)
 
 _PING_CREDENTIAL: Final = "ping_url"
 _PING_VARIABLE: Final = "ROSTERD_PING_URL"
@@ -74,7 +84,8 @@ def load(path: Path, *, base: Path | None = None) -> Config:
     problems: list[str] = []
     data = _read_toml(path, path.name, problems)
     sections = {name: _section(path.name, name, kind, data, problems) for name, kind in _SECTIONS.items()}
-    problems += unknown_keys(f"{path.name} ", data, [*_SECTIONS, "client"])
+    problems += unknown_keys(f"{path.name} ", data, [*_SECTIONS, "hook", "client"])
+    hooks = decoded_tables(f"{path.name} hook", HookSettings, data.get("hook", []), problems)
     guard = {} if problems else data.get("guard", {})  # problems of [guard] are not told again of each client
     clients = _clients(path.name, data, guard, problems)
     for drop_in in _drop_ins(path.parent / "clients.d", problems):
@@ -82,10 +93,12 @@ def load(path: Path, *, base: Path | None = None) -> Config:
         more = _read_toml(drop_in, where, problems)
         problems += unknown_keys(f"{where} ", more, ["client"])
         clients += _clients(where, more, guard, problems)
-    config = msgspec.structs.replace(Config(clients=tuple(client.settings for client in clients)), **sections)
+    config = msgspec.structs.replace(
+        Config(hook=tuple(hooks), clients=tuple(client.settings for client in clients)), **sections
+    )
     base = (base or path.parent).absolute()
     config = msgspec.structs.replace(config, source=str(path.absolute()), base=str(base))
-    config = _with_absolute_paths(config, str(base))
+    config = with_absolute_paths(config, str(base))
     clients = [_Client(at.where, settings) for at, settings in zip(clients, config.clients, strict=True)]
     problems += _contradictions(path.name, config, clients)
     if problems:
@@ -113,17 +126,26 @@ def ping_url(service: ServiceSettings) -> str:
     return _secret(_PING_CREDENTIAL, _PING_VARIABLE) or service.ping_url
 
 
+def hook_secret(hook: HookSettings) -> str:
+    """Return the secret of a hook, "" when there is none: the credential, else the environment, else its file."""
+    if given := _secret(f"hook_{hook.name}", hook.secret_variable):
+        return given
+    return _secret_in(Path(hook.secret_file)) if hook.secret_file else ""
+
+
 def _secret(name: str, variable: str) -> str:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if folder is None:
         return os.environ.get(variable, "")
     credential = Path(folder, name)
+    return _secret_in(credential) if os.path.lexists(credential) else os.environ.get(variable, "")
+
+
+def _secret_in(path: Path) -> str:
     try:
-        return credential.read_text(encoding="utf-8").rstrip("\r\n")
-    except FileNotFoundError:
-        return os.environ.get(variable, "")
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{credential}: {_reason(error)}; expected a readable UTF-8 file"]) from None
+        raise ConfigError([f"{path}: {_reason(error)}; expected a readable UTF-8 file"]) from None
 
 
 # Reading
@@ -203,52 +225,6 @@ def _client_place(file: str, number: int, table: object) -> str:
     return f"{file} client.{name}" if isinstance(name, str) and name.isprintable() else f"{file} client[{number}]"
 
 
-# Paths
-
-
-def _with_absolute_paths(config: Config, base: str) -> Config:
-    service, mail = config.service, config.mail
-    state_dir = os.path.abspath(os.path.join(base, service.state_dir))
-    replace = msgspec.structs.replace
-    return replace(
-        config,
-        service=replace(
-            service,
-            state_dir=state_dir,
-            database=os.path.join(state_dir, service.database),
-            read_copy=service.read_copy and os.path.join(base, service.read_copy),
-        ),
-        file=replace(config.file, pgp_home=os.path.join(state_dir, config.file.pgp_home)),
-        mail=replace(
-            mail,
-            maildir=os.path.join(state_dir, mail.maildir),
-            ca_file=mail.ca_file and os.path.join(base, mail.ca_file),
-        ),
-        metrics=replace(
-            config.metrics, textfile=config.metrics.textfile and os.path.join(base, config.metrics.textfile)
-        ),
-        clients=tuple(
-            replace(
-                client,
-                inbox=_inbox(base, client.inbox),
-                protected_users=client.protected_users and os.path.join(base, client.protected_users),
-            )
-            for client in config.clients
-        ),
-    )
-
-
-def _inbox(base: str, path: str) -> str:
-    """
-    Return an inbox path with links resolved in all but its last component.
-
-    Links above the inbox are the operator's, and a watch through a link receives no events; the inbox itself must not
-    be a link.
-    """
-    parent, name = os.path.split(os.path.abspath(os.path.join(base, path)))
-    return os.path.join(os.path.realpath(parent), name)
-
-
 # Checking settings against each other
 
 
@@ -261,6 +237,8 @@ def _contradictions(file: str, config: Config, clients: Sequence[_Client]) -> It
     }
     for name, complaints in sections.items():
         yield from _worded(f"{file} {name}", complaints)
+    for number, hook in enumerate(config.hook, 1):
+        yield from _worded(f"{file} hook[{number}]", _hook_complaints(hook, config.hook[: number - 1]))
     for client in clients:
         yield from _worded(client.where, _client_complaints(client.settings, config.reference))
         yield from _worded(client.where, _signature_complaints(client.settings, config.file.accept))
@@ -314,6 +292,17 @@ def _mail_complaints(mail: MailSettings) -> Iterator[Complaint]:
         yield "timezone", mail.timezone, 'a name of the time zone database, such as "America/Toronto"'
     if mail.host and mail.security == "none" and not mail.is_local:
         yield "security", mail.security, f'"starttls" or "tls": the host {mail.host} is not this machine'
+
+
+def _hook_complaints(hook: HookSettings, before: Sequence[HookSettings]) -> Iterator[Complaint]:
+    if hook.name in {each.name for each in before}:
+        yield "name", hook.name, "each name once"
+    is_sound = _is_web_address(hook.url) and hook.url.isascii()
+    if not is_sound or not (hook.url.startswith("https:") or is_local(hook.host)):
+        yield "url", hook.url, 'an address that begins with "https://", or with "http://" and is on this machine'
+    for pattern in hook.events:
+        if not are_known(pattern):
+            yield "events", pattern, "names of events as docs/webhooks.md has them"
 
 
 def _reference_complaints(reference: ReferenceSettings) -> Iterator[Complaint]:

@@ -15,7 +15,7 @@ from msgspec.structs import FieldInfo
 
 from watcher.settings import PASSWORD_CREDENTIAL, PASSWORD_VARIABLE
 
-_SECRET_SETTING: Final = ".ping_url"  # noqa: S105 - the name of a setting
+_SECRET_SETTINGS: Final = (".ping_url", ".url")
 _PASSWORD_SENTENCE: Final = (
     "no password belongs in this file. Give it as the systemd credential "
     f"{PASSWORD_CREDENTIAL} (LoadCredential=) or in the environment as {PASSWORD_VARIABLE}."
@@ -38,7 +38,8 @@ def decode(where: str, kind: type[SettingsT], table: object, problems: list[str]
             inner = decode(f"{where}.{name}", type(field.default), table[name], complaints)
             table[name] = msgspec.to_builtins(inner)
         elif name in table and (item := _table_in(field)):
-            table[name] = _decoded_tables(f"{where}.{name}", item, table[name], complaints)
+            tables = decoded_tables(f"{where}.{name}", item, table[name], complaints)
+            table[name] = [msgspec.to_builtins(each) for each in tables]
         elif name in table:
             complaints += _value_problems(f"{where}.{name}", table[name], field.type)
         elif field.required:
@@ -53,12 +54,15 @@ def _table_in(field: FieldInfo) -> type[msgspec.Struct] | None:
     return item if isinstance(item, type) and issubclass(item, msgspec.Struct) else None
 
 
-def _decoded_tables(where: str, kind: type[msgspec.Struct], tables: object, problems: list[str]) -> list[object]:
+def decoded_tables(where: str, kind: type[SettingsT], tables: object, problems: list[str]) -> list[SettingsT]:
+    """Return a list of tables as structs, those that are right; the problems of others are added."""
     if not isinstance(tables, list):
-        problems.append(complaint(where, "a single table", f"[[client.{where.rpartition('.')[2]}]] in double brackets"))
+        name = where.rpartition(" ")[2].rpartition(".")[2]
+        brackets = f"[[{name}]]" if name == "hook" else f"[[client.{name}]]"
+        problems.append(complaint(where, "a single table", f"{brackets} in double brackets"))
         return []
     decoded = [decode(f"{where}[{number}]", kind, table, problems) for number, table in enumerate(tables, 1)]
-    return [msgspec.to_builtins(each) for each in decoded if each is not None]
+    return [each for each in decoded if each is not None]
 
 
 @functools.cache
@@ -128,5 +132,5 @@ def as_toml(value: object) -> str:
 
 def complaint(where: str, got: str, expected: str) -> str:
     """Return the line about a setting that cannot be used; it does not show a secret."""
-    shown = "a secret that is not shown" if where.endswith(_SECRET_SETTING) else got
+    shown = "a secret that is not shown" if where.endswith(_SECRET_SETTINGS) else got
     return f"{where}: got {shown}; expected {expected}"

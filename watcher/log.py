@@ -8,7 +8,9 @@ configures logging. For the journal each line begins with its level as in sd-dae
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -16,7 +18,7 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 import structlog
@@ -28,6 +30,7 @@ from watcher.settings import LogSettings
 
 _STDOUT_FD: Final = 1
 _QUEUE_LINES: Final = 10_000  # a few MB: how far a reader can fall behind before lines are dropped
+_MOST_NOTED: Final = 1000
 _FLUSH_S: Final = 2.0  # how long the exit waits for a reader that may never read
 _MAX_FRAMES: Final = 20
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # of syslog(3)
@@ -43,6 +46,8 @@ def configured(settings: LogSettings) -> Iterator[None]:
     The same goes for what Python itself would write to standard error: dead threads, warnings, errors in finalizers.
     """
     writer = _Writer(_STDOUT_FD, _renderer(settings))
+    # What is told to others must not depend on how much is written.
+    taken = settings.level if settings.level == "debug" else "info"
     bridge = _Bridge(level=logging.WARNING)
     thread_hook, ignored_hook = threading.excepthook, sys.unraisablehook
     structlog.configure(
@@ -50,10 +55,12 @@ def configured(settings: LogSettings) -> Iterator[None]:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            writer.noted.take_in,
+            functools.partial(_drop_below, settings.level),
             _describe_exception,
             writer.render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(settings.level),
+        wrapper_class=structlog.make_filtering_bound_logger(taken),
         logger_factory=writer,
         cache_logger_on_first_use=False,
     )
@@ -77,6 +84,37 @@ def dropped_lines() -> int:
     return writer.dropped_lines if isinstance(writer, _Writer) else 0
 
 
+def note_events(names: Collection[str]) -> None:
+    """Keep the events with these names, from now on, for `noted_events`."""
+    writer = structlog.get_config()["logger_factory"]
+    if isinstance(writer, _Writer):
+        writer.noted.names = frozenset(names)
+
+
+def noted_events() -> list[EventDict]:
+    """Return the events that were logged since the last call and that `note_events` asks for, oldest first."""
+    writer = structlog.get_config()["logger_factory"]
+    return writer.noted.take_out() if isinstance(writer, _Writer) else []
+
+
+class _Noted:
+    """Events to be told to others, from all threads; of very many the oldest are lost."""
+
+    def __init__(self) -> None:
+        self.names: frozenset[str] = frozenset()
+        self._events: collections.deque[EventDict] = collections.deque(maxlen=_MOST_NOTED)
+
+    def take_in(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """Keep a copy of an event that is asked for; what is repeated at level debug is no news."""
+        if event["event"] in self.names and event["level"] != "debug":
+            self._events.append(dict(event))
+        return event
+
+    def take_out(self) -> list[EventDict]:
+        """Return what was kept."""
+        return [self._events.popleft() for _ in range(len(self._events))]
+
+
 class _Writer:
     """The thread that writes lines, and the bounded queue in front of it. It makes the loggers that write to it."""
 
@@ -84,6 +122,7 @@ class _Writer:
         self._fd = fd
         self._render = render
         self._lines: queue.Queue[str | None] = queue.Queue(_QUEUE_LINES)
+        self.noted = _Noted()
         self.dropped_lines = 0
         self._told_lines = 0
         self._counting = threading.Lock()
@@ -167,6 +206,13 @@ def _write_fully(fd: int, line: str) -> None:
     rest = memoryview(line.encode("utf-8", "backslashreplace") + b"\n")
     while rest:
         rest = rest[os.write(fd, rest) :]
+
+
+def _drop_below(level: str, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Return an event that is to be written. Raises DropEvent for another one."""
+    if _PRIORITIES.get(event["level"], 0) > _PRIORITIES[level]:
+        raise structlog.DropEvent
+    return event
 
 
 # Exceptions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -12,6 +13,7 @@ from importer.settings import (
     Count,
     FileSettings,
     GuardSettings,
+    HookSettings,
     MailSettings,
     ReferenceSettings,
     RetentionSettings,
@@ -83,7 +85,7 @@ class ConsoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be set. All paths are absolute; `mail.ca_file` may be empty."""
+    """Everything that can be set. All paths are absolute; `ca_file` may be empty."""
 
     service: ServiceSettings = ServiceSettings()
     intake: IntakeSettings = IntakeSettings()
@@ -95,6 +97,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     metrics: MetricsSettings = MetricsSettings()
     console: ConsoleSettings = ConsoleSettings()
     reference: ReferenceSettings = ReferenceSettings()
+    hook: tuple[HookSettings, ...] = ()
     clients: tuple[ClientSettings, ...] = ()
     source: str = ""  # the file it was read from
     base: str = ""  # where relative paths in it start
@@ -104,3 +107,55 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def clients_by_name(self) -> dict[str, ClientSettings]:
         """Return the clients by their names, in the order of the files."""
         return {client.name: client for client in self.clients}
+
+
+def with_absolute_paths(config: Config, base: str) -> Config:
+    """Return the configuration with paths that are relative to `base`, or to the state directory, made absolute."""
+    service, mail = config.service, config.mail
+    state_dir = os.path.abspath(os.path.join(base, service.state_dir))
+    replace = msgspec.structs.replace
+    return replace(
+        config,
+        service=replace(
+            service,
+            state_dir=state_dir,
+            database=os.path.join(state_dir, service.database),
+            read_copy=service.read_copy and os.path.join(base, service.read_copy),
+        ),
+        file=replace(config.file, pgp_home=os.path.join(state_dir, config.file.pgp_home)),
+        mail=replace(
+            mail,
+            maildir=os.path.join(state_dir, mail.maildir),
+            ca_file=mail.ca_file and os.path.join(base, mail.ca_file),
+        ),
+        hook=tuple(
+            replace(
+                hook,
+                secret_file=hook.secret_file and os.path.join(base, hook.secret_file),
+                ca_file=hook.ca_file and os.path.join(base, hook.ca_file),
+            )
+            for hook in config.hook
+        ),
+        metrics=replace(
+            config.metrics, textfile=config.metrics.textfile and os.path.join(base, config.metrics.textfile)
+        ),
+        clients=tuple(
+            replace(
+                client,
+                inbox=_inbox(base, client.inbox),
+                protected_users=client.protected_users and os.path.join(base, client.protected_users),
+            )
+            for client in config.clients
+        ),
+    )
+
+
+def _inbox(base: str, path: str) -> str:
+    """
+    Return an inbox path with links resolved in all but its last component.
+
+    Links above the inbox are the operator's, and a watch through a link receives no events; the inbox itself must not
+    be a link.
+    """
+    parent, name = os.path.split(os.path.abspath(os.path.join(base, path)))
+    return os.path.join(os.path.realpath(parent), name)

@@ -44,8 +44,8 @@ class SinglePass:
         self._sweep_crowded_inboxes()
         self._checks.work_off()
         self._chores.write_mail()
-        mailing = self._chores.mailing
-        while not self._signals.stop_asked and mailing.move(datetime.now(UTC), at_once=True):
+        outgoing = self._chores.outgoing
+        while not self._signals.stop_asked and outgoing.move(datetime.now(UTC), at_once=True):
             self._events.wait(POLL_S)
         while not self._signals.stop_asked and self._chores.purge():
             notify.watchdog()

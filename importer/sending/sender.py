@@ -109,7 +109,7 @@ class Pump(Generic[ItemT, ResultT]):
 
         Raises StoreError: nothing is lost, call again later. Raises SyncFailed.
         """
-        self._collect(store, now)
+        self.collect(store, now)
         if not self._under_way:
             item = self._take(store, now)
             if item is not None:
@@ -121,12 +121,18 @@ class Pump(Generic[ItemT, ResultT]):
         """Send another way from the next item on."""
         self._sender.use(transport)
 
+    @property
+    def is_under_way(self) -> bool:
+        """Tell whether an item was handed over, and its result not recorded yet."""
+        return self._under_way
+
     def close(self, store: Store, now: datetime, wait_s: float = 5.0) -> None:
         """Stop the sender, for which it may take so long, and record its last answer."""
         self._sender.close(wait_s)
-        self._collect(store, now)
+        self.collect(store, now)
 
-    def _collect(self, store: Store, now: datetime) -> None:
+    def collect(self, store: Store, now: datetime) -> None:
+        """Record what was answered, and hand over nothing. Raises as `pump`."""
         self._answer = self._answer or self._sender.answer()
         if self._answer is not None:
             self._record(store, self._answer, now)

@@ -14,6 +14,7 @@ import msgspec
 from importer.attributes import ATTRIBUTES
 from importer.model import MOST_GROUPS, Tally, printable
 from importer.store.connection import Connection, current, stamp, stored
+from importer.store.tables import hooks
 
 _RowT = TypeVar("_RowT", bound=msgspec.Struct)
 
@@ -366,6 +367,16 @@ def failing_mail(conn: Connection) -> dict[str, int]:
         "GROUP BY last_error ORDER BY count(*) DESC, max(id) DESC"
     ).fetchall()
     return dict(rows)
+
+
+def failing_events(conn: Connection) -> dict[str, dict[str, int]]:
+    """Return for each webhook how many events wait for another try, by what went wrong last, most first."""
+    return hooks.failing(conn)
+
+
+def dead_events(conn: Connection) -> dict[str, int]:
+    """Return for which webhooks events were given up, and how many."""
+    return {name: each.dead for name, each in hooks.counts(conn).items() if each.dead}
 
 
 def oldest_waiting_mail(conn: Connection) -> datetime | None:

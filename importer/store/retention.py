@@ -1,5 +1,5 @@
 """
-Retention: removes old uploads and their answers, problems, mail and history. The rows of the ledger are kept.
+Retention: removes old uploads and their answers, problems, mail, events and history. The ledger's rows are kept.
 
 Durable steps of one import, and what a restart finds after each:
 
@@ -27,6 +27,7 @@ from importer.model import printable
 from importer.settings import ClientSettings, RetentionSettings
 from importer.store.connection import Connection, stamp
 from importer.store.database import Store
+from importer.store.tables import hooks as tables
 
 log = structlog.get_logger()
 
@@ -148,6 +149,12 @@ def forget_history(store: Store, before: datetime) -> int:
                  SELECT import_id, unique_id FROM user_changes WHERE import_id < ? LIMIT ?)""",
             (first, _CHANGES_AT_ONCE),
         ).rowcount
+
+
+def forget_hook_events(store: Store, before: datetime) -> int:
+    """Remove some events for webhooks that were sent, dropped or given up before this time; return how many."""
+    with store.transaction():
+        return tables.forget(store.conn, before)
 
 
 def forget_mails(store: Store, client: str, before: datetime) -> int:

@@ -7,6 +7,8 @@ from typing import Final
 
 from sqlite_utils import Database, Migrations
 
+from importer.store.tables import hooks
+
 # Each migration is literal SQL and is never changed: databases that went through it are what it made of them. A new
 # attribute needs a new migration. The indexes of users begin with what tells most: SQLite sorts by a text that differs
 # a quarter faster than by one that is mostly the same.
@@ -403,6 +405,12 @@ _STRAYS: Final = """CREATE TABLE strays (
 def m016_strays(db: Database) -> None:
     """Remember which names were told that are never imported."""
     db.execute(_STRAYS)
+
+
+@migrations()
+def m017_hooks(db: Database) -> None:
+    """Queue events for webhooks, and count them."""
+    _run(db, hooks.TABLES)
 
 
 def _statements(script: str) -> list[str]:

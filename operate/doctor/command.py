@@ -21,6 +21,7 @@ from operate.doctor.service import service_findings
 from operate.doctor.summary import WORDS, lines
 from operate.options import ClientName, chosen_client, config_file_option, json_option, record_option
 from operate.output import print_json, some
+from operate.provision.secrets import use_secret_files
 from watcher.adopted import read_adopted
 from watcher.config import ConfigError, load
 from watcher.health.checks.results import record_run
@@ -81,7 +82,7 @@ def _record(config_file: Path, findings: list[CheckResult]) -> None:
 
 def _findings(config_file: Path, client_name: str | None, *, probe: bool) -> Findings:
     topic = Topic("configuration")
-    _find_credentials(config_file)
+    use_secret_files(config_file)
     try:
         config = load(config_file)
     except ConfigError as error:
@@ -108,10 +109,3 @@ def _findings(config_file: Path, client_name: str | None, *, probe: bool) -> Fin
     yield from database_findings(Path(config.service.database), owner_of(config.service.state_dir)[0])
     yield from trouble_findings(config, config.clients)
     yield from sshd_and_client_findings(config, probe=probe)
-
-
-def _find_credentials(config_file: Path) -> None:
-    """Read the password where the unit loads it from; only the service gets it as a credential."""
-    folder = str(config_file.absolute().parent)
-    if os.access(os.path.join(folder, "smtp_password"), os.R_OK):
-        os.environ.setdefault("CREDENTIALS_DIRECTORY", folder)

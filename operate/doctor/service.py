@@ -1,4 +1,4 @@
-"""What `rosterd doctor` checks about the service: its unit, state directory, metrics, mail."""
+"""What `rosterd doctor` checks about the service: its unit, state directory, metrics, mail, webhooks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Final
 
 from importer.file.unwrap.gnupg import PUBLIC_KEYS
+from importer.hooks.post import HookTransport, HookUnusable
 from importer.mail.delivery import make_transport
 from importer.mail.smtp import SmtpTransport, said
-from importer.settings import MailSettings, MailUnusable
+from importer.sending.sender import name_of
+from importer.settings import HookSettings, MailSettings, MailUnusable, is_local
 from importer.store.connection import log_files
 from operate.doctor.findings import Findings, Topic
 from operate.doctor.process import MAIL_REMEDY
 from operate.provision import accounts, homes, steps
-from watcher.config import ConfigError, smtp_password
+from watcher.config import ConfigError, hook_secret, smtp_password
 from watcher.lock import is_locked
 from watcher.owner import owner_of, user_name
 from watcher.settings import Config, ServiceSettings
@@ -38,6 +40,7 @@ def service_findings(config: Config) -> Findings:
     yield from _state_dir(config.service.state_dir)
     yield from _owners(config)
     yield from _mail(config.mail)
+    yield from _hooks(config)
     yield from _textfile(config)
     yield from _read_copy(config.service)
 
@@ -257,3 +260,35 @@ def _covered(addresses: Iterable[str], networks: str) -> set[str]:
     """Return those addresses that are in one of the networks, "127.0.0.0/8 ::1/128"."""
     parsed = [ipaddress.ip_network(network) for network in networks.split()]
     return {address for address in addresses if any(ipaddress.ip_address(address) in network for network in parsed)}
+
+
+# Webhooks
+
+
+def _hooks(config: Config) -> Findings:
+    """Yield the results for each hook; nothing is sent."""
+    for hook in config.hook:
+        topic = Topic(f"hook {hook.name}")
+        yield from _hook(topic, hook)
+        if not is_local(hook.host):
+            yield from _firewall(topic, hook.host)
+
+
+def _hook(topic: Topic, hook: HookSettings) -> Findings:
+    """Yield how connecting went."""
+    try:
+        transport = HookTransport(hook, hook_secret(hook))
+    except (ConfigError, HookUnusable) as error:
+        yield topic.fault(
+            str(error),
+            f"put the secret into /etc/rosterd/hook_{hook.name}, owned by root and with mode 0600, and add "
+            f"LoadCredential=hook_{hook.name}:/etc/rosterd/hook_{hook.name} below [Service] by systemctl edit rosterd; "
+            "then systemctl restart rosterd",
+        )
+        return
+    try:
+        transport.connect()
+    except OSError as error:
+        yield topic.fault(f"{hook.host}: {name_of(error)}", "see url and ca_file in [[hook]]; the events wait")
+        return
+    yield topic.ok(f"{hook.host} answers; `rosterd hook test {hook.name}` sends it an event")

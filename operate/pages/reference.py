@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from importer.settings import ClientSettings, FeedSettings, StatusSettings
+from importer.settings import ClientSettings, FeedSettings, HookSettings, StatusSettings
 from operate.pages.markup import Block, Heading, Table, Text, as_markdown
 from watcher.settings import Config
 
@@ -57,7 +57,10 @@ def _blocks(explained: dict[str, dict[str, str]]) -> Iterator[Block]:
         "(except `ping_url`), `[log]` and `[metrics]` need a restart."
     )
     for section in msgspec.structs.fields(Config):
-        if section.name == "clients":
+        if section.name == "hook":
+            yield Heading("`[[hook]]`")
+            yield from _section(HookSettings, explained["hook"])
+        elif section.name == "clients":
             yield Heading("`[[client]]`")
             yield from _section(ClientSettings, explained["client"])
             yield Heading("`[[client.feed]]`")

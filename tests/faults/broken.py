@@ -16,16 +16,19 @@ import structlog
 
 from importer import durable, ending, pipeline
 from importer.answer import drafts
+from importer.hooks import events
 from importer.mail import outbox
 from importer.mail.channel import Delivery
 from importer.mail.maildir import MaildirTransport
 from importer.model import Claim, Letter, Mail, OnHold, Outcome, Receipt
 from importer.sending import sender
-from importer.settings import ClientSettings, MailSettings
+from importer.settings import ClientSettings
 from importer.store import database, ledger
 from importer.store import mail_queue as table
 from importer.store.roster import feeds, undo
 from importer.store.tables import strays
+from operate.backup import installing
+from operate.backup import target as restores
 from watcher import log as watcher_log
 from watcher import start
 from watcher.approval import files
@@ -140,15 +143,49 @@ def hold_in_pieces() -> None:
     """Commit that a file is on hold, and then the mail about it."""
     hold, add_mail = ending.hold, drafts.add_mail
 
-    def hold_silently(store: database.Store, answer: Receipt, client: ClientSettings, mail: MailSettings) -> Receipt:
+    def hold_silently(store: database.Store, answer: Receipt, told: ending.Told) -> Receipt:
         drafts.add_mail = lambda *_: None
-        hold(store, answer, client, mail)
+        hold(store, answer, told)
         drafts.add_mail = add_mail
         with store.transaction():
-            add_mail(store, answer, client, mail)
+            add_mail(store, answer, told.client, told.mail)
         return answer
 
     ending.hold = hold_silently
+
+
+def queue_events_after_commit() -> None:
+    """Commit how a file ended, and then the event about it."""
+    tell, import_file = ending._tell, pipeline.Importer.import_file
+    waiting: list[tuple[Any, ...]] = []
+
+    def tell_later(store: database.Store, answer: Receipt, import_id: int, told: ending.Told) -> None:
+        tell(store, answer, import_id, ending.Told(told.client, told.mail, ()))
+        waiting.append((told.hooks, answer, import_id))
+
+    def imported(self: pipeline.Importer, claim: Claim, client: ClientSettings, **more: Any) -> Receipt:  # noqa: ANN401 - passed on
+        answer = import_file(self, claim, client, **more)
+        with self._store.transaction():
+            for each in waiting:
+                events.add_receipt(self._store.conn, *each)
+        waiting.clear()
+        return answer
+
+    ending._tell = tell_later
+    pipeline.Importer.import_file = imported  # type: ignore[method-assign]
+
+
+def restore_without_a_mark() -> None:
+    """Restore as if nobody could start the service in the middle of it."""
+
+    def begin(target: restores.Target) -> None:
+        assert target.state_dir
+
+    def end(target: restores.Target) -> None:
+        restores.begin(target)
+        restores.end(target)
+
+    installing.begin, installing.end = begin, end  # type: ignore[attr-defined]
 
 
 def leave_what_is_superseded() -> None:
@@ -236,6 +273,7 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "mail before commit": mail_before_commit,
     "commit piecemeal": commit_piecemeal,
     "hold in pieces": hold_in_pieces,
+    "events after commit": queue_events_after_commit,
     "import without sync": import_without_sync,
     "sync again": sync_again,
     "mail taken as sent": take_mail_as_sent,
@@ -246,6 +284,7 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "rejected applied": apply_what_is_rejected,
     "approved applied twice": apply_twice,
     "misses counted twice": count_misses_twice,
+    "restore without a mark": restore_without_a_mark,
     "states not undone": undo_no_states,
     "strays in pieces": tell_of_strays_in_pieces,
 }

@@ -35,6 +35,10 @@ def rosterd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rosterd]:
         for client in inboxes:
             installation.drop("users.csv", HEADER + ANN + "S-2,OPSCOM,Bob\n", client)
         assert 0 == installation.execute("sweep").returncode
+        installation.change(
+            """INSERT INTO hook_events (id, event_id, hook, event, client, created_at, due_at, body)
+               VALUES (1, 'evt_1', 'tickets', 'mail.dead', '', '2026-11-22T00:00:00Z', '2026-11-22T00:00:00Z', '{}')"""
+        )
         yield installation
 
 
@@ -199,6 +203,7 @@ ARGUMENTS = {
     "users find": ["S-"],
     "history": ["S-1", "--client", "acme"],
     "mail show": ["1"],
+    "hook show": ["1"],
     "check": [__file__, "--client", "acme"],
 }
 LISTS = {
@@ -207,6 +212,7 @@ LISTS = {
     "users find",
     "history",
     "mail list",
+    "hook list",
     "fields",
     "client list",
     "client key list",

@@ -17,6 +17,7 @@ from importer.settings import (
     FeedSettings,
     FileSettings,
     GuardSettings,
+    HookSettings,
     MailSettings,
     ReferenceSettings,
     RetentionSettings,
@@ -24,7 +25,7 @@ from importer.settings import (
 )
 from operate.provision.drop_ins import clients_of
 from tests import REPOSITORY
-from watcher.config import ConfigError, load, smtp_password
+from watcher.config import ConfigError, hook_secret, load, smtp_password
 from watcher.settings import Config, IntakeSettings, LogSettings, MetricsSettings, ServiceSettings
 
 SHIPPED = REPOSITORY / "config.toml"
@@ -38,6 +39,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "log": LogSettings,
     "metrics": MetricsSettings,
     "reference": ReferenceSettings,
+    "hook": HookSettings,
     "client": ClientSettings,
     "client.feed": FeedSettings,
     "client.status": StatusSettings,
@@ -46,6 +48,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 EXAMPLES = {
     *(("client", name) for name in ("columns", "limits", "max_inbox_bytes", "retention_days", "guard", "status")),
     *(("client.feed", name) for name in ("name", "files")),
+    *(("hook", name) for name in ("name", "url", "events")),
 }
 CLIENT = '[[client]]\nname = "acme"\ninbox = "in/acme"\n'
 STATUS = '[client.status]\ncolumn = "Enrolment"\nactive = ["A"]\ninactive = ["I"]\n'
@@ -367,7 +370,12 @@ def test_a_commented_setting_shows_its_default(section: str, key: str, text: str
     """What is commented out in the shipped config.toml is what holds without it."""
     value = tomllib.loads(f"{key} = {text}")[key]
     if (section, key) in EXAMPLES:
-        required: dict[str, Any] = {"name": "x", "inbox" if section == "client" else "files": "x", key: value}
+        others: dict[str, dict[str, Any]] = {
+            "client": {"inbox": "x"},
+            "client.feed": {"files": "x"},
+            "hook": {"url": "x", "events": ["x"]},
+        }
+        required: dict[str, Any] = {"name": "x", **others[section], key: value}
         setting = getattr(msgspec.convert(required, SECTIONS[section]), key)
         shown = msgspec.json.decode(msgspec.json.encode(setting))  # with lists, as TOML has them
         assert value == ({name: shown[name] for name in value} if key == "guard" else shown)
@@ -397,3 +405,47 @@ def test_one_text_is_a_list_of_one(write: Write) -> None:
     """A setting that takes several texts takes one without brackets, too."""
     [client] = load(write('[[client]]\nname = "a"\ninbox = "a"\nfailed_import_email = "it@school.example"\n')).clients
     assert client.failed_import_email == ("it@school.example",)
+
+
+# Webhooks
+
+HOOK = '[[hook]]\nname = "a-b"\nurl = "https://h.example/x?t=t0ken"\nevents = "file.*"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[hook]\nname = "a"\n', "config.toml hook: got a single table; expected [[hook]] in double brackets"),
+        (HOOK.replace("https:", "http:"), "hook[1].url: got a secret that is not shown; expected an address that beg"),
+        (HOOK.replace("h.example", "me:pw@h.example"), "hook[1].url: got a secret that is not shown"),
+        (HOOK.replace("h.example", "h\u00e9.example"), "hook[1].url: got a secret that is not shown"),
+        (HOOK.replace("file.*", "files.*"), 'hook[1].events: got "files.*"; expected names of events as docs/webho'),
+        (HOOK.replace("a-b", "a b"), 'hook[1].name: got "a b"; expected a name of letters'),
+        (HOOK + HOOK, 'hook[2].name: got "a-b"; expected each name once'),
+        (HOOK + 'secret = "of mine"\n', 'hook[1].secret: unknown key; expected "secret_file"?'),
+    ],
+)
+def test_an_unsound_hook_is_told(write: Write, text: str, problem: str) -> None:
+    """What is wrong with a hook is named, and neither its URL nor a secret is repeated."""
+    [found] = problems(write(text))
+    assert problem in found
+    assert "t0ken" not in found
+    assert "of mine" not in found
+
+
+def test_the_secret_of_a_hook(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the credential, else what the environment says, else the content of a file, else nothing."""
+    [hook] = load(write(HOOK + 'secret_file = "secret"\nca_file = "ca.pem"\n')).hook
+    assert (str(tmp_path / "ca.pem"), ("file.*",)) == (hook.ca_file, hook.events)
+    with pytest.raises(ConfigError, match="secret: No such file or directory"):
+        hook_secret(hook)
+    (tmp_path / "secret").write_text("of the file\n")
+    assert "of the file" == hook_secret(hook)
+    monkeypatch.setenv("ROSTERD_HOOK_A_B", "of the environment")
+    assert "of the environment" == hook_secret(hook)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert "of the environment" == hook_secret(hook)
+    (tmp_path / "hook_a-b").write_text("of the unit\n")
+    assert "of the unit" == hook_secret(hook)
+    [local] = load(write(HOOK.replace("https://h.example", "http://127.0.0.1:8080"))).hook
+    assert "127.0.0.1" == local.host

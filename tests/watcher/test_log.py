@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import structlog
@@ -49,6 +49,22 @@ def test_a_line_is_one_json_object(lines: Lines) -> None:
     assert ["at", "level", "event"] == list(line)[:3]
     assert line.pop("at").endswith("Z")
     assert {"level": "info", "event": "file.imported", "rows": 3, "client": "acme"} == line
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "error"])
+def test_events_are_kept_for_others_whatever_is_written(level: Literal["debug", "info", "error"]) -> None:
+    """What is to be told to others does not depend on the level that is written; a repetition at debug is no news."""
+    with log.configured(LogSettings(level=level)), structlog.contextvars.bound_contextvars(client="acme"):
+        log.note_events(["inbox.restored", "inbox.unusable"])
+        structlog.get_logger().info("inbox.restored")
+        structlog.get_logger().debug("inbox.unusable")
+        structlog.get_logger().info("file.claimed")
+        [event] = log.noted_events()
+        assert [] == log.noted_events()
+        log.note_events([])
+        structlog.get_logger().info("inbox.restored")
+        assert [] == log.noted_events()
+    assert ("inbox.restored", "acme") == (event["event"], event["client"])
 
 
 def test_levels_below_the_configured_one_are_left_out(lines: Lines) -> None:

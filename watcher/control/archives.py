@@ -64,6 +64,8 @@ class Purging:
         for client in config.clients:
             if client.check_folder:
                 yield from self._pieces_of_check(client, at - timedelta(days=client.check_keep_days))
+        if days := config.retention.days:
+            yield from self._pieces_of_events(at - timedelta(days=days))
         if days := config.retention.history_days:
             yield from self._pieces_of_history(at - timedelta(days=days))
         retention.note_pass(self._store, began_at)
@@ -92,6 +94,10 @@ class Purging:
             yield True
         if changes:
             log.info("history.purged", changes=changes)
+
+    def _pieces_of_events(self, before: datetime) -> Iterator[bool]:
+        while retention.forget_hook_events(self._store, before):
+            yield True
 
     def _pieces_of(self, name: str, client: ClientSettings | None, before: datetime) -> Iterator[bool]:
         archives = problems = mails = 0

@@ -12,6 +12,7 @@ from importer.roster.protection import ListUnusable
 from importer.store import mail_queue, personal_data
 from importer.store.database import Store
 from importer.store.roster import pauses
+from importer.store.tables import hooks as hook_events
 from watcher.approval.files import FilesOnHold
 from watcher.control.client import Answer, Order
 from watcher.control.roster import roster_orders
@@ -77,7 +78,25 @@ def store_orders(
         "mail.drop": drop,
         "person.erase": erase,
     }
-    return orders | roster_orders(store, stopping)
+    return orders | hook_orders(store, retried) | roster_orders(store, stopping)
+
+
+def hook_orders(store: Store, retried: str) -> dict[str, Handler]:
+    """Return the orders about events for webhooks, and that a backup was made, which is told to them."""
+
+    def retry(order: Order) -> str:
+        _change_event(order, lambda id_: hook_events.retry(store.conn, id_, datetime.now(UTC)))
+        return f"event {order.id} {retried}"
+
+    def drop(order: Order) -> str:
+        _change_event(order, lambda id_: hook_events.drop(store.conn, id_, datetime.now(UTC)))
+        return f"event {order.id} will not be sent"
+
+    def note_backup(order: Order) -> str:
+        log.info("backup.made", file=order.file, last_import=int(order.id))
+        return "noted"
+
+    return {"hook.retry": retry, "hook.drop": drop, "backup.note": note_backup}
 
 
 def held_orders(settling: Settling, now: Callable[[], float]) -> dict[str, Handler]:
@@ -131,6 +150,15 @@ def _change_mail(order: Order, change: Callable[[int], bool]) -> None:
     if not change(int(order.id)):
         raise Refused(
             f"no mail {order.id} is waiting or dead; `rosterd mail list --all` also shows those that were sent"
+        )
+
+
+def _change_event(order: Order, change: Callable[[int], bool]) -> None:
+    if not (order.id.isascii() and order.id.isdigit()):
+        raise Refused("expected the number of an event; `rosterd hook list` shows it")
+    if not change(int(order.id)):
+        raise Refused(
+            f"no event {order.id} is waiting or dead; `rosterd hook list --all` also shows those that were sent"
         )
 
 

@@ -35,6 +35,10 @@ _SENTENCES: Final = {
         "Checking whether a file of {client} is complete took longer than allowed, so the file is held.",
         "Check its quotation marks, for example with `rosterd check`. `rosterd release` imports the file as it is.",
     ),
+    "hook.unusable": (
+        "Events cannot be sent to a webhook, for the reason below; they wait.",
+        "`rosterd doctor` says how to fix it. Imports and mail continue.",
+    ),
     "inbox.full": (
         "Files that stay in the inbox of {client} have more bytes than max_inbox_bytes, so new ones are refused.",
         "Have the client delete some, or `rosterd client set {client} --max-inbox-bytes BYTES --apply`.",

@@ -17,6 +17,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     database: Path
     clients: tuple[str, ...]
     expected_s: Mapping[str, float]  # client -> how often it should upload; without those that need not
+    hooks: tuple[str, ...] = ()
     is_mail_sent: bool = False  # else mail is only stored in the Maildir
 
 
@@ -27,5 +28,6 @@ def source_of(config: Config) -> Source:
         database=Path(config.service.database),
         clients=tuple(config.clients_by_name),
         expected_s={client.name: client.expected_s for client in config.clients if client.expected_s is not None},
+        hooks=tuple(hook.name for hook in config.hook),
         is_mail_sent=config.mail.is_sent,
     )

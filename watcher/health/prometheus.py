@@ -30,7 +30,9 @@ from importer.store.connection import VERSION as SQLITE_VERSION
 from importer.store.connection import Connection
 from importer.store.errors import StoreError
 from importer.store.roster import held_files
-from watcher.health.checks.results import CHECKS, last_run
+from importer.store.tables import hooks as hook_events
+from importer.store.tables.hooks import HookCounts
+from watcher.health.checks.results import BACKUP, CHECKS, last_run
 from watcher.health.http_endpoint import Endpoint
 from watcher.health.metrics_source import Source
 from watcher.health.status import ClientStatus, State, Status, read_status
@@ -64,8 +66,10 @@ class Figures(Collector):
             yield from _ledger_figures(conn, source.clients)
             yield from _on_hold_figures(conn, source.clients)
             yield from _mail_figures(conn, source.clients)
+            yield from _hook_figures(conn, source.hooks)
             yield _gauge("mail_by_smtp", "0 while mail is only put into the Maildir", [((), source.is_mail_sent)])
         yield from _check_figures(source.state_dir)
+        yield from _backup_figures(source.state_dir)
         expected = [((client,), seconds) for client, seconds in source.expected_s.items()]
         yield _gauge("upload_expected_seconds", "A client should upload at least this often", expected, "client")
 
@@ -239,6 +243,23 @@ def _mail_figures(conn: Connection, clients: Iterable[str]) -> Iterator[Metric]:
         yield _gauge("mail_waiting_since_timestamp_seconds", description, [((), _at(oldest))])
 
 
+def _hook_figures(conn: Connection, hooks: Iterable[str]) -> Iterator[Metric]:
+    """Yield what became of events for webhooks, also of those that are not configured any more."""
+    counts = {**{hook: HookCounts() for hook in hooks}, **hook_events.counts(conn)}
+    totals = [((hook,), each.sent) for hook, each in counts.items()]
+    yield _counter("hook_events_sent", "Events that the hook has taken", totals, "hook")
+    failed = [((hook,), each.failed) for hook, each in counts.items()]
+    yield _counter("hook_attempts_failed", "Attempts that failed", failed, "hook")
+    states = [
+        ((hook, state), count)
+        for hook, each in counts.items()
+        for state, count in (("waiting", each.waiting), ("dead", each.dead))
+    ]
+    yield _gauge("hook_events", "Events not sent", states, "hook", "state")
+    since = [((hook,), _at(each.waiting_since)) for hook, each in counts.items() if each.waiting_since]
+    yield _gauge("hook_waiting_since_timestamp_seconds", "When the longest-waiting event was queued", since, "hook")
+
+
 def _check_figures(state_dir: str) -> Iterator[Metric]:
     """Yield what commands found that check the host and the archives, when they last ran to be recorded."""
     for check in CHECKS:
@@ -246,6 +267,12 @@ def _check_figures(state_dir: str) -> Iterator[Metric]:
             problems = [((severity,), count) for severity, count in run.problems.items()]
             yield _gauge(f"{check}_problems", f"What rosterd {check} found wrong", problems, "severity")
             yield _gauge(f"{check}_timestamp_seconds", f"When rosterd {check} last ran", [((), _at(run.at))])
+
+
+def _backup_figures(state_dir: str) -> Iterator[Metric]:
+    """Yield when the last backup was made; nothing before the first one, so that its absence can be alerted on."""
+    if run := last_run(state_dir, BACKUP):
+        yield _gauge("backup_timestamp_seconds", "When rosterd backup last made one", [((), _at(run.at))])
 
 
 def _status_figures(status: Status) -> Iterator[Metric]:

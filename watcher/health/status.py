@@ -77,6 +77,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ping_trouble: str = ""  # why the last heartbeat failed
     database_trouble: str = ""  # why nothing can be recorded
     mail_trouble: str = ""  # why no mail can be sent
+    hook_trouble: str = ""  # which hooks cannot be used, and why
     reload_trouble: str = ""  # why the last reload was refused
 
 

@@ -67,6 +67,7 @@ class Claims:
             file=config.file,
             reference=config.reference,
             mail=config.mail,
+            hooks=config.hook,
             check_room=self.room.check_content,
         )
         self._preemption.use(config)

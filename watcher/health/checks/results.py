@@ -1,4 +1,4 @@
-"""What `rosterd doctor` and `rosterd verify` found last, in files next to the database: for status and metrics."""
+"""When `rosterd doctor`, `verify` and `backup` last ran, and what they found: for status and metrics, in files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from watcher.owner import become_owner
 
 MAX_FAULTS: Final = 3
 CHECKS: Final = ("doctor", "verify")
+BACKUP: Final = "backup"
 
 
 class CheckRun(msgspec.Struct, frozen=True, kw_only=True):
-    """The last run of a command that checks."""
+    """The last run of a command."""
 
     at: datetime
     problems: Mapping[str, int]  # how many of each severity

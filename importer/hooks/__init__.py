@@ -1,0 +1,1 @@
+"""Webhooks: events to be told to a URL, queued and delivered."""

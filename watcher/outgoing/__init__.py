@@ -1,0 +1,1 @@
+"""What leaves this host: mail, and events for webhooks."""
