@@ -23,6 +23,7 @@ from importer.store.errors import StoreError
 from operate.backup.gathering import Gathering
 from operate.backup.holdings import add_access, add_mail, add_pgp, add_settings, drop_ins, places
 from operate.backup.manifest import Manifest
+from operate.backup.note import note_backup
 from operate.backup.packing import Packing, new_file
 from operate.backup.reading import BackupUnusable, opened
 from operate.database import cannot_answer
@@ -60,13 +61,13 @@ def create(config: Config, file: Path, *, with_files: bool, with_host_keys: bool
     if os.path.lexists(target):
         cannot_answer(f"{shown(target, limit=None)}: exists; expected a new name")
     try:
+        inboxes = places(config, drop_ins(Path(config.source)))
         with _staging(target.parent) as staging, new_file(staging, target) as tar:
             packing = Packing(tar)
-            add_settings(packing, Path(config.source))
+            add_settings(packing, config)
             add_access(packing, with_host_keys=with_host_keys)
             add_pgp(packing, Path(config.file.pgp_home))
             gathering = Gathering(packing, staging)
-            inboxes = places(config, drop_ins(Path(config.source)))
             ledger = gathering.gather(Path(config.service.database), inboxes, with_files=with_files)
             if with_files:
                 add_mail(packing, Path(config.mail.maildir))
@@ -87,6 +88,7 @@ def create(config: Config, file: Path, *, with_files: bool, with_host_keys: bool
         click.echo(f"{target}: {error}", err=True)
         sys.exit(EXIT_IO_ERROR)
     _report(manifest, as_json=as_json)
+    note_backup(config, target, manifest)
 
 
 @backup.command()

@@ -17,9 +17,9 @@ from operate.backup.packing import Packing
 from operate.backup.saved_logins import logins
 from operate.provision import homes
 from operate.provision.drop_ins import DISABLED_ENDING, ENDING
+from operate.provision.secrets import secret_files
 from watcher.settings import Config
 
-SECRETS: Final = ("smtp_password", "ping_url")
 _HOST_KEYS: Final = "ssh_host_*_key*"
 
 
@@ -31,13 +31,29 @@ def places(config: Config, drop_ins: Iterable[Path]) -> list[Place]:
     return [*configured, *(Place(name, homes.inbox(name)) for name in names if name not in config.clients_by_name)]
 
 
-def add_settings(packing: Packing, config_file: Path) -> None:
-    """Add the configuration, and the secrets next to it. Raises OSError."""
+def add_settings(packing: Packing, config: Config) -> None:
+    """Add the configuration, the secrets next to it, and the files that settings name. Raises OSError."""
+    config_file = Path(config.source)
     _add(packing, CONFIG, config_file)
-    for name in SECRETS:
-        _add(packing, f"settings/{name}", config_file.parent / name)
+    secrets = secret_files(config_file)
+    for path in secrets:
+        _add(packing, member_name("settings", os.fsencode(path.name)), path)
     for path in drop_ins(config_file):
         _add(packing, member_name("settings", b"clients.d", os.fsencode(path.name)), path)
+    for name, path in named_files(config).items():
+        if path not in secrets and not _add(packing, name, path):
+            packing.left_out.append(f"{path}: a setting names it, and it does not exist")
+
+
+def named_files(config: Config) -> dict[str, Path]:
+    """Return the files that settings name, by their names in a backup; those that the service writes are not among."""
+    paths = {member_name("named", b"mail", b"ca_file"): config.mail.ca_file}
+    for hook in config.hook:
+        for setting in ("ca_file", "secret_file"):
+            paths[member_name("named", b"hook", hook.name.encode(), setting.encode())] = getattr(hook, setting)
+    for client in config.clients:
+        paths[member_name("named", b"client", client.name.encode(), b"protected_users")] = client.protected_users
+    return {name: Path(path) for name, path in paths.items() if path}
 
 
 def add_pgp(packing: Packing, key_home: Path) -> None:
@@ -72,7 +88,9 @@ def add_mail(packing: Packing, maildir: Path) -> None:
                 _add(packing, member_name("mail", folder.encode(), os.fsencode(path.name)), path)
 
 
-def _add(packing: Packing, name: str, path: Path) -> None:
-    """Add a file of the operator, if there is one. Raises OSError."""
+def _add(packing: Packing, name: str, path: Path) -> bool:
+    """Add a file of the operator; return whether there is one. Raises OSError."""
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         packing.add_file(name, file, "service" if name.startswith(("mail/", "pgp/")) else "root")
+        return True
+    return False

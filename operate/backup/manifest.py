@@ -1,7 +1,8 @@
 """
 What a backup is: a tar of regular files only, the last of which is the manifest.
 
-    settings/config.toml, settings/clients.d/*, settings/smtp_password, settings/ping_url
+    settings/config.toml, settings/clients.d/*, settings/smtp_password, settings/ping_url, settings/hook_*
+    named/mail/ca_file, named/hook/NAME/*, named/client/NAME/*     files that settings name
     logins.json                     logins of clients: ids, password hashes, time limits
     keys/NAME                       public keys of a client
     host-keys/ssh_host_*            only if asked for
@@ -29,7 +30,8 @@ LOGINS: Final = "logins.json"
 DATABASE: Final = "database/rosterd.db"
 CONFIG: Final = "settings/config.toml"
 _KINDS: Final = (
-    r"settings/(config\.toml|smtp_password|ping_url|clients\.d/[^/]+)",
+    r"settings/(config\.toml|smtp_password|ping_url|hook_[^/]+|clients\.d/[^/]+)",
+    r"named/(mail/ca_file|hook/[^/]+/(ca_file|secret_file)|client/[^/]+/protected_users)",
     r"logins\.json|database/rosterd\.db",
     r"keys/[^/]+|host-keys/ssh_host_[a-z0-9_]+_key(\.pub)?",
     r"files/[^/]+/(inbox|bak)/[^/]+|files/[^/]+/work/[^/]+/[^/]+",

@@ -35,12 +35,13 @@ class Owners(msgspec.Struct, frozen=True):
     """User and group of the service, and of the client by its login: looked up when it exists."""
 
     service: tuple[int, int]
-    login: str  # "" for a client without one
+    login: str  # "" for a client without one: the group of its inbox reads the answers
+    inbox: str
 
     def of(self, member: Member) -> tuple[int, int]:
         """Return who is to own a file of an inbox."""
         if not self.login:
-            return self.service
+            return self.service[0], os.stat(self.inbox).st_gid
         user = pwd.getpwnam(self.login)
         return (user.pw_uid if member.owner == "client" else self.service[0]), user.pw_gid
 
@@ -55,10 +56,12 @@ def own_file(backup: Backup, member: Member, path: Path, owner: tuple[int, int] 
     def make() -> None:
         if os.path.lexists(path) and path.read_bytes() != b"".join(content()):
             path.rename(f"{path}{BEFORE}")
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         discard_unfinished(str(path.parent))
         with fs.open_folder(path.parent, flags=fs.OWN_FOLDER) as fd:
-            write_durably(fd, os.fsencode(path.name), content(), mode=member.mode)
-            os.chown(path.name, *owner, dir_fd=fd, follow_symlinks=False)
+            write_durably(
+                fd, os.fsencode(path.name), content(), mode=member.mode & (0o755 if owner[1] else 0o777), owner=owner
+            )
 
     return Step(f"write {path}", is_done, make)
 

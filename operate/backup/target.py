@@ -13,7 +13,7 @@ import msgspec
 from importer import fs
 from importer.durable import write_durably
 from operate.backup.gathering import Place
-from operate.backup.holdings import places
+from operate.backup.holdings import named_files, places
 from operate.backup.reading import Backup
 from operate.backup.saved_logins import Login
 from operate.provision import homes
@@ -46,6 +46,11 @@ class Target(msgspec.Struct, frozen=True):
     def places(self) -> list[Place]:
         """Return the inboxes of all clients."""
         return places(self.config, map(Path, self.drop_ins))
+
+    @property
+    def named(self) -> dict[str, Path]:
+        """Return where the files go that settings name, by their names in the backup."""
+        return named_files(self.config)
 
     def login_of(self, place: Place) -> str:
         """Return the login that uploads into an inbox, "" if it is not one that `client add` makes."""

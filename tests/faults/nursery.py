@@ -120,6 +120,8 @@ if __name__ == "__main__":
         "watcher.log",
         "watcher.config",
         "importer.dry_run",
+        "operate.backup.command",
+        "operate.backup.restore",
         "operate.person",
         "operate.verify",
         "operate.roster.decide",

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Needs
-from tests.faults import harnesses, test_errors, test_mail, test_model, test_on_hold, test_strays, tracing
+from tests.faults import (
+    harnesses,
+    test_errors,
+    test_hooks,
+    test_mail,
+    test_model,
+    test_on_hold,
+    test_restore,
+    test_strays,
+    tracing,
+)
 from tests.faults.disk import Disk, power_cut_at
 from tests.faults.ground import Ground, Kind
 from tests.faults.nursery import Nursery
@@ -94,6 +104,33 @@ def test_kills_of_files_on_hold_find(tmp_path: Path, needs: Needs) -> None:
             "on hold, and told 0 times" in failure
             for chosen in rounds
             for failure in test_on_hold.killed(trials, start, chosen, waiting=1)
+        )
+
+
+def test_kills_of_a_run_that_tells_a_hook_find(tmp_path: Path, needs: Needs) -> None:
+    """An event that is not committed with the end of its file shows when the run is killed in between."""
+    needs("strace")
+    start = test_hooks.hooked(tmp_path / "start")
+    with Trials(tmp_path, broken="events after commit") as trials:
+        points = test_hooks.points_of(trials, start, tmp_path / "undisturbed")
+        rounds = (points[first::ROUNDS] for first in range(ROUNDS))
+        assert any(
+            "queued 0 times" in failure for chosen in rounds for failure in test_hooks.killed(trials, start, chosen)
+        )
+
+
+def test_kills_of_a_restore_find(tmp_path: Path, needs: Needs) -> None:
+    """A restore that lets the service start in the middle of it shows when it is killed."""
+    needs("strace", root=True)
+    with Trials(tmp_path, broken="restore without a mark") as trials:
+        with trials.nursery() as nursery:
+            start = test_restore.lost(tmp_path / "start", nursery)
+            points = test_restore.points_of(nursery, start, tmp_path / "undisturbed")
+        rounds = (points[first::ROUNDS] for first in range(ROUNDS))
+        assert any(
+            "a start on half a restore ended with 0" in failure
+            for chosen in rounds
+            for failure in test_restore.killed(trials, start, chosen)
         )
 
 

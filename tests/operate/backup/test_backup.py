@@ -77,6 +77,18 @@ def test_a_backup_has_all_that_was_asked_for(rosterd: Rosterd, tmp_path: Path) -
     assert (1, 1, True) == (summary["last_import"], summary["users"], summary["inboxes_and_archives"])
 
 
+def test_it_is_known_when_a_backup_was_made(rosterd: Rosterd, tmp_path: Path) -> None:
+    """The running service logs it, and the metrics have the time, also while the service is down."""
+    assert "rosterd_backup_timestamp_seconds" not in rosterd.execute("metrics").stdout
+    made(rosterd, tmp_path / "b.tar")
+    event = rosterd.wait_for_event("backup.made")
+    assert (str(tmp_path / "b.tar"), 1) == (event["file"], event["last_import"])
+    rosterd.stop()
+    made(rosterd, tmp_path / "c.tar")
+    [line] = [line for line in rosterd.execute("metrics").stdout.splitlines() if line.startswith("rosterd_backup_")]
+    assert abs(float(line.split()[1]) - (tmp_path / "c.tar").stat().st_mtime) < 60
+
+
 def test_nobody_else_can_read_it(rosterd: Rosterd, tmp_path: Path) -> None:
     """The file has mode 0600 whatever the umask, and nothing is left next to it."""
     folder = tmp_path / "backups"

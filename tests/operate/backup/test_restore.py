@@ -218,6 +218,31 @@ def test_an_older_database_imports_nothing_twice(rosterd: Rosterd, tmp_path: Pat
     assert {"later", "waiting", "claimed"} == {name for name in ("later", "waiting", "claimed") if name in str(found)}
 
 
+def test_files_that_settings_name_come_back(rosterd: Rosterd, tmp_path: Path) -> None:
+    """Certificates, secrets and lists below the folder of the configuration are restored; of others it is said so."""
+    etc, elsewhere = tmp_path, tmp_path.parent / f"{tmp_path.name}-elsewhere"
+    hook = '[[hook]]\nname = "t"\nurl = "https://t.example"\nevents = ["*"]\n'
+    hook += 'secret_file = "hook_t"\nca_file = "tls/ca.pem"\n'
+    named = f'protected_users = "{elsewhere}/protected"\n'
+    rosterd.reload(lambda text: text.replace('name = "acme"\n', f'name = "acme"\n{named}') + hook)
+    elsewhere.mkdir()
+    (etc / "tls").mkdir()
+    files = {etc / "tls" / "ca.pem": "certificate\n", etc / "hook_t": "secret\n", elsewhere / "protected": "S1\n"}
+    for path, content in files.items():
+        path.write_text(content)
+    assert 0 == run(rosterd, "backup", str(etc / "b.tar"))[0]
+    lose(rosterd, tmp_path)
+    (etc / "hook_t").unlink()
+    shutil.rmtree(etc / "tls")
+    code, told = run(rosterd, "restore", str(etc / "b.tar"), "--apply")
+    assert (0, "certificate\n", "secret\n") == (code, *((etc / name).read_text() for name in ("tls/ca.pem", "hook_t")))
+    assert f"not restored: {elsewhere}/protected, as it is outside of {etc}" in told
+    assert "named/client/acme/protected_users" in told
+    (elsewhere / "protected").unlink()
+    told = run(rosterd, "backup", str(etc / "again.tar"))[1]
+    assert f"left out: {elsewhere}/protected: a setting names it, and it does not exist" in told
+
+
 def test_a_backup_does_not_choose_any_folder(rosterd: Rosterd, tmp_path: Path) -> None:
     """A folder with files that was never an inbox is not filled because the configuration in a backup says so."""
     assert 0 == run(rosterd, "backup", str(tmp_path / "b.tar"), "--files")[0]
