@@ -40,7 +40,7 @@ def check(
     database = Path(config.service.database)
     check_access(database, os.O_RDONLY)
     try:
-        with progress_bar(file) as progress:
+        with progress_bar(file.name, file.stat().st_size) as progress:
             dry_run = DryRun(file=config.file, reference=config.reference, database=database, progress=progress)
             answer = dry_run.check(file, client)
     except PermissionError:

@@ -56,7 +56,7 @@ def import_(config: Config, file: Path, client_name: str | None, *, approve: boo
     if not Names(config.intake.pattern).accept(os.fsencode(file.name)):
         raise click.UsageError(f"{file.name}: is not the name of an upload; expected {config.intake.pattern}")
     _check_followable(config)
-    with _opened(file) as source, progress_bar(file) as progress:
+    with _opened(file) as source, progress_bar(file.name, file.stat().st_size) as progress:
         delivered = _delivered(source, config, client, os.fsencode(file.name), progress)
     _follow(config, client, os.fsencode(file.name), delivered, approve=approve)
 
@@ -82,8 +82,11 @@ def replay(config: Config, id_: str, *, approve: bool) -> None:
     client = chosen_client(config, entry.client)
     _check_followable(config)
     name = as_uploaded(archive)
-    with _opened_archive(client, archive) as source:
-        delivered = _delivered(source, config, client, name, lambda _: None)
+    with (
+        _opened_archive(client, archive) as source,
+        progress_bar(printable(name), os.fstat(source.fileno()).st_size) as progress,
+    ):
+        delivered = _delivered(source, config, client, name, progress)
     _follow(config, client, name, delivered, approve=approve)
 
 

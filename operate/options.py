@@ -228,10 +228,9 @@ def is_plain_terminal() -> bool:
 
 
 @contextlib.contextmanager
-def progress_bar(file: Path) -> Iterator[Callable[[int], None]]:
+def progress_bar(name: str, size_bytes: int) -> Iterator[Callable[[int], None]]:
     """Yield a function that takes the current position; shows a bar for a large file on a terminal, else nothing."""
-    size_bytes = file.stat().st_size
-    with steps_bar(size_bytes, file.name, is_long=size_bytes >= _LONG_WORK_BYTES) as advance:
+    with bytes_bar(size_bytes, name) as advance:
         done = 0
 
         def move(position: int) -> None:
@@ -240,6 +239,11 @@ def progress_bar(file: Path) -> Iterator[Callable[[int], None]]:
             done = position
 
         yield move
+
+
+def bytes_bar(size_bytes: int, label: str) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    """Yield a function that takes how many bytes were done since; shows a bar as `steps_bar` does."""
+    return steps_bar(size_bytes, label, is_long=size_bytes >= _LONG_WORK_BYTES)
 
 
 @contextlib.contextmanager

@@ -20,14 +20,14 @@ from importer import fs
 from importer.durable import SyncFailed
 from importer.model import host_name
 from importer.store.errors import StoreError
-from operate.backup.gathering import Gathering
+from operate.backup.gathering import Gathering, estimated_bytes
 from operate.backup.holdings import add_access, add_mail, add_pgp, add_settings, drop_ins, places
 from operate.backup.manifest import Manifest
 from operate.backup.note import note_backup
 from operate.backup.packing import Packing, new_file
 from operate.backup.reading import BackupUnusable, opened
 from operate.database import cannot_answer
-from operate.options import Abbreviated, config_option, json_option
+from operate.options import Abbreviated, bytes_bar, config_option, json_option
 from operate.output import counted, print_fields, print_json, shown
 from operate.provision.plan import ForRoot
 from watcher.exits import EXIT_IO_ERROR
@@ -62,8 +62,13 @@ def create(config: Config, file: Path, *, with_files: bool, with_host_keys: bool
         cannot_answer(f"{shown(target, limit=None)}: exists; expected a new name")
     try:
         inboxes = places(config, drop_ins(Path(config.source)))
-        with _staging(target.parent) as staging, new_file(staging, target) as tar:
-            packing = Packing(tar)
+        size_bytes = estimated_bytes(Path(config.service.database), inboxes if with_files else [])
+        with (
+            _staging(target.parent) as staging,
+            new_file(staging, target) as tar,
+            bytes_bar(size_bytes, target.name) as advance,
+        ):
+            packing = Packing(tar, advance)
             add_settings(packing, config)
             add_access(packing, with_host_keys=with_host_keys)
             add_pgp(packing, Path(config.file.pgp_home))

@@ -63,6 +63,16 @@ class _Waiting(msgspec.Struct, frozen=True, kw_only=True):
         return member_name("files", self.client.encode(), *where, self.name)
 
 
+def estimated_bytes(database: Path, places: Iterable[Place]) -> int:
+    """Return about how many bytes a backup of these will have: files come and go."""
+    folders = [path for place in places for path in (place.inbox, os.path.join(place.inbox, os.fsdecode(names.BAK)))]
+    size_bytes = database.stat().st_size if database.exists() else 0
+    for folder in folders:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            size_bytes += sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+    return size_bytes
+
+
 class Gathering:
     """Database and files of one backup; `staging` is a private folder next to it."""
 

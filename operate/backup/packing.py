@@ -8,7 +8,7 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -25,8 +25,10 @@ _CHUNK_BYTES: Final = 1 << 20
 class Packing:
     """A backup that is being written."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, advance: Callable[[int], None] = lambda _: None) -> None:
+        """`advance` is told how many bytes of content were written since."""
         self._file = file
+        self._advance = advance
         self._members: list[Member] = []
         self.left_out: list[str] = []
 
@@ -60,7 +62,9 @@ class Packing:
         # GNU's format has no headers of free form, which a reader would have to bound.
         self._file.write(entry.tobuf(tarfile.GNU_FORMAT))
         for at in range(0, size_bytes, _CHUNK_BYTES):
-            self._file.write(content.read(min(size_bytes - at, _CHUNK_BYTES)))
+            chunk = content.read(min(size_bytes - at, _CHUNK_BYTES))
+            self._file.write(chunk)
+            self._advance(len(chunk))
         self._file.write(bytes(-size_bytes % tarfile.BLOCKSIZE))
 
     def _note(self, name: str, info: os.stat_result, content: _Content, owner: Owner) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
@@ -19,6 +19,7 @@ import msgspec
 from importer import fs
 from importer.model import printable
 from operate.backup.manifest import FORMAT, NAME, Manifest, Member, is_allowed
+from operate.options import bytes_bar
 
 _CHUNK_BYTES: Final = 1 << 20
 _MAX_MANIFEST_BYTES: Final = 512 << 20  # some two million files
@@ -72,8 +73,18 @@ class Backup:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Backup]:
-    """Open a backup, read all of it and compare it with its manifest. Raises BackupUnusable, OSError."""
+    """
+    Open a backup, read all of it and compare it with its manifest, which a terminal sees the progress of.
+
+    Raises BackupUnusable, OSError.
+    """
     with fs.open_file(path) as file, _tar(file) as tar:
+        manifest, entries = _compared(path, tar)
+        yield Backup(tar, manifest, entries)
+
+
+def _compared(path: Path, tar: tarfile.TarFile) -> tuple[Manifest, dict[str, tarfile.TarInfo]]:
+    with bytes_bar(path.stat().st_size, path.name) as advance:
         entries, hashes = {}, {}
         for entry in _all(tar):
             if NAME in entries:
@@ -81,11 +92,11 @@ def opened(path: Path) -> Iterator[Backup]:
             if entry.name in entries:
                 raise BackupUnusable(f"{shown(entry.name)}: is in it twice")
             if entry.name != NAME:
-                hashes[entry.name] = _sha256(tar, entry)
+                hashes[entry.name] = _sha256(tar, entry, advance)
             entries[entry.name] = entry
-        manifest = _manifest(tar, entries)
-        _compare(manifest, entries, hashes)
-        yield Backup(tar, manifest, entries)
+    manifest = _manifest(tar, entries)
+    _compare(manifest, entries, hashes)
+    return manifest, entries
 
 
 @contextlib.contextmanager
@@ -105,10 +116,11 @@ def _all(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         yield entry
 
 
-def _sha256(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> str:
+def _sha256(tar: tarfile.TarFile, entry: tarfile.TarInfo, advance: Callable[[int], None]) -> str:
     digest = hashlib.sha256()
     for chunk in _chunks(tar, entry):
         digest.update(chunk)
+        advance(len(chunk))
     return digest.hexdigest()
 
 

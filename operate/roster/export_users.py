@@ -7,8 +7,10 @@ import csv
 import io
 import itertools
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -16,11 +18,14 @@ import msgspec
 from importer.characters import guarded
 from importer.store import queries
 from importer.store.connection import Connection
-from importer.store.copies.people import COLUMNS, people
+from importer.store.copies.people import COLUMNS, count, people
 from importer.store.errors import StoreError
 from operate.database import cannot_answer, check_known, database
-from operate.options import chosen_client, client_option, service_config_option
+from operate.options import chosen_client, client_option, service_config_option, steps_bar
 from watcher.settings import Config
+
+_LONG_WORK_USERS: Final = 100_000  # a second
+_ROWS_BETWEEN: Final = 1000
 
 
 @click.command()
@@ -44,9 +49,13 @@ def users(config: Config, client_name: str | None, form: str, *, with_former: bo
     with _readable(config) as conn:
         client = client_name if client_name is not None else chosen_client(config, None).name
         check_known(config, conn, client)
-        rows = people(conn, client, with_former=with_former)
-        for chunk in _csv(rows) if form == "csv" else _jsonl(rows):
-            click.echo(chunk, nl=False)
+        users = count(conn, client, with_former=with_former)
+        # On a terminal that shows the users a bar would be in their way.
+        is_long = users >= _LONG_WORK_USERS and not sys.stdout.isatty()
+        with steps_bar(users, "users", is_long=is_long) as advance:
+            rows = _counted(people(conn, client, with_former=with_former), advance)
+            for chunk in _csv(rows) if form == "csv" else _jsonl(rows):
+                click.echo(chunk, nl=False)
 
 
 @contextlib.contextmanager
@@ -63,6 +72,16 @@ def _readable(config: Config) -> Iterator[Connection]:
             yield conn
     except StoreError as error:
         cannot_answer(f"{copy}: cannot be read: {error}")
+
+
+def _counted(
+    rows: Iterator[tuple[str | int | None, ...]], advance: Callable[[int], None]
+) -> Iterator[tuple[str | int | None, ...]]:
+    """Yield the rows, and tell now and then how many have been read."""
+    for number, row in enumerate(rows, 1):
+        yield row
+        if number % _ROWS_BETWEEN == 0:
+            advance(_ROWS_BETWEEN)
 
 
 def _csv(rows: Iterator[tuple[str | int | None, ...]]) -> Iterator[bytes]:

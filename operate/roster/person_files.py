@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +18,12 @@ from importer.store import integrity, personal_data
 from importer.store.connection import Connection
 from operate.database import cannot_answer
 from operate.folders import Folders, opened
+from operate.options import steps_bar
 from watcher.settings import Config
 
 _ENCODINGS: Final = ("utf-8", "cp1252", "utf-16-le", "utf-16-be")
 _ANY_BLANKS: Final = rb"[\s\0]{1,20}"
+_LONG_WORK_ARCHIVES: Final = 1000
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -39,7 +41,8 @@ def places_of(config: Config, conn: Connection, client: ClientSettings, unique_i
     records = [record for record in integrity.records(conn) if record.client == client.name]
     try:
         with opened(client.inbox) as folders:
-            archives = list(_archives(records, folders, word, config.file))
+            with steps_bar(len(records), "archives", is_long=len(records) >= _LONG_WORK_ARCHIVES) as advance:
+                archives = list(_archives(records, folders, word, config.file, advance))
             unfinished = list(folders.unfinished(word, config.file))
     except PermissionError:
         raise
@@ -58,13 +61,18 @@ def places_of(config: Config, conn: Connection, client: ClientSettings, unique_i
 
 
 def _archives(
-    records: list[integrity.Record], folders: Folders, word: re.Pattern[bytes], limits: FileSettings
+    records: list[integrity.Record],
+    folders: Folders,
+    word: re.Pattern[bytes],
+    limits: FileSettings,
+    advance: Callable[[int], None],
 ) -> Iterator[tuple[bytes, integrity.Record, bool | None]]:
     """Yield uploads and answers with their imports, and whether each contains the id as a separate word."""
     present = folders.archived()
     for record in records:
         names = present & {record.archive, *record.answers}
         yield from ((name, record, folders.contains(name, word, limits)) for name in names)
+        advance(1)
 
 
 def _is_unread(record: integrity.Record, name: bytes) -> bool:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from operate import cli
 from operate.options import ClientName, is_plain_terminal
+from operate.roster import export_users
 from tests import REPOSITORY
 from tests.conftest import Needs
 from tests.lab import completions, run_python
@@ -189,6 +192,45 @@ def test_a_long_check_of_archives_shows_how_far_it_is(tmp_path: Path, name: str)
     assert (name in ("xterm", "empty")) == (b"archives" in written.partition(b"Checked")[0])
     assert b"\x1b" not in quick
     assert b"Checked 1 import" in written
+
+
+def test_a_backup_shows_how_far_it_is(tmp_path: Path, needs: Needs) -> None:
+    """Writing, comparing and restoring a large backup draw a bar on a terminal, and nothing of it into a pipe."""
+    needs(root=True)
+    with Rosterd(tmp_path, make_inboxes(tmp_path)) as installation:
+        installation.drop("users.csv", HEADER + ANN)
+        assert 0 == installation.execute("sweep").returncode
+        with (tmp_path / "acme" / "waiting.txt").open("wb") as large:
+            large.truncate(8 << 20)
+        config = ("--config", str(installation._config))
+        commands: tuple[tuple[str, ...], ...] = (
+            ("backup", "create", "b.tar", "--files", *config),
+            ("backup", "verify", "b.tar"),
+            ("restore", "b.tar", "--replace", *config),
+        )
+        for command in commands:
+            written = on_a_terminal(*command, folder=tmp_path)
+            assert b"b.tar  [#" in written, written
+        piped = run_python(tmp_path, "-m", "operate.cli", "backup", "verify", "b.tar")
+    assert (0, False) == (piped.returncode, "[#" in piped.stdout + piped.stderr)
+
+
+def test_an_export_shows_how_far_it_is(rosterd: Rosterd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users that go into a file are counted on the terminal; where they are shown there is no bar among them."""
+    assert "users" not in rosterd.execute("export", "users", "--client", "acme").stderr
+    monkeypatch.setattr(export_users, "_LONG_WORK_USERS", 1)
+    monkeypatch.setattr(export_users, "_ROWS_BETWEEN", 1)
+    bars: list[int] = []
+
+    @contextlib.contextmanager
+    def bar(length: int, label: str, *, is_long: bool) -> Iterator[Callable[[int], None]]:
+        bars.append(length if is_long else 0)
+        assert "users" == label
+        yield bars.append
+
+    monkeypatch.setattr(export_users, "steps_bar", bar)
+    done = CliRunner().invoke(cli.main, ["export", "users", "--client", "acme", "--config", str(rosterd._config)])
+    assert (0, [1, 1]) == (done.exit_code, bars)
 
 
 def test_an_empty_wish_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,12 @@ from importer.store.queries import USER_COLUMNS
 COLUMNS: Final = tuple(name for name in USER_COLUMNS if name not in ("created_import", "import_line"))
 
 
+def count(conn: Connection, client: str, *, with_former: bool) -> int:
+    """Return how many users `people` yields."""
+    query = "SELECT count(*) FROM users WHERE client = ? AND (? OR inactive_by IS NULL)"
+    return int(conn.execute(query, (client, with_former)).fetchone()[0])
+
+
 def people(conn: Connection, client: str, *, with_former: bool) -> Iterator[tuple[str | int | None, ...]]:
     """Yield the active users of a client by unique id, with values for COLUMNS; `with_former`: the others, too."""
     query = f"""SELECT {", ".join(COLUMNS)} FROM users WHERE client = ? AND (? OR inactive_by IS NULL)
