@@ -138,7 +138,7 @@ def _copied(
 
 
 def objection(said: Said, own: Sequence[Key], signers: Sequence[str], now: datetime) -> Message | None:
-    """Return why what came out is not to be believed. Raises GnuPGFailed if gpg cannot use our key and should."""
+    """Return why what came out is not to be believed, None if it is. `own`: the keys that gpg could use."""
     return _of_decryption(said, own) or _of_signature(said, signers) or _of_age(said, own, now)
 
 
@@ -162,8 +162,8 @@ def _without_key(said: Said, own: Sequence[Key]) -> Message:
     if counts["NEED_PASSPHRASE_SYM"] and not ids:
         return message("pgp.symmetric")
     if any(id_ in key.ids for id_ in ids for key in own):
-        raise GnuPGFailed(errno.EIO, "gpg: has our key and cannot use it; rosterd doctor says why")
-    if ids:
+        return message("pgp.damaged")  # the agent has just said that it has the key
+    if ids and counts["BEGIN_DECRYPTION"]:
         return message("pgp.wrong_key", fingerprint=own[0].fingerprint)
     return message("pgp.not_encrypted/message" if counts["PLAINTEXT"] else "pgp.damaged")
 

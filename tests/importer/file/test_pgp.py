@@ -95,7 +95,7 @@ def limits(people: People, tmp_path: Path, homes: Path) -> FileSettings:
 def agents(folder: Path | str) -> list[str]:
     """Return the agents that run for homes in a folder."""
     lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
-    return [line for line in lines if line.startswith(f"gpg-agent --homedir {folder}/")]
+    return [line for line in lines if f"gpg-agent --homedir {folder}/" in line]
 
 
 @pytest.fixture
@@ -167,8 +167,8 @@ def symmetric(people: People) -> bytes:
     return people.client.gpg("--passphrase", "secret", "--symmetric", sent=CSV)
 
 
-def changed(upload: bytes) -> bytes:
-    return upload[:-10] + bytes([upload[-10] ^ 1]) + upload[-9:]
+def changed(upload: bytes, at: int) -> bytes:
+    return upload[:at] + bytes([upload[at] ^ 1]) + upload[at + 1 :]
 
 
 BAD: dict[str, tuple[Callable[[People], bytes], str]] = {
@@ -178,7 +178,8 @@ BAD: dict[str, tuple[Callable[[People], bytes], str]] = {
         "pgp.wrong_key",
     ),
     "cut off": (lambda people: people.encrypt()[:-20], "pgp.damaged"),
-    "changed": (lambda people: changed(people.encrypt()), "pgp.damaged"),
+    "changed": (lambda people: changed(people.encrypt(), -10), "pgp.damaged"),
+    "its key changed": (lambda people: changed(people.encrypt(), 60), "pgp.damaged"),
     "changes would go unnoticed": (
         lambda people: people.encrypt(options="--rfc2440 --disable-mdc"),
         "pgp.damaged/unprotected",
