@@ -5,7 +5,8 @@
 # make check  format, lint, types
 # make faults killed, refused and cut off from power at every step, an hour; make test takes a sample; ONLY=FILE for one
 # make matrix every SFTP client in every situation, and hostile ones, half an hour; make test takes a sample
-# make demo   a real sshd and the daemon on loopback, three uploads, everything they lead to; ends by itself
+# make demo   a real sshd and the daemon on loopback, three uploads, everything they lead to; ends by itself;
+#             CONSOLE=1 also serves the operator's web page, until Enter is pressed
 # make bench  our speed beside that of others, half an hour; QUICK=1 for two minutes
 # make lock   pin the newest versions of all dependencies, with hashes, and say what changed; by the oldest Python:
 #             PYTHON=/usr/bin/python3
@@ -65,7 +66,7 @@ check: .venv/.can-test
 	$(BIN)/mypy
 
 demo: .venv/.can-run
-	@$(BIN)/python -m deploy.demo
+	@CONSOLE=$(CONSOLE) $(BIN)/python -m deploy.demo
 
 bench: .venv/.can-test
 	@$(BIN)/python -I -m compileall -q watcher importer operate console

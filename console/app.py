@@ -11,10 +11,9 @@ from litestar import Litestar, MediaType, Request, Response, get
 from litestar.config.csrf import CSRFConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, NotFoundException
-from litestar.response import Template
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR, HTTP_503_SERVICE_UNAVAILABLE
 
-from console import entrance, imports, on_hold, overview, people
+from console import api, entrance, imports, on_hold, overview, people
 from console.attempts import Attempts
 from console.gate import Gate, door_of
 from console.reading import DatabaseUnreadable, Installation
@@ -64,7 +63,7 @@ def make_app(config: Config) -> Gate:
         "sessions": sessions,
     }
     app = Litestar(
-        [static, *HANDLERS],
+        [static, *HANDLERS, api.ROUTER],
         csrf_config=CSRFConfig(
             secret=secrets.token_urlsafe(32),
             cookie_name=door.csrf_cookie,
@@ -78,14 +77,15 @@ def make_app(config: Config) -> Gate:
             HTTP_500_INTERNAL_SERVER_ERROR: _broken,
         },
         logging_config=None,
-        openapi_config=None,
+        include_in_schema=False,
+        openapi_config=api.SCHEMA,
         state=State(state),
         template_config=template_config(),
     )
     return Gate(app, door, sessions, directory)
 
 
-def _unreadable(request: Request[Any, Any, Any], error: DatabaseUnreadable) -> Template:
+def _unreadable(request: Request[Any, Any, Any], error: DatabaseUnreadable) -> Response[Any]:
     return _trouble(
         request,
         HTTP_503_SERVICE_UNAVAILABLE,
@@ -94,12 +94,12 @@ def _unreadable(request: Request[Any, Any, Any], error: DatabaseUnreadable) -> T
     )
 
 
-def _failed(request: Request[Any, Any, Any], error: HTTPException) -> Template:
-    title, remedy = _TROUBLES.get(error.status_code, ("This request cannot be understood.", ""))
+def _failed(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    title, remedy = _TROUBLES.get(error.status_code, ("This request cannot be understood.", error.detail))
     return _trouble(request, error.status_code, title, remedy)
 
 
-def _broken(request: Request[Any, Any, Any], error: Exception) -> Template:
+def _broken(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     log.error("console.failed", path=request.url.path, exc_info=error)
     return _trouble(
         request,
@@ -109,5 +109,7 @@ def _broken(request: Request[Any, Any, Any], error: Exception) -> Template:
     )
 
 
-def _trouble(request: Request[Any, Any, Any], status: int, title: str, remedy: str) -> Template:
+def _trouble(request: Request[Any, Any, Any], status: int, title: str, remedy: str) -> Response[Any]:
+    if request.url.path.startswith("/api/"):
+        return Response({"error": title, "remedy": remedy}, status_code=status)
     return page(request, "trouble", status=status, title=title, remedy=remedy)

@@ -79,10 +79,10 @@ class ArchivedFile(msgspec.Struct, frozen=True, kw_only=True):
 def imports(request: Request[Any, Any, State], state: State) -> Template:
     """List the imports that fit the filter, newest first."""
     installation: Installation = state.installation
-    asked = _filter(request.query_params)
+    asked = filter_of(request.query_params)
     with installation.reading(request.user) as reading:
-        wanted = _wanted(reading, asked, request.query_params.get("before", ""))
-        found = [] if asked.trouble else search(reading.conn, wanted, PAGE + 1)
+        looked_for = wanted(reading, asked, request.query_params.get("before", ""))
+        found = [] if asked.trouble else search(reading.conn, looked_for, PAGE + 1)
         clients = known_clients(reading)
     return page(
         request,
@@ -90,7 +90,7 @@ def imports(request: Request[Any, Any, State], state: State) -> Template:
         asked=asked,
         clients=clients,
         entries=found[:PAGE],
-        is_later=bool(wanted.before),
+        is_later=bool(looked_for.before),
         older=asked.link(before=found[PAGE - 1].id) if len(found) > PAGE else "",
         outcomes=OUTCOMES,
     )
@@ -101,7 +101,7 @@ def one_import(request: Request[Any, Any, State], state: State, number: int) -> 
     """Show everything about one import."""
     installation: Installation = state.installation
     with installation.reading(request.user) as reading:
-        details = _details(reading, number)
+        details = details_for(reading, number)
         files = _files(reading, details)
     return page(request, "import", details=details, entry=details.entry, files=files, summary=summary_of(details.entry))
 
@@ -111,7 +111,7 @@ def download(request: Request[Any, Any, State], state: State, number: int, index
     """Return an upload, or an answer to it, as a file to save: never as something that a browser shows."""
     installation: Installation = state.installation
     with installation.reading(request.user) as reading:
-        entry = _details(reading, number).entry
+        entry = details_for(reading, number).entry
         known = _names(reading, entry)
         client = reading.config.clients_by_name.get(entry.client)
     if client is None or not 0 <= index < len(known):
@@ -146,11 +146,13 @@ def summary_of(entry: Import) -> str:
     return f"{', '.join(parts)}." if parts else "It had no users."
 
 
-def _filter(query: Any) -> Filter:  # noqa: ANN401 - a mapping of Litestar
+def filter_of(query: Any) -> Filter:  # noqa: ANN401 - a mapping of Litestar
+    """Return the filter in the query of a request."""
     return Filter(**{name: str(query.get(name, ""))[:_MOST_CHARS].strip() for name in Filter.__struct_fields__})
 
 
-def _wanted(reading: Reading, asked: Filter, before: str) -> Wanted:
+def wanted(reading: Reading, asked: Filter, before: str) -> Wanted:
+    """Return which imports that are, of those that the reader may see; older ones than `before`, a number in text."""
     since, until = _day(asked.since), _day(asked.until)
     clients = reading.user.seen
     if asked.client:
@@ -174,7 +176,7 @@ def _day(text: str) -> datetime | None:
         return None
 
 
-def _details(reading: Reading, number: int) -> ImportDetails:
+def details_for(reading: Reading, number: int) -> ImportDetails:
     """Return an import; one that the reader may not see is as if it were not there."""
     details = details_of(reading.config, reading.conn, str(number)) if number > 0 else None
     if details is None or not reading.user.sees(details.entry.client):

@@ -169,4 +169,8 @@ def _by_the_file(reading: Reading, held: OnHold) -> tuple[list[ChangedValue], st
     except NotPreviewable as error:
         return [], str(error)
     except PermissionError as error:
-        return [], f"{error.filename}: permission denied to the console"
+        # The upload is its client's until it is archived.
+        return (
+            [],
+            f"{error.filename}: only its client may read it; `rosterd preview {held.import_id} --csv` by root does",
+        )

@@ -107,8 +107,11 @@ def summary_for(reading: Reading) -> ServiceSummary:
     if reading.user.seen is None:
         return summary
     # Counts and findings of the whole host would tell of other clients.
+    status = summary.status
+    seen = tuple(each for each in status.clients if reading.user.sees(each.client)) if status else ()
     return msgspec.structs.replace(
         summary,
+        status=msgspec.structs.replace(status, clients=seen) if status else None,
         on_hold=_seen(reading.user, summary.on_hold),
         pauses=tuple(each for each in summary.pauses if reading.user.sees(each.client)),
         frozen=tuple(each for each in summary.frozen if reading.user.sees(each.client)),

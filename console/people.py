@@ -64,15 +64,15 @@ def people(request: Request[Any, Any, State], state: State) -> Template:
     with installation.reading(request.user) as reading:
         names = known_clients(reading)
         clients = [name for name in names if client in ("", name)]
-        found = _found(reading, text, client, clients) if text and clients else []
+        matches = found(reading, text, client, clients) if text and clients else []
     return page(
         request,
         "people",
         text=text,
         client=client,
         clients=names,
-        found=found[:MOST],
-        is_cut=len(found) > MOST,
+        found=matches[:MOST],
+        is_cut=len(matches) > MOST,
         link=link,
     )
 
@@ -108,14 +108,15 @@ def link(user: User) -> str:
     return "/person?" + urllib.parse.urlencode({"client": user["client"], "id": user["unique_id"]})
 
 
-def _found(reading: Reading, text: str, client: str, clients: list[str]) -> list[User]:
+def found(reading: Reading, text: str, client: str, clients: list[str]) -> list[User]:
+    """Return people of these clients; of one `client`, if it is named, also by name. One more than are shown."""
     is_of_all = not client and reading.user.seen is None
-    found = search.begin_with(reading.conn, text, clients, is_of_all=is_of_all, limit=MOST + 1)
-    if client and len(found) <= MOST:
-        known = {user["unique_id"] for user in found}
+    matches = search.begin_with(reading.conn, text, clients, is_of_all=is_of_all, limit=MOST + 1)
+    if client and len(matches) <= MOST:
+        known = {user["unique_id"] for user in matches}
         named = search.named(reading.conn, text, client, MOST + 1)
-        found += [user for user in named if user["unique_id"] not in known]
-    return found
+        matches += [user for user in named if user["unique_id"] not in known]
+    return matches[: MOST + 1]
 
 
 def _name(user: User) -> str:

@@ -3,6 +3,8 @@ Show what rosterd does, from end to end: `make demo`.
 
 Starts a temporary sshd on loopback and the daemon, uploads the three samples with sftp, shows the results, and stops
 both. The exit status is 0 only if all results are as expected. The host is not changed.
+
+`make demo CONSOLE=1` also serves the operator's web page, until Enter is pressed.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from tests.lab import wait_until
 from tests.lab.clients import Visit
+from tests.lab.console import HOST, PASSWORD, Console, let_in
 from tests.lab.daemon import Rosterd
 from tests.lab.sshd import Sshd
 
@@ -38,11 +41,14 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory(prefix="rosterd-demo-") as folder, Sshd((CLIENT,), deny_links=True) as sshd:
         login = sshd.login(CLIENT)
-        with Rosterd(Path(folder), {CLIENT: login.inbox}) as rosterd:
+        settings = {"console": {"listen": f"{HOST}:0"}}
+        with Rosterd(Path(folder), {CLIENT: login.inbox}, settings=settings) as rosterd:
             rosterd.start()
             _upload_all(rosterd, Visit(sshd, login, Path(folder)))
             _show(rosterd)
             failures = _failures(rosterd)
+            if os.environ.get("CONSOLE"):
+                _serve_console(rosterd)
             _title("The log as the service writes it; on a terminal it is text for people")
     _title("Daemon and sshd are stopped, their folders are removed")
     for failure in failures:
@@ -81,6 +87,16 @@ def _show(rosterd: Rosterd) -> None:
     waiting = rosterd.query("SELECT subject FROM outbox WHERE state = 'waiting'")
     for mail_row in waiting:
         print(f'  still to come: "{mail_row["subject"]}" (a client gets at most one mail in five minutes)')
+
+
+def _serve_console(rosterd: Rosterd) -> None:
+    """Serve the web page until somebody presses Enter."""
+    folder = rosterd.config.parent
+    let_in(folder / "state", "demo")
+    with Console(rosterd.config, folder / "console.log") as console:
+        _title("The console, until you press Enter")
+        print(f"  http://{HOST}:{console.port}/  name: demo, password: {PASSWORD}", flush=True)
+        sys.stdin.readline()
 
 
 def _failures(rosterd: Rosterd) -> list[str]:

@@ -15,6 +15,7 @@ from watcher import exits
 
 DEPLOY = REPOSITORY / "deploy"
 UNIT = DEPLOY / "rosterd.service"
+CONSOLE = DEPLOY / "rosterd-console.service"
 MAX_EXPOSURE = 1.3
 
 Needs = Callable[..., None]
@@ -43,20 +44,22 @@ def test_the_jail_is_that_of_sshd() -> None:
     assert {"bantime", "findtime", "maxretry"} <= {*jail}
 
 
-def test_the_unit_exposes_little(needs: Needs) -> None:
-    """The unit's exposure, as systemd counts it, is at most 1.3, against 9.6 for a service without a sandbox."""
+@pytest.mark.parametrize("unit", [UNIT, CONSOLE], ids=lambda unit: str(unit.name))
+def test_the_units_expose_little(needs: Needs, unit: Path) -> None:
+    """A unit's exposure, as systemd counts it, is at most 1.3, against 9.6 for a service without a sandbox."""
     needs("systemd-analyze")
-    told = output("systemd-analyze", "security", "--offline=true", "--no-pager", UNIT)
-    exposure = re.search(r"exposure level for rosterd.service: ([\d.]+)", told)
+    told = output("systemd-analyze", "security", "--offline=true", "--no-pager", unit)
+    exposure = re.search(rf"exposure level for {unit.name}: ([\d.]+)", told)
     assert exposure is not None, told
     assert float(exposure[1]) <= MAX_EXPOSURE
 
 
-def test_the_unit_is_understood(needs: Needs) -> None:
-    """No line of the unit is wrong to systemd; the program and its manual are not installed here."""
+@pytest.mark.parametrize("unit", [UNIT, CONSOLE], ids=lambda unit: str(unit.name))
+def test_the_units_are_understood(needs: Needs, unit: Path) -> None:
+    """No line of a unit is wrong to systemd; the programs and their manual are not installed here."""
     needs("systemd-analyze")
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", UNIT], capture_output=True, text=True, timeout=60, check=False
+        ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, timeout=60, check=False
     )
     complaints = [line for line in done.stderr.splitlines() if "rosterd" in line and "not executable" not in line]
     assert [] == complaints

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -390,6 +392,56 @@ def test_a_bad_configuration_is_told(tmp_path: Path) -> None:
             text = browser.get("/").text
             assert "configuration has errors" not in text
             assert "gamma" in text
+
+
+# For programs
+
+
+def test_pages_are_there_as_json(console: Console, rosterd: Rosterd) -> None:
+    """What a page shows is there as JSON, in the structs that the commands print."""
+    browser = console.logged_in("olga")
+
+    def answer(path: str) -> Any:  # noqa: ANN401 - JSON
+        got = browser.get(path)
+        assert (200, "application/json") == (got.status, got.headers["content-type"]), path
+        return json.loads(got.text)
+
+    def printed(*command: str) -> Any:  # noqa: ANN401 - JSON
+        return json.loads(rosterd.execute(*command, "--json").stdout)
+
+    assert printed("imports") == answer("/api/imports")
+    assert printed("show", "1") == answer("/api/imports/1")
+    assert printed("history", "S-1", "--client", "acme") == answer("/api/person?client=acme&id=S-1")["history"]
+    assert printed("users", "S-1") == answer("/api/people?q=S-1")
+    assert [] == answer("/api/overview")["concerns"]
+    assert [2] == [each["id"] for each in answer("/api/imports?client=beta")]
+    assert [1] == [each["id"] for each in answer("/api/imports?before=2")]
+    for path, status in (
+        ("/api/imports/99", 404),
+        ("/api/imports?since=soon", 400),
+        ("/api/people", 400),
+    ):
+        got = browser.get(path)
+        assert (status, "application/json") == (got.status, got.headers["content-type"]), path
+
+
+def test_the_description_names_what_is_there(console: Console) -> None:
+    """The description is JSON without a page, and needs a login like everything else."""
+    described = json.loads(console.logged_in("olga").get("/api/openapi.json").text)
+    paths = {"/api/overview", "/api/imports", "/api/imports/{number}", "/api/people", "/api/person"}
+    assert paths == {*described["paths"]}
+    assert 401 == console.browser().get("/api/openapi.json").status
+
+
+def test_a_narrowed_user_gets_json_of_one_client(console: Console) -> None:
+    """JSON has no more than the pages."""
+    browser = console.logged_in("acmeonly")
+    for path in ("/api/overview", "/api/imports", "/api/imports?client=beta", "/api/people?q=B-", "/api/people?q=zed"):
+        got = browser.get(path)
+        assert 200 == got.status, path
+        assert "beta" not in got.text, path
+    for path in ("/api/imports/2", "/api/person?client=beta&id=B-1"):
+        assert 404 == browser.get(path).status, path
 
 
 # Looks
