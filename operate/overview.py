@@ -370,7 +370,7 @@ def _print_summary(summary: ServiceSummary) -> None:
             "" if file.size_bytes is None else file.size_bytes,
             age(file.since, summary.at),
             age(summary.at, file.until) if file.until else "",
-            file.reason.replace("_", " "),
+            file.reason if file.state == State.BEHIND else file.reason.replace("_", " "),
         )
         for client in (status.clients if status else ())
         for file in client.files

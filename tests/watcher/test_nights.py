@@ -103,6 +103,18 @@ def test_nights_over_the_limit(rosterd: Rosterd) -> None:
     until(lambda: not rosterd.in_work() and not [name for name in rosterd.inbox() if not name.startswith(".")])
 
 
+def test_a_file_of_the_day_before_waits(rosterd: Rosterd) -> None:
+    """It does not replace the newer one on hold, status says behind which it waits, and then it is too old."""
+    rosterd.drop("students_20260903.csv", users("Roy"))
+    assert "on_hold guard.identity" == ended(rosterd, "students_20260903.csv")
+    rosterd.drop("students_20260902.csv", users("Lee"))
+    waits = r"students_20260902\.csv +behind .*students_20260903\.csv"
+    until(lambda: re.search(waits, rosterd.execute("status").stdout))
+    assert 0 == rosterd.execute("approve", "students_20260903.csv", "--client", "acme").returncode
+    assert "refused order.older" == ended(rosterd, "students_20260902.csv")
+    assert {"Roy", "Kim"} == surnames(rosterd)
+
+
 def test_two_feeds_wait_for_themselves(rosterd: Rosterd) -> None:
     """A file on hold in each feed: deciding on one leaves the other, and the later decision is carried out as well."""
     rosterd.drop("students_20260902.csv", users("Roy"))
