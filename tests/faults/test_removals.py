@@ -64,7 +64,7 @@ def test_killed_while_removals_go_on_hold(tmp_path: Path, trials: Trials) -> Non
     with trials.nursery() as nursery:
         start = lacking(tmp_path / "start", nursery)
         points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
-    found = killed(trials, start, sample(points, 20), waiting=1)
+    found = killed(trials, start, sample(points, 12), waiting=1)
     assert not found, told(found)
 
 
@@ -92,7 +92,7 @@ def test_killed_while_the_client_approves(tmp_path: Path, trials: Trials) -> Non
         ended = removed(run.ground), on_hold(run.ground), mails(run.ground, "%.removals.approved")
         return [*found, *([] if ended == ((1, ["user-1"]), 0, 1) else [f"it ended with {ended}"])]
 
-    found = trials.failures(start, sample(points, 20), trial)
+    found = trials.failures(start, sample(points, 8), trial)
     assert not found, told(found)
 
 
@@ -110,7 +110,7 @@ def test_killed_while_they_are_given_up(tmp_path: Path, trials: Trials) -> None:
         ended = removed(run.ground), on_hold(run.ground), mails(run.ground, "%.removals.expired")
         return [*found, *([] if ended == ((0, []), 0, 1) else [f"it ended with {ended}"])]
 
-    found = trials.failures(start, sample(points, 12), trial)
+    found = trials.failures(start, sample(points, 8), trial)
     assert not found, told(found)
 
 
@@ -132,7 +132,7 @@ def test_killed_while_the_operator_decides(tmp_path: Path, trials: Trials, comma
         ended = removed(run.ground), on_hold(run.ground), mails(run.ground, "%.removals.%ed")
         return [*found, *([] if ended == expected else [f"it ended with {ended}"])]
 
-    found = trials.failures(start, sample(points, 12), trial)
+    found = trials.failures(start, sample(points, 8), trial)
     assert not found, told(found)
 
 
@@ -141,7 +141,7 @@ def test_killed_while_a_feed_is_frozen(tmp_path: Path, trials: Trials, last_day:
     """Whatever is killed, the order or the run that tells the client, a freeze and its early end are told once each."""
     with trials.nursery() as nursery:
         start = Ground(tmp_path / "start", roster="snapshots")
-        start.upload("users.csv")
+        start.upload(FILE)
         assert tracing.sweep(nursery, start) == 0, start.log.read_text()
         if last_day == OVER:
             assert nursery.run(*FREEZE, LONG, "--config", start.config, log=start.log) == 0, start.log.read_text()
@@ -165,5 +165,5 @@ def test_killed_while_a_feed_is_frozen(tmp_path: Path, trials: Trials, last_day:
         return [*found, *([] if announced == expected else [f"{announced} mails in place of {expected}"])]
 
     cases = [*(("order", point) for point in of_order), *(("run", point) for point in of_run)]
-    found = trials.failures(start, sample(cases, 20), trial)
+    found = trials.failures(start, sample(cases, 14), trial)
     assert not found, told(found)
