@@ -193,8 +193,8 @@ _WAITING: Final[dict[str, str | Template]] = {
     "import nothing of it yet. The answer names the lines. If they are wrong, upload a corrected file with the same "
     "name. If they are right, do what the answer says. Files with other names stay in the folder meanwhile.",
     "guide/waiting_fewer_rows": "A file with far fewer users than your last one waits until we have looked at it.",
-    "guide/waiting_csv": "The name of the file must end in `.csv`. It must not begin with a dot or look temporary, "
-    "such as `users.csv.part`.",
+    "guide/waiting_csv": "The name of the file must end in one of these: {endings}. It must not begin with a dot or "
+    "look temporary, such as `users.csv.part`.",
     "guide/waiting_name": "We take only names like `{pattern}`, and none that begin with a dot or look temporary.",
     "guide/waiting_strays": Template(
         "We do not open files with other names, such as `users.csv.txt`, nor look into folders that you make. A minute "

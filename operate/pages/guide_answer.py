@@ -50,8 +50,10 @@ def _waiting(guide: Guide) -> Iterator[str]:
     yield guide.say("waiting_on_hold")
     if guide.client.guard.fewer_rows != "off":
         yield guide.say("waiting_fewer_rows")
-    is_usual = intake.pattern == IntakeSettings().pattern
-    yield guide.say("waiting_csv") if is_usual else guide.say("waiting_name", pattern=intake.pattern)
+    if intake.pattern == IntakeSettings().pattern:
+        yield guide.say("waiting_csv", endings=", ".join(f"`.{each}`" for each in ("csv", *guide.config.file.accept)))
+    else:
+        yield guide.say("waiting_name", pattern=intake.pattern)
     if guide.config.mail.recipients_of(guide.client):
         yield guide.say("waiting_strays", count=max(1, round(intake.stray_grace_s / 60)))
 
