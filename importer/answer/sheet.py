@@ -20,6 +20,7 @@ _SUBJECT_NAME_CHARS: Final = 60
 
 # The step after the remedy of a refusal, where it is not "save and upload again"; "": none. By key, else by code.
 _LAST_STEPS: Final = {
+    "check.name": "",
     "check.time": "",
     "csv.quoting": "step/refused/saved",
     "encoding.invalid": "step/refused/that",

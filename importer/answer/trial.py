@@ -11,7 +11,7 @@ from importer.answer import html, plain_text
 from importer.answer.sheet import Attached, Medium, Sheet, sheets
 from importer.mail import outbox
 from importer.mail.letter import to_client
-from importer.model import Claim, FileRejected, Outcome, Receipt, Tally, message, message_id_of
+from importer.model import Claim, FileRejected, Message, Outcome, Receipt, Tally, message_id_of
 from importer.settings import ClientSettings, MailSettings
 from importer.store import mail_queue
 from importer.store.database import Store
@@ -28,15 +28,15 @@ def text(sheets_: list[Sheet]) -> str:
     return plain_text.text(sheets_, titled=True)
 
 
-def unfinished(claim: Claim, client: ClientSettings) -> Receipt:
-    """Return the receipt for a file that could not be checked to its end."""
+def refused(claim: Claim, client: ClientSettings, reason: Message) -> Receipt:
+    """Return the receipt for a file that is not checked, or not to its end."""
     return Receipt(
         claim=claim,
         sha256="",
         feed=client.feed_of(claim.file).name,
         outcome=Outcome.REFUSED,
         tally=Tally(),
-        refusal=FileRejected(message("check.time")),
+        refusal=FileRejected(reason),
         finished_at=datetime.now(UTC),
     )
 

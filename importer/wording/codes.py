@@ -117,6 +117,14 @@ _FILES: Final = (
         "Delete from the upload folder what you do not need, and upload the file again.",
     ),
     Code(
+        "check.name",
+        Level.FILE,
+        "The name of the file has another ending than we take",
+        "We tell by the name what is a file of users. One with another name stays in the folder, and is not imported.",
+        "`users.csv.txt` in place of `users.csv`.",
+        "Rename the file so that its name ends in `.csv`, or save it as CSV UTF-8.",
+    ),
+    Code(
         "check.time",
         Level.FILE,
         "Checking the file took too long",

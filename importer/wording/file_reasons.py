@@ -292,6 +292,10 @@ _LIMITS: Final[dict[str, Reason]] = {
         "{used} MB.",
         "Delete from it what you do not need, such as unfinished uploads. Then upload this file again.",
     ),
+    "check.name": Reason(
+        "We do not import a file of this name.",
+        "We take names like these: {names}. Rename the file, or save it as one of that kind, and upload it again.",
+    ),
     "check.time": Reason(
         "We could not check the file to its end: it takes too long, or we had too much to import.",
         "Check a file with the names of the columns and the first thousand rows. To import the whole file, upload it "

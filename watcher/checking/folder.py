@@ -15,7 +15,7 @@ import stat
 from datetime import UTC, datetime
 from typing import Final
 
-from importer.names import CHECK_TXT, FAILED_CSV, FAILED_XLSX
+from importer.names import CHECK_TXT, FAILED_CSV, FAILED_XLSX, SIDECARS
 from importer.roster.on_hold import approval_in
 from watcher.inbox.layout import MAX_NAME_BYTES, Uploads, stat_of
 from watcher.inbox.settle import Names
@@ -38,8 +38,8 @@ def beginning(name: bytes, changed_ns: int) -> bytes:
 
 
 def is_due(uploads: Uploads, names: Names, name: bytes) -> bool:
-    """Return whether the folder has an upload of this name that is not answered."""
-    if not names.accept(name) or approval_in(name):
+    """Return whether the folder has an upload of this name that is not answered; of a name that is taken, or not."""
+    if names.is_temporary(name) or approval_in(name) or name.rpartition(b".")[2].lower() in SIDECARS:
         return False
     info = stat_of(uploads.fd, name)
     return info is not None and not _is_answer(name, info) and not _is_answered(uploads, name, info.st_ctime_ns)

@@ -15,6 +15,7 @@ from watcher.checking.folder import is_due
 from watcher.health.trouble import Troubles, raise_if_fatal
 from watcher.inbox import entries
 from watcher.inbox.events import EventQueue, InboxEvent
+from watcher.inbox.large_files import FRUITLESS_SHARE
 from watcher.inbox.layout import Uploads, opened, opened_check
 from watcher.inbox.settle import Settling
 from watcher.inbox.sources import EventSources, check_of
@@ -43,6 +44,7 @@ class CheckFolders:
         self._watching = watching
         self._sweep_at: dict[str, float] = {}
         self._swept_at: dict[str, float] = {}
+        self._sweep_s: dict[str, float] = {}  # how long that took
         self._crowded: set[str] = set()  # clients with more files than are kept in memory
         self.use(config)
 
@@ -89,13 +91,17 @@ class CheckFolders:
                 self.settling.note(sighting, quiet_since(event, identity, time.monotonic(), time.time_ns()))
 
     def _sweep_again(self, client: str) -> None:
-        at = self._swept_at.get(client, -math.inf) + SWEEP_PAUSE_S
+        at = self._swept_at.get(client, -math.inf) + max(
+            SWEEP_PAUSE_S, self._sweep_s.get(client, 0.0) / FRUITLESS_SHARE
+        )
         self._sweep_at[client] = min(self._sweep_at[client], at)
 
     def _sweep(self, client: str) -> None:
         self._swept_at[client] = now = time.monotonic()
         self._sweep_at[client] = math.inf  # with the next sweep of the inbox
-        if self.work_in(client, lambda uploads: self._list(uploads, now)) and self._crowded & {client}:
+        is_swept = self.work_in(client, lambda uploads: self._list(uploads, now))
+        self._sweep_s[client] = time.monotonic() - now
+        if is_swept and client in self._crowded:
             self._sweep_again(client)
 
     def _list(self, uploads: Uploads, now: float) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from importer.answer import trial
 from importer.dry_run import DryRun, claim_of
 from importer.file.upload import Upload
-from importer.model import Receipt
+from importer.model import Receipt, message
 from importer.store.database import Store
 from watcher.checking.answers import Answering
 from watcher.checking.folder import beginning
@@ -20,8 +20,10 @@ from watcher.health.room import Room
 from watcher.health.trouble import Troubles
 from watcher.inbox import entries
 from watcher.inbox.layout import Uploads
+from watcher.inbox.settle import Names
 from watcher.model import Identity
 from watcher.settings import Config
+from watcher.strays.remedies import examples
 
 
 class Run:
@@ -37,6 +39,7 @@ class Run:
     def use(self, config: Config) -> None:
         """Use this configuration from now on."""
         self._config = config
+        self._names = Names(config.intake.pattern)
         self._room.use(config)
 
     def check(self, uploads: Uploads, name: bytes, identity: Identity, ask: Callable[[int], None]) -> Receipt | None:
@@ -52,6 +55,10 @@ class Run:
         with Upload(name, lambda: ask(0), folder_fd=uploads.fd) as raw:
             if entries.identity_of(os.fstat(raw.fileno())) != identity:
                 return None
+            claim = claim_of(raw, name, archive, client.name, uploads.fd, datetime.now(UTC))
+            if not self._names.accept(name):
+                reason = message("check.name", names=examples(self._config))
+                return self._answered(answering, trial.refused(claim, client, reason), uploads, identity)
             try:
                 with self._dry_run(ask).trial(raw, name, client, archive=archive) as tried:
                     if not _is_unchanged(uploads, name, identity):
@@ -60,12 +67,15 @@ class Run:
                     return tried.receipt
             except TooLong as error:
                 error.with_traceback(None)
-            claim = claim_of(raw, name, archive, client.name, uploads.fd, datetime.now(UTC))
-            receipt = trial.unfinished(claim, client)
-            if not _is_unchanged(uploads, name, identity):
-                return None
-            answering.write(receipt, identity, None)
-            return receipt
+            receipt = trial.refused(claim, client, message("check.time"))
+            return self._answered(answering, receipt, uploads, identity)
+
+    def _answered(self, answering: Answering, receipt: Receipt, uploads: Uploads, identity: Identity) -> Receipt | None:
+        """Answer a file that was not imported; return None if it was changed meanwhile, and is not answered."""
+        if not _is_unchanged(uploads, receipt.claim.name, identity):
+            return None
+        answering.write(receipt, identity, None)
+        return receipt
 
     def _dry_run(self, ask: Callable[[int], None]) -> DryRun:
         self._scratch.mkdir(mode=0o700, exist_ok=True)

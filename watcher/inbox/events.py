@@ -232,9 +232,10 @@ class _Canary:
 class _Followed:
     """One folder: its path, what was there, the watch on it, if there is one, and where its events go."""
 
-    def __init__(self, path: str, events: EventQueue) -> None:
+    def __init__(self, path: str, events: EventQueue, upload_of: UploadOf) -> None:
         self.path = path
         self.events = events
+        self.upload_of = upload_of
         self.identity: FolderIdentity | None = None
         self.watch: _Listening | None = None
         self.refused = False
@@ -305,12 +306,13 @@ class Watch:
         Watch the folder that is now the inbox of a client; `identity` is None if it cannot be used.
 
         Call it with every sweep, before the folder is listed. Another folder of a client has another name in place of
-        that of the client, and a queue of its own.
+        that of the client, and a queue of its own, to which events of all names in it go.
         """
         inbox = self._inboxes.get(client)
         if inbox is None or inbox.path != path:
             self.forget(client)
-            inbox = self._inboxes[client] = _Followed(path, events or self._events)
+            upload_of = (lambda name: name) if events else self._upload_of
+            inbox = self._inboxes[client] = _Followed(path, events or self._events, upload_of)
         if inbox.identity == identity and (inbox.is_watched or identity is None):
             return
         self._drop(inbox)
@@ -352,7 +354,7 @@ class Watch:
         if self._reader is None or inbox.identity is None:
             return
         try:
-            inbox.watch = self._listen(inbox.path, _InboxCallback(client, inbox.events, self._upload_of))
+            inbox.watch = self._listen(inbox.path, _InboxCallback(client, inbox.events, inbox.upload_of))
         except OSError as error:
             if not inbox.refused:
                 log.warning("watch.refused", client=client, reason=str(error))

@@ -60,7 +60,7 @@ def remedy(path: bytes, names: Names, config: Config) -> Message:
     if better := _accepted_beginning(name, names):
         return message("strays/ending", ending=printable(os.path.splitext(better)[1]), better=(shown(better),))
     if config.intake.pattern != IntakeSettings().pattern:
-        return message("strays/pattern", patterns=_examples(config))
+        return message("strays/pattern", patterns=examples(config))
     return message("strays/kind", endings=tuple(f".{each}" for each in ("csv", *config.file.accept)))
 
 
@@ -70,7 +70,7 @@ def _accepted_beginning(name: bytes, names: Names) -> bytes:
     return next((each for each in beginnings if names.accept(each)), b"")
 
 
-def _examples(config: Config) -> tuple[str, ...]:
+def examples(config: Config) -> tuple[str, ...]:
     """Return what names are taken, of the kinds that are accepted."""
     own, *others = patterns(config.intake.pattern)
     return (own, *(each for each in others if each.rpartition(".")[2] in config.file.accept))

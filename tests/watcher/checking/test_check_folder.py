@@ -96,6 +96,17 @@ def test_a_refused_file_is_answered(installed: Rosterd, check: Path) -> None:
     assert "This was a check: nothing was imported." in text_of(check)
 
 
+def test_a_file_of_another_name_is_told_so(installed: Rosterd, check: Path) -> None:
+    """A name that no rule takes is answered with those that are taken; the file is not read."""
+    installed.start()
+    put(check, "users.csv.txt", lines(ANN))
+    [event] = answered(installed, 1)
+    assert ("refused", "check.name") == (event["outcome"], event["code"])
+    text = text_of(check, "users.csv.txt")
+    assert 'We take names like these: "*.csv"' in text
+    assert ["users.csv.txt", "users.csv.txt.check.txt"] == names_in(check)
+
+
 def test_receipts_are_mailed_once(tmp_path: Path, check: Path) -> None:
     """A client that gets mail about clean runs is mailed the answer, once, and about no import."""
     settings = {"check_folder": True, "receipts": True}

@@ -64,7 +64,7 @@ def test_what_is_no_plain_file_is_never_opened(tmp_path: Path, needs: Needs) -> 
         (check / "folder.csv").mkdir()
         for odd in (b"\xff\xfe\n.csv", b"\xe2\x80\xae" + b"x" * 248 + b".csv"):
             Path(os.fsdecode(os.path.join(os.fsencode(check), odd))).write_text(lines(ANN))
-        for name in (".hidden.csv", "users.csv.filepart", "users.csv.approve-K7Q2MD", "notes.txt"):
+        for name in (".hidden.csv", "users.csv.filepart", "users.csv.approve-K7Q2MD", "users.csv.sha256"):
             (check / name).write_text(lines(ANN))
         rosterd.start()
         answered(rosterd, 2)
