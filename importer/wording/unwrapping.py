@@ -178,6 +178,7 @@ UNWRAPPING_REASONS: Final[dict[str, Reason]] = {
         "The archive has a password.", "Upload the file without one. SFTP protects it on its way."
     ),
     "pgp.damaged": Reason("The encrypted file is damaged or cut off.", _ENCRYPT_AGAIN),
+    "pgp.damaged/time": Reason("The file takes too long to decrypt.", _ENCRYPT_AGAIN),
     "pgp.damaged/unprotected": Reason(
         "The file is encrypted in an old way, by which nobody notices that it was changed.",
         "Encrypt it with a program of today, such as Gpg4win 4 or GnuPG 2.2.",

@@ -346,6 +346,8 @@ def replaced(folder: Path, monkeypatch: pytest.MonkeyPatch, instead: str) -> Non
     [
         ("kill -9 $$", "ended by signal 9"),
         ("exec sleep 600", "has not ended in"),
+        ("kill -SEGV $$", "'pgp.damaged'"),
+        ("while :; do :; done", "pgp.damaged/time"),
         ("exec bash -c \"exec yes '[GNUPG:] PLAINTEXT' >&$fd\"", "pgp.messages"),
     ],
 )
@@ -357,8 +359,9 @@ def test_gpg_that_does_not_do_its_work(
     instead: str,
     said: str,
 ) -> None:
-    """That gpg was killed or hangs is nothing that a client can mend; it is ended, whatever it does."""
-    monkeypatch.setattr(decrypt, "_LONGEST_S", 2.0)
+    """That gpg was killed or hangs is nothing that a client can mend; that it crashes or computes for ever is."""
+    monkeypatch.setattr(decrypt, "_LONGEST_S", 2.0 if "sleep" in instead else 120.0)
+    monkeypatch.setattr(decrypt, "_CPU_S", 1)
     upload = people.encrypt()
     replaced(tmp_path, monkeypatch, instead)
     with pytest.raises((OSError, FileRejected), match=said.replace(".", r"\.")):
