@@ -166,6 +166,8 @@ class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
             yield f"{counted(count, 'event was', 'events were')} given up for the hook {hook}: see `rosterd hook list`."
 
     def _config_concerns(self) -> list[str]:
+        if self.is_config_outdated and not self.is_running:
+            return [f"The configuration has errors, so the service does not start. {_DOCTOR}"]
         if self.is_config_outdated:
             return [f"The configuration has errors; the service uses the previous one until it stops. {_DOCTOR}"]
         if self.status is not None and self.status.reload_trouble:

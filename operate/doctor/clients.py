@@ -325,7 +325,8 @@ def _sshd(topic: Topic, name: str, inbox: str, host: Survey, resume_grace_s: flo
     try:
         effective = host.configurations.of(name)
     except steps.StepFailed as error:
-        yield topic.fault(f"sshd's configuration cannot be read: {error}", "sshd -t says what is wrong")
+        said = str(error).replace("\n", "; ")
+        yield topic.fault(f"sshd's configuration cannot be read: {said}", "sshd -t says what is wrong")
         return
     problems = [
         *login_findings(topic, name, effective, host.fingerprints),

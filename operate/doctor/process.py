@@ -61,7 +61,7 @@ def _rights(topic: Topic, pid: int) -> Findings:
     """Yield which capabilities the process has or lacks. Source: /proc/PID/status."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-        is_ours = b"rosterd" in Path(f"/proc/{pid}/cmdline").read_bytes()  # else it is of another container
+        is_ours = b"python" in Path(f"/proc/{pid}/cmdline").read_bytes()  # else the service is in another container
     except OSError:
         is_ours = False
     if not is_ours:

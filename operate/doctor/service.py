@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import os
 import shlex
+import smtplib
 import socket
 import stat
 import time
@@ -229,7 +230,9 @@ def _greeting(topic: Topic, settings: MailSettings) -> Findings:
         connection.login()
         connection.close()
     except OSError as error:
-        yield topic.fault(f"{where}: {said(error)}", "see host, port, security, user and ca_file in [mail]")
+        is_password = isinstance(error, smtplib.SMTPAuthenticationError)
+        remedy = MAIL_REMEDY if is_password else "see host, port, security, user and ca_file in [mail]"
+        yield topic.fault(f"{where}: {said(error)}", remedy)
         return
     login = f", logged in as {settings.user}" if settings.user else ""
     yield topic.ok(f"{where}: answers{login}")

@@ -104,6 +104,7 @@ def test_a_reload_is_what_counts(rosterd: Rosterd) -> None:
     rosterd.stop()
     told = json.loads(rosterd.execute("status", "--json").stdout)
     assert [36500 * 86400.0] == [client["expected_s"] for client in told["clients"]]
+    assert "so the service does not start" in " ".join(told["concerns"])
 
 
 @pytest.mark.parametrize(
