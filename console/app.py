@@ -13,13 +13,13 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR, HTTP_503_SERVICE_UNAVAILABLE
 
-from console import api, entrance, imports, on_hold, overview, people
-from console.attempts import Attempts
-from console.gate import Gate, door_of
+from console import api, entrance, imports, mail, on_hold, overview, people
+from console.access.attempts import Attempts
+from console.access.gate import Gate, door_of
+from console.access.sessions import Sessions
+from console.access.users import Directory
 from console.reading import DatabaseUnreadable, Installation
 from console.rendering import STATIC, page, template_config
-from console.sessions import Sessions
-from console.users import Directory
 from watcher.settings import Config
 
 log = structlog.get_logger()
@@ -35,6 +35,7 @@ HANDLERS: Final = (
     overview.overview,
     *(imports.imports, imports.one_import, imports.download),
     *(people.people, people.person),
+    *(mail.mail, mail.change_mail),
     *(on_hold.on_hold, on_hold.one_on_hold, on_hold.decide),
 )
 

@@ -12,8 +12,8 @@ from typing import Final, NoReturn
 import click
 import msgspec
 
-from console import users
-from console.users import ConsoleUser, Role, UsersUnreadable, changing, read_users
+from console.access import users
+from console.access.users import ConsoleUser, Role, UsersUnreadable, changing, read_users
 from operate.database import cannot_answer
 from operate.options import Abbreviated, ClientName, config_option, json_option, unknown_client
 from operate.output import print_json, print_table

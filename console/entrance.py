@@ -15,11 +15,11 @@ from litestar.params import Body
 from litestar.response import Redirect, Template
 from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_401_UNAUTHORIZED, HTTP_429_TOO_MANY_REQUESTS
 
-from console.attempts import Attempts
-from console.gate import Door, visit_of
+from console.access.attempts import Attempts
+from console.access.gate import Door, visit_of
+from console.access.sessions import Sessions
+from console.access.users import MOST_CHARS, Directory, is_password
 from console.rendering import page
-from console.sessions import Sessions
-from console.users import MOST_CHARS, Directory, is_password
 
 log = structlog.get_logger()
 

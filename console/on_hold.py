@@ -10,14 +10,12 @@ from typing import Any, Final
 import msgspec
 import structlog
 from litestar import Request, get, post
-from litestar.connection import ASGIConnection
 from litestar.datastructures import State
-from litestar.exceptions import NotFoundException, PermissionDeniedException
-from litestar.handlers import BaseRouteHandler
+from litestar.exceptions import NotFoundException
 from litestar.response import Redirect, Template
 from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_409_CONFLICT
 
-from console.gate import visit_of
+from console.orders import carried_out, notice, notify, operators_only
 from console.reading import Installation, Reading
 from console.rendering import page
 from importer.answer.sheet import ranges
@@ -28,7 +26,7 @@ from importer.store.roster import held_files
 from importer.store.roster.counts import ChangedValue
 from importer.wording.catalogue import words
 from operate.roster.held_changes import NotPreviewable, by_the_file, missing
-from watcher.control.client import NoAnswer, NotRunning, Order, ask
+from watcher.control.client import Order
 
 log = structlog.get_logger()
 
@@ -44,12 +42,6 @@ class Reason(msgspec.Struct, frozen=True):
     lines: str
 
 
-def operators_only(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
-    """Raise PermissionDeniedException for whoever may only look."""
-    if not connection.user.may_decide:
-        raise PermissionDeniedException
-
-
 @get("/on-hold", sync_to_thread=True)
 def on_hold(request: Request[Any, Any, State], state: State) -> Template:
     """List what waits."""
@@ -57,7 +49,7 @@ def on_hold(request: Request[Any, Any, State], state: State) -> Template:
     with installation.reading(request.user) as reading:
         waiting = [held for held in held_files.waiting(reading.conn) if reading.user.sees(held.client)]
     lines = [(held, _until(held), _reasons(held)[0]) for held in waiting]
-    return page(request, "on_hold", lines=lines, notice=_notice(request))
+    return page(request, "on_hold", lines=lines, notice=notice(request))
 
 
 @get("/on-hold/{number:int}", sync_to_thread=True)
@@ -98,33 +90,12 @@ def decide(request: Request[Any, Any, State], state: State, number: int, decisio
     order = Order(
         do=f"file.{decision}", file=held.file, id=str(held.import_id), client=held.client, by=request.user.name
     )
-    done, text = _carried_out(installation, order)
-    log.info("console.decided", user=request.user.name, order=order.do, client=held.client, id=number, done=done)
+    done, text = carried_out(installation, order)
+    log.info("console.ordered", user=request.user.name, order=order.do, client=held.client, id=number, done=done)
     if not done:
         return page(request, "trouble", status=HTTP_409_CONFLICT, title="Nothing was decided.", remedy=f"{text}.")
-    if (session := visit_of(request.scope).session) is not None:
-        session.notice = f"{text}."
+    notify(request, text)
     return Redirect("/on-hold", status_code=HTTP_303_SEE_OTHER)
-
-
-def _carried_out(installation: Installation, order: Order) -> tuple[bool, str]:
-    """Give an order to the service; return whether it was carried out, and what is said of it."""
-    try:
-        answer = ask(installation.config().service.state_dir, order)
-    except NotRunning:
-        return False, "The service is not running: `systemctl start rosterd`"
-    except NoAnswer as error:
-        return False, f"The service has not answered ({error}): see whether it was done before you try again"
-    return answer.done, answer.text
-
-
-def _notice(request: Request[Any, Any, State]) -> str:
-    """Return what is to be said once on the next page."""
-    session = visit_of(request.scope).session
-    if session is None:
-        return ""
-    notice, session.notice = session.notice, ""
-    return notice
 
 
 def _held(reading: Reading, number: int) -> OnHold:

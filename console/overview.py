@@ -11,9 +11,9 @@ from litestar import Request, get
 from litestar.datastructures import State
 from litestar.response import Template
 
+from console.access.users import ConsoleUser
 from console.reading import Installation, Reading
 from console.rendering import page, shown_day
-from console.users import ConsoleUser
 from importer.store.connection import Connection
 from importer.store.searches import activity
 from importer.store.searches.activity import Day

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from console.users import ConsoleUser
+from console.access.users import ConsoleUser
 from importer.store import queries
 from importer.store.connection import Connection
 from importer.store.errors import StoreError

@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from console.attempts import MOST_OF_ADDRESS, MOST_OF_NAME, MOST_OF_PAIR, WINDOW_S, Attempts
+from console.access.attempts import MOST_OF_ADDRESS, MOST_OF_NAME, MOST_OF_PAIR, WINDOW_S, Attempts
+from console.access.gate import door_of
+from console.access.sessions import Sessions
+from console.access.users import (
+    ConsoleUser,
+    Directory,
+    UsersUnreadable,
+    changing,
+    is_password,
+    read_users,
+    with_password,
+)
 from console.entrance import inside
-from console.gate import door_of
-from console.sessions import Sessions
-from console.users import ConsoleUser, Directory, UsersUnreadable, changing, is_password, read_users, with_password
 from tests.lab.console import PASSWORD, Browser, Console, let_in
 from watcher.settings import ConsoleSettings
 

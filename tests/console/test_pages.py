@@ -183,7 +183,7 @@ def test_an_operator_approves(held: tuple[Rosterd, Console]) -> None:
     assert (303, "/on-hold") == (answer.status, answer.headers["location"])
     wait_until(lambda: installation.users()["S-0"]["first_name"] == "Name1", "the import")
     assert "olga" == installation.wait_for_imports(2)[-1]["approved_by"]
-    [event] = console.events("console.decided")
+    [event] = console.events("console.ordered")
     assert ("olga", "file.approve", True) == (event["user"], event["order"], event["done"])
     once, again = browser.get("/on-hold").text, browser.get("/on-hold").text
     assert "users.csv of acme is approved" in once
@@ -208,7 +208,7 @@ def test_a_viewer_does_not_decide(held: tuple[Rosterd, Console]) -> None:
     assert "Approve" not in browser.get(f"/on-hold/{number}").text
     for decision in ("approve", "reject"):
         assert 403 == browser.submit("/account", f"/on-hold/{number}/{decision}").status
-    assert [] == console.events("console.decided")
+    assert [] == console.events("console.ordered")
     assert "on_hold" == installation.imports()[-1]["outcome"]
 
 
@@ -283,6 +283,35 @@ def test_a_person_has_values_and_history(held: tuple[Rosterd, Console]) -> None:
         assert 404 == browser.get(path).status
 
 
+# Mail
+
+
+def test_mail_is_tried_again_or_dropped(rosterd: Rosterd, console: Console) -> None:
+    """What was given up is on its page, one click from the overview; an operator has it tried again, or dropped."""
+    rosterd.change(
+        "INSERT INTO outbox (id, message_id, client, claim_id, sender, recipients, subject, body, state, attempts,"
+        " created_at, due_at, last_error) SELECT 900 + value, 'm' || value, iif(value = 1, 'acme', 'beta'), '', 'r@x',"
+        " '[\"it@acme.example\"]', '<b>Subject' || value, x'00', 'dead', 3, '2026-01-01T00:00:00Z',"
+        " '2026-01-01T00:00:00Z', 'refused' FROM json_each('[1,2]')"
+    )
+    browser, viewer, narrowed = (console.logged_in(name) for name in ("olga", "vera", "acmeonly"))
+    try:
+        assert "/mail" in Page(browser.get("/").text).links
+        page = Page(browser.get("/mail").text)
+        assert "<b>Subject1 given up To it@acme.example, about acme 3 tries: refused" in page.text
+        assert "Subject1" in viewer.get("/mail").text
+        assert "Subject2" not in narrowed.get("/mail").text
+        assert 403 == viewer.submit("/account", "/mail/901/drop").status
+        assert 404 == narrowed.submit("/account", "/mail/902/drop").status
+        assert 404 == browser.submit("/account", "/mail/901/eat").status
+        assert 303 == browser.submit("/mail", "/mail/901/drop").status
+        assert "mail 901 will not be sent." in browser.get("/mail").text
+        assert 409 == browser.submit("/account", "/mail/901/retry").status
+        assert 303 == narrowed.submit("/account", "/logout").status
+    finally:
+        rosterd.change("DELETE FROM outbox WHERE id > 900")
+
+
 # Who sees what
 
 
@@ -319,7 +348,13 @@ def test_every_route_that_changes_is_guarded() -> None:
         for handler in app.HANDLERS
         if {"POST", "PUT", "PATCH", "DELETE"} & {str(method) for method in handler.http_methods}
     }
-    assert {"login": False, "logout": False, "logout_everywhere": False, "decide": True} == changing
+    assert {
+        "login": False,
+        "logout": False,
+        "logout_everywhere": False,
+        "decide": True,
+        "change_mail": True,
+    } == changing
 
 
 # Hostile names and values

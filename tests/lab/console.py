@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from console.users import ConsoleUser, Role, changing, with_password
+from console.access.users import ConsoleUser, Role, changing, with_password
 from tests import REPOSITORY
 from tests.lab import wait_until
 

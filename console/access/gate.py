@@ -16,8 +16,8 @@ from typing import Any, Final, cast
 import msgspec
 import structlog
 
-from console.sessions import Session, Sessions
-from console.users import Directory, UsersUnreadable
+from console.access.sessions import Session, Sessions
+from console.access.users import Directory, UsersUnreadable
 from watcher.settings import ConsoleSettings
 
 log = structlog.get_logger()

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from console.users import ConsoleUser
+from console.access.users import ConsoleUser
 
 _TOKEN_BYTES: Final = 32
 _MOST: Final = 10_000

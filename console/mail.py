@@ -1,0 +1,63 @@
+"""The outbox: mail that waits or was given up, to be tried again or dropped by the service."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import structlog
+from litestar import Request, get, post
+from litestar.datastructures import State
+from litestar.exceptions import NotFoundException
+from litestar.response import Redirect, Template
+from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_409_CONFLICT
+
+from console.orders import carried_out, notice, notify, operators_only
+from console.reading import Installation
+from console.rendering import page
+from importer.store import queries
+from importer.store.queries import QueuedMail
+from watcher.control.client import Order
+
+log = structlog.get_logger()
+
+MOST: Final = 200
+_PENDING: Final = ("dead", "waiting")
+
+
+@get("/mail", sync_to_thread=True)
+def mail(request: Request[Any, Any, State], state: State) -> Template:
+    """List mail that waits or was given up, newest first; the latter before the former."""
+    installation: Installation = state.installation
+    with installation.reading(request.user) as reading:
+        clients = [None] if reading.user.seen is None else [*reading.user.seen]
+        found = [
+            each
+            for client in clients
+            for each in queries.mails(reading.conn, client=client, states=_PENDING, limit=MOST)
+        ]
+    mails = sorted(found, key=lambda each: (each.state != "dead", -each.id))[:MOST]
+    return page(request, "mail", mails=[(each, _addresses(each)) for each in mails], notice=notice(request), most=MOST)
+
+
+@post("/mail/{number:int}/{change:str}", guards=[operators_only], status_code=HTTP_303_SEE_OTHER, sync_to_thread=True)
+def change_mail(request: Request[Any, Any, State], state: State, number: int, change: str) -> Template | Redirect:
+    """Have the service try a mail again, or drop it."""
+    if change not in ("retry", "drop"):
+        raise NotFoundException
+    installation: Installation = state.installation
+    with installation.reading(request.user) as reading:
+        found = queries.find_mail(reading.conn, number) if 0 < number < 1 << 63 else None
+    if found is None or not request.user.sees(found[0].client):
+        raise NotFoundException
+    order = Order(do=f"mail.{change}", id=str(number), by=request.user.name)
+    done, text = carried_out(installation, order)
+    log.info("console.ordered", user=request.user.name, order=order.do, client=found[0].client, id=number, done=done)
+    if not done:
+        return page(request, "trouble", status=HTTP_409_CONFLICT, title="Nothing was changed.", remedy=f"{text}.")
+    notify(request, text)
+    return Redirect("/mail", status_code=HTTP_303_SEE_OTHER)
+
+
+def _addresses(about: QueuedMail) -> str:
+    return ", ".join(json.loads(about.recipients))

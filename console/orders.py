@@ -1,0 +1,47 @@
+"""What a person has the service do: who may, how it is asked, and what is said of it on the next page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.exceptions import PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
+
+from console.access.gate import visit_of
+from console.reading import Installation
+from watcher.control.client import NoAnswer, NotRunning, Order, ask
+
+
+def operators_only(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+    """Raise PermissionDeniedException for whoever may only look."""
+    if not connection.user.may_decide:
+        raise PermissionDeniedException
+
+
+def carried_out(installation: Installation, order: Order) -> tuple[bool, str]:
+    """Give an order to the service; return whether it was carried out, and what is said of it."""
+    try:
+        answer = ask(installation.config().service.state_dir, order)
+    except NotRunning:
+        return False, "The service is not running: `systemctl start rosterd`"
+    except NoAnswer as error:
+        return False, f"The service has not answered ({error}): see whether it was done before you try again"
+    return answer.done, answer.text
+
+
+def notify(request: Request[Any, Any, State], text: str) -> None:
+    """Have the next page say this, once."""
+    if (session := visit_of(request.scope).session) is not None:
+        session.notice = f"{text}."
+
+
+def notice(request: Request[Any, Any, State]) -> str:
+    """Return what is to be said once."""
+    session = visit_of(request.scope).session
+    if session is None:
+        return ""
+    text, session.notice = session.notice, ""
+    return text
