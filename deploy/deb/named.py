@@ -22,6 +22,7 @@ MADE_BY_OTHERS = (
     "/etc/vector/*",
     "/etc/rosterd/clients.csv",
     "/etc/rosterd/clients.d/*.toml",
+    "/etc/rosterd/hook_*",
     "/etc/rosterd/ping_url",
     "/etc/rosterd/smtp_password",
     "/etc/systemd/system/rosterd.service.d*",

@@ -141,7 +141,7 @@ test_pgp() {
     says 'rosterd doctor' 'our key'
     sftp_as_demo <<< 'get .bak/secret.*.result.txt' || fail "sftp get"
     grep -q 9033 secret.*.result.txt || fail "the upload was not decrypted"
-    ! grep -qa '[r]osterd-pgp-' /proc/[0-9]*/cmdline || fail "gpg or its agent is left"
+    ! grep -qsa '[r]osterd-pgp-' /proc/[0-9]*/cmdline || fail "gpg or its agent is left"
     mv kept.toml /etc/rosterd/config.toml && systemctl reload rosterd
     echo "an encrypted upload was imported"
 }
