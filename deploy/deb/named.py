@@ -14,6 +14,7 @@ MANUAL = "docs/rosterd.1"  # packed, the installed one is for man alone
 PATH = re.compile(r"(?<![\w.~*/])/(?:etc|lib|opt|usr)/[\w./*-]*rosterd[\w./*-]*[\w*]")
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#]+)")
 MADE_BY_OTHERS = (
+    "/etc/apt/*",
     "/etc/fail2ban/*",
     "/etc/fluent-bit/*",
     "/etc/logrotate.d/*",
