@@ -106,6 +106,8 @@ class Recorder:
             self.feed.leave(self._scope, self._at, has_rows=rows > 0, by_status=by_status)
         by_scan = (self._created + self._rekeyed) * _ROWS_PER_PROBE > self._top + self._created
         self._note_undone(*conflicts.resolve(self._conn, self._scope, self.rejected, by_scan=by_scan))
+        if self.feed and not self._created + self._updated + self._unchanged + passed_over:
+            self.feed.take_back()
         self.rejected.fill_in_cells(table)
         self.rejected.complete_problems()
         name_others(self._conn, self._scope, self.rejected)

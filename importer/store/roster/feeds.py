@@ -59,6 +59,13 @@ _ACTIVE: Final = """
     SELECT (SELECT count(*) FROM users INDEXED BY users_by_id WHERE client = :client AND rowid <= :top)
       - (SELECT count(*) FROM users INDEXED BY users_inactive
          WHERE client = :client AND rowid <= :top AND inactive_by IS NOT NULL)"""
+_ONE_MORE: Final = """
+    UPDATE users SET missed = json_set(ifnull(missed, '{}'), :path, misses) FROM temp.absent
+    WHERE absent.id = users.rowid AND inactive_by IS NULL AND NOT (misses >= :limit AND is_elsewhere)"""
+_TAKEN_BACK: Final = """
+    UPDATE users SET missed = json_set(ifnull(missed, '{}'), :path, misses - 1),
+      feeds = iif(is_elsewhere AND misses >= :limit, replace(feeds || :feed, '  ', ' '), feeds)
+    FROM temp.absent WHERE absent.id = users.rowid"""
 _DUE: Final = "SELECT id FROM temp.absent WHERE misses >= :limit"
 _CREATED: Final = {
     "candidates": "id INTEGER PRIMARY KEY",
@@ -119,6 +126,7 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     pending: int = 0  # who would be, were it not for the guard
     change: Change | None = None  # as the guard counts it
     is_unknown: bool = False  # rows fail that may be anybody's
+    is_counted: bool = False  # who is missing has missed one more
 
 
 class FeedRoster:
@@ -142,6 +150,7 @@ class FeedRoster:
             for rowid in rowids_of(conn, self._client.name, examination.terms.protected):
                 self._present[rowid] = True
         self._unknown_rows = 0  # that fail, and may be anybody's
+        self._last_snapshot: int | None = None
         self.left = Left()
         self._named: dict[str, str | int] = {
             "client": self._client.name,
@@ -214,6 +223,7 @@ class FeedRoster:
         if not self._is_snapshot:
             return 0
         is_known = has_rows and not self._unknown_rows
+        self._last_snapshot = last_snapshot(self._conn, self._client.name, self._feed.name)
         note_snapshot(self._conn, self._client.name, self._feed.name, int(scope["import_id"]) if is_known else None)
         if is_known:
             self._find_absent()
@@ -239,24 +249,21 @@ class FeedRoster:
         return rowid >= len(self._present) or bool(self._present[rowid])
 
     def _find_absent(self) -> None:
-        """Fill `temp.absent`."""
+        """Fill `temp.absent`; of a file that has all users of the client with nobody."""
         for name, columns in _CREATED.items():
             self._conn.execute(f"DROP TABLE IF EXISTS temp.{name}")
             self._conn.execute(f"CREATE TEMP TABLE {name} ({columns})")
-        if not self._is_excerpt and self._is_whole():
-            return
+        if not self._is_excerpt:
+            (known,) = self._conn.execute(
+                "SELECT count(*) FROM users WHERE client = ? AND rowid < ?", (self._client.name, len(self._present))
+            ).fetchone()
+            if known == self._present.count(1):
+                return
         self._conn.executemany(
             "INSERT OR IGNORE INTO temp.candidates VALUES (?)",
             ((rowid,) for rowid in self._candidates() if not self._is_present(rowid)),
         )
         self._conn.execute(_ABSENT, self._named)
-
-    def _is_whole(self) -> bool:
-        """Tell whether the file has all users of the client."""
-        (known,) = self._conn.execute(
-            "SELECT count(*) FROM users WHERE client = ? AND rowid < ?", (self._client.name, len(self._present))
-        ).fetchone()
-        return bool(known == self._present.count(1))
 
     def _candidates(self) -> Iterator[int]:
         query = "SELECT rowid FROM users INDEXED BY users_by_id WHERE client = :client"
@@ -292,13 +299,20 @@ class FeedRoster:
         if due and not is_over:
             deactivate(conn, f"{_DUE} AND NOT is_elsewhere", named)
         if absent > elsewhere + (0 if is_over else due):
-            conn.execute(
-                """UPDATE users SET missed = json_set(ifnull(missed, '{}'), :path, misses)
-                    FROM temp.absent WHERE absent.id = users.rowid AND inactive_by IS NULL
-                    AND NOT (misses >= :limit AND is_elsewhere)""",
-                named,
-            )
-        self.left = Left(deactivated=0 if is_over else due, pending=due if is_over else 0, change=change)
+            conn.execute(_ONE_MORE, named)
+        left, pending = (0, due) if is_over else (due, 0)
+        self.left = Left(deactivated=left, pending=pending, change=change, is_counted=True)
+
+    def take_back(self) -> None:
+        """
+        Let nobody be missing after all: no row could be applied once addresses were compared.
+
+        So it is when a new student system has given everybody another id. Nothing if users were deactivated.
+        """
+        if self.left.is_counted and not self.left.deactivated:
+            note_snapshot(self._conn, self._client.name, self._feed.name, self._last_snapshot)
+            self._conn.execute(_TAKEN_BACK, self._named)
+            self.left = Left()
 
     def changes(self) -> Iterator[Change]:
         """Yield how many leave, if they may be too many, or are a large share."""

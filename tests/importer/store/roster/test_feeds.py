@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from importer.model import Outcome
 from importer.rows import delta
 from importer.settings import FeedSettings, GuardSettings
 from importer.store import ledger
@@ -302,3 +303,29 @@ def test_an_undone_snapshot_does_not_count_later(engine: Engine) -> None:
     assert 2 == engine.file(*users(*range(98))).tally.deactivated
     undo(engine.store, 3, is_applied=True)
     assert 0 == engine.file(*users(*range(90))).tally.deactivated
+
+
+@pytest.mark.parametrize("misses", [1, 2])
+def test_new_ids_for_all_are_no_leavers(engine: Engine, misses: int) -> None:
+    """A new student system gives everybody another id: all rows fail, nobody is missing, and nobody is asked."""
+    snapshots(engine, "students", "staff", misses=misses).settings(guard=GuardSettings())
+    engine.file(*users(*range(20)), name="students.csv")
+    engine.file(*users(19), name="staff.csv")
+    before = belonging(engine)
+    last = "SELECT snapshot_import FROM feeds ORDER BY feed"
+    snapshot = engine.store.conn.execute(last).fetchall()
+    renumbered = [HEADER, *(user(number, id=f"N{number}") for number in range(20))]
+    for _ in range(3):
+        result = engine.file(*renumbered, name="students.csv")
+        assert (Outcome.REFUSED, None) == (result.receipt.outcome, result.receipt.removals)
+        assert "not in the file" not in result.text
+        assert (before, snapshot) == (belonging(engine), engine.store.conn.execute(last).fetchall())
+    assert [] == engine.store.conn.execute("SELECT 1 FROM on_hold").fetchall()
+    assert 20 == engine.file(*users(*range(20)), name="students.csv").tally.unchanged
+
+
+def belonging(engine: Engine) -> list[tuple[str, str | None, list[str], int]]:
+    """Return of each user who says that it is inactive, its feeds, and how many snapshots of the students lack it."""
+    query = "SELECT unique_id, inactive_by, feeds, ifnull(json_extract(missed, '$.students'), 0) FROM users ORDER BY 1"
+    rows = engine.store.conn.execute(query).fetchall()
+    return [(unique_id, by, sorted(feeds.split()), missed) for unique_id, by, feeds, missed in rows]
