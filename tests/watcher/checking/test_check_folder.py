@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook, load_workbook
 
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd, make_inboxes
@@ -94,6 +95,23 @@ def test_a_refused_file_is_answered(installed: Rosterd, check: Path) -> None:
     [event] = answered(installed, 1)
     assert ("refused", "header.unknown") == (event["outcome"], event["code"])
     assert "This was a check: nothing was imported." in text_of(check)
+
+
+def test_a_workbook_gets_its_rows_back_as_one(installed: Rosterd, check: Path) -> None:
+    """Whoever tries out a workbook gets the rows to correct as a workbook, too; its name stays whole in the answers."""
+    installed.start()
+    book = Workbook()
+    for row in (HEADER, ANN, BAD):
+        book.active.append(row.split(","))
+    book.save(check.parent.parent / "users.xlsx")
+    (check.parent.parent / "users.xlsx").rename(check / "users.xlsx")
+    [event] = answered(installed, 1)
+    assert ("partly", 1) == (event["outcome"], event["failed"])
+    answers = [f"users.xlsx.{ending}" for ending in ("check.txt", "failed.csv", "failed.xlsx")]
+    assert ["users.xlsx", *answers] == names_in(check)
+    [failed] = check.glob("*.failed.xlsx")
+    assert "Ben" in [cell.value for row in load_workbook(failed).active for cell in row]
+    assert f"Look at the file {failed.name}" in text_of(check, "users.xlsx")
 
 
 def test_a_file_of_another_name_is_told_so(installed: Rosterd, check: Path) -> None:
