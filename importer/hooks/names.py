@@ -12,9 +12,10 @@ from importer.settings import HookSettings
 OF_FILES: Final = ("file.imported", "file.refused", "hold.placed", "removals.placed")
 # The others are queued when they are logged. None is about a hook, or one that fails would tell itself of it.
 OF_THE_LOG: Final = (
-    *("file.held", "file.unread", "file.ignored", "file.deferred", "file.failed"),
+    *("file.held", "file.unread", "file.ignored", "files.ignored", "file.deferred", "file.failed"),
     *("hold.decided", "approval.refused", "upload.missed", "claims.left", "archive.missing"),
     *("inbox.unusable", "inbox.restored", "inbox.full", "inbox.emptied", "intake.unprobed", "sessions.unheard"),
+    *("check.unusable", "check.restored"),
     *("watch.lost", "watch.restored", "store.refused", "store.restored", "copy.refused", "retention.deferred"),
     *("mail.dead", "mail.stuck", "mail.unusable", "mail.restored", "mail.overflowed", "ping.failed", "ping.restored"),
     *("daemon.started", "config.reloaded", "config.refused", "backup.made", "backup.restored"),

@@ -220,6 +220,24 @@ HOSTS: dict[str, tuple[str, dict[str, str], dict[str, str], dict[str, str]]] = {
         {"rosterd_mail_waiting_since_timestamp_seconds": "0+300x12"},
         {},
     ),
+    "webhook given up": (
+        "RosterdHookDead",
+        {'rosterd_hook_events{hook="chat",state="dead"}': "1x12"},
+        {'rosterd_hook_events{hook="chat",state="dead"}': "0x12"},
+        {"hook": "chat", "state": "dead"},
+    ),
+    "webhook waits": (
+        "RosterdHookWaits",
+        {'rosterd_hook_waiting_since_timestamp_seconds{hook="chat"}': "-14400x12"},
+        {'rosterd_hook_waiting_since_timestamp_seconds{hook="chat"}': "0+300x12"},
+        {"hook": "chat"},
+    ),
+    "old backup": (
+        "RosterdBackupOld",
+        {"rosterd_backup_timestamp_seconds": "-172800x12"},
+        {"rosterd_backup_timestamp_seconds": "0+300x12"},
+        {},
+    ),
     "configuration": (
         "RosterdConfigRefused",
         {"rosterd_config_last_reload_successful": "0x12"},

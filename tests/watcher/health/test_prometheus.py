@@ -21,7 +21,7 @@ from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 from watcher.config import load
 from watcher.health import http_endpoint
-from watcher.health.checks.results import CHECKS, record_run
+from watcher.health.checks.results import BACKUP, CHECKS, record_run
 from watcher.health.http_endpoint import MAX_CONNECTIONS
 from watcher.health.metrics_source import Source, source_of
 from watcher.health.prometheus import Exporter, as_text
@@ -56,6 +56,10 @@ STATUS = Status(
 )
 
 
+HOOK_EVENT = (
+    "INSERT INTO hook_events (event_id, hook, event, client, created_at, due_at, body) VALUES "
+    "('evt_1', 'chat', 'mail.dead', '', '2026-11-22T07:42:05Z', '2026-11-22T07:42:05Z', '{}')"
+)
 ON_HOLD = (
     "INSERT INTO on_hold VALUES ('claim', 3, 'acme', '', 'users.csv', 0, 'K7Q2MD', '[]', '[]', '2026-11-22T07:42:05Z', "
     "7, 0, 0, '', '', NULL, 'file', 0), ('other', 4, 'beta', 's', 's.csv', 0, 'K7Q2ME', '[]', '[]', "
@@ -77,11 +81,14 @@ def source(tmp_path: Path) -> Iterator[Source]:
         write_status(state_dir, STATUS)
         for check in CHECKS:
             record_run(state_dir, check, {"warning": 1, "fault": 0})
+        record_run(state_dir, BACKUP, {})
+        installation.change(HOOK_EVENT)
         yield Source(
             state_dir=state_dir,
             database=Path(state_dir, "rosterd.db"),
             clients=("acme", "beta"),
             expected_s={"acme": 3600.0},
+            hooks=("chat", "tickets"),
         )
 
 
@@ -99,6 +106,18 @@ def figure(found: dict[tuple[str, Labels], float], name: str, **labels: str) -> 
 
 def names(text: bytes) -> set[str]:
     return {name for name, _ in figures(text)}
+
+
+def test_figures_of_webhooks(source: Source) -> None:
+    """Each hook that is configured, or has events, has all its counts, from 0 on."""
+    found = figures(as_text(source))
+    for hook, waiting in (("chat", 1), ("tickets", 0)):
+        assert waiting == figure(found, "hook_events", hook=hook, state="waiting")
+        assert 0 == figure(found, "hook_events", hook=hook, state="dead")
+        assert 0 == figure(found, "hook_events_sent_total", hook=hook)
+        assert 0 == figure(found, "hook_attempts_failed_total", hook=hook)
+    since = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC).timestamp()
+    assert since == figure(found, "hook_waiting_since_timestamp_seconds", hook="chat")
 
 
 def test_figures_of_a_running_daemon(source: Source) -> None:
