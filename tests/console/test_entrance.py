@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from console.access.users import (
     with_password,
 )
 from console.entrance import inside
-from tests.lab.console import PASSWORD, Browser, Console, let_in
+from tests.lab.console import HOST, PASSWORD, Browser, Console, let_in
 from watcher.settings import ConsoleSettings
 
 OLGA = ConsoleUser(name="olga", role="operator", salt="00", key="00")
@@ -333,6 +335,16 @@ def test_every_answer_is_guarded(console: Console, path: str) -> None:
         assert "nosniff" == headers["x-content-type-options"]
         assert path.startswith("/static/") or "no-store" == headers["cache-control"]
         assert "server" not in headers
+
+
+def test_idle_connections_keep_nobody_out(console: Console) -> None:
+    """While 200 connections say nothing, or stop in the middle of a request, others are answered."""
+    with contextlib.ExitStack() as idle:
+        for number in range(200):
+            connection = idle.enter_context(socket.create_connection((HOST, console.port), timeout=60))
+            if number % 2:
+                connection.sendall(b"GET /login HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        assert 200 == console.browser().get("/login").status
 
 
 def test_cookies_are_for_https_alone_behind_a_proxy() -> None:
