@@ -29,6 +29,7 @@ GIVEN: dict[str, tuple[list[str], Any]] = {
     "check_keep_days": (["--check-keep-days", "3"], 3),
     "max_inbox_bytes": (["--max-inbox-bytes", "2147483648"], 2 << 30),
     "retention_days": (["--retention-days", "30"], 30),
+    "require_signature": (["--require-signature", "A" * 40], ("A" * 40,)),
     "expect_every": (["--expect-every", "26h"], "26h"),
     "late_mail": (["--late-mail", "client", "--expect-every", "8d"], ("client",)),
     "columns": (["--columns", "A = B=unique_id", "--columns", "Grade="], {"A = B": "unique_id", "Grade": ""}),
@@ -60,7 +61,8 @@ def config_file(tmp_path: Path, needs: Needs) -> Path:
     (tmp_path / "clients.d").mkdir()
     path = tmp_path / "config.toml"
     path.write_text(
-        '[mail]\nfailed_import_email = "all@x.example"\n[[client]]\nname = "acme"  # 1\ninbox = "/srv/acme"\n# end\n'
+        '[file]\naccept = ["pgp"]\n[mail]\nfailed_import_email = "all@x.example"\n'
+        '[[client]]\nname = "acme"  # 1\ninbox = "/srv/acme"\n# end\n'
     )
     return path
 
