@@ -39,6 +39,7 @@ _NUMBERED_LINE: Final = re.compile(
 )
 _MARKS: Final = '",;|'  # what a file without content may have, besides blanks
 _LINES_TO_SEARCH: Final = 50
+_FEW: Final = 4  # less than one row in so many
 _COMPARED: Final = 100  # names
 _NAMES_BYTES: Final = 1 << 16  # in which the header is
 _ASCII: Final = bytes(range(0x80))
@@ -59,7 +60,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     secret: tuple[str, ...] = ()  # titles of columns with tokens or passwords
     ignored: tuple[str, ...] = ()  # titles that are not known, where that is allowed
     nameless: tuple[int, ...] = ()  # columns that must stay empty
-    trailing_width: int = 0  # cells of the first row, if all beyond the header line are blank; 0 if none are beyond it
+    trailing_width: int = 0  # cells of the first row, if some are beyond the header line; else 0
 
     @property
     def written_width(self) -> int:
@@ -179,7 +180,7 @@ def _nameless(titles: list[str], width: int) -> tuple[int, ...]:
 def _trailing_width(text: str, best: _Reading, first_line: int) -> int:
     rows = (cells for line, cells in _records(text, best.delimiter, first_line) if line > best.line)
     row: list[str] = next(rows, [])
-    return len(row) if row[len(best.cells) :] and not any(map(str.strip, row[len(best.cells) :])) else 0
+    return len(row) if len(row) > len(best.cells) else 0
 
 
 def _refuse_broken_quotes(text: str, best: _Reading, first_line: int) -> None:
@@ -196,7 +197,10 @@ def _refuse_broken_quotes(text: str, best: _Reading, first_line: int) -> None:
 
 def _refuse_one_line(text: str, best: _Reading) -> None:
     """Raise header.unknown when no line ends but by characters that end none."""
-    if _FOREIGN_LINE_END.search(text) and not re.search(r"[\r\n]", text.strip("\r\n")):
+    if re.search(r"[\r\n]", text.strip("\r\n")):
+        return
+    has_data = best.known > 1 and any("@" in cell for cell in best.cells)  # in one line with the names
+    if has_data or _FOREIGN_LINE_END.search(text):
         raise FileRejected(message("header.unknown/one_line"), line=best.line)
 
 
@@ -343,20 +347,23 @@ def _wrong_below(delimiter: str, line: int, cells: list[str], client: ClientSett
 
 
 def _refuse_for_missing_name(text: str, best: _Reading, first_line: int) -> None:
-    """Raise header.unknown when each of several rows has one value more than the header has names."""
+    """Raise header.unknown when each of several rows has as many values more than the header has names."""
     below = (each for each in _records(text, best.delimiter, first_line) if each[0] > best.line)
     width, (first, cells) = len(best.cells), next(below, (0, []))
-    if len(cells) != width + 1:  # as with nearly all files
+    row_width = len(cells)
+    if row_width <= width:  # as with nearly all files
         return
     rows = [cells, *(each for _, each in below if not closing.kind_of(each))]
     if not text.endswith(("\n", "\r")):  # the last one may be cut off, here or on its way
         rows.pop()
     # With no values in it, the last column is what a delimiter at the end of each line makes.
-    if len(rows) > 1 and all(len(row) == width + 1 for row in rows) and any(row[-1].strip() for row in rows):
+    # With few, it is a row whose value was split.
+    filled = sum(bool(row[-1].strip()) for row in rows)
+    if len(rows) > 1 and filled * _FEW >= len(rows) and all(len(row) == row_width for row in rows):
         numbers = [row[0].strip() for row in rows]
-        if any(numbers == [*map(str, range(start, start + len(rows)))] for start in (0, 1)):
+        if row_width == width + 1 and any(numbers == [*map(str, range(start, start + len(rows)))] for start in (0, 1)):
             raise header_reasons.row_numbers(best.line, first)
-        delimiter, count = delimiter_message(best.delimiter), width + 1
+        delimiter, count = delimiter_message(best.delimiter), row_width
         reason = message("header.unknown/too_few", line=str(best.line), count=count, width=width, delimiter=delimiter)
         raise FileRejected(reason, line=best.line)
 

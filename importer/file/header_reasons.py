@@ -12,7 +12,9 @@ from importer.file.proposals import identifying, nearest
 from importer.model import FileRejected, Message, message, printable
 from importer.settings import ClientSettings
 
-_MARKS: Final = "'`\u2018\u2019\u201a\u201c\u201d\u201e"  # of quotation, which CSV does not know
+_MARKS: Final = (  # of quotation, which CSV does not know
+    "'`\u2018\u2019\u201a\u201c\u201d\u201e\xab\xbb\xb4\u2032\u2033\u2039\u203a"
+)
 AN_ID: Final = "?"  # in place of a proposal: one of several columns that could be the id
 _MOST_SHOWN: Final = 50  # unknown names
 

@@ -19,12 +19,14 @@ _BEHIND: Final = set(
 )
 _CAPITAL: Final = "".join(sorted(char for char in _LETTERS if char.isupper()))
 _SYMBOL: Final = re.escape("".join(sorted(_CHARS - _LETTERS - _BEHIND)))
+_ACCENTED: Final = "[\xc0-\xd6\xd8-\xf6\xf8-\xff]"  # of three in a row each may be Cyrillic, Greek or Arabic
 # A symbol at a letter, a quotation mark inside a word, a capital behind a small letter, but as in McÉwan; a control
 # character.
 _ODD: Final = regex(
     f"(?<=[A-Za-z])(?:[{_SYMBOL}]|[\u2026\u201c\u201d\u2122\xae\xab](?=[a-z]))|(?<=[a-z])(?<!Mc)(?<!Mac)(?<!De)(?<!Du)(?<!La)(?<!Le)[{_CAPITAL}]"
     f"|(?<![A-Za-z])[{_SYMBOL}](?=[a-z])|(?<=[A-Z])[{_CAPITAL}](?=[a-z])|(?<![A-Za-z])\u0192(?=[A-Z])"
     "|(?<=[A-Z])[\u2026\u201c\u201d\u2122\xab](?=[A-Z])"
+    f"|{_ACCENTED}(?={_ACCENTED}{{2}})|(?<={_ACCENTED}){_ACCENTED}(?={_ACCENTED})|(?<={_ACCENTED}{{2}}){_ACCENTED}"
     "|[\x80-\x84\x86-\x9f]"  # of ISO 8859 where Windows and others have letters
 )
 _LETTER: Final = regex(f"[{re.escape(''.join(sorted(_LETTERS)))}]")

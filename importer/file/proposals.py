@@ -11,7 +11,8 @@ from importer.patterns import regex
 
 # What is written next to a name: [Required], (YYYY-MM-DD), (max. 50 characters), *.
 _REMARK: Final = regex(
-    r"\s*[\[({<]\s*(?:required|mandatory|optional|obligatoire|requise?|facultati(?:f|ve)|mobile|cell(?:ulaire)?|text"
+    r"\s+-\s+(?:required|mandatory|optional|obligatoire|requise?|facultati(?:f|ve))\Z"
+    r"|\s*:\s*(?:string|text|varchar|char|int|integer|date)\Z|\s*[\[({<]\s*(?:\d+|required|mandatory|optional|obligatoire|requise?|facultati(?:f|ve)|mobile|cell(?:ulaire)?|text"
     r"|[YMDJA]{1,4}(?:[-/. ]?[YMDJA]{1,4}){2}|max\.?\s*\d+[\w\s]*|\d+\s*(?:chars|characters|caractères))\s*[\])}>]"
     r"|[\s*:]+\Z",
     re.IGNORECASE,
@@ -61,12 +62,13 @@ _FOREIGN: Final = {
     "teachernumber": "employ_no",
 }
 _NUMBERS: Final = ("student_no", "employ_no")
+_MISREAD_MARK: Final = "\xef\xbb\xbf"  # the byte order mark of UTF-8, as Windows-1252 has it
 _COMPARED_CHARS: Final = 100  # of a name: to search one of 64 KiB for remarks would take minutes
 
 
 def nearest(name: str) -> str:
     """Return the possible name that a column most likely means, "" when none is similar."""
-    name = name[:_COMPARED_CHARS]
+    name = name[:_COMPARED_CHARS].removeprefix(_MISREAD_MARK)
     plain = _FIELD_NUMBER.sub("", name, count=1) if name.startswith("[") else name
     for each in dict.fromkeys((name, plain, _REMARK.sub("", plain))):
         if meant := _nearest(each):

@@ -25,6 +25,10 @@ CHUNK_BYTES: Final = 1 << 16
 _MULTIBYTE: Final = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _SUBSTITUTE: Final = b"\x1a"
 _ASCII_END: Final = 0x80
+_BEYOND_ASCII: Final = bytes(range(0x80, 0x100))
+_EBCDIC_BLANK: Final = b"@"
+_CHANCE: Final = 4  # of Chinese letters in another encoding less than one in so many bytes reads as UTF-8
+_SAMPLE_BYTES: Final = 1 << 16
 _NAMES_BYTES: Final = 64  # in which are names of columns, most of whose letters are in ASCII
 _CUT_OFF_LETTER: Final = ("unexpected end of data", "truncated data")  # what the codecs say
 
@@ -193,7 +197,8 @@ def _resort(
     if is_at_end and (holds_utf8 or start):
         raise FileRejected(message("upload.incomplete/letter", line=str(line)), line=line)
     if holds_utf8 or not fallback or _is_unreadable(head):
-        raise FileRejected(message(f"encoding.invalid/{_kind(head, encoding, holds_utf8)}", line=str(line)), line=line)
+        is_mixed = holds_utf8 and not _reads_by_chance(raw)
+        raise FileRejected(message(f"encoding.invalid/{_kind(head, encoding, is_mixed)}", line=str(line)), line=line)
     digest = hashlib.sha256(head[:start])
     raw.seek(start)
     try:
@@ -223,8 +228,17 @@ def _kind(head: bytes, encoding: str, holds_utf8: bool) -> str:  # noqa: FBT001 
     return "mixed" if holds_utf8 else "older"
 
 
+def _reads_by_chance(raw: BinaryIO) -> bool:
+    """Tell whether so few letters beyond ASCII are in UTF-8 that they read so by chance, as some of Chinese do."""
+    raw.seek(0)
+    sample = raw.read(_SAMPLE_BYTES)
+    beyond = len(sample) - len(sample.translate(None, _BEYOND_ASCII))
+    return sum(map(len, _MULTIBYTE.findall(sample))) * _CHANCE <= beyond
+
+
 def _is_unreadable(head: bytes) -> bool:
     """Tell whether not even names of columns can be read, as in EBCDIC."""
+    head = head.replace(_EBCDIC_BLANK, b"")
     return sum(byte < _ASCII_END for byte in head) * 2 < len(head)
 
 

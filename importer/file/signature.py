@@ -27,6 +27,11 @@ _SIGNATURES: Final = (
     (rb"Rar!", message("file.not_csv/archive", kind="RAR")),
     (rb"BZh[1-9]", message("file.not_csv/archive", kind="bzip2")),
     (rb"\xfd7zXZ", message("file.not_csv/archive", kind="xz")),
+    (rb"-----BEGIN [A-Z0-9 ]*(?:KEY|CERTIFICATE)", message("file.not_csv/key")),
+    (
+        rb"age-encryption\.org/|-----BEGIN (?:AGE|PKCS7|CMS)|Salted__|U2FsdGVkX1|\$ANSIBLE_VAULT|AES[\x00-\x03]\x00",
+        message("file.not_csv/encrypted_other"),
+    ),
     (rb"-----BEGIN PGP|[\x84\x85].{1,2}\x03|\x8c\x0d\x04", message("file.not_csv/encrypted")),
     (rb"%PDF", message("file.not_csv/pdf")),
     (rb"\x89PNG|\xff\xd8\xff|GIF8", message("file.not_csv/picture")),
@@ -34,7 +39,19 @@ _SIGNATURES: Final = (
     (rb"\{\\rtf", message("file.not_csv/rtf")),
     (rb"(?i:<\?xml.{0,2000}?(?:workbook|spreadsheet))", message("file.not_csv/excel_xml")),
     (rb"(?i:<\?xml)", message("file.not_csv/data", kind="XML")),
-    (rb"(?i:<!doctype html|<(?:html|head|meta|table|body|style)\b)", message("file.not_csv/html")),
+    (
+        (
+            rb"(?i:<!doctype html|<!--|<(?:html|head|meta|table|body|style)\b"
+            rb"|(?!<[^<>\r\n]+>[ \"]*[,;|\t])<(?:br|b|p|div|script|title|h1|pre|center|font)\b)"
+        ),
+        message("file.not_csv/html"),
+    ),
+    (
+        rb"(?i:-- (?:mysql|mariadb|postgresql)|--\r?\n-- postgresql|insert into |create table )",
+        message("file.not_csv/data", kind="SQL"),
+    ),
+    (rb"BEGIN:VCARD", message("file.not_csv/data", kind="vCard")),
+    (rb"(?:version: 1\s+)?dn: ?\w+=", message("file.not_csv/data", kind="LDIF")),
     (rb"(?!<[^<>\r\n]+>[ \"]*[,;|\t])<!?[A-Za-z]", message("file.not_csv/data", kind="XML")),  # not a name in brackets
     # Likewise: of JSON, a name and a colon follow a brace; a value, and no further bracket, follows a bracket.
     (rb"[\[\s]*\{\s*(?:\"[^\"\r\n]*\"\s*:|\})", message("file.not_csv/data", kind="JSON")),

@@ -28,7 +28,8 @@ def _spellings(name: str) -> Iterator[str]:
     """Yield a name as people write it."""
     words = re.split(r"[_ -]", name)
     for joined in (name, *(sep.join(words) for sep in ("_", " ", "-", ""))):
-        yield from (joined, joined.lower(), joined.upper(), joined.title(), joined.capitalize())
+        title = joined.title()
+        yield from (joined, joined.lower(), joined.upper(), title, title.replace("Id", "ID"), joined.capitalize())
     camel = "".join(word.capitalize() for word in words)
     yield from (camel, camel[:1].lower() + camel[1:])
 

@@ -369,6 +369,8 @@ def _too_many_cells(header: Header, cells: list[str], surplus: list[str]) -> Pro
     width, delimiter = header.width, delimiter_message(header.delimiter)
     if damage.has_split_marks(cells):
         return Problem("", message("9003/marks", width=width))
+    if cells[width - 1].endswith(header.titles[0]) and (*map(str.strip, surplus),) == header.titles[1:]:
+        return Problem("", message("9003/joined"))
     fields = width + len(surplus)
     if header.secret:
         precise = message("9003/more_secret!", fields=fields, width=width, delimiter=delimiter)

@@ -52,6 +52,13 @@ _KIND: Final[dict[str, Reason]] = {
     "file.not_csv/encrypted": Reason(
         "The file is encrypted (PGP), and we have no key for it.", "Upload the CSV file without encrypting it."
     ),
+    "file.not_csv/encrypted_other": Reason(
+        "The file is encrypted in a way that we cannot read.", "Upload the CSV file without encrypting it."
+    ),
+    "file.not_csv/key": Reason(
+        "The file is a key or a certificate, not a CSV file.",
+        "Upload the file with your users. If this is a private key, make a new one: it is no secret any more.",
+    ),
     "file.not_csv/pdf": Reason("The file is a PDF, not a CSV file.", _EXPORT),
     "file.not_csv/picture": Reason("The file is a picture, not a CSV file.", _EXPORT),
     "file.not_csv/database": Reason("The file is a database, not a CSV file.", _EXPORT),
@@ -227,7 +234,8 @@ _NAMES: Final[dict[str, Reason]] = {
     ),
     "header.unknown/nameless": Reason(
         "Column {columns} has values but no name on line {line}.",
-        "Name column {columns} or delete it. Its first value is on line {first}.",
+        "Name column {columns} or delete it. Its first value is on line {first}. If it is the only one, a value of "
+        "that row was probably split in two.",
     ),
     "header.unknown/nameless_many": Reason(
         "Columns {columns} have values but no name on line {line}.",

@@ -173,6 +173,8 @@ _CORRECT: Final = {
     "Excel adds a line with **Column1**, **Column2** and so on. It can stay.",
     "guide/correct_cells": "Correct the cells. The column `import_reason` says what is wrong with each row. Delete "
     "rows that are not users. The columns that begin with `import_` can stay.",
+    "guide/correct_above": "If very many rows have the same problem, later ones say only `see import_line 2` in place "
+    "of what to do. The row with that number in the column `import_line` says it in full.",
     "guide/correct_save": "Click **File**, then **Save As**. Choose the file type **CSV UTF-8 (Comma delimited)**.",
     "guide/correct_upload": "Upload the file as before. We import its rows, and leave all other users as they are.",
     "guide/correct_many": "That file has at most {rows} rows, or {size} MiB. If more failed, its last row says how "

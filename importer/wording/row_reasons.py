@@ -88,6 +88,10 @@ _FIELDS: Final[dict[str, Reason]] = {
         "The row has {fields} cells, more than the file has columns ({width}). We left out cells that may be secret.",
         _SPLIT,
     ),
+    "9003/joined": Reason(
+        "The row and the column names of another part of the file are in one line.",
+        "Delete the column names behind the row. End the last line of each part before you join them.",
+    ),
     "9003/fewer": Reason("The row has fewer cells than the {width} columns of the file.", _SHORT),
     "9003/fewer!": Reason("The row has only {fields} of {width} cells.", _SHORT),
     "9003/fewer_secret!": Reason("The row has only {fields} of {width} cells. We left out what may be secret.", _SHORT),

@@ -13,7 +13,7 @@ from operate.pages.guide_context import Guide
 from operate.pages.markup import Block, Heading, Items, Text
 from watcher.settings import IntakeSettings
 
-_STEPS: Final = ("get", "open", "load", "cells", "save", "upload")
+_STEPS: Final = ("get", "open", "load", "cells", "above", "save", "upload")
 
 
 def answering(guide: Guide) -> Iterator[Block]:

@@ -418,11 +418,31 @@ def test_names_in_brackets_can_be_a_clients_own(engine: Engine, name: str) -> No
         ("{ }", "JSON"),
         ('<users count="1">', "XML"),
         ("<users>\n<user>", "XML"),
+        ("-- MySQL dump 10.13\nINSERT INTO `users` VALUES ('1');", "SQL"),
+        ("BEGIN:VCARD\nFN:Ann Lee", "vCard"),
+        ("dn: uid=alee,dc=example\nuid: alee", "LDIF"),
     ],
 )
 def test_other_kinds_in_brackets_are_told(engine: Engine, content: str, kind: str) -> None:
     """JSON and XML are named when that is what follows the bracket."""
     assert (message("file.not_csv/data", kind=kind),) == engine.file(content).refusal
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQ==", "file.not_csv/key"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl", "file.not_csv/key"),
+        ("-----BEGIN CERTIFICATE-----\nMIIB", "file.not_csv/key"),
+        ("age-encryption.org/v1\n-> X25519 a", "file.not_csv/encrypted_other"),
+        ("U2FsdGVkX1+abcdef", "file.not_csv/encrypted_other"),
+        ("<br />\n<b>Warning</b>: mysql_connect()", "file.not_csv/html"),
+        ("<!-- saved from -->\n<html>", "file.not_csv/html"),
+    ],
+)
+def test_other_kinds_are_told_by_how_they_begin(engine: Engine, content: str, key: str) -> None:
+    """What is no file of users at all is named."""
+    assert [key] == [each.key for each in engine.file(content).refusal]
 
 
 def test_a_user_without_digits_is_told_by_its_login_source(engine: Engine) -> None:
@@ -537,6 +557,44 @@ def test_a_header_that_is_one_name_short_is_told(engine: Engine, delimiter: str)
 def test_no_name_is_missing_where_rows_differ(engine: Engine, rows: tuple[str, ...]) -> None:
     """Unless all of several rows have as many values, it is the rows that need correcting."""
     assert "9003" == engine.rows(*rows).codes[2]
+
+
+def test_a_header_that_is_two_names_short_is_told(engine: Engine) -> None:
+    """So is one that lacks more names, if all rows have as many values."""
+    rows = [f"S{n},OPSCOM,Ann,Lee,ann{n}@example.org,613-555-0101,Ottawa" for n in range(3)]
+    [reason] = engine.file("unique_id,login_source,first_name,last_name,email", *rows).refusal
+    assert ("header.unknown/too_few", 7, 5) == (reason.key, dict(reason.params)["count"], dict(reason.params)["width"])
+
+
+def test_a_shifted_first_row_does_not_fail_the_others(engine: Engine) -> None:
+    """Where each row ends with a delimiter, the one whose value was split fails alone, wherever it is."""
+    rows = [f"S{n},OPSCOM,Bob,Roy,bob{n}@example.org,{n} Main St," for n in range(2, 7)]
+    split = "S1,OPSCOM,Ann,Lee,ann@example.org,1 Main St, Apt 4"
+    for each in ([split, *rows], [*rows, split]):
+        result = engine.emptied().rows(*each, header="unique_id,login_source,first_name,last_name,email,street")
+        assert (5, ["9003"]) == (result.tally.created, [*result.codes.values()])
+
+
+@pytest.mark.parametrize("marks", ["«»", "\u2039\u203a", "\u2032\u2032", "\u2033\u2033", "\xb4\xb4"])
+def test_names_in_marks_of_other_languages_are_one_cause(engine: Engine, marks: str) -> None:
+    """The answer names the mark once, not each name."""
+    names = ",".join(f"{marks[0]}{name}{marks[1]}" for name in HEADER.split(","))
+    assert ["header.unknown/marks"] == [each.key for each in engine.file(names, ROW).refusal]
+
+
+def test_a_mark_of_the_encoding_that_was_misread_is_no_part_of_a_name(engine: Engine) -> None:
+    """The proposal is the name without it."""
+    [reason] = engine.file(
+        "ï»¿unique_id,login_source,first_name,last_name,email", "S1,OPSCOM,A,L,a@example.org"
+    ).refusal
+    assert ("header.unknown/did_you_mean", "unique_id") == (reason.key, dict(reason.params)["expected"])
+
+
+@pytest.mark.parametrize("end", ["<br>", "%0A", "##", "\xb6", "~"])
+def test_lines_that_end_in_other_signs_are_one_line(engine: Engine, end: str) -> None:
+    """A single line with names and addresses is a whole file."""
+    lines = ("unique_id,login_source,first_name,last_name,email", "S1,OPSCOM,Ann,Lee,ann@example.org", "")
+    assert ["header.unknown/one_line"] == [each.key for each in engine.upload(end.join(lines).encode()).refusal]
 
 
 def test_a_delimiter_at_the_end_of_each_row_makes_no_name_missing(engine: Engine) -> None:

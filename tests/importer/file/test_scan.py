@@ -113,6 +113,28 @@ def test_fallback_is_not_taken_for_a_stray_byte_in_utf8(engine: Engine) -> None:
     assert "fallback" not in result.text
 
 
+@pytest.mark.parametrize(("codec", "name"), [("cp1251", "Иванова"), ("iso8859-7", "Παππάς"), ("cp1256", "محمد")])
+def test_another_alphabet_is_not_read_in_the_fallback(engine: Engine, codec: str, name: str) -> None:
+    """Its letters would make names of accented letters alone."""
+    content = f"{HEADER}\nS1,OPSCOM,{name},Lee,z@example.org,z\n".encode(codec)
+    result = engine.settings(fallback_encoding="cp1252").upload(content)
+    assert ["encoding.invalid/not_fallback"] == [each.key for each in result.refusal]
+
+
+@pytest.mark.parametrize("fallback", ["", "cp1252"])
+def test_chinese_that_reads_as_utf8_by_chance_is_in_an_older_format(engine: Engine, fallback: str) -> None:
+    """The answer does not say that other letters of the file are right."""
+    content = f"{HEADER}\nS1,OPSCOM,建国,王伟,z@example.org,z\n".encode("gb18030")
+    result = engine.settings(fallback_encoding=fallback).upload(content)
+    assert ["encoding.invalid/older"] == [each.key for each in result.refusal]
+
+
+def test_ebcdic_of_fixed_width_is_unreadable(engine: Engine) -> None:
+    """Its blanks are the @ of ASCII."""
+    content = ("".join(f"{cell:20}" for cell in ROW.split(",")) * 3).encode("cp037")
+    assert ["encoding.invalid/unreadable"] == [each.key for each in engine.upload(content).refusal]
+
+
 def test_bytes_undefined_in_the_fallback_are_refused(engine: Engine) -> None:
     """A byte that neither UTF-8 nor the fallback knows refuses the file, at its place."""
     content = f"{HEADER}\nS1,OPSCOM,Zo\x81,Tremblay,z@example.org,z\n".encode("latin-1")

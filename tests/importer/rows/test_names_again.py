@@ -88,6 +88,18 @@ def test_users_with_names_like_columns_are_users(engine: Engine, row: str) -> No
     assert (1, {}) == (result.tally.created, result.warnings)
 
 
+def test_names_as_labels_are_passed_over(engine: Engine) -> None:
+    """A part of the file has them as its program shows them."""
+    result = engine.rows(ANN, " Unique ID , Login Source,First Name,Last Name,Email,User Name")
+    assert ({"header.again"}, {}) == ({*result.warnings}, result.codes)
+
+
+def test_parts_that_were_joined_without_a_line_end_are_told(engine: Engine) -> None:
+    """The names begin in the last cell of the row."""
+    result = engine.rows(f"{ANN}{HEADER}", BOB)
+    assert (["9003/joined"], 1) == ([each.reason.key for each in result.receipt.problems], result.tally.created)
+
+
 def test_a_short_row_is_no_line_of_names(engine: Engine) -> None:
     """A single word that could be a name of a column is a row with too few values."""
     assert {3: "9003"} == engine.rows(ANN, "id").codes
