@@ -32,6 +32,7 @@ _ID_BYTES: Final = 4 * ATTRIBUTES["unique_id"].limit  # the longest id of anothe
 _MOST_SETS: Final = 1000  # of problems that rows have together, held in memory: most files have few
 _LONGER_BYTES: Final = 40  # by which the sentence with a value at hand is longer than the one without, the value aside
 _AS_ABOVE_BYTES: Final = 60  # of the sentence that refers to an earlier row, in any language
+_FEW_NEEDED: Final = 2  # attributes of a new user
 _CELL_BYTES: Final = 4  # of quotation marks, delimiter and guard around a cell
 
 _ENGLISH: Final = words("en")  # for the operator
@@ -215,21 +216,19 @@ class RejectedRows:
 
     def complete_problems(self) -> None:
         """Add the problems that only the table shows: what a new user lacks, what another user has."""
-        every = (1 << len(self._client.needed)) - 1
-        if self._client.needed and not self._checker.absent:  # one problem in place of all
-            self._add_problem(
-                Problem("", message("9003/no_details", names=self._client.needed)),
-                f"""lacks = {every} AND problems = '[]' AND unique_id IS NOT NULL AND NOT EXISTS (
-                      SELECT 1 FROM users WHERE users.client = :client AND users.unique_id = failed.unique_id)""",
-            )
-            self._conn.execute(f"UPDATE temp.failed SET lacks = 0 WHERE lacks = {every} AND problems <> '[]'")
-        for place, name in enumerate(self._client.needed):
+        needed = self._client.needed
+        known = "SELECT 1 FROM users WHERE users.client = :client AND users.unique_id = failed.unique_id"
+        if len(needed) > _FEW_NEEDED and not self._checker.absent:  # one problem in place of all
+            every, problem = (1 << len(needed)) - 1, Problem("", message("9003/no_details", names=needed))
+            is_bare = f"lacks = {every} AND problems = '[]' AND unique_id IS NOT NULL"
+            self._add_problem(problem, f"{is_bare} AND NOT EXISTS ({known})")
+            self._conn.execute(f"UPDATE temp.failed SET lacks = 0 WHERE problems = '[{self.kind(problem)}]'")
+        for place, name in enumerate(needed):
             is_absent = name in self._checker.absent
             # Without an id it is not known whether the user is new: then only a blank cell is reported.
             self._add_problem(
                 self._checker.lacking[name],
-                f"""lacks & {1 << place} AND (unique_id IS NOT NULL OR NOT {is_absent}) AND NOT EXISTS (
-                      SELECT 1 FROM users WHERE users.client = :client AND users.unique_id = failed.unique_id)""",
+                f"lacks & {1 << place} AND (unique_id IS NOT NULL OR NOT {is_absent}) AND NOT EXISTS ({known})",
             )
         for key, problem in TAKEN.items():
             self.has_taken |= self._add_problem(
