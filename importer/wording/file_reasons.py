@@ -57,7 +57,7 @@ _KIND: Final[dict[str, Reason]] = {
     ),
     "file.not_csv/key": Reason(
         "The file is a key or a certificate, not a CSV file.",
-        "Upload the file with your users. If this is a private key, make a new one: it is no secret any more.",
+        "Upload the file with your users. If this is a private key, make a new one, as it is not secret any more.",
     ),
     "file.not_csv/pdf": Reason("The file is a PDF, not a CSV file.", _EXPORT),
     "file.not_csv/picture": Reason("The file is a picture, not a CSV file.", _EXPORT),
