@@ -32,7 +32,6 @@ _ID_BYTES: Final = 4 * ATTRIBUTES["unique_id"].limit  # the longest id of anothe
 _MOST_SETS: Final = 1000  # of problems that rows have together, held in memory: most files have few
 _LONGER_BYTES: Final = 40  # by which the sentence with a value at hand is longer than the one without, the value aside
 _AS_ABOVE_BYTES: Final = 60  # of the sentence that refers to an earlier row, in any language
-_FEW_NEEDED: Final = 2  # attributes of a new user
 _CELL_BYTES: Final = 4  # of quotation marks, delimiter and guard around a cell
 
 _ENGLISH: Final = words("en")  # for the operator
@@ -218,11 +217,6 @@ class RejectedRows:
         """Add the problems that only the table shows: what a new user lacks, what another user has."""
         needed = self._client.needed
         known = "SELECT 1 FROM users WHERE users.client = :client AND users.unique_id = failed.unique_id"
-        if len(needed) > _FEW_NEEDED and not self._checker.absent:  # one problem in place of all
-            every, problem = (1 << len(needed)) - 1, Problem("", message("9003/no_details", names=needed))
-            is_bare = f"lacks = {every} AND problems = '[]' AND unique_id IS NOT NULL"
-            self._add_problem(problem, f"{is_bare} AND NOT EXISTS ({known})")
-            self._conn.execute(f"UPDATE temp.failed SET lacks = 0 WHERE problems = '[{self.kind(problem)}]'")
         for place, name in enumerate(needed):
             is_absent = name in self._checker.absent
             # Without an id it is not known whether the user is new: then only a blank cell is reported.

@@ -105,11 +105,6 @@ _FIELDS: Final[dict[str, Reason]] = {
         "The row looks like an error message of the export, which may have stopped before its last user.",
         "If users are missing, run the export again and upload the new file. If not, delete the row.",
     ),
-    "9003/no_details": Reason(
-        "The row has nothing that a new user needs: {names}.",
-        "Delete the row if it is a heading, a total or a note. If it is a user, enter these values. If the user is "
-        "already in our system, check the unique_id.",
-    ),
     "9003/one_cell": Reason("The whole row is in one cell.", _ONE_CELL),
     "9003/one_cell_secret!": Reason("The whole row is in one cell. We left out what may be secret.", _ONE_CELL),
 }

@@ -184,16 +184,6 @@ def test_a_word_that_is_the_id_of_a_user_is_a_user(engine: Engine) -> None:
     assert [message("9003/closing")] == [each.reason for each in result.receipt.problems]
 
 
-@pytest.mark.parametrize("row", ["Sales,,,,,", "2025-2026,,,,,", "99999999,,,,,", "2,,,,,", "9A,,,,,", "Staff,,,,,"])
-def test_a_row_with_nothing_that_a_new_user_needs_has_one_problem(engine: Engine, row: str) -> None:
-    """Not one for each value: who entered them would make a user of a heading. A known user is updated."""
-    result = engine.rows(ANN, row)
-    names = ("login_source", "first_name", "last_name", "email")
-    assert [message("9003/no_details", names=names)] == [each.reason for each in result.receipt.problems]
-    assert "Delete the row if it is a heading, a total or a note." in result.reasons[3]
-    assert {} == engine.rows("S1,,,,,").codes
-
-
 def test_the_answer_says_where_closing_lines_come_from(engine: Engine) -> None:
     """The rows are told together, by their lines; both languages name the way out."""
     result = engine.settings(language=("en", "fr")).rows(ANN, "Total: 2,,,,,", "(2 rows affected)")
