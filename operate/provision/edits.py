@@ -12,6 +12,7 @@ import stat
 import tomllib
 from collections.abc import Collection, Mapping
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -116,15 +117,27 @@ def _change_styled(table: Any, values: Mapping[Place, object], unset: Collection
 
 
 def _tie_comments(table: Any) -> None:  # noqa: ANN401 - of tomlkit
-    """Tie comments in front of the first table in this one to it: else a new key would come between them."""
+    """
+    Tie comments in front of each table in this one to it.
+
+    Else a new key would come between the first of them and its comments; and tomlkit has those of the others in the
+    table above, so that they would go with it.
+    """
     body = table.value.body if isinstance(table, Table) else []
     first = next((number for number, (_, item) in enumerate(body) if isinstance(item, Table | AoT)), 0)
-    inner: Any = body[first][1] if first else None
-    inner = inner[0] if isinstance(inner, AoT) else inner
+    tables: list[Any] = [each for _, item in body[first:] for each in _tables(item)] if first else []
     while first and body[first - 1][0] is None:
         first -= 1
-        inner.trivia.indent = body[first][1].as_string() + inner.trivia.indent
+        tables[0].trivia.indent = body[first][1].as_string() + tables[0].trivia.indent
         body[first] = (None, Null())
+    for above, below in pairwise(tables):
+        lines = _last_body(above)
+        while lines and lines[-1][0] is None:
+            below.trivia.indent = lines.pop()[1].as_string() + below.trivia.indent
+
+
+def _tables(item: Any) -> list[Any]:  # noqa: ANN401 - of tomlkit
+    return [item] if isinstance(item, Table) else list(item) if isinstance(item, AoT) else []
 
 
 def _last_body(table: Any) -> list[Any]:  # noqa: ANN401 - of tomlkit

@@ -91,6 +91,21 @@ def test_what_is_set_and_unset_again_is_as_before() -> None:
     assert edited(after, "acme", {}, [("expect_every",)]) == TEXT
 
 
+@pytest.mark.parametrize("place", [("guard", "created"), ("guard",)])
+def test_comments_of_the_table_below_stay(place: Place) -> None:
+    """The last key of a table goes with the table and the comment above it, and with nothing else."""
+    guard = '\n# of [guard]\n[client.guard]\ncreated = "5 %"  # few\n'
+    assert TEXT.replace(guard, "") == edited(TEXT, "acme", {}, [place])
+
+
+def test_comments_of_the_next_feed_stay() -> None:
+    """A feed goes, and what is said above the next one stays."""
+    more = '\n# who teaches\n[[client.feed]]\nname = "staff"\nfiles = "t*"\n'
+    text = TEXT.replace("\n# the second one", f"{more}\n# the second one")
+    first = '\n# feeds\n[[client.feed]]\nname = "students"\nfiles = "s*"  # all of them\n'
+    assert text.replace(first, "") == edited(text, "acme", {}, [("feed", "students")])
+
+
 def written(folder: Path) -> tuple[Path, Step]:
     config_file = folder / "config.toml"
     config_file.write_text(TEXT)
