@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import msgspec
 
 from operate.clients import setup
 from operate.clients.reload import complete
@@ -80,7 +79,8 @@ def _conflicts(wanted: Wanted, settings: Settings, config_file: Path, config: Co
         yield from problems_with(config_file, {settings.file: settings.after})
         return
     for (key, *_), value in wanted.values.items():
-        if msgspec.to_builtins(getattr(client, key)) != value:
+        present = getattr(client, key)
+        if (list(present) if isinstance(present, tuple) else present) != value:
             option = f"--{key.replace('_', '-')}"
             given = [word for each in (value if isinstance(value, list) else [value]) for word in (option, str(each))]
             change = shlex.join(["rosterd", "client", "set", wanted.name, *given, "--apply"])

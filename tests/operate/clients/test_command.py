@@ -380,10 +380,11 @@ def test_what_a_removed_client_leaves_is_nobodys_else(host: Host, acme: SftpUser
     host.run("useradd", "--uid", uid, "beta")
     assert {("root", "root"), ("rosterd", "rosterd")} == owners(host, "/srv/sftp/acme")
     assert ("root", "shadow") == (host.path("/etc/shadow").owner(), host.path("/etc/shadow").group())
-    host.rosterd("client", "add", "acme", "--email", "it@acme.example", "--key", acme.public_key, "--apply")
+    add = ("client", "add", "acme", "--email", "it@acme.example", "--key", acme.public_key, "--apply")
+    host.rosterd(*add)
     assert {("rosterd", "acme")} == owners(host, f"{UPLOAD}/.bak")
     assert 0 == acme.batch(f"get .bak/old.csv {tmp_path / 'old.csv'}").returncode
-    assert "Nothing to do" in host.rosterd("client", "add", "acme", "--apply").stdout
+    assert "Nothing to do" in host.rosterd(*add).stdout
 
 
 @pytest.mark.parametrize("options", [(), ("--with-files",)], ids=["leaving files", "with files"])
