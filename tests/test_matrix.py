@@ -142,7 +142,7 @@ def _stall(name: str, client: Visit, line: Line, folder: Path) -> None:
                 line.direct(client).upload(f"meanwhile{number}.csv", *people(1, word="Eve").splitlines())
                 rosterd.wait_for_imports(number + 1)
             line.flows.set()
-            process.communicate(timeout=60)
+            process.communicate(timeout=180)
         rosterd.wait_for_imports(4)
         rosterd.stop()
 
@@ -177,7 +177,7 @@ def _break_off(name: str, client: Visit, line: Line, folder: Path, *, by_client:
             else:
                 kill_all(client.sshd.sessions())
             line.bytes_per_s = 100 * SLOW_BYTES_PER_S
-            process.communicate(timeout=60)
+            process.communicate(timeout=180)
         if not is_waiting(client) and not rosterd.imports() and not rosterd.in_work():
             return  # only a temporary name is left, or nothing: the client cleans up
         rosterd.wait_for_imports(1)
@@ -201,7 +201,7 @@ def _try_again(name: str, client: Visit, line: Line, folder: Path, *, resume: bo
         with started(upload(name, client, content)) as process:
             wait_for_bytes(client, 300_000)
             kill(client, process)
-            process.communicate(timeout=60)
+            process.communicate(timeout=180)
         unmount(client)
         if is_waiting(client):
             rosterd.wait_for_event("file.held")

@@ -166,7 +166,7 @@ def test_output_that_takes_nothing(output: str, ground: Ground) -> None:
             os.set_blocking(writing, True)
         with open("/dev/full", "wb") as full:
             stdout = full.fileno() if output == "/dev/full" else writing
-            done = subprocess.run(command, stdout=stdout, stderr=stdout, cwd=REPOSITORY, check=False, timeout=60)
+            done = subprocess.run(command, stdout=stdout, stderr=stdout, cwd=REPOSITORY, check=False, timeout=180)
     finally:
         os.close(reading)
         os.close(writing)

@@ -17,7 +17,7 @@ from typing import Self
 
 from tests.lab.sshd import HOST, Login, Sshd
 
-PATIENCE_S = 60.0  # of a client for its server
+PATIENCE_S = 180.0  # of a client for its server
 PYTHON_CLIENTS = Path(__file__).with_name("python_clients.py")
 
 

@@ -110,7 +110,7 @@ class Browser:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=60)
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=180)
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()

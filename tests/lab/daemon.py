@@ -178,7 +178,7 @@ class Rosterd:
             text=True,
             cwd=REPOSITORY,
             env=self._environment,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 

@@ -79,7 +79,7 @@ class Host:
     def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command on the host to its end."""
         done = subprocess.run(
-            self._inside(command), capture_output=True, text=True, check=False, timeout=60, cwd=REPOSITORY
+            self._inside(command), capture_output=True, text=True, check=False, timeout=180, cwd=REPOSITORY
         )
         assert not (check and done.returncode), f"{command}: {done.stdout}{done.stderr}"
         return done
@@ -90,7 +90,7 @@ class Host:
         os.close(reading)
         try:
             return subprocess.run(
-                self._inside(command), stdout=writing, check=False, timeout=60, cwd=REPOSITORY
+                self._inside(command), stdout=writing, check=False, timeout=180, cwd=REPOSITORY
             ).returncode
         finally:
             os.close(writing)
@@ -192,6 +192,6 @@ class SftpUser:
             input="".join(f"{line}\n" for line in lines),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )

@@ -284,7 +284,7 @@ def test_json_is_one_document(rosterd: Rosterd, path: tuple[str, ...], needs: Ne
         [*ROSTERD, *path, *arguments, "--json", *options],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         cwd=REPOSITORY,
         check=False,
     )

@@ -129,7 +129,7 @@ def told_somebody(folder: Path, *words: str) -> subprocess.CompletedProcess[str]
         text=True,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "HOME": str(folder)},
-        timeout=60,
+        timeout=180,
         check=False,
         user=NOBODY if is_root else None,
         group=NOBODY if is_root else None,
@@ -202,7 +202,7 @@ def test_what_cannot_be_read_for_other_reasons_is_a_sentence(folder: Path, tmp_p
             capture_output=True,
             text=True,
             cwd=REPOSITORY,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert 2 == done.returncode
