@@ -33,7 +33,7 @@ _EXAMPLE: Final = "openssl rand -base64 18"
 )
 @click.option("--lock", "change", flag_value="lock", help="Let the password in no more, until --unlock.")
 @click.option("--unlock", "change", flag_value="unlock", help="Let a locked password in again.")
-@click.option("--remove", "change", flag_value="remove", help="Remove the password; keys stay.")
+@click.option("--remove", "change", flag_value="remove", help="Remove the password and its last day; keys stay.")
 @config_file_option
 @apply_option
 def password(
@@ -49,7 +49,7 @@ def password(
         raise click.UsageError("give --set, --expires or both, or one of --lock, --unlock, --remove")
     refuse(_conflicts(name, config_file, change, is_new=is_new))
     if change is not None:
-        play([_change(name, change)], apply=apply, reloads=False)
+        play(_changes(name, change), apply=apply, reloads=False)
         return
     plan = [accounts.new_password(name, _ask(name) if apply else "")] if is_new else []
     if expires is not None:
@@ -59,10 +59,10 @@ def password(
         say(f"sshd accepts no passwords of {name}: see PasswordAuthentication in sshd_config(5)")
 
 
-def _change(name: str, change: str) -> Step:
-    if change == "remove":
-        return accounts.without_password(name)
-    return accounts.locking(name, locked=change == "lock")
+def _changes(name: str, change: str) -> list[Step]:
+    if change == "remove":  # with its last day, which would stop the keys later
+        return [accounts.without_password(name), _expiry(name, 0.0, is_new=False)]
+    return [accounts.locking(name, locked=change == "lock")]
 
 
 def _expiry(name: str, moment: float, *, is_new: bool) -> Step:

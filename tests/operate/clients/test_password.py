@@ -80,6 +80,16 @@ def test_a_password_ends_with_its_last_day(host: Host, acme: SftpUser) -> None:
     assert (True, True) == (is_let_in(host, PASSWORD), by_key(acme))
 
 
+def test_a_last_day_goes_with_its_password(host: Host, acme: SftpUser) -> None:
+    """PAM asks also without a password whether it is over: a removed one takes its last day with it."""
+    assert "Nothing to do" in change(host, "--remove", "--apply").stdout
+    assert 0 == change(host, "--set", "--expires", "90d", "--apply", sent=PASSWORD).returncode
+    assert 0 == change(host, "--remove", "--apply").returncode
+    assert "Nothing to do" in change(host, "--remove", "--apply").stdout
+    host.run("chage", "--lastday", "2020-01-01", "acme")  # as if it were long ago
+    assert by_key(acme)
+
+
 def test_a_password_that_sshd_does_not_accept_is_told(host: Host, acme: SftpUser) -> None:
     """Where sshd takes no passwords, and where a lock would stop the keys, the command says so."""
     _ = acme
