@@ -52,8 +52,11 @@ def users(config: Config, client_name: str | None, form: str, *, with_former: bo
         users = count(conn, client, with_former=with_former)
         # On a terminal that shows the users a bar would be in their way.
         is_long = users >= _LONG_WORK_USERS and not sys.stdout.isatty()
-        with steps_bar(users, "users", is_long=is_long) as advance:
-            rows = _counted(people(conn, client, with_former=with_former), advance)
+        with (
+            steps_bar(users, "users", is_long=is_long) as advance,
+            contextlib.closing(people(conn, client, with_former=with_former)) as found,
+        ):
+            rows = _counted(found, advance)
             for chunk in _csv(rows) if form == "csv" else _jsonl(rows):
                 click.echo(chunk, nl=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Final
 
 from importer.store.connection import Connection
@@ -18,8 +18,12 @@ def count(conn: Connection, client: str, *, with_former: bool) -> int:
     return int(conn.execute(query, (client, with_former)).fetchone()[0])
 
 
-def people(conn: Connection, client: str, *, with_former: bool) -> Iterator[tuple[str | int | None, ...]]:
-    """Yield the active users of a client by unique id, with values for COLUMNS; `with_former`: the others, too."""
+def people(conn: Connection, client: str, *, with_former: bool) -> Generator[tuple[str | int | None, ...], None, None]:
+    """
+    Yield the active users of a client by unique id, with values for COLUMNS; `with_former`: the others, too.
+
+    Close it before the database, unless it has come to its end.
+    """
     query = f"""SELECT {", ".join(COLUMNS)} FROM users WHERE client = ? AND (? OR inactive_by IS NULL)
         ORDER BY unique_id"""
     with contextlib.closing(conn.execute(query, (client, with_former))) as rows:

@@ -66,6 +66,19 @@ def test_an_unknown_client_is_a_usage_error(rosterd: Rosterd) -> None:
     assert 2 == rosterd.execute("export", "users", "--client", "nobody").returncode
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_output_that_nobody_reads_ends_it_quietly(rosterd: Rosterd, form: str) -> None:
+    """As with `| head -n 1`: a write to a pipe without a reader is no error to tell of."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "operate.cli", "export", "users", "--client", "acme", "--format", form, "--config"]
+    with os.fdopen(writing, "wb") as output:
+        done = subprocess.run(
+            [*command, rosterd._config], stdout=output, stderr=subprocess.PIPE, text=True, check=False, cwd=REPOSITORY
+        )
+    assert "" == done.stderr
+
+
 def test_readers_get_the_read_copy(rosterd: Rosterd, tmp_path: Path, needs: Needs) -> None:
     """Who may not read the database gets the users of the read copy; without one it is not permitted."""
     needs(root=True)
