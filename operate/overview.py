@@ -22,7 +22,7 @@ from operate.database import database
 from operate.options import json_option, service_config_option
 from operate.output import age, counted, print_fields, print_json, print_table
 from operate.provision import steps
-from watcher.health.checks.results import CheckRun, last_run
+from watcher.health.checks.results import DOCTOR, CheckRun, last_run
 from watcher.health.obstacle import obstacle
 from watcher.health.status import IDLE_INTERVAL_S, ClientStatus, State, Status, read_status
 from watcher.inbox.settle import Names
@@ -281,7 +281,7 @@ def _decide(id_: int, client: str) -> str:
 
 def _doctor(state_dir: str) -> CheckRun | None:
     """Return what doctor found last; older results may be long mended."""
-    run = last_run(state_dir, "doctor")
+    run = last_run(state_dir, DOCTOR)
     return run if run and (datetime.now(UTC) - run.at).total_seconds() < _DOCTOR_LASTS_S else None
 
 
@@ -343,6 +343,7 @@ def _print_summary(summary: ServiceSummary) -> None:
             ("mail waiting", summary.mail_waiting),
             ("mail given up", summary.mail_dead),
             ("not yet archived", summary.unarchived),
+            *(("files to check", f"{count} of {name}") for name, count in _files_to_check(status)),
             *(
                 ("limit paused", f"{each.guard} of {each.client} until {each.until:%Y-%m-%d}")
                 for each in summary.pauses
@@ -382,6 +383,13 @@ def _print_summary(summary: ServiceSummary) -> None:
         print_table(
             ("client", "waiting file", "state", "bytes", "unchanged for", "decided in", "because"), files, empty=""
         )
+
+
+def _files_to_check(status: Status | None) -> Iterator[tuple[str, int]]:
+    """Yield clients with files that wait in their folder `check`, and how many."""
+    for client in status.clients if status is not None else ():
+        if client.check_folder is not None and client.check_folder.waiting:
+            yield client.client, client.check_folder.waiting
 
 
 def _client_row(client: ClientSummary, at: datetime) -> tuple[object, ...]:

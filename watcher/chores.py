@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +16,15 @@ from watcher.control.archives import Purging
 from watcher.health.alerts import Alerts
 from watcher.health.heartbeat import heartbeat_of
 from watcher.health.overdue import OverdueUploads
-from watcher.health.status import ClientStatus, Status, StatusFile, count_states, listed_files, moment
+from watcher.health.status import (
+    CheckFolderStatus,
+    ClientStatus,
+    Status,
+    StatusFile,
+    count_states,
+    listed_files,
+    moment,
+)
 from watcher.health.storage import Storage
 from watcher.health.trouble import Troubles
 from watcher.inbox.inboxes import Inboxes
@@ -46,6 +54,7 @@ class Chores:
         self._heartbeat = heartbeat_of(config.service)
         self._status_file = StatusFile(config.service.state_dir)
         self.reload_trouble = ""  # why the last reload was refused
+        self.check_folder: Callable[[str], CheckFolderStatus | None] = lambda _: None  # of a client
         self._shown: tuple[str, ...] = ()  # the troubles that the status has
 
     def use(self, config: Config) -> None:
@@ -163,6 +172,7 @@ class Chores:
             claims=self._inboxes.backlog.count(client),
             counts=count_states(waiting, strays.count(client)),
             files=(*listed_files(waiting, now, at), *strays.listed(client)),
+            check_folder=self.check_folder(client),
         )
 
     def _is_overdue(self, client: str, at: datetime) -> bool:

@@ -46,6 +46,7 @@ class Daemon:
         self._inboxes = Inboxes(config, store, events, signals, troubles, watching=True)
         self._checks = Checks(config, store, self._inboxes, troubles, watching=True)
         self._chores = Chores(config, store, self._inboxes, alerts, troubles)
+        self._chores.check_folder = self._checks.status_of
         self._control = ControlServer(config.service.state_dir, events.wake)
 
     def source(self) -> Source:

@@ -24,7 +24,7 @@ from operate.output import print_json, some
 from operate.provision.secrets import use_secret_files
 from watcher.adopted import read_adopted
 from watcher.config import ConfigError, load
-from watcher.health.checks.results import record_run
+from watcher.health.checks.results import DOCTOR, record_run
 from watcher.owner import check_access, owner_of
 from watcher.settings import Config
 
@@ -77,7 +77,8 @@ def _record(config_file: Path, findings: list[CheckResult]) -> None:
         counts = Counter(finding.level for finding in findings)
         problems = {WORDS[level]: counts[level] for level in (Severity.WARNING, Severity.FAULT)}
         faults = [f"{each.topic}: {each.what}" for each in findings if each.level is Severity.FAULT]
-        record_run(config.service.state_dir, "doctor", problems, faults)
+        expires_at = min((each.pgp_key_expires_at for each in findings if each.pgp_key_expires_at), default=None)
+        record_run(config.service.state_dir, DOCTOR, problems, faults, pgp_key_expires_at=expires_at)
 
 
 def _findings(config_file: Path, client_name: str | None, *, probe: bool) -> Findings:

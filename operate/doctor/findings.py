@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
+from datetime import datetime
 
 import msgspec
 
@@ -23,6 +24,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     topic: str  # "database", "client acme"
     what: str
     remedy: str = ""
+    pgp_key_expires_at: datetime | None = None  # if it is about our key for encrypted uploads, and that expires
 
 
 Findings = Iterator[CheckResult]

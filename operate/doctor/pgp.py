@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from importer.file.unwrap import gnupg
 from importer.file.unwrap.gnupg import GnuPGFailed, Key
 from operate.doctor.findings import CheckResult, Findings, Topic
@@ -43,7 +45,8 @@ def pgp_findings(config: Config) -> Findings:
             "bring it back from a backup, or rosterd pgp init",
         )
     for key in own:
-        yield _judged(topic, "our key", key, _RENEW)
+        result = _judged(topic, "our key", key, _RENEW)
+        yield msgspec.structs.replace(result, pgp_key_expires_at=None if key.is_revoked else key.expires_at)
     yield from _signers(config, known)
 
 

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 from tests.lab.pgp import PAST, PgpUser
 from watcher.config import load
+from watcher.health.checks.results import DOCTOR, last_run
 
 HANGS_S = 1_000_000 + os.getpid()  # by which its process is found
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -103,6 +104,19 @@ def test_a_key_that_soon_expires_is_renewed(config_file: Path) -> None:
     renewed = rosterd(config_file, "pgp", "renew")
     assert (0, fingerprint) == (renewed.exit_code, renewed.output.split()[3]), renewed.output
     assert [Severity.OK] == [level for level, *_ in doctor(config_file)]
+
+
+def test_what_doctor_records_of_the_key(config_file: Path) -> None:
+    """The metrics get the expiry of our key from the timer of doctor, and nothing once it never expires."""
+    fingerprint = made(config_file)
+    state = config_file.parent / "state"
+    for after, days in (("25d", 25), ("never", None)):
+        expire(state / "pgp", fingerprint, after)
+        rosterd(config_file, "doctor", "--record")
+        run = last_run(str(state), DOCTOR)
+        assert run is not None
+        left = run.pgp_key_expires_at and run.pgp_key_expires_at - run.at
+        assert days == (left and round(left / timedelta(days=1)))
 
 
 def expire(key_home: Path, fingerprint: str, after: str) -> None:

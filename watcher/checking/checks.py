@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Collection
 from typing import Final
 
 import structlog
 
-from importer.model import Interrupted, Receipt, printable, shown_counts
+from importer.model import Interrupted, Outcome, Receipt, printable, shown_counts
 from importer.store.database import Store
 from watcher.checking.folder import is_obstructed
 from watcher.checking.folders import CheckFolders
 from watcher.checking.pace import Pace
 from watcher.checking.run import Run
+from watcher.health.status import CheckFolderStatus
 from watcher.health.trouble import Troubles, raise_if_fatal
 from watcher.inbox import entries
 from watcher.inbox.events import EventQueue
@@ -44,6 +46,7 @@ class Checks:
         # Its own queue: what happens in a folder `check` must not end an import.
         self._folders = CheckFolders(config, EventQueue(inboxes.events), inboxes.sources, troubles, watching=watching)
         self._pace = Pace(inboxes.next_import_at, inboxes.signals, watching=watching)
+        self._answered: dict[str, Counter[Outcome]] = {}  # by client
         self._quiet_s = config.intake.quiet_s
         self._run = Run(config, store, troubles, inboxes.signals.should_abort)
 
@@ -59,6 +62,13 @@ class Checks:
         resting = self._pace.resting(time.monotonic())
         names_at = self._folders.settling.next_due_at(without=resting)
         return min(names_at, self._folders.next_at, self._pace.next_end if resting else math.inf)
+
+    def status_of(self, client: str) -> CheckFolderStatus | None:
+        """Return how the folder of a client is doing, None if it has none."""
+        if not self._folders.has(client):
+            return None
+        waiting = sum(not each.ignored for each in self._folders.settling.waiting(client))
+        return CheckFolderStatus(waiting=waiting, answered=dict(self._answered.get(client, {})))
 
     def take_in(self, swept: Collection[str]) -> None:
         """Process events, and sweep the folders of these clients, and what else is due."""
@@ -112,6 +122,7 @@ class Checks:
         self._troubles.clear("check.deferred", client)
         if receipt is not None:
             _log_receipt(receipt, time.monotonic() - started)
+            self._answered.setdefault(client, Counter())[receipt.outcome] += 1
             self._forget(client, name)
         elif (now_there := entries.find_identity(uploads, name)) is not None:
             self._folders.settling.of(client)[name].restart(now_there, time.monotonic())

@@ -60,6 +60,10 @@ class CheckFolders:
         self.settling.use(config.intake)
         self._sweep_at = dict.fromkeys(self._clients, -math.inf)
 
+    def has(self, client: str) -> bool:
+        """Return whether a client has the folder."""
+        return client in self._clients
+
     @property
     def next_at(self) -> float:
         """Return when the next folder is due for a sweep."""

@@ -32,7 +32,7 @@ from importer.store.errors import StoreError
 from importer.store.roster import held_files
 from importer.store.tables import hooks as hook_events
 from importer.store.tables.hooks import HookCounts
-from watcher.health.checks.results import BACKUP, CHECKS, last_run
+from watcher.health.checks.results import BACKUP, CHECKS, DOCTOR, last_run
 from watcher.health.http_endpoint import Endpoint
 from watcher.health.metrics_source import Source
 from watcher.health.status import ClientStatus, State, Status, read_status
@@ -69,6 +69,7 @@ class Figures(Collector):
             yield from _hook_figures(conn, source.hooks)
             yield _gauge("mail_by_smtp", "0 while mail is only put into the Maildir", [((), source.is_mail_sent)])
         yield from _check_figures(source.state_dir)
+        yield from _pgp_figures(source.state_dir)
         yield from _backup_figures(source.state_dir)
         expected = [((client,), seconds) for client, seconds in source.expected_s.items()]
         yield _gauge("upload_expected_seconds", "A client should upload at least this often", expected, "client")
@@ -269,6 +270,14 @@ def _check_figures(state_dir: str) -> Iterator[Metric]:
             yield _gauge(f"{check}_timestamp_seconds", f"When rosterd {check} last ran", [((), _at(run.at))])
 
 
+def _pgp_figures(state_dir: str) -> Iterator[Metric]:
+    """Yield when our key for encrypted uploads expires, as doctor last read it: nothing if it never does."""
+    run = last_run(state_dir, DOCTOR)
+    if run and run.pgp_key_expires_at:
+        expires = [((), _at(run.pgp_key_expires_at))]
+        yield _gauge("pgp_key_expiry_timestamp_seconds", "When our key for encrypted uploads expires", expires)
+
+
 def _backup_figures(state_dir: str) -> Iterator[Metric]:
     """Yield when the last backup was made; nothing before the first one, so that its absence can be alerted on."""
     if run := last_run(state_dir, BACKUP):
@@ -283,7 +292,7 @@ def _status_figures(status: Status) -> Iterator[Metric]:
     reloaded = [((), not status.reload_trouble)]
     yield _gauge("config_last_reload_successful", "0 while an old configuration is in use", reloaded)
     yield _gauge("mail_usable", "1 while mail can leave, as far as this host knows", [((), not status.mail_trouble)])
-    for client_figures in (_inbox_figures, _waiting_figures):
+    for client_figures in (_inbox_figures, _waiting_figures, _check_folder_figures):
         yield from client_figures(status.clients)
 
 
@@ -317,3 +326,11 @@ def _waiting_figures(clients: Iterable[ClientStatus]) -> Iterator[Metric]:
     yield _gauge("file_waiting_since_timestamp_seconds", "Last change of the file that waits longest", since, "client")
     claims = [((c.client,), c.claims) for c in clients]
     yield _gauge("claims", "Files taken and not archived yet", claims, "client")
+
+
+def _check_folder_figures(clients: Iterable[ClientStatus]) -> Iterator[Metric]:
+    folders = [(c.client, c.check_folder) for c in clients if c.check_folder is not None]
+    answered = [((name, outcome), f.answered.get(outcome, 0)) for name, f in folders for outcome in Outcome]
+    yield _counter("checks", "Files in the folder check that were answered", answered, "client", "outcome")
+    waiting = [((name,), folder.waiting) for name, folder in folders]
+    yield _gauge("checks_waiting", "Files in the folder check that are not answered yet", waiting, "client")

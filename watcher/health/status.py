@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from importer.durable import replace
-from importer.model import printable
+from importer.model import Outcome, printable
 from watcher.model import Waiting
 
 STATUS_FILE: Final = "status.json"
@@ -49,6 +49,13 @@ class WaitingFile(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""  # why it is held, or a stray; the file behind which it waits
 
 
+class CheckFolderStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of one folder `check`."""
+
+    waiting: int  # files that are not answered yet
+    answered: dict[Outcome, int]  # files since the start of the service
+
+
 class ClientStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The state of one inbox."""
 
@@ -64,6 +71,7 @@ class ClientStatus(msgspec.Struct, frozen=True, kw_only=True):
     claims: int = 0  # taken, not archived yet
     counts: dict[State, int] = {}
     files: tuple[WaitingFile, ...] = ()
+    check_folder: CheckFolderStatus | None = None  # None: it has none
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

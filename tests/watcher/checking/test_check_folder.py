@@ -125,6 +125,29 @@ def test_a_file_of_another_name_is_told_so(installed: Rosterd, check: Path) -> N
     assert ["users.csv.txt", "users.csv.txt.check.txt"] == names_in(check)
 
 
+def test_status_and_metrics_tell_of_checks(installed: Rosterd, check: Path) -> None:
+    """`status` says how many files wait to be checked, metrics also how many were: here one, then another one."""
+    installed.start()
+    put(check, "users.csv", lines(ANN, BAD))
+    answered(installed, 1)
+    with (check / "more.csv").open("w") as being_written:
+        being_written.write(lines(ANN))
+        being_written.flush()
+        wait_until(lambda: "files to check  1 of acme" in squeezed(installed, "status"), "the status")
+        figures = installed.execute("metrics").stdout
+    assert 'rosterd_checks_waiting{client="acme"} 1.0\n' in figures
+    assert 'rosterd_checks_total{client="acme",outcome="partly"} 1.0\n' in figures
+    assert 'rosterd_checks_total{client="acme",outcome="imported"} 0.0\n' in figures
+    answered(installed, 2)
+    counted = 'rosterd_checks_total{client="acme",outcome="imported"} 1.0\n'
+    wait_until(lambda: counted in installed.execute("metrics").stdout, "the count")
+    assert "files to check" not in squeezed(installed, "status")
+
+
+def squeezed(rosterd: Rosterd, command: str) -> str:
+    return re.sub(" {2,}", "  ", rosterd.execute(command).stdout)
+
+
 def test_receipts_are_mailed_once(tmp_path: Path, check: Path) -> None:
     """A client that gets mail about clean runs is mailed the answer, once, and about no import."""
     settings = {"check_folder": True, "receipts": True}

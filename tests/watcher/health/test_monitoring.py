@@ -238,6 +238,12 @@ HOSTS: dict[str, tuple[str, dict[str, str], dict[str, str], dict[str, str]]] = {
         {"rosterd_backup_timestamp_seconds": "0+300x12"},
         {},
     ),
+    "key for encrypted uploads": (
+        "RosterdPgpKeyExpires",
+        {"rosterd_pgp_key_expiry_timestamp_seconds": "1731599x12"},
+        {"rosterd_pgp_key_expiry_timestamp_seconds": "1731601x12"},
+        {},
+    ),
     "configuration": (
         "RosterdConfigRefused",
         {"rosterd_config_last_reload_successful": "0x12"},

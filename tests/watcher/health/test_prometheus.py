@@ -15,17 +15,18 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from importer.model import Outcome
 from importer.settings import ClientSettings
 from tests import REPOSITORY
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 from watcher.config import load
 from watcher.health import http_endpoint
-from watcher.health.checks.results import BACKUP, CHECKS, record_run
+from watcher.health.checks.results import BACKUP, CHECKS, DOCTOR, record_run
 from watcher.health.http_endpoint import MAX_CONNECTIONS
 from watcher.health.metrics_source import Source, source_of
 from watcher.health.prometheus import Exporter, as_text
-from watcher.health.status import ClientStatus, State, Status, WaitingFile, write_status
+from watcher.health.status import CheckFolderStatus, ClientStatus, State, Status, WaitingFile, write_status
 from watcher.lock import locked
 from watcher.log import configured
 from watcher.settings import Config, LogSettings, MetricsSettings
@@ -50,6 +51,7 @@ STATUS = Status(
             claims=1,
             counts={State.HELD: 1},
             files=(WaitingFile(file="cut.csv", state=State.HELD, size_bytes=9, since=AT),),
+            check_folder=CheckFolderStatus(waiting=2, answered={Outcome.PARTLY: 3}),
         ),
         ClientStatus(client="beta", is_watched=False, swept_at=None, sweep_s=0.0, trouble="ENOENT"),
     ),
@@ -80,7 +82,7 @@ def source(tmp_path: Path) -> Iterator[Source]:
         state_dir = str(tmp_path / "state")
         write_status(state_dir, STATUS)
         for check in CHECKS:
-            record_run(state_dir, check, {"warning": 1, "fault": 0})
+            record_run(state_dir, check, {"warning": 1, "fault": 0}, pgp_key_expires_at=AT)
         record_run(state_dir, BACKUP, {})
         installation.change(HOOK_EVENT)
         yield Source(
@@ -155,6 +157,26 @@ def test_figures_of_a_running_daemon(source: Source) -> None:
     assert 1 == figure(found, "files_waiting", client="acme", state="held")
     assert AT.timestamp() == figure(found, "file_waiting_since_timestamp_seconds", client="acme")
     assert 0.25 == figure(found, "sweep_duration_seconds", client="acme")
+
+
+def test_figures_of_checks(source: Source) -> None:
+    """What was checked is counted for each outcome from 0 on, of clients with the folder alone; what waits, too."""
+    with locked(source.state_dir):
+        found = figures(as_text(source))
+    counts = {tuple(sorted(labels)): value for (name, labels), value in found.items() if name == "rosterd_checks_total"}
+    assert {
+        (("client", "acme"), ("outcome", outcome)): 3 if outcome == "partly" else 0
+        for outcome in ("imported", "partly", "refused", "on_hold")
+    } == counts
+    waiting = {labels: value for (name, labels), value in found.items() if name == "rosterd_checks_waiting"}
+    assert {frozenset({("client", "acme")}): 2} == waiting
+
+
+def test_the_expiry_of_the_key_is_that_which_doctor_read(source: Source) -> None:
+    """The figure is there, service or not, as long as doctor finds a key that expires."""
+    assert AT.timestamp() == figure(figures(as_text(source)), "pgp_key_expiry_timestamp_seconds")
+    record_run(source.state_dir, DOCTOR, {"warning": 0, "fault": 1})
+    assert "rosterd_pgp_key_expiry_timestamp_seconds" not in names(as_text(source))
 
 
 def test_counters_begin_at_zero(source: Source) -> None:

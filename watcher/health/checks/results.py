@@ -13,7 +13,8 @@ from importer.durable import replace
 from watcher.owner import become_owner
 
 MAX_FAULTS: Final = 3
-CHECKS: Final = ("doctor", "verify")
+DOCTOR: Final = "doctor"
+CHECKS: Final = (DOCTOR, "verify")
 BACKUP: Final = "backup"
 
 
@@ -23,12 +24,25 @@ class CheckRun(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     problems: Mapping[str, int]  # how many of each severity
     faults: tuple[str, ...] = ()  # the first of them, in words
+    pgp_key_expires_at: datetime | None = None  # our key for encrypted uploads; None: never, or there is none
 
 
-def record_run(state_dir: str, check: str, problems: Mapping[str, int], faults: Sequence[str] = ()) -> None:
+def record_run(
+    state_dir: str,
+    check: str,
+    problems: Mapping[str, int],
+    faults: Sequence[str] = (),
+    *,
+    pgp_key_expires_at: datetime | None = None,
+) -> None:
     """Record a run, as the user of the service, to whom this process then belongs. Raises OSError."""
     become_owner(state_dir)
-    run = CheckRun(at=datetime.now(UTC), problems=problems, faults=tuple(faults[:MAX_FAULTS]))
+    run = CheckRun(
+        at=datetime.now(UTC),
+        problems=problems,
+        faults=tuple(faults[:MAX_FAULTS]),
+        pgp_key_expires_at=pgp_key_expires_at,
+    )
     replace(_path(state_dir, check), msgspec.json.encode(run) + b"\n", mode=0o600)
 
 
