@@ -58,6 +58,9 @@ STRAYS: Final[dict[str, Template]] = {
     "strays/companion": Template(
         "We do not use such files from you. Delete it, and have the program that uploads it leave it out."
     ),
+    "strays/approval": Template(
+        "This name approves no file. Use the name exactly as it is in our e-mail about the file on hold."
+    ),
     "strays/more": Template("There is one more such file.", "There are {count} more such files."),
     "strays/once": Template(
         "You get this e-mail once for each name. Delete from the upload folder what you do not need any more."

@@ -149,9 +149,9 @@ UNWRAPPING_REASONS: Final[dict[str, Reason]] = {
     ),
     "wrap.files": Reason(
         "The archive has {count} files that could be the users: {names}.",
-        "Upload them one by one, without an archive.",
+        "Unpack the archive and upload the files one by one.",
     ),
-    "wrap.files/many": Reason("The archive has {count} files.", "Upload the one with the users, without an archive."),
+    "wrap.files/many": Reason("The archive has {count} files.", "Upload the file with the users, without an archive."),
     "wrap.files/none": Reason("The archive has no file in it.", "Upload the file with the users as it is."),
     "wrap.files/nested": Reason("The archive has another archive in it.", _UPLOAD_INSIDE),
     "wrap.limit": Reason(
@@ -175,7 +175,8 @@ UNWRAPPING_REASONS: Final[dict[str, Reason]] = {
         "protects the file on its way.",
     ),
     "wrap.locked/archive": Reason(
-        "The archive has a password.", "Upload the file without one. SFTP protects it on its way."
+        "The archive has a password.",
+        "Make the archive without a password, or upload the file in it as it is. SFTP protects it on its way.",
     ),
     "pgp.damaged": Reason("The encrypted file is damaged or cut off.", _ENCRYPT_AGAIN),
     "pgp.damaged/time": Reason("The file takes too long to decrypt.", _ENCRYPT_AGAIN),
@@ -223,11 +224,11 @@ UNWRAPPING_REASONS: Final[dict[str, Reason]] = {
     ),
     "sheet.choice": Reason(
         "Several sheets have column names on their first row: {sheets}.",
-        "Upload each as a file of its own, or delete the sheets that are not to be imported.",
+        "Upload each sheet as a file of its own, or delete the sheets that are not to be imported.",
     ),
     "sheet.choice/none": Reason(
         "No sheet has column names on its first row: {sheets}.",
-        "Put the column names on the first row of the sheet with the users, and delete the others.",
+        "Put the column names on the first row of the sheet with the users, and delete the other sheets.",
     ),
     "sheet.hidden": Reason(
         "These rows are hidden in the sheet. We imported them, too.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
 from importer.file.unwrap.kinds import patterns
@@ -11,6 +12,9 @@ from importer.names import SIDECARS
 from watcher.settings import Config, IntakeSettings
 
 _MAX_SHOWN: Final = 100  # characters of a path; its end tells most
+# Of files that programs put beside an upload: renamed to its name, they would take its place.
+_COMPANIONS: Final = (*SIDECARS, b"sig", b"sha1", b"sha512", b"ok", b"trg", b"ctl")
+_APPROVAL: Final = b".approve"  # begins the end of a name that approves, with a code behind it; here it does not
 _BY_ENDING: Final = {
     **dict.fromkeys((b".pgp", b".gpg", b".asc", b".age", b".p7m"), "strays/encrypted"),
     **dict.fromkeys((b".7z", b".rar", b".tar", b".tgz", b".bz2", b".xz", b".zst", b".lz", b".z"), "strays/packed"),
@@ -50,18 +54,25 @@ def reason(path: bytes, names: Names) -> str:
 def remedy(path: bytes, names: Names, config: Config) -> Message:
     """Return what is wrong with the path of a stray, and what to do about it."""
     name = path.rpartition(b"/")[2]
-    ending = os.path.splitext(name)[1].lower()
     if name != path:
         return message("strays/folder")
-    if ending in _BY_ENDING:
-        return message(_BY_ENDING[ending])
-    if ending[1:] in SIDECARS and names.accept(name[: -len(ending)]):
-        return message("strays/companion")
+    if key := _of_no_use(name, names):
+        return message(key)
     if better := _accepted_beginning(name, names):
         return message("strays/ending", ending=printable(os.path.splitext(better)[1]), better=(shown(better),))
     if config.intake.pattern != IntakeSettings().pattern:
         return message("strays/pattern", patterns=examples(config))
     return message("strays/kind", endings=tuple(f".{each}" for each in ("csv", *config.file.accept)))
+
+
+def _of_no_use(name: bytes, names: Names) -> str:
+    """Return why no other name would help a file, "" if one could."""
+    ending = os.path.splitext(name)[1].lower()
+    if ending in _BY_ENDING:
+        return _BY_ENDING[ending]
+    if ending[1:] in _COMPANIONS and names.accept(name[: -len(ending)]):
+        return "strays/companion"
+    return "strays/approval" if _APPROVAL in name.lower() else ""
 
 
 def _accepted_beginning(name: bytes, names: Names) -> bytes:
@@ -71,6 +82,7 @@ def _accepted_beginning(name: bytes, names: Names) -> bytes:
 
 
 def examples(config: Config) -> tuple[str, ...]:
-    """Return what names are taken, of the kinds that are accepted."""
+    """Return what names are taken, of the kinds that are accepted: "*.gz" stands for "*.csv.gz", too."""
     own, *others = patterns(config.intake.pattern)
-    return (own, *(each for each in others if each.rpartition(".")[2] in config.file.accept))
+    kinds = [each for each in others if each.rpartition(".")[2] in config.file.accept]
+    return (own, *(each for each in kinds if not any(fnmatchcase(each, other) for other in kinds if other != each)))

@@ -28,7 +28,7 @@ _MOST_MEMBERS: Final = 10_000
 _MOST_NAMED: Final = 5
 # What programs add by themselves.
 _ADDED: Final = re.compile(
-    r"(?:.*/)?(?:__MACOSX/.*|\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)\Z", re.DOTALL | re.IGNORECASE
+    r"(?:.*/)?(?:__MACOSX/.*|\._[^/]*|~\$[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)\Z", re.DOTALL | re.IGNORECASE
 )
 _ACCEPTED: Final = (".csv", ".xlsx", ".xlsm", ".csv.gz")
 SPOILED: Final = (zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError, ValueError, KeyError)

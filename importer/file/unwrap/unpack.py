@@ -59,7 +59,7 @@ def unwrapped(raw: BinaryIO, limits: FileSettings, client: ClientSettings, name:
         file, answer = raw, child.Answer()
         passed: list[FileKind] = []
         was_encrypted = kinds.kind_of(raw) is kinds.PGP
-        if not was_encrypted:
+        if not was_encrypted and os.fstat(raw.fileno()).st_size:  # an empty one is refused as that
             _refuse_plain(client, name)
         while not answer.sheet and (kind := _wrapping(file, limits, ask)):
             if os.fstat(raw.fileno()).st_size > limits.max_file_bytes:

@@ -185,6 +185,7 @@ BAD: dict[str, tuple[Callable[[People], bytes], str]] = {
         "pgp.damaged/unprotected",
     ),
     "not encrypted": (lambda _: CSV, "pgp.not_encrypted"),
+    "empty": (lambda _: b"", "file.empty"),
     "a workbook that is not encrypted": (lambda _: workbook(), "pgp.not_encrypted"),
     "signed alone": (lambda people: plain(people, "--sign"), "pgp.not_encrypted/message"),
     "signed as text": (lambda people: plain(people, "--clearsign"), "pgp.not_encrypted/message"),

@@ -79,9 +79,11 @@ def test_the_content_says_what_an_upload_is(engine: Engine, name: str) -> None:
 
 
 def test_what_programs_add_to_an_archive_does_not_count(engine: Engine) -> None:
-    """Folders, and the files that macOS and Windows add, are passed over; so is a text beside the users."""
+    """Folders, and the files that macOS, Windows and Excel add, are passed over; so is a text beside the users."""
     upload = zipped({"a/": b"", "a/users.csv": CSV, "__MACOSX/a/._users.csv": b"x", "a/.DS_Store": b"", "b.txt": b""})
     assert 1 == engine.upload(upload, name="users.zip").tally.created
+    opened_in_excel = zipped({"a/users.csv": CSV, "a/~$users.xlsx": b"\x04Marie"})
+    assert 1 == engine.upload(opened_in_excel, name="users.zip").tally.unchanged
 
 
 def bomb(size_bytes: int) -> bytes:

@@ -31,6 +31,11 @@ def said(path: bytes, pattern: str = "*.csv", language: str = "en") -> str:
         (b"users.csv.7z", "We cannot open this kind of archive."),
         (b"users.rar", "We cannot open this kind of archive."),
         (b"users.csv.sha256", "We do not use such files from you."),
+        (b"users.csv.pgp.sig", "We do not use such files from you."),
+        (b"users.csv.SHA512", "We do not use such files from you."),
+        (b"users.csv.ok", "We do not use such files from you."),
+        (b"users.csv.approve", "This name approves no file."),
+        (b"users.csv.approve_7K2QXM", "This name approves no file."),
         (b"users.txt", 'The name must end in one of these: ".csv", ".xlsx", ".gz".'),
         (b"users", 'The name must end in one of these: ".csv", ".xlsx", ".gz".'),
         (b"\xff\xfe", 'The name must end in one of these: ".csv", ".xlsx", ".gz".'),
@@ -45,7 +50,7 @@ def test_the_remedy_fits_the_name(path: bytes, expected: str) -> None:
 
 def test_names_of_a_pattern_of_its_own() -> None:
     """Where other names count, the client is told which."""
-    assert '"acme-*.csv", "acme-*.csv.gz"' in said(b"users.csv", "acme-*.csv")
+    assert 'like these: "acme-*.csv", "acme-*.gz", "acme-*.xlsx".' in said(b"users.csv", "acme-*.csv")
     assert 'Rename the file to "acme-users.csv".' in said(b"acme-users.csv.txt", "acme-*.csv")
 
 
