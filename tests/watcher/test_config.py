@@ -26,7 +26,7 @@ from importer.settings import (
 from operate.provision.drop_ins import clients_of
 from tests import REPOSITORY
 from watcher.config import ConfigError, hook_secret, load, smtp_password
-from watcher.settings import Config, IntakeSettings, LogSettings, MetricsSettings, ServiceSettings
+from watcher.settings import Config, ConsoleSettings, IntakeSettings, LogSettings, MetricsSettings, ServiceSettings
 
 SHIPPED = REPOSITORY / "config.toml"
 SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -39,6 +39,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "log": LogSettings,
     "metrics": MetricsSettings,
     "reference": ReferenceSettings,
+    "console": ConsoleSettings,
     "hook": HookSettings,
     "client": ClientSettings,
     "client.feed": FeedSettings,
@@ -419,7 +420,7 @@ HOOK = '[[hook]]\nname = "a-b"\nurl = "https://h.example/x?t=t0ken"\nevents = "f
         (HOOK.replace("https:", "http:"), "hook[1].url: got a secret that is not shown; expected an address that beg"),
         (HOOK.replace("h.example", "me:pw@h.example"), "hook[1].url: got a secret that is not shown"),
         (HOOK.replace("h.example", "h\u00e9.example"), "hook[1].url: got a secret that is not shown"),
-        (HOOK.replace("file.*", "files.*"), 'hook[1].events: got "files.*"; expected names of events as docs/webho'),
+        (HOOK.replace("file.*", "user.*"), 'hook[1].events: got "user.*"; expected names of events as docs/webho'),
         (HOOK.replace("a-b", "a b"), 'hook[1].name: got "a b"; expected a name of letters'),
         (HOOK + HOOK, 'hook[2].name: got "a-b"; expected each name once'),
         (HOOK + 'secret = "of mine"\n', 'hook[1].secret: unknown key; expected "secret_file"?'),
