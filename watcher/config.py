@@ -49,6 +49,7 @@ _PING_VARIABLE: Final = "ROSTERD_PING_URL"
 _ADDRESS: Final = re.compile(r"[^\s@<>()\[\],;:\"\\]+@[^\s@<>()\[\],;:\"\\]+")
 _MAX_SETTINGS_BYTES: Final = 16 << 20  # some 50,000 clients in one file
 _ALWAYS_ACCEPTED_SOURCE: Final = "OPSCOM"
+_EVENTS: Final = "names of events as docs/webhooks.md has them"
 _WEB_ADDRESS: Final = 'an address that begins with "https://" or "http://"'
 
 Complaint = tuple[str, object, str]  # key, what was found, what was expected
@@ -261,10 +262,19 @@ def _service_complaints(service: ServiceSettings) -> Iterator[Complaint]:
 def _is_web_address(url: str) -> bool:
     try:
         parts = urllib.parse.urlsplit(url)
-        is_whole = bool(parts.hostname) and parts.port != 0
+        is_whole = bool(parts.hostname) and _is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         return False
     return is_whole and parts.scheme in ("https", "http") and "@" not in parts.netloc and not re.search(r"\s", url)
+
+
+def _is_host(name: str) -> bool:
+    """Tell whether a name can be looked up: of one with an empty or too long label that raises no OSError."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _is_time_zone(name: str) -> bool:
@@ -284,6 +294,8 @@ def _mail_complaints(mail: MailSettings) -> Iterator[Complaint]:
     yield from _address_complaints("reply_to", (mail.reply_to,))
     yield from _address_complaints("failed_import_email", mail.failed_import_email)
     yield from _address_complaints("operator", mail.operator)
+    if not _is_host(mail.host):
+        yield "host", mail.host, "the name or address of a host"
     if mail.user:
         yield from _address_complaints("user", (mail.user,))
     if mail.guide_url and not _is_web_address(mail.guide_url):
@@ -300,9 +312,11 @@ def _hook_complaints(hook: HookSettings, before: Sequence[HookSettings]) -> Iter
     is_sound = _is_web_address(hook.url) and hook.url.isascii()
     if not is_sound or not (hook.url.startswith("https:") or is_local(hook.host)):
         yield "url", hook.url, 'an address that begins with "https://", or with "http://" and is on this machine'
+    if not hook.events:
+        yield "events", [], _EVENTS
     for pattern in hook.events:
         if not are_known(pattern):
-            yield "events", pattern, "names of events as docs/webhooks.md has them"
+            yield "events", pattern, _EVENTS
 
 
 def _reference_complaints(reference: ReferenceSettings) -> Iterator[Complaint]:
