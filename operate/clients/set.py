@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -17,7 +18,7 @@ from operate.options import config_file_option, unknown_client
 from operate.output import say
 from operate.provision import accounts, edits, homes
 from operate.provision.accounts import LoginState
-from operate.provision.drop_ins import DISABLED_ENDING, known_names, settings_file
+from operate.provision.drop_ins import DISABLED_ENDING, known_names, problems_with, settings_file
 from operate.provision.edits import NotEditable, Place
 from operate.provision.plan import Conflicts, ForRoot, apply_option, fail, name_argument, play, refuse
 from watcher.config import ConfigError, load
@@ -45,7 +46,7 @@ def set_(name: str, config_file: Path, *, unset: tuple[Place, ...], apply: bool,
     refuse(_conflicts(name, config_file, folder))
     file = edits.file_of(config_file, name)
     if file is None:
-        raise unknown_client(name, known_names(config_file))
+        _fail_without_settings(name, config_file)
     try:
         step = edits.editing(config_file, file, name, values, unset)
     except NotEditable as error:
@@ -68,6 +69,14 @@ def _check_folder(name: str, config_file: Path) -> homes.Folder | None:
         if is_ours and accounts.login_state(name) is LoginState.OPEN and os.path.isdir(homes.inbox(name)):
             return homes.check_folder(name)
     return None
+
+
+def _fail_without_settings(name: str, config_file: Path) -> NoReturn:
+    """End the program: the client is unknown, its file cannot be read, or it has a login and no settings."""
+    if name not in (known := known_names(config_file)):
+        raise unknown_client(name, known)
+    add = f"{name} has no settings: rosterd client add {name} --apply"
+    fail("Nothing was changed:", *(f"  {line}" for line in [*problems_with(config_file, {})] or [add]))
 
 
 def _conflicts(name: str, config_file: Path, folder: homes.Folder | None) -> Conflicts:

@@ -164,6 +164,15 @@ def test_what_a_reload_would_refuse_is_not_written(config_file: Path, options: l
     assert "\x1b" not in refused.output
 
 
+def test_a_file_that_cannot_be_read_is_named(config_file: Path) -> None:
+    """A client whose file is not TOML is not called unknown: it is said what is wrong, and where."""
+    drop_in = config_file.parent / "clients.d" / "acme.toml"
+    drop_in.write_text('[[client]\nname = "acme"\n')
+    config_file.write_text("")
+    refused = run(config_file, "--receipts", "--apply")
+    assert (2, True) == (refused.exit_code, "clients.d/acme.toml: not TOML" in refused.output), refused.output
+
+
 def test_a_running_service_uses_it_at_once(host: Host, acme: SftpUser) -> None:
     """With --apply the running service reads its settings again; owner and mode of the file stay, so that it can."""
     _ = acme
