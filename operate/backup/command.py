@@ -60,6 +60,8 @@ def create(config: Config, file: Path, *, with_files: bool, with_host_keys: bool
     target = file.absolute()
     if os.path.lexists(target):
         cannot_answer(f"{shown(target, limit=None)}: exists; expected a new name")
+    if not target.parent.is_dir():
+        cannot_answer(f"{shown(target.parent, limit=None)}: is not a folder; expected one that is there")
     try:
         inboxes = places(config, drop_ins(Path(config.source)))
         size_bytes = estimated_bytes(Path(config.service.database), inboxes if with_files else [])

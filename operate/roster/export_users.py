@@ -69,7 +69,10 @@ def _readable(config: Config) -> Iterator[Connection]:
         with database(config) as conn:
             yield conn
         return
-    os.close(os.open(copy, os.O_RDONLY | os.O_CLOEXEC))  # says which file is missing or not permitted
+    try:
+        os.close(os.open(copy, os.O_RDONLY | os.O_CLOEXEC))  # says which file is not permitted
+    except FileNotFoundError:
+        cannot_answer(f"{copy}: does not exist; the service makes it, see `rosterd doctor`")
     try:
         with queries.opened(copy) as conn:
             yield conn

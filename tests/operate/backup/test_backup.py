@@ -110,6 +110,13 @@ def test_an_existing_file_is_kept(rosterd: Rosterd, tmp_path: Path) -> None:
     assert "precious" == (tmp_path / "b.tar").read_text()
 
 
+def test_a_folder_that_is_not_there_is_named(rosterd: Rosterd, tmp_path: Path) -> None:
+    """The folder of the file has to be there: it is said which is not, and none is made."""
+    done = rosterd.execute("backup", str(tmp_path / "none" / "b.tar"))
+    assert (2, True) == (done.returncode, f"{tmp_path / 'none'}: is not a folder" in done.stderr)
+    assert not (tmp_path / "none").exists()
+
+
 def test_what_a_killed_backup_left_is_removed(rosterd: Rosterd, tmp_path: Path) -> None:
     """A backup that was killed half-way leaves no file of that name, and the next one removes what it had copied."""
     folder = tmp_path / "backups"

@@ -99,7 +99,8 @@ def test_readers_get_the_read_copy(rosterd: Rosterd, tmp_path: Path, needs: Need
             extra_groups=[],
         )
 
-    assert 2 == exported().returncode
+    missing = exported()
+    assert (2, True) == (missing.returncode, "users.db: does not exist; the service makes it" in missing.stderr)
     rosterd.start()
     rosterd.wait_for_event("copy.made")
     (tmp_path / "readers" / "users.db").chmod(0o644)
