@@ -68,6 +68,7 @@ _LAST_STEPS: Final = {
     "wrap.limit/memory": "",
     "wrap.limit/ratio": "",
     "wrap.limit/time": "",
+    "wrap.limit/wide": "",
     "wrap.locked": "step/refused/that",
     "wrap.locked/archive": "",
 }

@@ -169,6 +169,10 @@ UNWRAPPING_REASONS: Final[dict[str, Reason]] = {
         "The workbook takes too long to read.",
         "Copy the users alone to a new workbook and upload that, or save the sheet as CSV UTF-8.",
     ),
+    "wrap.limit/wide": Reason(
+        "The sheet has values as far as column {column}, and is too large for us.",
+        "Copy the users alone to a new workbook and upload that, or save the sheet as CSV UTF-8.",
+    ),
     "wrap.locked": Reason(
         "The workbook has a password.",
         "In Excel, choose File > Info > Protect Workbook > Encrypt with Password, delete the password, and save. SFTP "

@@ -34,12 +34,17 @@ _ACCEPTED: Final = (".csv", ".xlsx", ".xlsm", ".csv.gz")
 SPOILED: Final = (zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError, ValueError, KeyError)
 
 
+def most_bytes(packed_bytes: int, limits: FileSettings) -> int:
+    """Return how much may come out of a file of this size."""
+    return max(_FREE_BYTES, limits.max_unpacked_ratio * packed_bytes)
+
+
 class Bounded:
     """Counts what comes out of an upload. Raises FileRejected when it is too much."""
 
     def __init__(self, packed_bytes: int, limits: FileSettings) -> None:
         self._left = limits.max_unpacked_bytes
-        self._most = max(_FREE_BYTES, limits.max_unpacked_ratio * packed_bytes)
+        self._most = most_bytes(packed_bytes, limits)
         self._limits = limits
 
     def count(self, size_bytes: int) -> None:

@@ -100,7 +100,7 @@ def _unwrapped(raw: BinaryIO, out: BinaryIO, terms: Terms) -> Answer:
     if "xl/workbook.xml" in names:
         if "xlsx" not in terms.limits.accept:
             raise FileRejected(message("file.not_csv/xlsx"))
-        return _converted(archive, raw, out, terms.client)
+        return _converted(archive, raw, out, terms)
     if reason := next((_OFFICE[name] for name in _OFFICE if name in names), None):
         raise FileRejected(reason)
     if _is_open_document(archive):
@@ -124,11 +124,12 @@ def _is_open_document(archive: BoundedZip) -> bool:
         return member.read(len(_OPEN_DOCUMENT)) == _OPEN_DOCUMENT
 
 
-def _converted(archive: BoundedZip, raw: BinaryIO, out: BinaryIO, client: ClientSettings) -> Answer:
+def _converted(archive: BoundedZip, raw: BinaryIO, out: BinaryIO, terms: Terms) -> Answer:
     from importer.file.unwrap import workbook  # noqa: PLC0415 - its library takes 0.2 s, and is needed here alone
 
+    most_bytes = archives.most_bytes(os.fstat(raw.fileno()).st_size, terms.limits)
     try:
-        converted = workbook.convert(archive, raw, out, client)
+        converted = workbook.convert(archive, raw, out, terms.client, most_bytes)
     except (FileRejected, MemoryError):
         raise
     except Exception as error:  # a workbook can be wrong in any way

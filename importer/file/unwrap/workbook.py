@@ -53,9 +53,9 @@ class Converted(msgspec.Struct, frozen=True):
     warnings: tuple[FileWarning, ...] = ()
 
 
-def convert(archive: BoundedZip, raw: BinaryIO, out: BinaryIO, client: ClientSettings) -> Converted:
+def convert(archive: BoundedZip, raw: BinaryIO, out: BinaryIO, client: ClientSettings, most_bytes: int) -> Converted:
     """
-    Write the rows of the users' sheet as CSV.
+    Write the rows of the users' sheet as CSV, of at most so many bytes.
 
     Raises FileRejected; anything else when the workbook is not as it should be, MemoryError when it is too much.
     """
@@ -64,11 +64,13 @@ def convert(archive: BoundedZip, raw: BinaryIO, out: BinaryIO, client: ClientSet
     reading = _Reading(workbook, sheet)
     text = io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=False)
     writer = csv.writer(text, lineterminator="\n")
-    line, width = 0, 0
+    line, width, left = 0, 0, most_bytes
     for number, cells in reading.rows():
         text.write("\n" * (number - line - 1))
         width = width or len(cells)
-        writer.writerow([*cells, *[""] * (width - len(cells))])
+        left -= writer.writerow([*cells, *[""] * (width - len(cells))])
+        if left < 0:
+            raise FileRejected(message("wrap.limit/wide", column=get_column_letter(max(width, len(cells)))))
         line = number
     text.flush()
     text.detach()

@@ -266,6 +266,14 @@ def test_cells_at_both_ends(engine: Engine) -> None:
     assert 1 == engine.upload(by_hand(row(*NAMES) + row(*ANN), more=size)).tally.created
 
 
+def test_rows_with_cells_far_out_do_not_grow(engine: Engine) -> None:
+    """A small workbook whose every row has a cell in the last column is not written out with all that is between."""
+    far = "".join(f'<row r="{n}"><c r="XFD{n}" t="inlineStr"><is><t>x</t></is></c></row>' for n in range(3, 2000))
+    result = engine.upload(by_hand(row(*NAMES, number=1) + row(*ANN, number=2) + far), name="users.xlsx")
+    assert "wrap.limit" == result.code
+    assert "as far as column XFD" in result.text
+
+
 BOMB = (
     '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">'
     + "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(9))
