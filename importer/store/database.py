@@ -24,15 +24,16 @@ from importer.store.tables.checks import check_schema, make_ours
 CACHE_KIB: Final = 16 * 1024
 BUSY_TIMEOUT_MS: Final = 5000
 _STEPS_BETWEEN_LOOKS: Final = 200_000  # of SQLite's virtual machine, a few ms
-# What a file of a client is compared with, but for its users: passes, dates and freezes; who left within some days; the
-# last file of each feed.
-_COMPARED: Final = {
+# What a file of a client is compared with: passes, dates and freezes; who left within some days; the last file of each
+# feed; its users.
+_COPIED: Final = {
     "guard_pauses": "1",
     "feeds": "1",
     "imports": """(kind = 'undo' AND finished_at >= :since)
         OR kind = 'file' AND outcome NOT IN ('refused', 'on_hold') AND (finished_at >= :since OR id IN (
-        SELECT max(id) FROM imports WHERE client = :client AND kind = 'file' AND NOT is_correction
+        SELECT max(id) FROM source.imports WHERE client = :client AND kind = 'file' AND NOT is_correction
         AND outcome NOT IN ('refused', 'on_hold') AND file NOT LIKE '%.failed.csv' GROUP BY feed))""",
+    "users": "1",
 }
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -80,28 +81,23 @@ class Store:
 
     def copy_users(self, database: Path, client: str) -> None:
         """Take over users of one client from another database, which is only read, and what guards compare with."""
-        columns = self.db.table("users").columns_dict
-        # The imports of that database are none of this one's: an equal id would be taken for the same import.
-        values = ", ".join("0" if name == "import_id" else name for name in columns)
-        marks = ", ".join("?" * len(columns))
-        query = f"SELECT {values} FROM users WHERE client = ?"
-        with (
-            contextlib.closing(current(database)) as source,
-            self.importing(),
-            contextlib.closing(source.execute(query, (client,))) as rows,
-        ):
-            for table, condition in _COMPARED.items():
-                self._copy_rows(source, table, condition, client)
-            self.conn.executemany(f"INSERT OR FAIL INTO users ({', '.join(columns)}) VALUES ({marks})", rows)
-
-    def _copy_rows(self, source: Connection, table: str, condition: str, client: str) -> None:
-        columns = ", ".join(self.db.table(table).columns_dict)
+        current(database).close()  # ATTACH does not tell apart why it fails
         since = stamp(datetime.now(UTC) - timedelta(days=DAYS))
-        query = f"SELECT {columns} FROM {table} WHERE client = :client AND ({condition})"
-        rows = source.execute(query, {"client": client, "since": since}).fetchall()
-        if rows:
-            marks = ", ".join("?" * len(rows[0]))
-            self.conn.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
+        # SQLite alone moves the rows: by way of Python that was measured to take 2.5 times as long.
+        self.conn.execute("ATTACH ? AS source", (f"{database.absolute().as_uri()}?mode=ro",))
+        try:
+            with self.importing():
+                for table, condition in _COPIED.items():
+                    columns = self.db.table(table).columns_dict
+                    # The imports of that database are none of this one's: an equal id would be taken for the same one.
+                    values = ("0" if (table, name) == ("users", "import_id") else name for name in columns)
+                    self.conn.execute(
+                        f"INSERT OR FAIL INTO main.{table} ({', '.join(columns)}) SELECT {', '.join(values)} "
+                        f"FROM source.{table} WHERE client = :client AND ({condition})",
+                        {"client": client, "since": since},
+                    )
+        finally:
+            self.conn.execute("DETACH source")
 
     def check_writable(self) -> None:
         """Raise StoreUnavailable when nothing could be written now; StoreBusy when another process writes."""
@@ -194,7 +190,7 @@ class Store:
         What was rolled back stays in it otherwise, and SQLite never gives back space on its own.
         """
         with contextlib.suppress(StoreUnavailable):
-            self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self.conn.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchall()
 
     @property
     def size_bytes(self) -> int:

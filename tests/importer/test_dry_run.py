@@ -176,6 +176,13 @@ def test_rows_that_are_missing_count(students: Engine) -> None:
     assert "The file has 60 rows fewer than your last one, which had 100." in unwrapped(answer.text)
 
 
+def test_rows_that_are_missing_count_after_weeks(students: Engine) -> None:
+    """However long ago the last file of the feed came, the next one is compared with it."""
+    students.store.conn.execute("UPDATE imports SET finished_at = '2020-01-01T00:00:00Z'")
+    answer = check(students, snapshot(*range(40)), name="students_20261129.csv")
+    assert "The file has 60 rows fewer than your last one, which had 100." in unwrapped(answer.text)
+
+
 def test_the_date_in_a_name_counts(students: Engine) -> None:
     """A name with an older date than the last one would be refused."""
     answer = check(students, snapshot(*range(100)), name="students_20261127.csv")
