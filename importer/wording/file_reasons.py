@@ -304,6 +304,10 @@ _LIMITS: Final[dict[str, Reason]] = {
         "We do not import a file of this name.",
         "We take names like these: {names}. Rename the file, or save it as one of that kind, and upload it again.",
     ),
+    "check.name/approval": Reason(
+        "A file with this name approves another one, but not in the folder check.",
+        "Upload this file to the folder above check.",
+    ),
     "check.time": Reason(
         "We could not check the file to its end: it takes too long, or we had too much to import.",
         "Check a file with the names of the columns and the first thousand rows. To import the whole file, upload it "

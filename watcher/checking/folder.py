@@ -15,11 +15,14 @@ import stat
 from datetime import UTC, datetime
 from typing import Final
 
+from importer.model import Message, message
 from importer.names import CHECK_TXT, FAILED_CSV, FAILED_XLSX, SIDECARS
 from importer.roster.on_hold import approval_in
 from watcher.inbox.layout import MAX_NAME_BYTES, Uploads, stat_of
 from watcher.inbox.settle import Names
 from watcher.model import Identity
+from watcher.settings import Config
+from watcher.strays.remedies import examples
 
 ANSWERS: Final = (FAILED_CSV, FAILED_XLSX, CHECK_TXT)  # the last one reaches the folder last
 _ANSWER: Final = re.compile(rb".+\.\d{8}T\d{6}Z\.(?:check\.txt|failed\.csv|failed\.xlsx)", re.DOTALL)
@@ -39,10 +42,17 @@ def beginning(name: bytes, changed_ns: int) -> bytes:
 
 def is_due(uploads: Uploads, names: Names, name: bytes) -> bool:
     """Return whether the folder has an upload of this name that is not answered; of a name that is taken, or not."""
-    if names.is_temporary(name) or approval_in(name) or name.rpartition(b".")[2].lower() in SIDECARS:
+    if names.is_temporary(name) or name.rpartition(b".")[2].lower() in SIDECARS:
         return False
     info = stat_of(uploads.fd, name)
     return info is not None and not _is_answer(name, info) and not _is_answered(uploads, name, info.st_ctime_ns)
+
+
+def objection(name: bytes, names: Names, config: Config) -> Message | None:
+    """Return why a file of this name is not checked, None if it is."""
+    if approval_in(name):
+        return message("check.name/approval")
+    return None if names.accept(name) else message("check.name", names=examples(config))
 
 
 def is_obstructed(uploads: Uploads, name: bytes, identity: Identity) -> bool:

@@ -14,7 +14,7 @@ from importer.file.upload import Upload
 from importer.model import Receipt, message
 from importer.store.database import Store
 from watcher.checking.answers import Answering
-from watcher.checking.folder import beginning
+from watcher.checking.folder import beginning, objection
 from watcher.checking.pace import TooLong
 from watcher.health.room import Room
 from watcher.health.trouble import Troubles
@@ -23,7 +23,6 @@ from watcher.inbox.layout import Uploads
 from watcher.inbox.settle import Names
 from watcher.model import Identity
 from watcher.settings import Config
-from watcher.strays.remedies import examples
 
 
 class Run:
@@ -56,8 +55,7 @@ class Run:
             if entries.identity_of(os.fstat(raw.fileno())) != identity:
                 return None
             claim = claim_of(raw, name, archive, client.name, uploads.fd, datetime.now(UTC))
-            if not self._names.accept(name):
-                reason = message("check.name", names=examples(self._config))
+            if reason := objection(name, self._names, self._config):
                 return self._answered(answering, trial.refused(claim, client, reason), uploads, identity)
             try:
                 with self._dry_run(ask).trial(raw, name, client, archive=archive) as tried:

@@ -125,6 +125,15 @@ def test_a_file_of_another_name_is_told_so(installed: Rosterd, check: Path) -> N
     assert ["users.csv.txt", "users.csv.txt.check.txt"] == names_in(check)
 
 
+def test_an_approval_is_told_where_it_belongs(installed: Rosterd, check: Path) -> None:
+    """The name that approves a file on hold approves nothing in this folder, and whoever waits for it is told so."""
+    installed.start()
+    put(check, "users.csv.approve-7K2QXM", "")
+    [event] = answered(installed, 1)
+    assert ("refused", "check.name") == (event["outcome"], event["code"])
+    assert "Upload this file to the folder above check." in text_of(check, "users.csv.approve-7K2QXM")
+
+
 def test_status_and_metrics_tell_of_checks(installed: Rosterd, check: Path) -> None:
     """`status` says how many files wait to be checked, metrics also how many were: here one, then another one."""
     installed.start()
