@@ -329,7 +329,7 @@ def test_ids_that_end_in_zeros_among_others_are_passed_over(compared: Compared) 
 def test_days_of_birth_are_counted_of_what_changes(compared: Compared) -> None:
     """Many new users of one day are told, once; the day that Unix counts from is told by its share of the file."""
     header = HEADER.replace("city", "date_of_birth")
-    users = [f"S{n},OPSCOM,Ann,Lee,a{n}@example.org,{1900 + n // 10}-02-{n % 10 + 10}" for n in range(1000)]
+    users = [f"S{n},OPSCOM,Ann,Lee,a{n}@example.org,{1920 + n // 10}-02-{n % 10 + 10}" for n in range(1000)]
     new = [f"T{n},OPSCOM,Ann,Lee,b{n}@example.org,2001-01-01" for n in range(10)]
     epoch = [f"U{n},OPSCOM,Ann,Lee,c{n}@example.org,1970-01-01" for n in range(6)]
     compared.file(header, *users)
