@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+import string
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -38,6 +39,8 @@ _TOKEN: Final = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _CONDITION: Final = re.compile(r"(<=|>=|<>|<|>|=)(-?\d+(?:\.\d+)?)\Z")
+# Letters that no date has outside quotation marks. Some libraries write T and Z without them; e, g, b: years of Asia.
+_FOREIGN: Final = frozenset(string.ascii_letters) - frozenset("dmyhsegbtzDMYHSEGBTZ")
 _THOUSANDS: Final = re.compile(r"[#0?](,+)[^#0?,]*\Z")  # behind the last digit: so many are not shown
 _ELAPSED: Final = re.compile(r"(?:h+|m+|s+)\Z", re.IGNORECASE)
 _COMPARE: Final[dict[str, Callable[[Number, float], bool]]] = {
@@ -66,6 +69,8 @@ def shower(code: str, number: int, epoch: datetime) -> Show | None:
     code = _NUMBERED.get(number, code)
     sections = [_tokens(each) for each in _sections(code)]
     if any(_is_date(tokens) for tokens in sections[:1]):
+        if any(each.kind == "sign" and each.text in _FOREIGN for each in sections[0]):
+            return None
         return functools.partial(_shown_date, sections[0], epoch)
     shows = [_number_shower(tokens) for tokens in sections]
     if any(show is None for show in shows[:3]):
