@@ -37,9 +37,9 @@ _GARBLED: Final = re.compile(  # and letters of two alphabets in one word
 _GARBLED_SIGNS: Final = re.compile("[ÂÃÄÅÎâÐÑØÙÆ\xd7äåæçèêëìí\u0370-\u052f]")
 _BLANK_END: Final = re.compile(r" (?=\n)")
 _UNTIDY: Final = re.compile(
-    r"""\n(?=[ \#"'=(\\\[<{?.!*_/,:;&@%~^|$+iInNuUxXàÀ-])  # most cells are through with here
-        (?:[ \#"'?.!*_/,:;&@%~^|$\[<{]  # blank, error value, guard, sign
-          |="|[-+=(\\]+(?=\n)|\([A-Za-z/\ ]+\)(?=\n)  # formula, signs alone
+    r"""\n(?=[ \#"'=()\\\[\]<>{}`\xd7\xf7?.!*_/,:;&@%~^|$+iInNuUxXàÀ-])  # most cells are through with here
+        (?:[ \#"'?.!*_/,:;&@%~^|$\[\]<>{})`\xd7\xf7]  # blank, error value, guard, sign
+          |="|[-+=(\\](?:[^\w\n]|_)*(?=\n)|\([A-Za-z/\ ]+\)(?=\n)  # formula, signs alone
           |(?=[nN][uUoOiIaA/]|[uU][nN]|[iI][nN]|[xX]{3}|[àÀ\\])  # words
            (?:[nN](?i:ull(?:\ null)?|one|il|/[ad]|o\ (?:name|id|value|data))|NaN|\\[nN]|[xX]{3,}|[àÀ]\ [^\n]*
             |[nN](?i:ot\ (?:available|applicable|assigned)|on\ (?:disponible|assign[^\n]*))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import string
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -342,6 +343,7 @@ def test_any_value_of_a_corrected_failed_csv(quick: Engine, values: list[str]) -
 NAMES = st.lists(st.sampled_from(sorted({*POSSIBLE_NAMES, "apiToken", "Grade", ""})), max_size=8, unique=True).map(
     lambda names: ["unique_id", *(name for name in names if name != "unique_id")]
 )
+SIGNS = string.punctuation + "\xd7\xf7"
 ODD_CELLS = [
     "", " ", "a", "A1", "é", "e\u0301", "OPSCOM", "CAS", "on", "QC", "Ontario", "2001-05-23", "2001-5-3", "12",
     "ann@example.org", "Ann@example.org", "zoé@example.org", "a@b", "a b@c.org", "CLEAR", " CLEAR", "CLEAR\xa0",
@@ -386,6 +388,7 @@ CELLS = st.one_of(
     "", "OPSCOM", "refuse", 0,
 )  # fmt: skip
 @example(["unique_id", "email"], [["1", "x" * 65 + "@example.org"]], "", "OPSCOM", "refuse", 0)
+@example(["unique_id"], [[a + b] for a, b in itertools.product(["", *SIGNS], repeat=2)], "", "OPSCOM", "refuse", 0)
 def test_the_first_look_agrees_with_the_close_one(
     names: list[str], rows: list[list[str]], clear: str, source: str, short_rows: str, city_chars: int
 ) -> None:
