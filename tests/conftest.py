@@ -107,9 +107,12 @@ def rosterd(installed: Rosterd) -> Rosterd:
 
 @pytest.fixture(autouse=True)
 def _nothing_leaks() -> Iterator[None]:
-    """Fail a test that leaves a thread or a process behind."""
+    """Fail a test that leaves a thread or a process behind; the umask of a command that ran here is taken back."""
+    umask = os.umask(0o022)
+    os.umask(umask)
     threads = set(threading.enumerate())
     processes = set(descendants(os.getpid()))
     yield
+    os.umask(umask)
     wait_until(lambda: set(threading.enumerate()) <= threads, "the test's threads to end")
     wait_until(lambda: set(descendants(os.getpid())) <= processes, "the test's processes to end")
