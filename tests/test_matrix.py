@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,6 +111,8 @@ def test_every_client_can_try_files_out(name: str, client: Visit, needs: Needs, 
             succeed(DRIVERS[name].upload(client, local, "check/users.csv"))
             unmount(client)
             wait_until(lambda count=count: len(rosterd.events("check.answered")) >= count, "the answer")  # type: ignore[misc]
+            uploaded_at = (check / "users.csv").stat().st_ctime
+            wait_until(lambda at=uploaded_at: int(time.time()) > int(at), "another second, and so another name")  # type: ignore[misc]
         rosterd.stop()
 
         assert [10, 20] == [event["rows"] for event in rosterd.events("check.answered")]
