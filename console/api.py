@@ -7,18 +7,16 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Request, Router, get
 from litestar.datastructures import State
-from litestar.exceptions import NotFoundException, ValidationException
+from litestar.exceptions import ValidationException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import Parameter
 
 from console.imports import PAGE, details_for, filter_of, wanted
 from console.overview import summary_for
-from console.people import found
+from console.people import found, one_person
 from console.reading import Installation, known_clients
-from importer.store import queries
 from importer.store.queries import Import, User
-from importer.store.roster import history
 from importer.store.roster.history import Change
 from importer.store.searches.imports import search
 from operate.overview import ServiceSummary
@@ -92,13 +90,7 @@ def person(
 ) -> Person:
     """Return one person and their history, as `rosterd history --json`."""
     installation: Installation = state.installation
-    if not request.user.sees(client):
-        raise NotFoundException
-    with installation.reading(request.user) as reading:
-        user = queries.find_user(reading.conn, client, unique_id)
-        changes = history.story(reading.conn, client, unique_id)
-    if user is None and not changes:
-        raise NotFoundException
+    user, changes = one_person(installation, request.user, client, unique_id)
     return Person(user=user, history=changes)
 
 

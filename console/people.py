@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from litestar.exceptions import NotFoundException
 from litestar.response import Template
 
+from console.access.users import ConsoleUser
 from console.reading import Installation, Reading, known_clients
 from console.rendering import page
 from importer.attributes import ATTRIBUTES
@@ -82,13 +83,7 @@ def person(request: Request[Any, Any, State], state: State) -> Template:
     """Show one person, and their history, newest first."""
     installation: Installation = state.installation
     client, unique_id = (request.query_params.get(name, "")[:_MOST_CHARS] for name in ("client", "id"))
-    if not request.user.sees(client):
-        raise NotFoundException
-    with installation.reading(request.user) as reading:
-        user = queries.find_user(reading.conn, client, unique_id)
-        changes = history.story(reading.conn, client, unique_id)
-    if user is None and not changes:
-        raise NotFoundException
+    user, changes = one_person(installation, request.user, client, unique_id)
     values = [(name, user[name]) for name in ATTRIBUTES if user[name]] if user else []
     return page(
         request,
@@ -106,6 +101,20 @@ def person(request: Request[Any, Any, State], state: State) -> Template:
 def link(user: User) -> str:
     """Return the address of a person's page."""
     return "/person?" + urllib.parse.urlencode({"client": user["client"], "id": user["unique_id"]})
+
+
+def one_person(
+    installation: Installation, reader: ConsoleUser, client: str, unique_id: str
+) -> tuple[User | None, list[Change]]:
+    """Return one person and their history. Raises NotFoundException, also if the reader may not see the client."""
+    if not reader.sees(client):
+        raise NotFoundException
+    with installation.reading(reader) as reading:
+        user = queries.find_user(reading.conn, client, unique_id)
+        changes = history.story(reading.conn, client, unique_id)
+    if user is None and not changes:
+        raise NotFoundException
+    return user, changes
 
 
 def found(reading: Reading, text: str, client: str, clients: list[str]) -> list[User]:
