@@ -121,7 +121,7 @@ class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def troubles(self) -> list[str]:
-        """Return the same without what is on hold, which waits for a decision and is no trouble of the host."""
+        """Return the same without files on hold: they wait for a decision, and the host has no fault."""
         return [*self._of_service(), *self._of_mail_and_checks()]
 
     def _of_service(self) -> list[str]:

@@ -128,7 +128,7 @@ def test_an_import_says_what_failed(console: Console) -> None:
 
 
 def test_files_are_downloaded_and_never_shown(console: Console, rosterd: Rosterd) -> None:
-    """The upload and its answers are what lies in .bak, as attachments of no type that a browser shows."""
+    """Downloads are the upload and its answers in .bak, as attachments that a browser saves and does not show."""
     browser = console.logged_in("olga")
     upload, result, failed = (browser.get(f"/imports/1/files/{index}") for index in range(3))
     assert (HEADER + ANN + BOB + BAD).encode() == upload.body

@@ -56,7 +56,7 @@ def objection(name: bytes, names: Names, config: Config) -> Message | None:
 
 
 def is_obstructed(uploads: Uploads, name: bytes, identity: Identity) -> bool:
-    """Return whether something that is no answer of ours has the name of an answer to an upload."""
+    """Return whether another file has the name of an answer to an upload."""
     start = beginning(name, identity.ctime_ns)
     others = (stat_of(uploads.fd, start + ending) for ending in ANSWERS)
     return any(info is not None and not (stat.S_ISREG(info.st_mode) and _is_ours(info)) for info in others)

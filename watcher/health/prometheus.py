@@ -245,7 +245,7 @@ def _mail_figures(conn: Connection, clients: Iterable[str]) -> Iterator[Metric]:
 
 
 def _hook_figures(conn: Connection, hooks: Iterable[str]) -> Iterator[Metric]:
-    """Yield what became of events for webhooks, also of those that are not configured any more."""
+    """Yield counts of events for webhooks, also for webhooks that are no longer configured."""
     counts = {**{hook: HookCounts() for hook in hooks}, **hook_events.counts(conn)}
     totals = [((hook,), each.sent) for hook, each in counts.items()]
     yield _counter("hook_events_sent", "Events that the hook has taken", totals, "hook")

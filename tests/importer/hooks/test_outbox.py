@@ -156,7 +156,7 @@ def test_what_has_ended_is_forgotten(store: Store) -> None:
 
 
 def test_the_names_are_those_of_the_log_and_of_the_document() -> None:
-    """Each event that a hook can have stands in docs/events.md and in docs/webhooks.md; none is about a hook."""
+    """docs/events.md and docs/webhooks.md list each event that a hook can have; none is about a hook."""
     every = {*names.OF_FILES, *names.OF_THE_LOG}
     for document in ("events.md", "webhooks.md"):
         text = (REPOSITORY / "docs" / document).read_text()
