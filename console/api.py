@@ -12,14 +12,18 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import Parameter
 
+from console.clients import ClientDetails
+from console.clients import details_for as client_details
 from console.imports import PAGE, details_for, filter_of, wanted
-from console.overview import summary_for
+from console.on_hold import held_for, waiting_for, without_code
+from console.overview import in_order, summary_for
 from console.people import found, one_person
 from console.reading import Installation, known_clients
+from importer.model import OnHold
 from importer.store.queries import Import, User
 from importer.store.roster.history import Change
 from importer.store.searches.imports import search
-from operate.overview import ServiceSummary
+from operate.overview import ClientSummary, ServiceSummary
 from operate.records import ImportDetails
 
 SCHEMA: Final = OpenAPIConfig(title="rosterd console", version="1", path="/api", render_plugins=[JsonRenderPlugin()])
@@ -72,6 +76,38 @@ def one_import(request: Request[Any, Any, State], state: State, number: int) -> 
         return details_for(reading, number)
 
 
+@get("/clients", sync_to_thread=True)
+def clients(request: Request[Any, Any, State], state: State) -> list[ClientSummary]:
+    """Return all clients, those that need attention first."""
+    installation: Installation = state.installation
+    with installation.reading(request.user) as reading:
+        return in_order(summary_for(reading))
+
+
+@get("/clients/{name:str}", sync_to_thread=True)
+def client(request: Request[Any, Any, State], state: State, name: str) -> ClientDetails:
+    """Return how a client is, its settings in force, and what came from it in the last 30 days."""
+    installation: Installation = state.installation
+    with installation.reading(request.user) as reading:
+        return client_details(reading, name)[0]
+
+
+@get("/on-hold", sync_to_thread=True)
+def on_hold(request: Request[Any, Any, State], state: State) -> list[OnHold]:
+    """Return what waits for a decision, oldest first."""
+    installation: Installation = state.installation
+    with installation.reading(request.user) as reading:
+        return [without_code(held) for held in waiting_for(reading)]
+
+
+@get("/on-hold/{number:int}", sync_to_thread=True)
+def one_on_hold(request: Request[Any, Any, State], state: State, number: int) -> OnHold:
+    """Return what waits as this import."""
+    installation: Installation = state.installation
+    with installation.reading(request.user) as reading:
+        return without_code(held_for(reading, number))
+
+
 @get("/people", sync_to_thread=True)
 def people(request: Request[Any, Any, State], state: State, q: str, client: str = "") -> list[User]:
     """Return people whose id, address or user name begins so, 51 at most; with a client also whose name does."""
@@ -94,4 +130,8 @@ def person(
     return Person(user=user, history=changes)
 
 
-ROUTER: Final = Router("/api", route_handlers=[overview, imports, one_import, people, person], include_in_schema=True)
+ROUTER: Final = Router(
+    "/api",
+    route_handlers=[overview, on_hold, one_on_hold, imports, one_import, clients, client, people, person],
+    include_in_schema=True,
+)

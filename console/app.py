@@ -13,11 +13,12 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR, HTTP_503_SERVICE_UNAVAILABLE
 
-from console import api, entrance, imports, mail, on_hold, overview, people
+from console import api, clients, entrance, imports, mail, on_hold, overview, people
 from console.access.attempts import Attempts
 from console.access.gate import Gate, door_of
 from console.access.sessions import Sessions
 from console.access.users import Directory
+from console.charts import RowsPerDay
 from console.reading import DatabaseUnreadable, Installation
 from console.rendering import STATIC, page, template_config
 from watcher.settings import Config
@@ -35,6 +36,7 @@ HANDLERS: Final = (
     overview.overview,
     *(imports.imports, imports.one_import, imports.download),
     *(people.people, people.person),
+    *(clients.clients, clients.client, clients.end_hold, clients.guide, clients.guide_file),
     *(mail.mail, mail.change_mail),
     *(on_hold.on_hold, on_hold.one_on_hold, on_hold.decide),
 )
@@ -60,7 +62,7 @@ def make_app(config: Config) -> Gate:
         "directory": directory,
         "door": door,
         "installation": Installation(config),
-        "rows_per_day": overview.RowsPerDay(),
+        "rows_per_day": RowsPerDay(),
         "sessions": sessions,
     }
     app = Litestar(

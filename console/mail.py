@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-import structlog
 from litestar import Request, get, post
 from litestar.datastructures import State
 from litestar.exceptions import NotFoundException
 from litestar.response import Redirect, Template
-from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_409_CONFLICT
+from litestar.status_codes import HTTP_303_SEE_OTHER
 
-from console.orders import carried_out, notice, notify, operators_only
+from console.orders import given, notice, operators_only
 from console.reading import Installation
 from console.rendering import page
 from importer.store import queries
 from importer.store.queries import QueuedMail
 from watcher.control.client import Order
-
-log = structlog.get_logger()
 
 MOST: Final = 200
 _PENDING: Final = ("dead", "waiting")
@@ -50,13 +47,8 @@ def change_mail(request: Request[Any, Any, State], state: State, number: int, ch
         found = queries.find_mail(reading.conn, number) if 0 < number < 1 << 63 else None
     if found is None or not request.user.sees(found[0].client):
         raise NotFoundException
-    order = Order(do=f"mail.{change}", id=str(number), by=request.user.name)
-    done, text = carried_out(installation, order)
-    log.info("console.ordered", user=request.user.name, order=order.do, client=found[0].client, id=number, done=done)
-    if not done:
-        return page(request, "trouble", status=HTTP_409_CONFLICT, title="Nothing was changed.", remedy=f"{text}.")
-    notify(request, text)
-    return Redirect("/mail", status_code=HTTP_303_SEE_OTHER)
+    order = Order(do=f"mail.{change}", id=str(number), client=found[0].client, by=request.user.name)
+    return given(request, installation, order, "/mail")
 
 
 def _addresses(about: QueuedMail) -> str:

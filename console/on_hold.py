@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-import structlog
 from litestar import Request, get, post
 from litestar.datastructures import State
 from litestar.exceptions import NotFoundException
 from litestar.response import Redirect, Template
-from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_409_CONFLICT
+from litestar.status_codes import HTTP_303_SEE_OTHER
 
-from console.orders import carried_out, notice, notify, operators_only
+from console.orders import given, notice, operators_only
 from console.reading import Installation, Reading
 from console.rendering import page
 from importer.answer.sheet import ranges
@@ -27,8 +26,6 @@ from importer.store.roster.counts import ChangedValue
 from importer.wording.catalogue import words
 from operate.roster.held_changes import NotPreviewable, by_the_file, missing
 from watcher.control.client import Order
-
-log = structlog.get_logger()
 
 EXAMPLES: Final = 20
 _AT_ONCE_BYTES: Final = 1 << 20  # a larger file is read for its examples only when somebody asks: seconds of work
@@ -47,7 +44,7 @@ def on_hold(request: Request[Any, Any, State], state: State) -> Template:
     """List what waits."""
     installation: Installation = state.installation
     with installation.reading(request.user) as reading:
-        waiting = [held for held in held_files.waiting(reading.conn) if reading.user.sees(held.client)]
+        waiting = waiting_for(reading)
     lines = [(held, _until(held), _reasons(held)[0]) for held in waiting]
     return page(request, "on_hold", lines=lines, notice=notice(request))
 
@@ -58,7 +55,7 @@ def one_on_hold(request: Request[Any, Any, State], state: State, number: int) ->
     installation: Installation = state.installation
     is_asked = "examples" in request.query_params
     with installation.reading(request.user) as reading:
-        held = _held(reading, number)
+        held = held_for(reading, number)
         entry = queries.find_import(reading.conn, str(held.import_id))
         is_small = held.is_of_removals or (entry is not None and entry.size_bytes <= _AT_ONCE_BYTES)
         examples, trouble = _missing(reading, held) if held.is_of_removals else ([], "")
@@ -86,22 +83,27 @@ def decide(request: Request[Any, Any, State], state: State, number: int, decisio
         raise NotFoundException
     installation: Installation = state.installation
     with installation.reading(request.user) as reading:
-        held = _held(reading, number)
+        held = held_for(reading, number)
     order = Order(
         do=f"file.{decision}", file=held.file, id=str(held.import_id), client=held.client, by=request.user.name
     )
-    done, text = carried_out(installation, order)
-    log.info("console.ordered", user=request.user.name, order=order.do, client=held.client, id=number, done=done)
-    if not done:
-        return page(request, "trouble", status=HTTP_409_CONFLICT, title="Nothing was decided.", remedy=f"{text}.")
-    notify(request, text)
-    return Redirect("/on-hold", status_code=HTTP_303_SEE_OTHER)
+    return given(request, installation, order, "/on-hold", title="Nothing was decided.")
 
 
-def _held(reading: Reading, number: int) -> OnHold:
+def waiting_for(reading: Reading) -> list[OnHold]:
+    """Return what waits, as far as the reader may see it, oldest first."""
+    return [held for held in held_files.waiting(reading.conn) if reading.user.sees(held.client)]
+
+
+def without_code(held: OnHold) -> OnHold:
+    """Return it without what approves it: whoever may only look could upload a file of that name."""
+    return msgspec.structs.replace(held, code="")
+
+
+def held_for(reading: Reading, number: int) -> OnHold:
     """Return what waits under this number; what the reader may not see is as if it were not there."""
-    for held in held_files.waiting(reading.conn):
-        if held.import_id == number and reading.user.sees(held.client):
+    for held in waiting_for(reading):
+        if held.import_id == number:
             return held
     raise NotFoundException
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
+from litestar.response import Redirect, Template
+from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_409_CONFLICT
 
 from console.access.gate import visit_of
 from console.reading import Installation
+from console.rendering import page
 from watcher.control.client import NoAnswer, NotRunning, Order, ask
+
+log = structlog.get_logger()
 
 
 def operators_only(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
@@ -30,6 +36,23 @@ def carried_out(installation: Installation, order: Order) -> tuple[bool, str]:
     except NoAnswer as error:
         return False, f"The service has not answered ({error}): see whether it was done before you try again"
     return answer.done, answer.text
+
+
+def given(
+    request: Request[Any, Any, State],
+    installation: Installation,
+    order: Order,
+    back: str,
+    title: str = "Nothing was changed.",
+) -> Template | Redirect:
+    """Give an order, and go back to a page that says what was done; a page with this title says why it was not."""
+    done, text = carried_out(installation, order)
+    about = {"id": int(order.id)} if order.id else {"file": order.file}
+    log.info("console.ordered", user=order.by, order=order.do, client=order.client, done=done, **about)
+    if not done:
+        return page(request, "trouble", status=HTTP_409_CONFLICT, title=title, remedy=f"{text}.")
+    notify(request, text)
+    return Redirect(back, status_code=HTTP_303_SEE_OTHER)
 
 
 def notify(request: Request[Any, Any, State], text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -12,33 +12,16 @@ from litestar.datastructures import State
 from litestar.response import Template
 
 from console.access.users import ConsoleUser
+from console.charts import RowsPerDay, Square, bars, last_days, strip
 from console.reading import Installation, Reading
 from console.rendering import page, shown_day
 from importer.store.connection import Connection
 from importer.store.searches import activity
-from importer.store.searches.activity import Day
 from importer.store.searches.imports import first_since
 from operate.output import counted
 from operate.overview import ClientSummary, FileOnHold, ServiceSummary, summary_of
 
-DAYS: Final = 30
 _MOST_CLIENTS: Final = 50
-_HEIGHT: Final = 100
-
-
-class Square(msgspec.Struct, frozen=True):
-    """A client's day in its strip."""
-
-    kind: str  # "none", "good", "failed" (some rows), "refused" (a file)
-    words: str
-
-
-class Bar(msgspec.Struct, frozen=True):
-    """The rows of a day."""
-
-    words: str
-    height: int  # of 100
-    failed: int  # likewise, those of the rows that failed
 
 
 class ClientLine(msgspec.Struct, frozen=True):
@@ -55,13 +38,13 @@ def overview(request: Request[Any, Any, State], state: State) -> Template:
     """Show how everything is going."""
     installation: Installation = state.installation
     rows_per_day: RowsPerDay = state.rows_per_day
-    calendar = _calendar(datetime.now(UTC))
+    days = last_days(datetime.now(UTC))
     with installation.reading(request.user) as reading:
         summary = summary_for(reading)
         clients = in_order(summary)
-        first = first_since(reading.conn, calendar[0])
-        lines = [_line(reading.conn, client, summary, first, calendar) for client in clients[:_MOST_CLIENTS]]
-        came = rows_per_day.counts(reading, calendar)
+        first = first_since(reading.conn, days[0])
+        lines = [_line(reading.conn, client, summary, first, days) for client in clients[:_MOST_CLIENTS]]
+        came = rows_per_day.counts(reading, days)
     return page(
         request,
         "overview",
@@ -69,36 +52,11 @@ def overview(request: Request[Any, Any, State], state: State) -> Template:
         summary=summary,
         lines=lines,
         more=max(0, len(clients) - _MOST_CLIENTS),
-        bars=_bars(calendar, came),
+        bars=bars(days, came),
         rows=sum(day.rows for day in came),
         failed=sum(day.failed for day in came),
-        since_words=f"{shown_day(calendar[0])} to {shown_day(calendar[-1])}",
+        since_words=f"{shown_day(days[0])} to {shown_day(days[-1])}",
     )
-
-
-class RowsPerDay:
-    """The rows of each day. Days that are over are counted once: of a large ledger that takes a while."""
-
-    def __init__(self) -> None:
-        self._counted: dict[tuple[tuple[str, ...] | None, datetime], Day] = {}
-
-    def counts(self, reading: Reading, calendar: list[datetime]) -> list[Day]:
-        """Return what came on each of these days, the last of which is today."""
-        seen = reading.user.seen
-        *over, today = calendar
-        days = []
-        for day in over:
-            days.append(self._counted.get((seen, day)) or activity.of_day(reading.conn, day, seen))
-            self._counted[seen, day] = days[-1]
-        for key in [key for key in self._counted.copy() if key[1] < calendar[0]]:
-            self._counted.pop(key, None)
-        return [*days, activity.of_day(reading.conn, today, seen)]
-
-
-def _calendar(now: datetime) -> list[datetime]:
-    """Return the starts of the last days, today's last."""
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    return [today - timedelta(days=number) for number in reversed(range(DAYS))]
 
 
 def summary_for(reading: Reading) -> ServiceSummary:
@@ -111,7 +69,7 @@ def summary_for(reading: Reading) -> ServiceSummary:
     seen = tuple(each for each in status.clients if reading.user.sees(each.client)) if status else ()
     return msgspec.structs.replace(
         summary,
-        status=msgspec.structs.replace(status, clients=seen) if status else None,
+        status=msgspec.structs.replace(status, clients=seen, hook_trouble="", reload_trouble="") if status else None,
         on_hold=_seen(reading.user, summary.on_hold),
         pauses=tuple(each for each in summary.pauses if reading.user.sees(each.client)),
         frozen=tuple(each for each in summary.frozen if reading.user.sees(each.client)),
@@ -121,6 +79,8 @@ def summary_for(reading: Reading) -> ServiceSummary:
         mail_trouble="",
         mail_causes={},
         mail_dead=0,
+        hook_failing={},
+        hook_dead={},
         unarchived=0,
     )
 
@@ -148,56 +108,23 @@ def in_order(summary: ServiceSummary) -> list[ClientSummary]:
     """Return the clients, those that need attention first."""
     waiting = {file.client for file in summary.on_hold}
     return sorted(
-        summary.clients, key=lambda each: (not _needs_attention(each, waiting, summary.at), each.client.casefold())
+        summary.clients, key=lambda each: (not needs_attention(each, waiting, summary.at), each.client.casefold())
     )
 
 
 def _line(
-    conn: Connection, client: ClientSummary, summary: ServiceSummary, first: int, calendar: list[datetime]
+    conn: Connection, client: ClientSummary, summary: ServiceSummary, first: int, days: list[datetime]
 ) -> ClientLine:
     waiting = {file.client for file in summary.on_hold}
-    strip, words = _strip(activity.of_client(conn, client.client, first), calendar)
-    return ClientLine(client, _needs_attention(client, waiting, summary.at), strip, words)
+    squares, words = strip(activity.of_client(conn, client.client, first), days)
+    return ClientLine(client, needs_attention(client, waiting, summary.at), squares, words)
 
 
-def _needs_attention(client: ClientSummary, waiting: set[str], at: datetime) -> bool:
+def needs_attention(client: ClientSummary, waiting: set[str], at: datetime) -> bool:
+    """Tell whether a person has to do something about a client."""
     return client.client in waiting or bool(_trouble_of(client, at))
 
 
 def _trouble_of(client: ClientSummary, at: datetime) -> str:
     status = client.status
     return (status.trouble or status.deferred if status else "") or client.overdue_sentence(at)
-
-
-def _strip(days: dict[str, Day], calendar: list[datetime]) -> tuple[tuple[Square, ...], str]:
-    squares = tuple(_square(each, days.get(f"{each:%Y-%m-%d}", Day())) for each in calendar)
-    files = sum(day.files for day in days.values())
-    failed = sum(day.failed for day in days.values())
-    rows = f"{failed:,} {'row' if failed == 1 else 'rows'} failed"
-    return squares, f"{counted(files, 'file', 'files')} in {DAYS} days, {rows}" if files else f"no file in {DAYS} days"
-
-
-def _square(day: datetime, came: Day) -> Square:
-    name = f"{day.day} {day:%b}"
-    if not came.files:
-        return Square("none", f"{name}: no file")
-    kind = "refused" if came.refused else "failed" if came.failed else "good"
-    refused = f", {came.refused} refused" if came.refused else ""
-    return Square(kind, f"{name}: {counted(came.files, 'file', 'files')}{refused}, {_rows(came)}")
-
-
-def _bars(calendar: list[datetime], came: list[Day]) -> list[Bar]:
-    most = max(day.rows for day in came)
-    return [
-        Bar(f"{day.day} {day:%b}: {_rows(each)}", _share(each.rows, most), _share(each.failed, most))
-        for day, each in zip(calendar, came, strict=True)
-    ]
-
-
-def _rows(day: Day) -> str:
-    return f"{day.rows:,} {'row' if day.rows == 1 else 'rows'}, {day.failed:,} failed"
-
-
-def _share(count: int, most: int) -> int:
-    """Return the height of a bar: what there is of it can be seen."""
-    return max(1, round(_HEIGHT * count / most)) if count else 0

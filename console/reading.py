@@ -28,6 +28,12 @@ class Reading(msgspec.Struct, frozen=True):
     conn: Connection
     user: ConsoleUser
 
+    def of_one(self, client: str) -> Reading:
+        """Return the same as if its reader saw this client alone."""
+        clients = tuple(each for each in self.config.clients if each.name == client)
+        config = msgspec.structs.replace(self.config, clients=clients)
+        return Reading(config, self.conn, msgspec.structs.replace(self.user, clients=(client,)))
+
 
 class Installation:
     """One rosterd on this host."""

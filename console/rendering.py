@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import urllib.parse
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import jinja2
-from litestar import Request
+from litestar import Request, Response
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Template
 from litestar.status_codes import HTTP_200_OK
@@ -17,6 +18,7 @@ from litestar.template.config import TemplateConfig
 from markupsafe import Markup, escape
 
 from importer.model import printable
+from importer.settings import FeedSettings
 from operate.output import age, counted
 
 _HERE: Final = Path(__file__).parent
@@ -37,6 +39,18 @@ def page(request: Request[Any, Any, Any], template: str, *, status: int = HTTP_2
     return Template(template_name=f"{template}.html", context={**shared, **values}, status_code=status)
 
 
+def markup(html: str) -> Markup:
+    """Return HTML that is escaped already, such as that of the guide."""
+    return Markup(html)  # noqa: S704 - operate/pages/markup escapes all it writes
+
+
+def attachment(name: str, content: bytes) -> Response[bytes]:
+    """Return a file to save, never one that a browser shows."""
+    saved_as = urllib.parse.quote(name, safe="")
+    headers = {"content-disposition": f"attachment; filename*=UTF-8''{saved_as}"}
+    return Response(content, media_type="application/octet-stream", headers=headers)
+
+
 def template_config() -> TemplateConfig[JinjaTemplateEngine]:
     """Return the templates, for the application."""
     environment = jinja2.Environment(
@@ -50,6 +64,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
         "age": age,
         "codes": with_codes,
         "day": shown_day,
+        "feed": feed_words,
         "moment": lambda text: shown_time(datetime.fromisoformat(text)),
         "number": shown_number,
         "outcome": lambda value: _OUTCOMES.get(value, value),
@@ -69,6 +84,13 @@ def shown(text: object) -> str:
 def with_codes(sentence: str) -> Markup:
     """Return a sentence with what stands between back quotes marked as something to type."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(shown(sentence)))))  # noqa: S704 - it is escaped here
+
+
+def feed_words(feed: FeedSettings) -> str:
+    """Return what a file of a feed means."""
+    if not feed.is_snapshot:
+        return "adds and changes users"
+    return "states all users" if feed.misses == 1 else f"states all users; {feed.misses} in a row must lack who left"
 
 
 def shown_time(at: datetime) -> Markup:

@@ -115,11 +115,12 @@ def as_html(parts: Mapping[str, Sequence[Block]]) -> str:
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
     )
-    body = "\n".join(f'<section lang="{each}">\n{_section(part)}\n</section>' for each, part in parts.items())
+    body = "\n".join(f'<section lang="{each}">\n{as_section(part)}\n</section>' for each, part in parts.items())
     return f'<!DOCTYPE html>\n<html lang="{language}"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
 
 
-def _section(blocks: Iterable[Block]) -> str:
+def as_section(blocks: Iterable[Block]) -> str:
+    """Return the elements of a page, for a page that has a head of its own."""
     return "\n".join(map(_html, blocks))
 
 

@@ -211,6 +211,9 @@ def test_a_viewer_does_not_decide(held: tuple[Rosterd, Console]) -> None:
         assert 403 == browser.submit("/account", f"/on-hold/{number}/{decision}").status
     assert [] == console.events("console.ordered")
     assert "on_hold" == installation.imports()[-1]["outcome"]
+    [waiting] = json.loads(browser.get("/api/on-hold").text)
+    assert (number, "", 30) == (waiting["import_id"], waiting["code"], waiting["tripped"][0]["count"])
+    assert waiting == json.loads(browser.get(f"/api/on-hold/{number}").text)
 
 
 def test_nobody_decides_on_files_of_others(held: tuple[Rosterd, Console]) -> None:
@@ -218,7 +221,8 @@ def test_nobody_decides_on_files_of_others(held: tuple[Rosterd, Console]) -> Non
     _, console = held
     number = number_on_hold(console.logged_in("olga"))
     browser = console.logged_in("betaonly")
-    assert 404 == browser.get(f"/on-hold/{number}").status
+    assert 404 == browser.get(f"/on-hold/{number}").status == browser.get(f"/api/on-hold/{number}").status
+    assert [] == json.loads(browser.get("/api/on-hold").text)
     assert 404 == browser.submit("/account", f"/on-hold/{number}/approve").status
     assert "acme" not in browser.get("/on-hold").text + browser.get("/").text
 
@@ -247,6 +251,63 @@ def test_without_the_service_nothing_is_decided(held: tuple[Rosterd, Console]) -
     assert 409 == answer.status
     assert "Nothing was decided." in answer.text
     assert "on_hold" == installation.imports()[-1]["outcome"]
+
+
+# Clients
+
+
+def test_a_client_has_inbox_settings_guide_and_trend(tmp_path: Path) -> None:
+    """Its page says what needs attention, how the inbox is, what came, what is expected, and what is configured."""
+    with guarded(tmp_path) as installation:
+        config = installation.config.read_text()
+        feed = '[[client.feed]]\nname = "staff"\nfiles = "staff*"\nmode = "snapshot"\n'
+        installation.config.write_text(config.replace("[[client]]", '[[client]]\nexpect_every = "36h"', 1) + feed)
+        installation.start()
+        installation.drop("users.csv", HEADER + ANN + BAD)
+        entry = installation.wait_for_imports(1)[0]
+        installation.drop("cut.csv", HEADER + '"S-9,OPSCOM,Cut')
+        installation.wait_for_event("file.held")
+        with Console(installation.config, tmp_path / "console.log") as console:
+            browser = console.logged_in("olga")
+            wait_until(lambda: "is held" in browser.get("/clients/acme").text, "the status")
+            page = Page(browser.get("/clients/acme").text)
+            assert "acme: 1 file is held" in page.text
+            assert "State watched" in page.text
+            assert "Next expected by" in page.text
+            assert "1 file in 30 days, 1 row failed." in page.text
+            assert "expect_every 36h" in page.text
+            assert f"/imports/{entry['id']}" in page.links
+            assert "staff staff* states all users" in Page(browser.get("/clients/beta").text).text
+            assert {"/clients/acme", "/clients/beta"} <= {*Page(browser.get("/clients").text).links}
+            assert "beta" not in Page(browser.get("/clients?q=CM").text).links
+            details = json.loads(browser.get("/api/clients/acme").text)
+            assert ("36h", 1) == (
+                details["settings"]["expect_every"],
+                sum(d["failed"] for d in details["days"].values()),
+            )
+            viewer = console.logged_in("vera")
+            assert "Refuse it" not in viewer.get("/clients/acme").text
+            assert 403 == viewer.submit("/account", "/clients/acme/held/release", {"file": "cut.csv"}).status
+            assert 404 == console.logged_in("betaonly").submit("/account", "/clients/acme/held/refuse").status
+            assert 404 == browser.submit("/account", "/clients/acme/held/eat", {"file": "cut.csv"}).status
+            assert 409 == browser.submit("/account", "/clients/acme/held/refuse", {"file": "../x"}).status
+            assert 303 == browser.submit("/clients/acme", "/clients/acme/held/refuse", {"file": "cut.csv"}).status
+            assert "cut.csv is refused, and the client is notified." in browser.get("/clients/acme").text
+
+
+def test_a_guide_is_shown_and_downloaded(console: Console) -> None:
+    """It is the one that the command writes, for the host that is typed in; nothing else is put into it."""
+    browser = console.logged_in("olga")
+    page = Page(browser.get("/clients/acme/guide?host=sftp.acme.example&port=2222").text)
+    assert "How to send us your users" in page.text
+    assert "sftp.acme.example" in page.text
+    answer = browser.get("/clients/acme/guide.html?host=sftp.acme.example")
+    assert "attachment; filename*=UTF-8''acme.html" == answer.headers["content-disposition"]
+    assert answer.text.startswith("<!DOCTYPE html>")
+    for nonsense in ("host=%3Cb%3E", "port=99999999", "port=0", "language=xx", "host=a%20b"):
+        assert "<b>" not in browser.get(f"/clients/acme/guide?{nonsense}").text
+    for path in ("/clients/gamma", "/clients/gamma/guide", "/clients/..%2Facme", "/api/clients/gamma"):
+        assert 404 == browser.get(path).status, path
 
 
 # People
@@ -324,8 +385,14 @@ def test_a_narrowed_user_sees_one_client(console: Console) -> None:
     for path, answer in answers.items():
         assert answer.status == 200, path
         assert "beta" not in answer.text.replace("Alphabeta", ""), path
-        assert "members" not in answer.text, path
-    for path in ("/imports/2", "/imports/2/files/0", "/person?client=beta&id=B-1"):
+        assert "members.csv" not in answer.text, path
+    for path in (
+        "/imports/2",
+        "/imports/2/files/0",
+        "/person?client=beta&id=B-1",
+        "/clients/beta",
+        "/clients/beta/guide",
+    ):
         assert 404 == browser.get(path).status
     assert "zed@" not in browser.get("/people?q=B-1").text + browser.get("/people?q=zed&client=beta").text
     assert "ann@" in browser.get("/people?q=S-1").text
@@ -336,7 +403,7 @@ def test_every_link_works(console: Console) -> None:
     """A viewer and an operator can follow every link of every page."""
     for name in ("olga", "vera"):
         answers = visited(console.logged_in(name))
-        assert {"/imports/1", "/imports/2", "/account", "/on-hold", "/people"} <= {*answers}
+        assert {"/imports/1", "/imports/2", "/account", "/on-hold", "/people", "/clients/beta"} <= {*answers}
         answers |= visited(console.logged_in(name), "/people?q=S-")
         assert "/person?client=acme&id=S-1" in answers
         assert {200} == {answer.status for answer in answers.values()}
@@ -355,6 +422,7 @@ def test_every_route_that_changes_is_guarded() -> None:
         "logout_everywhere": False,
         "decide": True,
         "change_mail": True,
+        "end_hold": True,
     } == changing
 
 
@@ -465,6 +533,7 @@ def test_the_description_names_what_is_there(console: Console) -> None:
     """The description is JSON without a page, and needs a login like everything else."""
     described = json.loads(console.logged_in("olga").get("/api/openapi.json").text)
     paths = {"/api/overview", "/api/imports", "/api/imports/{number}", "/api/people", "/api/person"}
+    paths |= {"/api/clients", "/api/clients/{name}", "/api/on-hold", "/api/on-hold/{number}"}
     assert paths == {*described["paths"]}
     assert 401 == console.browser().get("/api/openapi.json").status
 
@@ -472,11 +541,12 @@ def test_the_description_names_what_is_there(console: Console) -> None:
 def test_a_narrowed_user_gets_json_of_one_client(console: Console) -> None:
     """JSON has no more than the pages."""
     browser = console.logged_in("acmeonly")
-    for path in ("/api/overview", "/api/imports", "/api/imports?client=beta", "/api/people?q=B-", "/api/people?q=zed"):
+    lists = ("/api/overview", "/api/clients", "/api/on-hold", "/api/imports", "/api/people?q=B-", "/api/people?q=zed")
+    for path in (*lists, "/api/imports?client=beta", "/api/clients/acme"):
         got = browser.get(path)
         assert 200 == got.status, path
         assert "beta" not in got.text, path
-    for path in ("/api/imports/2", "/api/person?client=beta&id=B-1"):
+    for path in ("/api/imports/2", "/api/person?client=beta&id=B-1", "/api/clients/beta"):
         assert 404 == browser.get(path).status, path
 
 
