@@ -9,7 +9,7 @@
 #             CONSOLE=1 also serves the operator's web page, until Enter is pressed
 # make bench  our speed beside that of others, half an hour; QUICK=1 for two minutes
 # make lock   pin the newest versions of all dependencies, with hashes, and say what changed; by the oldest Python:
-#             PYTHON=/usr/bin/python3
+#             PYTHON=/usr/bin/python3; KEEP=1 pins what is new and leaves the others as they are
 # make docs   the documents as a site in dist/docs/
 # make deb    a package for the Debian it runs on in dist/; DEBIAN=trixie for another one; see docs/install.md
 # make repo   those packages as a signed repository for apt in dist/apt/; KEY=FINGERPRINT of the key; see docs/install.md
@@ -29,7 +29,7 @@ PIP := $(BIN)/python -I -m pip install --quiet --disable-pip-version-check
 PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 # The lock holds what PyPI has, whatever indexes and folders this machine's pip looks into.
 COMPILE := env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null .venv-lock/bin/pip-compile --quiet \
-	--upgrade --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
+	$(if $(KEEP),,--upgrade) --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-options --no-emit-trusted-host
 
 # What a dependency group of pyproject.toml names, as a file for pip-compile.
