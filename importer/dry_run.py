@@ -21,6 +21,7 @@ from importer.roster.guards import UNLIMITED
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store.database import Store
 from importer.store.roster.counts import ChangedValue, changed_in
+from importer.store.sqlite.database import SqliteStore
 from importer.wording.catalogue import words
 
 _BEFORE_FREEZES: Final = datetime(1970, 1, 1, tzinfo=UTC)  # what is on hold was claimed, and can still be approved
@@ -137,7 +138,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
 
         with tempfile.TemporaryDirectory(prefix="rosterd-check-", dir=self.scratch) as folder:
             scratch = Path(folder)
-            store = Store.open(scratch / "check.db")
+            store = SqliteStore.open(scratch / "check.db")
             with contextlib.closing(store), fs.open_folder(scratch) as folder_fd:
                 claim = claim_of(raw, name, archive or name, client.name, folder_fd, claimed_at or datetime.now(UTC))
                 self.check_room(claim, raw)

@@ -41,8 +41,8 @@ def carried_out(config: Config, order: Order) -> Answer:
 
 def _done_here(config: Config, order: Order) -> Answer:
     from importer.durable import SyncFailed
-    from importer.store.database import Store
     from importer.store.errors import StoreError, StoreUnusable
+    from importer.store.sqlite.database import SqliteStore
     from watcher.approval.files import FilesOnHold
     from watcher.control.archives import archive_orders
     from watcher.control.orders import approval_orders, store_orders
@@ -56,7 +56,7 @@ def _done_here(config: Config, order: Order) -> Answer:
         with contextlib.ExitStack() as stack:
             stack.enter_context(locked(config.service.state_dir))
             check_access(database, os.O_RDWR)
-            store = stack.enter_context(contextlib.closing(Store.open(database)))
+            store = stack.enter_context(contextlib.closing(SqliteStore.open(database)))
             handlers = {**store_orders(store), **archive_orders(store, lambda: config)}
             handlers |= approval_orders(FilesOnHold(config, store))
             if order.do not in handlers:

@@ -16,6 +16,7 @@ from importer.settings import ClientSettings
 from importer.store import integrity, retention
 from importer.store.connection import stamp, stored
 from importer.store.integrity import Finding, Record
+from importer.store.sqlite.damage import database_findings
 from operate.database import database
 from operate.folders import Folders, opened
 from operate.options import json_option, record_option, service_config_option, steps_bar
@@ -83,7 +84,7 @@ def _audit(config: Config, *, quick: bool) -> Audit:
 def _look(config: Config, *, is_running: bool, quick: bool) -> tuple[int, list[Finding]]:
     """Return how many imports there are and what is wrong at this moment."""
     with database(config) as conn:
-        findings = [] if quick else list(integrity.database_findings(conn))
+        findings = [] if quick else list(database_findings(conn))
         findings += integrity.ledger_findings(conn, quick=quick)
         findings += integrity.outbox_findings(conn, datetime.now(UTC))
         ledger = integrity.records(conn)

@@ -20,7 +20,7 @@ from importer.model import Claim, FileWarning, Message, Receipt, Tally
 from importer.names import FAILED_CSV, RESULT_TXT
 from importer.pipeline import Importer
 from importer.settings import ClientSettings, FileSettings, GuardSettings, MailSettings, ReferenceSettings
-from importer.store.database import Store
+from importer.store.sqlite.database import SqliteStore
 from importer.wording.catalogue import words
 
 CLIENT = "acme"
@@ -108,7 +108,7 @@ class Engine:
 
     def __init__(self, folder: Path, **client: Any) -> None:  # noqa: ANN401 - the fields of ClientSettings
         self.folder = folder
-        self.store = Store.open(folder / "rosterd.db")
+        self.store = SqliteStore.open(folder / "rosterd.db")
         basics = {"inbox": "/srv/sftp/acme", "failed_import_email": (MAILBOX,), "guard": UNGUARDED}
         self.client = ClientSettings(**{"name": CLIENT, **basics, **client})
         self.reference = ReferenceSettings()

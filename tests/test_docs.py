@@ -14,7 +14,7 @@ from typing import NamedTuple
 import click
 import pytest
 
-from importer.store.database import Store
+from importer.store.sqlite.database import SqliteStore
 from operate import cli
 from tests import REPOSITORY
 from tests.lab import run_python
@@ -143,7 +143,7 @@ def test_the_commands_of_the_readme_run(command: str, tmp_path: Path) -> None:
 def test_the_queries_of_the_readme_run(command: str, tmp_path: Path) -> None:
     """What the README asks of the database, the database can answer."""
     path = tmp_path / "rosterd.db"
-    with contextlib.closing(Store.open(path)), contextlib.closing(sqlite3.connect(path)) as reader:
+    with contextlib.closing(SqliteStore.open(path)), contextlib.closing(sqlite3.connect(path)) as reader:
         assert [] == reader.execute(shlex.split(command)[-1]).fetchall()
 
 

@@ -13,8 +13,8 @@ import time
 
 import structlog
 
-from importer.store.connection import VERSION
 from importer.store.database import Store
+from importer.store.sqlite.connection import VERSION
 from watcher import notify
 from watcher.adopted import NotReloadable, read_again
 from watcher.checking.checks import Checks

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from importer.model import printable
-from importer.store.connection import log_files
 from importer.store.errors import StoreReadOnly, StoreUnopened
+from importer.store.sqlite.connection import log_files
 
 SERVICE_USER: Final = "rosterd"
 SERVICE_STATE_DIR: Final = "/var/lib/rosterd"  # made for that user, also when another runs first

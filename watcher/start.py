@@ -11,8 +11,8 @@ import structlog
 
 from importer.durable import discard_unfinished
 from importer.durations import back_off_s
-from importer.store.database import Store
 from importer.store.errors import StoreBusy, StoreFull
+from importer.store.sqlite.database import SqliteStore
 from watcher import notify
 from watcher.daemon import Daemon
 from watcher.exits import EXIT_NOT_PERMITTED, EXIT_RUNNING_ALREADY
@@ -64,7 +64,7 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     except PermissionError as error:
         log.error("daemon.refused", reason=permission_sentence(error))
         return EXIT_NOT_PERMITTED
-    store = _open_patiently(path, events, signals) if watching else Store.open(path)
+    store = _open_patiently(path, events, signals) if watching else SqliteStore.open(path)
     if store is None:
         log.info("daemon.stopped")
         return 0
@@ -93,7 +93,7 @@ def _tell_of_restore(state_dir: str) -> None:
     note.unlink(missing_ok=True)
 
 
-def _open_patiently(path: Path, events: EventQueue, signals: Signals) -> Store | None:
+def _open_patiently(path: Path, events: EventQueue, signals: Signals) -> SqliteStore | None:
     """
     Open the database; while another process locks it, or its disk is full, retry. Returns None after a signal to stop.
 
@@ -102,7 +102,7 @@ def _open_patiently(path: Path, events: EventQueue, signals: Signals) -> Store |
     failures, logged = 0, ""
     while not signals.stop_asked:
         try:
-            return Store.open(path)
+            return SqliteStore.open(path)
         except (StoreBusy, StoreFull) as error:
             if logged != (logged := str(error)):
                 log.error("store.refused", reason=logged)

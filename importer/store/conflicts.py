@@ -12,7 +12,7 @@ from importer.attributes import ATTRIBUTES
 from importer.rows.validate import KEYS
 from importer.store.connection import Connection
 from importer.store.rejected import TAKEN, RejectedRows
-from importer.store.schema import KEY_INDEXES
+from importer.store.sqlite.schema import KEY_INDEXES
 
 Scope = dict[str, str | int]  # what statements about one import name: client, import_id, top (the last rowid before it)
 

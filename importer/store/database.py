@@ -1,237 +1,68 @@
-"""The one connection that writes, and its transactions."""
+"""What the importer and the service ask of a database, whichever it is."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final
+from typing import Protocol
 
-from sqlite_utils import Database
-
-from importer import fs
-from importer.model import Interrupted
-from importer.roster.removals import DAYS
-from importer.store.connection import Connection, connect, current, is_whole, log_files, stamp
-from importer.store.errors import StoreError, StoreFull, StoreInterrupted, StoreUnavailable, StoreUnusable
-from importer.store.schema import migrations
-from importer.store.tables.checks import check_schema, make_ours
-
-# 1M random keys outgrow SQLite's 2 MiB; 16 MiB is 1.3 times as fast and 64 MiB only a little more (measured).
-CACHE_KIB: Final = 16 * 1024
-BUSY_TIMEOUT_MS: Final = 5000
-_STEPS_BETWEEN_LOOKS: Final = 200_000  # of SQLite's virtual machine, a few ms
-# What a file of a client is compared with: passes, dates and freezes; who left within some days; the last file of each
-# feed; its users.
-_COPIED: Final = {
-    "guard_pauses": "1",
-    "feeds": "1",
-    "imports": """(kind = 'undo' AND finished_at >= :since)
-        OR kind = 'file' AND outcome NOT IN ('refused', 'on_hold') AND (finished_at >= :since OR id IN (
-        SELECT max(id) FROM source.imports WHERE client = :client AND kind = 'file' AND NOT is_correction
-        AND outcome NOT IN ('refused', 'on_hold') AND file NOT LIKE '%.failed.csv' GROUP BY feed))""",
-    "users": "1",
-}
-_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+from importer.store.connection import Connection
 
 
-class Store:
+class Store(Protocol):
     """
     The database. Everything that writes goes through one instance, on the thread that opened it.
 
-    `conn` is what the functions of this folder take. `db` is what sqlite-utils makes of it, for the schema: on the row
-    path it was measured 14 times slower.
+    `conn` is what the functions of this folder take.
     """
 
-    def __init__(self, db: Database, conn: Connection, path: Path) -> None:
-        self.db = db
-        self.conn = conn
-        self._path = path
-        self._identity = _identity(path)
-
-    @classmethod
-    def open(cls, path: Path) -> Store:
-        """
-        Open the database, create it when there is none, bring it up to date.
-
-        Raises StoreUnusable; StoreUnavailable when it is locked or the disk refuses.
-        """
-        _make_private(path)
-        conn = connect(path.absolute().as_uri())
-        try:
-            conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            db = Database(conn, recursive_triggers=False, execute_plugins=False)
-            make_ours(db, path)
-            _set_up(db)
-            migrations.apply(db)
-            check_schema(db, path)
-            store = cls(db, conn, path)
-            store.shrink_log()  # a process that was killed during an import left it as large as it was then
-        except BaseException as error:
-            conn.close()
-            if isinstance(error, StoreError) and not isinstance(error, StoreUnavailable):
-                raise StoreUnusable(
-                    f"{path}: {error}; restore it from a backup, or move it away to start with a new one"
-                ) from error
-            raise
-        return store
-
-    def copy_users(self, database: Path, client: str) -> None:
-        """Take over users of one client from another database, which is only read, and what guards compare with."""
-        current(database).close()  # ATTACH does not tell apart why it fails
-        since = stamp(datetime.now(UTC) - timedelta(days=DAYS))
-        # SQLite alone moves the rows: by way of Python that was measured to take 2.5 times as long.
-        self.conn.execute("ATTACH ? AS source", (f"{database.absolute().as_uri()}?mode=ro",))
-        try:
-            with self.importing():
-                for table, condition in _COPIED.items():
-                    columns = self.db.table(table).columns_dict
-                    # The imports of that database are none of this one's: an equal id would be taken for the same one.
-                    values = ("0" if (table, name) == ("users", "import_id") else name for name in columns)
-                    self.conn.execute(
-                        f"INSERT OR FAIL INTO main.{table} ({', '.join(columns)}) SELECT {', '.join(values)} "
-                        f"FROM source.{table} WHERE client = :client AND ({condition})",
-                        {"client": client, "since": since},
-                    )
-        finally:
-            self.conn.execute("DETACH source")
-
-    def check_writable(self) -> None:
-        """Raise StoreUnavailable when nothing could be written now; StoreBusy when another process writes."""
-        self.conn.execute("PRAGMA busy_timeout = 0").fetchall()
-        try:
-            self.conn.execute("BEGIN IMMEDIATE")  # alone it would pass where nothing can be written
-            self.conn.execute("INSERT INTO importing VALUES (1)")
-        finally:
-            if self.conn.in_transaction:
-                self.conn.execute("ROLLBACK")
-            self.conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}").fetchall()
-
-    def is_replaced(self) -> bool:
-        """Tell whether another file is in the place of the database that is open."""
-        return _identity(self._path) != self._identity
-
-    def may_give_up(self) -> bool:
-        """
-        Tell whether a complete database of rosterd has replaced the open one, and nothing is lost by closing that.
-
-        Its log has to be empty: SQLite finds logs by name, and would apply it to the other database.
-        """
-        self.shrink_log()
-        log = log_files(self._path)[0]
-        try:
-            return is_whole(self._path) and not (log.exists() and log.stat().st_size)
-        except FileNotFoundError:  # just now
-            return False
-
-    def open_again(self) -> None:
-        """Open the database again: a connection that once could not write stays read-only."""
-        fresh = Store.open(self._path)
-        self.conn.close()
-        self.db, self.conn, self._identity = fresh.db, fresh.conn, fresh._identity  # noqa: SLF001 - our own class
-
-    def close(self) -> None:
-        """Close the connection; the last one out folds the write-ahead log into the database."""
-        self.conn.close()
-
-    @contextlib.contextmanager
-    def importing(self) -> Iterator[None]:
-        """Run the block in a transaction in which changes of users are those of an import (`m006_edits_by_hand`)."""
-        with self.transaction():
-            self.conn.execute("INSERT INTO importing VALUES (1)")
-            yield
-            self.conn.execute("DELETE FROM importing")
-
-    @contextlib.contextmanager
-    def interruptible(self, stopping: Callable[[], bool]) -> Iterator[None]:
-        """
-        Let SQLite itself ask `stopping` now and then: one statement, such as making an index, can take seconds.
-
-        Raises Interrupted, and what `stopping` raises: SQLite would swallow that.
-        """
-        raised: list[BaseException] = []
-
-        def should_stop() -> bool:
-            try:
-                return stopping()
-            except BaseException as error:  # noqa: BLE001 - raised again below
-                raised.append(error)
-                return True
-
-        self.conn.set_progress_handler(should_stop, _STEPS_BETWEEN_LOOKS)
-        try:
-            yield
-        except StoreInterrupted:
-            raise (raised or [Interrupted()])[0] from None
-        finally:
-            self.conn.set_progress_handler(None, 0)
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Run the block in one transaction that takes the write lock at once; roll back when it raises."""
-        self.conn.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.conn.execute("COMMIT")
-        except BaseException as error:
-            if self.conn.in_transaction:
-                self.conn.execute("ROLLBACK")
-            if isinstance(error, StoreFull) or (isinstance(error, OSError) and error.errno in _DISK_FULL):
-                self.shrink_log()
-            raise
-
-    def shrink_log(self) -> None:
-        """
-        Free the disk space of the write-ahead log, unless another process is reading.
-
-        What was rolled back stays in it otherwise, and SQLite never gives back space on its own.
-        """
-        with contextlib.suppress(StoreUnavailable):
-            self.conn.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchall()
+    @property
+    def conn(self) -> Connection:
+        """Return the connection; another one after `open_again`."""
+        ...
 
     @property
     def size_bytes(self) -> int:
         """Return the size of the database without its log."""
-        (size_bytes,) = self.conn.execute(
-            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
-        ).fetchone()
-        return int(size_bytes)
+        ...
 
+    def transaction(self) -> AbstractContextManager[None]:
+        """Run the block in one transaction that nobody else writes beside; roll back when it raises."""
+        ...
 
-def _identity(path: Path) -> tuple[int, int]:
-    info = path.stat()
-    return info.st_dev, info.st_ino
+    def importing(self) -> AbstractContextManager[None]:
+        """Run the block in a transaction in which changes of users are those of an import."""
+        ...
 
+    def interruptible(self, stopping: Callable[[], bool]) -> AbstractContextManager[None]:
+        """Ask `stopping` now and then, also within one statement. Raises Interrupted, and what `stopping` raises."""
+        ...
 
-def _make_private(path: Path) -> None:
-    """
-    Let no other user read the database, nor the files that SQLite creates next to it with its mode.
+    def copy_users(self, database: Path, client: str) -> None:
+        """Take over users of one client from another database, which is only read, and what guards compare with."""
+        ...
 
-    What cannot be done is left to SQLite, which then says what is wrong.
-    """
-    with contextlib.suppress(OSError):
-        os.close(os.open(path, fs.NEW_FILE, 0o600))
-    for each in (path, *log_files(path)):
-        with contextlib.suppress(OSError):
-            if each.stat().st_mode & 0o077:
-                each.chmod(0o600)
+    def check_writable(self) -> None:
+        """Raise StoreUnavailable when nothing could be written now; StoreBusy when another process writes."""
+        ...
 
+    def is_replaced(self) -> bool:
+        """Tell whether another database is in the place of the one that is open."""
+        ...
 
-def _set_up(db: Database) -> None:
-    """Set what SQLite does not keep, and read back what matters."""
-    wanted = {
-        "journal_mode": "wal",
-        "synchronous": 2,
-        "foreign_keys": 1,
-        "cache_size": -CACHE_KIB,
-        "temp_store": 1,
-        "secure_delete": 1,  # what an update frees must not outlive an erasure; Debian's SQLite does so by itself
-    }
-    for pragma, value in wanted.items():
-        db.execute(f"PRAGMA {pragma} = {value}").fetchall()
-        if (actual := db.execute(f"PRAGMA {pragma}").fetchone()[0]) != value:
-            raise StoreUnusable(f"PRAGMA {pragma}: got {actual}; expected {value}. Is the file system fit for SQLite?")
-    db.execute(f"PRAGMA journal_size_limit = {64 << 20}").fetchall()
+    def may_give_up(self) -> bool:
+        """Tell whether a complete database has replaced the open one, and nothing is lost by closing that."""
+        ...
+
+    def open_again(self) -> None:
+        """Open the database again: a connection that once could not write may stay so."""
+        ...
+
+    def shrink_log(self) -> None:
+        """Free the disk space of the log, if the database has one and nobody reads."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...

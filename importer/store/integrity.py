@@ -9,9 +9,8 @@ from typing import Final
 import msgspec
 
 from importer import names
-from importer.store.connection import APPLICATION_ID, Connection, stamp
+from importer.store.connection import Connection, stamp
 
-_MAX_LINES: Final = 20  # of a damaged database; the first ones are enough
 # A mail is tried at least every hour, and only so many leave in an hour.
 _OVERDUE: Final = timedelta(hours=6)
 
@@ -79,27 +78,6 @@ def _records(conn: Connection, where: str, *values: str) -> list[Record]:
     return [
         msgspec.convert(dict(zip(Record.__struct_fields__, row, strict=True)), Record, strict=False) for row in rows
     ]
-
-
-def is_ours(conn: Connection) -> bool:
-    """Return whether it is a database of this program."""
-    return bool(conn.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,))
-
-
-def damages(conn: Connection, *, quick: bool, at_most: int) -> list[str]:
-    """Return what is damaged, as the database says it; `quick`: without comparing each index with its table."""
-    pragma = "quick_check" if quick else "integrity_check"
-    return [str(row[0]) for row in conn.execute(f"PRAGMA {pragma}({at_most})").fetchall() if row != ("ok",)]
-
-
-def database_findings(conn: Connection) -> Iterator[Finding]:
-    """Yield damage of the database file."""
-    for line in damages(conn, quick=False, at_most=_MAX_LINES):
-        yield Finding(check="database.damaged", text=f"The database is damaged: {line}. Restore it from a backup.")
-    for table, rowid, parent, _ in conn.execute("PRAGMA foreign_key_check").fetchmany(_MAX_LINES):
-        yield Finding(
-            check="database.dangling", text=f"Row {rowid} of {table} points to a row of {parent} that is not there."
-        )
 
 
 # What each query finds should not be; its columns fill the sentence.

@@ -118,9 +118,9 @@ def find_id(conn: Connection, message_id: str) -> int | None:
 
 def insert(conn: Connection, letter: Letter, body: bytes) -> int:
     """Write the row of a letter, with its finished bytes; return its id."""
-    cursor = conn.execute(
+    row = conn.execute(
         "INSERT INTO outbox (message_id, client, claim_id, sender, recipients, subject, created_at, due_at, body)"
-        " VALUES (:message_id, :client, :claim_id, :sender, :recipients, :subject, :at, :at, :body)",
+        " VALUES (:message_id, :client, :claim_id, :sender, :recipients, :subject, :at, :at, :body) RETURNING id",
         {
             "message_id": letter.message_id,
             "client": letter.client,
@@ -131,10 +131,8 @@ def insert(conn: Connection, letter: Letter, body: bytes) -> int:
             "at": stamp(letter.written_at),
             "body": body,
         },
-    )
-    if cursor.lastrowid is None:
-        raise AssertionError
-    return cursor.lastrowid
+    ).fetchone()
+    return int(row[0])
 
 
 def join(conn: Connection, ids: Sequence[int], into: int) -> None:

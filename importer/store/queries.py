@@ -13,7 +13,8 @@ import msgspec
 
 from importer.attributes import ATTRIBUTES
 from importer.model import MOST_GROUPS, Tally, printable
-from importer.store.connection import Connection, current, stamp, stored
+from importer.store.connection import Connection, stamp, stored
+from importer.store.sqlite.connection import current
 from importer.store.tables import hooks
 
 _RowT = TypeVar("_RowT", bound=msgspec.Struct)

@@ -28,8 +28,8 @@ import msgspec
 
 from importer import fs, names
 from importer.model import printable
-from importer.store.copies import snapshot
-from importer.store.copies.snapshot import Ledger, Upload
+from importer.store.sqlite import snapshot
+from importer.store.sqlite.snapshot import Ledger, Upload
 from operate.backup.manifest import DATABASE, Owner, member_name
 from operate.backup.packing import Packing
 from watcher.inbox.entries import writer_of

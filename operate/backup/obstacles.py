@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from importer.store.copies import snapshot
 from importer.store.errors import StoreError
+from importer.store.sqlite import snapshot
 from operate.backup import login_steps
 from operate.backup.gathering import Place
 from operate.backup.holdings import drop_ins

@@ -21,7 +21,7 @@ from importer import fs
 from importer.durable import discard_unfinished, write_durably, write_whole
 from importer.file.unwrap.gnupg import PRIVATE_KEYS, PUBLIC_KEYS
 from importer.names import BAK, WORK
-from importer.store.connection import log_files
+from importer.store.sqlite.connection import log_files
 from operate.backup.gathering import Place
 from operate.backup.manifest import Member, parts_of
 from operate.backup.reading import Backup

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from importer.store import integrity, queries
-from importer.store.connection import VERSION, VERSION_INFO, Connection, current
+from importer.store import queries
+from importer.store.connection import Connection
 from importer.store.errors import StoreError, StoreOutdated
 from importer.store.roster import held_files
+from importer.store.sqlite import damage
+from importer.store.sqlite.connection import VERSION, VERSION_INFO, current
 from operate.doctor.findings import Findings, Severity, Topic
 from operate.output import age, counted
 from watcher.health.obstacle import obstacle
@@ -46,12 +48,12 @@ def database_findings(path: Path, uid: int) -> Findings:
 
 
 def _damages(topic: Topic, path: Path, database: Connection) -> Findings:
-    if not integrity.is_ours(database):
+    if not damage.is_ours(database):
         yield topic.fault(f"{path}: is not a database of rosterd", "name another file in [service] database")
         return
-    damages = integrity.damages(database, quick=True, at_most=_MAX_DAMAGES)
-    for damage in damages:
-        yield topic.fault(f"{path}: {damage}", "stop the service and restore the database from a backup")
+    damages = damage.damages(database, quick=True, at_most=_MAX_DAMAGES)
+    for each in damages:
+        yield topic.fault(f"{path}: {each}", "stop the service and restore the database from a backup")
     if not damages:
         yield topic.ok(f"{path}: sound, SQLite {VERSION}")
 

@@ -20,7 +20,7 @@ from importer.mail.delivery import make_transport
 from importer.mail.smtp import SmtpTransport, said
 from importer.sending.sender import name_of
 from importer.settings import HookSettings, MailSettings, MailUnusable, is_local
-from importer.store.connection import log_files
+from importer.store.sqlite.connection import log_files
 from operate.doctor.findings import Findings, Topic
 from operate.doctor.process import MAIL_REMEDY
 from operate.provision import accounts, homes, steps

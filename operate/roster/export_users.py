@@ -18,8 +18,8 @@ import msgspec
 from importer.characters import guarded
 from importer.store import queries
 from importer.store.connection import Connection
-from importer.store.copies.people import COLUMNS, count, people
 from importer.store.errors import StoreError
+from importer.store.searches.export import COLUMNS, count, people
 from operate.database import cannot_answer, check_known, database
 from operate.options import chosen_client, client_option, service_config_option, steps_bar
 from watcher.settings import Config

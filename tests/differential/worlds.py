@@ -19,10 +19,10 @@ from importer.names import FAILED_CSV, RESULT_TXT
 from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from importer.store import integrity, ledger, personal_data, retention
-from importer.store.database import Store
 from importer.store.roster import deactivation, held_files, ids, removal
 from importer.store.roster.action import NotPossible
 from importer.store.roster.undo import undo
+from importer.store.sqlite.database import SqliteStore
 from tests.engine import Engine, Result
 
 _BROKEN = b"=\r\n"  # a line of a mail may be broken anywhere, in a time too
@@ -184,7 +184,7 @@ class World(Engine):
         self.store.close()
         path = self.folder / "rosterd.db"
         meanwhile(path)
-        self.store = Store.open(path)
+        self.store = SqliteStore.open(path)
         self._unsynced()
 
 

@@ -23,9 +23,11 @@ from importer.mail.maildir import MaildirTransport
 from importer.model import Claim, Letter, Mail, OnHold, Outcome, Receipt
 from importer.sending import sender
 from importer.settings import ClientSettings
-from importer.store import database, ledger
+from importer.store import ledger
 from importer.store import mail_queue as table
+from importer.store.database import Store
 from importer.store.roster import feeds, undo
+from importer.store.sqlite import database
 from importer.store.tables import strays
 from operate.backup import installing
 from operate.backup import target as restores
@@ -76,7 +78,7 @@ def mail_before_commit() -> None:
     """Send the mail as soon as it is written."""
     add = outbox.add
 
-    def add_and_send(store: database.Store, letter: Letter) -> int:
+    def add_and_send(store: Store, letter: Letter) -> int:
         number = add(store, letter)
         _, _, path = store.conn.execute("PRAGMA database_list").fetchone()
         MaildirTransport(os.path.join(os.path.dirname(path), "mail"))(table.mails(store.conn, [number])[0])
@@ -89,11 +91,11 @@ def commit_piecemeal() -> None:
     """Use the connection as a context manager, which commits but does not begin."""
 
     @contextlib.contextmanager
-    def transaction(self: database.Store) -> Iterator[None]:
+    def transaction(self: database.SqliteStore) -> Iterator[None]:
         with self.conn:
             yield
 
-    database.Store.transaction = transaction  # type: ignore[method-assign]
+    database.SqliteStore.transaction = transaction  # type: ignore[method-assign]
 
 
 def import_without_sync() -> None:
@@ -143,7 +145,7 @@ def hold_in_pieces() -> None:
     """Commit that a file is on hold, and then the mail about it."""
     hold, add_mail = ending.hold, drafts.add_mail
 
-    def hold_silently(store: database.Store, answer: Receipt, told: ending.Told) -> Receipt:
+    def hold_silently(store: Store, answer: Receipt, told: ending.Told) -> Receipt:
         drafts.add_mail = lambda *_: None
         hold(store, answer, told)
         drafts.add_mail = add_mail
@@ -159,7 +161,7 @@ def queue_events_after_commit() -> None:
     tell, import_file = ending._tell, pipeline.Importer.import_file
     waiting: list[tuple[Any, ...]] = []
 
-    def tell_later(store: database.Store, answer: Receipt, import_id: int, told: ending.Told) -> None:
+    def tell_later(store: Store, answer: Receipt, import_id: int, told: ending.Told) -> None:
         tell(store, answer, import_id, ending.Told(told.client, told.mail, ()))
         waiting.append((told.hooks, answer, import_id))
 

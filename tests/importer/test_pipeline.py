@@ -13,8 +13,8 @@ from importer.durable import SyncFailed, write_durably
 from importer.fs import open_file
 from importer.model import Interrupted
 from importer.names import FAILED_CSV, RESULT_TXT
-from importer.store.connection import read_only
 from importer.store.errors import StoreBusy
+from importer.store.sqlite.connection import read_only
 from tests.engine import ARCHIVE, CLIENT, HEADER, Engine
 
 GOOD = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"

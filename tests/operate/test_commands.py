@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from importer.store.database import Store
+from importer.store.sqlite.database import SqliteStore
 from operate import cli
 from tests import REPOSITORY
 
@@ -78,7 +78,7 @@ def test_looking_in_loads_no_more_than_it_needs(command: tuple[str, ...], tmp_pa
     """Commands that only look leave alone what only the service needs, so that they answer in half a second."""
     config = tmp_path / "config.toml"
     config.write_text('[service]\nstate_dir = "."\n')
-    with contextlib.closing(Store.open(tmp_path / "rosterd.db")):
+    with contextlib.closing(SqliteStore.open(tmp_path / "rosterd.db")):
         told = run(sys.executable, "-X", "importtime", "-m", "operate.cli", *command, "--config", str(config)).stderr
     loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
     assert "watcher.config" in loaded
@@ -94,7 +94,7 @@ def test_a_word_that_is_no_text_is_a_usage_error(command: tuple[str, ...], tmp_p
     """Whatever bytes a command is given, it ends with 2 and a sentence."""
     config = tmp_path / "config.toml"
     config.write_text('[service]\nstate_dir = "."\n[[client]]\nname = "acme"\ninbox = "acme"\n')
-    with contextlib.closing(Store.open(tmp_path / "rosterd.db")):
+    with contextlib.closing(SqliteStore.open(tmp_path / "rosterd.db")):
         result = run(sys.executable, "-m", "operate.cli", *command, "--config", str(config), "\udcff")
     assert (2, False) == (result.returncode, "Traceback" in result.stderr)
     assert result.stderr

@@ -17,6 +17,7 @@ from importer.model import Letter
 from importer.store import mail_queue as table
 from importer.store.connection import stamp
 from importer.store.database import Store
+from importer.store.sqlite.database import SqliteStore
 from tests.lab.daemon import Rosterd
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
@@ -134,7 +135,7 @@ def test_what_cannot_be_done_is_told(rosterd: Rosterd) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with contextlib.closing(Store.open(tmp_path / "rosterd.db")) as store:
+    with contextlib.closing(SqliteStore.open(tmp_path / "rosterd.db")) as store:
         yield store
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from importer.store.connection import log_files
+from importer.store.sqlite.connection import log_files
 from watcher.owner import user_name
 
 _AT_FDCWD: Final = -100

@@ -26,10 +26,10 @@ from prometheus_client.registry import Collector
 from importer.durable import discard_unfinished, replace
 from importer.model import Outcome, Tally
 from importer.store import queries
-from importer.store.connection import VERSION as SQLITE_VERSION
 from importer.store.connection import Connection
 from importer.store.errors import StoreError
 from importer.store.roster import held_files
+from importer.store.sqlite.connection import VERSION as SQLITE_VERSION
 from importer.store.tables import hooks as hook_events
 from importer.store.tables.hooks import HookCounts
 from watcher.health.checks.results import BACKUP, CHECKS, DOCTOR, last_run

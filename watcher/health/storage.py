@@ -12,9 +12,9 @@ from typing import Final
 
 import structlog
 
-from importer.store.connection import log_files
 from importer.store.database import Store
 from importer.store.errors import StoreReadOnly, StoreUnavailable
+from importer.store.sqlite.connection import log_files
 from watcher.health.obstacle import obstacle
 from watcher.health.trouble import Troubles, raise_if_fatal
 

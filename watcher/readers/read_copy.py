@@ -19,8 +19,8 @@ import structlog
 from importer import fs
 from importer.durable import SyncFailed, discard_unfinished, sync
 from importer.model import Interrupted
-from importer.store.copies.for_readers import newest_import, write_copy
 from importer.store.errors import StoreError
+from importer.store.sqlite.for_readers import newest_import, write_copy
 from watcher.health.trouble import Troubles
 from watcher.settings import ServiceSettings
 

@@ -1,1 +1,1 @@
-"""What all tables have to look like, and tables that go with nothing else in this folder."""
+"""Tables that go with nothing else in this folder, and their statements."""

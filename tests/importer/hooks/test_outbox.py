@@ -13,6 +13,7 @@ from importer.hooks.post import Attempt
 from importer.settings import HookSettings
 from importer.store import retention
 from importer.store.database import Store
+from importer.store.sqlite.database import SqliteStore
 from importer.store.tables import hooks as tables
 from importer.store.tables.hooks import HookCounts, HookEvent
 from tests import REPOSITORY
@@ -23,7 +24,7 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.open(tmp_path / "rosterd.db")
+    store = SqliteStore.open(tmp_path / "rosterd.db")
     yield store
     store.close()
 

@@ -24,6 +24,7 @@ from importer.sending.sender import Pump, Sender
 from importer.store import mail_queue as table
 from importer.store.database import Store
 from importer.store.errors import StoreError, StoreReadOnly
+from importer.store.sqlite.database import SqliteStore
 from tests.lab import wait_until
 
 NOW = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
@@ -36,7 +37,7 @@ MailPump = Pump[Mail, Delivery]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.open(tmp_path / "rosterd.db")
+    store = SqliteStore.open(tmp_path / "rosterd.db")
     yield store
     store.close()
 

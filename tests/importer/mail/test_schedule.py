@@ -20,6 +20,8 @@ from importer.store import integrity, queries, retention
 from importer.store import mail_queue as table
 from importer.store.connection import stamp
 from importer.store.database import Store
+from importer.store.sqlite.connection import SqliteConnection
+from importer.store.sqlite.database import SqliteStore
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
 
@@ -33,7 +35,7 @@ HEADER = "unique_id,login_source,first_name,last_name,email\n"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.open(tmp_path / "rosterd.db")
+    store = SqliteStore.open(tmp_path / "rosterd.db")
     yield store
     store.close()
 
@@ -249,6 +251,7 @@ def steps(store: Store, work: Callable[[], object]) -> int:
         counted += 1
         return 0
 
+    assert isinstance(store.conn, SqliteConnection)
     store.conn.set_progress_handler(count, 10)
     try:
         work()
@@ -273,7 +276,7 @@ def test_a_look_costs_the_same_however_much_waits(tmp_path: Path, work: Callable
     """What is asked of the outbox again and again takes no more steps with twenty times as many mails."""
     taken = []
     for size in SIZES:
-        store = Store.open(tmp_path / f"{size}.db")
+        store = SqliteStore.open(tmp_path / f"{size}.db")
         try:
             crowd(store, size)
             taken.append(steps(store, lambda store=store: work(store)))  # type: ignore[misc]

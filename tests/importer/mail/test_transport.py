@@ -27,6 +27,7 @@ from importer.model import Letter, Mail
 from importer.sending.sender import Pump, Sender
 from importer.settings import MailSettings, MailUnusable
 from importer.store.database import Store
+from importer.store.sqlite.database import SqliteStore
 from tests.lab import wait_until
 
 BODY = b"Message-ID: <one@example.org>\r\nSubject: report\r\n\r\nline\r\n.starts with a dot\r\n"
@@ -90,7 +91,7 @@ class Inbox:
 
 @contextlib.contextmanager
 def opened(folder: Path) -> Iterator[Store]:
-    store = Store.open(folder / "rosterd.db")
+    store = SqliteStore.open(folder / "rosterd.db")
     try:
         yield store
     finally:

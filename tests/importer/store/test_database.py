@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from importer.attributes import ATTRIBUTES
-from importer.store.connection import APPLICATION_ID, NEWEST, read_only
 from importer.store.database import Store
 from importer.store.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly, StoreUnopened, StoreUnusable
+from importer.store.sqlite.connection import APPLICATION_ID, NEWEST, read_only
+from importer.store.sqlite.database import SqliteStore
 from tests import REPOSITORY
 from tests.engine import Engine
 
@@ -30,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_new_database_has_what_other_programs_drive(path: Path) -> None:
     """Tables, views and columns that other programs rely on are there, and every table of people is strict."""
-    with contextlib.closing(Store.open(path)) as store:
+    with contextlib.closing(SqliteStore.open(path)) as store:
         assert {"users", "imports", "import_problems", "outbox"} <= set(store.db.table_names())
         assert {"recent_imports", "failing_clients"} <= set(store.db.view_names())
         assert {"client", *ATTRIBUTES} <= set(store.db.table("users").columns_dict)
@@ -43,7 +44,7 @@ def test_a_new_database_has_what_other_programs_drive(path: Path) -> None:
 
 def test_readers_know_the_last_migration(path: Path) -> None:
     """Commands that only read tell a database of an earlier build by it."""
-    with contextlib.closing(Store.open(path)) as store:
+    with contextlib.closing(SqliteStore.open(path)) as store:
         names = store.conn.execute("SELECT name FROM _sqlite_migrations ORDER BY id").fetchall()
     assert (NEWEST,) == names[-1]
 
@@ -56,8 +57,8 @@ def test_an_old_database_brought_up_to_date_equals_a_new_one(tmp_path: Path) -> 
     """Whether a database was made by 0.1.0 or is new: tables, columns, indexes, triggers and views are the same."""
     shutil.copy(OLD, tmp_path / "old.db")
     with (
-        contextlib.closing(Store.open(tmp_path / "old.db")) as old,
-        contextlib.closing(Store.open(tmp_path / "new.db")) as new,
+        contextlib.closing(SqliteStore.open(tmp_path / "old.db")) as old,
+        contextlib.closing(SqliteStore.open(tmp_path / "new.db")) as new,
     ):
         assert schema(new) == schema(old)
 
@@ -79,7 +80,7 @@ def test_an_old_ledger_still_knows_which_files_did_not_end(tmp_path: Path) -> No
     shutil.copy(OLD, tmp_path / "rosterd.db")
     with contextlib.closing(sqlite3.connect(tmp_path / "rosterd.db")) as conn, conn:
         conn.execute("UPDATE imports SET ends_line = 0 WHERE id = 6")
-    with contextlib.closing(Store.open(tmp_path / "rosterd.db")) as store:
+    with contextlib.closing(SqliteStore.open(tmp_path / "rosterd.db")) as store:
         rows = store.conn.execute("SELECT DISTINCT warnings FROM imports ORDER BY id = 6").fetchall()
         assert [("",), ("file.unterminated",)] == rows
 
@@ -99,22 +100,22 @@ def test_an_old_ledger_still_knows_which_files_did_not_end(tmp_path: Path) -> No
 )
 def test_changed_tables_are_told_at_the_start(path: Path, change: str, lacks: str) -> None:
     """A database that lacks a column, an index or a trigger is refused, naming it and the remedy; nothing is mended."""
-    with contextlib.closing(Store.open(path)) as store:
+    with contextlib.closing(SqliteStore.open(path)) as store:
         store.conn.execute(change)
     with pytest.raises(StoreUnusable, match=re.escape(lacks)) as caught:
-        Store.open(path)
+        SqliteStore.open(path)
     assert "undo that by hand, or restore the database from a backup" in str(caught.value)
 
 
 def test_a_first_start_that_was_killed_is_finished_by_the_next(path: Path) -> None:
     """A database that was left between the library's table of migrations and that table's index is made whole."""
-    Store.open(path).close()
+    SqliteStore.open(path).close()
     with contextlib.closing(sqlite3.connect(path)) as conn:
         [(index,)] = conn.execute(
             "SELECT name FROM sqlite_master WHERE tbl_name = '_sqlite_migrations' AND name LIKE 'idx%'"
         ).fetchall()
         conn.execute(f'DROP INDEX "{index}"')
-    Store.open(path).close()
+    SqliteStore.open(path).close()
 
 
 def test_what_an_operator_adds_is_left_alone(path: Path) -> None:
@@ -125,18 +126,18 @@ def test_what_an_operator_adds_is_left_alone(path: Path) -> None:
         "ALTER TABLE users ADD COLUMN note TEXT",
         "CREATE INDEX users_by_city ON users (city)",
     )
-    with contextlib.closing(Store.open(path)) as store:
+    with contextlib.closing(SqliteStore.open(path)) as store:
         for statement in added:
             store.conn.execute(statement)
         expected = schema(store)
-    with contextlib.closing(Store.open(path)) as store:
+    with contextlib.closing(SqliteStore.open(path)) as store:
         assert expected == schema(store)
 
 
 def test_an_import_survives_power_cuts_by_its_settings(path: Path) -> None:
     """WAL with full synchronisation, foreign keys on; and they are set anew at every opening."""
     for _ in range(2):
-        with contextlib.closing(Store.open(path)) as store:
+        with contextlib.closing(SqliteStore.open(path)) as store:
             found = {
                 name: store.conn.execute(f"PRAGMA {name}").fetchone()[0]
                 for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "application_id")
@@ -152,15 +153,15 @@ def test_an_import_survives_power_cuts_by_its_settings(path: Path) -> None:
 
 def test_opening_writes_nothing_that_is_there(path: Path) -> None:
     """A database that is up to date is opened while somebody else holds the write lock."""
-    Store.open(path).close()
+    SqliteStore.open(path).close()
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        Store.open(path).close()
+        SqliteStore.open(path).close()
 
 
 def test_a_transaction_is_all_or_nothing(path: Path) -> None:
     """What a block wrote before it raised is gone, and the connection is fit for the next."""
-    with contextlib.closing(Store.open(path)) as store:
+    with contextlib.closing(SqliteStore.open(path)) as store:
         store.conn.execute("CREATE TABLE seen (n INTEGER PRIMARY KEY) STRICT")
         with pytest.raises(StoreError, match="constraint failed"), store.transaction():
             store.conn.executemany("INSERT INTO seen VALUES (?)", [(1,), (1,)])
@@ -171,7 +172,10 @@ def test_a_transaction_is_all_or_nothing(path: Path) -> None:
 
 def test_a_transaction_takes_the_write_lock_at_once(path: Path) -> None:
     """Nobody else can begin to write in the middle, so that nothing fails half-way for want of a lock."""
-    with contextlib.closing(Store.open(path)) as store, contextlib.closing(sqlite3.connect(path, timeout=0)) as other:
+    with (
+        contextlib.closing(SqliteStore.open(path)) as store,
+        contextlib.closing(sqlite3.connect(path, timeout=0)) as other,
+    ):
         with store.transaction(), pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
         other.execute("BEGIN IMMEDIATE")
@@ -182,7 +186,7 @@ def test_readers_can_not_write(path: Path) -> None:
     """A connection for reading refuses to write, and to make a database where there is none."""
     with pytest.raises(StoreUnopened):
         read_only(path).execute("SELECT 1")
-    Store.open(path).close()
+    SqliteStore.open(path).close()
     with contextlib.closing(read_only(path)) as reader, pytest.raises(StoreReadOnly, match="readonly"):
         reader.execute("DELETE FROM users")
 
@@ -190,7 +194,7 @@ def test_readers_can_not_write(path: Path) -> None:
 @pytest.mark.parametrize("name", ["with blank.db", "50%.db", "q?a#b.db"])
 def test_readers_find_a_database_of_any_name(tmp_path: Path, name: str) -> None:
     """The name of the database may hold what means something in an address."""
-    Store.open(tmp_path / name).close()
+    SqliteStore.open(tmp_path / name).close()
     with contextlib.closing(read_only(tmp_path / name)) as reader:
         assert [] == reader.execute("SELECT * FROM users").fetchall()
 
@@ -199,17 +203,17 @@ def test_a_corrupt_database_is_left_alone(path: Path) -> None:
     """A file that is no database is never recreated: opening says so and leaves every byte."""
     path.write_bytes(b"not a database at all" * 100)
     with pytest.raises(StoreUnusable, match="restore it from a backup"):
-        Store.open(path)
+        SqliteStore.open(path)
     assert b"not a database at all" * 100 == path.read_bytes()
 
 
 def test_a_database_whose_pages_are_damaged_is_unusable(path: Path) -> None:
     """Damage inside the file is told at opening, not taken for an empty database."""
-    Store.open(path).close()
+    SqliteStore.open(path).close()
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
     with pytest.raises((StoreUnusable, StoreError)):
-        Store.open(path).conn.execute("SELECT * FROM users").fetchall()
+        SqliteStore.open(path).conn.execute("SELECT * FROM users").fetchall()
     assert whole[:100] == path.read_bytes()[:100]
 
 
@@ -220,33 +224,33 @@ def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
         other.commit()
     before = path.read_bytes()
     with pytest.raises(StoreUnusable, match="another program"):
-        Store.open(path)
+        SqliteStore.open(path)
     assert before == path.read_bytes()
 
 
 def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
     """A database with migrations this version does not know is refused, naming them."""
-    with contextlib.closing(Store.open(path)) as store:
+    with contextlib.closing(SqliteStore.open(path)) as store:
         store.conn.execute(
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('rosterd', 'm999_later', '2027')"
         )
     with pytest.raises(StoreUnusable, match=r"newer rosterd \(m999_later\)"):
-        Store.open(path)
+        SqliteStore.open(path)
 
 
 def test_a_locked_database_is_the_hosts_trouble(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that another program holds is not unusable: the error says it is locked."""
-    monkeypatch.setattr("importer.store.database.BUSY_TIMEOUT_MS", 20)
+    monkeypatch.setattr("importer.store.sqlite.database.BUSY_TIMEOUT_MS", 20)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreBusy, match="locked"):
-            Store.open(path)
-    Store.open(path).close()
+            SqliteStore.open(path)
+    SqliteStore.open(path).close()
 
 
 def test_a_store_belongs_to_its_thread(path: Path) -> None:
     """Another thread that reaches for the connection is refused."""
-    with contextlib.closing(Store.open(path)) as store:
+    with contextlib.closing(SqliteStore.open(path)) as store:
         refused: list[BaseException] = []
 
         def reach() -> None:
@@ -277,7 +281,7 @@ def log_bytes(path: Path) -> int:
 
 def test_a_full_disk_gets_back_what_was_rolled_back(path: Path) -> None:
     """When a transaction fails because the disk is full, the log of it does not go on filling the disk."""
-    with contextlib.closing(Store.open(path)) as store:
+    with contextlib.closing(SqliteStore.open(path)) as store:
         store.conn.execute("PRAGMA max_page_count = 9000").fetchall()
         with pytest.raises(StoreFull, match="full"), store.transaction():
             fill(store)
@@ -290,13 +294,14 @@ def test_a_killed_import_leaves_no_large_log(path: Path) -> None:
 import os, signal
 from pathlib import Path
 from importer.store.database import Store
+from importer.store.sqlite.database import SqliteStore
 from tests.importer.store.test_database import fill
-store = Store.open(Path({str(path)!r}))
+store = SqliteStore.open(Path({str(path)!r}))
 store.conn.execute("BEGIN IMMEDIATE")
 fill(store)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", script], check=False, cwd=REPOSITORY)
     assert log_bytes(path) > 10 << 20
-    with contextlib.closing(Store.open(path)):
+    with contextlib.closing(SqliteStore.open(path)):
         assert 0 == log_bytes(path)

@@ -15,11 +15,13 @@ from sqlite_utils import Database
 
 from importer.settings import ClientSettings, RetentionSettings
 from importer.store import retention
-from importer.store.connection import APPLICATION_ID, stamp
+from importer.store.connection import stamp
 from importer.store.database import Store
 from importer.store.errors import StoreBusy
 from importer.store.retention import Kept
-from importer.store.schema import migrations
+from importer.store.sqlite.connection import APPLICATION_ID
+from importer.store.sqlite.database import SqliteStore
+from importer.store.sqlite.schema import migrations
 from tests.conftest import Needs
 from tests.faults.nursery import Nursery
 from tests.faults.tracing import Commands, Point
@@ -181,7 +183,7 @@ def test_mail_that_waits_stays(rosterd: Rosterd, tmp_path: Path) -> None:
     age(rosterd)
     rosterd.change("UPDATE outbox SET state = 'waiting', due_at = '2999-01-01T00:00:00Z' WHERE id = 1")
     rosterd.change("UPDATE outbox SET state = 'dead' WHERE id = 2")
-    with contextlib.closing(Store.open(tmp_path / "state" / "rosterd.db")) as opened:
+    with contextlib.closing(SqliteStore.open(tmp_path / "state" / "rosterd.db")) as opened:
         assert 1 == retention.forget_mails(opened, "acme", datetime.now(UTC) - 30 * DAY)
     assert [True, False] == bodies(rosterd)
     assert ["waiting", "dropped"] == [row["state"] for row in rosterd.query("SELECT state FROM outbox ORDER BY id")]
@@ -190,7 +192,7 @@ def test_mail_that_waits_stays(rosterd: Rosterd, tmp_path: Path) -> None:
 def test_what_is_not_archived_stays(rosterd: Rosterd, tmp_path: Path) -> None:
     """A file that is not known to be archived is not touched."""
     age(rosterd)
-    with contextlib.closing(Store.open(tmp_path / "state" / "rosterd.db")) as opened:
+    with contextlib.closing(SqliteStore.open(tmp_path / "state" / "rosterd.db")) as opened:
         opened.conn.execute("UPDATE imports SET archived_at = NULL")
         assert retention.due(opened.conn, "acme", datetime.now(UTC)) is None
 
@@ -280,7 +282,7 @@ def test_a_purge_that_is_killed(rosterd: Rosterd, tmp_path: Path, call: str, nee
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Store]:
-    with contextlib.closing(Store.open(tmp_path / "rosterd.db")) as database:
+    with contextlib.closing(SqliteStore.open(tmp_path / "rosterd.db")) as database:
         yield database
 
 
@@ -382,7 +384,7 @@ def test_a_database_of_the_version_before_is_brought_up_to_date(tmp_path: Path) 
             """INSERT INTO imports VALUES (7, 'c', 'acme', 'u.csv', '', 0, 0, 0, 0, 'partly', '', 0, 0, 0, 5, 0, 1,
                x'752e637376', '', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z')"""
         )
-    with contextlib.closing(Store.open(path)) as opened:
+    with contextlib.closing(SqliteStore.open(path)) as opened:
         now = datetime.now(UTC)
         assert Kept(id=7, claim_id="c", client="acme", file="u.csv", archive=b"u.csv") == retention.due(
             opened.conn, "acme", now

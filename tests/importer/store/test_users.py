@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from importer.store import users
-from importer.store.connection import read_only
 from importer.store.errors import StoreError
+from importer.store.sqlite.connection import read_only
 from tests.engine import CLIENT, HEADER, Engine, Result
 
 BOTH_WAYS = pytest.mark.parametrize("rows_per_probe", [0, 1 << 30], ids=["looked up", "scanned for"])

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from importer.store.copies import snapshot
+from importer.store.sqlite import snapshot
 from operate import cli
 from operate.backup import manifest as contents
 from operate.backup.gathering import Gathering

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from importer.settings import ClientSettings
-from importer.store.database import Store
+from importer.store.sqlite.database import SqliteStore
 from watcher.checking import cleaning
 from watcher.control import archives
 from watcher.inbox.layout import Uploads, opened, opened_check
@@ -84,7 +84,7 @@ def test_by_the_days_of_the_client(
         service=ServiceSettings(state_dir=str(tmp_path)),
         clients=(ClientSettings(name="acme", inbox=str(inbox), check_folder=True),),
     )
-    with contextlib.closing(Store.open(tmp_path / "rosterd.db")) as store:
+    with contextlib.closing(SqliteStore.open(tmp_path / "rosterd.db")) as store:
         before = datetime.now(UTC) + (days - 1) * DAY
         store.conn.execute("UPDATE retention SET passed_at = ?", (before.isoformat(),))
         purging = archives.Purging(store)

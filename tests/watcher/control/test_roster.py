@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from importer.store import database
+from importer.store.sqlite import database
 from tests.engine import CLIENT, Engine
 from watcher.control.client import Order
 from watcher.control.roster import roster_orders

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from importer.mail import outbox
 from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
+from importer.store.sqlite.database import SqliteStore
 from tests import REPOSITORY
 from watcher.health import overdue_mail
 from watcher.health.alert_texts import alert_text
@@ -27,7 +28,7 @@ SETTINGS = MailSettings(reply_to="imports@rosterd.example", operator=("root@rost
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """Yield a database without mail."""
-    with contextlib.closing(Store.open(tmp_path / "rosterd.db")) as opened:
+    with contextlib.closing(SqliteStore.open(tmp_path / "rosterd.db")) as opened:
         yield opened
 
 
@@ -64,7 +65,7 @@ def test_trouble_inside_a_transaction_is_mailed(alerts: Alerts, store: Store) ->
 
 def test_alert_that_cannot_be_mailed_is_logged(alerts: Alerts, tmp_path: Path) -> None:
     """When the trouble is the database's own, the log has it and the loop goes on."""
-    closed = Store.open(tmp_path / "rosterd.db")
+    closed = SqliteStore.open(tmp_path / "rosterd.db")
     closed.close()
     with capture_logs() as logs:
         alerts.report("store.refused", 0.0, reason="database is locked")

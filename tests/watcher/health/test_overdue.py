@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from importer.model import Letter, for_operator
 from importer.settings import ClientSettings, MailSettings
-from importer.store.database import Store
+from importer.store.sqlite.database import SqliteStore
 from watcher.config import ConfigError, load
 from watcher.health.overdue import OverdueUploads
 from watcher.health.overdue_mail import OverdueUpload, letters
@@ -29,8 +29,8 @@ MAIL = MailSettings(reply_to="imports@rosterd.example", operator=("ops@rosterd.e
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with contextlib.closing(Store.open(tmp_path / "rosterd.db")) as opened:
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    with contextlib.closing(SqliteStore.open(tmp_path / "rosterd.db")) as opened:
         yield opened
 
 
@@ -48,7 +48,7 @@ def config(*late_mail: str, expect_every: str = "26h") -> Config:
 class Watcher:
     """OverdueUploads with a clock that the test sets, and the letters it has written."""
 
-    def __init__(self, store: Store, settings: Config) -> None:
+    def __init__(self, store: SqliteStore, settings: Config) -> None:
         self.letters: list[Letter] = []
         self._store = store
         self._overdue = OverdueUploads(store)
@@ -80,7 +80,7 @@ def letter_of(row: dict[str, Any]) -> Letter:
     )
 
 
-def record_upload(store: Store, at: datetime) -> None:
+def record_upload(store: SqliteStore, at: datetime) -> None:
     """Write into the ledger that a file was dealt with."""
     counts = ("size_bytes", "device", "inode", "mtime_ns", "created", "updated", "unchanged", "failed", "repeated")
     texts = {"client": "acme", "file": "users.csv", "sha256": "", "outcome": "imported", "code": ""}
@@ -90,7 +90,7 @@ def record_upload(store: Store, at: datetime) -> None:
         store.db.table("imports").insert(row)
 
 
-def test_a_missing_upload_is_told_once(store: Store) -> None:
+def test_a_missing_upload_is_told_once(store: SqliteStore) -> None:
     """When the time of a client is over, that is logged once; after the next upload it can be told again."""
     record_upload(store, AT)
     watcher = Watcher(store, config())
@@ -99,13 +99,13 @@ def test_a_missing_upload_is_told_once(store: Store) -> None:
     assert [0, 1, 0] == [watcher.look(hours * HOUR) for hours in (62, 90, 120)]
 
 
-def test_a_file_that_waits_has_come(store: Store) -> None:
+def test_a_file_that_waits_has_come(store: SqliteStore) -> None:
     """While a file lies in the inbox, or is in hand, none is missing."""
     watcher = Watcher(store, config())
     assert [0, 1] == [watcher.look(27 * HOUR, waiting=True), watcher.look(28 * HOUR)]
 
 
-def test_a_new_client_has_its_time(store: Store) -> None:
+def test_a_new_client_has_its_time(store: SqliteStore) -> None:
     """For a client that has never uploaded the time begins when the service gets to know it, not with each reload."""
     watcher = Watcher(store, Config())
     assert 0 == watcher.look(100 * HOUR)
@@ -116,20 +116,20 @@ def test_a_new_client_has_its_time(store: Store) -> None:
     assert for_operator("acme: no file of users has come yet") == watcher.letters[0].subject
 
 
-def test_it_looks_once_a_minute(store: Store) -> None:
+def test_it_looks_once_a_minute(store: SqliteStore) -> None:
     """Between two looks the database is left alone."""
     watcher = Watcher(store, config(expect_every="1min"))
     assert [0, 0, 1] == [watcher.look(timedelta(seconds=seconds)) for seconds in (30, 62, 91)]
 
 
-def test_nobody_is_mailed_unless_that_is_wished(store: Store) -> None:
+def test_nobody_is_mailed_unless_that_is_wished(store: SqliteStore) -> None:
     """By default a missing upload is logged only."""
     watcher = Watcher(store, config())
     assert 1 == watcher.look(27 * HOUR)
     assert [] == watcher.letters
 
 
-def test_letters_tell_what_is_missing(store: Store) -> None:
+def test_letters_tell_what_is_missing(store: SqliteStore) -> None:
     """Operator and client are each told since when, what is expected, and what to do."""
     record_upload(store, AT)
     watcher = Watcher(store, config("operator", "client"))
@@ -196,7 +196,7 @@ def test_the_client_is_told_whom_to_ask(mail: dict[str, str], sentence: str) -> 
     assert expected == [each for each in paragraphs if each.startswith("If you need help")]
 
 
-def test_a_restart_does_not_mail_again(store: Store) -> None:
+def test_a_restart_does_not_mail_again(store: SqliteStore) -> None:
     """What was told by mail stays told, whoever starts anew; the next missing upload is another one."""
     for number, at in enumerate((AT, AT + 50 * HOUR), start=1):
         record_upload(store, at)

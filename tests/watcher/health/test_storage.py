@@ -14,8 +14,8 @@ from typing import NamedTuple
 import pytest
 
 from importer.settings import MailSettings
-from importer.store.connection import is_whole, log_files, read_only
-from importer.store.database import Store
+from importer.store.sqlite.connection import is_whole, log_files, read_only
+from importer.store.sqlite.database import SqliteStore
 from tests import REPOSITORY
 from tests.conftest import Needs
 from tests.lab import wait_until
@@ -191,7 +191,7 @@ def test_a_database_that_was_replaced(rosterd: Rosterd, place: Path) -> None:
 def test_nothing_is_written_once_the_database_was_replaced(place: Path) -> None:
     """Alerts that wait when the service ends for it are not written to the log of the old database."""
     database = place / "rosterd.db"
-    store = Store.open(database)
+    store = SqliteStore.open(database)
     alerts = Alerts(MailSettings(operator=("op@example.org",)))
     troubles = Troubles(alerts, watching=True)
     troubles.report("inbox.unusable", client="acme", reason="gone")
@@ -217,7 +217,7 @@ WRONG: dict[str, Callable[[bytes], bytes]] = {
 def test_what_is_no_whole_database(place: Path, wrong: str) -> None:
     """What is no database of rosterd's, or not all of it, is told by its first bytes and its size."""
     database = place / "rosterd.db"
-    Store.open(database).close()
+    SqliteStore.open(database).close()
     assert is_whole(database)
     database.write_bytes(WRONG[wrong](database.read_bytes()))
     assert not is_whole(database)
@@ -257,14 +257,15 @@ import os, sqlite3, sys
 from pathlib import Path
 from importer.settings import MailSettings
 from importer.store.database import Store
+from importer.store.sqlite.database import SqliteStore
 from watcher.health.alerts import Alerts
 from watcher.health.storage import Storage
 from watcher.health.trouble import Troubles
 
 path = Path(sys.argv[1])
-Store.open(path).close()
+SqliteStore.open(path).close()
 path.chmod(0o400)
-store = Store.open(path)
+store = SqliteStore.open(path)
 storage = Storage(store, path, Troubles(Alerts(MailSettings()), watching=True))
 storage.tend(0.0)
 print(storage.trouble)

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from importer.durable import SyncFailed
 from importer.settings import MailSettings
-from importer.store.connection import in_our_words
 from importer.store.errors import StoreDiskFailed, StoreError, StoreUnusable
+from importer.store.sqlite.connection import in_our_words
 from watcher.exits import EXIT_IO_ERROR, EXIT_UNEXPECTED
 from watcher.health.alerts import Alerts
 from watcher.health.trouble import Troubles, reason

@@ -18,8 +18,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from importer.model import Interrupted
-from importer.store.copies.for_readers import VIEWS, write_copy
 from importer.store.database import Store
+from importer.store.sqlite.database import SqliteStore
+from importer.store.sqlite.for_readers import VIEWS, write_copy
 from tests import REPOSITORY
 from tests.lab.daemon import Rosterd, make_inboxes
 from watcher.health.alerts import Alerts
@@ -95,7 +96,7 @@ def test_members_of_the_group_read_it(tmp_path: Path, readers: Path, needs: Need
 
 def test_the_views_are_those_of_the_document(tmp_path: Path) -> None:
     """docs/readers.md names each view with all its columns, but for the attributes, which have a document."""
-    Store.open(tmp_path / "rosterd.db").close()
+    SqliteStore.open(tmp_path / "rosterd.db").close()
     (tmp_path / "copy.db").touch()
     write_copy(tmp_path / "rosterd.db", tmp_path / "copy.db", NOW, lambda: False)
     section = (REPOSITORY / "docs" / "readers.md").read_text().partition("## Views")[2].partition("##")[0]
@@ -110,7 +111,7 @@ def test_the_views_are_those_of_the_document(tmp_path: Path) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """Yield a database of some megabytes, more than is copied at once."""
-    with contextlib.closing(Store.open(tmp_path / "rosterd.db")) as opened:
+    with contextlib.closing(SqliteStore.open(tmp_path / "rosterd.db")) as opened:
         with opened.transaction():
             opened.conn.execute("CREATE TABLE ballast (text)")
             opened.conn.executemany("INSERT INTO ballast VALUES (?)", [("x" * 4000,)] * 4000)

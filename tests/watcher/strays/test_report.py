@@ -19,6 +19,7 @@ from importer.mail import outbox
 from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
 from importer.store.errors import StoreError, StoreFull
+from importer.store.sqlite.database import SqliteStore
 from watcher.health.alerts import Alerts
 from watcher.health.trouble import Troubles
 from watcher.inbox.settle import Names
@@ -44,7 +45,7 @@ class World:
 
     def start(self) -> None:
         """Start, or start again after `stop`."""
-        self.store = Store.open(self.path)
+        self.store = SqliteStore.open(self.path)
         self.strays = Strays(self.config, self.store, Troubles(Alerts(MAIL), watching=True))
 
     def stop(self) -> None:

@@ -12,9 +12,9 @@ from importer.model import Outcome
 from importer.rows import delta
 from importer.settings import FeedSettings, GuardSettings
 from importer.store import ledger
-from importer.store.database import Store
 from importer.store.roster import history, pauses
 from importer.store.roster.undo import undo
+from importer.store.sqlite.database import SqliteStore
 from tests.engine import CLIENT, HEADER, Engine, Result, corrected
 
 
@@ -287,7 +287,7 @@ def test_who_belongs_to_no_feed_is_told_after_an_update(engine: Engine, tmp_path
     conn.execute("UPDATE users SET feeds = ' students  ' WHERE unique_id = 'S1'")
     conn.execute("DELETE FROM _sqlite_migrations WHERE name = 'm015_rest'")
     engine.store.close()
-    engine.store = Store.open(tmp_path / "rosterd.db")
+    engine.store = SqliteStore.open(tmp_path / "rosterd.db")
     engine.file(*users(2), name="students.csv")
     assert {} == inactive(engine)
     feeds = engine.store.conn.execute("SELECT feeds FROM users ORDER BY unique_id").fetchall()

@@ -16,6 +16,7 @@ from importer.store import integrity, personal_data
 from importer.store.roster import deactivation, history, ids
 from importer.store.roster.action import NotPossible
 from importer.store.roster.undo import undo
+from importer.store.sqlite.damage import database_findings
 from tests.engine import CLIENT, Engine
 
 SEQUENCES: Final = 2000 if os.environ.get("ROSTERD_FAULTS") == "full" else 300
@@ -299,5 +300,5 @@ def test_sequences(tmp_path: Path, part: int) -> None:
         sequence = Sequence(engine, seed)
         for _ in range(STEPS):
             sequence.step()
-        assert [] == [*integrity.database_findings(engine.store.conn)]
+        assert [] == [*database_findings(engine.store.conn)]
     engine.close()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from importer.store.connection import APPLICATION_ID
 from importer.store.errors import StoreUnusable
-from importer.store.schema import migrations
+from importer.store.sqlite.connection import APPLICATION_ID
+from importer.store.sqlite.schema import migrations
 
 
 def make_ours(db: Database, path: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 
 from importer import fs
-from importer.store import integrity
-from importer.store.connection import connect, read_only
 from importer.store.errors import StoreCorrupt
+from importer.store.sqlite.connection import connect, read_only
+from importer.store.sqlite.damage import damages
 
 _MAX_DAMAGES: Final = 1  # the first says enough
 
@@ -48,8 +48,8 @@ def copy_database(database: Path, target: Path) -> None:
     os.close(os.open(target, fs.NEW_FILE, 0o600))
     with contextlib.closing(read_only(database)) as source, contextlib.closing(connect(target.as_uri())) as copy:
         source.backup(copy)
-        if damages := integrity.damages(copy, quick=True, at_most=_MAX_DAMAGES):
-            raise StoreCorrupt(f"the database is damaged: {damages[0]}")
+        if lines := damages(copy, quick=True, at_most=_MAX_DAMAGES):
+            raise StoreCorrupt(f"the database is damaged: {lines[0]}")
 
 
 def ledger(database: Path) -> Ledger:

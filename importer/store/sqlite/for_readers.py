@@ -16,7 +16,8 @@ from typing import Final
 
 from importer.attributes import ATTRIBUTES
 from importer.model import Interrupted
-from importer.store.connection import Connection, connect, read_only, stamp
+from importer.store.connection import stamp
+from importer.store.sqlite.connection import SqliteConnection, connect, read_only
 
 _PAGES_AT_ONCE: Final = 1000  # 4 MiB, 2 ms
 _PAUSE_S: Final = 0.005  # between them: a copy takes a third of the disk's time at most
@@ -60,7 +61,7 @@ def write_copy(database: Path, target: Path, made_at: datetime, stopping: Callab
     return last_import
 
 
-def _make_readable(copy: Connection, made_at: datetime, last_import: int) -> None:
+def _make_readable(copy: SqliteConnection, made_at: datetime, last_import: int) -> None:
     """Remove what readers have no use for, and add the views. Synced as a whole, by the caller."""
     for pragma in ("journal_mode = DELETE", "synchronous = OFF", "secure_delete = ON", "foreign_keys = OFF"):
         copy.execute(f"PRAGMA {pragma}").fetchall()

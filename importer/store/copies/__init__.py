@@ -1,1 +1,0 @@
-"""Copies of the database, for other places and for other readers."""
