@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Request, get, post
 from litestar.datastructures import State
+from litestar.enums import RequestEncodingType
 from litestar.exceptions import NotFoundException
+from litestar.params import Body
 from litestar.response import Redirect, Template
 from litestar.status_codes import HTTP_303_SEE_OTHER
 
@@ -25,7 +27,7 @@ from importer.store.roster import held_files
 from importer.store.roster.counts import ChangedValue
 from importer.wording.catalogue import words
 from operate.roster.held_changes import NotPreviewable, by_the_file, missing
-from watcher.control.client import Order
+from watcher.control.client import MOST_REASON_CHARS, Order
 
 EXAMPLES: Final = 20
 _AT_ONCE_BYTES: Final = 1 << 20  # a larger file is read for its examples only when somebody asks: seconds of work
@@ -65,6 +67,7 @@ def one_on_hold(request: Request[Any, Any, State], state: State, number: int) ->
         request,
         "held",
         held=held,
+        most_chars=MOST_REASON_CHARS,
         until=_until(held),
         reasons=_reasons(held),
         examples=examples[:EXAMPLES],
@@ -74,10 +77,21 @@ def one_on_hold(request: Request[Any, Any, State], state: State, number: int) ->
     )
 
 
+class DecisionForm(msgspec.Struct, frozen=True):
+    """Why a file is rejected; of an approval nothing."""
+
+    reason: str = ""
+
+
+_Form = Annotated[DecisionForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
+
+
 @post(
     "/on-hold/{number:int}/{decision:str}", guards=[operators_only], status_code=HTTP_303_SEE_OTHER, sync_to_thread=True
 )
-def decide(request: Request[Any, Any, State], state: State, number: int, decision: str) -> Template | Redirect:
+def decide(
+    request: Request[Any, Any, State], state: State, number: int, decision: str, data: _Form
+) -> Template | Redirect:
     """Have the service approve or reject what the person has seen; should another preview wait by now, neither."""
     if decision not in ("approve", "reject"):
         raise NotFoundException
@@ -85,7 +99,12 @@ def decide(request: Request[Any, Any, State], state: State, number: int, decisio
     with installation.reading(request.user) as reading:
         held = held_for(reading, number)
     order = Order(
-        do=f"file.{decision}", file=held.file, id=str(held.import_id), client=held.client, by=request.user.name
+        do=f"file.{decision}",
+        file=held.file,
+        id=str(held.import_id),
+        client=held.client,
+        by=request.user.name,
+        reason=data.reason if decision == "reject" else "",
     )
     return given(request, installation, order, "/on-hold", title="Nothing was decided.")
 

@@ -211,6 +211,7 @@ class OnHold(msgspec.Struct, frozen=True, kw_only=True):
     decision: str = ""  # "approved", "rejected", "superseded" or "expired"; "": none yet
     decided_by: str = ""  # "operator", "client", a user of the console; of a superseded one the newer file
     decided_at: datetime | None = None
+    reason: str = ""  # why it was rejected, in the words of who did it; the client is told
 
     @property
     def is_of_removals(self) -> bool:

@@ -12,10 +12,11 @@ import msgspec
 
 from importer import names
 from importer.durations import seconds_of
-from importer.model import Outcome, printable, shown_counts
+from importer.model import OnHold, Outcome, printable, shown_counts
 from importer.store import queries
 from importer.store.connection import Connection
 from importer.store.queries import Import, QueuedMail
+from importer.store.roster import held_files
 from operate.database import cannot_answer, check_known, database
 from operate.options import json_option, limit_option, one_client_option, service_config_option
 from operate.output import counted, print_fields, print_json, print_table
@@ -70,6 +71,21 @@ def imports(
             click.echo(f"{each.id}: {users} missing and active until you decide, since {each.finished_at:%F %H:%M} UTC")
 
 
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a file that was on hold, or of users who are missing from one."""
+
+    verdict: str  # approved, rejected, superseded or expired
+    by: str  # operator, client or a user of the console; of a superseded one the newer file; "": nobody
+    at: datetime | None
+    reason: str  # as the client was told
+
+    @property
+    def words(self) -> str:
+        """Return it in a few words."""
+        by, reason = f" by {self.by}" if self.by else "", f": {self.reason}" if self.reason else ""
+        return f"{self.verdict}{by}{reason}"
+
+
 class ImportDetails(msgspec.Struct, frozen=True, kw_only=True):
     """One import with its problems, files and mails."""
 
@@ -78,6 +94,7 @@ class ImportDetails(msgspec.Struct, frozen=True, kw_only=True):
     more_rows: int  # that failed, and of which no problem is recorded, because there were so many
     files: dict[str, str]  # name in `.bak` -> "there", "missing", "unknown" or "purged on" a day
     mails: list[QueuedMail]
+    decision: Decision | None  # about the file, or those whom it lacks, if either was on hold
 
 
 @click.command()
@@ -111,7 +128,14 @@ def details_of(config: Config, conn: Connection, id_: str) -> ImportDetails | No
         more_rows=0 if entry.purged_at else max(0, entry.failed - queries.count_rows_with_problems(conn, entry.id)),
         files=_files_of(entry, _archived_names(config, entry.client)),
         mails=queries.mails_of(conn, entry.claim_id),
+        decision=_decision(held_files.find(conn, entry.claim_id)),
     )
+
+
+def _decision(held: OnHold | None) -> Decision | None:
+    if held is None or not held.decision:
+        return None
+    return Decision(verdict=held.decision, by=held.decided_by, at=held.decided_at, reason=held.reason)
 
 
 def _archived_names(config: Config, client: str) -> set[str] | None:
@@ -142,6 +166,7 @@ def _place_of(name: str, entry: Import, present: set[str] | None) -> str:
 def _print_details(details: ImportDetails) -> None:
     entry = details.entry
     print_fields((name, getattr(entry, name)) for name in entry.__struct_fields__)
+    print_fields([("decision", details.decision and details.decision.words)])
     click.echo()
     rows = [(group.rows, group.first_line or "", group.code, group.field, group.detail) for group in details.problems]
     print_table(("rows", "first line", "code", "field", "problem"), rows, empty=_without_problems(entry))

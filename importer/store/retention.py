@@ -105,6 +105,7 @@ def purge(store: Store, bak_fd: int, archived: Kept, at: datetime) -> bool:
         if problems == _PROBLEMS_AT_ONCE:
             return False
         store.conn.execute("UPDATE imports SET purged_at = ? WHERE id = ?", (stamp(at), archived.id))
+        store.conn.execute("UPDATE on_hold SET reason = '' WHERE claim_id = ?", (archived.claim_id,))
     archive = printable(archived.archive)
     log.info("archive.purged", client=archived.client, file=archived.file, claim_id=archived.claim_id, archive=archive)
     return True

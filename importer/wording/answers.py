@@ -226,6 +226,10 @@ LAYOUT: Final[dict[str, Template]] = {
         "We did not approve that the users who are missing from your file {file} have left, so they stay active. "
         "Upload the complete file. If they have all left, write to us."
     ),
+    "removals/rejected/why": Template(
+        "We did not approve that the users who are missing from your file {file} have left, so they stay active. Our "
+        "reason: {reason}. Upload the complete file. If they have all left, write to us."
+    ),
     "removals/expired": Template(
         "Nobody has approved in time that the users who are missing from your file {file} have left, so they stay "
         "active. If they have left, upload the file again, and write to us."

@@ -375,6 +375,10 @@ _GUARDS: Final[dict[str, Reason]] = {
         "The file was on hold, and we did not approve it.",
         "Correct the file and upload it again. If it is right as it is, write to us.",
     ),
+    "guard.rejected/why": Reason(
+        "The file was on hold, and we did not approve it. Our reason: {reason}.",
+        "Correct the file and upload it again. If it is right as it is, write to us.",
+    ),
     "guard.superseded": Reason(
         'The file was on hold, and your newer file "{name}" replaced it.', "You do not need to upload this one again."
     ),

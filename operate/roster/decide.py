@@ -32,24 +32,26 @@ def approve(config: Config, file: str, client_name: str | None) -> None:
 @click.command()
 @click.argument("file")
 @client_option
+@click.option("--reason", default="", metavar="TEXT", help="Why, in a sentence; the client is told.")
 @service_config_option
-def reject(config: Config, file: str, client_name: str | None) -> None:
+def reject(config: Config, file: str, client_name: str | None, reason: str) -> None:
     """
     Reject a FILE that is on hold, or removals.
 
     FILE is a name, or the number of its import, as `rosterd status` shows them. Nothing of a file is imported; users
     who are missing from a snapshot stay active. The client is told.
     """
-    _decide(config, "file.reject", file, client_name)
+    # What is no text comes as half characters.
+    _decide(config, "file.reject", file, client_name, reason.encode("utf-8", "backslashreplace").decode())
 
 
-def _decide(config: Config, do: str, file: str, client_name: str | None) -> None:
+def _decide(config: Config, do: str, file: str, client_name: str | None, reason: str = "") -> None:
     client = chosen_client(config, client_name).name
     with database(config) as conn:
         held = found(conn, held_files.waiting(conn, client), file)
     if held is None:
         cannot_answer(f"nothing of {client} is on hold as {file}; `rosterd status` lists what is")
-    give(config, Order(do=do, file=held.file, id=str(held.import_id), client=client))
+    give(config, Order(do=do, file=held.file, id=str(held.import_id), client=client, reason=reason))
 
 
 def found(conn: Connection, waiting: list[OnHold], file: str) -> OnHold | None:

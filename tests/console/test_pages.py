@@ -196,8 +196,13 @@ def test_an_operator_rejects(held: tuple[Rosterd, Console]) -> None:
     installation, console = held
     browser = console.logged_in("olga")
     number = number_on_hold(browser)
-    assert 303 == browser.submit(f"/on-hold/{number}", f"/on-hold/{number}/reject").status
+    form = {"reason": "two <b>classes</b> are\n exchanged."}
+    assert 409 == browser.submit(f"/on-hold/{number}", f"/on-hold/{number}/reject", {"reason": "x" * 501}).status
+    assert 303 == browser.submit(f"/on-hold/{number}", f"/on-hold/{number}/reject", form).status
     wait_until(lambda: installation.imports()[-1]["code"] == "guard.rejected", "the refusal")
+    page = Page(browser.get(f"/imports/{installation.imports()[-1]['id']}").text)
+    assert "Rejected by olga" in page.text
+    assert 'Our reason: "two <b>classes</b> are exchanged".' in page.text
     assert "Name0" == installation.users()["S-0"]["first_name"]
 
 

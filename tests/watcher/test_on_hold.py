@@ -107,12 +107,18 @@ def test_doctor_says_how_to_decide(rosterd: Rosterd) -> None:
 
 
 def test_a_rejected_file_is_refused(rosterd: Rosterd) -> None:
-    """Nothing of it is applied, and the client is told."""
+    """Nothing of it is applied, the client is told, with the reason, and so is whoever looks it up."""
     hold(rosterd)
-    assert 0 == rosterd.execute("reject", "users.csv", "--client", "acme").returncode
+    reject = ("reject", "users.csv", "--client", "acme", "--reason")
+    assert 1 == rosterd.execute(*reject, "x" * 501).returncode
+    assert 1 == rosterd.execute(*reject, "\x1b[2J").returncode
+    assert 0 == rosterd.execute(*reject, " two classes are\nexchanged. ").returncode
     assert "refused guard.rejected" == end(rosterd)
     assert {"Lee"} == surnames(rosterd)
-    assert b"we did not approve it" in b" ".join(rosterd.read_bak("users.result.txt").split())
+    told = b" ".join(rosterd.read_bak("users.result.txt").split())
+    assert b'we did not approve it. Our reason: "two classes are exchanged".' in told
+    shown = rosterd.execute("show", str(rosterd.imports()[-1]["id"])).stdout
+    assert "rejected by operator: two classes are exchanged" in shown
     assert 2 == rosterd.execute("approve", "users.csv", "--client", "acme").returncode
 
 
@@ -150,7 +156,7 @@ def test_a_file_imported_by_hand_needs_an_approval(rosterd: Rosterd, tmp_path: P
     path.write_text(users("Roy"))
     answer = rosterd.execute("import", str(path), "--client", "acme")
     assert (1, True) == (answer.returncode, "byhand.csv is on hold (guard.identity)" in answer.stdout)
-    assert "on hold in .work" in rosterd.execute("show", "2").stdout
+    assert "on hold in .work" in rosterd.execute("show", str(rosterd.imports()[-1]["id"])).stdout
     assert {"Lee"} == surnames(rosterd)
     approved = rosterd.execute("import", str(path), "--client", "acme", "--approve")
     assert (0, True) == (approved.returncode, "byhand.csv: imported: 0 created, 4 updated" in approved.stdout)

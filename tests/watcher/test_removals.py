@@ -147,13 +147,14 @@ def test_nobody_is_missing_any_more(asked: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decision", "words"), [("rejected", "We did not approve"), ("expired", "Nobody has approved")]
+    ("decision", "words"),
+    [("rejected", 'Our reason: "a school is missing". Upload the complete file.'), ("expired", "Nobody has approved")],
 )
 def test_not_approved(asked: Engine, decision: str, words: str) -> None:
     """Nobody is deactivated, the client is told, and the next snapshot asks anew, with another code."""
     held, files = question(asked), files_of(asked)
     if decision == "rejected":
-        assert files.decide(held, "rejected", "operator")
+        assert files.decide(held, "rejected", "operator", reason="a school is missing")
     else:
         files.tend(1.0, held.held_at + timedelta(days=1, hours=1))
         assert "files still wait for an approval" in mails(asked, to=OPERATOR)[-1]

@@ -64,17 +64,17 @@ class FilesOnHold:
         """Return the files, and removals, of a client that wait for a decision, oldest first."""
         return held_files.waiting(self._store.conn, client)
 
-    def decide(self, held: OnHold, decision: str, by: str) -> bool:
+    def decide(self, held: OnHold, decision: str, by: str, *, reason: str = "") -> bool:
         """Commit what is to be done with a file, or with removals; return whether it was not decided before."""
         if held.is_of_removals:
-            return self.decide_on_removals(held, decision, by) is not None
+            return self.decide_on_removals(held, decision, by, reason=reason) is not None
         at = datetime.now(UTC)
-        if not held_files.decide(self._store.conn, [held.claim_id], decision, by, at):
+        if not held_files.decide(self._store.conn, [held.claim_id], decision, by, at, reason=reason):
             return False
         self._note(held, decision, by)
         return True
 
-    def decide_on_removals(self, held: OnHold, verdict: str, by: str) -> Done | None:
+    def decide_on_removals(self, held: OnHold, verdict: str, by: str, *, reason: str = "") -> Done | None:
         """
         Commit what becomes of users whom a snapshot lacks, and the mail about it. None: it was decided before.
 
@@ -83,7 +83,9 @@ class FilesOnHold:
         client = self._clients.get(held.client)
         feeds = [each for each in client.feed if each.is_snapshot and each.name == held.feed] if client else []
         protected = protected_users(client) if client and verdict == "approved" else ()
-        decision = removal.Decision(held=held, verdict=verdict, by=by, at=datetime.now(UTC), protected=protected)
+        decision = removal.Decision(
+            held=held, verdict=verdict, by=by, at=datetime.now(UTC), protected=protected, reason=reason
+        )
 
         def tell(done: Done) -> None:
             if client and self._mail.recipients_of(client):
@@ -171,5 +173,7 @@ def as_decided(claim: Claim, held: OnHold) -> Claim:
     """Return a claim as it is to be worked on: refused, unless it was approved."""
     if held.decision == "approved":
         return claim
+    if held.reason:
+        return msgspec.structs.replace(claim, refusal=message(f"guard.{held.decision}/why", reason=(held.reason,)))
     params = {"name": held.decided_by} if held.decision == "superseded" else {}
     return msgspec.structs.replace(claim, refusal=message(f"guard.{held.decision}", **params))

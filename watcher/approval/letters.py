@@ -28,7 +28,10 @@ def removals_decided(decision: Decision, users: int, client: ClientSettings, mai
     held, verdict = decision.held, decision.verdict
     key = f"removals/{verdict}" if users or verdict != "approved" else "removals/none"
     subject = message("removals/subject", file=held.file)
-    text = message(key, file=held.file, count=users)
+    if decision.reason:
+        text = message(f"{key}/why", file=held.file, reason=(decision.reason,))
+    else:
+        text = message(key, file=held.file, count=users)
     return _letter(f"{held.claim_id}.removals.{verdict}", subject, text, client, mail, decision.at)
 
 

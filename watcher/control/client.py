@@ -19,6 +19,7 @@ from importer.store.errors import StoreError
 
 SOCKET_NAME: Final = "control.sock"
 MAX_LINE_BYTES: Final = 8 << 20  # some 200,000 new ids
+MOST_REASON_CHARS: Final = 500
 _PIECE_BYTES: Final = 64 << 10
 PEER_PATIENCE_S: Final = 5.0  # for the line of a caller
 LOOP_PATIENCE_S: Final = 60.0  # for the work loop, which may be importing a large file
@@ -40,6 +41,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     unique_ids: tuple[str, ...] = ()  # likewise
     new_ids: tuple[tuple[str, str], ...] = ()  # old and new, likewise
     by: str = ""  # who decides, if that is known: a user of the console
+    reason: str = ""  # why something is rejected, for its client: never logged
     is_applied: bool = True  # else only tried: nothing is changed
 
 

@@ -14,7 +14,7 @@ from importer.store.database import Store
 from importer.store.roster import pauses
 from importer.store.tables import hooks as hook_events
 from watcher.approval.files import FilesOnHold
-from watcher.control.client import Answer, Order
+from watcher.control.client import MOST_REASON_CHARS, Answer, Order
 from watcher.control.roster import roster_orders
 from watcher.control.server import Handler, Refused
 from watcher.health.mailing import Mailing
@@ -135,13 +135,23 @@ def approval_orders(files: FilesOnHold) -> dict[str, Handler]:
         return f"{held.file} of {held.client} is approved, and imported as soon as the service runs"
 
     def reject(order: Order) -> str:
-        held = _on_hold(files, order)
-        files.decide(held, "rejected", order.by or "operator")
+        held, reason = _on_hold(files, order), _reason(order)
+        files.decide(held, "rejected", order.by or "operator", reason=reason)
         if held.is_of_removals:
             return f"users of {held.client} who are missing from {held.file} stay active, and the client is told"
         return f"{held.file} of {held.client} is rejected, and the client is told"
 
     return {"file.approve": approve, "file.reject": reject}
+
+
+def _reason(order: Order) -> str:
+    """Return the reason as it is stored, on one line and without its full stop: a sentence of ours goes around it."""
+    reason = " ".join(order.reason.split()).removesuffix(".")
+    if len(reason) > MOST_REASON_CHARS:
+        raise Refused(f"the reason has {len(reason):,} characters; expected at most {MOST_REASON_CHARS}")
+    if not reason.isprintable():
+        raise Refused("the reason has characters that cannot be printed; expected text alone")
+    return reason
 
 
 def _change_mail(order: Order, change: Callable[[int], bool]) -> None:

@@ -58,13 +58,16 @@ def code_of(conn: Connection, import_id: str) -> str:
     return str(row[0]) if row else ""
 
 
-def decide(conn: Connection, claim_ids: Iterable[str], decision: str, by: str, at: datetime) -> int:
+def decide(
+    conn: Connection, claim_ids: Iterable[str], decision: str, by: str, at: datetime, *, reason: str = ""
+) -> int:
     """Note what is to be done with files on hold, unless it was decided before; return how many were not."""
     count = 0
     for claim_id in claim_ids:
         count += conn.execute(
-            "UPDATE on_hold SET decision = ?, decided_by = ?, decided_at = ? WHERE claim_id = ? AND decision = ''",
-            (decision, by, stamp(at), claim_id),
+            "UPDATE on_hold SET decision = ?, decided_by = ?, decided_at = ?, reason = ?"
+            " WHERE claim_id = ? AND decision = ''",
+            (decision, by, stamp(at), reason, claim_id),
         ).rowcount
     return count
 

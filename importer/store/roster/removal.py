@@ -39,6 +39,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     at: datetime
     protected: tuple[str, ...] = ()  # ids of users who stay in any case
+    reason: str = ""  # why it is rejected
 
 
 def missing(conn: Connection, client: str, feed: FeedSettings, protected: Sequence[str]) -> list[ChangedValue]:
@@ -100,4 +101,5 @@ def _named(client: str, feed: FeedSettings, protected: Sequence[str]) -> dict[st
 
 
 def _note(conn: Connection, decision: Decision) -> int:
-    return held_files.decide(conn, [decision.held.claim_id], decision.verdict, decision.by, decision.at)
+    claims, reason = [decision.held.claim_id], decision.reason
+    return held_files.decide(conn, claims, decision.verdict, decision.by, decision.at, reason=reason)

@@ -413,5 +413,11 @@ def m017_hooks(db: Database) -> None:
     _run(db, hooks.TABLES)
 
 
+@migrations()
+def m018_reasons(db: Database) -> None:
+    """Remember why a file, or removals, were rejected: the words of who did it."""
+    db.execute("ALTER TABLE on_hold ADD COLUMN reason TEXT NOT NULL DEFAULT ''")
+
+
 def _statements(script: str) -> list[str]:
     return [statement for part in script.split(";\n") if (statement := part.strip())]
