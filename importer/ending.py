@@ -170,7 +170,7 @@ def record(
             held_files.add(store.conn, answer.removals)
     problems = (
         *guards.problems(answer.on_hold),
-        *rejected.record_problems(import_id, answer.tally.applied + answer.tally.failed),
+        *rejected.record_problems(import_id, answer.tally),
     )
     answer = msgspec.structs.replace(answer, problems=problems, listed=rejected.count_listed())
     with rejected.listed() as rows:

@@ -81,6 +81,7 @@ _SAY_WHERE: Final = (
     "9020/lines",
     "9022/lines",
     "id.case/lines",
+    "id.case/zeros/lines",
     "value.damaged/digits_many",
 )  # reasons that name all lines themselves
 

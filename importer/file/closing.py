@@ -73,6 +73,14 @@ _NO_TEXT: Final = regex(r"[\d@,;\t|]")  # in what may be a user
 
 _NO_MARK: Final = regex(r"[^\W_]")
 
+# What is at the head of a group, such as "Sales", "HUMAN RESOURCES" or "9th Grade (12)", and hardly ever an id. That
+# of many is a name in small letters, or a few capitals.
+_HEADING: Final = regex(
+    r"(?=.*[^\W\d_]{3})(?!.*(?:[@\\_]|\d{3}))"
+    r"(?:[^\W_]+(?:[ ,/&(]|\. ).*|(?=[^\W_a-z])[^\W\d_](?:[^\W\d_]|['\u2019&/-]){3,})\Z"
+)
+_COUNT: Final = regex(r"\(?\d{1,4}\)?\Z", re.ASCII)  # of the users in a group
+
 # In the column of ids: what few ids have, or a word that is a whole closing line.
 _PLAIN_ID: Final = bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)) + b"_.@-"
 _PHONE: Final = regex(r"\+?(?:1[ .-]?)?\(?\d{3}\)?[ .-]?\d{3}[ .-]?\d{4}\Z", re.ASCII)  # no count
@@ -100,7 +108,17 @@ def kind_of_whole(cells: Sequence[str], id_cell: str, *, is_roster: bool) -> str
         is_word = unique_id in _BARE and not any(map(_PHONE.match, texts[1:]))
         is_id = unique_id != texts[0] or not (is_word or _ODD_ID.search(unique_id))
         return "" if is_id or (kind == TEXT and not is_roster) else kind
+    if not unique_id and len(texts) == 1 and cells[0].strip(EDGE) and not _NO_TEXT.search(texts[0]):
+        return kind or TEXT  # in the column where headings are
     return "" if kind == TEXT else kind
+
+
+def is_heading(cells: Iterable[str], id_cell: str) -> bool:
+    """Tell whether a row has a word in place of an id, and nothing else but a count."""
+    texts, unique_id = _texts(cells), _text(id_cell)
+    others = [text for text in texts if text != unique_id]
+    is_alone = len(texts) - len(others) == 1 and (not others or (len(others) == 1 and bool(_COUNT.match(others[0]))))
+    return is_alone and bool(_HEADING.match(unique_id))
 
 
 def _texts(cells: Iterable[str]) -> list[str]:

@@ -33,6 +33,7 @@ _SIGNATURES: Final = (
         message("file.not_csv/encrypted_other"),
     ),
     (rb"-----BEGIN PGP|[\x84\x85].{1,2}\x03|\x8c\x0d\x04", message("file.not_csv/encrypted")),
+    (rb"MZ.{0,62}\x00.{0,8000}?(?:PK\x03\x04|Rar!|7z\xbc\xaf|This program)", message("file.not_csv/program")),
     (rb"%PDF", message("file.not_csv/pdf")),
     (rb"\x89PNG|\xff\xd8\xff|GIF8", message("file.not_csv/picture")),
     (rb"SQLite format 3", message("file.not_csv/database")),
@@ -56,6 +57,7 @@ _SIGNATURES: Final = (
     # Likewise: of JSON, a name and a colon follow a brace; a value, and no further bracket, follows a bracket.
     (rb"[\[\s]*\{\s*(?:\"[^\"\r\n]*\"\s*:|\})", message("file.not_csv/data", kind="JSON")),
     (rb"(?!\[[^\[\]\r\n]*\] *[,;|\t] *[\[\w])\[(?:\s*\[)*\s*[\"\]]", message("file.not_csv/data", kind="JSON")),
+    (rb"[^\0]{0,4000}?PK\x03\x04[\x0a-\x3f]\x00", message("file.not_csv/junk")),
 )
 
 

@@ -100,6 +100,7 @@ class Examination:
         self._rechecker = Checker(self.table.header, terms.client, terms.reference)  # warnings came at the first look
         self._duplicates = Duplicates()
         self._case_variants = _Counted()  # rows whose id differs from another in case only
+        self._zero_variants = _Counted()  # likewise in leading zeros
         self._repeated = _Counted()
         self._names_again = NamesAgain(self.table.header, terms.client)
         self._headers = _Counted()  # rows that are the header again
@@ -148,13 +149,7 @@ class Examination:
             warnings.append(FileWarning(reason=message("header.again"), rows=rows, lines=self._headers.named()))
         if rows := self._repeated.rows:
             warnings.append(FileWarning(reason=message("row.repeated"), rows=rows, lines=self._repeated.named()))
-        if rows := self._case_variants.rows:
-            lines = self._case_variants.named()
-            reason = message("id.case")
-            if rows == 1:
-                reason = message("id.case/lines", first=str(lines[0]), last=str(lines[-1]))
-            warnings.append(FileWarning(reason=reason, field="unique_id", rows=rows, lines=lines))
-        return warnings
+        return [*warnings, *_variants(self._case_variants, "id.case"), *_variants(self._zero_variants, "id.case/zeros")]
 
     def _first_look(self, stretch: Stretch) -> Batch:
         """Judge the rows of a stretch; hold back those whose id may occur earlier in the file."""
@@ -194,7 +189,7 @@ class Examination:
         if isinstance(verdict, Rejected):
             (batch.partial if verdict.is_for_known_user else batch.rejected).append(verdict)
         elif lacks := self.checker.lacks(verdict):
-            batch.partial.append(Rejected(row.line, row.cells, (), verdict, lacks))
+            batch.partial.append(self.checker.incomplete_row(row, verdict, lacks))
         else:
             batch.complete.add(verdict)
             return
@@ -218,9 +213,11 @@ class Examination:
         spellings: dict[str, str] = {}
         for (row, verdict), line in zip(self._judged_again(lines), lines, strict=True):
             unique_id, content = _id_and_hash(verdict)
-            other = spellings.setdefault(unique_id.casefold(), unique_id)
+            folded = unique_id.casefold()
+            other = spellings.setdefault(folded.lstrip("0") or folded, unique_id)
             if unique_id not in by_id and other != unique_id:
-                self._case_variants.note(1, (by_id[other].lines[0], row.line))
+                variants = self._case_variants if folded == other.casefold() else self._zero_variants
+                variants.note(1, (by_id[other].lines[0], row.line))
                 self._note_recheck((row.line,))
             duplicate = by_id.setdefault(unique_id, _DuplicateId(content, line < 0, []))
             duplicate.rows += 1
@@ -259,6 +256,16 @@ class Examination:
         if isinstance(verdict, Rejected):
             return msgspec.structs.replace(verdict, problems=(*verdict.problems, problem))
         return Rejected(row.line, row.cells, (problem,), verdict, self.checker.lacks(verdict))
+
+
+def _variants(counted: _Counted, key: str) -> Iterator[FileWarning]:
+    """Yield the warning of rows whose id differs little from another, if there are any; of one pair it names both."""
+    lines = counted.named()
+    if counted.rows == 1:
+        key, first, last = f"{key}/lines", str(lines[0]), str(lines[-1])
+        yield FileWarning(reason=message(key, first=first, last=last), field="unique_id", rows=1, lines=lines)
+    elif counted.rows:
+        yield FileWarning(reason=message(key), field="unique_id", rows=counted.rows, lines=lines)
 
 
 def _all_of(lines: list[int]) -> Message:

@@ -219,8 +219,12 @@ def _records_in(table: Table) -> Iterator[list[str]]:
 
 
 def _folded(unique_id: str) -> bytes:
-    """Return an id so that those which differ in case only are equal, as far as they are plain."""
-    return unique_id.casefold().encode()
+    """Return an id so that those which differ in case or leading zeros only are equal, as far as they are plain."""
+    return _without_zeros(unique_id.casefold().encode())
+
+
+def _without_zeros(unique_id: bytes) -> bytes:
+    return unique_id.lstrip(b"0") or unique_id[:1]
 
 
 # Reading
@@ -348,5 +352,5 @@ def _marked(blocks: Iterator[bytes], marks: bytearray) -> Iterator[tuple[int, by
 
 
 def _ids_at_the_front(block: bytes, delimiter: bytes) -> list[bytes]:
-    """Return the first cell of each line, in small letters; right for plain lines."""
-    return [line.partition(delimiter)[0].strip(b' "') for line in block.lower().splitlines()]
+    """Return the first cell of each line, in small letters and without leading zeros; right for plain lines."""
+    return [line.partition(delimiter)[0].strip(b' "').lstrip(b"0") or b"0" for line in block.lower().splitlines()]

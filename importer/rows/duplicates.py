@@ -24,8 +24,8 @@ class Duplicates:
     """
     Remembers the id and line of each row, and holds back rows whose id may have been seen before.
 
-    Ids that differ in case only count as the same here; the caller compares them. The log of hashes is an unnamed
-    temporary file, 16 bytes a row; the line of a held row is negated in it.
+    Ids that differ in case or leading zeros only count as the same here; the caller compares them. The log of hashes is
+    an unnamed temporary file, 16 bytes a row; the line of a held row is negated in it.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Duplicates:
     def held_back(self, unique_ids: Sequence[str], lines: Sequence[int]) -> list[int]:
         """Note the rows; return the positions of those that have to wait for `groups`. Rows without an id never do."""
         seen, masks, held = self._seen, _MASKS, []
-        hashes, marked = [hash(unique_id.casefold()) for unique_id in unique_ids], [*lines]
+        hashes, marked = [hash(unique_id.casefold().lstrip("0") or unique_id) for unique_id in unique_ids], [*lines]
         for position, hashed in enumerate(hashes):
             slot, mask = hashed & (_WORDS - 1), masks[(hashed >> 20) % len(masks)]
             word = seen[slot]

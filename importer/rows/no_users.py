@@ -25,13 +25,20 @@ class NoUsers:
         if len(cells) != self._width and not (self._is_padded and len(cells) < self._width):
             return closing.kind_of(cells)
         id_cell = cells[self._id_place] if self._id_place < len(cells) else ""
-        read = cells if len(self._read) == self._width else [cells[at] for at in self._read if at < len(cells)]
-        return closing.kind_of_whole(read, id_cell, is_roster=self._is_roster)
+        return closing.kind_of_whole(self._read_of(cells), id_cell, is_roster=self._is_roster)
+
+    def _read_of(self, cells: Sequence[str]) -> Sequence[str]:
+        return cells if len(self._read) == self._width else [cells[at] for at in self._read if at < len(cells)]
 
     def may_be_user(self, cells: Sequence[str]) -> bool:
         """Tell whether a row looks like a closing line, but is a user if there is one with its id."""
         may_be = len(cells) == self._width and cells[self._id_place].strip(EDGE) in closing.INITIALS
         return may_be and self.kind_of(cells) == closing.CLOSING
+
+    def is_heading(self, cells: Sequence[str]) -> bool:
+        """Tell whether a row looks like the heading of a group: it has a word in place of an id, and nothing else."""
+        id_cell = cells[self._id_place] if self._id_place < len(cells) else ""
+        return bool(id_cell) and closing.is_heading(self._read_of(cells), id_cell)
 
     def among(self, ids: Sequence[str], records: Sequence[Sequence[str]]) -> Iterator[int]:
         """Yield the positions of those whose cells are in order, one by one; `ids` are those of the records."""

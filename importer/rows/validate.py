@@ -30,6 +30,7 @@ CLEARED: Final = "\0"  # in place of a value: the attribute is emptied. No accep
 
 _LOST_DIGITS: Final = (damage.LOST_DIGITS, "unique_id")
 _SHOWN_CELLS: Final = 5  # of those that are too many
+_UNLESS_KNOWN: Final = ("9003/closing", "9003/heading")  # keys of what a row is if there is no user with its id
 
 KEYS: Final = {"email": "email_key", "user_name": "user_name_key"}  # attribute -> column that makes it unique
 
@@ -67,7 +68,7 @@ class Rejected(msgspec.Struct, frozen=True):
     @property
     def is_for_known_user(self) -> bool:
         """Tell whether the row is applied all the same if there is a user with its id."""
-        return self.user is not None and all(each.reason.key == "9003/closing" for each in self.problems)
+        return self.user is not None and all(each.reason.key in _UNLESS_KNOWN for each in self.problems)
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -184,6 +185,12 @@ class Checker:
         blank = (name for name in self._needed if not user[self.columns.index(name)])
         return (*blank, *self.absent)
 
+    def incomplete_row(self, row: Row, user: User, lacks: tuple[str, ...]) -> Rejected:
+        """Return a row that a new user cannot be made of: it lacks something, or all but a word, as headings do."""
+        if not self.absent and self._no_users.is_heading(row.cells):
+            return Rejected(row.line, row.cells, (Problem("", message("9003/heading")),), user)
+        return Rejected(row.line, row.cells, (), user, lacks)
+
     def warnings(self) -> list[FileWarning]:
         """Return the warnings about rows so far, one for each code and attribute."""
         return [
@@ -248,6 +255,8 @@ class Checker:
         """Return a row that fails, with the cause of its problems where there is one."""
         if self._no_users.may_be_user(cells):
             return Rejected(line, cells, (Problem("", message("9003/closing")),), None if problems else user)
+        if problems and not self.absent and self._no_users.is_heading(cells):
+            return Rejected(line, cells, (Problem("", message("9003/heading")),))
         if cause := self._shifts.cause(cells, problems):
             others = (problem for problem in problems if problem.field not in cause.explained)
             return self._misfit(Row(line, cells), cause.by, cause.problem, *others)

@@ -18,7 +18,7 @@ import msgspec
 from importer.attributes import ATTRIBUTES
 from importer.disk_space import MOST_FAILED_BYTES, MOST_FAILED_ROWS, MOST_PROBLEMS
 from importer.file.table import Table
-from importer.model import NAMED_LINES, Message, Problem, ProblemGroup, message, most_rows_first
+from importer.model import NAMED_LINES, Message, Problem, ProblemGroup, Tally, message, most_rows_first
 from importer.rows.validate import Checker, Rejected
 from importer.settings import ClientSettings
 from importer.store import taken
@@ -285,11 +285,12 @@ class RejectedRows:
                 for line, cells, ids, precise in rows
             )
 
-    def record_problems(self, import_id: int, rows_of_file: int) -> tuple[ProblemGroup, ...]:
+    def record_problems(self, import_id: int, tally: Tally) -> tuple[ProblemGroup, ...]:
         """Write the problems to import_problems, as many as it has room for; return all grouped, most rows first."""
         rows, lines = _count_problems(self._conn, len(self._kinds))
         wrong_ids = sum(rows[kind] for (field, _), kind in self._kinds.items() if field == "unique_id")
-        all_rows = taken.AllRows(rows_of_file, wrong_ids, self._client.name, self._names_at)
+        rows_of_file, known = tally.applied + tally.failed, tally.applied - tally.created
+        all_rows = taken.AllRows(rows_of_file, known, wrong_ids, self._client.name, self._names_at)
         groups = most_rows_first(
             ProblemGroup(field=field, reason=reason, rows=rows[kind], lines=tuple(lines[kind]))
             for (field, reason), kind in self._kinds.items()

@@ -15,16 +15,19 @@ from importer.store.connection import Connection
 
 NAMES: Final = ("first_name", "last_name")
 _FEWEST: Final = 3  # rows of which it can be said that all ids are new
-_MOST: Final = 0.9  # of the rows of a file
+_MOST: Final = 0.9  # of these rows claim what a recorded user has
+_HALF: Final = 0.5  # of the rows of a file: the others may be new people
+_KNOWN: Final = 9  # such rows for one whose id is known: with more of them, only some got new ids
 _ALIKE: Final = 0.8  # of the rows looked at have the names of the user who has their address
 _COMPARED: Final = 500  # rows
 _PRECISE: Final = msgspec.json.Decoder(list[Message | None])
 
 
 class AllRows(msgspec.Struct, frozen=True):
-    """What tells whether nearly all rows of a file have the same problem."""
+    """What tells whether all ids of a file are new."""
 
     rows: int  # of the file
+    known: int  # of them, applied to a user recorded before
     wrong_ids: int  # rows that have a problem with their unique_id as well
     client: str
     names_at: Mapping[str, int]  # in which columns the names are
@@ -96,10 +99,12 @@ def _sets(pairs: zip[tuple[int, int]]) -> list[list[int]]:
 
 
 def _are_most(groups: Sequence[ProblemGroup], whole: ProblemGroup, all_rows: AllRows) -> bool:
-    """Tell whether nearly all rows of the file have right ids and claim what users have who were recorded before."""
+    """Tell whether most rows of the file claim what users have who were recorded before, and hardly any id is known."""
     recorded = sum(each.rows for each in groups if each.reason.key.endswith("/recorded"))
     looked_up = sum(each.rows for each in groups if each.reason != whole.reason)
-    return recorded >= max(_FEWEST, _MOST * looked_up) and whole.rows - all_rows.wrong_ids >= _MOST * all_rows.rows
+    if recorded < max(_FEWEST, _MOST * looked_up) or all_rows.known * _KNOWN > whole.rows:
+        return False
+    return whole.rows - all_rows.wrong_ids >= _HALF * all_rows.rows
 
 
 def _have_same_names(conn: Connection, key: str, all_rows: AllRows) -> bool:

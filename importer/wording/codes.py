@@ -362,9 +362,9 @@ _WARNINGS: Final = (
     Code(
         "id.case",
         Level.WARNING,
-        "Two users differ only in the capitals of their unique_id",
-        "We take them for two users, because capitals count.",
-        "`S0012345` and `s0012345`.",
+        "Two users differ only in the capitals or leading zeros of their unique_id",
+        "We take them for two users, because capitals and zeros count. Excel drops leading zeros.",
+        "`S0012345` and `s0012345`, or `00123` and `123`.",
         "If they are the same person, always write the unique_id the same way, and write to us.",
         is_mailed=True,
     ),

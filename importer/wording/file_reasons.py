@@ -49,6 +49,11 @@ _KIND: Final[dict[str, Reason]] = {
         "UTF-8.",
     ),
     "file.not_csv/archive": Reason("The file is an archive ({kind}), not a CSV file.", _UNPACK),
+    "file.not_csv/program": Reason("The file is a program, such as an archive that unpacks itself (.exe).", _UNPACK),
+    "file.not_csv/junk": Reason(
+        "The file is a ZIP archive or an Excel workbook with something else in front, so it is damaged.",
+        "Upload the file with the users as it is, without adding anything to it.",
+    ),
     "file.not_csv/encrypted": Reason(
         "The file is encrypted (PGP), and we have no key for it.", "Upload the CSV file without encrypting it."
     ),

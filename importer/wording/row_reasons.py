@@ -97,6 +97,10 @@ _FIELDS: Final[dict[str, Reason]] = {
     "9003/fewer_secret!": Reason("The row has only {fields} of {width} cells. We left out what may be secret.", _SHORT),
     "9003/closing": Reason("The row looks like a closing line of the export, not like a user.", _SWITCH_OFF),
     "9003/group": Reason("The row looks like the heading of a group, not like a user.", _SWITCH_OFF),
+    "9003/heading": Reason(
+        "The row has a word in place of a unique_id and nothing else, like the heading of a group.",
+        "Delete it, or switch off groups in the export. If it is a user, enter the other values.",
+    ),
     "9003/text": Reason("The row has only one text, such as a title or a closing line, and no user.", _SWITCH_OFF),
     "9003/dashes": Reason(
         "The row has only dashes, which some programs write below column names or above totals.", _SWITCH_OFF

@@ -165,6 +165,10 @@ UNWRAPPING_REASONS: Final[dict[str, Reason]] = {
     "wrap.limit/ratio": Reason(
         "The file unpacks to more than {limit} times its size, so it is hardly a list of users.", _UPLOAD_INSIDE
     ),
+    "wrap.limit/ratio/workbook": Reason(
+        "The workbook unpacks to more than {limit} times its size, so it is hardly a list of users alone.",
+        "Copy the users alone to a new workbook and upload that, or save the sheet as CSV UTF-8.",
+    ),
     "wrap.limit/time": Reason(
         "The workbook takes too long to read.",
         "Copy the users alone to a new workbook and upload that, or save the sheet as CSV UTF-8.",
@@ -183,6 +187,10 @@ UNWRAPPING_REASONS: Final[dict[str, Reason]] = {
         "Make the archive without a password, or upload the file in it as it is. SFTP protects it on its way.",
     ),
     "pgp.damaged": Reason("The encrypted file is damaged or cut off.", _ENCRYPT_AGAIN),
+    "pgp.damaged/text": Reason(
+        "An editor such as Notepad saved the encrypted file anew, and changed it.",
+        "Encrypt the file with the users again, and upload what comes out without opening it.",
+    ),
     "pgp.damaged/time": Reason("The file takes too long to decrypt.", _ENCRYPT_AGAIN),
     "pgp.damaged/unprotected": Reason(
         "The file is encrypted in an old way, by which nobody notices that it was changed.",

@@ -11,6 +11,10 @@ _SAVE_UTF8: Final = "In Excel: File > Save As > CSV UTF-8."
 _NAME_THEM: Final = "If we should import one of them, rename it, or write to us and we will set up its name."
 _UNKNOWN_DAY: Final = "Enter the real date, or leave the cell blank if you do not know it."
 _SAME_ID: Final = "Write each unique_id the same way everywhere."
+_ZEROS_STAY: Final = (
+    "If they are one person, write the unique_id the same way everywhere, in a column with the format Text, and ask us "
+    "to remove the other user."
+)
 _SORTED_ALONE: Final = "Check that no column was sorted or moved without the others."
 
 WARNING_REASONS: Final[dict[str, Reason]] = {
@@ -96,6 +100,13 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
     "id.case/lines": Reason(
         "The unique_ids in lines {first} and {last} differ only in capital letters. We treated them as two users.",
         _SAME_ID,
+    ),
+    "id.case/zeros": Reason(
+        "Some unique_ids differ only in leading zeros. We treated each as a separate user.", _ZEROS_STAY
+    ),
+    "id.case/zeros/lines": Reason(
+        "The unique_ids in lines {first} and {last} differ only in leading zeros. We treated them as two users.",
+        _ZEROS_STAY,
     ),
     "id.recorded_case": Reason(
         "New users have the unique_id of an earlier user, but with other capital letters. We created them as well.",

@@ -37,6 +37,8 @@ class Names:
     _TEMPORARY_ENDINGS = frozenset(
         b"filepart partial part tmp temp crdownload upload uploading writing swp bak lock".split()
     )
+    # Of vim; of Windows, which adds them to folders that somebody looks into, and a client sends them with the folder.
+    _OF_PROGRAMS = frozenset((b"4913", b"desktop.ini", b"thumbs.db", b"ehthumbs.db", b"icon\r"))
     _CYBERDUCK = re.compile(rb"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
     _CYBERDUCK_BYTES = 37
 
@@ -60,14 +62,14 @@ class Names:
         return upload if ending.lower() in SIDECARS and self.accept(upload) else None
 
     def is_temporary(self, name: bytes) -> bool:
-        """Return whether a file of this name is an unfinished upload, or a lock or backup of one."""
+        """Return whether a program gives such a name to an unfinished upload, a lock, a backup or a file of its own."""
         _, dot, ending = name.rpartition(b".")
         return (
             name.startswith((b".", b"~", b"#"))
             or name.endswith((b"~", b"#"))
             or (bool(dot) and ending.lower() in self._TEMPORARY_ENDINGS)
             or b".!" in name
-            or name == b"4913"
+            or name.lower() in self._OF_PROGRAMS
             or self._CYBERDUCK.fullmatch(name, max(0, len(name) - self._CYBERDUCK_BYTES)) is not None
         )
 

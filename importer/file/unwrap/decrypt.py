@@ -62,6 +62,8 @@ def decrypt(raw: BinaryIO, out: BinaryIO, home: str, signers: Sequence[str], bou
 
     Raises FileRejected, GnuPGFailed, and OSError for `out`.
     """
+    if openpgp.is_text_of_editor(raw):
+        raise FileRejected(message("pgp.damaged/text"))
     armour = openpgp.armoured_as(raw)
     if armour not in ("", "MESSAGE"):
         raise FileRejected(message("pgp.not_encrypted/message" if "MESSAGE" in armour else "pgp.not_encrypted/key"))

@@ -16,7 +16,8 @@ from importer.settings import ClientSettings, FileSettings
 # The first packet, by the version in it, a control character that begins no text: keys of a session, signatures, keys.
 # Then a session without a key, a marker, and what is compressed or plain in a message that is not encrypted.
 SIGNATURE: Final = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*-----BEGIN PGP "
+    rb"(?:\xef\xbb\xbf)?\s*-----BEGIN PGP |\xff\xfe(?:\s\0)*(?:-\0){5}B\0E\0G\0I\0N\0 \0P\0G\0P\0"
+    rb"|\xfe\xff(?:\0\s)*(?:\0-){5}\0B\0E\0G\0I\0N\0 \0P\0G\0P"
     rb"|(?:[\x84\x88\x8c\x90\x94\x98].|[\x85\x89\x8d\x91\x95\x99]..|[\x86\x8a\x8e\x92\x96\x9a]....)[\x02-\x06]"
     rb"|[\xc1-\xc6](?:[\x00-\xbf]|[\xc0-\xdf].|\xff....)[\x02-\x06]"
     rb"|[\xd2\xd4](?:[\x00-\xbf]|[\xc0-\xdf].|\xff....|[\xe0-\xfe])[\x01\x02]"
@@ -25,6 +26,7 @@ SIGNATURE: Final = re.compile(
     rb"|(?:\xac[\x06-\xff]|\xad..|\xae....|\xcb(?:[\x06-\xbf]|[\xc0-\xdf].|\xff....|[\xe0-\xfe]))[btu][\x00-\x08]",
     re.DOTALL,
 )
+_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")  # of text in Unicode: no program for PGP writes them
 _ARMOUR: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*-----BEGIN PGP ([A-Z, ]+)-----")
 _ARMOUR_BYTES: Final = 1 << 10  # in which its first line is, and its last one
 _SESSION_KEYS: Final = (1, 3)  # tags of packets that only precede others
@@ -37,9 +39,16 @@ def armoured_as(raw: BinaryIO) -> str:
     return match[1].decode() if match else ""
 
 
+def is_text_of_editor(raw: BinaryIO) -> bool:
+    """Tell whether an editor saved an armoured file anew, as text that no program for PGP reads."""
+    return os.pread(raw.fileno(), _MOST_HEADER_BYTES, 0).startswith(_MARKS)
+
+
 def completeness(raw: BinaryIO, client: ClientSettings, limits: FileSettings) -> HoldReason:
     """Return whether a file ends early. What is damaged otherwise counts as whole: the import says so."""
     del client, limits
+    if is_text_of_editor(raw):
+        return HoldReason.NONE
     is_whole = _has_last_line(raw) if armoured_as(raw) else _has_last_packet(raw)
     return HoldReason.NONE if is_whole else HoldReason.CUT_OFF
 

@@ -33,6 +33,8 @@ _WAIT_S: Final = 0.1
 _LONGEST_S: Final = 1200.0  # also if it waits for a disk and uses no processor
 _FREE_BYTES: Final = 64 << 20  # of the disk of temporary files, which is everybody's
 _CHUNK_BYTES: Final = 1 << 20
+_WORKBOOKS: Final = (b".xlsx", b".xlsm")
+_SAID_OF_WORKBOOKS: Final = ("wrap.damaged", "wrap.limit/ratio")
 _LOCKED: Final = "EncryptedPackage".encode("utf-16-le")
 
 
@@ -68,10 +70,21 @@ def unwrapped(raw: BinaryIO, limits: FileSettings, client: ClientSettings, name:
                 raise FileRejected(message("pgp.messages/nested"))
             out = opened.enter_context(tempfile.TemporaryFile(dir=temporary_folder()))
             terms = child.Terms(limits=limits, client=client, is_nested=not {*passed} <= {kinds.PGP})
-            answer = _run(file.fileno(), out.fileno(), terms, kind, ask)
+            try:
+                answer = _run(file.fileno(), out.fileno(), terms, kind, ask)
+            except FileRejected as rejected:
+                raise _as_named(rejected, name) from None
             file = opened.enter_context(Upload(os.dup(out.fileno()), ask))
             passed.append(kind)
         yield Unwrapped(file, answer.sheet, answer.warnings, was_encrypted)
+
+
+def _as_named(rejected: FileRejected, name: bytes) -> FileRejected:
+    """Return the refusal of an archive in the words for a workbook if the upload is called so."""
+    [*reasons] = rejected.reasons
+    if name.lower().endswith(_WORKBOOKS) and reasons[0].key in _SAID_OF_WORKBOOKS:
+        reasons[0] = msgspec.structs.replace(reasons[0], key=f"{reasons[0].key}/workbook")
+    return FileRejected(*reasons, line=rejected.line)
 
 
 def _refuse_plain(client: ClientSettings, name: bytes) -> None:

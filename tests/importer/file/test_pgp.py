@@ -190,6 +190,15 @@ BAD: dict[str, tuple[Callable[[People], bytes], str]] = {
     "signed alone": (lambda people: plain(people, "--sign"), "pgp.not_encrypted/message"),
     "signed as text": (lambda people: plain(people, "--clearsign"), "pgp.not_encrypted/message"),
     "packed alone": (lambda people: plain(people, "--store"), "pgp.not_encrypted/message"),
+    "saved in an editor": (lambda people: b"\xef\xbb\xbf" + people.encrypt(options="--armor"), "pgp.damaged/text"),
+    "saved as Unicode": (
+        lambda people: people.encrypt(options="--armor").decode().encode("utf-16"),
+        "pgp.damaged/text",
+    ),
+    "saved as Unicode in the other order": (
+        lambda people: b"\xfe\xff" + people.encrypt(options="--armor").decode().encode("utf-16-be"),
+        "pgp.damaged/text",
+    ),
     "a key": (lambda people: people.client.public_key, "pgp.not_encrypted/key"),
     "a text in front": (lambda people: plain(people, "--store") + people.encrypt(), "pgp.not_encrypted/message"),
     "a password": (symmetric, "pgp.symmetric"),

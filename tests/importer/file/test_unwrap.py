@@ -132,6 +132,14 @@ WRONG = {
     "a document whose kind is damaged": (damaged("mimetype", zipfile.ZIP_DEFLATED), "wrap.damaged"),
     "a document whose kind is stored and damaged": (damaged("mimetype", zipfile.ZIP_STORED), "wrap.damaged"),
     "a text document": (zipped({"word/document.xml": b"<x/>"}), "file.not_csv"),
+    "an archive with something in front": (
+        b"\xef\xbb\xbfFrom the office\r\n" + zipped({"users.csv": CSV}),
+        "file.not_csv",
+    ),
+    "an archive that unpacks itself": (
+        b"MZ\x90" + bytes(75) + b"This program cannot be run in DOS mode." + zipped({"users.csv": CSV}),
+        "file.not_csv",
+    ),
     "an old workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "file.not_csv"),
     "a workbook with a password": (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(5000) + "EncryptedPackage".encode("utf-16-le") + bytes(600),

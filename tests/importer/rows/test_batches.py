@@ -136,6 +136,19 @@ def test_ids_that_differ_in_case_are_two_users_with_a_warning(engine: Engine, be
     assert (2, (2, second, second + 2)) == (result.warnings["id.case"].rows, result.warnings["id.case"].lines)
 
 
+def test_ids_that_differ_in_leading_zeros_are_two_users_with_a_warning(engine: Engine) -> None:
+    """A part of the file went through Excel: both are imported, and it is told where, capitals or not."""
+    row = "{},OPSCOM,Ann,Lee,a{}@example.org,a{}"
+    ids = ("00123", "124", "123", "0124", "0ab", "AB", "", "0", "00", "7")
+    result = engine.rows(*(row.format(each, n, n) for n, each in enumerate(ids)))
+    assert (9, {8: "9013"}) == (result.tally.created, result.codes)
+    assert [("id.case/zeros", 3, (2, 3, 4, 5, 6, 7))] == [
+        (each.reason.key, each.rows, each.lines) for each in result.receipt.warnings
+    ]
+    pair = engine.emptied().rows(row.format("0123", 1, 1), row.format("123", 2, 2))
+    assert "- The unique_ids in lines 2 and 3 differ only in leading zeros." in pair.text
+
+
 def test_held_rows_lack_what_new_users_need(engine: Engine) -> None:
     """A row held back for a look-alike id is judged as new or known like any other."""
     result = engine.file("unique_id,login_source,email", "ab1,OPSCOM,a@example.org", "AB1,OPSCOM,b@example.org")

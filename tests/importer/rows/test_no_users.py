@@ -142,6 +142,46 @@ def test_a_row_that_is_no_user_is_told_as_such(engine: Engine, kind: str, row: s
         assert (f"9003/{kind}", 1, ["S1", "S2"]) == (problem.reason.key, problem.rows, list(engine.users()))
 
 
+HEADINGS = [
+    "Sales,,,,,",
+    "SALES,,,,,",
+    "Kindergarten,,,,,",
+    "9th Grade (12),,,,,",
+    "Sales,12,,,,",
+    "Mathématiques,,,,,(4)",
+    "K/1 Split,,,,,",
+    "Jean-Talon,,,,,",
+]
+
+
+@pytest.mark.parametrize("row", HEADINGS)
+def test_a_word_alone_in_place_of_an_id_is_a_heading(engine: Engine, row: str) -> None:
+    """It fails as that alone: nobody is told to enter the values of a user called Sales."""
+    result = engine.rows(ANN, row, BOB)
+    [problem] = result.receipt.problems
+    assert ("9003/heading", (3,)) == (problem.reason.key, problem.lines)
+    assert ["S1", "S2"] == [*engine.users()]
+    assert [*result.reasons.values()] == [*engine.upload(corrected(result)).reasons.values()]
+
+
+@pytest.mark.parametrize("unique_id", ["S3", "alee", "EMP 1234", "AB-12", "Ann", "ANN", "a.lee@example.org", "ann_lee"])
+def test_what_may_be_an_id_is_no_heading(engine: Engine, unique_id: str) -> None:
+    """Of somebody who is not known, all that lacks is told."""
+    assert {3: "9014; 9017; 9018; 9016"} == engine.rows(ANN, f"{unique_id},,,,,").codes
+
+
+def test_a_word_that_is_the_id_of_a_user_is_no_heading(engine: Engine) -> None:
+    """Nothing in the row changes, and nothing fails."""
+    engine.rows("Sales,OPSCOM,Sal,Es,sales@example.org,sales")
+    assert (1, {}) == ((result := engine.rows("Sales,,,,,")).tally.unchanged, result.codes)
+
+
+def test_a_heading_where_the_id_is_not_in_the_first_column(engine: Engine) -> None:
+    """One text in the first column and no id is told once."""
+    result = engine.file("last_name,unique_id,login_source,first_name,email", "Sales,,,,", "Main Campus,,,,")
+    assert {2: "9003", 3: "9003"} == result.codes
+
+
 def test_closing_lines_make_no_user_where_nothing_is_required(engine: Engine) -> None:
     """Where an id is enough for a user, a total is none all the same, not even in a column of its own."""
     engine.settings(required=(), login_source="OPSCOM", short_rows="pad")

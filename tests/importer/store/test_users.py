@@ -172,6 +172,16 @@ def test_other_people_with_the_addresses_of_all_have_not_new_ids(engine: Engine)
     assert ["9019/recorded"] == [each.reason.key for each in new_ids(engine, last_name="Roy").receipt.problems]
 
 
+@pytest.mark.parametrize("claimed", ["a{n}@example.org,v{n}", "b{n}@example.org,u{n}"])
+def test_new_ids_for_everybody_among_many_new_people(engine: Engine, claimed: str) -> None:
+    """At the change of a year and of the system four of ten are really new: the others are told as what they are."""
+    engine.rows(*(f"A{n},OPSCOM,Ann{n},Lee,a{n}@example.org,u{n}" for n in range(6)))
+    again = [f"B{n},OPSCOM,Ann{n},Lee,{claimed.format(n=n)}" for n in range(6)]
+    result = engine.rows(*again, *(f"C{n},OPSCOM,Cas,Roy,c{n}@example.org,c{n}" for n in range(4)))
+    assert ["all_new"] == [each.reason.key.partition("/")[2] for each in result.receipt.problems]
+    assert "1. Has your student system changed?" in result.text
+
+
 def test_new_ids_of_some_are_no_change_of_system(engine: Engine) -> None:
     """Where more than one row in ten is right, each of the others is told by itself."""
     engine.rows(*(f"A{n},OPSCOM,Ann,Lee,a{n}@example.org,u{n}" for n in range(10)))

@@ -50,6 +50,8 @@ def test_upload_names(name: bytes) -> None:
         b"users.txt",
         b"csv",
         b"users.csv\n",
+        b"desktop.ini",
+        b"Thumbs.db",
     ],
 )
 def test_names_that_are_no_uploads(name: bytes) -> None:
@@ -59,7 +61,15 @@ def test_names_that_are_no_uploads(name: bytes) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [b"u.csv.filepart", b"u.csv.1a2b3c4d.partial", b"u.tmp", b"u.bak", b"u.csv-01234567-89ab-cdef-0123-456789abcdef"],
+    [
+        b"desktop.ini",
+        b"Thumbs.db",
+        b"u.csv.filepart",
+        b"u.csv.1a2b3c4d.partial",
+        b"u.tmp",
+        b"u.bak",
+        b"u.csv-01234567-89ab-cdef-0123-456789abcdef",
+    ],
 )
 def test_temporary_names_under_a_wide_pattern(name: bytes) -> None:
     """A pattern that matches everything still lets no temporary name in."""
