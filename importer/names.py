@@ -32,6 +32,10 @@ _STORED: Final = re.compile(
     r"(?P<stem>.+?)(\.csv|\.xls[xmb]?|\.ods|\.zip)?(\.gz)?(\.pgp|\.gpg|\.asc)?", re.DOTALL | re.IGNORECASE
 )
 _ARCHIVE: Final = re.compile(rb"(?P<stem>.*)(?P<stamp>\.\d{8}T\d{6}Z(?:-\d+)?)(?P<ending>.*)", re.DOTALL)
+# Windows hides endings: a new text file, or a copy of users.csv, has its own behind the name that it is given.
+_APPROVAL: Final = re.compile(
+    rb"(?P<file>.+)\.approve-(?P<code>[0-9A-Z]{1,32})(?P<ending>\.txt|\.csv)?", re.DOTALL | re.IGNORECASE
+)
 
 
 def as_csv(file: str) -> str:
@@ -75,3 +79,13 @@ def as_uploaded(archive: bytes) -> bytes:
     """Return the name of an upload by that of its archive."""
     parts = _ARCHIVE.fullmatch(archive)
     return parts["stem"] + parts["ending"] if parts else archive
+
+
+def approval_in(name: bytes) -> tuple[bytes, str] | None:
+    """Return the file that a name of an upload approves, and with which code; None: it approves nothing."""
+    match = _APPROVAL.fullmatch(name)
+    if match is None:
+        return None
+    file, ending = match["file"], (match["ending"] or b"").lower()
+    is_upload = ending == b".csv" and not file.lower().endswith(ending)  # users.approve-2026.csv is a file of users
+    return None if is_upload else (file, match["code"].decode())

@@ -6,6 +6,7 @@ import errno
 import importlib
 import os
 import sys
+import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -115,6 +116,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; an error of the host, or a missing permission, ends it with a sentence and an exit code."""
+        _import_when_used("asyncio")  # structlog imports it for programs that use it: 20 ms
         try:
             return super().invoke(ctx)
         except OSError as error:
@@ -135,6 +137,20 @@ class _Commands(click.Group):
         for title, names in _SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), summary_of[name]) for name in names.split()])
+
+
+def _import_when_used(name: str) -> None:
+    """Put a stand-in in the place of a module, which imports the real one when anything of it is asked for."""
+    if name in sys.modules:
+        return
+    stand_in = sys.modules[name] = types.ModuleType(name)
+
+    def of_the_real_one(attribute: str) -> object:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
+
+    stand_in.__getattr__ = of_the_real_one  # type: ignore[method-assign]
 
 
 def _report_os_error(error: OSError) -> int:

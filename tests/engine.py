@@ -22,6 +22,7 @@ from importer.pipeline import Importer
 from importer.settings import ClientSettings, FileSettings, GuardSettings, MailSettings, ReferenceSettings
 from importer.store.sqlite.database import SqliteStore
 from importer.wording.catalogue import words
+from tests.tables import tables_of
 
 CLIENT = "acme"
 MAILBOX = "registrar@acme.example.org"
@@ -200,7 +201,7 @@ class Engine:
 
     def users(self, *names: str) -> dict[str, User]:
         """Return the users of the client by unique id: these attributes, or all that are not empty."""
-        rows = self.store.db.query("SELECT * FROM users WHERE client = ?", (self.client.name,))
+        rows = tables_of(self.store).query("SELECT * FROM users WHERE client = ?", (self.client.name,))
         return {
             row["unique_id"]: {name: row[name] for name in names or ATTRIBUTES if row[name] is not None} for row in rows
         }

@@ -7,7 +7,6 @@ A file on hold is claimed and previewed, it is over a limit, and nothing of it i
 from __future__ import annotations
 
 import hmac
-import re
 import secrets
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -19,25 +18,11 @@ from importer.settings import ClientSettings
 
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # none that is taken for another
 _CODE_LETTERS: Final = 6  # 2**30 codes: each guess costs an upload, and is told
-# Windows hides endings: a new text file, or a copy of users.csv, has its own behind the name that it is given.
-_APPROVAL: Final = re.compile(
-    rb"(?P<file>.+)\.approve-(?P<code>[0-9A-Z]{1,32})(?P<ending>\.txt|\.csv)?", re.DOTALL | re.IGNORECASE
-)
 
 
 def new_code() -> str:
     """Return a random code that approves one preview."""
     return "".join(secrets.choice(_LETTERS) for _ in range(_CODE_LETTERS))
-
-
-def approval_in(name: bytes) -> tuple[bytes, str] | None:
-    """Return the file that a name of an upload approves, and with which code; None: it approves nothing."""
-    match = _APPROVAL.fullmatch(name)
-    if match is None:
-        return None
-    file, ending = match["file"], (match["ending"] or b"").lower()
-    is_upload = ending == b".csv" and not file.lower().endswith(ending)  # users.approve-2026.csv is a file of users
-    return None if is_upload else (file, match["code"].decode())
 
 
 def approval_name(held: OnHold) -> str:

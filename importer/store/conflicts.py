@@ -12,8 +12,8 @@ from importer.attributes import ATTRIBUTES
 from importer.rows.validate import KEYS
 from importer.store.connection import Connection
 from importer.store.rejected import TAKEN, RejectedRows
-from importer.store.sqlite.schema import KEY_INDEXES
 
+_INDEXES: Final = {"email_key": "users_by_email", "user_name_key": "users_by_user_name"}
 Scope = dict[str, str | int]  # what statements about one import name: client, import_id, top (the last rowid before it)
 
 _RESTORED: Final = ", ".join((*ATTRIBUTES, *KEYS.values(), "inactive_by", "updated_at", "import_id", "import_line"))
@@ -87,7 +87,7 @@ def resolve(conn: Connection, scope: Scope, rejected: RejectedRows, *, by_scan: 
 def _find_shared(conn: Connection, scope: Scope, query: str) -> bool:
     """Note the addresses and user names that more than one user has now; tell whether there are any."""
     conn.execute("DELETE FROM temp.shared")
-    for key, index in KEY_INDEXES.items():
+    for key, index in _INDEXES.items():
         values = query.format(key=key, index=index)
         conn.execute(f"INSERT OR IGNORE INTO temp.shared SELECT '{key}', value FROM ({values})", scope)
     return bool(conn.execute("SELECT EXISTS (SELECT 1 FROM temp.shared)").fetchone()[0])

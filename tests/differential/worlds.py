@@ -24,6 +24,7 @@ from importer.store.roster.action import NotPossible
 from importer.store.roster.undo import undo
 from importer.store.sqlite.database import SqliteStore
 from tests.engine import Engine, Result
+from tests.tables import tables_of
 
 _BROKEN = b"=\r\n"  # a line of a mail may be broken anywhere, in a time too
 _TIMES = re.compile(rb"Date: [^\r\n]*|\d{4}-\d\d-\d\d(?:</span>)? \d\d:\d\d")
@@ -65,7 +66,7 @@ class World(Engine):
     def emptied(self) -> World:
         """Begin anew."""
         for table in _EMPTIED:
-            self.store.db.table(table).delete_where()
+            tables_of(self.store).table(table).delete_where()
         for archive in (self.folder / ".bak").iterdir():
             archive.unlink()
         self._files, self.reference, self.limits = 0, ReferenceSettings(), FileSettings()

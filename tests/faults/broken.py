@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
-import sqlite_utils
 import structlog
 
 from importer import durable, ending, pipeline
@@ -28,6 +27,7 @@ from importer.store import mail_queue as table
 from importer.store.database import Store
 from importer.store.roster import feeds, undo
 from importer.store.sqlite import database
+from importer.store.sqlite.connection import SqliteConnection
 from importer.store.tables import strays
 from operate.backup import installing
 from operate.backup import target as restores
@@ -67,9 +67,9 @@ def commit_without_sync() -> None:
     """Let the database take its commits as done before they are on disk."""
     set_up = database._set_up
 
-    def lazily(db: sqlite_utils.Database) -> None:
-        set_up(db)
-        db.execute("PRAGMA synchronous = NORMAL")
+    def lazily(conn: SqliteConnection) -> None:
+        set_up(conn)
+        conn.execute("PRAGMA synchronous = NORMAL")
 
     database._set_up = lazily
 

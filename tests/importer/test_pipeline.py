@@ -16,6 +16,7 @@ from importer.names import FAILED_CSV, RESULT_TXT
 from importer.store.errors import StoreBusy
 from importer.store.sqlite.connection import read_only
 from tests.engine import ARCHIVE, CLIENT, HEADER, Engine
+from tests.tables import tables_of
 
 GOOD = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"
 BAD = "S2,CAS,Bob,Roy,bob@example.org,bob"
@@ -44,7 +45,7 @@ def test_the_ledger_tells_what_came_and_how_it_ended(engine: Engine) -> None:
     """The row of an import has the file's name, hash, size and identity, its outcome and its counts."""
     content = f"{HEADER}\n{GOOD}\n{GOOD}\n{BAD}\n".encode()
     result = engine.upload(content, name="ré\nsumé.csv")
-    (row,) = engine.store.db.query("SELECT * FROM imports")
+    (row,) = tables_of(engine.store).query("SELECT * FROM imports")
     claim = result.receipt.claim
     expected = {
         "claim_id": claim.claim_id,
@@ -71,9 +72,9 @@ def test_the_ledger_tells_what_came_and_how_it_ended(engine: Engine) -> None:
 def test_a_refused_file_is_recorded_too(engine: Engine) -> None:
     """A file failure leaves a ledger row with its code, its problem with the line, and a mail; and no user."""
     result = engine.rows(GOOD, 'S2,OPSCOM,"Bob"by,Roy,b@example.org,b')
-    (row,) = engine.store.db.query("SELECT outcome, code, sha256 FROM imports")
+    (row,) = tables_of(engine.store).query("SELECT outcome, code, sha256 FROM imports")
     assert {"outcome": "refused", "code": "csv.quoting", "sha256": result.receipt.sha256} == row
-    (problem,) = engine.store.db.query("SELECT line, code FROM import_problems")
+    (problem,) = tables_of(engine.store).query("SELECT line, code FROM import_problems")
     assert {"line": 3, "code": "csv.quoting"} == problem
     assert (0, 1, 1, 1) == recorded(engine)
     assert 64 == len(result.receipt.sha256)

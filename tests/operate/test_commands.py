@@ -15,6 +15,12 @@ from importer.store.sqlite.database import SqliteStore
 from operate import cli
 from tests import REPOSITORY
 
+# What only some files, some settings or some commands need.
+HEAVY = {
+    *("asyncio", "email_validator", "litestar", "openpyxl", "premailer", "prometheus_client", "sqlite_utils"),
+    *("tomlkit", "yagmail", "zoneinfo"),
+}
+
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
@@ -55,8 +61,7 @@ def _plain(entries: str) -> list[str]:
 
 def test_help_loads_nothing_that_is_slow() -> None:
     """`rosterd --help` imports no library but click, so that it comes at once."""
-    told = run(sys.executable, "-X", "importtime", "-m", "operate.cli", "--help").stderr
-    loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
+    loaded = imported("-m", "operate.cli", "--help")
     assert "click" in loaded
     assert set() == loaded & {
         "msgspec",
@@ -79,10 +84,37 @@ def test_looking_in_loads_no_more_than_it_needs(command: tuple[str, ...], tmp_pa
     config = tmp_path / "config.toml"
     config.write_text('[service]\nstate_dir = "."\n')
     with contextlib.closing(SqliteStore.open(tmp_path / "rosterd.db")):
-        told = run(sys.executable, "-X", "importtime", "-m", "operate.cli", *command, "--config", str(config)).stderr
-    loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
+        loaded = imported("-m", "operate.cli", *command, "--config", str(config))
     assert "watcher.config" in loaded
-    assert set() == loaded & {"structlog", "sqlite_utils", "watchdog", "yagmail", "email_validator", "asyncio"}
+    assert ({"tomlkit"} if command == ("client", "list") else set()) == loaded & {
+        *HEAVY,
+        "structlog",
+        "watchdog",
+        "importer.file.unwrap.kinds",
+    }
+
+
+def test_the_service_starts_with_no_more_than_it_needs(tmp_path: Path) -> None:
+    """Where the database is up to date, and nothing is to be imported or sent, no library is loaded for that."""
+    config = tmp_path / "config.toml"
+    config.write_text('[service]\nstate_dir = "."\n')
+    SqliteStore.open(tmp_path / "rosterd.db").close()
+    loaded = imported("-m", "operate.cli", "sweep", "--config", str(config))
+    assert {"structlog", "watchdog", "importer.pipeline"} <= loaded
+    assert set() == loaded & HEAVY
+
+
+@pytest.mark.parametrize("module", ["importer.rows.worker", "importer.file.unwrap.child"])
+def test_a_helper_process_starts_with_no_more_than_it_needs(module: str) -> None:
+    """The processes that are started for one file load neither the log nor the database."""
+    loaded = imported("-c", f"import {module}")
+    assert "importer.model" in loaded
+    assert set() == loaded & {*HEAVY, "structlog", "sqlite3", "click"}
+
+
+def imported(*arguments: str) -> set[str]:
+    told = run(sys.executable, "-X", "importtime", *arguments).stderr
+    return {line.rpartition("|")[2].strip() for line in told.splitlines()}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ import structlog
 from importer.answer.operator_mail import reminder
 from importer.mail import outbox
 from importer.model import Claim, OnHold, Receipt, message, printable
-from importer.roster.on_hold import approval_in, approved_by, blocking
+from importer.names import approval_in
+from importer.roster.on_hold import approved_by, blocking
 from importer.roster.protection import protected_users
 from importer.store import queries
 from importer.store.database import Store

@@ -16,8 +16,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from importer.model import Message, message
-from importer.names import CHECK_TXT, FAILED_CSV, FAILED_XLSX, SIDECARS
-from importer.roster.on_hold import approval_in
+from importer.names import CHECK_TXT, FAILED_CSV, FAILED_XLSX, SIDECARS, approval_in
 from watcher.inbox.layout import MAX_NAME_BYTES, Uploads, stat_of
 from watcher.inbox.settle import Names
 from watcher.model import Identity

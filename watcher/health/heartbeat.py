@@ -7,12 +7,9 @@ whoever knows it can pretend that all is well. Only its host name is ever logged
 
 from __future__ import annotations
 
-import http.client
 import math
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
@@ -30,16 +27,6 @@ _FIRST_PAUSE_S: Final = 5.0
 _LAST_PAUSE_S: Final = 300.0
 _FRESH_S: Final = 300.0  # the result of an older round is not sent
 _PATIENCE_S: Final = 2.0  # for the current request, after a signal to stop
-# Only those for HTTP: the default ones also open files and FTP.
-_HANDLERS: Final = (
-    urllib.request.ProxyHandler,
-    urllib.request.UnknownHandler,
-    urllib.request.HTTPHandler,
-    urllib.request.HTTPSHandler,  # verifies certificate and name
-    urllib.request.HTTPDefaultErrorHandler,
-    urllib.request.HTTPRedirectHandler,
-    urllib.request.HTTPErrorProcessor,
-)
 
 
 class Heartbeat:
@@ -124,11 +111,24 @@ def pause_s(failures: int) -> float:
 
 def request(url: str) -> str:
     """Request the URL and follow redirects; return why that failed, without any part of the URL, or ""."""
+    import http.client  # with urllib.request 5 ms: only where there is a URL
+    import urllib.error
+    import urllib.request
+
     opener = urllib.request.OpenerDirector()
-    for handler in _HANDLERS:
+    # Only those for HTTP: the default ones also open files and FTP.
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.UnknownHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,  # verifies certificate and name
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPRedirectHandler,
+        urllib.request.HTTPErrorProcessor,
+    ):
         opener.add_handler(handler())
     try:
-        opener.open(urllib.request.Request(url, headers={"User-Agent": "rosterd"}), timeout=_TIME_OUT_S).close()  # noqa: S310 - of http and https only, see _HANDLERS
+        opener.open(urllib.request.Request(url, headers={"User-Agent": "rosterd"}), timeout=_TIME_OUT_S).close()  # noqa: S310 - of http and https only, see the handlers
     except urllib.error.HTTPError as error:
         error.close()
         return f"HTTP {error.code}"

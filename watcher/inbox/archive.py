@@ -16,7 +16,7 @@ from typing import Final
 
 from importer import names
 from importer.durable import sync, write_durably
-from importer.file.unwrap.kinds import divided
+from importer.file.unwrap.endings import divided
 from importer.fs import open_file
 from importer.model import Claim
 from watcher.inbox import layout

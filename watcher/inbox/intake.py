@@ -13,7 +13,7 @@ import time
 import structlog
 
 from importer.model import HoldReason, Message, printable
-from importer.roster.on_hold import approval_in
+from importer.names import approval_in
 from importer.settings import ClientSettings
 from watcher.health.trouble import Troubles
 from watcher.inbox import entries

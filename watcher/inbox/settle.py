@@ -15,10 +15,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from importer.durations import back_off_s
-from importer.file.unwrap.kinds import patterns
+from importer.file.unwrap.endings import patterns
 from importer.model import HoldReason
-from importer.names import SIDECARS
-from importer.roster.on_hold import approval_in
+from importer.names import SIDECARS, approval_in
 from watcher.model import HOLDS, Identity, Kind, Look, Sighting, Verdict, Waiting, Writer
 from watcher.settings import IntakeSettings
 

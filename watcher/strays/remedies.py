@@ -6,7 +6,7 @@ import os
 from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
-from importer.file.unwrap.kinds import patterns
+from importer.file.unwrap.endings import patterns
 from importer.model import Message, message, printable
 from importer.names import SIDECARS
 from watcher.settings import Config, IntakeSettings

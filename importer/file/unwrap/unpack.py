@@ -21,7 +21,7 @@ import msgspec
 
 from importer import helper_process
 from importer.file.scan import too_large
-from importer.file.unwrap import child, gnupg, kinds
+from importer.file.unwrap import child, endings, gnupg, kinds
 from importer.file.unwrap.kinds import FileKind
 from importer.file.upload import Upload
 from importer.fs import temporary_folder
@@ -91,7 +91,7 @@ def _refuse_plain(client: ClientSettings, name: bytes) -> None:
     """Raise FileRejected for an upload that is not encrypted, if it has to be or is called so."""
     if client.require_signature:
         raise FileRejected(message("pgp.not_encrypted/required", fingerprint=client.require_signature[0].upper()))
-    if kinds.is_named_encrypted(name):
+    if endings.is_named_encrypted(name):
         raise FileRejected(message("pgp.not_encrypted"))
 
 

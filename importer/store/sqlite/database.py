@@ -10,16 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from sqlite_utils import Database
-
 from importer import fs
 from importer.model import Interrupted
 from importer.roster.removals import DAYS
 from importer.store.connection import stamp
 from importer.store.errors import StoreError, StoreFull, StoreInterrupted, StoreUnavailable, StoreUnusable
-from importer.store.sqlite.checks import check_schema, make_ours
-from importer.store.sqlite.connection import SqliteConnection, connect, current, is_whole, log_files
-from importer.store.sqlite.schema import migrations
+from importer.store.sqlite import shape
+from importer.store.sqlite.connection import APPLICATION_ID, SqliteConnection, connect, current, is_whole, log_files
 
 # 1M random keys outgrow SQLite's 2 MiB; 16 MiB is 1.3 times as fast and 64 MiB only a little more (measured).
 CACHE_KIB: Final = 16 * 1024
@@ -43,12 +40,10 @@ class SqliteStore:
     """
     The database. Everything that writes goes through one instance, on the thread that opened it.
 
-    `conn` is what the functions of this folder take. `db` is what sqlite-utils makes of it, for the schema: on the row
-    path it was measured 14 times slower.
+    `conn` is what the functions of this folder take.
     """
 
-    def __init__(self, db: Database, conn: SqliteConnection, path: Path) -> None:
-        self.db = db
+    def __init__(self, conn: SqliteConnection, path: Path) -> None:
         self.conn = conn
         self._path = path
         self._identity = _identity(path)
@@ -64,12 +59,8 @@ class SqliteStore:
         conn = connect(path.absolute().as_uri())
         try:
             conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            db = Database(conn, recursive_triggers=False, execute_plugins=False)
-            make_ours(db, path)
-            _set_up(db)
-            migrations.apply(db)
-            check_schema(db, path)
-            store = cls(db, conn, path)
+            _prepare(conn, path)
+            store = cls(conn, path)
             store.shrink_log()  # a process that was killed during an import left it as large as it was then
         except BaseException as error:
             conn.close()
@@ -89,7 +80,8 @@ class SqliteStore:
         try:
             with self.importing():
                 for table, condition in _COPIED.items():
-                    columns = self.db.table(table).columns_dict
+                    rows = self.conn.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+                    columns = [name for (name,) in rows]
                     # The imports of that database are none of this one's: an equal id would be taken for the same one.
                     values = ("0" if (table, name) == ("users", "import_id") else name for name in columns)
                     self.conn.execute(
@@ -132,7 +124,7 @@ class SqliteStore:
         """Open the database again: a connection that once could not write stays read-only."""
         fresh = SqliteStore.open(self._path)
         self.conn.close()
-        self.db, self.conn, self._identity = fresh.db, fresh.conn, fresh._identity  # noqa: SLF001 - our own class
+        self.conn, self._identity = fresh.conn, fresh._identity  # noqa: SLF001 - our own class
 
     def close(self) -> None:
         """Close the connection; the last one out folds the write-ahead log into the database."""
@@ -221,7 +213,19 @@ def _make_private(path: Path) -> None:
                 each.chmod(0o600)
 
 
-def _set_up(db: Database) -> None:
+def _prepare(conn: SqliteConnection, path: Path) -> None:
+    """Set up a connection to a database of ours, up to date; nothing is written when it is. Raises StoreUnusable."""
+    if shape.is_current(conn) and conn.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,):
+        _set_up(conn)
+        return
+    from importer.store.sqlite import checks
+
+    checks.make_ours(conn, path)
+    _set_up(conn)
+    checks.bring_up_to_date(conn, path)
+
+
+def _set_up(conn: SqliteConnection) -> None:
     """Set what SQLite does not keep, and read back what matters."""
     wanted = {
         "journal_mode": "wal",
@@ -232,7 +236,7 @@ def _set_up(db: Database) -> None:
         "secure_delete": 1,  # what an update frees must not outlive an erasure; Debian's SQLite does so by itself
     }
     for pragma, value in wanted.items():
-        db.execute(f"PRAGMA {pragma} = {value}").fetchall()
-        if (actual := db.execute(f"PRAGMA {pragma}").fetchone()[0]) != value:
+        conn.execute(f"PRAGMA {pragma} = {value}").fetchall()
+        if (actual := conn.execute(f"PRAGMA {pragma}").fetchone()[0]) != value:
             raise StoreUnusable(f"PRAGMA {pragma}: got {actual}; expected {value}. Is the file system fit for SQLite?")
-    db.execute(f"PRAGMA journal_size_limit = {64 << 20}").fetchall()
+    conn.execute(f"PRAGMA journal_size_limit = {64 << 20}").fetchall()

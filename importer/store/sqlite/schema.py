@@ -12,8 +12,6 @@ from importer.store.tables import hooks
 # Each migration is literal SQL and is never changed: databases that went through it are what it made of them. A new
 # attribute needs a new migration. The indexes of users begin with what tells most: SQLite sorts by a text that differs
 # a quarter faster than by one that is mostly the same.
-KEY_INDEXES: Final = {"email_key": "users_by_email", "user_name_key": "users_by_user_name"}
-
 migrations = Migrations("rosterd")
 
 _FIRST: Final = """

@@ -25,7 +25,8 @@ import pytest
 from importer.dry_run import DryRun
 from importer.file.unwrap import decrypt, gnupg, kinds
 from importer.file.unwrap.archives import Bounded
-from importer.file.unwrap.kinds import divided, kind_of
+from importer.file.unwrap.endings import divided
+from importer.file.unwrap.kinds import kind_of
 from importer.fs import open_folder
 from importer.model import FileRejected, HoldReason
 from importer.redact import NotRewritable, Rewriter

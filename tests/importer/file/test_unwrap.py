@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from importer.dry_run import DryRun
-from importer.file.unwrap.kinds import divided, patterns
+from importer.file.unwrap.endings import divided, patterns
 from importer.fs import open_folder
 from importer.model import Claim, HoldReason, Outcome
 from importer.pipeline import Importer

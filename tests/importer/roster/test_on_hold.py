@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from importer.model import Outcome
-from importer.roster.on_hold import approval_in, blocking, superseded
+from importer.names import approval_in
+from importer.roster.on_hold import blocking, superseded
 from importer.settings import FeedSettings, GuardSettings
 from importer.store import queries
 from tests.engine import Engine

@@ -7,6 +7,7 @@ import pytest
 from importer.settings import FeedSettings, GuardSettings
 from importer.store.roster.undo import undo
 from tests.engine import Engine, Result
+from tests.tables import tables_of
 
 
 def names(*last: str) -> list[str]:
@@ -66,4 +67,4 @@ def test_who_would_leave_again(engine: Engine) -> None:
     assert 2 == engine.rows(*names(*["Lee"] * 18)).tally.deactivated
     assert 2 == undo(engine.store, 2, is_applied=True).reinstated
     assert "guard.undone" == engine.rows(*names(*["Lee"] * 18)).receipt.code
-    assert {None} == {user["inactive_by"] for user in engine.store.db.query("SELECT inactive_by FROM users")}
+    assert {None} == {user["inactive_by"] for user in tables_of(engine.store).query("SELECT inactive_by FROM users")}

@@ -477,7 +477,9 @@ def test_addresses_are_stored_as_written(engine: Engine, value: str) -> None:
     assert (value, "") == judged(engine, "email", value)
 
 
-addresses = st.emails() | st.from_regex(r"[a-zA-Z0-9.+'_-]{1,70}@[a-z0-9.-]{1,20}\.(org|test|c|local)", fullmatch=True)
+addresses = st.emails() | st.from_regex(
+    r"[a-zA-Z0-9.+'_-]{1,70}@[a-z0-9.-]{1,20}\.(org|COM|ca|test|c|local)", fullmatch=True
+)
 
 
 @given(text=addresses)
@@ -500,18 +502,18 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         texts.append(text)
         validate_email(text, check_deliverability=check_deliverability)
 
-    monkeypatch.setattr(rules, "validate_email", note)
+    monkeypatch.setattr("email_validator.validate_email", note)
     return iter([texts])
 
 
 def test_a_domain_is_asked_for_once(asked: Iterator[list[str]]) -> None:
-    """The library is asked once for each domain, and for no plain address at one that it knows."""
+    """The library is asked once for each domain that is not plain, and for no plain address at one that it knows."""
     judge = rules.EmailJudge()
     texts = next(asked)
     for number in range(1000):
         judge(f"user{number}@example.org")
         judge(f"user{number}@no.such")
-    assert ["a@example.org", "a@no.such"] == texts
+    assert ["a@no.such"] == texts
 
 
 @pytest.mark.parametrize(

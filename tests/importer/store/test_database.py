@@ -16,10 +16,12 @@ import pytest
 from importer.attributes import ATTRIBUTES
 from importer.store.database import Store
 from importer.store.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly, StoreUnopened, StoreUnusable
+from importer.store.sqlite import shape
 from importer.store.sqlite.connection import APPLICATION_ID, NEWEST, read_only
 from importer.store.sqlite.database import SqliteStore
 from tests import REPOSITORY
 from tests.engine import Engine
+from tests.tables import tables_of
 
 OLD = REPOSITORY / "tests" / "data" / "rosterd-0.1.0.db"
 
@@ -32,11 +34,11 @@ def path(tmp_path: Path) -> Path:
 def test_a_new_database_has_what_other_programs_drive(path: Path) -> None:
     """Tables, views and columns that other programs rely on are there, and every table of people is strict."""
     with contextlib.closing(SqliteStore.open(path)) as store:
-        assert {"users", "imports", "import_problems", "outbox"} <= set(store.db.table_names())
-        assert {"recent_imports", "failing_clients"} <= set(store.db.view_names())
-        assert {"client", *ATTRIBUTES} <= set(store.db.table("users").columns_dict)
+        assert {"users", "imports", "import_problems", "outbox"} <= set(tables_of(store).table_names())
+        assert {"recent_imports", "failing_clients"} <= set(tables_of(store).view_names())
+        assert {"client", *ATTRIBUTES} <= set(tables_of(store).table("users").columns_dict)
         assert {"client", "file", "sha256", "outcome", "created", "updated", "unchanged", "failed"} <= set(
-            store.db.table("imports").columns_dict
+            tables_of(store).table("imports").columns_dict
         )
         strict = {row[0] for row in store.conn.execute("SELECT name FROM pragma_table_list WHERE strict")}
         assert {"users", "imports", "import_problems", "outbox"} <= strict
@@ -47,6 +49,14 @@ def test_readers_know_the_last_migration(path: Path) -> None:
     with contextlib.closing(SqliteStore.open(path)) as store:
         names = store.conn.execute("SELECT name FROM _sqlite_migrations ORDER BY id").fetchall()
     assert (NEWEST,) == names[-1]
+
+
+def test_a_database_that_is_up_to_date_is_known_by_its_digest(path: Path) -> None:
+    """The digest that spares a start the migrations is that of a new database, and of no changed one."""
+    with contextlib.closing(SqliteStore.open(path)) as store:
+        assert shape.CURRENT == shape.digest(store.conn)
+        store.conn.execute("CREATE INDEX users_by_city ON users (city)")
+        assert not shape.is_current(store.conn)
 
 
 def schema(store: Store) -> list[tuple[str, ...]]:
@@ -69,7 +79,7 @@ def test_an_old_database_goes_on_with_what_it_holds(tmp_path: Path) -> None:
     with contextlib.closing(Engine(tmp_path)) as engine:
         engine._files = 6  # so many it has imported already
         tables = ("imports", "import_problems", "outbox")
-        assert [6, 2, 2] == [engine.store.db.table(name).count for name in tables]
+        assert [6, 2, 2] == [tables_of(engine.store).table(name).count for name in tables]
         tally = engine.rows("S1,OPSCOM,Ann,Lee,ann1@example.org,ann", "S99,OPSCOM,Bob,Roy,bob@example.org,bob").tally
         assert (1, 1) == (tally.created, tally.updated)
         assert ("Hull", "ann") == (engine.users()["S1"]["city"], engine.users()["S1"]["user_name"])

@@ -8,6 +8,7 @@ from importer.model import Outcome
 from importer.store import ledger
 from importer.store.ledger import Entry
 from tests.engine import ARCHIVE, CLIENT, HEADER, Engine
+from tests.tables import tables_of
 
 AT = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
 GOOD = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"
@@ -49,7 +50,7 @@ def test_times_are_text_that_sorts(engine: Engine) -> None:
     """A time is recorded in UTC to the second, always as wide."""
     claim_id = engine.rows(GOOD).receipt.claim.claim_id
     ledger.mark_archived(engine.store.conn, claim_id, AT)
-    (row,) = engine.store.db.query("SELECT archived_at FROM imports")
+    (row,) = tables_of(engine.store).query("SELECT archived_at FROM imports")
     assert {"archived_at": "2026-11-22T07:42:05Z"} == row
 
 

@@ -8,6 +8,7 @@ from importer.store import users
 from importer.store.errors import StoreError
 from importer.store.sqlite.connection import read_only
 from tests.engine import CLIENT, HEADER, Engine, Result
+from tests.tables import tables_of
 
 BOTH_WAYS = pytest.mark.parametrize("rows_per_probe", [0, 1 << 30], ids=["looked up", "scanned for"])
 
@@ -281,12 +282,12 @@ def test_an_undone_row_is_put_back_to_the_letter(
     """A row that is undone leaves its user exactly as it was, times and import included, and no new user at all."""
     monkeypatch.setattr(users, "_ROWS_PER_PROBE", rows_per_probe)
     people(engine, "S1 ann ann", "S2 bob bob")
-    before = list(engine.store.db.query("SELECT * FROM users ORDER BY unique_id"))
+    before = list(tables_of(engine.store).query("SELECT * FROM users ORDER BY unique_id"))
     result = engine.file(
         f"{HEADER},city", "S2,OPSCOM,Rob,Roy,ann@example.org,new,Hull", "S3,OPSCOM,A,B,c@example.org,ann,"
     )
     assert {2: "9019", 3: "9020"} == result.codes
-    assert before == list(engine.store.db.query("SELECT * FROM users ORDER BY unique_id"))
+    assert before == list(tables_of(engine.store).query("SELECT * FROM users ORDER BY unique_id"))
 
 
 def test_an_undone_row_stands_whole_in_the_failed_csv(engine: Engine) -> None:

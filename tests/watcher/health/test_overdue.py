@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from importer.model import Letter, for_operator
 from importer.settings import ClientSettings, MailSettings
 from importer.store.sqlite.database import SqliteStore
+from tests.tables import tables_of
 from watcher.config import ConfigError, load
 from watcher.health.overdue import OverdueUploads
 from watcher.health.overdue_mail import OverdueUpload, letters
@@ -57,11 +58,11 @@ class Watcher:
 
     def look(self, after: timedelta, *, waiting: bool = False) -> int:
         """Look so long after the beginning; return how many missing uploads were logged."""
-        before = self._store.db.table("outbox").count
+        before = tables_of(self._store).table("outbox").count
         with capture_logs() as logged:
             if after.total_seconds() >= self._overdue.next_at:
                 self._overdue.tend(after.total_seconds(), AT + after, {"acme"} if waiting else ())
-        self.letters += map(letter_of, self._store.db.table("outbox").rows_where(order_by="id", offset=before))
+        self.letters += map(letter_of, tables_of(self._store).table("outbox").rows_where(order_by="id", offset=before))
         return [entry["event"] for entry in logged].count("upload.missed")
 
 
@@ -87,7 +88,7 @@ def record_upload(store: SqliteStore, at: datetime) -> None:
     times = dict.fromkeys(("claimed_at", "finished_at"), f"{at:%Y-%m-%dT%H:%M:%SZ}")
     row = {**dict.fromkeys(counts, 0), **texts, **times, "claim_id": str(at), "archive": b"", "ends_line": 1}
     with store.transaction():
-        store.db.table("imports").insert(row)
+        tables_of(store).table("imports").insert(row)
 
 
 def test_a_missing_upload_is_told_once(store: SqliteStore) -> None:

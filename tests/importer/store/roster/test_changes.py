@@ -17,6 +17,7 @@ from importer.store.roster import changes, deactivation, ids
 from importer.store.roster.undo import undo
 from tests import REPOSITORY
 from tests.engine import CLIENT, Engine
+from tests.tables import tables_of
 
 Key = tuple[str, str]
 ROW: Final = "S{0},OPSCOM,{1},Lee,{0}{1}@example.org,n{0}{1}"
@@ -63,7 +64,7 @@ class Consumer:
 
 def recorded(engine: Engine) -> dict[Key, object]:
     columns = ", ".join(USER_COLUMNS)
-    rows = engine.store.db.query(f"SELECT {columns} FROM users")  # noqa: S608
+    rows = tables_of(engine.store).query(f"SELECT {columns} FROM users")  # noqa: S608
     return {(row["client"], row["unique_id"]): row for row in rows}
 
 

@@ -18,6 +18,7 @@ from importer.store.roster.action import NotPossible
 from importer.store.roster.undo import undo
 from importer.store.sqlite.damage import database_findings
 from tests.engine import CLIENT, Engine
+from tests.tables import tables_of
 
 SEQUENCES: Final = 2000 if os.environ.get("ROSTERD_FAULTS") == "full" else 300
 PARTS: Final = 10
@@ -121,7 +122,7 @@ class Sequence:
 
     def recorded(self) -> Users:
         """Return the users as the database has them."""
-        rows = self.engine.store.db.query("SELECT * FROM users")
+        rows = tables_of(self.engine.store).query("SELECT * FROM users")
         return {row["unique_id"]: {name: row[name] for name in (*FIELDS, "inactive_by")} for row in rows}
 
     # -- files
@@ -296,7 +297,7 @@ def test_sequences(tmp_path: Path, part: int) -> None:
     engine.store.conn.execute("PRAGMA synchronous = OFF")
     for seed in range(part * SEQUENCES // PARTS, (part + 1) * SEQUENCES // PARTS):
         for table in ("baselines", "import_problems", "imports", "users", "user_changes", "outbox"):
-            engine.store.db.table(table).delete_where()
+            tables_of(engine.store).table(table).delete_where()
         sequence = Sequence(engine, seed)
         for _ in range(STEPS):
             sequence.step()

@@ -13,6 +13,7 @@ from importer.settings import FeedSettings, GuardSettings, StatusSettings
 from importer.store.roster import deactivation, held_files, history, pauses
 from importer.store.roster.undo import undo
 from tests.engine import CLIENT, HEADER, Engine, Result, corrected
+from tests.tables import tables_of
 
 COLUMN = "Enrolment"
 TITLES = f"{HEADER},{COLUMN}"
@@ -192,7 +193,7 @@ def test_undo_brings_leavers_back(engine: Engine) -> None:
     assert (1, 1, 0) == (undone.reinstated, undone.deactivated, undone.conflicts)
     assert {"S2": "status"} == inactive(engine)
     assert {"email_key": "s1@example.org"} == next(
-        iter(engine.store.db.query("SELECT email_key FROM users WHERE unique_id = 'S1'"))
+        iter(tables_of(engine.store).query("SELECT email_key FROM users WHERE unique_id = 'S1'"))
     )
     again = send(engine, user(1, "I"), user(2, "A"), user(3, "A"))
     assert (1, 1) == (again.tally.deactivated, again.tally.reinstated)

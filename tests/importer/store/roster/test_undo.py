@@ -10,6 +10,7 @@ from importer.store.roster import deactivation, ids
 from importer.store.roster.action import NotPossible
 from importer.store.roster.undo import Conflict, undo
 from tests.engine import CLIENT, HEADER, Engine
+from tests.tables import tables_of
 
 ANN = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"
 BOB = "S2,OPSCOM,Bob,Roy,bob@example.org,bob"
@@ -48,9 +49,9 @@ def test_what_was_changed_since_or_is_taken_stays(swapped: Engine) -> None:
 def test_trying_changes_nothing(swapped: Engine) -> None:
     """A preview leaves users, ledger and history alone, to the byte."""
     tables = ("users", "imports", "user_changes", "baselines", "importing")
-    before = [[*swapped.store.db.query(f"SELECT * FROM {table}")] for table in tables]  # noqa: S608
+    before = [[*tables_of(swapped.store).query(f"SELECT * FROM {table}")] for table in tables]  # noqa: S608
     assert 3 == undo(swapped.store, 2, is_applied=False).done.users
-    assert before == [[*swapped.store.db.query(f"SELECT * FROM {table}")] for table in tables]  # noqa: S608
+    assert before == [[*tables_of(swapped.store).query(f"SELECT * FROM {table}")] for table in tables]  # noqa: S608
 
 
 def test_an_undo_is_a_row_of_the_ledger_and_no_file(swapped: Engine) -> None:
@@ -75,7 +76,7 @@ def test_undoing_it_again_and_undoing_the_undo(swapped: Engine) -> None:
     assert 0 == undo(swapped.store, 2, is_applied=True).done.import_id
     assert 4 == undo(swapped.store, 3, is_applied=True).done.import_id
     assert before == swapped.users()
-    assert {None} == {user["inactive_by"] for user in swapped.store.db.query("SELECT inactive_by FROM users")}
+    assert {None} == {user["inactive_by"] for user in tables_of(swapped.store).query("SELECT inactive_by FROM users")}
 
 
 def test_baselines_go(swapped: Engine) -> None:
