@@ -34,7 +34,7 @@ _TROUBLES: Final = {
 HANDLERS: Final = (
     *(entrance.login_page, entrance.login, entrance.logout, entrance.logout_everywhere, entrance.account),
     overview.overview,
-    *(imports.imports, imports.one_import, imports.download),
+    *(imports.imports, imports.one_import, imports.download, imports.replay, imports.undo_preview, imports.undo),
     *(people.people, people.person),
     *(clients.clients, clients.client, clients.end_hold, clients.guide, clients.guide_file),
     *(mail.mail, mail.change_mail),

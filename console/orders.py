@@ -51,7 +51,7 @@ def given(
     log.info("console.ordered", user=order.by, order=order.do, client=order.client, done=done, **about)
     if not done:
         return page(request, "trouble", status=HTTP_409_CONFLICT, title=title, remedy=f"{text}.")
-    notify(request, text)
+    notify(request, "; ".join(line.strip() for line in text.splitlines()))
     return Redirect(back, status_code=HTTP_303_SEE_OTHER)
 
 

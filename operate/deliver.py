@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 import click
 
-from importer.durable import SyncFailed, write_durably
+from importer.durable import SyncFailed
 from importer.fs import open_file, open_folder
 from importer.model import Outcome, printable, shown_counts
 from importer.names import BAK, as_uploaded
@@ -24,15 +24,14 @@ from importer.store.queries import Import
 from operate.database import cannot_answer, database
 from operate.options import chosen_client, client_option, config_option, progress_bar
 from watcher.control.client import NoAnswer, NotRunning, Order, ask
+from watcher.control.replay import deliver
 from watcher.exits import EXIT_WOULD_FAIL
 from watcher.health.status import State, read_status
-from watcher.inbox.layout import move
 from watcher.inbox.settle import Names
 from watcher.lock import is_locked
 from watcher.owner import check_access
 from watcher.settings import Config
 
-_CHUNK_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.2
 _MISSED_LOOKS: Final = 3  # a file that is moved back is in no folder for a moment
 
@@ -126,7 +125,7 @@ def _delivered(
         cannot_answer(f"{printable(name)}: has {size_bytes:,} bytes; the limit is {most:,}")
     try:
         with open_folder(client.inbox) as inbox_fd:
-            return _deliver(source, inbox_fd, name, progress)
+            return deliver(source, inbox_fd, name, progress=progress)
     except FileExistsError:
         cannot_answer(f"{client.inbox}: already contains a file {printable(name)}; wait until it is imported")
     except PermissionError:
@@ -135,24 +134,6 @@ def _delivered(
         cannot_answer(f"{printable(name)}: cannot be delivered to {client.inbox}: {error.strerror}")
     except SyncFailed as error:
         cannot_answer(f"{printable(name)}: cannot be delivered to {client.inbox}: {error}")
-
-
-def _deliver(source: BinaryIO, inbox_fd: int, name: bytes, progress: Callable[[int], None]) -> os.stat_result:
-    hidden = b".by-hand-" + os.urandom(8).hex().encode()  # no name that begins with a dot is an upload
-    write_durably(inbox_fd, hidden, _chunks(source, progress))
-    info = os.stat(hidden, dir_fd=inbox_fd, follow_symlinks=False)
-    try:
-        move(inbox_fd, hidden, inbox_fd, name)
-    except BaseException:
-        os.unlink(hidden, dir_fd=inbox_fd)
-        raise
-    return info
-
-
-def _chunks(source: BinaryIO, progress: Callable[[int], None]) -> Iterator[bytes]:
-    while chunk := source.read(_CHUNK_BYTES):
-        yield chunk
-        progress(source.tell())
 
 
 def _check_followable(config: Config) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from importer.model import FileRejected, Outcome, Receipt
 from importer.store.connection import Connection, stamp, stored
+from importer.store.tables import replays
 from importer.wording.catalogue import words
 
 BY_PAUSE: Final = "pause"  # in place of who approved it: a limit that it exceeds was paused
@@ -52,6 +53,7 @@ def add(conn: Connection, import_id: int, receipt: Receipt) -> None:
         "warnings": " ".join(warnings),
         "code": receipt.code,
         "is_correction": receipt.is_correction,
+        "requested_by": replays.requested_by(conn, claim.client, claim.inode, claim.mtime_ns),
         "approved_by": receipt.approved_by or (BY_PAUSE if receipt.is_by_pause else ""),
         **msgspec.structs.asdict(receipt.tally),
         "archive": claim.archive,
@@ -85,6 +87,11 @@ def add_action(conn: Connection, import_id: int, *, client: str, kind: str, titl
         **dict.fromkeys(("claimed_at", "finished_at", "archived_at", "purged_at"), stamp(now)),
     }
     _insert(conn, row)
+
+
+def note_request(conn: Connection, import_id: int, by: str) -> None:
+    """Note which user of the console asked for what was done."""
+    conn.execute("UPDATE imports SET requested_by = ? WHERE id = ?", (by, import_id))
 
 
 def note_approval(conn: Connection, import_id: int, by: str) -> None:

@@ -36,11 +36,19 @@ def history(config: Config, unique_id: str, client_name: str | None, *, as_json:
         print_json(changes)
         return
     rows = [
-        (each.import_id, each.changed_at, each.kind, each.file, each.line or "", each.approved_by, told)
+        (
+            each.import_id,
+            each.changed_at,
+            each.kind,
+            each.file,
+            each.line or "",
+            each.approved_by or each.requested_by,
+            told,
+        )
         for each in changes
         for told in _told(each)
     ]
-    print_table(("import", "time (UTC)", "what", "file", "line", "approved by", "changed"), rows, empty="")
+    print_table(("import", "time (UTC)", "what", "file", "line", "by", "changed"), rows, empty="")
 
 
 def _told(change: Change) -> list[str]:

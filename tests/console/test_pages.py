@@ -168,6 +168,45 @@ def test_a_folder_of_the_client_is_not_downloaded_from(tmp_path: Path) -> None:
             assert 404 == browser.get("/imports/1/files/1").status
 
 
+def test_an_import_is_done_again_and_taken_back(tmp_path: Path) -> None:
+    """An operator does both, an undo after its preview; ledger, history and log have who; a viewer cannot."""
+    with guarded(tmp_path) as installation:
+        installation.start()
+        installation.drop("users.csv", HEADER + ANN)
+        installation.wait_for_imports(1)
+        with Console(installation.config, tmp_path / "console.log") as console:
+            browser, viewer, other = (console.logged_in(name) for name in ("olga", "vera", "betaonly"))
+            assert "Import it again" not in viewer.get("/imports/1").text
+            for path in ("/imports/1/replay", "/imports/1/undo"):
+                assert 403 == viewer.submit("/account", path).status
+                assert 404 == other.submit("/account", path).status
+            assert (403, 404) == (
+                viewer.get("/imports/1/undo-preview").status,
+                other.get("/imports/1/undo-preview").status,
+            )
+            assert 404 == browser.submit("/account", "/imports/1/eat").status
+            assert 303 == browser.submit("/imports/1", "/imports/1/replay").status
+            assert "users.csv of acme is imported again" in browser.get("/imports/1").text
+            assert ("imported", 1) == tuple(
+                installation.wait_for_imports(2)[-1][name] for name in ("outcome", "unchanged")
+            )
+            assert "Requested by olga" in Page(browser.get("/imports/2").text).text
+            preview = Page(browser.get("/imports/1/undo-preview").text)
+            assert "1 user becomes inactive" in preview.text
+            assert "--apply" not in preview.text
+            assert None is installation.users()["S-1"]["inactive_by"]
+            assert 303 == browser.submit("/imports/1/undo-preview", "/imports/1/undo").status
+            assert "undo" == installation.users()["S-1"]["inactive_by"]
+            page = Page(browser.get("/person?client=acme&id=S-1").text)
+            assert "Taken back by undo of 1 , at the request of olga" in page.text
+            assert 409 == browser.get("/imports/1/undo-preview").status
+            assert 409 == browser.submit("/account", "/imports/3/replay").status
+            orders = [(event["user"], event["order"], event["id"]) for event in console.events("console.ordered")]
+            assert [("olga", "file.replay", 1), ("olga", "roster.undo", 1)] == orders[:2]
+    [replayed] = installation.events("file.replayed")
+    assert ("acme", "users.csv", 1, "olga") == tuple(replayed[name] for name in ("client", "file", "id", "by"))
+
+
 # On hold
 
 
@@ -426,6 +465,8 @@ def test_every_route_that_changes_is_guarded() -> None:
         "logout": False,
         "logout_everywhere": False,
         "decide": True,
+        "replay": True,
+        "undo": True,
         "change_mail": True,
         "end_hold": True,
     } == changing

@@ -17,6 +17,7 @@ from importer.store.database import Store
 from importer.store.errors import StoreError
 from watcher.checking.cleaning import remove_expired
 from watcher.control.client import Order
+from watcher.control.replay import replay_orders
 from watcher.control.server import Handler, Refused
 from watcher.health.trouble import is_of_host, raise_if_fatal, reason
 from watcher.inbox.layout import opened, opened_check
@@ -150,4 +151,4 @@ def archive_orders(
         except (OSError, InboxUnusable, NotRewritable) as error:
             raise Refused(f"{record}: its archive was not changed: {error}") from None
 
-    return {"archive.rewrite": rewrite}
+    return {"archive.rewrite": rewrite, **replay_orders(store, config)}

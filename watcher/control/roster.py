@@ -13,7 +13,7 @@ from importer.store.roster.undo import Undone, undo
 from watcher.control.client import Order
 from watcher.control.server import Handler, Refused
 
-_ONLY_TRIED: Final = "Nothing was changed. The same command with --apply does it."
+ONLY_TRIED: Final = "Nothing was changed. The same command with --apply does it."
 
 
 def roster_orders(store: Store, stopping: Callable[[], bool] = lambda: False) -> dict[str, Handler]:
@@ -22,7 +22,7 @@ def roster_orders(store: Store, stopping: Callable[[], bool] = lambda: False) ->
     def take_back(order: Order) -> str:
         if not (order.id.isascii() and order.id.isdigit()):
             raise Refused("expected the number of an import; `rosterd imports` lists all")
-        undone = undo(store, int(order.id), is_applied=order.is_applied)
+        undone = undo(store, int(order.id), is_applied=order.is_applied, by=order.by)
         if not undone.done.users:
             raise Refused("\n".join((f"nothing is left to undo of import {order.id}", *_conflicts(undone))))
         title = f"undo of import {order.id} of {undone.client}"
@@ -87,4 +87,4 @@ def _conflicts(undone: Undone) -> Iterator[str]:
 
 
 def _hint(done: Done) -> tuple[str, ...]:
-    return () if done.import_id else (_ONLY_TRIED,)
+    return () if done.import_id else (ONLY_TRIED,)

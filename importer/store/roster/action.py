@@ -28,6 +28,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     kind: str  # as the ledger has it: undo, rekey, deactivate, reactivate
     title: str  # in place of the name of a file, "undo of 41"
     approved_by: str = ""  # operator or client, of what a file asked for
+    requested_by: str = ""  # the user of the console who asked for it
     is_applied: bool = True
 
 
@@ -85,6 +86,7 @@ def _written(conn: Connection, action: Action, scope: Scope, users: int, kind: s
     import_id = int(scope["import_id"])
     ledger.add_action(conn, import_id, client=action.client, kind=action.kind, title=action.title, users=users)
     ledger.note_approval(conn, import_id, action.approved_by)
+    ledger.note_request(conn, import_id, action.requested_by)
     history.record(conn, scope, **({} if kind is None else {"kind": f"'{kind}'"}))
     baselines.forget(conn, action.client)
     return import_id

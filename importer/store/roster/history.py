@@ -23,6 +23,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     import_id: int
     file: str  # or what the operator did
     approved_by: str  # who approved the file, if it was on hold; pause: a limit that it exceeds was paused
+    requested_by: str  # the user of the console who asked for it, if it is no upload of the client
     line: int  # 0: it was in no file, or is not known any more
     line_before: int  # where its values before had stood
     kind: str  # updated, deactivated, reinstated, rekeyed, undone; created and erased, which have no changes
@@ -62,8 +63,8 @@ def record(
 def of_person(conn: Connection, client: str, unique_id: str) -> list[Change]:
     """Return what was changed of a person, oldest first."""
     rows = conn.execute(
-        f"""SELECT import_id, file, approved_by, line, line_before, user_changes.kind, changed_at, changes {_OF_ONE}
-            ORDER BY 1""",
+        f"""SELECT import_id, file, approved_by, requested_by, line, line_before, user_changes.kind, changed_at, changes
+            {_OF_ONE} ORDER BY 1""",
         {"client": client, "unique_id": unique_id},
     ).fetchall()
     return [
@@ -79,11 +80,12 @@ def story(conn: Connection, client: str, unique_id: str) -> list[Change]:
     """Return everything that is known to have happened to a person, or to former ones of this id, oldest first."""
     changes = of_person(conn, client, unique_id)
     rows = conn.execute(
-        """SELECT import_id, file, approved_by, 'erased', changed_at, 0 FROM imports CROSS JOIN user_changes
+        """SELECT import_id, file, approved_by, requested_by, 'erased', changed_at, 0
+           FROM imports CROSS JOIN user_changes
              ON user_changes.import_id = imports.id AND unique_id = :unique_id AND user_changes.kind = 'erased'
            WHERE imports.client = :client
            UNION ALL
-           SELECT created_import, file, approved_by, 'created', created_at,
+           SELECT created_import, file, approved_by, requested_by, 'created', created_at,
              iif(import_id = created_import, import_line, 0)
            FROM users JOIN imports ON imports.id = created_import
            WHERE users.client = :client AND unique_id = :unique_id""",
@@ -95,13 +97,14 @@ def story(conn: Connection, client: str, unique_id: str) -> list[Change]:
             import_id=import_id,
             file=file,
             approved_by=approved_by,
+            requested_by=requested_by,
             line=changes[0].line_before if kind == "created" and changes and import_id >= first else line,
             line_before=0,
             kind=kind,
             changed_at=at,
             changes={},
         )
-        for import_id, file, approved_by, kind, at, line in rows
+        for import_id, file, approved_by, requested_by, kind, at, line in rows
     ]
     return sorted([*events, *changes], key=lambda change: change.import_id)
 

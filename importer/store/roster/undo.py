@@ -52,7 +52,7 @@ class Undone(msgspec.Struct, frozen=True, kw_only=True):
     listed: tuple[Conflict, ...]  # the first of them
 
 
-def undo(store: Store, import_id: int, *, is_applied: bool) -> Undone:
+def undo(store: Store, import_id: int, *, is_applied: bool, by: str = "") -> Undone:
     """Take back what an import did, or only try it. Raises NotPossible."""
     client = _client_of(store.conn, import_id)
     results: list[Undone] = []
@@ -66,7 +66,7 @@ def undo(store: Store, import_id: int, *, is_applied: bool) -> Undone:
             pass
         results.append(_result(conn, client))
 
-    action = Action(client=client, kind="undo", title=f"undo of {import_id}", is_applied=is_applied)
+    action = Action(client=client, kind="undo", title=f"undo of {import_id}", requested_by=by, is_applied=is_applied)
     done = carry_out(store, action, change, kind="undone")
     return msgspec.structs.replace(results[0], done=done)
 

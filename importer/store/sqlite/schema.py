@@ -417,5 +417,25 @@ def m018_reasons(db: Database) -> None:
     db.execute("ALTER TABLE on_hold ADD COLUMN reason TEXT NOT NULL DEFAULT ''")
 
 
+# Who asked for an import that is no upload of the client. A file that is imported again is told by what it is.
+_REQUESTS: Final = (
+    "ALTER TABLE imports ADD COLUMN requested_by TEXT NOT NULL DEFAULT ''",
+    """CREATE TABLE replays (
+        client TEXT NOT NULL,
+        inode INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        requested_by TEXT NOT NULL,
+        requested_at TEXT NOT NULL,
+        PRIMARY KEY (client, inode, mtime_ns)
+    ) STRICT, WITHOUT ROWID""",
+)
+
+
+@migrations()
+def m019_requests(db: Database) -> None:
+    """Remember which user of the console had an import made or taken back."""
+    _run(db, _REQUESTS)
+
+
 def _statements(script: str) -> list[str]:
     return [statement for part in script.split(";\n") if (statement := part.strip())]

@@ -1,0 +1,29 @@
+"""Who has had a file imported again: noted by the identity of the copy, before that can become a claim."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+from typing import Final
+
+from importer.store.connection import Connection, stamp, stored
+
+_KEEP: Final = timedelta(days=30)  # a copy that never became a claim
+
+
+def add(conn: Connection, client: str, copy: os.stat_result, by: str, at: datetime) -> None:
+    """Note who asked for this copy in the inbox of a client, and forget what was noted long ago."""
+    conn.execute("DELETE FROM replays WHERE requested_at < ?", (stamp(at - _KEEP),))
+    conn.execute(
+        "INSERT INTO replays (client, inode, mtime_ns, requested_by, requested_at) VALUES (?, ?, ?, ?, ?)",
+        (client, stored(copy.st_ino), stored(copy.st_mtime_ns), by, stamp(at)),
+    )
+
+
+def requested_by(conn: Connection, client: str, inode: int, mtime_ns: int) -> str:
+    """Return who asked for an upload with this identity, "" for nobody."""
+    row = conn.execute(
+        "SELECT requested_by FROM replays WHERE client = ? AND inode = ? AND mtime_ns = ?",
+        (client, stored(inode), stored(mtime_ns)),
+    ).fetchone()
+    return str(row[0]) if row else ""
