@@ -52,7 +52,7 @@ test: .venv/.can-test
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --cov --cov-report=term $(ANY_COVERAGE)
 
 test-importer: .venv/.can-test
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup $(IMPORTER_TESTS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup -k 'not postgresql' $(IMPORTER_TESTS)
 
 faults: .venv/.can-test
 	ROSTERD_FAULTS=full $(BIN)/python -m pytest --log-cli-level=INFO $(or $(ONLY),tests/faults)

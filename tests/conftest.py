@@ -14,10 +14,13 @@ import pytest
 from hypothesis import settings
 
 from importer.rows import duplicates
+from importer.store.database import Store
+from importer.store.sqlite.database import SqliteStore
 from tests.engine import Engine
 from tests.lab import MEMORY, wait_until
 from tests.lab.clients import Visit
 from tests.lab.daemon import Rosterd, make_inboxes
+from tests.lab.postgresql import PostgresqlServer, program
 from tests.lab.sshd import Sshd, descendants
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes says more of the machine than of us
@@ -29,7 +32,7 @@ Needs = Callable[..., None]
 def usable(name: str) -> bool:
     if name.startswith("/dev/"):
         return os.access(name, os.R_OK | os.W_OK)
-    return shutil.which(name) is not None
+    return shutil.which(name) is not None or program(name) is not None
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +61,29 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     """Yield an importer on a new database, for the client acme."""
     with contextlib.closing(Engine(tmp_path)) as importer:
         yield importer
+
+
+@pytest.fixture(scope="session")
+def postgresql(needs: Needs) -> Iterator[PostgresqlServer]:
+    """Yield a PostgreSQL server for all tests that ask for one."""
+    needs("postgres", "initdb", "psql")
+    with contextlib.closing(PostgresqlServer()) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Yield a new database, of each kind in turn."""
+    opened: Store
+    if request.param == "sqlite":
+        opened = SqliteStore.open(tmp_path / "rosterd.db")
+    else:
+        server: PostgresqlServer = request.getfixturevalue("postgresql")
+        from importer.store.postgresql.database import PostgresqlStore  # noqa: PLC0415 - takes libpq
+
+        opened = PostgresqlStore.open(server.new_database())
+    with contextlib.closing(opened):
+        yield opened
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ HOMES = {
     "email_validator": {"importer.rows.rules"},
     "idna": {"importer.rows.rules"},
     "openpyxl": {"importer.file.unwrap.workbook", "importer.answer.failed_workbook"},
+    "psycopg": {name for name in MODULES if name.startswith("importer.store.postgresql.")},
     "sqlite_utils": {name for name in MODULES if name.startswith("importer.store.sqlite.")},
     "tomlkit": {"operate.provision.edits"},
     "watchdog": {"watcher.inbox.events"},

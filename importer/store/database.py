@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Protocol
 
 from importer.store.connection import Connection
@@ -37,10 +36,6 @@ class Store(Protocol):
 
     def interruptible(self, stopping: Callable[[], bool]) -> AbstractContextManager[None]:
         """Ask `stopping` now and then, also within one statement. Raises Interrupted, and what `stopping` raises."""
-        ...
-
-    def copy_users(self, database: Path, client: str) -> None:
-        """Take over users of one client from another database, which is only read, and what guards compare with."""
         ...
 
     def check_writable(self) -> None:

@@ -27,6 +27,10 @@ class StoreUnopened(StoreUnavailable):
     """The database, or a file that belongs to it, cannot be opened."""
 
 
+class StoreUnreachable(StoreUnavailable):
+    """The server of the database does not answer, or answers nobody."""
+
+
 class StoreDiskFailed(StoreUnavailable):
     """The disk could not be read, written or synced."""
 

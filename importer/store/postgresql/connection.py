@@ -1,0 +1,212 @@
+"""
+A connection to PostgreSQL by psycopg: how it is opened, its statements, its errors in our words.
+
+Values are put into the statement on our side: then each statement is one message of the simple protocol, which leaves
+nothing on the server (PgBouncer in transaction mode), and PostgreSQL need not guess the type of each value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, cast
+
+import psycopg
+from psycopg import pq
+from psycopg.adapt import Dumper, Loader
+from psycopg.conninfo import conninfo_to_dict
+
+from importer.store.connection import Values
+from importer.store.errors import (
+    StoreBusy,
+    StoreCorrupt,
+    StoreDiskFailed,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+    StoreUnreachable,
+    StoreUnusable,
+)
+from importer.store.postgresql.statements import for_psycopg
+
+# A peer that is gone is noticed within a minute. Without `tcp_user_timeout` a client once hung for two hours.
+_CONNECTING: Final = {
+    "application_name": "rosterd",
+    "client_encoding": "utf8",
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "target_session_attrs": "read-write",
+}
+_VERIFIED: Final = "verify-full"
+
+# By SQLSTATE, the longest beginning that fits. Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_KINDS: Final[dict[str, type[StoreError]]] = {
+    "08": StoreUnreachable,  # connection
+    "25006": StoreReadOnly,
+    "25P03": StoreUnreachable,  # the session was idle in a transaction for too long, and has been ended
+    "40001": StoreBusy,  # could not be serialised
+    "40P01": StoreBusy,  # deadlock
+    "53": StoreUnavailable,
+    "53100": StoreFull,
+    "53300": StoreUnreachable,  # too many connections
+    "55P03": StoreBusy,  # lock_timeout
+    "57": StoreUnreachable,  # is starting, stopping, or was told to end us
+    "57014": StoreBusy,  # statement_timeout
+    "58": StoreDiskFailed,
+    "XX001": StoreCorrupt,
+    "XX002": StoreCorrupt,
+}
+
+
+def in_our_words(error: psycopg.Error) -> StoreError:
+    """Return an error of PostgreSQL as the rest of the program knows it, without the row that it may quote."""
+    code, text = error.sqlstate or "", error.diag.message_primary or str(error).partition("\n")[0]
+    for length in (5, 2):
+        if kind := _KINDS.get(code[:length]):
+            return kind(text)
+    if not code and isinstance(error, psycopg.OperationalError):  # so libpq tells whatever keeps it from connecting
+        return StoreUnreachable(text)
+    return StoreError(text)
+
+
+@contextlib.contextmanager
+def translating() -> Iterator[None]:
+    """Raise StoreError in place of psycopg.Error."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise in_our_words(error) from None
+
+
+class PostgresqlCursor:
+    """The rows of one statement, all of which are here already."""
+
+    def __init__(self, cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
+        self._cursor = cursor
+
+    @property
+    def rowcount(self) -> int:
+        """Return how many rows the statement has changed."""
+        return self._cursor.rowcount
+
+    def fetchone(self) -> Any:  # noqa: ANN401 - as Cursor has it
+        """Return the next row, None after the last one."""
+        return self._cursor.fetchone()
+
+    def fetchmany(self, size: int, /) -> list[Any]:
+        """Return the next rows."""
+        return self._cursor.fetchmany(size)
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows that are left."""
+        return self._cursor.fetchall()
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self._cursor
+
+    def close(self) -> None:
+        """Give up the rows that are left."""
+        self._cursor.close()
+
+
+class PostgresqlConnection:
+    """A connection whose statements raise StoreError. No transaction begins by itself."""
+
+    def __init__(self, raw: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self.raw = raw
+        self.before_each: Callable[[], None] | None = None
+
+    @property
+    def in_transaction(self) -> bool:
+        """Return whether a transaction is open, whatever its state."""
+        return self.raw.info.transaction_status not in (pq.TransactionStatus.IDLE, pq.TransactionStatus.UNKNOWN)
+
+    def execute(self, statement: str, values: Values = (), /) -> PostgresqlCursor:
+        """Run one statement."""
+        self._begin()
+        with translating():
+            cursor = self.raw.cursor()
+            # Without values psycopg would leave `%%` as it is.
+            cursor.execute(cast("Any", for_psycopg(statement)), values)
+            return PostgresqlCursor(cursor)
+
+    def executemany(self, statement: str, rows: Iterable[Values], /) -> PostgresqlCursor:
+        """Run one statement for each row of values, which is a round trip for each: not for the rows of a file."""
+        self._begin()
+        with translating():
+            cursor = self.raw.cursor()
+            cursor.executemany(cast("Any", for_psycopg(statement)), cast("Any", rows))
+            return PostgresqlCursor(cursor)
+
+    def _begin(self) -> None:
+        if self.before_each:
+            self.before_each()
+
+    def roll_back(self) -> None:
+        """Roll back, if a transaction is open; with the connection it would end by itself."""
+        if self.in_transaction:
+            with contextlib.suppress(psycopg.Error):
+                self.raw.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is rolled back."""
+        self.raw.close()
+
+
+class _Flag(Dumper):
+    """True and False as 1 and 0, which is how all tables have them."""
+
+    def dump(self, obj: Any) -> bytes:  # noqa: ANN401 - as psycopg has it
+        return b"1" if obj else b"0"
+
+
+class _Number(Loader):
+    """A numeric, which is what PostgreSQL makes of a sum of integers, as SQLite has it."""
+
+    def load(self, data: Any) -> int | float:  # noqa: ANN401 - likewise
+        text = bytes(data).decode()
+        return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def connect(url: str) -> PostgresqlConnection:
+    """Open a database that may be written. Raises StoreError, StoreUnusable when the URL will not do."""
+    try:
+        settings = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise StoreUnusable(f"[service] database: {error}") from None
+    check_is_verified(settings)
+    wanted: dict[str, Any] = {"sslmode": _VERIFIED, **_CONNECTING, **settings}
+    with translating():
+        raw = psycopg.connect(
+            autocommit=True, prepare_threshold=None, cursor_factory=cast("Any", psycopg.ClientCursor), **wanted
+        )
+    raw.adapters.register_dumper(bool, _Flag)
+    raw.adapters.register_loader("numeric", _Number)
+    return PostgresqlConnection(raw)
+
+
+def check_is_verified(settings: dict[str, Any]) -> None:
+    """Raise StoreUnusable when a server that is not on this host would not be verified."""
+    hosts = str(settings.get("hostaddr") or settings.get("host") or "").split(",")
+    mode = str(settings.get("sslmode") or "")
+    if all(map(_is_here, hosts)):
+        settings["sslmode"] = mode or "prefer"
+    elif mode not in ("", _VERIFIED):
+        raise StoreUnusable(
+            f"[service] database: got sslmode={mode} for a server on another host; expected {_VERIFIED}. Leave it out"
+        )
+
+
+def _is_here(host: str) -> bool:
+    if not host or host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

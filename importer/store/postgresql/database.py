@@ -1,0 +1,104 @@
+"""The one connection of this host that writes, and its transactions."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from importer.model import Interrupted
+from importer.store.postgresql.connection import PostgresqlConnection, connect
+from importer.store.postgresql.schema import migrate
+
+# Of one transaction alone: a pooler gives the next one to another session. Nothing waits, or is held, for ever.
+_BEGIN: Final = """
+BEGIN;
+SET LOCAL lock_timeout = '30s';
+SET LOCAL statement_timeout = '15min';
+SET LOCAL idle_in_transaction_session_timeout = '5min';
+SET LOCAL client_connection_check_interval = '10s'
+"""
+
+
+class PostgresqlStore:
+    """The database of several hosts, as `store/database` names what is asked of it; not all of that is here yet."""
+
+    def __init__(self, conn: PostgresqlConnection, url: str) -> None:
+        self.conn = conn
+        self._url = url
+
+    @classmethod
+    def open(cls, url: str) -> PostgresqlStore:
+        """Open the database and bring it up to date. Raises StoreUnusable, StoreError."""
+        conn = connect(url)
+        try:
+            migrate(conn)
+        except BaseException:
+            conn.close()
+            raise
+        return cls(conn, url)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """
+        Run the block in one transaction; roll back when it raises.
+
+        Raises StoreUnreachable when the connection is lost: at the COMMIT it is then not known what came of it.
+        """
+        self.conn.execute(_BEGIN)
+        try:
+            yield
+            self.conn.execute("COMMIT")
+        except BaseException:
+            self.conn.roll_back()
+            raise
+
+    def importing(self) -> contextlib.AbstractContextManager[None]:
+        """Run the block in a transaction; users that are edited by hand are not told apart yet."""
+        return self.transaction()
+
+    @contextlib.contextmanager
+    def interruptible(self, stopping: Callable[[], bool]) -> Iterator[None]:
+        """Ask `stopping` before each statement; one that is under way ends by its timeout. Raises Interrupted."""
+
+        def ask() -> None:
+            if stopping():
+                raise Interrupted
+
+        self.conn.before_each = ask
+        try:
+            yield
+        finally:
+            self.conn.before_each = None
+
+    def check_writable(self) -> None:
+        """Raise StoreUnavailable when nothing could be written now; a full disk shows only once there is something."""
+        with self.transaction():
+            self.conn.execute("UPDATE rosterd_schema SET version = version WHERE is_ours = 2")
+
+    def is_replaced(self) -> bool:
+        """Tell that it is not a file that another one could replace."""
+        return False
+
+    def may_give_up(self) -> bool:
+        """Tell the same."""
+        return False
+
+    def shrink_log(self) -> None:
+        """Leave the log to the server."""
+
+    def open_again(self) -> None:
+        """Connect again: a connection that was lost stays so."""
+        fresh = connect(self._url)
+        self.conn.close()
+        self.conn = fresh
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of the database."""
+        (size_bytes,) = self.conn.execute("SELECT pg_database_size(current_database())").fetchone()
+        return int(size_bytes)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.conn.close()

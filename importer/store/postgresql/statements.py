@@ -1,0 +1,30 @@
+"""Statements as the rest of the store writes them, in the form that psycopg takes."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Final
+
+# A text, a quoted name, a comment or a cast is copied; `?` and `:name` are values; psycopg wants `%` twice.
+_PART: Final = re.compile(
+    r"""(?P<copied> '(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | :: )
+      | (?P<place> \? )
+      | : (?P<name> [A-Za-z_]\w* )
+      | (?P<percent> % )""",
+    re.VERBOSE,
+)
+
+
+@functools.lru_cache(maxsize=1024)
+def for_psycopg(statement: str) -> str:
+    """Return a statement with `%s` for each `?` and `%(name)s` for each `:name`."""
+    return _PART.sub(_translated, statement)
+
+
+def _translated(match: re.Match[str]) -> str:
+    if copied := match["copied"]:
+        return copied.replace("%", "%%")
+    if name := match["name"]:
+        return f"%({name})s"
+    return "%s" if match["place"] else "%%"

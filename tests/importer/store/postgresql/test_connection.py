@@ -1,0 +1,226 @@
+"""PostgreSQL: statements as the store writes them, errors in our words, tables like those of SQLite."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from importer.model import Interrupted
+from importer.store.errors import (
+    StoreBusy,
+    StoreError,
+    StoreReadOnly,
+    StoreUnreachable,
+    StoreUnusable,
+)
+from importer.store.postgresql.connection import check_is_verified, connect
+from importer.store.postgresql.database import PostgresqlStore
+from importer.store.postgresql.schema import MIGRATIONS
+from importer.store.postgresql.statements import for_psycopg
+from importer.store.sqlite.connection import NEWEST
+from importer.store.sqlite.database import SqliteStore
+from tests.lab.postgresql import PostgresqlServer
+
+INSERTED = "INSERT INTO hook_totals (hook) VALUES ('chat')"
+
+pytestmark = pytest.mark.xdist_group("postgresql")
+
+
+@pytest.fixture
+def url(postgresql: PostgresqlServer) -> str:
+    return postgresql.new_database()
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[PostgresqlStore]:
+    with contextlib.closing(PostgresqlStore.open(url)) as opened:
+        yield opened
+
+
+def run(store: PostgresqlStore, *statements: str) -> None:
+    """Run statements in one transaction."""
+    with store.transaction():
+        for statement in statements:
+            store.conn.execute(statement)
+
+
+def end_within(store: PostgresqlStore, administrator: str, statement: str) -> None:
+    """Have the backend of a transaction ended in the middle of it."""
+    with contextlib.closing(connect(administrator)) as other, store.transaction():
+        store.conn.execute(INSERTED)
+        other.execute(statement)
+        store.conn.execute("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("SELECT ? WHERE a = ?", "SELECT %s WHERE a = %s"),
+        ("a = :name_1 OR :name_1 IS NULL", "a = %(name_1)s OR %(name_1)s IS NULL"),
+        ("a LIKE '%:x?''%' AND b % 2 = ?", "a LIKE '%%:x?''%%' AND b %% 2 = %s"),
+        ('SELECT "a?:b" -- why? :x\nFROM :t', 'SELECT "a?:b" -- why? :x\nFROM %(t)s'),
+        ("SELECT :a::BIGINT", "SELECT %(a)s::BIGINT"),
+    ],
+)
+def test_values_are_put_where_they_belong(ours: str, theirs: str) -> None:
+    """Marks of values are found outside of texts, names, comments and casts alone."""
+    assert theirs == for_psycopg(ours)
+
+
+def test_values_come_back_as_sqlite_has_them(store: PostgresqlStore) -> None:
+    """Text with any character, bytes with any, numbers, flags and sums are what they were; a row is a tuple."""
+    values = ("a'b\\c%s\U0001f600", b"\x00\xff'", 1 << 62, 1.5, None)
+    assert values == store.conn.execute("SELECT ?, ?, ?, ?, ?", values).fetchone()
+    assert (1, 0) == store.conn.execute("SELECT :a + 0, :b + 0", {"a": True, "b": False}).fetchone()
+    (total,) = store.conn.execute("SELECT sum(a) FROM (VALUES (1 + 0::BIGINT), (2)) AS numbers (a)").fetchone()
+    assert (3, int) == (total, type(total))
+
+
+def test_texts_are_compared_by_bytes(store: PostgresqlStore) -> None:
+    """The order of a language, which the database has, is not that of our columns."""
+    store.conn.executemany("INSERT INTO hook_totals (hook) VALUES (?)", [("b",), ("a",), ("B",), ("é",)])
+    assert [("B",), ("a",), ("b",), ("é",)] == store.conn.execute(
+        "SELECT hook FROM hook_totals ORDER BY hook"
+    ).fetchall()
+
+
+def test_tables_and_columns_are_those_of_sqlite(store: PostgresqlStore, tmp_path: Path) -> None:
+    """Both databases have the same tables and columns, in the same order, and the same number of migrations."""
+    query = """SELECT table_name, column_name, is_nullable = 'NO' FROM information_schema.columns
+        WHERE table_schema = 'public' AND table_name <> 'rosterd_schema' ORDER BY table_name, ordinal_position"""
+    theirs = store.conn.execute(query).fetchall()
+    with contextlib.closing(SqliteStore.open(tmp_path / "rosterd.db")) as sqlite:
+        ours = sqlite.conn.execute(
+            """SELECT tables.name, columns.name, columns."notnull" OR columns.pk > 0 FROM sqlite_master AS tables
+               JOIN pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'
+               AND tables.name NOT IN ('_sqlite_migrations', 'importing') ORDER BY tables.name, columns.cid"""
+        ).fetchall()
+    # The triggers of SQLite that need `importing` are still to come.
+    assert ours == [tuple(row) for row in theirs]
+    assert NEWEST.startswith(f"m{MIGRATIONS[-1].number:03d}_"), "add the migration to store/postgresql/schema, too"
+
+
+def test_two_hosts_may_start_at_once(url: str) -> None:
+    """Whoever comes second waits for the first, and finds the tables, or is told that the database is busy."""
+    ended: list[str] = []
+
+    def start() -> None:
+        try:
+            PostgresqlStore.open(url).close()
+        except StoreBusy:
+            ended.append("busy")
+        else:
+            ended.append("open")
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 4 == len(ended)
+    assert "open" in ended
+    PostgresqlStore.open(url).close()
+
+
+def test_a_newer_database_is_refused(store: PostgresqlStore, url: str) -> None:
+    """Tables of a later rosterd are left alone."""
+    store.conn.execute("UPDATE rosterd_schema SET version = 999")
+    with pytest.raises(StoreUnusable, match="newer rosterd"):
+        PostgresqlStore.open(url)
+
+
+def test_what_fails_is_rolled_back(store: PostgresqlStore) -> None:
+    """An error within a transaction leaves nothing, and the next one works."""
+    with pytest.raises(StoreError, match="syntax"):
+        run(store, INSERTED, "SELEKT")
+    with store.transaction():
+        assert [] == store.conn.execute("SELECT hook FROM hook_totals").fetchall()
+
+
+def test_an_error_does_not_quote_a_row(store: PostgresqlStore) -> None:
+    """PostgreSQL adds the row to its message, which would bring a person into the log."""
+    insert = "INSERT INTO guard_pauses (client, guard, until) VALUES ('acme', 'ann@example.org', '')"
+    store.conn.execute(insert)
+    with pytest.raises(StoreError, match="guard_pauses_pkey") as caught:
+        store.conn.execute(insert)
+    assert "ann@" not in str(caught.value)
+
+
+def test_errors_are_sorted_by_what_is_to_be_done(
+    store: PostgresqlStore, postgresql: PostgresqlServer, url: str
+) -> None:
+    """A lock, a database that may only be read, one that is not there: each is an error of its own."""
+    with contextlib.closing(connect(url)) as other:
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE hook_totals")
+        for limit in ("lock_timeout", "statement_timeout"):
+            with pytest.raises(StoreBusy):
+                run(store, f"SET LOCAL {limit} = '10ms'", "SELECT * FROM hook_totals")
+    with pytest.raises(StoreReadOnly):
+        run(store, "SET TRANSACTION READ ONLY", INSERTED)
+    with pytest.raises(StoreUnreachable, match="does not exist"):
+        connect(postgresql.url("nowhere"))
+    with pytest.raises(StoreUnusable, match="database"):
+        connect("postgresql://host/name?nonsense=1")
+
+
+def test_a_lost_connection_is_told_and_opened_again(store: PostgresqlStore, postgresql: PostgresqlServer) -> None:
+    """A backend that was ended, in a transaction or not, makes the server unreachable until it is opened again."""
+    (pid,) = store.conn.execute("SELECT pg_backend_pid()").fetchone()
+    ended = postgresql.url("postgres"), f"SELECT pg_terminate_backend({pid}, 60000)"
+    with pytest.raises(StoreUnreachable):
+        end_within(store, *ended)
+    with pytest.raises(StoreUnreachable):
+        store.conn.execute("SELECT 1")
+    store.open_again()
+    store.check_writable()
+    assert [] == store.conn.execute("SELECT hook FROM hook_totals").fetchall()
+
+
+def test_a_server_that_is_away_is_unreachable(store: PostgresqlStore, postgresql: PostgresqlServer, url: str) -> None:
+    """While the server is stopped nothing can be opened; once it is back everything is there."""
+    run(store, INSERTED)
+    postgresql.run_sql("postgres", "CHECKPOINT")
+    postgresql.stop()
+    try:
+        with pytest.raises(StoreUnreachable):
+            store.check_writable()
+        with pytest.raises(StoreUnreachable):
+            connect(url)
+    finally:
+        postgresql.start()
+    store.open_again()
+    assert [("chat",)] == store.conn.execute("SELECT hook FROM hook_totals").fetchall()
+
+
+def test_work_is_interrupted_between_statements(store: PostgresqlStore) -> None:
+    """What asks to stop is asked before each statement, and the transaction is rolled back."""
+    answers = iter([False, False, True])
+    with pytest.raises(Interrupted), store.interruptible(lambda: next(answers)):
+        run(store, INSERTED, "SELECT 1")
+    assert [] == store.conn.execute("SELECT hook FROM hook_totals").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_refused"),
+    [
+        ({"host": "db.example.org"}, False),
+        ({"host": "db.example.org", "sslmode": "verify-full"}, False),
+        ({"host": "db.example.org", "sslmode": "require"}, True),
+        ({"host": "/run/postgresql,db.example.org", "sslmode": "disable"}, True),
+        ({"host": "127.0.0.1", "sslmode": "disable"}, False),
+        ({"host": "/run/postgresql"}, False),
+        ({}, False),
+    ],
+)
+def test_a_server_on_another_host_is_verified(settings: dict[str, str], *, is_refused: bool) -> None:
+    """Weaker modes of TLS are for this host alone."""
+    if is_refused:
+        with pytest.raises(StoreUnusable, match="expected verify-full"):
+            check_is_verified(settings)
+    else:
+        check_is_verified(settings)

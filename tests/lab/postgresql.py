@@ -1,0 +1,96 @@
+"""A PostgreSQL server of its own, reached by a Unix socket; it runs as another user when the tests run as root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.lab import MEMORY
+
+USER = "postgres"  # Debian's package makes this user; the server refuses to run as root
+# Nothing has to outlive the run. The order of a language, so that a comparison that goes by it is noticed.
+_CREATED = ("--auth=trust", "--username=rosterd", "--encoding=UTF8", "--locale-provider=icu", "--icu-locale=en-US")
+_STARTED = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "16MB",
+    "max_connections": "30",
+    "autovacuum": "off",
+}
+
+
+def program(name: str) -> str | None:
+    """Return where a program of the newest server is, which Debian has outside PATH; None when there is none."""
+    homes = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda home: int(home.parent.name))
+    return shutil.which(name, path=os.pathsep.join([*map(str, reversed(homes)), os.environ["PATH"]]))
+
+
+class PostgresqlServer:
+    """A running server, with a database for whoever asks."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="rosterd-pg-", dir=MEMORY))
+        self._user = pwd.getpwnam(USER) if os.geteuid() == 0 else None
+        if self._user:
+            os.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
+        self._made = 0
+        self._run("initdb", "--no-sync", "--no-instructions", *_CREATED)
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        options = " ".join(f"-c {name}={value or repr('')}" for name, value in _STARTED.items())
+        log = self._folder / "log"
+        self._run("pg_ctl", "--wait", f"--log={log}", f"--options=-k {self._folder} {options}", "start")
+
+    def stop(self) -> None:
+        """Stop the server at once, as if it had crashed."""
+        self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
+
+    def new_database(self) -> str:
+        """Create an empty database; return its URL."""
+        self._made += 1
+        name = f"test{self._made}"
+        self.run_sql("postgres", f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def url(self, database: str) -> str:
+        """Return the URL of a database, whether or not there is one."""
+        return f"postgresql://rosterd@/{database}?host={self._folder}"
+
+    def run_sql(self, database: str, statement: str) -> str:
+        """Run a statement as the server's own client does, and return what it prints."""
+        command = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
+        done = subprocess.run(
+            [*command, f"--host={self._folder}", "--username=rosterd", f"--command={statement}", database],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def close(self) -> None:
+        """Stop the server and remove all that it has written."""
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    def _run(self, name: str, *arguments: str) -> None:
+        user = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []} if self._user else {}
+        found = program(name)
+        assert found is not None
+        done = subprocess.run(  # the server keeps what it is given as output: no pipe
+            [found, f"--pgdata={self._folder / 'data'}", *arguments],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            **user,  # type: ignore[call-overload]
+        )
+        assert done.returncode == 0, f"{name} ended with {done.returncode}"
