@@ -264,7 +264,20 @@ CREATE TABLE hook_totals (
 # Why a file, or removals, were rejected: the words of who did it.
 _REASONS: Final = """ALTER TABLE on_hold ADD COLUMN reason TEXT COLLATE "C" NOT NULL DEFAULT ''"""
 
-MIGRATIONS: Final = (Migration(17, _FIRST), Migration(18, _REASONS))
+# Who asked for an import that is no upload of the client. A file that is imported again is told by what it is.
+_REQUESTS: Final = """
+ALTER TABLE imports ADD COLUMN requested_by TEXT COLLATE "C" NOT NULL DEFAULT '';
+CREATE TABLE replays (
+    client TEXT COLLATE "C" NOT NULL,
+    inode BIGINT NOT NULL,
+    mtime_ns BIGINT NOT NULL,
+    requested_by TEXT COLLATE "C" NOT NULL,
+    requested_at TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (client, inode, mtime_ns)
+);
+"""
+
+MIGRATIONS: Final = (Migration(17, _FIRST), Migration(18, _REASONS), Migration(19, _REQUESTS))
 
 
 def migrate(conn: PostgresqlConnection) -> None:
