@@ -138,7 +138,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
 
         with tempfile.TemporaryDirectory(prefix="rosterd-check-", dir=self.scratch) as folder:
             scratch = Path(folder)
-            store = SqliteStore.open(scratch / "check.db")
+            store = SqliteStore.open(scratch / "check.db", model=self.database)
             with contextlib.closing(store), fs.open_folder(scratch) as folder_fd:
                 claim = claim_of(raw, name, archive or name, client.name, folder_fd, claimed_at or datetime.now(UTC))
                 self.check_room(claim, raw)

@@ -104,6 +104,17 @@ def test_the_service_starts_with_no_more_than_it_needs(tmp_path: Path) -> None:
     assert set() == loaded & HEAVY
 
 
+def test_a_check_makes_its_tables_without_the_migrations(tmp_path: Path) -> None:
+    """Next to a database that is up to date, `rosterd check` loads no sqlite-utils for its throw-away one."""
+    config, file = tmp_path / "config.toml", tmp_path / "users.csv"
+    config.write_text('[service]\nstate_dir = "."\n[[client]]\nname = "acme"\ninbox = "acme"\n')
+    file.write_text("unique_id,login_source,first_name\nS1,OPSCOM,Ann\n")
+    SqliteStore.open(tmp_path / "rosterd.db").close()
+    loaded = imported("-m", "operate.cli", "check", str(file), "--config", str(config))
+    assert "importer.pipeline" in loaded
+    assert set() == loaded & (HEAVY - {"email_validator"})
+
+
 @pytest.mark.parametrize("module", ["importer.rows.worker", "importer.file.unwrap.child"])
 def test_a_helper_process_starts_with_no_more_than_it_needs(module: str) -> None:
     """The processes that are started for one file load neither the log nor the database."""

@@ -6,10 +6,14 @@ So it needs neither the migrations nor sqlite-utils, which take a quarter of its
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from pathlib import Path
 from typing import Final
 
 from importer.store.connection import Connection
+from importer.store.errors import StoreError
+from importer.store.sqlite.connection import APPLICATION_ID, SqliteConnection, read_only
 
 # Of a database with all migrations of `schema`. Each new one changes it: test_database.py says to what.
 CURRENT: Final = "8760b1832e1d4b0dba828e55dbce6d5e3f41df058c15a55990d4d9499d545ee9"
@@ -45,3 +49,29 @@ def tables(conn: Connection) -> dict[str, str]:
     others = """SELECT type || ' ' || name, sql FROM sqlite_master
         WHERE type IN ('index', 'trigger') AND sql IS NOT NULL AND tbl_name <> '_sqlite_migrations'"""
     return dict(conn.execute(f"{columns} UNION ALL {others}").fetchall())
+
+
+def take_over(conn: SqliteConnection, model: Path) -> None:
+    """
+    Make in a new database the tables of another one, without what is in them, if that is up to date; else nothing.
+
+    In a quarter of the time that the migrations and sqlite-utils take. Views stay behind.
+    """
+    try:
+        with contextlib.closing(read_only(model)) as other:
+            if not is_current(other):
+                return
+            statements = other.execute(
+                "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND type <> 'view' AND name NOT LIKE 'sqlite%'"
+                " ORDER BY rowid"
+            ).fetchall()
+            names = other.execute("SELECT * FROM _sqlite_migrations").fetchall()
+    except StoreError:  # whoever reads its users says why
+        return
+    conn.execute("BEGIN IMMEDIATE")
+    conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    for (sql,) in statements:
+        conn.execute(sql)
+    marks = ", ".join("?" * len(names[0]))
+    conn.executemany(f"INSERT INTO _sqlite_migrations VALUES ({marks})", names)
+    conn.execute("COMMIT")

@@ -59,6 +59,16 @@ def test_a_database_that_is_up_to_date_is_known_by_its_digest(path: Path) -> Non
         assert not shape.is_current(store.conn)
 
 
+def test_a_new_database_can_have_the_tables_of_another(path: Path, tmp_path: Path) -> None:
+    """They are the same as by the migrations, without what is in them; of one that is not there they are, too."""
+    with contextlib.closing(SqliteStore.open(path)) as model:
+        model.conn.execute("INSERT INTO guard_pauses VALUES ('acme', 'created', '2027-01-01T00:00:00Z')")
+        for source in (path, tmp_path / "none.db"):
+            with contextlib.closing(SqliteStore.open(tmp_path / f"like-{source.name}", model=source)) as store:
+                assert shape.is_current(store.conn)
+                assert [] == store.conn.execute("SELECT * FROM guard_pauses").fetchall()
+
+
 def schema(store: Store) -> list[tuple[str, ...]]:
     return store.conn.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
 
