@@ -3,7 +3,7 @@ How much processor time it takes until a command answers, the service is ready, 
 
 Each figure is the median ratio to `python3 -I -c pass` of the same round, so that neither the machine nor what else it
 does counts for much; `--beside FOLDER` takes a second checkout into the same rounds. All of it is processor time, but
-for the resident memory of the service once it is ready: `python -m bench.startup`.
+for the resident memory of the service once it is ready: `make bench START=1`.
 """
 
 from __future__ import annotations

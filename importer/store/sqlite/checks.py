@@ -11,14 +11,20 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from importer.store.errors import StoreUnusable
+from importer.store.errors import StoreUnavailable, StoreUnusable
 from importer.store.sqlite import shape
-from importer.store.sqlite.connection import APPLICATION_ID, SqliteConnection, connect
+from importer.store.sqlite.connection import APPLICATION_ID, NEWEST, SqliteConnection, connect
 from importer.store.sqlite.schema import migrations
 
 
 def make_ours(conn: SqliteConnection, path: Path) -> None:
-    """Mark a new database as rosterd's. Raises StoreUnusable for another program's, or one that is too new."""
+    """
+    Mark a new database as rosterd's. Raises StoreUnusable for another program's, or one that is too new.
+
+    An update replaces files under a running service: StoreUnavailable when this module is newer than the rest of it.
+    """
+    if _ours()[-1] != NEWEST:
+        raise StoreUnavailable("rosterd was updated while this process was running. Restart rosterd")
     db = _database(conn)
     application_id = db.execute("PRAGMA application_id").fetchone()[0]
     if application_id not in (0, APPLICATION_ID) or (application_id == 0 and db.table_names()):
@@ -32,8 +38,11 @@ def make_ours(conn: SqliteConnection, path: Path) -> None:
 
 def _unknown_migrations(db: Database) -> set[str]:
     known = {migration.name for migration in migrations.applied(db)} | {each.name for each in migrations.pending(db)}
-    ours = {each.name for each in migrations._migrations}  # noqa: SLF001 - the library has no public list
-    return known - ours
+    return known - {*_ours()}
+
+
+def _ours() -> list[str]:
+    return [each.name for each in migrations._migrations]  # noqa: SLF001 - the library has no public list
 
 
 def bring_up_to_date(conn: SqliteConnection, path: Path) -> None:

@@ -15,7 +15,15 @@ import pytest
 
 from importer.attributes import ATTRIBUTES
 from importer.store.database import Store
-from importer.store.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly, StoreUnopened, StoreUnusable
+from importer.store.errors import (
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+    StoreUnopened,
+    StoreUnusable,
+)
 from importer.store.sqlite import shape
 from importer.store.sqlite.connection import APPLICATION_ID, NEWEST, read_only
 from importer.store.sqlite.database import SqliteStore
@@ -256,6 +264,14 @@ def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
         )
     with pytest.raises(StoreUnusable, match=r"newer rosterd \(m999_later\)"):
         SqliteStore.open(path)
+
+
+def test_newer_migrations_are_not_applied_by_an_older_process(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service under which an update has replaced files, and that loads them only now, changes nothing by them."""
+    monkeypatch.setattr("importer.store.sqlite.checks.NEWEST", "m001_first")
+    with pytest.raises(StoreUnavailable, match="Restart rosterd"):
+        SqliteStore.open(path)
+    assert 0 == path.stat().st_size
 
 
 def test_a_locked_database_is_the_hosts_trouble(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
