@@ -52,6 +52,11 @@ def run(config: Config) -> None:
     if config.console.listen.startswith("/") and not config.console.url:
         click.echo("config.toml console.url: is not set; expected the address of the proxy in a browser", err=True)
         sys.exit(EXIT_CONFIG)
+    if config.console.proxy_user_header and not config.console.listen.startswith("/"):
+        click.echo(
+            "config.toml console.proxy_user_header: anybody could send it; expected listen = a path.sock", err=True
+        )
+        sys.exit(EXIT_CONFIG)
     _become_owner(config)
     check_access(Path(config.service.database), os.O_RDONLY)
     from console.serve import listener, serve
@@ -77,8 +82,9 @@ def user() -> None:
 @click.option(
     "--client", "clients", metavar="NAME", type=ClientName(), multiple=True, help="Only this client. Repeatable."
 )
+@click.option("--no-password", is_flag=True, help="For whom a proxy lets in, see [console] proxy_user_header.")
 @config_option
-def add(config: Config, name: str, role: Role, clients: tuple[str, ...]) -> None:
+def add(config: Config, name: str, role: Role, clients: tuple[str, ...], *, no_password: bool) -> None:
     """
     Let a person log in, or give one another role; the password is asked for, or the line on standard input.
 
@@ -90,7 +96,7 @@ def add(config: Config, name: str, role: Role, clients: tuple[str, ...]) -> None
             raise unknown_client(client, config.clients_by_name)
     _become_owner(config)
     new = ConsoleUser(name=name, role=role, clients=tuple(dict.fromkeys(clients)), salt="", key="")
-    new = users.with_password(new, _ask(name))
+    new = new if no_password else users.with_password(new, _ask(name))
     _change(config, lambda known: known.update({name: new}))
     whom = f" of {', '.join(new.clients)}" if new.clients else ""
     click.echo(f"{name} may log in as {role}{whom}")

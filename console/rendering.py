@@ -17,6 +17,7 @@ from litestar.status_codes import HTTP_200_OK
 from litestar.template.config import TemplateConfig
 from markupsafe import Markup, escape
 
+from console.access.gate import visit_of
 from importer.model import printable
 from importer.settings import FeedSettings
 from operate.output import age, counted
@@ -35,7 +36,12 @@ _VERSION: Final = hashlib.sha256(b"".join(STATIC.values())).hexdigest()[:12]
 
 def page(request: Request[Any, Any, Any], template: str, *, status: int = HTTP_200_OK, **values: object) -> Template:
     """Return a page as the answer to a request."""
-    shared = {"user": request.scope.get("user"), "path": request.url.path, "now": datetime.now(UTC)}
+    shared = {
+        "user": request.scope.get("user"),
+        "is_by_proxy": visit_of(request.scope).is_by_proxy,
+        "path": request.url.path,
+        "now": datetime.now(UTC),
+    }
     return Template(template_name=f"{template}.html", context={**shared, **values}, status_code=status)
 
 

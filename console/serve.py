@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 import uvicorn
 
+from console.access.patience import PatientProtocol
 from console.app import make_app
 from importer.fs import OWN_FOLDER
 from watcher.settings import Config
@@ -57,13 +58,24 @@ def _is_served(path: str) -> bool:
 
 def serve(config: Config, listening: socket.socket) -> None:
     """Answer requests until the process is told to stop; pages that are under way are finished."""
-    server = uvicorn.Server(
+    server = server_of(config)
+    # uvicorn sends itself the signal again once it has stopped: that is no reason to end by it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    log.info("console.started", address=_name_of(listening))
+    server.run(sockets=[listening])
+    log.info("console.stopped")
+
+
+def server_of(config: Config) -> uvicorn.Server:
+    """Return the server: what a peer may send, how slowly, and how many peers at a time, is bounded."""
+    return uvicorn.Server(
         uvicorn.Config(
             make_app(config),
             access_log=False,
             backlog=_BACKLOG,
             h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
-            http="h11",
+            http=PatientProtocol,
             lifespan="off",
             limit_concurrency=_MOST_CONNECTIONS,
             log_config=None,
@@ -75,12 +87,6 @@ def serve(config: Config, listening: socket.socket) -> None:
             ws="none",
         )
     )
-    # uvicorn sends itself the signal again once it has stopped: that is no reason to end by it.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    log.info("console.started", address=_name_of(listening))
-    server.run(sockets=[listening])
-    log.info("console.stopped")
 
 
 def _name_of(listening: socket.socket) -> str:

@@ -80,6 +80,10 @@ class ConsoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     url: Annotated[
         str, Meta(pattern=r"\A(https://[^/\s]+)?\Z", description="an address such as https://imports.example.org")
     ] = ""
+    # Only with a path in `listen`: the proxy says who asks, instead of a password.
+    proxy_user_header: Annotated[
+        str, Meta(pattern=r"\A([A-Za-z][A-Za-z0-9-]*)?\Z", description="the name of a header such as X-Remote-User")
+    ] = ""
     idle_s: Seconds = 1800.0  # without a request for this long, a session ends
     max_session_s: Seconds = 43_200.0  # however busy it is
 

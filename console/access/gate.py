@@ -29,6 +29,10 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 OPEN_PATHS: Final = ("/login", "/static/")
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
+_NOT_LET_IN: Final = (
+    "The proxy has named nobody who may log in, by one header {header}.\n"
+    "`rosterd console user list` says who may, `rosterd console user add NAME --role ROLE --no-password` adds one.\n"
+)
 _RENEWAL: Final = "x-renewal"  # our script asks, and not a person: the session lasts no longer for that
 _MAX_BODY_BYTES: Final = 64 << 10
 _MAX_COOKIE_CHARS: Final = 4096
@@ -52,6 +56,7 @@ class Visit(msgspec.Struct, frozen=True):
     session: Session | None
     token: str  # what the cookie has, whatever that is
     address: str
+    is_by_proxy: bool = False  # which has let the user in, and logs out
 
 
 def visit_of(scope: object) -> Visit:
@@ -64,7 +69,8 @@ class Door(msgspec.Struct, frozen=True):
 
     is_secure: bool  # only by HTTPS
     hosts: tuple[str, ...]  # what else than names of this host itself is answered
-    is_socket: bool  # a proxy alone can reach it, and says in a header who asks
+    is_socket: bool  # a proxy alone can reach it, and says in a header from where
+    user_header: str = ""  # the header in which the proxy says who asks; "": whoever knows a password
 
     @property
     def cookie(self) -> str:
@@ -83,7 +89,8 @@ def door_of(settings: ConsoleSettings) -> Door:
     is_socket = settings.listen.startswith("/")
     host = settings.listen.rpartition(":")[0]
     hosts = (netloc,) if netloc else () if is_socket else (settings.listen.lower(), host.lower())
-    return Door(bool(netloc) or not (is_socket or is_loopback(host)), hosts, is_socket)
+    is_secure = bool(netloc) or not (is_socket or is_loopback(host))
+    return Door(is_secure, hosts, is_socket, settings.proxy_user_header.lower() if is_socket else "")
 
 
 def is_loopback(host: str) -> bool:
@@ -126,14 +133,21 @@ class Gate:
             await _answer(guarded, 413, "The request is too large.\n")
             return
         token = self._token(headers.get("cookie", ""))
+        address = self._address(scope, headers)
         try:
-            session = self._session(token, is_used=_RENEWAL not in headers)
+            if self._door.user_header:
+                session = self._named_by_proxy(scope, address)
+            else:
+                session = self._session(token, is_used=_RENEWAL not in headers)
         except (UsersUnreadable, OSError) as error:
             log.error("console.closed", reason=str(error))
             await _answer(guarded, 503, f"Nobody can log in: {error}\n")
             return
-        scope["visit"] = Visit(session, token, self._address(scope, headers))
+        scope["visit"] = Visit(session, token, address, is_by_proxy=bool(self._door.user_header))
         scope["user"] = session.user if session else None
+        if session is None and self._door.user_header and not path.startswith("/static/"):
+            await _answer(guarded, 403, _NOT_LET_IN.format(header=self._door.user_header))
+            return
         if session is None and not path.startswith(OPEN_PATHS):
             await self._send_away(scope, guarded)
             return
@@ -155,6 +169,18 @@ class Gate:
 
     def _session(self, token: str, *, is_used: bool) -> Session | None:
         return self._sessions.find(token, self._directory.users(), is_used=is_used) if token else None
+
+    def _named_by_proxy(self, scope: _Message, address: str) -> Session | None:
+        """Return the session of whom the proxy names; a header that is there twice may be the browser's own."""
+        wanted = self._door.user_header.encode()
+        names = [value.decode("latin-1").strip() for name, value in scope["headers"] if name.lower() == wanted]
+        user = self._directory.users().get(names[0]) if len(names) == 1 else None
+        if user is None:
+            return None
+        session, is_new = self._sessions.of_proxy(user)
+        if is_new:
+            log.info("console.entered", user=user.name, address=address)
+        return session
 
     def _address(self, scope: _Message, headers: dict[str, str]) -> str:
         """Return who asks. Behind a socket only the proxy knows it; elsewhere anybody could write that header."""

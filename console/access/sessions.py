@@ -39,6 +39,7 @@ class Sessions:
         self._idle_s = idle_s
         self._most_s = most_s
         self._sessions: dict[str, Session] = {}  # by the hash of the id, oldest first
+        self._by_proxy: dict[str, Session] = {}  # by the name; users alone have one
 
     def begin(self, user: ConsoleUser) -> str:
         """Return the id of a new session."""
@@ -60,6 +61,13 @@ class Sessions:
         if is_used:
             session.seen_s = now
         return session
+
+    def of_proxy(self, user: ConsoleUser) -> tuple[Session, bool]:
+        """Return the session of whom the proxy has let in, and whether it is new: it ends when the user changes."""
+        session = self._by_proxy.get(user.name)
+        if is_new := session is None or session.user != user:
+            session = self._by_proxy[user.name] = Session(user=user, began_s=self._clock(), seen_s=self._clock())
+        return session, is_new
 
     def end(self, token: str) -> None:
         """End one session."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
+import signal
 import socket
+import threading
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
+from console import serve
+from console.access import patience
 from console.access.attempts import MOST_OF_ADDRESS, MOST_OF_NAME, MOST_OF_PAIR, WINDOW_S, Attempts
-from console.access.gate import door_of
+from console.access.gate import Gate, door_of
 from console.access.sessions import Sessions
 from console.access.users import (
     ConsoleUser,
@@ -23,7 +30,7 @@ from console.access.users import (
 )
 from console.entrance import inside
 from tests.lab.console import HOST, PASSWORD, Browser, Console, let_in
-from watcher.settings import ConsoleSettings
+from watcher.settings import Config, ConsoleSettings
 
 OLGA = ConsoleUser(name="olga", role="operator", salt="00", key="00")
 GUARDED = (
@@ -397,3 +404,101 @@ def test_the_browser_of_these_tests_keeps_cookies(console: Console) -> None:
     """What is set comes back: or the tests above would refuse everything."""
     browser: Browser = console.logged_in("olga")
     assert {"rosterd", "rosterd-form"} == {*browser.cookies}
+
+
+# A proxy that says who asks
+
+
+def asked(gate: Gate, *headers: tuple[str, str], path: str = "/") -> tuple[int, str]:
+    """Return what is answered to a request with these headers."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:  # noqa: ANN401 - as ASGI has it
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    encoded = [(name.encode(), value.encode()) for name, value in (("host", "imports.example.org"), *headers)]
+    scope = {"type": "http", "method": "GET", "path": path, "headers": encoded, "client": None}
+    asyncio.run(gate(scope, receive, send))
+    return sent[0]["status"], sent[-1]["body"].decode()
+
+
+def behind(folder: Path, listen: str, header: str = "") -> Gate:
+    """Return a gate behind a proxy; who passes is told who they are."""
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:  # noqa: ANN401 - as ASGI has it
+        user = scope["user"]
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": f"{user.name if user else None}".encode()})
+
+    console = ConsoleSettings(url="https://imports.example.org", listen=listen, proxy_user_header=header)
+    return Gate(app, door_of(console), Sessions(Clock(), idle_s=9, most_s=9), Directory(str(folder)))
+
+
+def test_a_proxy_says_who_asks(tmp_path: Path) -> None:
+    """On the socket its header lets a known user in without a password, unless it is there twice, or not at all."""
+    with changing(str(tmp_path)) as users:
+        users["olga"] = OLGA
+    gate = behind(tmp_path, "/run/c.sock", "X-Remote-User")
+    assert (200, "olga") == asked(gate, ("x-remote-user", "olga"))
+    for headers in (
+        [],
+        [("x-remote-user", "nobody")],
+        [("x-remote-user", "")],
+        [("x-remote-user", "olga"), ("X-Remote-User", "olga")],
+        [("x-remote-user", "olga,vera")],
+        [("x-remote_user", "olga")],
+    ):
+        for path in ("/", "/login", "/api/overview"):
+            status, text = asked(gate, *headers, path=path)
+            assert (403, True) == (status, "named nobody who may log in" in text)
+    with changing(str(tmp_path)) as users:
+        del users["olga"]
+    assert 403 == asked(gate, ("x-remote-user", "olga"))[0]
+
+
+def test_that_header_is_not_believed_elsewhere(tmp_path: Path) -> None:
+    """On an address and port, and without the setting, it lets nobody in."""
+    with changing(str(tmp_path)) as users:
+        users["olga"] = OLGA
+    tcp = behind(tmp_path, "127.0.0.1:9189", "X-Remote-User")
+    unset = behind(tmp_path, "/run/c.sock")
+    for gate in (tcp, unset):
+        assert 303 == asked(gate, ("x-remote-user", "olga"))[0]
+    assert not is_password(msgspec.structs.replace(OLGA, salt="", key=""), "")
+
+
+# Peers that are slow
+
+
+def test_a_slow_peer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends nothing, or half a request, is cut off after a time, while others are answered."""
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - as ASGI has it
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body", "body": b""})
+
+    monkeypatch.setattr(patience, "SEND_S", 0.3)
+    monkeypatch.setattr(serve, "make_app", lambda _: app)
+    server = serve.server_of(Config())
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(serve.listener("127.0.0.1:0"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(server.handle_exit, signal.SIGTERM, None)
+        address = listening.getsockname()
+        head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n"
+        slow = [stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(3)]
+        for connection, sent in zip(slow, (b"", head, head + b"\r\n1234"), strict=True):
+            connection.sendall(sent)
+        for connection in slow:
+            with contextlib.suppress(ConnectionResetError):
+                assert b"" == connection.recv(1)
+        quick = stack.enter_context(socket.create_connection(address, timeout=60))
+        quick.sendall(head + b"\r\n123456789")
+        assert quick.recv(100).startswith(b"HTTP/1.1 204")
