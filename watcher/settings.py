@@ -66,6 +66,9 @@ class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     textfile: Annotated[str, Meta(pattern=r"\A(.+\.prom)?\Z", description="a path that ends with .prom")] = ""
 
 
+CONSOLE_USERS: Final = "console-users.json"  # in the state directory: who may log in to the console
+
+
 class ConsoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[console]: the operator's web page, a process of its own: `rosterd console`."""
 

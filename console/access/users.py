@@ -23,8 +23,8 @@ from msgspec import Meta
 from importer import fs
 from importer.durable import write_durably
 from importer.settings import CLIENT_NAME
+from watcher.settings import CONSOLE_USERS
 
-FILE: Final = "console-users.json"
 NAME: Final = r"\A[a-z][a-z0-9._-]{0,31}\Z"
 NAME_IN_WORDS: Final = 'at most 32 small letters, digits, ".", "_" and "-", the first a letter'
 FEWEST_CHARS: Final = 12
@@ -70,7 +70,7 @@ class _Users(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def path_of(state_dir: str) -> Path:
     """Return where the file is."""
-    return Path(state_dir, FILE)
+    return Path(state_dir, CONSOLE_USERS)
 
 
 def read_users(state_dir: str) -> dict[str, ConsoleUser]:
@@ -102,7 +102,7 @@ def changing(state_dir: str) -> Iterator[dict[str, ConsoleUser]]:
         users = read_users(state_dir)
         yield users
         content = msgspec.json.format(msgspec.json.encode(_Users(users=tuple(users.values()))))
-        write_durably(folder_fd, FILE.encode(), [content, b"\n"], mode=0o600)
+        write_durably(folder_fd, CONSOLE_USERS.encode(), [content, b"\n"], mode=0o600)
 
 
 def with_password(user: ConsoleUser, password: str) -> ConsoleUser:

@@ -21,7 +21,7 @@ from importer.durable import SyncFailed
 from importer.model import host_name
 from importer.store.errors import StoreError
 from operate.backup.gathering import Gathering, estimated_bytes
-from operate.backup.holdings import add_access, add_mail, add_pgp, add_settings, drop_ins, places
+from operate.backup.holdings import add_access, add_console_users, add_mail, add_pgp, add_settings, drop_ins, places
 from operate.backup.manifest import Manifest
 from operate.backup.note import note_backup
 from operate.backup.packing import Packing, new_file
@@ -74,6 +74,7 @@ def create(config: Config, file: Path, *, with_files: bool, with_host_keys: bool
             add_settings(packing, config)
             add_access(packing, with_host_keys=with_host_keys)
             add_pgp(packing, Path(config.file.pgp_home))
+            add_console_users(packing, config.service.state_dir)
             gathering = Gathering(packing, staging)
             ledger = gathering.gather(Path(config.service.database), inboxes, with_files=with_files)
             if with_files:

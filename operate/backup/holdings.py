@@ -12,14 +12,15 @@ import msgspec
 
 from importer.file.unwrap.gnupg import PRIVATE_KEYS, PUBLIC_KEYS
 from operate.backup.gathering import Place
-from operate.backup.manifest import CONFIG, LOGINS, is_allowed, member_name
+from operate.backup.manifest import CONFIG, LOGINS, USERS, is_allowed, member_name
 from operate.backup.packing import Packing
 from operate.backup.saved_logins import logins
 from operate.provision import homes
 from operate.provision.drop_ins import DISABLED_ENDING, ENDING
 from operate.provision.secrets import secret_files
-from watcher.settings import Config
+from watcher.settings import CONSOLE_USERS, Config
 
+_SERVICES: Final = ("mail/", "pgp/", "console/")
 _HOST_KEYS: Final = "ssh_host_*_key*"
 
 
@@ -64,6 +65,11 @@ def add_pgp(packing: Packing, key_home: Path) -> None:
             _add(packing, name, path)
 
 
+def add_console_users(packing: Packing, state_dir: str) -> None:
+    """Add who may log in to the console, if anybody may. Raises OSError."""
+    _add(packing, USERS, Path(state_dir, CONSOLE_USERS))
+
+
 def drop_ins(config_file: Path) -> list[Path]:
     """Return the files of clients.d, those of disabled clients, too."""
     folder = config_file.absolute().parent / "clients.d"
@@ -91,6 +97,6 @@ def add_mail(packing: Packing, maildir: Path) -> None:
 def _add(packing: Packing, name: str, path: Path) -> bool:
     """Add a file of the operator; return whether there is one. Raises OSError."""
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-        packing.add_file(name, file, "service" if name.startswith(("mail/", "pgp/")) else "root")
+        packing.add_file(name, file, "service" if name.startswith(_SERVICES) else "root")
         return True
     return False

@@ -10,11 +10,12 @@ from typing import Final
 
 from operate.backup import login_steps, placing
 from operate.backup.holdings import drop_ins
-from operate.backup.manifest import CONFIG, DATABASE, member_name, parts_of
+from operate.backup.manifest import CONFIG, DATABASE, USERS, member_name, parts_of
 from operate.backup.target import Target, begin, end, has_begun
 from operate.provision import homes
 from operate.provision.steps import Step
 from watcher.lock import RESTORING
+from watcher.settings import CONSOLE_USERS
 
 _READ_BY_GROUP: Final = ("named/", "settings/hook_")
 
@@ -23,6 +24,7 @@ def steps_of(target: Target) -> list[Step]:
     """Return the steps in their order, see `restore`."""
     backup, service = target.backup, target.service
     database = Path(target.config.service.database)
+    users = Path(target.state_dir, CONSOLE_USERS)
     begins = f"begin: keep the service from starting by {target.state_dir}/{RESTORING}"
     return [
         Step(
@@ -39,6 +41,7 @@ def steps_of(target: Target) -> list[Step]:
         *placing.mail(backup, Path(target.config.mail.maildir), service),
         *(placing.database(backup, each, database, service) for each in backup.below(DATABASE)),
         *placing.pgp(backup, Path(target.config.file.pgp_home), service),
+        *(placing.own_file(backup, each, users, service) for each in backup.below(USERS)),
         *_settings(target),
         *_access(target),
         Step("end: sync, and let the service start", lambda: False, partial(end, target)),

@@ -7,6 +7,7 @@ What a backup is: a tar of regular files only, the last of which is the manifest
     keys/NAME                       public keys of a client
     host-keys/ssh_host_*            only if asked for
     pgp/pubring.kbx, pgp/private-keys-v1.d/*    our PGP key, and those by which clients sign
+    console/users.json              who may log in to the console, with hashes of their passwords
     database/rosterd.db             as it is at one moment
     files/NAME/inbox/*, files/NAME/work/CLAIM/*, files/NAME/bak/*     only if asked for
     mail/new/*, mail/cur/*          likewise
@@ -27,12 +28,13 @@ import msgspec
 FORMAT: Final = 1
 NAME: Final = "manifest.json"
 LOGINS: Final = "logins.json"
+USERS: Final = "console/users.json"
 DATABASE: Final = "database/rosterd.db"
 CONFIG: Final = "settings/config.toml"
 _KINDS: Final = (
     r"settings/(config\.toml|smtp_password|ping_url|hook_[^/]+|clients\.d/[^/]+)",
     r"named/(mail/ca_file|hook/[^/]+/(ca_file|secret_file)|client/[^/]+/protected_users)",
-    r"logins\.json|database/rosterd\.db",
+    r"logins\.json|console/users\.json|database/rosterd\.db",
     r"keys/[^/]+|host-keys/ssh_host_[a-z0-9_]+_key(\.pub)?",
     r"files/[^/]+/(inbox|bak)/[^/]+|files/[^/]+/work/[^/]+/[^/]+",
     r"mail/(new|cur)/[^/]+",

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from console.access.users import read_users
 from importer.durable import write_whole
 from operate import cli
 from operate.provision import steps
 from tests.lab import wait_until
+from tests.lab.console import let_in
 from tests.lab.daemon import Rosterd, make_inboxes
 from tests.lab.host import Host, SftpUser
 
@@ -131,6 +133,8 @@ def tree(tmp_path: Path) -> dict[str, tuple[int, int, bytes]]:
 
 def test_what_is_restored_is_what_was(rosterd: Rosterd, tmp_path: Path) -> None:
     """Files come back with mode and time; the next start imports what waits, once, and `verify` has no complaint."""
+    let_in(tmp_path / "state", "olga")
+    users = read_users(str(tmp_path / "state"))
     before = tree(tmp_path)
     assert 0 == run(rosterd, "backup", str(tmp_path / "b.tar"), "--files")[0]
     lose(rosterd, tmp_path)
@@ -139,6 +143,7 @@ def test_what_is_restored_is_what_was(rosterd: Rosterd, tmp_path: Path) -> None:
     assert "add --apply" in told
     assert 0 == run(rosterd, "restore", str(tmp_path / "b.tar"), "--apply")[0]
     assert before == tree(tmp_path)
+    assert users == read_users(str(tmp_path / "state"))  # of the console; with another mode it would refuse them
     assert 0 == rosterd.execute("sweep").returncode
     assert ["bad.csv", "claimed.csv", "good.csv", "waiting.csv"] == sorted(
         str(row["file"]) for row in rosterd.imports()
