@@ -67,6 +67,12 @@ class Console:
             self._process.wait()
         assert failure is not None or status == 0
 
+    @property
+    def pid(self) -> int:
+        """Return the running process."""
+        assert self._process is not None
+        return self._process.pid
+
     def events(self, name: str) -> list[dict[str, object]]:
         """Return the log entries of this name, oldest first."""
         lines = self._log.read_text().splitlines(keepends=True) if self._log.exists() else []
