@@ -8,10 +8,12 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from importer.durable import SyncFailed
-from importer.store.database import Store
+
+if TYPE_CHECKING:  # 70 ms, of which commands that only ask why a server cannot be reached have no use
+    from importer.store.database import Store
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")

@@ -23,7 +23,7 @@ from operate.doctor.probe import probe_findings
 from operate.doctor.sshd import Effective
 from operate.doctor.survey import Survey
 from operate.output import counted
-from operate.provision import accounts, homes, ownership, steps
+from operate.provision import accounts, homes, lookups, ownership, steps
 from operate.provision.accounts import LoginState
 from watcher.owner import owner_of, user_name
 from watcher.settings import Config
@@ -39,12 +39,13 @@ _SNIPPET: Final = "see sshd_config.d/rosterd.conf, then: sshd -t && systemctl re
 
 def sshd_and_client_findings(config: Config, *, probe: bool) -> Findings:
     """Yield the results for sshd, for each client, and for those that were removed; `probe` logs in as each."""
+    host = _survey(config.clients)
     if os.geteuid() == 0 and config.clients:
-        yield from sshd_findings()
+        yield from sshd_findings(host.configurations)
     if not config.clients:
         yield Topic("clients").warning("none is configured", "rosterd client add NAME --email ADDRESS")
     yield from _questions(config)
-    yield from client_findings(config, config.clients, probe=probe)
+    yield from _client_findings(config, config.clients, host, probe=probe)
     for inbox, gid in ownership.leftovers(config.clients_by_name):
         yield Topic("clients").warning(
             f"{inbox}: left by a removed client, and still of group {accounts.group_name(gid)}; "
@@ -55,8 +56,15 @@ def sshd_and_client_findings(config: Config, *, probe: bool) -> Findings:
 
 def client_findings(config: Config, clients: Sequence[ClientSettings], *, probe: bool) -> Findings:
     """Yield the results for these clients."""
+    yield from _client_findings(config, clients, _survey(clients), probe=probe)
+
+
+def _survey(clients: Sequence[ClientSettings]) -> Survey:
+    return Survey((_login_name(client), client.inbox) for client in clients)
+
+
+def _client_findings(config: Config, clients: Sequence[ClientSettings], host: Survey, *, probe: bool) -> Findings:
     service_uid, _ = owner_of(config.service.state_dir)
-    host = Survey((_login_name(client), client.inbox) for client in clients)
     for client in clients:
         topic = Topic(f"client {client.name}")
         if not config.mail.recipients_of(client):
@@ -253,7 +261,7 @@ def _clock(folder: str, ahead_s: float) -> Findings:
 
 def _login(topic: Topic, client: ClientSettings, host: Survey, resume_grace_s: float, *, probe: bool) -> Findings:
     name = _login_name(client)
-    match accounts.login_state(name):
+    match state := accounts.login_state(name):
         case LoginState.MISSING:
             yield topic.warning(f"has no login {name}", f"rosterd client add {client.name} --apply")
         case LoginState.DISABLED:
@@ -263,7 +271,7 @@ def _login(topic: Topic, client: ClientSettings, host: Survey, resume_grace_s: f
                 f"its login {name} is not in {homes.LOGIN_GROUP}: checking what it may do is your responsibility"
             )
         case _:
-            if accounts.login_state(name) is LoginState.OPEN and client.inbox == homes.inbox(name):
+            if state is LoginState.OPEN and client.inbox == homes.inbox(name):
                 yield from _ownership(topic, name, client.inbox, host)
             yield from _sshd(topic, name, client.inbox, host, resume_grace_s, probe=probe)
 
@@ -281,7 +289,7 @@ def _login_name(client: ClientSettings) -> str:
 def _ownership(topic: Topic, name: str, inbox: str, host: Survey) -> Findings:
     """Yield that files have other owners, as after restoring a backup; not if the client owns the inbox."""
     info = None if os.geteuid() else _stat(inbox)
-    if info is None or info.st_uid == pwd.getpwnam(name).pw_uid:
+    if info is None or info.st_uid == lookups.user(name).pw_uid:
         return
     try:
         yield from _ownership_problems(topic, name, inbox, info, host.ownership_of(inbox))
@@ -293,7 +301,7 @@ def _ownership_problems(
     topic: Topic, name: str, inbox: str, status: os.stat_result, owned: ownership.Ownership
 ) -> Findings:
     remedy = f"rosterd client add {name} --apply"
-    if status.st_gid != pwd.getpwnam(name).pw_gid:
+    if status.st_gid != lookups.user(name).pw_gid:
         yield topic.fault(
             f"{inbox}: belongs to group {accounts.group_name(status.st_gid)}; expected the group of {name}", remedy
         )

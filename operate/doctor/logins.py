@@ -22,7 +22,7 @@ import msgspec
 from operate.doctor import sshd
 from operate.doctor.findings import Findings, Topic
 from operate.doctor.sshd import Effective
-from operate.provision import accounts, homes, keys
+from operate.provision import accounts, homes, keys, lookups
 from operate.provision.steps import StepFailed
 
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -39,11 +39,11 @@ class _KeyFile(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
-def sshd_findings() -> Findings:
+def sshd_findings(configurations: sshd.Configurations) -> Findings:
     """Yield the results for sshd, once for all logins."""
     topic = Topic("sshd")
     try:
-        configured = sshd.effective()
+        configured = configurations.of_all()
     except StepFailed:
         return  # the line of each login says so
     if not sshd.addresses(configured):
@@ -83,16 +83,15 @@ def login_findings(topic: Topic, name: str, effective: Effective, fingerprints: 
 
 def _shutting_out(name: str, effective: Effective) -> Iterator[str]:
     """Yield the settings by which sshd refuses a login wherever it comes from."""
-    groups = accounts.groups(name)
     if any("@" not in pattern and sshd.matches(pattern, name) for pattern in effective.all("denyusers")):
         yield "DenyUsers"
     allowed = effective.all("allowusers")
     if allowed and not any(sshd.matches(pattern.partition("@")[0], name) for pattern in allowed):
         yield "AllowUsers"
-    if any(sshd.matches(pattern, group) for pattern in effective.all("denygroups") for group in groups):
+    if any(sshd.matches(pattern, group) for pattern in effective.all("denygroups") for group in accounts.groups(name)):
         yield "DenyGroups"
     allowed = effective.all("allowgroups")
-    if allowed and not any(sshd.matches(pattern, group) for pattern in allowed for group in groups):
+    if allowed and not any(sshd.matches(pattern, group) for pattern in allowed for group in accounts.groups(name)):
         yield "AllowGroups"
 
 
@@ -121,14 +120,14 @@ def _account_problems(name: str, effective: Effective, *, by_key: bool) -> Itera
 
 def key_files(name: str, effective: Effective) -> list[str]:
     """Return the files in which sshd looks for the keys of a login."""
-    home = pwd.getpwnam(name).pw_dir
+    home = lookups.user(name).pw_dir
     patterns = [pattern for pattern in effective.get("authorizedkeysfile").split() if pattern != "none"]
     return [os.path.join(home, accounts.expanded(pattern, name)) for pattern in patterns]
 
 
 def _key_file(path: str, name: str, effective: Effective, fingerprints: Mapping[str, str]) -> _KeyFile:
     """Return what sshd would find in a file."""
-    if obstacle := _obstacle(path, pwd.getpwnam(name), effective):
+    if obstacle := _obstacle(path, lookups.user(name), effective):
         return _KeyFile(0, *obstacle)
     add = f"rosterd client key add {name} --key FILE --apply"
     try:
@@ -189,7 +188,7 @@ def _identity_of(user: pwd.struct_passwd) -> Iterator[None]:
     """Act as another user meanwhile. Needs root; a process for each login would take 2 ms."""
     groups = os.getgroups()
     try:
-        os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+        os.setgroups(lookups.group_ids(user.pw_name))
         os.setegid(user.pw_gid)
         os.seteuid(user.pw_uid)
         yield

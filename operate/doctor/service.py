@@ -6,7 +6,6 @@ import contextlib
 import ipaddress
 import os
 import shlex
-import smtplib
 import socket
 import stat
 import time
@@ -15,9 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from importer.file.unwrap.gnupg import PUBLIC_KEYS
-from importer.hooks.post import HookTransport, HookUnusable
-from importer.mail.delivery import make_transport
-from importer.mail.smtp import SmtpTransport, said
 from importer.sending.sender import name_of
 from importer.settings import HookSettings, MailSettings, MailUnusable, is_local
 from importer.store.sqlite.connection import log_files
@@ -222,6 +218,11 @@ def _mail(settings: MailSettings) -> Findings:
 
 def _greeting(topic: Topic, settings: MailSettings) -> Findings:
     """Yield how connecting and logging in went; no mail is sent."""
+    import smtplib  # these take 0.1 s, so only where mail is sent
+
+    from importer.mail.delivery import make_transport
+    from importer.mail.smtp import SmtpTransport, said
+
     where = f"{settings.host} port {settings.port}, {settings.security}"
     transport = make_transport(settings, smtp_password())
     assert isinstance(transport, SmtpTransport)  # noqa: S101 - the settings name a host
@@ -279,6 +280,8 @@ def _hooks(config: Config) -> Findings:
 
 def _hook(topic: Topic, hook: HookSettings) -> Findings:
     """Yield how connecting went."""
+    from importer.hooks.post import HookTransport, HookUnusable
+
     try:
         transport = HookTransport(hook, hook_secret(hook))
     except (ConfigError, HookUnusable) as error:

@@ -70,10 +70,13 @@ class Configurations:
             self._patterns: set[str] | None = set(_match_patterns(_CONFIG))
         except (OSError, ValueError):
             self._patterns = None  # each login is asked for
+        self._by_login: dict[str, Effective] = {}
         self._known: dict[object, Effective | str] = {}  # or why it cannot be read
 
     def of(self, login: str) -> Effective:
         """Return the configuration for a login. Raises StepFailed."""
+        if login in self._by_login:
+            return self._by_login[login]
         alike = login if self._patterns is None else frozenset(self._matching(login, self._patterns))
         if alike not in self._known:
             try:
@@ -83,7 +86,12 @@ class Configurations:
         known = self._known[alike]
         if isinstance(known, str):
             raise steps.StepFailed(known.replace("user=%u,", f"user={login},"))
+        self._by_login[login] = known
         return known
+
+    def of_all(self) -> Effective:
+        """Return one for what no Match line changes, such as addresses. Raises StepFailed."""
+        return next(iter(self._by_login.values()), None) or effective()
 
     def _matching(self, login: str, patterns: set[str]) -> Iterator[str]:
         names = [login, *accounts.groups(login)]
@@ -92,7 +100,12 @@ class Configurations:
 
 def matches(pattern: str, name: str) -> bool:
     """Return whether a pattern of sshd matches: it has * and ?, unlike a shell nothing else."""
-    return bool(re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), name))
+    return bool(_expression(pattern).fullmatch(name))
+
+
+@functools.cache
+def _expression(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."))
 
 
 def _match_patterns(path: str, depth: int = 0) -> Iterator[str]:

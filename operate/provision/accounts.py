@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import enum
 import grp
-import os
-import pwd
 import re
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -14,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from operate.provision import steps
+from operate.provision import lookups, steps
 from operate.provision.homes import LOGIN_GROUP, chroot
 from operate.provision.steps import Step
 
@@ -42,28 +40,29 @@ class LoginState(enum.StrEnum):
 def login_state(name: str) -> LoginState:
     """Return the state of a login; without root a disabled one looks enabled."""
     try:
-        user = pwd.getpwnam(name)
+        user = lookups.user(name)
     except KeyError:
         return LoginState.MISSING
     if not (user.pw_uid and is_member(name, LOGIN_GROUP)):
         return LoginState.FOREIGN
-    return LoginState.DISABLED if _shadow(name, _EXPIRY_FIELD) == _EXPIRED else LoginState.OPEN
+    return LoginState.DISABLED if lookups.shadow(name, _EXPIRY_FIELD) == _EXPIRED else LoginState.OPEN
 
 
 def has_password(name: str) -> bool:
     """Return whether a login has a password; without root the answer is no."""
-    return _shadow(name, _PASSWORD_FIELD) not in ("", "*") and not _shadow(name, _PASSWORD_FIELD).startswith("!")
+    password = lookups.shadow(name, _PASSWORD_FIELD)
+    return password not in ("", "*") and not password.startswith("!")
 
 
 def is_without_password(name: str) -> bool:
     """Return whether no password can let this login in, nor could one after unlocking it."""
-    return _shadow(name, _PASSWORD_FIELD) == _NO_PASSWORD
+    return lookups.shadow(name, _PASSWORD_FIELD) == _NO_PASSWORD
 
 
 def password_state(name: str) -> str:
     """Return "none", "set" or "locked", with its last day."""
     account = ageing(name)
-    if not _shadow(name, _PASSWORD_FIELD) or is_without_password(name):
+    if not lookups.shadow(name, _PASSWORD_FIELD) or is_without_password(name):
         return "none"
     state = "locked" if account.is_locked else "set"
     if account.is_without_end:
@@ -93,10 +92,10 @@ class Ageing(msgspec.Struct, frozen=True):
 def ageing(name: str) -> Ageing:
     """Return the time limits of an account; without root there are none."""
     changed, longest, expires = (
-        int(field) if (field := _shadow(name, number)).isdecimal() else None
+        int(field) if (field := lookups.shadow(name, number)).isdecimal() else None
         for number in (_CHANGED_FIELD, _LONGEST_FIELD, _EXPIRY_FIELD)
     )
-    return Ageing(changed, longest, expires, is_locked=_shadow(name, _PASSWORD_FIELD).startswith("!"))
+    return Ageing(changed, longest, expires, is_locked=lookups.shadow(name, _PASSWORD_FIELD).startswith("!"))
 
 
 def group_name(gid: int) -> str:
@@ -109,30 +108,20 @@ def group_name(gid: int) -> str:
 
 def groups(user: str) -> list[str]:
     """Return the names of the groups of an existing user."""
-    return [group_name(gid) for gid in os.getgrouplist(user, pwd.getpwnam(user).pw_gid)]
+    return [group_name(gid) for gid in lookups.group_ids(user)]
 
 
 def expanded(pattern: str, name: str) -> str:
     """Return a path from sshd_config with its tokens expanded. Source: sshd_config(5), TOKENS."""
-    user = pwd.getpwnam(name)
+    user = lookups.user(name)
     tokens = {"%u": name, "%h": user.pw_dir, "%U": str(user.pw_uid), "%%": "%"}
     return re.sub("%[uhU%]", lambda token: tokens[token[0]], pattern)
-
-
-def _shadow(name: str, field: int) -> str:
-    """Return a field of /etc/shadow, "" for none, or without permission to read it. Source: shadow(5)."""
-    try:
-        lines = Path("/etc/shadow").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    entries = (line.split(":") for line in lines if line.startswith(f"{name}:"))
-    return next((entry[field] for entry in entries if len(entry) > field), "")
 
 
 def user_exists(name: str) -> bool:
     """Return whether the host has this user."""
     try:
-        pwd.getpwnam(name)
+        lookups.user(name)
     except KeyError:
         return False
     return True
@@ -154,13 +143,12 @@ def logins() -> list[str]:
 
 def is_member(user: str, group: str) -> bool:
     """Return whether an existing user is in a group, as its primary group or another one."""
-    gids = os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
-    return group_exists(group) and grp.getgrnam(group).gr_gid in gids
+    return group_exists(group) and grp.getgrnam(group).gr_gid in lookups.group_ids(user)
 
 
 def processes(name: str) -> Iterator[int]:
     """Yield the processes of a user: its sessions. Sources: proc(5); the owner of /proc/PID is not always the user."""
-    uid = pwd.getpwnam(name).pw_uid
+    uid = lookups.user(name).pw_uid
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             owner = re.search(r"^Uid:\s+(\d+)", status.read_text(), re.MULTILINE)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import pwd
 import subprocess
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -19,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from operate.provision import homes, steps
+from operate.provision import homes, lookups, steps
 from operate.provision.accounts import user_exists
 from operate.provision.steps import Step, StepFailed
 
@@ -31,7 +30,7 @@ def handing_over(login: str, folder: str) -> list[Step]:
     """Return the steps that give the files of a login below a folder to the service, so that its ids can be reused."""
     if not user_exists(login):
         return []
-    gid = pwd.getpwnam(login).pw_gid
+    gid = lookups.user(login).pw_gid
     service = homes.SERVICE_USER
     return [
         _chown((f"--from={login}", service), folder, ("-user", login)),
@@ -95,7 +94,7 @@ def _has_misowned(login: str, inbox: str) -> bool:
 
 def misowned(login: str, owners: Ownership) -> Counter[tuple[int, int]]:
     """Return how many entries of `.work` and `.bak` each wrong owner has: not client or service, or a wrong group."""
-    uids, gid = _uids(login), pwd.getpwnam(login).pw_gid
+    uids, gid = _uids(login), lookups.user(login).pw_gid
     return Counter({pair: count for pair, count in owners.own.items() if pair[0] not in uids or pair[1] != gid})
 
 
@@ -115,11 +114,11 @@ def leftovers(clients: Collection[str]) -> Iterator[tuple[str, int]]:
 
 
 def _uids(login: str) -> set[int]:
-    return {0, *(pwd.getpwnam(user).pw_uid for user in (login, homes.SERVICE_USER) if user_exists(user))}
+    return {0, *(lookups.user(user).pw_uid for user in (login, homes.SERVICE_USER) if user_exists(user))}
 
 
 def _gids(login: str) -> set[int]:
-    return {0, *(pwd.getpwnam(user).pw_gid for user in (login, homes.SERVICE_USER) if user_exists(user))}
+    return {0, *(lookups.user(user).pw_gid for user in (login, homes.SERVICE_USER) if user_exists(user))}
 
 
 def _find(folders: Iterable[str], *expression: str) -> list[str]:

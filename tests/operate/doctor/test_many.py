@@ -34,7 +34,7 @@ try:
     from operate.cli import main
     main(["doctor", "--json"])
 finally:
-    print(len(programs), file=sys.stderr)
+    print(len(programs), *({"yagmail", "sqlite_utils"} & sys.modules.keys()), file=sys.stderr)
 """
 
 
@@ -96,11 +96,11 @@ def test_a_hundred_clients_fit_on_a_screen(host: Host, breaks: str, mends: str, 
 
 @pytest.mark.parametrize("breaks", ["nothing", "keys", "sshd", "owners"])
 def test_no_program_is_run_for_each_client(host: Host, breaks: str) -> None:
-    """A hundred clients take no more programs than one does: each takes milliseconds."""
+    """A hundred clients take no more programs than one does, and no library to send mail with: each takes long."""
     with broken(host, *BROKEN[breaks][:2]):
         done = host.run(sys.executable, "-c", COUNTED, check=False)
     assert json.loads(done.stdout)["findings"]
-    assert int(done.stderr) <= 12
+    assert int(done.stderr) <= 11
 
 
 @pytest.mark.parametrize(
