@@ -319,6 +319,8 @@ class Interrupted(Exception):
 def printable(name: bytes) -> str:
     """Return a file name as ASCII-safe-enough text: valid UTF-8 as it is, other bytes and controls escaped."""
     text = name.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

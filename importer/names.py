@@ -46,8 +46,13 @@ def as_csv(file: str) -> str:
 
 def answer(archive: bytes, ending: bytes) -> bytes:
     """Return the name in `.bak` of an answer to an upload."""
+    return _named_alike(archive) + ending
+
+
+def _named_alike(archive: bytes) -> bytes:
+    """Return what the names of an upload and of its answers begin with."""
     parts = _ARCHIVE.fullmatch(archive)
-    return (parts["stem"] + parts["stamp"] if parts else os.path.splitext(archive)[0]) + ending
+    return parts["stem"] + parts["stamp"] if parts else os.path.splitext(archive)[0]
 
 
 def failed_csv(archive: bytes) -> bytes:
@@ -62,12 +67,14 @@ def failed_workbook(archive: bytes) -> bytes:
 
 def answers(archive: bytes) -> list[bytes]:
     """Return the names in `.bak` of all answers that an upload may have."""
-    return [answer(archive, ending) for ending in ANSWERS]
+    start = _named_alike(archive)
+    return [start + ending for ending in ANSWERS]
 
 
 def due_answers(archive: bytes, failed: int) -> list[bytes]:
     """Return the names in `.bak` of the answers that an upload must have, of which so many rows failed."""
-    return [answer(archive, ending) for ending, is_due in ANSWERS.items() if is_due(failed)]
+    start = _named_alike(archive)
+    return [start + ending for ending, is_due in ANSWERS.items() if is_due(failed)]
 
 
 def all_of(archive: bytes) -> list[bytes]:
