@@ -67,7 +67,8 @@ def apply_(file: Path, config_file: Path, *, apply: bool, as_json: bool) -> None
     try:
         listed, config = clients_in(file), load(config_file)
     except (NotAList, ConfigError) as error:
-        fail("Nothing was changed:", *(f"  {line}" for line in str(error).splitlines()))
+        remedy = "Correct this, and run it again."
+        fail("Nothing was changed:", *(f"  {line}" for line in str(error).splitlines()), remedy)
     refused = _refused(listed, config_file)
     results = []
     for each in listed:

@@ -33,6 +33,13 @@ class NotAList(Exception):
     """A file is not a list of clients. Each line says where, what is wrong and what was expected."""
 
 
+class _Entry(msgspec.Struct, frozen=True):
+    """A client as the file has it, not yet checked, and where it begins."""
+
+    where: str  # "line 4"
+    row: Row
+
+
 class Listed(msgspec.Struct, frozen=True):
     """A client of the file; with problems it is not to be set up."""
 
@@ -43,31 +50,43 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 def clients_in(path: Path) -> list[Listed]:
-    """Return the clients of a file, in its order. Raises NotAList."""
+    """Return the clients of a file, in its order. Raises NotAList with all problems if one concerns the whole file."""
+    problems: list[str] = []
     try:
         text = read_settings(path).removeprefix("\ufeff")
-        rows = _rows_of_csv(text) if path.suffix.lower() == ".csv" else _rows_of_toml(text)
+        entries = _entries_of_csv(text, problems) if path.suffix.lower() == ".csv" else _entries_of_toml(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, csv.Error) as error:
         raise NotAList(f"{path}: {error}") from error
     except NotAList as error:
-        raise NotAList(f"{path} {error}") from None
-    if problems := [f"{path} {problem}" for problem in _problems(rows)]:
-        raise NotAList("\n".join(problems))
-    return [_listed(row) for row in rows]
+        raise NotAList("\n".join(f"{path} {line}" for line in str(error).splitlines())) from None
+    problems += _problems(entries)
+    listed = [_listed(entry.row) for entry in entries]
+    if problems:
+        of_clients = (
+            f"{entry.where} {each}" for entry, one in zip(entries, listed, strict=True) for each in one.problems
+        )
+        raise NotAList("\n".join(f"{path} {problem}" for problem in sorted({*problems, *of_clients}, key=_in_order)))
+    return listed
 
 
-def _problems(rows: list[Row]) -> Iterator[str]:
-    if not rows:
+def _in_order(problem: str) -> tuple[int, str]:
+    """Return what sorts problems as the file has them."""
+    number = re.search(r"\d+", problem)
+    return int(number[0]) if number else 0, problem
+
+
+def _problems(entries: list[_Entry]) -> Iterator[str]:
+    if not entries:
         yield "contains no client; expected [[client]] tables, or a CSV file with the columns name, email, key"
     names: set[str] = set()
-    for number, row in enumerate(rows, 1):
-        name = row.get("name")
+    for entry in entries:
+        name = entry.row.get("name")
         if not isinstance(name, str) or not re.match(CLIENT_NAME, name):
-            yield f"client {number} name: got {shown(name)}; expected {CLIENT_NAME_IN_WORDS}"
+            yield f"{entry.where} name: got {shown(name) or 'none'}; expected {CLIENT_NAME_IN_WORDS}"
         elif name in names:
-            yield f"client {number} name: got {name} again; expected each name once"
+            yield f"{entry.where} name: got {name} again; expected each name once"
         names.add(str(name))
-        yield from (f"client {number} {_unknown(key)}" for key in row.keys() - _FIELDS.keys() - {_KEY})
+        yield from (f"{entry.where} {_unknown(key)}" for key in entry.row.keys() - _FIELDS.keys() - {_KEY})
 
 
 def _unknown(key: str) -> str:
@@ -86,7 +105,7 @@ def _listed(row: Row) -> Listed:
     except TypeError:
         problems = ("key: expected a public key, or a list of them",)
     settings = {key: value for key, value in row.items() if key not in ("name", _KEY)}
-    return Listed(row["name"], keys, dict(_values(settings)), problems)
+    return Listed(str(row.get("name")), keys, dict(_values(settings)), problems)
 
 
 def _values(settings: Row) -> Iterator[tuple[Place, object]]:
@@ -103,12 +122,17 @@ def _values(settings: Row) -> Iterator[tuple[Place, object]]:
 # TOML
 
 
-def _rows_of_toml(text: str) -> list[Row]:
+def _entries_of_toml(text: str) -> list[_Entry]:
     tables = tomllib.loads(text)
     clients = tables.pop("client", [])
     if tables or not isinstance(clients, list) or not all(isinstance(table, dict) for table in clients):
         raise NotAList("has something else; expected [[client]] tables only")
-    return [_row_of_table(table) for table in clients]
+    # The parser does not tell lines: they are known where each table has a header of its own, and no text looks so.
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*client\s*\]\]", line)]
+    numbers = [f"line {number}" for number in lines]
+    if len(lines) != len(clients):
+        numbers = [f"client {number}" for number in range(1, len(clients) + 1)]
+    return [_Entry(where, _row_of_table(table)) for where, table in zip(numbers, clients, strict=True)]
 
 
 def _row_of_table(table: Row) -> Row:
@@ -123,24 +147,35 @@ def _row_of_table(table: Row) -> Row:
 # CSV
 
 
-def _rows_of_csv(text: str) -> list[Row]:
-    """Return a row for each name; several lines of one name add up to several keys and addresses."""
+def _entries_of_csv(text: str, problems: list[str]) -> list[_Entry]:
+    """
+    Return a client for each name; several lines of one name add up to several keys and addresses.
+
+    What is wrong with a line is added to `problems`. Raises NotAList for the header.
+    """
     first = text.partition("\n")[0]
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=";" if first.count(";") > first.count(",") else ",")
     names = [cell.strip().lower().replace(" ", "_") for cell in next(lines, [])]
     header = [_ALIASES.get(name, name) for name in names]
     if unknown := [key for key in header if key not in _FIELDS and key != _KEY]:
-        raise NotAList(f"line 1 {_unknown(unknown[0])}")
-    rows: dict[str, Row] = {}
+        raise NotAList("\n".join(f"line 1 {_unknown(each)}" for each in unknown))
+    entries: dict[str, _Entry] = {}
+    ended_at = lines.line_num
     for line in lines:
-        if any(cell.strip() for cell in line):
-            where = f"line {lines.line_num}"
-            if len(line) != len(header):
-                raise NotAList(f"{where}: has {len(line)} cells; expected {len(header)}")
-            cells = {key: cell.strip() for key, cell in zip(header, line, strict=True) if cell.strip()}
+        where, ended_at = f"line {ended_at + 1}", lines.line_num
+        if not any(cell.strip() for cell in line):
+            continue
+        if len(line) != len(header):
+            problems.append(f"{where}: has {len(line)} cells; expected {len(header)}")
+            continue
+        cells = {key: cell.strip() for key, cell in zip(header, line, strict=True) if cell.strip()}
+        try:
             row = {key: _from_cell(f"{where} {key}", key, cell) for key, cell in cells.items()}
-            _join(where, rows.setdefault(cells.get("name", ""), {}), row)
-    return list(rows.values())
+            # A line without a name adds to no other.
+            _join(where, entries.setdefault(cells.get("name", where), _Entry(where, {})).row, row)
+        except NotAList as error:
+            problems.append(str(error))
+    return list(entries.values())
 
 
 def _from_cell(where: str, key: str, cell: str) -> object:

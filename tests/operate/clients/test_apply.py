@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from operate.clients.listed import NotAList, clients_in
 from tests.conftest import Needs
 from tests.lab.host import Host, SftpUser
 
@@ -211,6 +212,11 @@ UNUSABLE = {
     "only a header": ("csv", "name,email\n", "contains no client"),
     "a column that is none": ("csv", "name,emial\nacme,x\n", 'emial: unknown; did you mean "email"?'),
     "a key that is none": ("toml", '[[client]]\nname = "acme"\nemial = "x"\n', 'emial: unknown; did you mean "email"?'),
+    "two names of three": (
+        "toml",
+        '[[client]]\nname = "a/b"\n[[client]]\nname = "ok"\n[[client]]\n',
+        "toml line 5 name: got none",
+    ),
     "a cell too many": ("csv", "name,email\nacme,a,b\n", "line 2: has 3 cells; expected 2"),
     "a bad name": ("csv", "name\n../acme\n", "expected a name of at most 63"),
     "no name": ("csv", "name,email\n,a@acme.example\n", "expected a name of at most 63"),
@@ -236,3 +242,16 @@ def test_a_file_that_is_no_list_changes_nothing(
     assert (2, True) == (refused.returncode, said in refused.stderr), refused.stderr
     assert "Nothing was changed" in refused.stderr
     assert [] == [*host.path("/srv/sftp").iterdir()]
+
+
+def test_all_that_is_wrong_with_a_file_is_told_at_once(tmp_path: Path) -> None:
+    """Each line that keeps FILE from being a list is named, in its order, with what is wrong with other clients."""
+    file = tmp_path / "clients.csv"
+    file.write_text(
+        'name,email,key\n../a,,\nacme,,no key\n,x@b.example,\nbeta,\n\ngamma,"g@c.example\n\nh@c.example",\nd e,,\n'
+    )
+    with pytest.raises(NotAList) as refused:
+        clients_in(file)
+    lines = str(refused.value).splitlines()
+    assert ["2", "3", "4", "5", "10"] == [line.removeprefix(f"{file} line ").split()[0].rstrip(":") for line in lines]
+    assert "key" in lines[1]
