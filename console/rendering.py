@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from console.access.gate import visit_of
 from importer.model import printable
 from importer.settings import FeedSettings
-from operate.output import age, counted
+from operate.output import age, counted, shown_size
 
 _HERE: Final = Path(__file__).parent
 _CODE: Final = re.compile(r"`([^`]+)`")
@@ -116,13 +116,3 @@ def shown_day(at: datetime) -> str:
 def shown_number(number: int) -> str:
     """Return a number with its thousands apart."""
     return f"{number:,}"
-
-
-def shown_size(size_bytes: int) -> str:
-    """Return a size in the largest unit of which there is one: "3.2 MB"."""
-    size = float(size_bytes)
-    for unit in ("bytes", "KB", "MB"):
-        if size < 1000:  # noqa: PLR2004 - the step from a unit to the next
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from operate.output import some
 from watcher.exits import EXIT_CONFIG
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ _INSTALLED_CONFIG: Final = Path("/etc/rosterd/config.toml")
 _PACKAGE: Final = Path(__file__).resolve().parent
 _LANGUAGES: Final = ("en", "fr")  # those of importer/wording/catalogue, which each command would have to load
 _LONG_WORK_BYTES: Final = 5 << 20
+_MOST_LISTED: Final = 10  # clients, in a message
+_MOST_SUGGESTED: Final = 3
 _CommandT = TypeVar("_CommandT", bound=Callable[..., object])
 
 
@@ -196,7 +199,7 @@ def chosen_client(config: Config, name: str | None) -> ClientSettings:
         raise unknown_client(name, clients)
     if name is None and len(clients) != 1:
         raise click.UsageError(
-            f"several clients are configured; choose one with --client: {', '.join(clients)}"
+            f"several clients are configured; choose one with --client: {some([*clients])}"
             if clients
             else "no client is configured"
         )
@@ -204,19 +207,23 @@ def chosen_client(config: Config, name: str | None) -> ClientSettings:
 
 
 def unknown_client(name: str, names: Iterable[str]) -> click.UsageError:
-    """Return the usage error that lists the known clients, and suggests a similar name."""
+    """Return the usage error that suggests a similar name, and tells which clients are known, or how many."""
     known = sorted(names)
-    clients = f"known clients: {', '.join(known)}" if known else "no client is known"
-    return click.UsageError(f'unknown client "{name}";{did_you_mean(name, known)} {clients}')
+    clients = "no client is known"
+    if len(known) > _MOST_LISTED:
+        clients = f"{len(known)} clients are known; rosterd client list shows them"
+    elif known:
+        clients = f"known clients: {', '.join(known)}"
+    return click.UsageError(f'unknown client "{name}";{did_you_mean(name, known, most=_MOST_SUGGESTED)} {clients}')
 
 
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """Return ' did you mean "acme"?' when one of the words is similar, else nothing."""
+def did_you_mean(word: str, words: Iterable[str], *, most: int = 1) -> str:
+    """Return ' did you mean "acme" or "acme2"?' with so many of the words that are similar; nothing if none is."""
     import difflib
 
     folded = {each.casefold(): each for each in words}
-    near = difflib.get_close_matches(word.casefold(), folded, n=1)
-    return f' did you mean "{folded[near[0]]}"?' if near else ""
+    near = difflib.get_close_matches(word.casefold(), folded, n=most)
+    return f" did you mean {' or '.join(json.dumps(folded[each]) for each in near)}?" if near else ""
 
 
 # The terminal

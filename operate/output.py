@@ -15,6 +15,7 @@ from importer.model import printable
 
 _MAX_CELL_CHARS: Final = 60
 _MAX_NAMES: Final = 10
+_UNIT_STEP: Final = 1000
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _DAY_S: Final = 86400
@@ -75,6 +76,16 @@ def shown(value: object, *, limit: int | None = _MAX_CELL_CHARS) -> str:
         return ", ".join(f"{shown(key)} = {shown(each)}" for key, each in value.items())
     text = "" if value is None else printable(str(value).encode("utf-8", "backslashreplace"))
     return text if limit is None or len(text) <= limit else text[: limit - 3] + "..."
+
+
+def shown_size(size_bytes: int) -> str:
+    """Return a size in the largest unit of which there is one: "3.2 MB"."""
+    size = float(size_bytes)
+    for unit in ("bytes", "KB", "MB"):
+        if size < _UNIT_STEP:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= _UNIT_STEP
+    return f"{size:.1f} GB"
 
 
 def counted(number: int, one: str, many: str) -> str:

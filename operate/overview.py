@@ -20,7 +20,7 @@ from importer.store.roster import held_files, pauses
 from importer.store.roster.pauses import Freeze, Pause
 from operate.database import database
 from operate.options import json_option, service_config_option
-from operate.output import age, counted, print_fields, print_json, print_table
+from operate.output import age, counted, print_fields, print_json, print_table, shown_size
 from watcher.health.checks.results import DOCTOR, CheckRun, last_run
 from watcher.health.obstacle import obstacle
 from watcher.health.status import IDLE_INTERVAL_S, ClientStatus, State, Status, read_status
@@ -32,7 +32,6 @@ from watcher.settings import Config
 EXIT_NEEDS_ATTENTION: Final = 1
 _SILENCE_S: Final = 10 * IDLE_INTERVAL_S  # a work loop that has not reported for this long may be stuck
 _MAX_CAUSES: Final = 3
-_MB: Final = 1 << 20
 _DOCTOR_LASTS_S: Final = 3600
 _STRAY_IS_NEW: Final = timedelta(days=1)
 _DOCTOR: Final = "`rosterd doctor` says what to do."
@@ -187,8 +186,9 @@ def _concerns_of(client: ClientSummary, at: datetime) -> list[str]:
     if not status.is_watched and not status.trouble:
         concerns.append(f"{client.client}: the inbox is not watched, only swept, so uploads are found late. {_DOCTOR}")
     if status.used_bytes is not None and status.used_bytes > status.max_inbox_bytes:
-        sizes = f"{status.used_bytes / _MB:.1f} MB of files stay in the inbox; max_inbox_bytes is"
-        concerns.append(f"{client.client}: {sizes} {status.max_inbox_bytes / _MB:.1f} MB: new files are refused.")
+        used, limit = shown_size(status.used_bytes), shown_size(status.max_inbox_bytes)
+        sizes = f"{used} of files stay in the inbox; max_inbox_bytes is {limit}"
+        concerns.append(f"{client.client}: {sizes}: new files are refused.")
     if held := status.counts.get(State.HELD, 0):
         concerns.append(f"{client.client}: {counted(held, 'file is held', 'files are held')}: see {_HELD}.")
     # Older ones are in the table alone: only the client can remove them.

@@ -19,6 +19,7 @@ _INTO_CELLS: Final = (
 _ONE_ORDER: Final = (
     "Bring all users into the columns of the first line and delete line {line}, or make each part a file of its own."
 )
+_DELETE: Final = "Delete from it what you do not need, such as unfinished uploads. Then upload this file again."
 _SPLIT: Final = "Split the file into several, each with the column names on its first line."
 _EXCEL_DOES_IT: Final = "If your users are in Excel, save them there as CSV UTF-8."
 _DOUBLE: Final = f'In Notepad, delete the marks inside that value, or double them: "Robert ""Bob""". {_EXCEL_DOES_IT}'
@@ -303,7 +304,12 @@ _LIMITS: Final[dict[str, Reason]] = {
     "limit.inbox": Reason(
         "With this file your upload folder would have more than {limit} MB, the most allowed. Other files in it have "
         "{used} MB.",
-        "Delete from it what you do not need, such as unfinished uploads. Then upload this file again.",
+        _DELETE,
+    ),
+    "limit.inbox/kb": Reason(
+        "With this file your upload folder would have more than {limit} KB, the most allowed. Other files in it have "
+        "{used} KB.",
+        _DELETE,
     ),
     "check.name": Reason(
         "We do not import a file of this name.",

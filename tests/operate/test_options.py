@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from operate import cli
-from operate.options import ClientName, is_plain_terminal
+from operate.options import ClientName, is_plain_terminal, unknown_client
 from operate.roster import export_users
 from tests import REPOSITORY
 from tests.conftest import Needs
@@ -101,6 +101,14 @@ def test_an_unknown_client_is_a_usage_error(rosterd: Rosterd, command: tuple[str
     result = rosterd.execute(*command, "--client", "Acmee")
     assert (2, "") == (result.returncode, result.stdout)
     assert 'unknown client "Acmee"; did you mean "acme"? known clients: acme, beta' in result.stderr
+
+
+def test_an_unknown_client_of_many_is_told_which_are_similar() -> None:
+    """With many clients the message has the nearest names, and how many there are."""
+    text = str(unknown_client("shool7", [f"school{number}" for number in range(1000)]))
+    assert text.startswith('unknown client "shool7"; did you mean "school7" or ')
+    assert text.endswith("? 1000 clients are known; rosterd client list shows them")
+    assert 3 == text.count('"school')
 
 
 @pytest.mark.parametrize("command", ["imports", "release cut.csv", "mail list", "guide", "export S-1"])

@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 # This much of each disk must be free after the largest possible use by an import (importer/disk_space.py).
 FREE_BYTES: Final = 64 << 20
+_KB: Final = 1 << 10
 _MB: Final = 1 << 20
 
 
@@ -64,7 +65,8 @@ class Room:
         limit, used = self._max_inbox_bytes[client], self.inbox_bytes.get(client, 0)
         if not limit or used + size_bytes <= limit:
             return None
-        return message("limit.inbox", used=math.ceil(used / _MB), limit=math.ceil(limit / _MB))
+        key, unit = ("limit.inbox/kb", _KB) if limit < _MB else ("limit.inbox", _MB)
+        return message(key, used=math.ceil(used / unit), limit=math.ceil(limit / unit))
 
     def check_claim(self, claim: Claim) -> None:
         """

@@ -36,7 +36,7 @@ def rosterd(tmp_path: Path, folders: dict[str, Path]) -> Iterator[Rosterd]:
 
 
 def is_full(rosterd: Rosterd) -> bool:
-    return "acme: 0.1 MB of files stay in the inbox; max_inbox_bytes is 0.1 MB" in rosterd.execute("status").stdout
+    return "acme: 100.0 KB of files stay in the inbox; max_inbox_bytes is 100.0 KB" in rosterd.execute("status").stdout
 
 
 def metric(rosterd: Rosterd, name: str) -> str | None:
@@ -60,7 +60,7 @@ def test_a_full_inbox_is_told_and_new_files_are_refused(rosterd: Rosterd, folder
         metric(rosterd, "inbox_limit_bytes"),
     )
     result = b" ".join(rosterd.read_bak("users.result.txt").split())
-    assert b"Other files in it have 1 MB" in result
+    assert b"Other files in it have 98 KB" in result
     assert b"Delete from it what you do not need" in result
     rosterd.drop("beta.csv", HEADER + ANN, client="beta")
     rosterd.wait_for_event("file.imported", client="beta")
