@@ -305,7 +305,8 @@ def _ownership_problems(
         yield topic.fault(
             f"{inbox}: belongs to group {accounts.group_name(status.st_gid)}; expected the group of {name}", remedy
         )
-    if misowned := ownership.misowned(name, owned):
+    # Of a folder that itself has a wrong owner it was told, with a remedy for what is in it.
+    if not _has_foreign_folder(inbox) and (misowned := ownership.misowned(name, owned)):
         uid, gid = next(iter(misowned))
         others = f"others, for example {user_name(uid)} and group {accounts.group_name(gid)}"
         yield topic.fault(
@@ -316,6 +317,12 @@ def _ownership_problems(
     uids, gids = ownership.foreign_ids(name, owned)
     if owners := [*map(user_name, uids), *(f"group {accounts.group_name(gid)}" for gid in gids)]:
         yield topic.fault(f"{inbox}: uploads in it are owned by {', '.join(owners)}; expected {name}", remedy)
+
+
+def _has_foreign_folder(inbox: str) -> bool:
+    service_uid = lookups.user(homes.SERVICE_USER).pw_uid
+    folders = (_stat(f"{inbox}/{name}") for name in (".work", ".bak"))
+    return any(folder is not None and folder.st_uid != service_uid for folder in folders)
 
 
 def _stat(path: str) -> os.stat_result | None:

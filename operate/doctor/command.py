@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -27,6 +28,9 @@ from watcher.config import ConfigError, load
 from watcher.health.checks.results import DOCTOR, record_run
 from watcher.owner import check_access, owner_of
 from watcher.settings import Config
+
+# What the service reports about a topic is explained by a fault of that topic, or of one of these.
+_OTHER_CAUSES: Final = {"client": (), "mail": (), "database": ("state", "disk")}
 
 
 @click.command()
@@ -98,15 +102,30 @@ def _findings(config_file: Path, client_name: str | None, *, probe: bool) -> Fin
     check_access(Path(config.service.database), os.O_RDONLY)
     if client_name is not None:
         client = chosen_client(config, client_name)
-        yield from trouble_findings(config, [client])
-        yield from client_findings(config, [client], probe=probe)
+        checked = [*client_findings(config, [client], probe=probe)]
+        yield from _unexplained(trouble_findings(config, [client]), checked)
+        yield from checked
         return
     if not config.is_outdated:
         yield topic.ok(f"{config_file}; clients: {some(list(config.clients_by_name)) or 'none'}")
-    yield from host_findings(config)
-    yield from process_findings(config.service.state_dir, is_config_outdated=config.is_outdated)
-    yield from service_findings(config)
-    yield from pgp_findings(config)
-    yield from database_findings(Path(config.service.database), owner_of(config.service.state_dir)[0])
-    yield from trouble_findings(config, config.clients)
-    yield from sshd_and_client_findings(config, probe=probe)
+    state_dir = config.service.state_dir
+    host = [*host_findings(config)]
+    service = [*service_findings(config), *pgp_findings(config)]
+    database = [*database_findings(Path(config.service.database), owner_of(state_dir)[0])]
+    clients = [*sshd_and_client_findings(config, probe=probe)]
+    checked = [*host, *service, *database, *clients]
+    yield from host
+    yield from _unexplained(process_findings(state_dir, is_config_outdated=config.is_outdated), checked)
+    yield from (*service, *database)
+    yield from _unexplained(trouble_findings(config, config.clients), checked)
+    yield from clients
+
+
+def _unexplained(reports: Findings, checked: list[CheckResult]) -> Findings:
+    """Yield what the service reports, without that whose cause was found by a check: one cause is told once."""
+    faulty = {each.topic for each in checked if each.level is Severity.FAULT}
+    for report in reports:
+        causes = {report.topic, *_OTHER_CAUSES.get(report.topic.partition(" ")[0], ())}
+        is_explained = report.topic.partition(" ")[0] in _OTHER_CAUSES and causes & faulty
+        if report.level is not Severity.FAULT or not is_explained:
+            yield report

@@ -33,7 +33,8 @@ def database_findings(path: Path, uid: int) -> Findings:
         yield topic.ok(f"{path}: will be created at the first start")
         return
     what, remedy = obstacle(path, uid)
-    if what:
+    # Owners of its files are a finding about the state directory, with the remedy for all.
+    if what and (" belongs to " not in what or what.startswith(f"{path.parent} ")):
         yield topic.fault(what, remedy)
     try:
         with contextlib.closing(current(path)) as database:

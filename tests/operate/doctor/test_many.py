@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from operate.doctor.clients import _clock
+from operate.doctor.command import _unexplained
+from operate.doctor.findings import Topic
 from tests.conftest import Needs
 from tests.lab.host import Host, SftpUser
 
@@ -199,6 +201,26 @@ def test_one_client_of_many(host: Host) -> None:
         "2 OK, 0 warning, 1 fault",
     ] == short.stdout.splitlines()
     assert "3 OK, 0 warning, 0 fault\n" == other.stdout
+
+
+def test_a_folder_of_another_owner_is_told_once(host: Host) -> None:
+    """One cause is one finding, not one each for the folder, for what is in it and for what the service says of it."""
+    with broken(host, "chown nobody /srv/sftp/c7/upload/.work", "chown rosterd /srv/sftp/c7/upload/.work"):
+        found = findings(host, "--client", "c7", "--problems")
+    assert ["/srv/sftp/c7/upload/.work: belongs to nobody, so the service (rosterd) cannot use it"] == [
+        what for _, _, what in found
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cause", "is_told"),
+    [("client c7", False), ("client c8", True), ("database", True), ("mail", True), ("disk", True)],
+)
+def test_what_the_service_reports_is_told_unless_a_check_has_its_cause(cause: str, is_told: bool) -> None:  # noqa: FBT001
+    """The trouble with an inbox that the service reports is left out if a check of the same client found a fault."""
+    report = Topic("client c7").fault("its inbox cannot be used: ENOENT")
+    assert ([report] if is_told else []) == [*_unexplained(iter([report]), [Topic(cause).fault("is broken")])]
+    assert [report] == [*_unexplained(iter([report]), [Topic(cause).warning("is odd")])]
 
 
 def test_many_different_problems_are_all_named(host: Host) -> None:
