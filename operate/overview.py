@@ -132,6 +132,8 @@ class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
         concerns += self._config_concerns()
         if self.database_trouble:
             concerns.append(f"Nothing can be recorded, so uploads wait: {self.database_trouble}.")
+        if self.status is not None and self.status.clock_trouble:
+            concerns.append(f"The clock {self.status.clock_trouble}: `timedatectl`; set both clocks by NTP.")
         concerns += [concern for client in self.clients for concern in _concerns_of(client, self.at)]
         return concerns
 

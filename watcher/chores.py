@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 
 from importer.store.database import Store
 from importer.store.errors import StoreError
@@ -15,6 +14,7 @@ from watcher.approval.freezes import Announcements
 from watcher.control.archives import Purging
 from watcher.health.alerts import Alerts
 from watcher.health.heartbeat import heartbeat_of
+from watcher.health.host import Host
 from watcher.health.overdue import OverdueUploads
 from watcher.health.status import (
     CheckFolderStatus,
@@ -25,7 +25,6 @@ from watcher.health.status import (
     listed_files,
     moment,
 )
-from watcher.health.storage import Storage
 from watcher.health.trouble import Troubles
 from watcher.inbox.inboxes import Inboxes
 from watcher.outgoing.outgoing import PATIENCE_S, Outgoing
@@ -45,7 +44,7 @@ class Chores:
         self._troubles = troubles
         self._started_at = datetime.now(UTC)
         self.outgoing = Outgoing(store, troubles, config)
-        self._storage = Storage(store, Path(config.service.database), troubles)
+        self._host = Host(store, config.service, troubles)
         self._read_copy = ReadCopy(config.service, troubles)
         self._purging = Purging(store)
         self._announcements = Announcements(config, store)
@@ -65,6 +64,7 @@ class Chores:
         self._alerts.use(config.mail)
         self._announcements.use(config)
         self._overdue.use(config, datetime.now(UTC))
+        self._host.use(config.clients)
         fresh = heartbeat_of(config.service)
         if fresh.url != self._heartbeat.url:
             self._heartbeat.close()
@@ -86,7 +86,7 @@ class Chores:
     def next_at(self) -> float:
         """Return when the next chore is due, by the monotonic clock."""
         mails = (self._inboxes.on_hold, self._announcements, self._overdue, self._alerts, self.outgoing)
-        return min(part.next_at for part in (*mails, self._storage, self._read_copy, self._status_file))
+        return min(part.next_at for part in (*mails, self._host, self._read_copy, self._status_file))
 
     # The order matters: whether events arrive and the database is writable is known before a file is claimed; a
     # purge waits until there is no file; then what may write mail, sending it, and the status, which reports it all.
@@ -94,7 +94,7 @@ class Chores:
     def before_work(self) -> None:
         """Do what is due before a file is worked on."""
         self._inboxes.sources.tend(time.monotonic())
-        self._storage.tend(time.monotonic())
+        self._host.tend(time.monotonic())
         self._read_copy.tend(time.monotonic())
 
     def purge(self) -> bool:
@@ -109,7 +109,8 @@ class Chores:
         """Do what is due after it; `worked`: there may be new mail, `is_news`: the status may have changed."""
         self.write_mail()
         self.outgoing.move(datetime.now(UTC), at_once=worked)
-        troubles = (self._storage.trouble, *self.outgoing.troubles, self._heartbeat.trouble, self.reload_trouble)
+        host = (self._host.database_trouble, self._host.clock_trouble)
+        troubles = (*host, *self.outgoing.troubles, self._heartbeat.trouble, self.reload_trouble)
         before, self._shown = self._shown, troubles
         self._status_file.keep(self._status, time.monotonic(), worked=is_news or self._shown != before)
 
@@ -130,10 +131,11 @@ class Chores:
         self._alerts.tend(self._store)
 
     def note_sweeps(self, swept: Iterable[str]) -> None:
-        """Tell the heartbeat which inboxes were swept."""
+        """Tell the heartbeat which inboxes were swept, and compare the clock with those of their file systems."""
         unusable, clients = self._inboxes.sweeps.unusable, {client.name for client in self._config.clients}
         for client in swept:
             if client not in unusable:
+                self._host.note_swept(self._config.clients_by_name[client])
                 self._heartbeat.note_sweep(client, clients, unusable)
 
     # The status
@@ -147,7 +149,9 @@ class Chores:
             clients=tuple(self._status_of(client.name, now, at) for client in self._config.clients),
             watch_restarts=self._inboxes.sources.restarts,
             ping_trouble=self._heartbeat.trouble,
-            database_trouble=self._storage.trouble,
+            database_trouble=self._host.database_trouble,
+            clock_trouble=self._host.clock_trouble,
+            clock_ahead_s=self._host.clock_ahead_s,
             mail_trouble=self.outgoing.mailing.trouble,
             hook_trouble=self.outgoing.hooks.trouble,
             reload_trouble=self.reload_trouble,

@@ -8,7 +8,6 @@ import fcntl
 import os
 import pwd
 import stat
-import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -25,12 +24,12 @@ from operate.doctor.survey import Survey
 from operate.output import counted
 from operate.provision import accounts, homes, lookups, ownership, steps
 from operate.provision.accounts import LoginState
+from watcher.health.checks.clock import ahead_s, difference
 from watcher.owner import owner_of, user_name
 from watcher.settings import Config
 
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 _FORWARDING: Final = ("allowtcpforwarding", "allowagentforwarding", "x11forwarding", "permittunnel", "permittty")
-_CLOCK_SLACK_S: Final = 300
 _TOLD: Final = (errno.EROFS, errno.EPERM, errno.EACCES)  # by `_immutable`
 _PUNCTUAL_VERSION: Final = (10, 0)
 _PASSED_WORDS: Final = 9  # words of a ForceCommand with internal-sftp, with the program's name (measured on 9.2p1)
@@ -126,6 +125,7 @@ def _inbox(topic: Topic, client: ClientSettings, service_uid: int) -> Findings:
     problems += _immutable(topic, [client.inbox, f"{client.inbox}/.work", f"{client.inbox}/.bak"])
     yield from problems or [topic.ok(f"{client.inbox}: ownership is correct")]
     yield from check_folder_findings(topic, client, service_uid)
+    yield from _clock(client.inbox)
     yield from _lease(topic, client.inbox)
 
 
@@ -232,7 +232,6 @@ def _lease(topic: Topic, inbox: str) -> Findings:
     try:
         writer = os.open(work, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
-            yield from _clock(work, os.fstat(writer).st_mtime - time.time())
             reader = os.open(f"/proc/self/fd/{writer}", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             os.close(writer)
@@ -249,11 +248,12 @@ def _lease(topic: Topic, inbox: str) -> Findings:
         os.close(reader)
 
 
-def _clock(folder: str, ahead_s: float) -> Findings:
-    """Yield that a file system, such as one of another host, has quite another time: `ahead_s` of a file made now."""
-    if abs(ahead_s) > _CLOCK_SLACK_S:
-        differs = f"{abs(ahead_s):.0f} s {'behind' if ahead_s > 0 else 'ahead of'} that of the file system"
-        yield Topic("clock").fault(f"is {differs} of {folder}", "timedatectl; set both clocks by NTP")
+def _clock(inbox: str) -> Findings:
+    """Yield that a file system, such as one of another host, has quite another time."""
+    work = f"{inbox}/.work"
+    with contextlib.suppress(OSError):
+        if os.geteuid() == 0 and (what := difference(work, ahead_s(work))):
+            yield Topic("clock").fault(what, "timedatectl; set both clocks by NTP")
 
 
 # Login

@@ -19,6 +19,10 @@ _SENTENCES: Final = {
         "The folder check of {client} cannot be used: the client cannot try files out. Imports are not affected.",
         "`rosterd doctor` says how to fix it. rosterd checks again every 10 s.",
     ),
+    "clock.differs": (
+        "The clock of this host is more than five minutes from that of a file system with inboxes.",
+        "`rosterd status` says which. Set both clocks by NTP: `timedatectl set-ntp true`. Imports continue.",
+    ),
     "copy.refused": (
         "The read copy of the database cannot be made: readers see an old one, or none.",
         "Fix what the reason below names. The service must be able to write to the folder of [service] read_copy.",

@@ -289,6 +289,8 @@ def _status_figures(status: Status) -> Iterator[Metric]:
     yield _gauge("status_timestamp_seconds", "When the work loop last reported", [((), _at(status.written_at))])
     yield _counter("watch_restarts", "Times that events had stopped arriving", [((), status.watch_restarts)])
     yield _gauge("database_writable", "1 while the database can be written", [((), not status.database_trouble)])
+    clock = "By how much the clock is ahead of that of the file system of an inbox, the most of all"
+    yield _gauge("clock_ahead_seconds", clock, [((), status.clock_ahead_s)])
     reloaded = [((), not status.reload_trouble)]
     yield _gauge("config_last_reload_successful", "0 while an old configuration is in use", reloaded)
     yield _gauge("mail_usable", "1 while mail can leave, as far as this host knows", [((), not status.mail_trouble)])

@@ -84,6 +84,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     watch_restarts: int = 0
     ping_trouble: str = ""  # why the last heartbeat failed
     database_trouble: str = ""  # why nothing can be recorded
+    clock_trouble: str = ""  # how far it is from that of a file system, if far
+    clock_ahead_s: float = 0.0  # of that of a file system, by which it differs most
     mail_trouble: str = ""  # why no mail can be sent
     hook_trouble: str = ""  # which hooks cannot be used, and why
     reload_trouble: str = ""  # why the last reload was refused
