@@ -22,9 +22,8 @@ from operate.doctor.probe import probe_findings
 from operate.doctor.sshd import Effective
 from operate.doctor.survey import Survey
 from operate.output import counted
-from operate.provision import accounts, homes, lookups, ownership, steps
+from operate.provision import accounts, homes, ownership, steps
 from operate.provision.accounts import LoginState
-from watcher.health.checks.clock import ahead_s, difference
 from watcher.owner import owner_of, user_name
 from watcher.settings import Config
 
@@ -125,7 +124,6 @@ def _inbox(topic: Topic, client: ClientSettings, service_uid: int) -> Findings:
     problems += _immutable(topic, [client.inbox, f"{client.inbox}/.work", f"{client.inbox}/.bak"])
     yield from problems or [topic.ok(f"{client.inbox}: ownership is correct")]
     yield from check_folder_findings(topic, client, service_uid)
-    yield from _clock(client.inbox)
     yield from _lease(topic, client.inbox)
 
 
@@ -248,14 +246,6 @@ def _lease(topic: Topic, inbox: str) -> Findings:
         os.close(reader)
 
 
-def _clock(inbox: str) -> Findings:
-    """Yield that a file system, such as one of another host, has quite another time."""
-    work = f"{inbox}/.work"
-    with contextlib.suppress(OSError):
-        if os.geteuid() == 0 and (what := difference(work, ahead_s(work))):
-            yield Topic("clock").fault(what, "timedatectl; set both clocks by NTP")
-
-
 # Login
 
 
@@ -289,7 +279,7 @@ def _login_name(client: ClientSettings) -> str:
 def _ownership(topic: Topic, name: str, inbox: str, host: Survey) -> Findings:
     """Yield that files have other owners, as after restoring a backup; not if the client owns the inbox."""
     info = None if os.geteuid() else _stat(inbox)
-    if info is None or info.st_uid == lookups.user(name).pw_uid:
+    if info is None or info.st_uid == accounts.ids(name)[0]:
         return
     try:
         yield from _ownership_problems(topic, name, inbox, info, host.ownership_of(inbox))
@@ -301,7 +291,7 @@ def _ownership_problems(
     topic: Topic, name: str, inbox: str, status: os.stat_result, owned: ownership.Ownership
 ) -> Findings:
     remedy = f"rosterd client add {name} --apply"
-    if status.st_gid != lookups.user(name).pw_gid:
+    if status.st_gid != accounts.ids(name)[1]:
         yield topic.fault(
             f"{inbox}: belongs to group {accounts.group_name(status.st_gid)}; expected the group of {name}", remedy
         )
@@ -320,7 +310,7 @@ def _ownership_problems(
 
 
 def _has_foreign_folder(inbox: str) -> bool:
-    service_uid = lookups.user(homes.SERVICE_USER).pw_uid
+    service_uid = accounts.ids(homes.SERVICE_USER)[0]
     folders = (_stat(f"{inbox}/{name}") for name in (".work", ".bak"))
     return any(folder is not None and folder.st_uid != service_uid for folder in folders)
 

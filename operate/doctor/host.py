@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from typing import Final
 
 from importer.fs import temporary_folder
 from operate.doctor.findings import CheckResult, Findings, Topic
+from watcher.health.checks.clock import ahead_s, difference
 from watcher.settings import Config
 
 _MIB: Final = 1 << 20
@@ -27,6 +29,7 @@ def host_findings(config: Config) -> Findings:
     """Yield the results for the host."""
     yield from _kernel(len(config.clients))
     yield _clock()
+    yield from _clocks_of_file_systems(client.inbox for client in config.clients)
     yield from _space([config.service.state_dir, temporary_folder(), *(client.inbox for client in config.clients)])
     yield _journal()
 
@@ -68,6 +71,18 @@ def _clock() -> CheckResult:
         return topic.warning("not synchronised", "apt-get install systemd-timesyncd; timedatectl set-ntp true")
     # A container can neither query nor set the clock: it has that of its host.
     return topic.ok("synchronised" if state >= 0 else "is set by the host of this container")
+
+
+def _clocks_of_file_systems(inboxes: Iterable[str]) -> Findings:
+    """Yield whose time, such as that of another host, is quite another one; each file system once."""
+    seen: set[int] = set()
+    for inbox in inboxes if os.geteuid() == 0 else ():
+        work = f"{inbox}/.work"
+        with contextlib.suppress(OSError):
+            if (device := os.stat(work).st_dev) not in seen:
+                seen.add(device)
+                if what := difference(work, ahead_s(work)):
+                    yield Topic("clock").fault(what, "timedatectl; set both clocks by NTP")
 
 
 def _space(folders: Iterable[str]) -> Findings:

@@ -106,6 +106,12 @@ def group_name(gid: int) -> str:
         return f"gid {gid}"
 
 
+def ids(user: str) -> tuple[int, int]:
+    """Return the ids of an existing user and of its primary group."""
+    found = lookups.user(user)
+    return found.pw_uid, found.pw_gid
+
+
 def groups(user: str) -> list[str]:
     """Return the names of the groups of an existing user."""
     return [group_name(gid) for gid in lookups.group_ids(user)]
