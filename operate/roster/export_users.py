@@ -22,8 +22,11 @@ from importer.store.errors import StoreError
 from importer.store.searches.export import COLUMNS, count, people
 from operate.database import cannot_answer, check_known, database
 from operate.options import chosen_client, client_option, service_config_option, steps_bar
+from watcher.exits import EXIT_NOT_PERMITTED
+from watcher.owner import user_name
 from watcher.settings import Config
 
+_READERS: Final = "rosterd-read"
 _LONG_WORK_USERS: Final = 100_000  # a second
 _ROWS_BETWEEN: Final = 1000
 
@@ -73,6 +76,11 @@ def _readable(config: Config) -> Iterator[Connection]:
         os.close(os.open(copy, os.O_RDONLY | os.O_CLOEXEC))  # says which file is not permitted
     except FileNotFoundError:
         cannot_answer(f"{copy}: does not exist; the service makes it, see `rosterd doctor`")
+    except PermissionError:
+        who = user_name(os.geteuid())
+        remedy = f"Run it as root, or have root run `usermod -aG {_READERS} {who}`, and log in again"
+        click.echo(f"{copy}: permission denied to {who}. {remedy}.", err=True)
+        sys.exit(EXIT_NOT_PERMITTED)
     try:
         with queries.opened(copy) as conn:
             yield conn

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -44,7 +45,7 @@ class ReadCopy:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._result: int | Exception = 0
-        self._began_at = 0.0
+        self._took_s = 0.0
         self._last_import = -1  # that the copy has; -1: not known
         self._not_before = -math.inf
         self.next_at = -math.inf if self._path else math.inf  # by the monotonic clock
@@ -58,7 +59,7 @@ class ReadCopy:
             if not self._thread.is_alive():
                 self._end(now)
         elif now >= self._not_before and self._is_due(self._path):
-            self._began_at, self._result = now, OSError("it ended by an internal error")
+            self._result = OSError("it ended by an internal error")
             self._thread = threading.Thread(target=self._copy, args=(self._path,), name="read copy", daemon=True)
             self._thread.start()
 
@@ -81,21 +82,22 @@ class ReadCopy:
             return False
 
     def _end(self, now: float) -> None:
-        took_s = now - self._began_at
-        self._thread, self._not_before = None, now + max(_SHORTEST_S, _REST * took_s)
+        self._thread, self._not_before = None, now + max(_SHORTEST_S, _REST * self._took_s)
         if isinstance(self._result, Exception):
             self._troubles.report("copy.refused", reason=str(self._result))
             return
         self._last_import = self._result
         self._troubles.clear("copy.refused")
-        log.info("copy.made", last_import=self._last_import, took_s=round(took_s, 1))
+        log.info("copy.made", last_import=self._last_import, took_s=round(self._took_s, 1))
 
     def _copy(self, path: Path) -> None:
         """Run on a thread of its own: make a copy, and put it in its place."""
+        began_at = time.monotonic()
         try:
             self._result = _replace(self._database, path, self._stopping)
         except (StoreError, OSError, SyncFailed, Interrupted) as error:
             self._result = error
+        self._took_s = time.monotonic() - began_at
 
 
 def is_due_tonight(made_at: datetime, now: datetime) -> bool:

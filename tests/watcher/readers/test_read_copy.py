@@ -170,7 +170,7 @@ def test_a_continuous_copy_follows_the_imports(tmp_path: Path, readers: Path) ->
     assert 0 == rosterd.execute("sweep").returncode
     assert not made(copying, 2030.0)
     assert [(1,)] == told(readers / "users.db", "SELECT last_import FROM read_copy")
-    assert made(copying, 2200.0)
+    assert made(copying, 2081.0)
     assert [("Amy",)] == told(readers / "users.db", "SELECT first_name FROM people")
     copying.close()
 
