@@ -29,6 +29,7 @@ EXIT_NEEDS_ATTENTION: Final = 1
 EXIT_BROKEN: Final = 2
 _BYTES_PER_IMPORT: Final = 8192  # to look at a file takes as long as to read this much
 _LONG_WORK_BYTES: Final = 256 << 20  # half a second
+_LONG_QUICK_IMPORTS: Final = 30_000  # likewise, without reading them: 100,000 take 2.5 s
 _RECHECK_AFTER_S: Final = 2.0  # after it, what the service is doing now has changed
 
 
@@ -92,7 +93,8 @@ def _look(config: Config, *, is_running: bool, quick: bool) -> tuple[int, list[F
     for record in ledger:
         by_client.setdefault(record.client, []).append(record)
     work = sum(map(_work_of, ledger))
-    with steps_bar(work, "archives", is_long=not quick and work >= _LONG_WORK_BYTES) as advance:
+    is_long = len(ledger) >= _LONG_QUICK_IMPORTS if quick else work >= _LONG_WORK_BYTES
+    with steps_bar(work, "archives", is_long=is_long) as advance:
         for client in config.clients:
             own = _advancing(by_client.get(client.name, []), advance)
             kept_since = _kept_since(config, client)

@@ -53,7 +53,8 @@ command_line() {
     install -d "$root/usr/share/zsh/vendor-completions" "$root/usr/share/fish/vendor_completions.d"
     completion bash > "$root/usr/share/bash-completion/completions/rosterd"
     completion zsh > "$root/usr/share/zsh/vendor-completions/_rosterd"
-    completion fish > "$root/usr/share/fish/vendor_completions.d/rosterd.fish"
+    # Descriptions have commas, which click's script takes for the end of them.
+    completion fish | sed 's/string split ","/string split --max 1 ","/' > "$root/usr/share/fish/vendor_completions.d/rosterd.fish"
 }
 
 completion() { # shell
