@@ -13,8 +13,8 @@ from watcher.adopted import NotReloadable
 from watcher.approval.freezes import Announcements
 from watcher.control.archives import Purging
 from watcher.health.alerts import Alerts
+from watcher.health.checks.host import Host
 from watcher.health.heartbeat import heartbeat_of
-from watcher.health.host import Host
 from watcher.health.overdue import OverdueUploads
 from watcher.health.status import (
     CheckFolderStatus,

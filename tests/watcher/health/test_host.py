@@ -24,7 +24,8 @@ def test_what_is_wrong_with_the_host_is_told(tmp_path: Path, folders: dict[str, 
     offset.write_text("7200")
     with Rosterd(tmp_path, folders, settings=settings) as rosterd:
         rosterd.planted = (
-            "from pathlib import Path; from watcher.health import host, storage; storage._LOOK_INTERVAL_S = 0.5; "
+            "from pathlib import Path; from watcher.health import storage; from watcher.health.checks import host; "
+            "storage._LOOK_INTERVAL_S = 0.5; "
             f"host.ahead_s = lambda folder: float(Path({str(offset)!r}).read_text())"
         )
         rosterd.start()
