@@ -197,6 +197,12 @@ HOSTS: dict[str, tuple[str, dict[str, str], dict[str, str], dict[str, str]]] = {
         {"rosterd_database_writable": "1x12"},
         {},
     ),
+    "clock": (
+        "RosterdClockDiffers",
+        {"rosterd_clock_ahead_seconds": "7200x12"},
+        {"rosterd_clock_ahead_seconds": "-2x12"},
+        {},
+    ),
     "mail unusable": ("RosterdMailUnusable", {"rosterd_mail_usable": "0x12"}, {"rosterd_mail_usable": "1x12"}, {}),
     "mail to nobody": ("RosterdMailOnlyStored", {"rosterd_mail_by_smtp": "0x12"}, {"rosterd_mail_by_smtp": "1x12"}, {}),
     "on hold": (

@@ -64,8 +64,8 @@ HOOK_EVENT = (
 )
 ON_HOLD = (
     "INSERT INTO on_hold VALUES ('claim', 3, 'acme', '', 'users.csv', 0, 'K7Q2MD', '[]', '[]', '2026-11-22T07:42:05Z', "
-    "7, 0, 0, '', '', NULL, 'file', 0), ('other', 4, 'beta', 's', 's.csv', 0, 'K7Q2ME', '[]', '[]', "
-    "'2026-11-22T07:42:05Z', 7, 0, 0, '', '', NULL, 'removals', 12)"
+    "7, 0, 0, '', '', NULL, 'file', 0, ''), ('other', 4, 'beta', 's', 's.csv', 0, 'K7Q2ME', '[]', '[]', "
+    "'2026-11-22T07:42:05Z', 7, 0, 0, '', '', NULL, 'removals', 12, '')"
 )
 
 
