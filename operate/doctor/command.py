@@ -123,9 +123,11 @@ def _findings(config_file: Path, client_name: str | None, *, probe: bool) -> Fin
 
 def _unexplained(reports: Findings, checked: list[CheckResult]) -> Findings:
     """Yield what the service reports, without that whose cause was found by a check: one cause is told once."""
-    faulty = {each.topic for each in checked if each.level is Severity.FAULT}
+    faults = [each for each in checked if each.level is Severity.FAULT]
+    faulty = {each.topic for each in faults}
     for report in reports:
         causes = {report.topic, *_OTHER_CAUSES.get(report.topic.partition(" ")[0], ())}
         is_explained = report.topic.partition(" ")[0] in _OTHER_CAUSES and causes & faulty
-        if report.level is not Severity.FAULT or not is_explained:
+        is_quoted = any(each.what in report.what for each in faults)  # as where a reload is refused for it
+        if report.level is not Severity.FAULT or not (is_explained or is_quoted):
             yield report

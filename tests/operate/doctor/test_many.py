@@ -221,6 +221,8 @@ def test_what_the_service_reports_is_told_unless_a_check_has_its_cause(cause: st
     report = Topic("client c7").fault("its inbox cannot be used: ENOENT")
     assert ([report] if is_told else []) == [*_unexplained(iter([report]), [Topic(cause).fault("is broken")])]
     assert [report] == [*_unexplained(iter([report]), [Topic(cause).warning("is odd")])]
+    refused = Topic("configuration").fault("the service refused a reload: is broken")
+    assert [] == [*_unexplained(iter([refused]), [Topic(cause).fault("is broken")])]
 
 
 def test_many_different_problems_are_all_named(host: Host) -> None:

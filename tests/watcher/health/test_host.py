@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import wait_until
-from tests.lab.daemon import Rosterd
+from tests.lab.daemon import Rosterd, Setting
 from watcher.health.checks import clock
 from watcher.health.checks.results import DOCTOR, record_run
 
@@ -19,7 +19,10 @@ DIFFERS = "The clock is 7200 s behind that of the file system of "
 
 def test_what_is_wrong_with_the_host_is_told(tmp_path: Path, folders: dict[str, Path]) -> None:
     """A clock two hours off is in log, status, metrics and mail with the first sweep; faults of doctor are logged."""
-    settings = {"mail": {"operator": ["ops@host.example"]}, "service": {"sweep_interval_s": 0.5}}
+    settings: dict[str, dict[str, Setting]] = {
+        "mail": {"operator": ["ops@host.example"]},
+        "service": {"sweep_interval_s": 0.5},
+    }
     offset = tmp_path / "offset"
     offset.write_text("7200")
     with Rosterd(tmp_path, folders, settings=settings) as rosterd:
@@ -29,7 +32,7 @@ def test_what_is_wrong_with_the_host_is_told(tmp_path: Path, folders: dict[str, 
             f"host.ahead_s = lambda folder: float(Path({str(offset)!r}).read_text())"
         )
         rosterd.start()
-        assert "300 s" in rosterd.wait_for_event("clock.differs")["reason"]
+        assert "300 s" in str(rosterd.wait_for_event("clock.differs")["reason"])
         wait_until(lambda: DIFFERS in rosterd.execute("status").stdout, "the status")
         assert "rosterd_clock_ahead_seconds -7200.0" in rosterd.execute("metrics").stdout
         wait_until(lambda: len(rosterd.mails()) == 1, "the mail to the operator")
