@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -96,4 +98,26 @@ def trouble_findings(config: Config, clients: Iterable[ClientSettings]) -> Findi
             yield topic.fault(f"its inbox cannot be used: {client.trouble}", remedy)
         if client.deferred:
             remedy = "see the lines about disk, database and folders; the service tries again every minute"
+            if status and "locked" in client.deferred:
+                remedy = _unlocking(config.service.database, status.pid)
             yield topic.fault(f"its files have to wait: {client.deferred}", remedy)
+
+
+def _unlocking(database: str, service_pid: int) -> str:
+    """Return what to do about a lock that another program holds, which is named where it can be."""
+    holders = [holder for holder in _writers(database) if holder not in (0, service_pid)]
+    if not holders:
+        return "another program had the database locked a moment ago; the service tries again every minute"
+    return f"end what holds the lock: ps -f -p {','.join(map(str, holders))}; the service tries again every minute"
+
+
+def _writers(database: str) -> list[int]:
+    """Return the processes that hold a lock for writing on a file of a database. Source: proc_locks(5)."""
+    inodes = set()
+    for path in (database, f"{database}-wal", f"{database}-shm"):
+        with contextlib.suppress(OSError):
+            inodes.add(str(os.stat(path).st_ino))
+    locks = [line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines()]
+    # "7: POSIX  ADVISORY  WRITE 4711 fd:00:2198671 120 120"; one that waits has "->" after the number.
+    held = [words for words in locks if words[3] == "WRITE" and words[5].rpartition(":")[2] in inodes]
+    return sorted({int(words[4]) for words in held})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from operate.doctor.command import _unexplained
 from operate.doctor.findings import Topic
+from operate.doctor.process import _unlocking
 from tests.conftest import Needs
 from tests.lab.host import Host, SftpUser
 from watcher.health.checks.clock import difference
@@ -223,6 +226,16 @@ def test_what_the_service_reports_is_told_unless_a_check_has_its_cause(cause: st
     assert [report] == [*_unexplained(iter([report]), [Topic(cause).warning("is odd")])]
     refused = Topic("configuration").fault("the service refused a reload: is broken")
     assert [] == [*_unexplained(iter([refused]), [Topic(cause).fault("is broken")])]
+
+
+def test_who_holds_the_lock_of_the_database_is_named(tmp_path: Path) -> None:
+    """Of another program that has the database locked for long the process is named; of the service not."""
+    database = tmp_path / "rosterd.db"
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as conn:
+        conn.execute("PRAGMA journal_mode = wal")
+        conn.execute("BEGIN IMMEDIATE")
+        assert f"ps -f -p {os.getpid()};" in _unlocking(str(database), service_pid=1)
+        assert "a moment ago" in _unlocking(str(database), service_pid=os.getpid())
 
 
 def test_many_different_problems_are_all_named(host: Host) -> None:
