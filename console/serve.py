@@ -42,8 +42,8 @@ def _unix_listener(path: str) -> socket.socket:
     try:
         if os.path.lexists(path) and not _is_served(path):
             os.unlink(path)
-        os.fchmod(listening.fileno(), _SOCKET_MODE)
         listening.bind(path)
+        os.chmod(path, _SOCKET_MODE)  # whatever the umask is; nobody can connect before it listens
         listening.listen(_BACKLOG)
     except BaseException:
         listening.close()

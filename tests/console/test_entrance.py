@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import signal
 import socket
@@ -29,6 +30,7 @@ from console.access.users import (
     with_password,
 )
 from console.entrance import inside
+from console.serve import listener
 from tests.lab.console import HOST, PASSWORD, Browser, Console, let_in
 from watcher.settings import Config, ConsoleSettings
 
@@ -352,6 +354,15 @@ def test_idle_connections_keep_nobody_out(console: Console) -> None:
             if number % 2:
                 connection.sendall(b"GET /login HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
         assert 200 == console.browser().get("/login").status
+
+
+def test_a_socket_is_for_the_group(tmp_path: Path) -> None:
+    """The group of the service, which a proxy can be in, reaches the socket, whatever the umask of the unit is."""
+    path = tmp_path / "console.sock"
+    for _ in range(2):  # the second finds what the first has left
+        os.umask(0o077)
+        with listener(str(path)):
+            assert 0o660 == path.stat().st_mode & 0o777
 
 
 def test_cookies_are_for_https_alone_behind_a_proxy() -> None:
