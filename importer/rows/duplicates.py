@@ -53,7 +53,12 @@ class Duplicates:
         return held
 
     def groups(self) -> Iterator[array[int]]:
-        """Yield, for some thousand of the held ids at a time, the lines that have them; those of held rows negated."""
+        """
+        Yield, for some thousand of the held ids at a time, the lines that have them; those of held rows negated.
+
+        After it no more rows can be noted.
+        """
+        del self._seen  # 8 MiB that whoever takes rows back needs for the indexes
         groups = min(1 + len(self._held) // _GROUP, _MOST_GROUPS)
         for group in range(groups):
             if wanted := {hashed for hashed in self._held if hashed % groups == group}:
