@@ -9,23 +9,27 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, BinaryIO
 
 import structlog
 
-from importer import durable, ending, pipeline
+from importer import dry_run, durable, ending, pipeline
 from importer.answer import drafts
 from importer.hooks import events
 from importer.mail import outbox
 from importer.mail.channel import Delivery
 from importer.mail.maildir import MaildirTransport
 from importer.model import Claim, Letter, Mail, OnHold, Outcome, Receipt
+from importer.roster import removals
 from importer.sending import sender
-from importer.settings import ClientSettings
+from importer.settings import ClientSettings, FeedSettings
 from importer.store import ledger
 from importer.store import mail_queue as table
+from importer.store.connection import Connection
 from importer.store.database import Store
-from importer.store.roster import feeds, undo
+from importer.store.roster import feeds, pauses, removal, undo
+from importer.store.roster.action import Done
 from importer.store.sqlite import database
 from importer.store.sqlite.connection import SqliteConnection
 from importer.store.tables import strays
@@ -33,11 +37,12 @@ from operate.backup import installing
 from operate.backup import target as restores
 from watcher import log as watcher_log
 from watcher import start
-from watcher.approval import files
+from watcher.approval import files, freezes
+from watcher.checking import answers
 from watcher.health import alerts
 from watcher.inbox import layout, processing
 from watcher.inbox.claim import resume_claim
-from watcher.model import ClaimGone
+from watcher.model import ClaimGone, Identity
 from watcher.strays import report
 
 
@@ -230,6 +235,98 @@ def apply_twice() -> None:
     processing.Claims._import = import_twice  # type: ignore[method-assign]
 
 
+def remove_in_pieces() -> None:
+    """Commit what becomes of removals, and then the mail about it."""
+    decide = removal.decide
+
+    def decide_silently(
+        store: Store, decision: removal.Decision, feed: FeedSettings | None, tell: Callable[[Done], None]
+    ) -> Done | None:
+        done = decide(store, decision, feed, lambda _: None)
+        if done is not None:
+            with store.transaction():
+                tell(done)
+        return done
+
+    removal.decide = decide_silently
+
+
+def remove_unasked() -> None:
+    """Ask nobody before users leave, however many they are."""
+    removals.is_over = lambda *_: False
+
+
+def remove_whom_others_state() -> None:
+    """Let an approval take users away from the feeds that have stated them since."""
+    removal._PENDING = removal._PENDING.rpartition("AND")[0]  # type: ignore[misc]
+
+
+def announce_in_pieces() -> None:
+    """Note that a freeze is announced, and then write the mail that announces it."""
+    tend, add = freezes.Announcements.tend, outbox.add
+
+    def tend_in_pieces(self: freezes.Announcements, now: float, at: datetime) -> None:
+        letters: list[Letter] = []
+
+        def add_later(store: Store, letter: Letter) -> int:
+            del store
+            letters.append(letter)
+            return 0
+
+        outbox.add = add_later
+        tend(self, now, at)
+        outbox.add = add
+        with self._store.transaction():
+            for letter in letters:
+                add(self._store, letter)
+
+    freezes.Announcements.tend = tend_in_pieces  # type: ignore[method-assign]
+
+
+def import_into_freezes() -> None:
+    """Import the files of a feed that is frozen."""
+    pauses.refusal_of_freeze = lambda *_: None
+
+
+def release_by_pause() -> None:
+    """Take a limit that does not count for a time for an approval."""
+    add = pauses.add
+
+    def add_and_release(conn: Connection, client: str, guards: Iterable[str], until: datetime) -> None:
+        add(conn, client, guards, until)
+        conn.execute("UPDATE on_hold SET decision = 'approved', decided_at = held_at WHERE client = ?", (client,))
+
+    pauses.add = add_and_release
+
+
+def answer_checks_first() -> None:
+    """Say that a file was checked, and then hand over its failed CSV."""
+    write, hand_over = answers.Answering.write, answers.Answering._hand_over
+
+    def write_first(self: answers.Answering, receipt: Receipt, identity: Identity, drafts_fd: int | None) -> None:
+        later: list[tuple[Any, ...]] = []
+        answers.Answering._hand_over = lambda _, *draft: later.append(draft)  # type: ignore[method-assign]
+        write(self, receipt, identity, drafts_fd)
+        for draft in later:
+            hand_over(self, *draft)
+
+    answers.Answering.write = write_first  # type: ignore[method-assign]
+
+
+def keep_what_is_tried() -> None:
+    """Let a file that is only checked change the users."""
+    trial = dry_run.DryRun.trial
+
+    @contextlib.contextmanager
+    def kept(self: dry_run.DryRun, *file: Any, **more: Any) -> Iterator[dry_run.Trial]:  # noqa: ANN401 - passed on
+        with trial(self, *file, **more) as tried:
+            tried.store.conn.execute("ATTACH ? AS kept", (str(self.database),))
+            tried.store.conn.execute("INSERT OR REPLACE INTO kept.users SELECT * FROM main.users")
+            yield tried
+
+    dry_run.DryRun.trial = kept  # type: ignore[method-assign]
+
+
 def count_misses_twice() -> None:
     """Take each snapshot for two."""
     feeds._ABSENT = feeds._ABSENT.replace("+ 1", "+ 2")  # type: ignore[misc]
@@ -285,6 +382,14 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "superseded left": leave_what_is_superseded,
     "rejected applied": apply_what_is_rejected,
     "approved applied twice": apply_twice,
+    "removals in pieces": remove_in_pieces,
+    "removals unasked": remove_unasked,
+    "removals of others": remove_whom_others_state,
+    "freeze in pieces": announce_in_pieces,
+    "freeze ignored": import_into_freezes,
+    "released by a pause": release_by_pause,
+    "check answered first": answer_checks_first,
+    "check kept": keep_what_is_tried,
     "misses counted twice": count_misses_twice,
     "restore without a mark": restore_without_a_mark,
     "states not undone": undo_no_states,

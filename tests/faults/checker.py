@@ -31,7 +31,7 @@ Row = dict[str, Any]  # as SQLite gives it
 
 OWN_STATE = {
     *("rosterd.db", "rosterd.db-wal", "rosterd.db-shm", "lock", "mail", "canary", "control.sock"),
-    *("status.json", "adopted.json", "doctor.json", "verify.json", "backup.json"),
+    *("status.json", "adopted.json", "doctor.json", "verify.json", "backup.json", "checks"),
 }
 _TABLES = ("imports", "users", "user_changes", "outbox", "on_hold", "feeds")
 _APPROVES = ".approve-"  # in a name: what is in the file does not matter
@@ -172,8 +172,12 @@ def _files(ground: Ground) -> Iterator[Found]:
 
 
 def _uploads(folder: Path) -> list[Path]:
-    paths = [path for path in folder.iterdir() if _APPROVES not in path.name] if folder.exists() else []
-    return [path for path in paths if not path.name.startswith(".") and not path.name.endswith(NOT_UPLOADS)]
+    paths = [path for path in folder.iterdir() if path.is_file()] if folder.exists() else []
+    return [path for path in paths if path.name[0] != "." and not _is_other(path.name)]
+
+
+def _is_other(name: str) -> bool:
+    return name.endswith(NOT_UPLOADS) or _APPROVES in name
 
 
 def _maildir(ground: Ground) -> list[bytes]:
@@ -312,7 +316,8 @@ def _wrong_mails(scene: Scene, *, doubles_allowed: bool) -> Iterator[str]:
         if row["kind"] == "file" and of_hold[row["claim_id"]] != 1 and not row["was_approved"]:
             yield f"{row['claim_id']}: on hold, and told {of_hold[row['claim_id']]} times"
     for row in scene.imports:
-        is_told = row["sha256"] in failing or bool(row["approved_by"]) or row["code"].startswith("guard.")
+        is_told = row["sha256"] in failing or bool(row["approved_by"])
+        is_told |= row["code"].startswith(("guard.", "feed."))
         expected = is_told and row["outcome"] != "on_hold"
         may_ask = row["claim_id"] in of_removals and mails_of[row["claim_id"]] == 1
         if mails_of[row["claim_id"]] != expected and not may_ask and not _any_volatile(scene):
@@ -391,6 +396,7 @@ def _undelivered(scene: Scene) -> Iterator[str]:
 def _litter(scene: Scene) -> Iterator[str]:
     ground = scene.ground
     yield from (f"left in the state directory: {name}" for name in sorted(set(os.listdir(ground.state)) - OWN_STATE))
+    yield from (f"left of a check: {path.name}" for path in ground.state.glob("checks/*"))
     yield from (f"left in the Maildir: {path.name}" for path in ground.state.glob("mail/tmp/*"))
     for client in ground.clients:
         inbox = ground.inbox(client)

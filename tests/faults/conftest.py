@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,9 +10,9 @@ from tests.conftest import Needs
 from tests.faults.trials import Trials
 
 
-@pytest.fixture
-def trials(tmp_path: Path, needs: Needs) -> Iterator[Trials]:
-    """Yield what runs many trials side by side."""
+@pytest.fixture(scope="module")
+def trials(needs: Needs) -> Iterator[Trials]:
+    """Yield what runs many trials side by side: its processes take longer to load than a trial."""
     needs("strace")
-    with Trials(tmp_path) as running:
+    with Trials() as running:
         yield running

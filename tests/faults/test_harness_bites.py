@@ -70,7 +70,7 @@ def test_faults_at_calls_find(harness: Harness, mistake: str, told: str, tmp_pat
     """A wrong order of steps shows when the run is killed, or refused something, in between."""
     needs("strace")
     start = first_batch(tmp_path / "first")
-    with Trials(tmp_path, broken=mistake) as trials:
+    with Trials(broken=mistake) as trials:
         with trials.nursery() as nursery:
             points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
         rounds = (points[first::ROUNDS] for first in range(ROUNDS))  # spread over the run; one hit is enough
@@ -80,7 +80,7 @@ def test_faults_at_calls_find(harness: Harness, mistake: str, told: str, tmp_pat
 def test_kills_while_a_client_is_told_find(tmp_path: Path, needs: Needs) -> None:
     """Names that are noted before their mail is shows when the run is killed in between."""
     needs("strace")
-    with Trials(tmp_path, broken="strays in pieces") as trials:
+    with Trials(broken="strays in pieces") as trials:
         with trials.nursery() as nursery:
             start = test_strays.with_a_stray(tmp_path / "start", nursery)
             points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
@@ -92,26 +92,35 @@ def test_kills_while_a_client_is_told_find(tmp_path: Path, needs: Needs) -> None
         )
 
 
-def test_kills_of_files_on_hold_find(tmp_path: Path, needs: Needs) -> None:
-    """A mail that is not committed with the file on hold shows when the run is killed in between."""
+@pytest.mark.parametrize(
+    ("situation", "mistake", "told"),
+    [
+        ("a file goes on hold", "hold in pieces", "on hold, and told 0 times"),
+        ("the operator pauses the limit", "released by a pause", "decisions=('approved',)"),
+        ("the client approves removals", "removals in pieces", "letters=0"),
+        ("a freeze is announced, and a file comes", "freeze in pieces", "letters=0"),
+        ("a freeze is announced, and a file comes", "freeze ignored", "outcomes=('imported', 'imported')"),
+        ("a file is tried out", "check answered first", "checked=('users.check.txt', 'users.csv')"),
+        ("a file is tried out", "check kept", "user ('acme', 'user-2'): expected None"),
+    ],
+)
+def test_kills_of_what_waits_find(situation: str, mistake: str, told: str, tmp_path: Path, needs: Needs) -> None:
+    """What is applied unasked, or not committed with what it belongs to, shows when the run is killed."""
     needs("strace")
-    with Trials(tmp_path, broken="hold in pieces") as trials:
+    chosen = test_on_hold.SITUATIONS[situation]
+    with Trials(broken=mistake) as trials:
         with trials.nursery() as nursery:
-            start = test_on_hold.guarded(tmp_path / "start", nursery)
-            points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
+            start, points = chosen.make(tmp_path / "start", nursery)
         rounds = (points[first::ROUNDS] for first in range(ROUNDS))
-        assert any(
-            "on hold, and told 0 times" in failure
-            for chosen in rounds
-            for failure in test_on_hold.killed(trials, start, chosen, waiting=1)
-        )
+        found = (each for few in rounds for each in test_on_hold.killed(trials, start, few, chosen))
+        assert any(told in failure for failure in found)
 
 
 def test_kills_of_a_run_that_tells_a_hook_find(tmp_path: Path, needs: Needs) -> None:
     """An event that is not committed with the end of its file shows when the run is killed in between."""
     needs("strace")
     start = test_hooks.hooked(tmp_path / "start")
-    with Trials(tmp_path, broken="events after commit") as trials:
+    with Trials(broken="events after commit") as trials:
         points = test_hooks.points_of(trials, start, tmp_path / "undisturbed")
         rounds = (points[first::ROUNDS] for first in range(ROUNDS))
         assert any(
@@ -122,7 +131,7 @@ def test_kills_of_a_run_that_tells_a_hook_find(tmp_path: Path, needs: Needs) -> 
 def test_kills_of_a_restore_find(tmp_path: Path, needs: Needs) -> None:
     """A restore that lets the service start in the middle of it shows when it is killed."""
     needs("strace", root=True)
-    with Trials(tmp_path, broken="restore without a mark") as trials:
+    with Trials(broken="restore without a mark") as trials:
         with trials.nursery() as nursery:
             start = test_restore.lost(tmp_path / "start", nursery)
             points = test_restore.points_of(nursery, start, tmp_path / "undisturbed")
@@ -141,7 +150,7 @@ def test_power_cuts_find(mistake: str, told: str, tmp_path: Path, needs: Needs) 
     """What was taken as durable and is not shows when the power fails later."""
     needs("strace", "mkfs.ext4", "losetup", "/dev/loop-control", root=True)
     start = first_batch(tmp_path / "first")
-    with Disk(tmp_path) as disk, Trials(tmp_path, broken=mistake) as trials, trials.nursery() as nursery:
+    with Disk(tmp_path) as disk, Trials(broken=mistake) as trials, trials.nursery() as nursery:
         undisturbed = start.copy(tmp_path / "undisturbed")
         undisturbed.upload("volatile.csv")
         moves = [point for point in tracing.points(nursery, undisturbed) if point.call == "renameat2"]
@@ -156,7 +165,7 @@ def test_kills_under_load_find(tmp_path: Path, needs: Needs) -> None:
     """Files that are moved before they are recorded show when the daemon is killed at random."""
     needs("sshd", "sftp")
     lives_s = harnesses.lives_s(60, longest_s=0.5)
-    with Trials(tmp_path, broken="archive before commit") as trials:
+    with Trials(broken="archive before commit") as trials:
         found = harnesses.killed_under_load(trials, tmp_path, clients=6, lives_s=lives_s)
     assert [failure for failure in found if "is in .bak and not in the ledger" in failure]
 
@@ -224,3 +233,10 @@ def test_model_finds_wrong_decisions(mistake: str, told: str) -> None:
     with Nursery(mistake) as nursery, pytest.raises(AssertionError) as raised:
         test_model.decide_in_every_way(nursery)
     assert told in str(raised.value)
+
+
+@pytest.mark.parametrize("mistake", ["removals unasked", "removals of others"])
+def test_model_finds_wrong_removals(mistake: str) -> None:
+    """Users who leave unasked, or whom another feed states, show to the judge of the model."""
+    with Nursery(mistake) as nursery, pytest.raises(AssertionError, match=r"user \('acme', 'user-1'\)"):
+        test_model.ask_before_users_leave(nursery)

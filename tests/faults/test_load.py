@@ -19,6 +19,6 @@ LIVES_S = harnesses.lives_s(1000, longest_s=0.8) if FULL else harnesses.lives_s(
 def test_killed_under_load(tmp_path: Path, needs: Needs) -> None:
     """Whenever the daemon is killed while many clients upload: every file is imported once, in the order it came."""
     needs("sshd", "sftp")
-    with Trials(tmp_path) as trials:
+    with Trials() as trials:
         found = harnesses.killed_under_load(trials, tmp_path, clients=CLIENTS, lives_s=LIVES_S)
     assert not found, told(found)

@@ -154,7 +154,7 @@ def test_killed_at_every_call_of_a_run_that_mails(relay: Relay, tmp_path: Path, 
     """A run that mails by SMTP can be killed before any of its system calls; its mail is repeated, the same bytes."""
     needs("strace")
     start = mailing(tmp_path / "start", relay)
-    with Trials(tmp_path) as trials:
+    with Trials() as trials:
         with trials.nursery() as nursery:
             points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
         words = [point for point in points if point.call == "sendto"]

@@ -1,165 +1,222 @@
-"""Files on hold, and users who leave, killed at each call: nothing is applied unasked, lost, or applied twice."""
+"""What waits for a decision, or is told, killed at each call: nothing is done unasked, by halves, or twice."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import os
+import re
+import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.faults import checker, tracing
 from tests.faults.checker import violations
-from tests.faults.ground import MISSES, SNAPSHOTS, Ground, Kind
+from tests.faults.ground import SNAPSHOTS, Ground, Kind, RosterRules
 from tests.faults.nursery import Nursery
 from tests.faults.tracing import Point
 from tests.faults.trials import Run, Trials, let_mail_be_due, sample, told
 
 pytestmark = pytest.mark.faults
 
+FILE, SNAPSHOT = "users.csv", f"{SNAPSHOTS}.csv"
+TRIALS = 8  # of each situation, unless all are made
+UNDO = ("undo", "1", "--apply")
+PAUSE = ("guard", "pause", "acme", "attribute", "--until", "2999-01-01", "--apply")
+FREEZE = ("feed", "freeze", "acme", SNAPSHOTS, "--apply", "--from", "2020-01-01", "--until", "2999-01-01")
+END_FREEZE = (*FREEZE[:-1], "2020-01-02")
 
-def guarded(folder: Path, nursery: Nursery) -> Ground:
-    """Return an installation with users, in which a file waits that goes on hold."""
-    ground = Ground(folder, roster="guarded")
-    ground.upload("first.csv")
-    assert tracing.sweep(nursery, ground) == 0, ground.log.read_text()
-    ground.upload("users.csv", Kind.PARTLY)
-    return ground
+Step = Callable[[Ground, Nursery], object]
 
 
-def decide(ground: Ground, decision: str) -> None:
-    """Decide on what is on hold, as the orders do."""
-    with contextlib.closing(sqlite3.connect(ground.database)) as database, database:
-        changed = database.execute(
-            "UPDATE on_hold SET decision = ?, decided_by = 'operator', decided_at = held_at WHERE decision = ''",
-            (decision,),
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class End:
+    """
+    Where it must end: outcomes in the ledger, decisions on what was on hold ("" waits), and users who are inactive.
+
+    `letters` are mails that answer no file; `checked` is what the folder `check` has, without the times in its names.
+    """
+
+    outcomes: tuple[str, ...]
+    decisions: tuple[str, ...] = ()
+    inactive: tuple[str, ...] = ()
+    letters: int = 0
+    checked: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Situation:
+    """After `steps` a `command` is killed, a sweep unless it is named; it is given again once a sweep has recovered."""
+
+    roster: RosterRules
+    steps: tuple[Step, ...]
+    end: End
+    command: tuple[str, ...] = ()
+    sweeps: int = 1  # until all is done
+
+    def make(self, folder: Path, nursery: Nursery) -> tuple[Ground, list[Point]]:
+        """Return such an installation, and the calls of what is killed."""
+        ground = Ground(folder, roster=self.roster)
+        for step in self.steps:
+            step(ground, nursery)
+        undisturbed = ground.copy(folder.with_name(f"{folder.name}-undisturbed"))
+        return ground, tracing.points(nursery, undisturbed, *self.command)
+
+
+def upload(name: str, kind: Kind = Kind.GOOD) -> Step:
+    return lambda ground, _: ground.upload(name, kind)
+
+
+def give(*command: str) -> Step:
+    """Run a command to its end, and let time go by."""
+
+    def step(ground: Ground, nursery: Nursery) -> None:
+        assert nursery.run(*command, "--config", ground.config, log=ground.log) == 0, ground.log.read_text()
+        let_mail_be_due(ground)
+
+    return step
+
+
+def change(statement: str) -> Step:
+    """Change one row of what is on hold, as an order or time does."""
+
+    def step(ground: Ground, _: Nursery) -> None:
+        with contextlib.closing(sqlite3.connect(ground.database)) as database, database:
+            assert 1 == database.execute(f"UPDATE on_hold SET {statement} WHERE decision = ''").rowcount  # noqa: S608 - ours
+
+    return step
+
+
+def approve_by_upload(ground: Ground, _: Nursery) -> None:
+    (held,) = checker.on_hold(ground)
+    (ground.inbox() / f"{held['file']}.approve-{held['code']}").touch()
+
+
+def try_out(ground: Ground, _: Nursery) -> None:
+    """Let the client have a folder `check`, with a file in it that is partly right."""
+    ground.config.write_text(ground.config.read_text().replace("[[client]]\n", "[[client]]\ncheck_folder = true\n"))
+    folder = ground.inbox() / "check"
+    folder.mkdir()
+    os.chown(folder, -1, ground.inbox().stat().st_gid)
+    shutil.copymode(ground.inbox(), folder)
+    (folder / FILE).write_bytes(ground.next_upload(Kind.PARTLY).content)
+
+
+sweep = give("sweep")
+decide = "decision = '{}', decided_by = 'operator', decided_at = held_at".format
+expire = change("held_at = '2026-01-01T00:00:00Z'")
+GUARDED = (upload("first.csv"), sweep, upload(FILE, Kind.PARTLY))
+HELD = (*GUARDED, sweep)
+LACKING = (upload(SNAPSHOT), sweep, upload(SNAPSHOT), sweep, upload(SNAPSHOT, Kind.PARTLY))
+ASKED = (*LACKING, sweep)
+FED = (upload(SNAPSHOT), sweep)
+APPLIED, REFUSED, WAITS = ("imported", "partly"), ("imported", "refused"), ("imported", "on_hold")
+THREE = ("imported", "imported", "partly")
+LEFT = End(outcomes=(*THREE, "imported"), decisions=("approved",), inactive=("user-1",), letters=1)
+
+
+def file_on_hold(end: End, *steps: Step, command: tuple[str, ...] = (), sweeps: int = 1) -> Situation:
+    return Situation(roster="guarded", steps=(*HELD, *steps), end=end, command=command, sweeps=sweeps)
+
+
+def removals_on_hold(end: End, *steps: Step, command: tuple[str, ...] = (), sweeps: int = 1) -> Situation:
+    return Situation(roster="removals", steps=(*ASKED, *steps), end=end, command=command, sweeps=sweeps)
+
+
+def freeze(letters: int, *steps: Step, command: tuple[str, ...] = ()) -> Situation:
+    outcomes = ("imported", *(["refused"] if len(steps) > 1 else []))
+    end = End(outcomes=outcomes, letters=letters)
+    return Situation(roster="snapshots", steps=(*FED, *steps), end=end, command=command)
+
+
+SITUATIONS = {
+    "a file goes on hold": Situation(roster="guarded", steps=GUARDED, end=End(outcomes=WAITS, decisions=("",))),
+    "it was approved": file_on_hold(End(outcomes=APPLIED, decisions=("approved",)), change(decide("approved"))),
+    "it was rejected": file_on_hold(End(outcomes=REFUSED, decisions=("rejected",)), change(decide("rejected"))),
+    "it has expired": file_on_hold(End(outcomes=REFUSED, decisions=("expired",)), change(decide("expired"))),
+    "it is superseded": file_on_hold(End(outcomes=(*WAITS, "refused"), decisions=("superseded", "")), upload(FILE)),
+    "the client approves it": file_on_hold(End(outcomes=APPLIED, decisions=("approved",)), approve_by_upload),
+    "it expires": file_on_hold(End(outcomes=REFUSED, decisions=("expired",)), expire, sweeps=2),
+    "the operator approves it": file_on_hold(End(outcomes=APPLIED, decisions=("approved",)), command=("approve", FILE)),
+    "the operator rejects it": file_on_hold(End(outcomes=REFUSED, decisions=("rejected",)), command=("reject", FILE)),
+    "the operator undoes an import": file_on_hold(
+        End(outcomes=(*WAITS, "imported"), decisions=("",), inactive=("newest", "user-1")), command=UNDO
+    ),
+    "the operator pauses the limit": file_on_hold(End(outcomes=WAITS, decisions=("",)), command=PAUSE),
+    "users leave": Situation(roster="snapshots", steps=LACKING, end=End(outcomes=THREE, inactive=("user-1",))),
+    "removals go on hold": Situation(roster="removals", steps=LACKING, end=End(outcomes=THREE, decisions=("",))),
+    "a newer snapshot asks anew": removals_on_hold(
+        End(outcomes=(*THREE, "imported"), decisions=("superseded", "")), upload(SNAPSHOT)
+    ),
+    "the client approves removals": removals_on_hold(LEFT, approve_by_upload),
+    "removals expire": removals_on_hold(End(outcomes=THREE, decisions=("expired",), letters=1), expire, sweeps=2),
+    "the operator approves removals": removals_on_hold(LEFT, command=("approve", SNAPSHOT)),
+    "the operator rejects removals": removals_on_hold(
+        End(outcomes=THREE, decisions=("rejected",), letters=1), command=("reject", SNAPSHOT)
+    ),
+    "the operator freezes a feed": freeze(1, command=FREEZE),
+    "a freeze is announced, and a file comes": freeze(1, give(*FREEZE), upload(SNAPSHOT)),
+    "the operator ends a freeze": freeze(2, lambda *both: [give(*FREEZE)(*both), sweep(*both)], command=END_FREEZE),
+    "the end of a freeze is told": freeze(
+        2, lambda *both: [step(*both) for step in (give(*FREEZE), sweep, give(*END_FREEZE))]
+    ),
+    "a file is tried out": Situation(
+        roster="snapshots",
+        steps=(upload("first.csv"), sweep, try_out),
+        end=End(outcomes=("imported",), checked=("users.check.txt", FILE, "users.failed.csv")),
+    ),
+}
+
+
+def ended(ground: Ground) -> End:
+    """Return where it ended."""
+    with contextlib.closing(sqlite3.connect(ground.database)) as database:
+
+        def column(query: str) -> tuple[str, ...]:
+            return tuple(value for (value,) in database.execute(query))
+
+        folder = ground.inbox() / "check"
+        names = [path.name for path in folder.iterdir()] if folder.exists() else []
+        return End(
+            outcomes=column("SELECT outcome FROM imports ORDER BY id"),
+            decisions=column("SELECT decision FROM on_hold ORDER BY import_id"),
+            inactive=column("SELECT unique_id FROM users WHERE inactive_by IS NOT NULL ORDER BY 1"),
+            letters=len(
+                column("SELECT 1 FROM outbox WHERE message_id GLOB '*.removals.*' OR message_id GLOB '<freeze.*'")
+            ),
+            checked=tuple(sorted(re.sub(r"\.\d{8}T\d{6}Z", "", name) for name in names)),
         )
-        assert 1 == changed.rowcount
 
 
-def held(folder: Path, nursery: Nursery) -> Ground:
-    """Return an installation with a file on hold."""
-    ground = guarded(folder, nursery)
-    assert tracing.sweep(nursery, ground) == 0, ground.log.read_text()
-    let_mail_be_due(ground)
-    return ground
-
-
-def on_hold(ground: Ground) -> int:
-    """Return how many files wait for a decision."""
-    return len([row for row in checker.on_hold(ground) if not row["decision"]])
-
-
-def recovered(trials: Trials, run: Run, *, sweeps: int = 1) -> list[str]:
-    """Return what is wrong now, and after so many sweeps."""
-    found = [f"at once: {failure}" for failure in violations(run.ground, finished=False)]
-    for _ in range(sweeps - 1):
-        assert tracing.sweep(run.nursery, run.ground) == 0, run.ground.log.read_text()
-    return [*found, *trials.recovered(run), *violations(run.ground, finished=True)]
-
-
-def killed(trials: Trials, start: Ground, points: list[Point], *, waiting: int) -> list[str]:
-    """Kill a sweep before each call, and let the next one recover; then so many files wait for a decision."""
-
-    def trial(run: Run, point: Point) -> list[str]:
-        tracing.sweep_killed_at(run.nursery, run.ground, point)
-        found = recovered(trials, run)
-        return [*found, *([] if on_hold(run.ground) == waiting else [f"{on_hold(run.ground)} files are on hold"])]
-
-    return trials.failures(start, points, trial)
-
-
-def test_killed_while_a_file_goes_on_hold(tmp_path: Path, trials: Trials) -> None:
-    """Until the row and the mail are committed it is previewed again; after that it waits, with its answers in .bak."""
-    with trials.nursery() as nursery:
-        start = guarded(tmp_path / "start", nursery)
-        points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
-    found = killed(trials, start, sample(points, 30), waiting=1)
-    assert not found, told(found)
-
-
-@pytest.mark.parametrize("decision", ["approved", "rejected", "expired"])
-def test_killed_after_the_decision(tmp_path: Path, trials: Trials, decision: str) -> None:
-    """What was decided is done once: imported, or refused, archived and told."""
-    with trials.nursery() as nursery:
-        start = held(tmp_path / "start", nursery)
-        decide(start, decision)
-        points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
-    found = killed(trials, start, sample(points, 12), waiting=0)
-    assert not found, told(found)
-
-
-def test_killed_while_a_newer_file_replaces_one_on_hold(tmp_path: Path, trials: Trials) -> None:
-    """The older one is refused, the newer one is on hold in its place."""
-    with trials.nursery() as nursery:
-        start = held(tmp_path / "start", nursery)
-        start.upload("users.csv")
-        points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
-    found = killed(trials, start, sample(points, 20), waiting=1)
-    assert not found, told(found)
-
-
-def test_killed_while_the_client_approves(tmp_path: Path, trials: Trials) -> None:
-    """The approval counts once it is recorded; its upload is removed then, and nobody is told that it is wrong."""
-    with trials.nursery() as nursery:
-        start = held(tmp_path / "start", nursery)
-        (row,) = checker.on_hold(start)
-        (start.inbox() / f"users.csv.approve-{row['code']}").touch()
-        points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
-    found = killed(trials, start, sample(points, 20), waiting=0)
-    assert not found, told(found)
-
-
-def test_killed_while_a_file_is_given_up(tmp_path: Path, trials: Trials) -> None:
-    """A file that has waited too long is refused once, by the run that decides it or by a later one."""
-    with trials.nursery() as nursery:
-        start = held(tmp_path / "start", nursery)
-        with contextlib.closing(sqlite3.connect(start.database)) as database, database:
-            database.execute("UPDATE on_hold SET held_at = '2026-01-01T00:00:00Z'")
-        points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
-
-    def trial(run: Run, point: Point) -> list[str]:
-        tracing.sweep_killed_at(run.nursery, run.ground, point)
-        found = recovered(trials, run, sweeps=2)
-        return [*found, *(["it is on hold"] if on_hold(run.ground) else [])]
-
-    found = trials.failures(start, sample(points, 12), trial)
-    assert not found, told(found)
-
-
-@pytest.mark.parametrize("command", [("approve", "users.csv"), ("reject", "users.csv"), ("undo", "1", "--apply")])
-def test_killed_while_the_operator_decides(tmp_path: Path, trials: Trials, command: tuple[str, ...]) -> None:
-    """The order is carried out whole, or not at all; if it was killed in time it can be given again."""
-    with trials.nursery() as nursery:
-        start = held(tmp_path / "start", nursery)
-        points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"), *command)
+def killed(trials: Trials, start: Ground, points: list[Point], situation: Situation) -> list[str]:
+    """Kill what a situation is about before each call, and let sweeps recover; return what is wrong."""
+    command = situation.command or ("sweep",)
 
     def trial(run: Run, point: Point) -> list[str]:
         given: tuple[str | Path, ...] = (*command, "--config", run.ground.config)
         tracing.killed_at(run.nursery, point, *given, log=run.ground.log)
-        found = recovered(trials, run)
-        done = len(checker.ledger(run.ground)), on_hold(run.ground)
-        if run.nursery.run(*given, log=run.ground.log) == 0:
-            found += recovered(trials, run)
-            done = len(checker.ledger(run.ground)), on_hold(run.ground)
-        return [*found, *([] if done == ((3, 1) if "undo" in command else (2, 0)) else [f"it ended with {done}"])]
+        found = [f"at once: {failure}" for failure in violations(run.ground, finished=False)]
+        for _ in range(situation.sweeps - 1):
+            assert tracing.sweep(run.nursery, run.ground) == 0, run.ground.log.read_text()
+        found += trials.recovered(run)
+        if situation.command:
+            run.nursery.run(*given, log=run.ground.log)
+            found += trials.recovered(run)
+        found += violations(run.ground, finished=True)
+        end = ended(run.ground)
+        return [*found, *([] if end == situation.end else [f"it ended with {end}"])]
 
-    found = trials.failures(start, sample(points, 12), trial)
-    assert not found, told(found)
+    return trials.failures(start, points, trial)
 
 
-def test_killed_while_users_leave(tmp_path: Path, trials: Trials) -> None:
-    """Who is missing, and for how long, is counted once, and forgotten with an import that is not committed."""
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_killed_while(situation: str, tmp_path: Path, trials: Trials) -> None:
+    """What is decided or told is done once and whole, by the run that is killed or by the next one."""
+    chosen = SITUATIONS[situation]
     with trials.nursery() as nursery:
-        start = Ground(tmp_path / "start", roster="snapshots")
-        for number in range(MISSES):
-            start.upload(f"{SNAPSHOTS}{number}.csv")
-            assert tracing.sweep(nursery, start) == 0, start.log.read_text()
-        start.upload(f"{SNAPSHOTS}.csv", Kind.PARTLY)
-        undisturbed = start.copy(tmp_path / "undisturbed")
-        points = tracing.points(nursery, undisturbed)
-    with contextlib.closing(sqlite3.connect(undisturbed.database)) as database:
-        rows = database.execute("SELECT unique_id, inactive_by, missed FROM users ORDER BY 1").fetchall()
-    assert [("newest", None, None), ("user-1", "snapshot", None), ("user-2", None, '{"roster":1}')] == rows[:3]
-    found = killed(trials, start, sample(points, 30), waiting=0)
+        start, points = chosen.make(tmp_path / "start", nursery)
+    found = killed(trials, start, sample(points, TRIALS), chosen)
     assert not found, told(found)

@@ -28,7 +28,7 @@ def disk(tmp_path: Path, needs: Needs) -> Iterator[Disk]:
 def test_power_cut(which: str, tmp_path: Path, disk: Disk) -> None:
     """Before whatever call the power fails, no import that was told about is gone, and no file with it."""
     found = []
-    with Trials(tmp_path) as trials, trials.nursery() as nursery:
+    with Trials() as trials, trials.nursery() as nursery:
         folder = tmp_path / which
         start = first_batch(folder) if which == "first" else later_batch(folder, nursery)
         undisturbed = start.copy(tmp_path / "undisturbed")

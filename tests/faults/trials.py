@@ -42,8 +42,7 @@ class Run:
 class Trials:
     """A context manager that holds the nurseries and logs the count. `failures` are sentences, the case before each."""
 
-    def __init__(self, folder: Path, *, broken: str = "") -> None:
-        self._folder = folder
+    def __init__(self, *, broken: str = "") -> None:
         self._broken = broken
         self._nurseries: queue.SimpleQueue[Nursery] = queue.SimpleQueue()
         self._recoveries_s: list[float] = []
@@ -70,13 +69,13 @@ class Trials:
             self._nurseries.put(nursery)
 
     def failures(self, start: Ground, cases: Iterable[Case], trial: Callable[[Run, Case], list[str]]) -> list[str]:
-        """Try every case, each on a copy of `start` that is removed afterwards; return all that went wrong."""
+        """Try every case, each on a copy next to `start` that is removed afterwards; return all that went wrong."""
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             verdicts = pool.map(lambda each: self._failures(start, each[0], each[1], trial), enumerate(cases))
             return [failure for verdict in verdicts for failure in verdict]
 
     def _failures(self, start: Ground, number: int, case: Case, trial: Callable[[Run, Case], list[str]]) -> list[str]:
-        folder = self._folder / f"{start.folder.name}-trial-{number}"
+        folder = start.folder.with_name(f"{start.folder.name}-trial-{number}")
         with self.nursery() as nursery:
             run = Run(nursery=nursery, ground=start.copy(folder))
             found = [f"{case}: {failure}" for failure in trial(run, case)]
