@@ -27,7 +27,7 @@ def of_missing_rows(conn: Connection, client: str, feed: str, rows: int) -> Chan
     last = conn.execute(
         f"""SELECT {" + ".join(Tally.OF_ROWS)} FROM imports
             WHERE client = ? AND feed = ? AND kind = 'file' AND outcome NOT IN ('refused', 'on_hold')
-            AND NOT is_correction AND file NOT LIKE '%.failed.csv' ORDER BY id DESC LIMIT 1""",
+            AND is_correction = 0 AND lower(file) NOT LIKE '%.failed.csv' ORDER BY id DESC LIMIT 1""",
         (client, feed),
     ).fetchone()
     if last is None or last[0] <= rows:
@@ -97,12 +97,16 @@ def keep(conn: Connection, import_id: int, receipt: Receipt, examination: Examin
         return
     odd = array("I", sorted({*array("I", recheck_lines), *rejected.lines(), *rejected.recheck_lines}))
     row = (claim.client, claim.file, import_id, fingerprint.of_terms(examination), odd.tobytes())
-    conn.execute("INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?, ?)", row)
+    conn.execute(
+        """INSERT INTO baselines VALUES (?, ?, ?, ?, ?) ON CONFLICT (client, file) DO UPDATE
+           SET import_id = excluded.import_id, terms = excluded.terms, odd_lines = excluded.odd_lines""",
+        row,
+    )
     conn.execute(
         """DELETE FROM baselines WHERE client = :client AND import_id NOT IN
            (SELECT import_id FROM
              (SELECT import_id, row_number() OVER (PARTITION BY feed ORDER BY import_id DESC) AS age
-              FROM baselines JOIN imports ON imports.id = import_id WHERE baselines.client = :client)
+              FROM baselines JOIN imports ON imports.id = import_id WHERE baselines.client = :client) AS files
             WHERE age <= :kept)""",
         {"client": claim.client, "kept": _KEPT_BASELINES},
     )

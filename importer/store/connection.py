@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -47,13 +47,22 @@ class Connection(Protocol):
         """Run one statement."""
         ...
 
-    def executemany(self, statement: str, rows: Iterable[Values], /) -> Cursor:
-        """Run one statement for each row of values."""
+    def executemany(self, statement: str, rows: Iterable[Values], /) -> object:
+        """Run one statement, which returns nothing, for each row of values."""
+        ...
+
+    def new_import_id(self) -> int:
+        """Return the id of the next import, for the transaction that is open: above all that are known."""
         ...
 
     def close(self) -> None:
         """Close the connection; what was not committed is rolled back."""
         ...
+
+
+def marks(values: Sized) -> str:
+    """Return what IN compares with, a `?` for each value; nothing is in it when there is none."""
+    return f"({', '.join('?' * len(values))})" if len(values) else "(SELECT NULL WHERE 1 = 0)"
 
 
 def stamp(at: datetime) -> str:

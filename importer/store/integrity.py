@@ -70,7 +70,7 @@ def _records(conn: Connection, where: str, *values: str) -> list[Record]:
     rows = conn.execute(
         f"""SELECT id, claim_id, client, file, code, archive, coalesce(rewritten_sha256, sha256),
               coalesce(rewritten_bytes, size_bytes),
-              iif(rewritten_bytes IS NULL, mtime_ns, 0), failed, finished_at, archived_at IS NOT NULL,
+              CASE WHEN rewritten_bytes IS NULL THEN mtime_ns ELSE 0 END, failed, finished_at, archived_at IS NOT NULL,
               purged_at IS NOT NULL
             FROM imports WHERE {where} ORDER BY id""",
         values,

@@ -30,7 +30,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 def next_id(conn: Connection) -> int:
     """Return the id that the import of this transaction will have."""
-    return int(conn.execute("SELECT coalesce(max(id), 0) + 1 FROM imports").fetchone()[0])
+    return conn.new_import_id()
 
 
 def add(conn: Connection, import_id: int, receipt: Receipt) -> None:
@@ -116,7 +116,7 @@ def last_warnings(conn: Connection, client: str, *, file: str, before: str) -> f
     row = conn.execute(
         """SELECT warnings FROM (SELECT id, file, warnings FROM imports WHERE client = ? AND claim_id <> ?
              AND kind = 'file' AND code = ''
-           ORDER BY id DESC LIMIT ?) ORDER BY file = ? DESC, id DESC LIMIT 1""",
+           ORDER BY id DESC LIMIT ?) AS newest ORDER BY file = ? DESC, id DESC LIMIT 1""",
         (client, before, _COMPARED_FILES, file),
     ).fetchone()
     return None if row is None else frozenset(row[0].split())

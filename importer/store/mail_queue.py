@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from importer.model import Letter, Mail
-from importer.store.connection import Connection, stamp
+from importer.store.connection import Connection, marks, stamp
 
 # In an hour sixty mails leave, and the last twenty of them only to clients that had none in that hour; whoever had
 # fewer goes first. So a few clients with many mails never use up the hour of the others.
@@ -43,19 +43,20 @@ WITH RECURSIVE
     AND NOT EXISTS (SELECT 1 FROM outbox WHERE client = name AND sent_at > :window_start AND sent_at <= :now)),
   turns (mail, mails) AS MATERIALIZED (
     SELECT coalesce(
-      (SELECT id FROM outbox WHERE client = name AND state = 'waiting' AND (attempts > 0) = 1 AND due_at <= :now
+      (SELECT id FROM outbox WHERE client = name AND state = 'waiting' AND (attempts > 0) = true AND due_at <= :now
        ORDER BY due_at LIMIT 1),
-      (SELECT id FROM outbox WHERE client = name AND state = 'waiting' AND (attempts > 0) = 1 AND due_at > :latest
+      (SELECT id FROM outbox WHERE client = name AND state = 'waiting' AND (attempts > 0) = true AND due_at > :latest
        ORDER BY due_at LIMIT 1),
-      (SELECT id FROM outbox WHERE client = name AND state = 'waiting' AND (attempts > 0) = 0 AND NOT EXISTS (
+      (SELECT id FROM outbox WHERE client = name AND state = 'waiting' AND (attempts > 0) = false AND NOT EXISTS (
          SELECT 1 FROM outbox WHERE client = name AND state = 'waiting' AND attempts > 0 AND permanent = 0)
        ORDER BY due_at LIMIT 1)),
       mails
     FROM shares WHERE mails = 0 OR (SELECT mails FROM hour) < {MAILS_PER_HOUR - MAILS_FOR_NEWCOMERS})
 SELECT id FROM (
   SELECT * FROM (
-    SELECT id, -1 AS mails, due_at FROM outbox WHERE state = 'waiting' AND at_once = 1 ORDER BY due_at LIMIT 1)
-  UNION ALL SELECT id, mails, due_at FROM turns CROSS JOIN outbox ON id = mail)
+    SELECT id, -1 AS mails, due_at FROM outbox WHERE state = 'waiting' AND at_once = 1 ORDER BY due_at LIMIT 1
+  ) AS at_once
+  UNION ALL SELECT id, mails, due_at FROM turns CROSS JOIN outbox WHERE id = mail) AS candidates
 WHERE (SELECT mails FROM hour) < {MAILS_PER_HOUR}
 ORDER BY mails, due_at, id LIMIT 1
 """
@@ -79,8 +80,8 @@ def next_mail(conn: Connection, now: datetime, *, last_retry_s: int) -> Mail | N
 
 def mails(conn: Connection, ids: Sequence[int]) -> list[Mail]:
     """Return the mails with these ids, oldest first."""
-    fields, marks = Mail.__struct_fields__, ", ".join("?" * len(ids))
-    rows = conn.execute(f"SELECT {', '.join(fields)} FROM outbox WHERE id IN ({marks}) ORDER BY id", ids).fetchall()
+    fields = Mail.__struct_fields__
+    rows = conn.execute(f"SELECT {', '.join(fields)} FROM outbox WHERE id IN {marks(ids)} ORDER BY id", ids).fetchall()
     return [_mail(dict(zip(fields, row, strict=True))) for row in rows]
 
 
@@ -93,7 +94,7 @@ def never_tried(conn: Connection, mail: Mail, *, at_most: int) -> list[tuple[int
     """Return id and size in bytes of the oldest mails of this client to the same people, by time; some may be left."""
     rows = conn.execute(
         """SELECT id, sender, recipients, length(body) FROM outbox
-           WHERE client = ? AND state = 'waiting' AND (attempts > 0) = 0 ORDER BY due_at LIMIT ?""",
+           WHERE client = ? AND state = 'waiting' AND (attempts > 0) = false ORDER BY due_at LIMIT ?""",
         (mail.client, at_most),
     ).fetchall()
     same = (mail.sender, json.dumps(mail.recipients))
@@ -103,8 +104,8 @@ def never_tried(conn: Connection, mail: Mail, *, at_most: int) -> list[tuple[int
 def waiting(conn: Connection, client: str, *, at_most: int) -> tuple[int, int]:
     """Return how many mails wait for a client, counted up to `at_most`, and how many bytes those are."""
     count, size_bytes = conn.execute(
-        "SELECT count(*), total(size) FROM ("
-        "SELECT length(body) AS size FROM outbox WHERE client = ? AND state = 'waiting' LIMIT ?)",
+        "SELECT count(*), coalesce(sum(size), 0) FROM ("
+        "SELECT length(body) AS size FROM outbox WHERE client = ? AND state = 'waiting' LIMIT ?) AS bodies",
         (client, at_most),
     ).fetchone()
     return count, int(size_bytes)
@@ -138,7 +139,7 @@ def insert(conn: Connection, letter: Letter, body: bytes) -> int:
 def join(conn: Connection, ids: Sequence[int], into: int) -> None:
     """Mark mails as replaced by another one, and empty their bodies."""
     conn.executemany(
-        "UPDATE outbox SET state = 'joined', joined_into = ?, body = x'' WHERE id = ?", [(into, id_) for id_ in ids]
+        "UPDATE outbox SET state = 'joined', joined_into = ?, body = ? WHERE id = ?", [(into, b"", id_) for id_ in ids]
     )
 
 
@@ -185,8 +186,11 @@ def mark_undelivered(conn: Connection, id_: int, what: Undelivered) -> None:
 def forget(conn: Connection, now: datetime) -> None:
     """Empty the bodies of mail sent long ago: they have personal data, and the client has the failed CSV."""
     conn.execute(
-        "UPDATE outbox SET body = x'' WHERE state = 'sent' AND sent_at < ? AND length(body) > 0",
-        (stamp(now - _KEEP_SENT_BODY),),
+        "UPDATE outbox SET body = ? WHERE state = 'sent' AND sent_at < ? AND length(body) > 0",
+        (
+            b"",
+            stamp(now - _KEEP_SENT_BODY),
+        ),
     )
 
 
@@ -198,7 +202,8 @@ def retry(conn: Connection, id_: int, now: datetime) -> bool:
     tried stays so: it may have arrived, and is repeated as it is.
     """
     cursor = conn.execute(
-        "UPDATE outbox SET state = 'waiting', due_at = :now, at_once = 1, permanent = 0, attempts = min(attempts, 1)"
+        "UPDATE outbox SET state = 'waiting', due_at = :now, at_once = 1, permanent = 0,"
+        " attempts = CASE WHEN attempts > 0 THEN 1 ELSE 0 END"
         " WHERE id = :id AND state IN ('waiting', 'dead')",
         {"id": id_, "now": stamp(now)},
     )
@@ -212,6 +217,6 @@ def drop(conn: Connection, id_: int) -> bool:
     One that is under way this very moment may still arrive, and then counts as sent.
     """
     cursor = conn.execute(
-        "UPDATE outbox SET state = 'dropped', body = x'' WHERE id = ? AND state IN ('waiting', 'dead')", (id_,)
+        "UPDATE outbox SET state = 'dropped', body = ? WHERE id = ? AND state IN ('waiting', 'dead')", (b"", id_)
     )
     return cursor.rowcount == 1

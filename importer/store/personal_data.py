@@ -44,9 +44,9 @@ def erase(store: Store, client: str, unique_id: str) -> Erased:
         mails = mails_about(store.conn, client, unique_id)
         for id_ in mails:
             store.conn.execute(
-                "UPDATE outbox SET body = x'', state = iif(state IN ('waiting', 'dead'), 'dropped', state)"
-                " WHERE id = ?",
-                (id_,),
+                "UPDATE outbox SET body = ?,"
+                " state = CASE WHEN state IN ('waiting', 'dead') THEN 'dropped' ELSE state END WHERE id = ?",
+                (b"", id_),
             )
         problems = problems_about(store.conn, client, unique_id)
         for id_ in problems:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ import msgspec
 
 from importer.attributes import ATTRIBUTES
 from importer.model import MOST_GROUPS, Tally, printable
-from importer.store.connection import Connection, stamp, stored
+from importer.store.connection import Connection, Values, marks, stamp, stored
 from importer.store.sqlite.connection import current
 from importer.store.tables import hooks
 
@@ -39,8 +38,8 @@ _HAS_PATTERN: Final = " OR ".join(rf"{column} LIKE :pattern ESCAPE '\'" for colu
 _CONTAINS: Final = f"users WHERE (:client IS NULL OR client = :client) AND ({_HAS_PATTERN})"
 
 IMPORTS: Final = """FROM (
-  SELECT imports.*, ifnull(on_hold.users, 0) AS missing FROM imports LEFT JOIN on_hold
-  ON on_hold.claim_id = imports.claim_id AND on_hold.kind = 'removals' AND on_hold.decision = '')"""
+  SELECT imports.*, coalesce(on_hold.users, 0) AS missing FROM imports LEFT JOIN on_hold
+  ON on_hold.claim_id = imports.claim_id AND on_hold.kind = 'removals' AND on_hold.decision = '') AS ledger"""
 
 # As the indexes of the outbox have it: a parameter would not be found in them.
 _IN_STATE: Final = {"waiting": "state = 'waiting'", "dead": "state = 'dead'"}
@@ -129,7 +128,7 @@ def imports(conn: Connection, *, client: str | None, since: datetime | None, fai
         conn,
         Import,
         f"""{IMPORTS} WHERE (:client IS NULL OR client = :client) AND (:since IS NULL OR finished_at >= :since)
-           AND (NOT :failed OR outcome <> 'imported') ORDER BY id DESC LIMIT :limit""",
+           AND (:failed = 0 OR outcome <> 'imported') ORDER BY id DESC LIMIT :limit""",
         {"client": client, "since": None if since is None else stamp(since), "failed": failed, "limit": limit},
     )
 
@@ -149,7 +148,7 @@ def totals(conn: Connection) -> list[Totals]:
         conn,
         Totals,
         f"""FROM (SELECT client, outcome, count(*) AS uploads, {sums}, max(finished_at) AS last_finished_at
-            FROM imports WHERE kind = 'file' AND outcome <> 'on_hold' GROUP BY client, outcome)""",
+            FROM imports WHERE kind = 'file' AND outcome <> 'on_hold' GROUP BY client, outcome) AS sums""",
         {},
     )
 
@@ -326,9 +325,8 @@ def mails(conn: Connection, *, client: str | None, states: Sequence[str], limit:
     return rows_of(
         conn,
         QueuedMail,
-        """FROM outbox WHERE (:client IS NULL OR client = :client)
-           AND state IN (SELECT value FROM json_each(:states)) ORDER BY id DESC LIMIT :limit""",
-        {"client": client, "states": json.dumps(states), "limit": limit},
+        f"FROM outbox WHERE (? IS NULL OR client = ?) AND state IN {marks(states)} ORDER BY id DESC LIMIT ?",
+        (client, client, *states, limit),
     )
 
 
@@ -393,10 +391,10 @@ def users_of(conn: Connection, where: str, named: Mapping[str, str | int | None]
     return [dict(zip(USER_COLUMNS, row, strict=True)) for row in rows]
 
 
-def rows_of(conn: Connection, kind: type[_RowT], source: str, named: Mapping[str, str | int | None]) -> list[_RowT]:
+def rows_of(conn: Connection, kind: type[_RowT], source: str, values: Values) -> list[_RowT]:
     """Return rows as structs whose fields are called like the columns."""
-    values = conn.execute(f"SELECT {', '.join(kind.__struct_fields__)} {source}", named).fetchall()
-    rows = (dict(zip(kind.__struct_fields__, map(_as_text, row), strict=True)) for row in values)
+    found = conn.execute(f"SELECT {', '.join(kind.__struct_fields__)} {source}", values).fetchall()
+    rows = (dict(zip(kind.__struct_fields__, map(_as_text, row), strict=True)) for row in found)
     return [msgspec.convert(row, kind) for row in rows]
 
 

@@ -144,7 +144,7 @@ def forget_history(store: Store, before: datetime) -> int:
             (stamp(before),),
         ).fetchone()
         # Before the changes go: nobody may take for whole what is left.
-        store.conn.execute("UPDATE retention SET history_from = ?1 WHERE history_from < ?1", (first,))
+        store.conn.execute("UPDATE retention SET history_from = ? WHERE history_from < ?", (first, first))
         return store.conn.execute(
             """DELETE FROM user_changes WHERE (import_id, unique_id) IN (
                  SELECT import_id, unique_id FROM user_changes WHERE import_id < ? LIMIT ?)""",
@@ -167,8 +167,8 @@ def forget_mails(store: Store, client: str, before: datetime) -> int:
     """
     with store.transaction():
         return store.conn.execute(
-            """UPDATE outbox SET body = x'', state = iif(state = 'dead', 'dropped', state) WHERE id IN (
+            """UPDATE outbox SET body = ?, state = CASE WHEN state = 'dead' THEN 'dropped' ELSE state END WHERE id IN (
                  SELECT id FROM outbox
                  WHERE client = ? AND created_at < ? AND state <> 'waiting' AND length(body) > 0 LIMIT ?)""",
-            (client, stamp(before), _MAILS_AT_ONCE),
+            (b"", client, stamp(before), _MAILS_AT_ONCE),
         ).rowcount

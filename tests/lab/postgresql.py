@@ -42,6 +42,7 @@ class PostgresqlServer:
         self._made = 0
         self._run("initdb", "--no-sync", "--no-instructions", *_CREATED)
         self.start()
+        self.run_sql("postgres", "CREATE DATABASE common")
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, cast
 
@@ -43,6 +44,7 @@ _CONNECTING: Final = {
     "tcp_user_timeout": 30_000,
     "target_session_attrs": "read-write",
 }
+_AT_ONCE: Final = 500  # statements in one message
 _VERIFIED: Final = "verify-full"
 
 # By SQLSTATE, the longest beginning that fits. Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -136,13 +138,19 @@ class PostgresqlConnection:
             cursor.execute(cast("Any", for_psycopg(statement)), values)
             return PostgresqlCursor(cursor)
 
-    def executemany(self, statement: str, rows: Iterable[Values], /) -> PostgresqlCursor:
-        """Run one statement for each row of values, which is a round trip for each: not for the rows of a file."""
-        self._begin()
+    def executemany(self, statement: str, rows: Iterable[Values], /) -> None:
+        """Run one statement for each row of values, many in one message; all of a message are applied, or none."""
+        query, left = cast("Any", for_psycopg(statement)), iter(rows)
         with translating():
-            cursor = self.raw.cursor()
-            cursor.executemany(cast("Any", for_psycopg(statement)), cast("Any", rows))
-            return PostgresqlCursor(cursor)
+            cursor = cast("psycopg.ClientCursor[Any]", self.raw.cursor())
+            while some := [*itertools.islice(left, _AT_ONCE)]:
+                self._begin()
+                message = ";".join(cursor.mogrify(query, cast("Any", values)) for values in some)
+                cursor.execute(cast("Any", message))
+
+    def new_import_id(self) -> int:
+        """Return the id of the next import; where a transaction is rolled back, or several run, some are missing."""
+        return int(self.execute("SELECT nextval('imports_id')").fetchone()[0])
 
     def _begin(self) -> None:
         if self.before_each:

@@ -25,7 +25,8 @@ def add(conn: Connection, held: OnHold) -> None:
     row = {name: getattr(held, name) for name in OnHold.__struct_fields__}
     row |= {name: msgspec.json.encode(row[name]).decode() for name in _JSON}
     row |= {"held_at": stamp(held.held_at), "decided_at": None}
-    conn.execute(f"INSERT OR REPLACE INTO on_hold ({_COLUMNS}) VALUES ({', '.join(f':{name}' for name in row)})", row)
+    conn.execute("DELETE FROM on_hold WHERE claim_id = ?", (held.claim_id,))
+    conn.execute(f"INSERT INTO on_hold ({_COLUMNS}) VALUES ({', '.join(f':{name}' for name in row)})", row)
 
 
 def find(conn: Connection, claim_id: str) -> OnHold | None:
@@ -54,7 +55,7 @@ def first_mailed(conn: Connection, files: Iterable[OnHold]) -> list[OnHold]:
 
 def code_of(conn: Connection, import_id: str) -> str:
     """Return the code of what is, or was, on hold as this import, "" for none."""
-    row = conn.execute("SELECT code FROM on_hold WHERE import_id = ?", (import_id,)).fetchone()
+    row = conn.execute("SELECT code FROM on_hold WHERE CAST(import_id AS TEXT) = ?", (import_id,)).fetchone()
     return str(row[0]) if row else ""
 
 

@@ -29,7 +29,9 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
 def add(conn: Connection, client: str, guards: Iterable[str], until: datetime) -> None:
     """Let limits of a client not count until then; a time that is over ends a pass."""
     conn.executemany(
-        "INSERT OR REPLACE INTO guard_pauses VALUES (?, ?, ?)", [(client, guard, stamp(until)) for guard in guards]
+        """INSERT INTO guard_pauses VALUES (?, ?, ?)
+           ON CONFLICT (client, guard) DO UPDATE SET until = excluded.until""",
+        [(client, guard, stamp(until)) for guard in guards],
     )
 
 
@@ -62,12 +64,14 @@ def freeze(conn: Connection, client: str, feed: str, begins_at: datetime, ends_a
     times = {"begins_at": begins_at, "ends_at": ends_at, "now": at}
     conn.execute(
         """INSERT INTO feeds (client, feed, frozen_from, frozen_until) VALUES (:client, :feed, :begins_at, :ends_at)
-           ON CONFLICT DO UPDATE SET frozen_from = excluded.frozen_from, frozen_until = excluded.frozen_until,
+           ON CONFLICT (client, feed) DO UPDATE
+           SET frozen_from = excluded.frozen_from, frozen_until = excluded.frozen_until,
              is_freeze_announced = CASE
-               WHEN excluded.frozen_until > :now THEN is_freeze_announced = :told
-                 AND frozen_from IS excluded.frozen_from AND frozen_until IS excluded.frozen_until
-               WHEN is_freeze_announced = :told AND frozen_until > :now THEN :untold
-               ELSE iif(is_freeze_announced = :untold, :untold, 0) END""",
+               WHEN excluded.frozen_until > :now THEN CASE WHEN feeds.is_freeze_announced = :told
+                 AND feeds.frozen_from = excluded.frozen_from AND feeds.frozen_until = excluded.frozen_until
+                 THEN :told ELSE 0 END
+               WHEN feeds.is_freeze_announced = :told AND feeds.frozen_until > :now THEN :untold
+               WHEN feeds.is_freeze_announced = :untold THEN :untold ELSE 0 END""",
         {
             "client": client,
             "feed": feed,

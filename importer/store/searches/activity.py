@@ -13,8 +13,8 @@ from importer.store.connection import Connection, stamp
 from importer.store.searches.imports import first_since
 
 _ROWS: Final = " + ".join(Tally.OF_ROWS)
-_SUMS: Final = ("outcome = 'refused'", _ROWS, "failed")
-_COUNTS: Final = ", ".join(["count(*)", *(f"ifnull(sum({each}), 0)" for each in _SUMS)])  # as the fields of Day
+_SUMS: Final = ("CASE WHEN outcome = 'refused' THEN 1 ELSE 0 END", _ROWS, "failed")
+_COUNTS: Final = ", ".join(["count(*)", *(f"coalesce(sum({each}), 0)" for each in _SUMS)])  # as the fields of Day
 _FILES: Final = "kind = 'file' AND outcome <> 'on_hold'"
 
 

@@ -14,7 +14,7 @@ COLUMNS: Final = tuple(name for name in USER_COLUMNS if name not in ("created_im
 
 def count(conn: Connection, client: str, *, with_former: bool) -> int:
     """Return how many users `people` yields."""
-    query = "SELECT count(*) FROM users WHERE client = ? AND (? OR inactive_by IS NULL)"
+    query = "SELECT count(*) FROM users WHERE client = ? AND (? = 1 OR inactive_by IS NULL)"
     return int(conn.execute(query, (client, with_former)).fetchone()[0])
 
 
@@ -24,7 +24,7 @@ def people(conn: Connection, client: str, *, with_former: bool) -> Generator[tup
 
     Close it before the database, unless it has come to its end.
     """
-    query = f"""SELECT {", ".join(COLUMNS)} FROM users WHERE client = ? AND (? OR inactive_by IS NULL)
+    query = f"""SELECT {", ".join(COLUMNS)} FROM users WHERE client = ? AND (? = 1 OR inactive_by IS NULL)
         ORDER BY unique_id"""
     with contextlib.closing(conn.execute(query, (client, with_former))) as rows:
         yield from rows

@@ -28,9 +28,9 @@ def search(conn: Connection, wanted: Wanted, limit: int) -> list[Import]:
         "outcome = :outcome": wanted.outcome,
         "finished_at >= :since": wanted.since,
         "finished_at < :until": wanted.until,
-        r"file LIKE :file ESCAPE '\'": wanted.file,
+        r"lower(file) LIKE lower(:file) ESCAPE '\'": wanted.file,
         """(code = :code OR EXISTS (SELECT 1 FROM import_problems AS problem
-            WHERE problem.import_id = id AND problem.code = :code))""": wanted.code,
+            WHERE problem.import_id = ledger.id AND problem.code = :code))""": wanted.code,
         "id < :before": wanted.before,
     }
     conditions = [sql for sql, value in parts.items() if value]
@@ -55,7 +55,7 @@ def search(conn: Connection, wanted: Wanted, limit: int) -> list[Import]:
         "end": first_since(conn, wanted.until) if wanted.until else 0,
         "limit": limit,
     }
-    where = " AND ".join(conditions) or "1"
+    where = " AND ".join(conditions) or "1 = 1"
     return rows_of(conn, Import, f"{IMPORTS} WHERE {where} ORDER BY id DESC LIMIT :limit", named)
 
 
@@ -65,7 +65,7 @@ def first_since(conn: Connection, since: datetime) -> int:
 
     Found by halving, as no index has the times: ids rise with them, but for a clock that was set back.
     """
-    (last,) = conn.execute("SELECT ifnull(max(id), 0) FROM imports").fetchone()
+    (last,) = conn.execute("SELECT coalesce(max(id), 0) FROM imports").fetchone()
     low, high, moment = 1, last + 1, stamp(since)
     while low < high:
         middle = (low + high) // 2

@@ -100,6 +100,10 @@ class SqliteConnection(sqlite3.Connection):
         """Run one statement for each row of values."""
         return self.cursor().executemany(*statement)
 
+    def new_import_id(self) -> int:
+        """Return the id of the next import: nobody else can write until this transaction has ended."""
+        return int(self.execute("SELECT coalesce(max(id), 0) + 1 FROM imports").fetchone()[0])
+
     @_translating
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:  # noqa: ANN401 - likewise
         """Copy this database over another one."""

@@ -7,14 +7,13 @@ and dropped ones are removed after 14 days, so what was sent is counted in a tab
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
 
-from importer.store.connection import Connection, stamp
+from importer.store.connection import Connection, Values, marks, stamp
 
 TABLES: Final = (
     """CREATE TABLE hook_events (
@@ -48,10 +47,10 @@ _UNKNOWN: Final = "no hook of this name is configured"
 _NEXT: Final = """
 SELECT id FROM (
   SELECT * FROM (SELECT id, due_at FROM hook_events WHERE hook = :hook AND state = 'waiting' AND due_at <= :now
-    ORDER BY due_at, id LIMIT 1)
+    ORDER BY due_at, id LIMIT 1) AS due
   UNION ALL
   SELECT * FROM (SELECT id, due_at FROM hook_events WHERE hook = :hook AND state = 'waiting' AND due_at > :latest
-    ORDER BY due_at, id LIMIT 1))
+    ORDER BY due_at, id LIMIT 1) AS undated) AS candidates
 ORDER BY due_at LIMIT 1
 """
 
@@ -107,22 +106,21 @@ def next_event(conn: Connection, hook: str, now: datetime, *, last_retry_s: int)
 
 def find(conn: Connection, id_: int) -> HookEvent | None:
     """Return the event with this id."""
-    return next(iter(_events(conn, "WHERE id = :id", {"id": id_})), None)
+    return next(iter(_events(conn, "WHERE id = ?", (id_,))), None)
 
 
 def events(conn: Connection, *, hook: str | None, states: Sequence[str], limit: int) -> list[HookEvent]:
     """Return the newest events in one of these states."""
     return _events(
         conn,
-        "WHERE (:hook IS NULL OR hook = :hook) AND state IN (SELECT value FROM json_each(:states))"
-        " ORDER BY id DESC LIMIT :limit",
-        {"hook": hook, "states": json.dumps(states), "limit": limit},
+        f"WHERE (? IS NULL OR hook = ?) AND state IN {marks(states)} ORDER BY id DESC LIMIT ?",
+        (hook, hook, *states, limit),
     )
 
 
-def _events(conn: Connection, condition: str, named: dict[str, str | int | None]) -> list[HookEvent]:
+def _events(conn: Connection, condition: str, values: Values) -> list[HookEvent]:
     fields = HookEvent.__struct_fields__
-    rows = conn.execute(f"SELECT {', '.join(fields)} FROM hook_events {condition}", named).fetchall()
+    rows = conn.execute(f"SELECT {', '.join(fields)} FROM hook_events {condition}", values).fetchall()
     return [msgspec.convert(dict(zip(fields, row, strict=True)), HookEvent) for row in rows]
 
 
@@ -165,7 +163,8 @@ def mark_dead(conn: Connection, event: HookEvent, reason: str, now: datetime) ->
 
 def _count(conn: Connection, hook: str, what: str) -> None:
     conn.execute(
-        f"INSERT INTO hook_totals (hook, {what}) VALUES (?, 1) ON CONFLICT (hook) DO UPDATE SET {what} = {what} + 1",
+        f"INSERT INTO hook_totals (hook, {what}) VALUES (?, 1) ON CONFLICT (hook) DO UPDATE"
+        f" SET {what} = hook_totals.{what} + 1",
         (hook,),
     )
 
@@ -173,16 +172,17 @@ def _count(conn: Connection, hook: str, what: str) -> None:
 def give_up_unknown(conn: Connection, known: Collection[str], now: datetime) -> int:
     """Give up what waits for a hook that is not configured any more; return how many events that are."""
     return conn.execute(
-        """UPDATE hook_events SET state = 'dead', ended_at = ?, last_error = ?
-           WHERE state = 'waiting' AND hook NOT IN (SELECT value FROM json_each(?))""",
-        (stamp(now), _UNKNOWN, json.dumps([*known])),
+        f"""UPDATE hook_events SET state = 'dead', ended_at = ?, last_error = ?
+           WHERE state = 'waiting' AND hook NOT IN {marks(known)}""",
+        (stamp(now), _UNKNOWN, *known),
     ).rowcount
 
 
 def retry(conn: Connection, id_: int, now: datetime) -> bool:
     """Let a waiting or dead event be tried now, with hours of tries to come; return False when there is none such."""
     cursor = conn.execute(
-        """UPDATE hook_events SET state = 'waiting', due_at = ?, ended_at = NULL, attempts = min(attempts, 1)
+        """UPDATE hook_events SET state = 'waiting', due_at = ?, ended_at = NULL,
+             attempts = CASE WHEN attempts > 0 THEN 1 ELSE 0 END
            WHERE id = ? AND state IN ('waiting', 'dead')""",
         (stamp(now), id_),
     )

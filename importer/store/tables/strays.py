@@ -36,7 +36,9 @@ def known(conn: Connection, client: str) -> dict[bytes, Stray]:
 def put(conn: Connection, client: str, strays: Iterable[Stray]) -> None:
     """Record names as they are now, inside the caller's transaction."""
     conn.executemany(
-        "INSERT OR REPLACE INTO strays (client, path, seen_at, gone_at, mailed_at) VALUES (?, ?, ?, ?, ?)",
+        """INSERT INTO strays (client, path, seen_at, gone_at, mailed_at) VALUES (?, ?, ?, ?, ?)
+           ON CONFLICT (client, path) DO UPDATE
+           SET seen_at = excluded.seen_at, gone_at = excluded.gone_at, mailed_at = excluded.mailed_at""",
         [
             (
                 client,

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import pytest
 
 from importer.hooks import events, names, outbox
 from importer.hooks.post import Attempt
 from importer.settings import HookSettings
 from importer.store import retention
 from importer.store.database import Store
-from importer.store.sqlite.database import SqliteStore
 from importer.store.tables import hooks as tables
 from importer.store.tables.hooks import HookCounts, HookEvent
 from tests import REPOSITORY
 
 NOW = datetime(2026, 11, 22, 7, 42, 5, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = SqliteStore.open(tmp_path / "rosterd.db")
-    yield store
-    store.close()
 
 
 def hook(name: str, *patterns: str) -> HookSettings:

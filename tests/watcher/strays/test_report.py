@@ -6,10 +6,9 @@ import contextlib
 import email
 import email.policy
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -19,7 +18,6 @@ from importer.mail import outbox
 from importer.settings import ClientSettings, MailSettings
 from importer.store.database import Store
 from importer.store.errors import StoreError, StoreFull
-from importer.store.sqlite.database import SqliteStore
 from watcher.health.alerts import Alerts
 from watcher.health.trouble import Troubles
 from watcher.inbox.settle import Names
@@ -37,15 +35,15 @@ MAIL = MailSettings(reply_to="imports@rosterd.example", operator=("ops@rosterd.e
 class World:
     """Strays of one client in a database, with what they led to."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, open_store: Callable[[], Store]) -> None:
+        self._open = open_store
         self.config = Config(mail=MAIL, clients=(ACME,))
         self.logged: list[str] = []
         self.start()
 
     def start(self) -> None:
         """Start, or start again after `stop`."""
-        self.store = SqliteStore.open(self.path)
+        self.store = self._open()
         self.strays = Strays(self.config, self.store, Troubles(Alerts(MAIL), watching=True))
 
     def stop(self) -> None:
@@ -85,9 +83,9 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(open_store: Callable[[], Store]) -> Iterator[World]:
     """Yield a world."""
-    made = World(tmp_path / "rosterd.db")
+    made = World(open_store)
     yield made
     made.stop()
 
@@ -194,6 +192,7 @@ def test_how_many_names_a_mail_has(world: World) -> None:
     assert 1 == len(world.mails)
 
 
+@pytest.mark.parametrize("open_store", ["sqlite"], indirect=True)  # a minute otherwise
 def test_names_that_change_all_the_time(world: World) -> None:
     """However many names a client makes up: what is remembered, logged and mailed of them is bounded."""
     number = itertools.count()
@@ -206,6 +205,7 @@ def test_names_that_change_all_the_time(world: World) -> None:
     assert [] == world.mails
 
 
+@pytest.mark.parametrize("open_store", ["sqlite"], indirect=True)  # a minute otherwise
 def test_names_that_stay_just_long_enough(world: World) -> None:
     """Names that change after each mail: the mails of a day have a limit all the same, and the table, too."""
     for turn in range(72):
