@@ -27,7 +27,7 @@ def of_missing_rows(conn: Connection, client: str, feed: str, rows: int) -> Chan
     last = conn.execute(
         f"""SELECT {" + ".join(Tally.OF_ROWS)} FROM imports
             WHERE client = ? AND feed = ? AND kind = 'file' AND outcome NOT IN ('refused', 'on_hold')
-            AND is_correction = 0 AND lower(file) NOT LIKE '%.failed.csv' ORDER BY id DESC LIMIT 1""",
+            AND is_correction = 0 AND file NOT LIKE '%.failed.csv' ORDER BY id DESC LIMIT 1""",
         (client, feed),
     ).fetchone()
     if last is None or last[0] <= rows:

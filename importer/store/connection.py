@@ -55,6 +55,10 @@ class Connection(Protocol):
         """Return the id of the next import, for the transaction that is open: above all that are known."""
         ...
 
+    def seconds_between(self, earlier: str, later: str) -> str:
+        """Return what counts the seconds between two columns with times in a statement, 0 for a clock set back."""
+        ...
+
     def close(self) -> None:
         """Close the connection; what was not committed is rolled back."""
         ...

@@ -83,7 +83,7 @@ def _records(conn: Connection, where: str, *values: str) -> list[Record]:
 # What each query finds should not be; its columns fill the sentence.
 _LEDGER_CHECKS: Final = {
     "ledger.doubled": (
-        """SELECT client, group_concat(id, ' and ') FROM imports WHERE kind = 'file'
+        """SELECT client, min(id) || ' and ' || max(id) FROM imports WHERE kind = 'file'
            GROUP BY client, archive HAVING count(*) > 1""",
         "Imports {1} say that the same file in .bak is theirs.",
     ),
@@ -110,19 +110,19 @@ _LEDGER_CHECKS: Final = {
     ),
     "users.doubled_email": (
         """SELECT client, count(*) FROM (SELECT client FROM users WHERE email_key IS NOT NULL
-           GROUP BY email_key, client HAVING count(*) > 1) GROUP BY client""",
+           GROUP BY email_key, client HAVING count(*) > 1) AS doubled GROUP BY client""",
         "{1} e-mail addresses belong to more than one user.",
     ),
     "users.doubled_user_name": (
         """SELECT client, count(*) FROM (SELECT client FROM users WHERE user_name_key IS NOT NULL
-           GROUP BY user_name_key, client HAVING count(*) > 1) GROUP BY client""",
+           GROUP BY user_name_key, client HAVING count(*) > 1) AS doubled GROUP BY client""",
         "{1} user names belong to more than one user.",
     ),
 }
 _OUTBOX_CHECKS: Final = {
     "mail.empty": (
         """SELECT client, id FROM outbox
-           WHERE state IN ('waiting', 'dead') AND (length(body) = 0 OR json_array_length(recipients) = 0)""",
+           WHERE state IN ('waiting', 'dead') AND (length(body) = 0 OR recipients = '[]')""",
         "Mail {1} is to be sent and has no content or no recipient. `rosterd mail drop {1}` removes it.",
     ),
     "mail.unexplained": (

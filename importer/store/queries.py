@@ -29,11 +29,11 @@ USER_COLUMNS: Final = (
 _SEARCHED: Final = ("unique_id", "email", "user_name", "first_name || ' ' || last_name", "employ_no", "student_no")
 # One question for each index: put together with OR, SQLite asks one index and reads the rest of the client.
 _IS_CALLED: Final = """
-    users WHERE rowid IN (
-      WITH clients AS (SELECT DISTINCT client AS name FROM imports WHERE :client IS NULL OR client = :client)
-      SELECT users.rowid FROM clients CROSS JOIN users ON client = name AND unique_id = :query
-      UNION SELECT users.rowid FROM clients CROSS JOIN users ON client = name AND email_key = :key
-      UNION SELECT users.rowid FROM clients CROSS JOIN users ON client = name AND user_name_key = :key)"""
+    (WITH clients AS (SELECT DISTINCT client AS name FROM imports WHERE :client IS NULL OR client = :client)
+     SELECT client AS whose, unique_id AS id FROM clients CROSS JOIN users WHERE client = name AND unique_id = :query
+     UNION SELECT client, unique_id FROM clients CROSS JOIN users WHERE client = name AND email_key = :key
+     UNION SELECT client, unique_id FROM clients CROSS JOIN users WHERE client = name AND user_name_key = :key) AS hits
+    CROSS JOIN users WHERE client = whose AND unique_id = id"""
 _HAS_PATTERN: Final = " OR ".join(rf"{column} LIKE :pattern ESCAPE '\'" for column in _SEARCHED)
 _CONTAINS: Final = f"users WHERE (:client IS NULL OR client = :client) AND ({_HAS_PATTERN})"
 
@@ -213,10 +213,11 @@ def unarchived_by_client(conn: Connection) -> dict[str, int]:
 def durations(conn: Connection, bounds_s: Sequence[float]) -> tuple[list[int], float]:
     """Return how many imports took at most each of these times from claim to end, then how many all are; their sum."""
     counts = ", ".join("count(*) FILTER (WHERE took <= ?)" for _ in bounds_s)
+    took = conn.seconds_between("claimed_at", "finished_at")
     *counted, total, took_s = conn.execute(
-        f"""SELECT {counts}, count(*), total(took) FROM (
-              SELECT max(0, (julianday(finished_at) - julianday(claimed_at)) * 86400) AS took
-              FROM imports WHERE kind = 'file' AND outcome <> 'on_hold')""",
+        f"""SELECT {counts}, count(*), coalesce(sum(took), 0.0) FROM (
+              SELECT {took} AS took
+              FROM imports WHERE kind = 'file' AND outcome <> 'on_hold') AS files""",
         list(bounds_s),
     ).fetchone()
     return [*counted, total], took_s
@@ -292,7 +293,7 @@ def find_user(conn: Connection, client: str, unique_id: str) -> User | None:
 
 def used_attributes(conn: Connection, client: str) -> tuple[str, ...]:
     """Return the attributes of which at least one user of a client has a value."""
-    counts = ", ".join(f"max({name} <> '')" for name in ATTRIBUTES)
+    counts = ", ".join(f"max(CASE WHEN {name} <> '' THEN 1 ELSE 0 END)" for name in ATTRIBUTES)
     counted = conn.execute(f"SELECT {counts} FROM users WHERE client = ?", (client,)).fetchone()
     return tuple(name for name, is_used in zip(ATTRIBUTES, counted, strict=True) if is_used)
 

@@ -152,6 +152,10 @@ class PostgresqlConnection:
         """Return the id of the next import; where a transaction is rolled back, or several run, some are missing."""
         return int(self.execute("SELECT nextval('imports_id')").fetchone()[0])
 
+    def seconds_between(self, earlier: str, later: str) -> str:
+        """Return what counts the seconds between two columns with times, 0 for a clock that was set back."""
+        return f"greatest(0, extract(epoch FROM CAST({later} AS TIMESTAMPTZ) - CAST({earlier} AS TIMESTAMPTZ)))"
+
     def _begin(self) -> None:
         if self.before_each:
             self.before_each()

@@ -7,11 +7,13 @@ import re
 from typing import Final
 
 # A text, a quoted name, a comment or a cast is copied; `?` and `:name` are values; psycopg wants `%` twice.
+# LIKE of SQLite takes A and a for the same letter, but not É and é: so does ILIKE where texts are compared by bytes.
 _PART: Final = re.compile(
     r"""(?P<copied> '(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | :: )
       | (?P<place> \? )
       | : (?P<name> [A-Za-z_]\w* )
-      | (?P<percent> % )""",
+      | (?P<percent> % )
+      | (?P<like> (?<!\() \bLIKE\b )""",
     re.VERBOSE,
 )
 
@@ -27,4 +29,6 @@ def _translated(match: re.Match[str]) -> str:
         return copied.replace("%", "%%")
     if name := match["name"]:
         return f"%({name})s"
+    if match["like"]:
+        return "ILIKE"
     return "%s" if match["place"] else "%%"

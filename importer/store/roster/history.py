@@ -13,8 +13,9 @@ from importer.store.connection import Connection
 Values = tuple[str | None, str | None]  # old, new
 # Imports first: there are few compared with what they changed, and each has its changes in the order of ids.
 _OF_ONE: Final = """
-    FROM imports CROSS JOIN user_changes ON user_changes.import_id = imports.id AND unique_id = :unique_id
-    WHERE imports.client = :client AND user_changes.kind <> 'erased'"""
+    FROM imports CROSS JOIN user_changes
+    WHERE user_changes.import_id = imports.id AND unique_id = :unique_id AND imports.client = :client
+      AND user_changes.kind <> 'erased'"""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +83,11 @@ def story(conn: Connection, client: str, unique_id: str) -> list[Change]:
     rows = conn.execute(
         """SELECT import_id, file, approved_by, requested_by, 'erased', changed_at, 0
            FROM imports CROSS JOIN user_changes
-             ON user_changes.import_id = imports.id AND unique_id = :unique_id AND user_changes.kind = 'erased'
-           WHERE imports.client = :client
+           WHERE user_changes.import_id = imports.id AND unique_id = :unique_id AND user_changes.kind = 'erased'
+             AND imports.client = :client
            UNION ALL
            SELECT created_import, file, approved_by, requested_by, 'created', created_at,
-             iif(import_id = created_import, import_line, 0)
+             CASE WHEN import_id = created_import THEN import_line ELSE 0 END
            FROM users JOIN imports ON imports.id = created_import
            WHERE users.client = :client AND unique_id = :unique_id""",
         {"client": client, "unique_id": unique_id},

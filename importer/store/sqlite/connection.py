@@ -104,6 +104,10 @@ class SqliteConnection(sqlite3.Connection):
         """Return the id of the next import: nobody else can write until this transaction has ended."""
         return int(self.execute("SELECT coalesce(max(id), 0) + 1 FROM imports").fetchone()[0])
 
+    def seconds_between(self, earlier: str, later: str) -> str:
+        """Return what counts the seconds between two columns with times, 0 for a clock that was set back."""
+        return f"max(0, (julianday({later}) - julianday({earlier})) * 86400)"
+
     @_translating
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:  # noqa: ANN401 - likewise
         """Copy this database over another one."""

@@ -14,7 +14,7 @@ from importer.model import Change, OnHold
 from importer.store import baselines, integrity, ledger, mail_queue, queries, retention
 from importer.store.connection import Connection
 from importer.store.database import Store
-from importer.store.roster import held_files, pauses
+from importer.store.roster import held_files, history, pauses
 from importer.store.searches import activity, export, imports
 from importer.store.searches.imports import Wanted
 from importer.store.tables import hooks, replays, strays
@@ -80,6 +80,26 @@ QUESTIONS: dict[str, Ask] = {
         queries.failing_mail(conn),
         queries.oldest_waiting_mail(conn),
     ),
+    "queries.users": lambda conn: [
+        queries.users(conn, text, client=client, limit=9, is_inactive=former)
+        for text, client, former in (
+            ("S1", None, False),
+            ("ZOE@example.org", CLIENT, False),
+            ("nn l", None, False),
+            ("zOÉ", None, False),
+            ("", CLIENT, True),
+            ("", None, False),
+        )
+    ],
+    "queries.used_attributes": lambda conn: queries.used_attributes(conn, CLIENT),
+    "queries.similar_ids": lambda conn: sorted(queries.similar_ids(conn, CLIENT, "s9")),
+    "queries.durations": lambda conn: queries.durations(conn, [0.5, 60.0])[0],
+    "integrity.findings": lambda conn: sorted(
+        map(str, [*integrity.ledger_findings(conn, quick=False), *integrity.outbox_findings(conn, FAR)])
+    ),
+    "history": lambda conn: [
+        (history.of_person(conn, CLIENT, id_), history.story(conn, CLIENT, id_)) for id_ in ("S1", "s2", "nobody")
+    ],
     "retention.clients": retention.clients,
     "retention.due": lambda conn: retention.due(conn, CLIENT, FAR),
     "search": lambda conn: [

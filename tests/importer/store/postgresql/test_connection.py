@@ -61,9 +61,10 @@ def end_within(store: PostgresqlStore, administrator: str, statement: str) -> No
     [
         ("SELECT ? WHERE a = ?", "SELECT %s WHERE a = %s"),
         ("a = :name_1 OR :name_1 IS NULL", "a = %(name_1)s OR %(name_1)s IS NULL"),
-        ("a LIKE '%:x?''%' AND b % 2 = ?", "a LIKE '%%:x?''%%' AND b %% 2 = %s"),
+        ("a LIKE '%:x?''%' AND b % 2 = ?", "a ILIKE '%%:x?''%%' AND b %% 2 = %s"),
         ('SELECT "a?:b" -- why? :x\nFROM :t', 'SELECT "a?:b" -- why? :x\nFROM %(t)s'),
         ("SELECT :a::BIGINT", "SELECT %(a)s::BIGINT"),
+        ("a NOT LIKE :b OR b = ' LIKE '", "a NOT ILIKE %(b)s OR b = ' LIKE '"),
     ],
 )
 def test_values_are_put_where_they_belong(ours: str, theirs: str) -> None:
