@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
@@ -40,10 +41,20 @@ def known_names(config_file: Path) -> set[str]:
 def clients_of(path: Path) -> set[str]:
     """Return the names of all clients in a file; none when it cannot be read."""
     try:
-        tables = tomllib.loads(read_settings(path)).get("client", [])
-        return {str(table["name"]) for table in tables}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        info = path.stat()
+    except OSError:
         return set()
+    return {*_clients_of(path, info.st_ino, info.st_mtime_ns, info.st_size)}
+
+
+@functools.lru_cache(maxsize=4096)  # of a thousand clients each is looked for in the files of all
+def _clients_of(path: Path, *_: int) -> frozenset[str]:
+    """Return the names in a file, which is another one once it was changed."""
+    try:
+        tables = tomllib.loads(read_settings(path)).get("client", [])
+        return frozenset(str(table["name"]) for table in tables)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return frozenset()
 
 
 def problems_with(config_file: Path, texts: Mapping[Path, str]) -> Iterator[str]:

@@ -35,7 +35,10 @@ class NotEditable(Exception):
 
 
 def file_of(config_file: Path, name: str) -> Path | None:
-    """Return the file that has the table of a client, in the order in which the service reads them."""
+    """Return the file that has the table of a client: its own, or the first that the service reads."""
+    own = settings_file(config_file, name)
+    if name in clients_of(own):
+        return own
     files = [config_file.absolute(), *sorted(settings_file(config_file, "").parent.glob("[!.]*.toml"))]
     return next((file for file in files if name in clients_of(file)), None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import functools
 import hashlib
 import os
 import re
@@ -163,6 +164,7 @@ def _rsa_bits(key: str) -> int:
     return int.from_bytes(name_exponent_modulus[-1]).bit_length()
 
 
+@functools.lru_cache(maxsize=4096)
 def _fingerprint(key: str) -> str:
     """Return size, hash and kind of a key, "" when OpenSSH cannot use it."""
     return fingerprints([key])[key]
