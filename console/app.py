@@ -37,7 +37,7 @@ HANDLERS: Final = (
     *(imports.imports, imports.one_import, imports.download, imports.replay, imports.undo_preview, imports.undo),
     *(people.people, people.person),
     *(clients.clients, clients.client, clients.end_hold, clients.guide, clients.guide_file),
-    *(mail.mail, mail.change_mail),
+    *(mail.mail, mail.change_mail, mail.change_event),
     *(on_hold.on_hold, on_hold.one_on_hold, on_hold.decide),
 )
 

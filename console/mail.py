@@ -1,4 +1,4 @@
-"""The outbox: mail that waits or was given up, to be tried again or dropped by the service."""
+"""What is to be sent: mail, and events for webhooks, to be tried again or dropped by the service."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from console.reading import Installation
 from console.rendering import page
 from importer.store import queries
 from importer.store.queries import QueuedMail
+from importer.store.tables import hooks
 from watcher.control.client import Order
 
 MOST: Final = 200
@@ -33,8 +34,20 @@ def mail(request: Request[Any, Any, State], state: State) -> Template:
             for client in clients
             for each in queries.mails(reading.conn, client=client, states=_PENDING, limit=MOST)
         ]
+        events = [
+            each
+            for each in hooks.events(reading.conn, hook=None, states=_PENDING, limit=MOST)
+            if each.last_error and request.user.sees(each.client)
+        ]
     mails = sorted(found, key=lambda each: (each.state != "dead", -each.id))[:MOST]
-    return page(request, "mail", mails=[(each, _addresses(each)) for each in mails], notice=notice(request), most=MOST)
+    return page(
+        request,
+        "mail",
+        mails=[(each, _addresses(each)) for each in mails],
+        events=events,
+        notice=notice(request),
+        most=MOST,
+    )
 
 
 @post("/mail/{number:int}/{change:str}", guards=[operators_only], status_code=HTTP_303_SEE_OTHER, sync_to_thread=True)
@@ -48,6 +61,20 @@ def change_mail(request: Request[Any, Any, State], state: State, number: int, ch
     if found is None or not request.user.sees(found[0].client):
         raise NotFoundException
     order = Order(do=f"mail.{change}", id=str(number), client=found[0].client, by=request.user.name)
+    return given(request, installation, order, "/mail")
+
+
+@post("/hooks/{number:int}/{change:str}", guards=[operators_only], status_code=HTTP_303_SEE_OTHER, sync_to_thread=True)
+def change_event(request: Request[Any, Any, State], state: State, number: int, change: str) -> Template | Redirect:
+    """Have the service try an event for a webhook again, or drop it."""
+    if change not in ("retry", "drop"):
+        raise NotFoundException
+    installation: Installation = state.installation
+    with installation.reading(request.user) as reading:
+        event = hooks.find(reading.conn, number) if 0 < number < 1 << 63 else None
+    if event is None or not request.user.sees(event.client):
+        raise NotFoundException
+    order = Order(do=f"hook.{change}", id=str(number), client=event.client, by=request.user.name)
     return given(request, installation, order, "/mail")
 
 

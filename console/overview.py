@@ -50,6 +50,7 @@ def overview(request: Request[Any, Any, State], state: State) -> Template:
         "overview",
         headline=headline(summary),
         summary=summary,
+        troubles=[(sentence, leads_to(sentence, summary)) for sentence in summary.troubles],
         lines=lines,
         more=max(0, len(clients) - _MOST_CLIENTS),
         bars=bars(days, came),
@@ -87,6 +88,14 @@ def summary_for(reading: Reading) -> ServiceSummary:
 
 def _seen(user: ConsoleUser, files: Iterable[FileOnHold]) -> tuple[FileOnHold, ...]:
     return tuple(file for file in files if user.sees(file.client))
+
+
+def leads_to(sentence: str, summary: ServiceSummary) -> str:
+    """Return the address of the page where something is done about it, "" where only a shell helps."""
+    client = sentence.partition(": ")[0]
+    if any(each.client == client for each in summary.clients):
+        return f"/clients/{client}"
+    return "/mail" if "`rosterd mail list`" in sentence or "`rosterd hook list`" in sentence else ""
 
 
 def headline(summary: ServiceSummary) -> str:

@@ -418,6 +418,29 @@ def test_mail_is_tried_again_or_dropped(rosterd: Rosterd, console: Console) -> N
         rosterd.change("DELETE FROM outbox WHERE id > 900")
 
 
+def test_an_event_for_a_webhook_is_tried_again_or_dropped(rosterd: Rosterd, console: Console) -> None:
+    """What a hook did not take is one click from the overview; of no client only for who sees all."""
+    rosterd.change(
+        "INSERT INTO hook_events (id, event_id, hook, event, client, state, attempts, created_at, due_at, last_error,"
+        " body) SELECT 900 + value, 'e' || value, 'tickets', 'file.refused', iif(value = 1, 'acme', ''), 'dead', 9,"
+        " '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z', '<b>500', '{}' FROM json_each('[1,2]')"
+    )
+    browser, narrowed = (console.logged_in(name) for name in ("olga", "acmeonly"))
+    try:
+        overview = Page(browser.get("/").text)
+        assert "2 events were given up for the hook tickets" in overview.text
+        assert "/mail" in overview.links
+        assert "file.refused of acme, for tickets given up 9 tries: <b>500" in Page(browser.get("/mail").text).text
+        assert "tickets" not in narrowed.get("/").text
+        assert 404 == narrowed.submit("/account", "/hooks/902/drop").status
+        assert 404 == browser.submit("/account", "/hooks/902/eat").status
+        assert 403 == console.logged_in("vera").submit("/account", "/hooks/902/drop").status
+        assert 303 == browser.submit("/mail", "/hooks/902/drop").status
+        assert "event 902 will not be sent." in browser.get("/mail").text
+    finally:
+        rosterd.change("DELETE FROM hook_events WHERE id > 900")
+
+
 # Who sees what
 
 
@@ -467,6 +490,7 @@ def test_every_route_that_changes_is_guarded() -> None:
         "decide": True,
         "replay": True,
         "undo": True,
+        "change_event": True,
         "change_mail": True,
         "end_hold": True,
     } == changing
