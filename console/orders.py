@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from litestar import Request
@@ -17,6 +17,11 @@ from console.access.gate import visit_of
 from console.reading import Installation
 from console.rendering import page
 from watcher.control.client import NoAnswer, NotRunning, Order, ask
+
+_HINTS: Final = {
+    "StoreBusy": ". Another program writes to {database}: `fuser -v {database}` shows which. Try again later",
+    "StoreFull": ". Make room on the disk of {database}, and try again",
+}
 
 log = structlog.get_logger()
 
@@ -35,7 +40,8 @@ def carried_out(installation: Installation, order: Order) -> tuple[bool, str]:
         return False, "The service is not running: `systemctl start rosterd`"
     except NoAnswer as error:
         return False, f"The service has not answered ({error}): see whether it was done before you try again"
-    return answer.done, answer.text
+    hint = next((hint for kind, hint in _HINTS.items() if not answer.done and f" {kind}: " in answer.text), "")
+    return answer.done, answer.text + hint.format(database=installation.config().service.database)
 
 
 def given(

@@ -20,6 +20,7 @@ from importer.store.searches import activity
 from importer.store.searches.imports import first_since
 from operate.output import counted
 from operate.overview import ClientSummary, FileOnHold, ServiceSummary, summary_of
+from watcher.health.status import State as FileState
 
 _MOST_CLIENTS: Final = 50
 
@@ -131,7 +132,8 @@ def _line(
 
 def needs_attention(client: ClientSummary, waiting: set[str], at: datetime) -> bool:
     """Tell whether a person has to do something about a client."""
-    return client.client in waiting or bool(_trouble_of(client, at))
+    is_held = client.status is not None and bool(client.status.counts.get(FileState.HELD))
+    return client.client in waiting or is_held or bool(_trouble_of(client, at))
 
 
 def _trouble_of(client: ClientSummary, at: datetime) -> str:

@@ -76,6 +76,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
         "outcome": lambda value: _OUTCOMES.get(value, value),
         "shown": shown,
         "size": shown_size,
+        "subject": lambda text: shown(text.replace("\u00a0", " ")),  # French has some, and no reader looks for them
         "time": shown_time,
     }
     environment.globals |= {"counted": counted, "version": _VERSION}

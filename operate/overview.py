@@ -22,7 +22,7 @@ from operate.database import database
 from operate.options import json_option, service_config_option
 from operate.output import age, counted, print_fields, print_json, print_table, shown_size
 from watcher.health.checks.results import DOCTOR, CheckRun, last_run
-from watcher.health.obstacle import obstacle
+from watcher.health.obstacle import full_disk, obstacle
 from watcher.health.status import IDLE_INTERVAL_S, ClientStatus, State, Status, read_status
 from watcher.inbox.settle import Names
 from watcher.lock import is_locked
@@ -204,7 +204,8 @@ def _concerns_of(client: ClientSummary, at: datetime) -> list[str]:
 def _database_trouble(config: Config, status: Status | None) -> str:
     """Return why nothing can be recorded. Checked here, too: the service may be unable to write its status."""
     what, remedy = obstacle(Path(config.service.database), owner_of(config.service.state_dir)[0])
-    return f"{what}: {remedy}" if what else status.database_trouble if status is not None else ""
+    told = status.database_trouble if status is not None else ""
+    return f"{what}: {remedy}" if what else told or full_disk(os.path.dirname(config.service.database))
 
 
 @click.command()

@@ -20,6 +20,7 @@ from tests.engine import Engine
 from tests.lab import wait_until
 from tests.lab.console import Browser, Console, Page, let_in, visited
 from tests.lab.daemon import Rosterd, make_inboxes
+from watcher.health import obstacle
 
 SAFE = {"/static/", "/login"}
 MANY = 30  # users, more than a guard lets a file change at once
@@ -352,6 +353,21 @@ def test_a_guide_is_shown_and_downloaded(console: Console) -> None:
         assert "<b>" not in browser.get(f"/clients/acme/guide?{nonsense}").text
     for path in ("/clients/gamma", "/clients/gamma/guide", "/clients/..%2Facme", "/api/clients/gamma"):
         assert 404 == browser.get(path).status, path
+
+
+def test_a_locked_database_and_a_full_disk_are_told(
+    rosterd: Rosterd, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the service could not record is told with what mends it; a disk that is too full is told before."""
+    browser = console.logged_in("olga")
+    token = browser.token("/account")
+    with contextlib.closing(sqlite3.connect(rosterd.config.parent / "state" / "rosterd.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answer = browser.post("/imports/1/undo", {"_csrf_token": token})
+    assert 409 == answer.status
+    assert "Another program writes to" in answer.text
+    monkeypatch.setattr(obstacle, "FREE_BYTES", 1 << 80)
+    assert "make room on it" in obstacle.full_disk(str(rosterd.config.parent))
 
 
 # People

@@ -12,6 +12,9 @@ from typing import Final
 from importer.store.sqlite.connection import log_files
 from watcher.owner import user_name
 
+# This much of each disk must be free after the largest possible use by an import (importer/disk_space.py).
+FREE_BYTES: Final = 64 << 20
+_MB: Final = 1 << 20
 _AT_FDCWD: Final = -100
 _STATX_BYTES: Final = 256
 _ATTRIBUTES: Final = slice(8, 16)
@@ -37,6 +40,15 @@ def obstacle(database: Path, uid: int) -> tuple[str, str]:
             return f"{path} belongs to {user_name(status.st_uid)}", f"chown {uid} {name}"
         return f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, which no user may write", f"chmod u+w {name}"
     return "", ""
+
+
+def full_disk(folder: str) -> str:
+    """Return that a disk is too full for any import, and what to do; "" when it is not."""
+    disk = os.statvfs(folder)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    if free_bytes >= FREE_BYTES:
+        return ""
+    return f"the disk of {folder} has {free_bytes // _MB} MB free; expected {FREE_BYTES // _MB} MB: make room on it"
 
 
 def _is_immutable(path: Path) -> bool:

@@ -16,13 +16,12 @@ from importer import disk_space
 from importer.fs import open_file, temporary_folder
 from importer.model import Claim, Message, message
 from importer.store.database import Store
+from watcher.health.obstacle import FREE_BYTES
 from watcher.health.trouble import Troubles
 from watcher.settings import Config
 
 log = structlog.get_logger()
 
-# This much of each disk must be free after the largest possible use by an import (importer/disk_space.py).
-FREE_BYTES: Final = 64 << 20
 _KB: Final = 1 << 10
 _MB: Final = 1 << 20
 
