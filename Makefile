@@ -7,7 +7,8 @@
 # make matrix every SFTP client in every situation, and hostile ones, half an hour; make test takes a sample
 # make demo   a real sshd and the daemon on loopback, three uploads, everything they lead to; ends by itself;
 #             CONSOLE=1 also serves the operator's web page, until Enter is pressed
-# make bench  our speed beside that of others, half an hour; QUICK=1 for two minutes; START=1 for what starting takes
+# make bench  our speed beside that of others, half an hour; QUICK=1 for two minutes; START=1 for what starting takes;
+#             GROWTH=1 for growth with users and clients, hours, PLOT=1 to draw it as well
 # make lock   pin the newest versions of all dependencies, with hashes, and say what changed; by the oldest Python:
 #             PYTHON=/usr/bin/python3; KEEP=1 pins what is new and leaves the others as they are
 # make docs   the documents as a site in dist/docs/
@@ -70,7 +71,7 @@ demo: .venv/.can-run
 
 bench: .venv/.can-test
 	@$(BIN)/python -I -m compileall -q watcher importer operate console
-	PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.$(if $(START),startup,run $(if $(QUICK),--quick))
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m bench.$(if $(START),startup,$(if $(GROWTH)$(PLOT),growth $(if $(PLOT),--plot),run $(if $(QUICK),--quick)))
 
 docs: .venv-docs/.can-build
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -I -m mkdocs build --quiet --strict

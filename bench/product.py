@@ -79,7 +79,7 @@ class Product:
         """Upload a file and import it by a sweep; return what the whole process took, and how the rows ended."""
         shutil.copyfile(file, self._inbox / "users.csv")
         log = self._folder / "log"
-        measured = measure(self._command("sweep"), log, **_environment())
+        measured = measure(command(self._folder, "sweep"), log, **environment())
         [(claimed_at, archived_at)] = _spans(log.read_bytes())
         work_s = (archived_at - claimed_at).total_seconds()
         return msgspec.structs.replace(measured, work_s=work_s), self._last_counts()
@@ -88,7 +88,9 @@ class Product:
         """Upload files of 100 users each and import them by one sweep; the log tells how long each took."""
         for number in range(files):
             write_file(self._inbox / f"users{number}.csv", _SMALL_ROWS, first=number * _SMALL_ROWS)
-        log = subprocess.run(self._command("sweep"), env=_environment_of_all(), capture_output=True, check=True).stdout
+        log = subprocess.run(
+            command(self._folder, "sweep"), env=_environment_of_all(), capture_output=True, check=True
+        ).stdout
         spans = _spans(log)
         percentiles = statistics.quantiles((1000 * (end - start).total_seconds() for start, end in spans), n=100)
         whole_s = (max(end for _, end in spans) - min(start for start, _ in spans)).total_seconds()
@@ -98,7 +100,7 @@ class Product:
         """Start the daemon, stop it again; return the seconds until it was ready."""
         began = perf_counter()
         with subprocess.Popen(
-            self._command("run"), env=_environment_of_all(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command(self._folder, "run"), env=_environment_of_all(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as daemon:
             assert daemon.stdout is not None  # noqa: S101 - asked for just above
             for line in daemon.stdout:
@@ -108,9 +110,6 @@ class Product:
             daemon.send_signal(signal.SIGTERM)
         return took_s
 
-    def _command(self, name: str) -> list[str]:
-        return [sys.executable, "-m", "operate.cli", name, "--config", str(self._folder / "config.toml")]
-
     def _last_counts(self) -> Counts:
         with contextlib.closing(sqlite3.connect(self._folder / "state" / "rosterd.db")) as conn:
             names = ", ".join(Counts.__struct_fields__)
@@ -118,12 +117,18 @@ class Product:
         return Counts(*row)
 
 
-def _environment() -> dict[str, str]:
+def command(folder: Path, name: str) -> list[str]:
+    """Return a command of rosterd for the installation in a folder."""
+    return [sys.executable, "-m", "operate.cli", name, "--config", str(folder / "config.toml")]
+
+
+def environment() -> dict[str, str]:
+    """Return what has such a command find this checkout."""
     return {"PYTHONPATH": str(_ROOT)}
 
 
 def _environment_of_all() -> dict[str, str]:
-    return {**os.environ, **_environment()}
+    return {**os.environ, **environment()}
 
 
 def _spans(log: bytes) -> list[tuple[datetime, datetime]]:
