@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +47,8 @@ inbox = "inbox"
 failed_import_email = ["bench@example.org"]
 """
 _PYTHON: Final = (sys.executable, "-I", "-c")
+_SERVICE: Final = "service until ready"
+_MEMORY: Final = "service, MiB when ready"
 _READY: Final = b"READY=1"
 _USERS: Final = 100
 
@@ -119,15 +122,22 @@ def _resident_mib(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
-def _round(installation: Installation) -> dict[str, float]:
-    """Return one measurement of everything, in seconds; the memory in MiB."""
-    used = {name: installation.cpu_s(*arguments) for name, arguments in _COMMANDS.items()}
-    used["service until ready"], memory = installation.service()
-    used |= {name: installation.helper_cpu_s(modules) for name, modules in _HELPERS.items()}
-    return used | {_MEMORY: memory}
+def _cases() -> dict[str, Callable[[Installation], float]]:
+    """Return what is measured of an installation; processor time in seconds, but for the memory."""
+    return {
+        **{name: _run(*arguments) for name, arguments in _COMMANDS.items()},
+        _SERVICE: lambda installation: installation.service()[0],
+        **{name: _start(modules) for name, modules in _HELPERS.items()},
+        _MEMORY: lambda installation: installation.service()[1],
+    }
 
 
-_MEMORY: Final = "service, MiB when ready"
+def _run(*arguments: str) -> Callable[[Installation], float]:
+    return lambda installation: installation.cpu_s(*arguments)
+
+
+def _start(modules: tuple[str, ...]) -> Callable[[Installation], float]:
+    return lambda installation: installation.helper_cpu_s(modules)
 
 
 def main() -> None:
@@ -145,20 +155,20 @@ def measure(roots: dict[str, Path], folder: Path, rounds: int) -> None:
     """Run that many rounds of all checkouts, and print a table."""
     installations = {name: Installation(root, folder / name) for name, root in roots.items()}
     results: dict[str, dict[str, list[float]]] = {name: {} for name in roots}
-    bare: list[float] = []
+    bare: dict[str, list[float]] = {}
     for number in range(rounds):
-        bare.append(_cpu_s("pass", folder=folder))
-        for name, installation in sorted(installations.items(), reverse=bool(number % 2)):
-            for what, value in _round(installation).items():
-                results[name].setdefault(what, []).append(value)
+        for what, case in _cases().items():  # all in a row: the speed of a shared machine changes within seconds
+            bare.setdefault(what, []).append(1.0 if what == _MEMORY else _cpu_s("pass", folder=folder))
+            for name, installation in sorted(installations.items(), reverse=bool(number % 2)):
+                results[name].setdefault(what, []).append(case(installation))
     _print_table(results, bare)
 
 
-def _print_table(results: dict[str, dict[str, list[float]]], bare: list[float]) -> None:
-    print(f"python3 -I -c pass: {1000 * statistics.median(bare):.1f} ms of processor time; the others as ratios to it")
+def _print_table(results: dict[str, dict[str, list[float]]], bare: dict[str, list[float]]) -> None:
+    bare_ms = 1000 * statistics.median(bare[_SERVICE])
+    print(f"python3 -I -c pass: {bare_ms:.1f} ms of processor time; the others as ratios to it")
     print(f"{'':26}" + "".join(f"{name:>10}" for name in results) + ("     ratio" if len(results) > 1 else ""))
-    for what in next(iter(results.values())):
-        base = [1.0] * len(bare) if what == _MEMORY else bare
+    for what, base in bare.items():
         columns = [[value / one for value, one in zip(each[what], base, strict=True)] for each in results.values()]
         cells = "".join(f"{statistics.median(column):10.2f}" for column in columns)
         if len(columns) > 1:
