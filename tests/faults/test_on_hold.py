@@ -179,7 +179,8 @@ def ended(ground: Ground) -> End:
             return tuple(value for (value,) in database.execute(query))
 
         folder = ground.inbox() / "check"
-        names = [path.name for path in folder.iterdir()] if folder.exists() else []
+        # A temporary file that a kill has left is removed after `check_keep_days`, as all that is in the folder.
+        names = [path.name for path in folder.glob("[!.]*")]
         return End(
             outcomes=column("SELECT outcome FROM imports ORDER BY id"),
             decisions=column("SELECT decision FROM on_hold ORDER BY import_id"),
