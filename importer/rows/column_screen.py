@@ -99,6 +99,9 @@ class ColumnScreen:
             suspects.update(_positions(columns[index], bool))
         values: list[Cells] = []
         for index, look, is_id in self._looks:
+            if len(suspects) == len(records) and not (isinstance(look, _Chosen) and look.is_counting):
+                values.append(columns[index])  # all rows are looked at closely anyway
+                continue
             cells = look(columns[index], suspects)
             if self._clear_token and self._clear_token in cells:
                 suspects.update(_positions(cells, self._clear_token.__eq__))
@@ -207,6 +210,7 @@ class _Chosen:
 
         self._verdicts = rules.Memo(judged)
         self._counts = counts
+        self.is_counting = counts is not None
 
     def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
         verdicts = self._verdicts

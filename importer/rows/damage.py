@@ -83,7 +83,7 @@ _FULL_NUMBER: Final = regex(rf"(?:{_ALL_DIGITS})\Z", re.ASCII)
 _DECIMAL_VALUE: Final = regex(r"\d++\.0++\Z", re.ASCII)
 
 # Marks that quote a value, or the \\ that a database writes before one. They have no place in what identifies a user.
-_KEYED: Final = (Rule.KEY, Rule.USER_NAME, Rule.EMAIL)
+KEYED: Final = (Rule.KEY, Rule.USER_NAME, Rule.EMAIL)
 _MARKED_KEY: Final = regex(
     r"""(?:[\[({]+["']|["'\u2018\u2019\u201a\u201b“”„‟«»`\u00b4\u2032\u2033\u2039\u203a]).*\Z"""
     r"""|.*["'\u2018\u2019“”«»`\u00b4\u2032\u2033\u2039\u203a]\Z|.*\\["']""",
@@ -266,7 +266,7 @@ def problem_in(attribute: Attribute, value: str) -> Problem | None:
     key = ""
     if attribute.rule is Rule.KEY:
         key = "9033/no_id" if value in _NO_IDS else _first_of(_BROKEN_IDS, value)
-    if not key and attribute.rule in _KEYED and has_marks(value):
+    if not key and attribute.rule in KEYED and has_marks(value):
         key = "9033/marks"
     return _damaged(key, attribute.name, value) if key else None
 
@@ -307,7 +307,7 @@ def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
         yield from _doubts_of_name(value)
     if attribute.rule is Rule.TEXT and not _PLAIN.match(value):
         yield from ["value.marks"] if _MARKED.match(value) else []
-    if attribute.rule in (Rule.TEXT, *_KEYED) and not _PLAIN.match(value):
+    if attribute.rule in (Rule.TEXT, *KEYED) and not _PLAIN.match(value):
         families = _SPOILED_ASCII if value.isascii() else _SPOILED
         yield from filter(None, [next((key for pattern, key in families if pattern.search(value)), "")])
 

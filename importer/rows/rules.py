@@ -72,10 +72,8 @@ class Memo(dict[str, str | Problem]):
         return verdict
 
 
-def too_long(attribute: Attribute, value: str, limit: int) -> Problem | None:
+def too_long(attribute: Attribute, value: str, limit: int) -> Problem:
     """Return the problem of a value over its limit of characters."""
-    if len(value) <= limit:
-        return None
     name = attribute.name
     reason = _over(name, limit)
     return Problem(name, reason, Message("9030!", (*reason.params, ("length", len(value)))))

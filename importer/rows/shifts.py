@@ -9,8 +9,9 @@ are told. In a row that fails they are told in place of the rules that they brea
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -109,7 +110,7 @@ _BELONGS: Final = {
     "secret": _NOTHING,
 }
 _TELLING: Final = (_MAIL, _STREET, _UNIT, _POSTAL, _PHONE, r"\d{4}-\d\d-\d\d", rf"(?-i:{_CODE})")
-_STRONG: Final = _whole(*_TELLING)
+_STRONG: Final = _whole(*_TELLING)  # all that belongs anywhere but mere words and login sources
 _ELSEWHERE: Final = _whole(*_TELLING, r"[^\W\d_][^\d@]*")  # what breaks a rule because it moved is one of these
 # What surely does not belong there, where _FORMS has not all of it.
 _FOREIGN: Final = {
@@ -120,6 +121,9 @@ _FOREIGN: Final = {
 }
 _PROVINCES: Final = frozenset(name for name, kind in _KINDS.items() if kind == "province")
 _FAILING_KINDS: Final = {**_KINDS, "date_of_birth": "date", "login_source": "login"}
+
+
+_Near = dict[int, list[tuple[int, str, Callable[[str], object]]]]  # how far, the kind there, what tells its values
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -244,15 +248,13 @@ class Shifts:
 
     def _move(self, cells: Sequence[str], failed: Collection[str]) -> Cause | None:
         """Return how the values moved, None if nothing says that they did."""
-        strange = self._strange(cells, failed)
-        if not any(
-            (text := cells[at].strip()) in self._login_sources
-            or (_STRONG.match(text) and not self._belongs(at, text))  # a wrong date is a date all the same
-            for at in strange
-        ):
+        strange, sources = self._strange(cells, failed), self._login_sources
+        strong = {at: text for at in strange if (text := cells[at].strip()) in sources or _STRONG.match(text)}
+        # A wrong date is a date all the same.
+        if not any(text in sources or not self._belongs(at, text) for at, text in strong.items()):
             return None
         texts = {at: text for at in self._names if (text := cells[at].strip())}
-        signs = {by: [at for at in strange if self._is_sign(at, by, texts)] for by in _COLUMNS}
+        signs = self._signs(strange, strong, texts)
         by = max(_COLUMNS, key=lambda each: len(signs[each]))
         if not self._are_enough(by, signs[by], texts):
             return None
@@ -284,11 +286,29 @@ class Shifts:
         kind = self._failing_kinds.get(at, "")
         return text in self._login_sources if kind == "login" else bool(_BELONGS[kind].match(text))
 
-    def _is_sign(self, at: int, by: int, texts: Mapping[int, str]) -> bool:
-        """Tell whether a value fits the column so many to the right; a mere word only if what is there does not fit."""
-        if not self._belongs(at + by, texts[at]):
-            return False
-        return self._failing_kinds[at + by] not in _WORD_KINDS or not self._is_settled(at + by, texts)
+    @functools.cached_property
+    def _near(self) -> tuple[_Near, _Near]:
+        """Return to which columns a mere word may have moved from each, and to which any other value."""
+        kinds = {at: kind for at, kind in self._failing_kinds.items() if kind not in ("", "secret")}
+        fits: dict[str, Callable[[str], object]] = {kind: _BELONGS[kind].match for kind in kinds.values()}
+        fits["login"] = self._login_sources.__contains__
+        near = {at: [(by, kinds[at + by]) for by in _COLUMNS if at + by in kinds] for at in self._names}
+        others = {at: [(by, kind, fits[kind]) for by, kind in each] for at, each in near.items()}
+        words = {at: [place for place in each if place[1] in _WORD_KINDS] for at, each in others.items()}
+        return words, others
+
+    def _signs(self, strange: Iterable[int], strong: Collection[int], texts: Mapping[int, str]) -> dict[int, list[int]]:
+        """Return, by how far, the columns whose values fit there; a mere word only if what is there does not fit."""
+        signs: dict[int, list[int]] = {by: [] for by in _COLUMNS}
+        for at in strange:
+            text = texts[at]
+            fitting: dict[str, object] = {}  # near columns are often of one kind
+            for by, kind, fits in self._near[at in strong][at]:
+                if kind not in fitting:
+                    fitting[kind] = fits(text)
+                if fitting[kind] and not (kind in _WORD_KINDS and self._is_settled(at + by, texts)):
+                    signs[by].append(at)
+        return signs
 
     def _is_settled(self, at: int, texts: Mapping[int, str]) -> bool:
         return at in texts and self._belongs(at, texts[at])

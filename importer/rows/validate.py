@@ -31,6 +31,8 @@ CLEARED: Final = "\0"  # in place of a value: the attribute is emptied. No accep
 _LOST_DIGITS: Final = (damage.LOST_DIGITS, "unique_id")
 _SHOWN_CELLS: Final = 5  # of those that are too many
 _UNLESS_KNOWN: Final = ("9003/closing", "9003/heading")  # keys of what a row is if there is no user with its id
+_KNOWN_CELLS: Final = 1000  # of one attribute, that may come again
+_KNOWN_CHARS: Final = 100  # of such a cell
 
 KEYS: Final = {"email": "email_key", "user_name": "user_name_key"}  # attribute -> column that makes it unique
 
@@ -92,6 +94,63 @@ class _Warned(msgspec.Struct):
             self.lines.append(line)
 
 
+# The value of an attribute, all that is wrong with it, and the codes of its warnings.
+_Judgement = tuple[str, list[Problem], list[str]]
+
+
+class _Field:
+    """Judges the cells of one attribute."""
+
+    def __init__(
+        self, attribute: Attribute, columns: Sequence[int], judge: rules.Judge, client: ClientSettings
+    ) -> None:
+        self.attribute = attribute
+        self.judge = judge
+        self.at, *self._others = columns
+        self._client = client
+        self._clear_token = unicodedata.normalize("NFC", client.clear_token)
+        self._limit = rules.limit_of(attribute, client)
+        self._is_keyed = attribute.rule in damage.KEYED
+        self.known: dict[str, _Judgement] = {}  # by cell; where many rows fail, many have the same ones
+
+    def judged(self, cells: list[str]) -> _Judgement:
+        """Return what the cells of a row say of the attribute."""
+        cell, judgement = cells[self.at], self._judged(cells)
+        if len(cell) <= _KNOWN_CHARS and not self._others:
+            if len(self.known) >= _KNOWN_CELLS:
+                self.known.clear()
+            self.known[cell] = judgement
+        return judgement
+
+    def _judged(self, cells: list[str]) -> _Judgement:
+        attribute, rule = self.attribute, self.attribute.rule
+        cell = clean(attribute, unguarded(cells[self.at]))
+        disagree: list[str] = []
+        if self._others:
+            others = (clean(attribute, unguarded(cells[index])) for index in self._others)
+            cell, disagree = _first_of(attribute, [cell, *others])
+        value, problems = cell.value, list(cell.problems)
+        if not value or rule is Rule.STATUS:  # any word may be a status
+            return _state(self.judge(value)) if value else ("", [], [])
+        if value == self._clear_token:
+            return (*_cleared(attribute, self._client), disagree)
+        if self._is_keyed and not problems and (damaged := damage.problem_in(attribute, value)):
+            problems.append(damaged)
+        is_readable = not problems
+        # A province or a date has one problem, not two: the remedy says how to write it.
+        if len(value) > self._limit and rule not in (Rule.PROVINCE, Rule.DATE):
+            problems.append(rules.too_long(attribute, value, self._limit))
+        if is_readable:
+            verdict = self.judge(value)
+            if not isinstance(verdict, Problem):
+                value = verdict
+            else:
+                refused = _refused(attribute, value, verdict, cell.warnings, self._client)
+                problems += [refused] if not problems or problems[0].code != refused.code else []
+        # A row that fails has no warnings.
+        return value, problems, [] if problems else [*_doubts(attribute, cell), *disagree]
+
+
 class Checker:
     """Judges the rows of one file."""
 
@@ -101,16 +160,15 @@ class Checker:
         self._width = header.width
         self._padded_width = header.written_width  # so many cells a row may have, if those beyond the names are blank
         self._secret = [index for index, title in enumerate(header.titles) if title in header.secret]
-        self._clear_token = unicodedata.normalize("NFC", client.clear_token)
-        self._attributes = tuple(each for name, each in COLUMNS.items() if name in header.columns)
-        names = tuple(attribute.name for attribute in self._attributes)
+        self._fields = tuple(
+            _Field(each, header.columns[name], rules.judge_of(each, reference, client.status), client)
+            for name, each in COLUMNS.items()
+            if name in header.columns
+        )
+        names = tuple(field.attribute.name for field in self._fields)
         self._keyed = tuple(name for name in KEYS if name in names)
         self.columns: tuple[str, ...] = (*names, *(KEYS[name] for name in self._keyed))
         self._status_at = names.index(STATUS.name) if STATUS.name in names else None
-        self._judges = {
-            attribute.name: rules.judge_of(attribute, reference, client.status) for attribute in self._attributes
-        }
-        self._limits = {attribute.name: rules.limit_of(attribute, client) for attribute in self._attributes}
         self._needed = tuple(name for name in client.needed if name in names)
         self.absent = tuple(name for name in client.needed if name not in names)  # attributes without a column
         self.lacking = {  # the problem of a new user without the attribute
@@ -122,7 +180,8 @@ class Checker:
         self._has_full_number = False  # an id that would have lost digits, had a spreadsheet had it
         self._no_users = NoUsers(header, client)
         self._shifts = Shifts(header, reference)
-        self._screen = ColumnScreen(header, client, self._judges, self._no_users, self._shifts)
+        judges = {field.attribute.name: field.judge for field in self._fields}
+        self._screen = ColumnScreen(header, client, judges, self._no_users, self._shifts)
         self.days = self._screen.days
 
     @property
@@ -208,11 +267,11 @@ class Checker:
         values: list[str | None] = []
         problems: list[Problem] = []
         warnings: list[tuple[str, str]] = []
-        for attribute in self._attributes:
-            value, wrong, doubtful = self._value(attribute, cells)
+        for field in self._fields:
+            value, wrong, doubtful = field.known.get(cells[field.at]) or field.judged(cells)
             values.append(value or None)
             problems += wrong
-            warnings += [(code, attribute.name) for code in doubtful]
+            warnings += [(code, field.attribute.name) for code in doubtful]
         if not self._has_full_number and damage.is_full_number(values[0] or ""):
             self._has_full_number = True
             self.warned_lines.append(row.line)  # a later file relies on all other lines being valid
@@ -269,36 +328,6 @@ class Checker:
             first, last = min(secret) + min(surplus, 0), max(secret) + max(surplus, 0)
             cells = ["" if first <= index <= last else cell for index, cell in enumerate(cells)]
         return Rejected(row.line, cells[: self._width], problems)
-
-    def _value(self, attribute: Attribute, cells: list[str]) -> tuple[str, list[Problem], list[str]]:
-        """Return the value of one attribute, all that is wrong with it, and the codes of its warnings."""
-        name = attribute.name
-        columns = self._header.columns[name]
-        cell = clean(attribute, unguarded(cells[columns[0]]))
-        disagree: list[str] = []
-        if len(columns) > 1:
-            others = (clean(attribute, unguarded(cells[index])) for index in columns[1:])
-            cell, disagree = _first_of(attribute, [cell, *others])
-        value, problems = cell.value, list(cell.problems)
-        if not value or attribute.rule is Rule.STATUS:  # any word may be a status
-            return _state(self._judges[name](value)) if value else ("", [], [])
-        if value == self._clear_token:
-            return (*_cleared(attribute, self._client), disagree)
-        if not problems and (damaged := damage.problem_in(attribute, value)):
-            problems.append(damaged)
-        is_readable = not problems
-        # A province or a date has one problem, not two: the remedy says how to write it.
-        if attribute.rule not in (Rule.PROVINCE, Rule.DATE):
-            problems += filter(None, [rules.too_long(attribute, value, self._limits[name])])
-        if is_readable:
-            verdict = self._judges[name](value)
-            if not isinstance(verdict, Problem):
-                value = verdict
-            else:
-                refused = _refused(attribute, value, verdict, cell.warnings, self._client)
-                problems += [refused] if not problems or problems[0].code != refused.code else []
-        # A row that fails has no warnings.
-        return value, problems, [] if problems else [*_doubts(attribute, cell), *disagree]
 
 
 def _doubts(attribute: Attribute, cell: Cell) -> Iterable[str]:

@@ -73,6 +73,7 @@ class _Told(msgspec.Struct, frozen=True):
     """How many bytes a problem takes in the failed CSV: what it is, and each sentence that says what to do."""
 
     problem_bytes: int
+    reason_bytes: int  # of its parameters
     remedies: tuple[tuple[str, str], ...]  # language and sentence
 
 
@@ -126,6 +127,11 @@ class _Room:
             self._full_rows[kind] += 1
         known.is_full = any(self._full_rows[kind] <= FULL_ROWS for kind in kinds)
         return known.full_bytes
+
+    def own_bytes(self, kinds: Sequence[int], precise: Iterable[Message | None]) -> int:
+        """Return how many bytes problems take that are about their row alone."""
+        pairs = ((self._told[kind].reason_bytes, each) for kind, each in zip(kinds, precise, strict=True) if each)
+        return sum(max(0, text_bytes(each) - known + _LONGER_BYTES) for known, each in pairs)
 
     def lacking_bytes(self, lacks: tuple[str, ...]) -> int:
         """Return how many bytes it takes that a user lacks these attributes, which is told once all rows are known."""
@@ -184,11 +190,14 @@ class RejectedRows:
     def _listed(self, cells: list[str], problems: Sequence[Problem], lacks: tuple[str, ...]) -> tuple[bytes, str, str]:
         """Return `cells`, `problems` and `precise` of a rejected row: only the problems when there is no more room."""
         kinds = tuple(map(self.kind, problems))
-        ids, problem_bytes = self._room.ids(kinds), self._room.told_bytes(kinds) + self._room.lacking_bytes(lacks)
+        ids = self._room.ids(kinds)
+        if not self._room.rows_left:
+            return b"", ids, ""
+        problem_bytes = self._room.told_bytes(kinds) + self._room.lacking_bytes(lacks)
         precise = [problem.precise for problem in problems]
         is_precise = any(precise)
         if is_precise:
-            problem_bytes += len(self._client.language) * sum(map(_own_bytes, problems))
+            problem_bytes += len(self._client.language) * self._room.own_bytes(kinds, precise)
         stored_cells = self._room.taken(cells, problem_bytes) if cells else b""
         return stored_cells, ids, msgspec.json.encode(precise).decode() if is_precise and stored_cells else ""
 
@@ -328,7 +337,8 @@ def _told(languages: Sequence[str], problem: Problem) -> _Told:
         longer = _ID_BYTES
     problem_bytes = sum(max(len(problem.encode()) for problem, _ in pairs[language]) + longer for language in languages)
     remedies = tuple((language, max((remedy for _, remedy in pairs[language]), key=len)) for language in languages)
-    return _Told(problem_bytes + len(reason.code) + len(problem.field) + _REPORT_BYTES, remedies)
+    problem_bytes += len(reason.code) + len(problem.field) + _REPORT_BYTES
+    return _Told(problem_bytes, text_bytes(reason), remedies)
 
 
 def _together(told: Sequence[_Told]) -> tuple[int, int]:
@@ -337,11 +347,6 @@ def _together(told: Sequence[_Told]) -> tuple[int, int]:
     problem_bytes = sum(each.problem_bytes for each in told)
     short = (min(len(text), _AS_ABOVE_BYTES) for text in remedies)
     return problem_bytes + sum(map(len, remedies)), problem_bytes + sum(short)
-
-
-def _own_bytes(problem: Problem) -> int:
-    """Return how many bytes a problem takes that are about its row alone."""
-    return max(0, text_bytes(problem.precise) - text_bytes(problem.reason) + _LONGER_BYTES) if problem.precise else 0
 
 
 def _count_problems(conn: Connection, kinds: int) -> tuple[list[int], list[list[int]]]:
