@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -35,6 +36,16 @@ HOMES = {
     "tomlkit": {"operate.provision.edits"},
     "watchdog": {"watcher.inbox.events"},
     "yagmail": {"importer.mail.smtp"},
+}
+# Words in statements that PostgreSQL does not know, and the modules of importer/store that still have some.
+OF_SQLITE = re.compile(
+    r"temp\.|TEMP |\browid\b|PRAGMA|GLOB|INDEXED|(?:INSERT|UPDATE) OR|x''|"
+    r"json_\w+\(|\biif\(|ifnull\(|\bchar\(|casefolded\("
+)
+ONLY_SQLITE = {
+    *("users", "rejected", "taken", "conflicts", "baselines", "personal_data", "retention", "searches.people"),
+    *(f"roster.{name}" for name in ("action", "changes", "counts", "deactivation", "feeds", "history", "ids")),
+    *(f"roster.{name}" for name in ("inactive", "merge", "protected", "removal", "states", "undo")),
 }
 EVERYWHERE = {"msgspec", "structlog"}
 # Who may import whom, see docs/architecture.md: a package those after it, a folder those before it and the ground, a
@@ -145,6 +156,14 @@ def test_a_library_is_used_at_home_only(module: str) -> None:
     """A library is imported by the modules that are its home; a new one needs a home first."""
     libraries = tops(module) - {*sys.stdlib_module_names} - {"console", "watcher", "importer", "operate"} - EVERYWHERE
     assert {library for library in libraries if module in HOMES.get(library, set())} == libraries
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("importer.store.")])
+def test_statements_are_for_both_databases(module: str) -> None:
+    """Only the modules of a list, which is to become empty, use what SQLite alone understands."""
+    if not module.startswith(("importer.store.sqlite.", "importer.store.postgresql.")):
+        words = {*OF_SQLITE.findall(MODULES[module].read_text())}
+        assert (module.removeprefix("importer.store.") in ONLY_SQLITE) == bool(words), words
 
 
 def test_only_log_configures_logging() -> None:
