@@ -50,12 +50,15 @@ ABSENT: Final = {
     "yaml": "msgspec, for YAML",
 }
 OURS: Final = ("importer", "watcher", "operate")
+UNFINISHED: Final = "importer.store.postgresql."  # its library comes into the package once a setting leads there
 
 
 def import_all() -> Iterator[str]:
     """Import every module of ours; yield those that cannot be, and why."""
     for name in OURS:
         for module in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}."):
+            if module.name.startswith(UNFINISHED):
+                continue
             try:
                 importlib.import_module(module.name)
             except ImportError as error:
