@@ -340,3 +340,18 @@ def test_the_tab_key_goes_down_the_page(site: tuple[Rosterd, Console], chromium:
         targets = "a[href], button, input:not([type=hidden]), select, textarea, summary"
         inside = chromium.all(targets)
         assert [each.id for each in inside] == [each.id for each in chromium.tabbed(len(inside) + 1)], path
+
+
+def test_a_reason_is_not_run(site: tuple[Rosterd, Console], chromium: Chromium) -> None:
+    """What an operator writes to the client is text, too, wherever it is shown again. The last file on hold is gone."""
+    path = held_of("acme", site[1])
+    chromium.log_in("olga")
+    chromium.open(path)
+    chromium.fill(reason=CORPUS[1])
+    chromium.press("Reject")
+    chromium.wait_for("of acme is rejected")
+    wait_until(lambda: any(entry["code"] == "guard.rejected" for entry in site[0].imports()), "the refusal")
+    for page in ("/", "/imports", path.replace("on-hold", "imports"), "/mail"):
+        chromium.open(page)
+        assert not chromium.all(MARKUP), page
+    assert [] == chromium.problems()
