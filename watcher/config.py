@@ -1,8 +1,7 @@
 """
 config.toml and clients.d/*.toml, read once and whole into a frozen Config.
 
-Each part declares the settings it needs; here they are gathered, decoded and checked against each other. One
-ConfigError lists all problems, one per line: file, key, what was found, what was expected.
+Each part declares its settings; here they are decoded and checked together. One ConfigError lists all problems.
 """
 
 from __future__ import annotations
