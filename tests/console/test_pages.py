@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -149,6 +150,30 @@ def test_files_are_downloaded_and_never_shown(console: Console, rosterd: Rosterd
 def test_nothing_else_is_downloaded(console: Console, path: str) -> None:
     """A number is all that can be asked for."""
     assert console.logged_in("olga").get(path).status in (400, 404)
+
+
+def test_the_name_of_a_download_is_only_a_name(tmp_path: Path) -> None:
+    """Signs that end a header or a quote, lead elsewhere or are no text are escaped in the browser's file name."""
+    names = (
+        "a\r\nSet-Cookie: x=1.csv",
+        '";filename="b.html.csv',
+        "..\\..\\c.csv",
+        "..%2F..%2Fd.csv",
+        os.fsdecode(b"\xff.csv"),
+    )
+    with guarded(tmp_path) as installation:
+        for name in names:
+            installation.drop(name, HEADER + ANN)
+        assert 0 == installation.execute("sweep").returncode
+        count = len(installation.imports())
+        with Console(installation.config, tmp_path / "console.log") as console:
+            browser = console.logged_in("olga")
+            answers = [browser.get(f"/imports/{number}/files/0") for number in range(1, count + 1)]
+    assert count >= 3  # names that no inbox takes are left there
+    for answer in answers:
+        assert 200 == answer.status
+        assert re.fullmatch(r"attachment; filename\*=UTF-8''[\w.%~-]+", answer.headers["content-disposition"])
+        assert "x=1" not in str(answer.headers.get_all("set-cookie"))
 
 
 def test_a_folder_of_the_client_is_not_downloaded_from(tmp_path: Path) -> None:
