@@ -22,8 +22,9 @@ _ERROR_CODE: Final = regex(
     r"\b(?:[A-Z]{2,5}\d?-\d{4,5}:|SQLSTATE\b|Msg \d|HTTP/\d)|^(?:Warning|Notice|Avertissement) ?:"
 )
 _ERROR_WORD: Final = regex(
-    r"error|exception|traceback|fatal|fail(?:ed|ure)\b|segmentation fault|deadlock|out of memory|disk full|truncated"
-    r"|unexpectedly|\b[45]\d\d (?:not found|forbidden|unauthorized|bad|internal|service|gateway|request|too many)\b"
+    r"error|fehler|exception|traceback|fatal|fail(?:ed|ure)\b|segmentation fault|deadlock|out of memory|disk full"
+    r"|truncated|unexpectedly"
+    r"|\b[45]\d\d (?:not found|forbidden|unauthorized|bad|internal|service|gateway|request|too many)\b"
     r"|limit (?:reached|exceeded)|limite .*(?:atteinte|dépassée)|exceeded|unavailable|indisponible"
     r"|invalid (?:user|pass)|\b(?:denied|refused|expired|timed out|timeout|not found|no such"
     r"|unable to|cannot|could not|does not exist|unauthori[sz]ed|forbidden|not recognized|interrupted|aborted|cancel+ed"
@@ -33,7 +34,17 @@ _ERROR_WORD: Final = regex(
     re.IGNORECASE,
 )
 
-_NOTHING_FOUND: Final = regex(r"(?:no|aucune?) (?:data|rows?|records?|results?|données?|résultats?)\b", re.IGNORECASE)
+_NOTHING_FOUND: Final = regex(
+    r"(?:no|aucune?|aucuns) (?:data|rows?|records?|results?|users?|students?|matche?s?|données?|résultats?|lignes?"
+    r"|enregistrements?|élèves?|utilisateurs?|employés?)\b",
+    re.IGNORECASE,
+)
+# A whole line of one word, such as java.lang.NullPointerException.
+_ERROR_NAME: Final = regex(
+    r"(?:\w+\.)+\w*(?:Exception|Error)\Z|(?:Type|Value|Key|Runtime|Syntax|Reference|OS|IO|SQL)(?:Error|Exception)\Z"
+    r"|(?i:unauthori[sz]ed|forbidden|timeout|denied|failed|failure|killed|aborted|segfault|non autorisé|interdit|échec)"
+    r"[.!]?\Z"
+)
 
 
 def _separator(cells: Sequence[str], delimiter: str, delimiters: Sequence[str], client: ClientSettings) -> str:
@@ -76,10 +87,13 @@ def refuse_error_message(text: str, cells: Sequence[str], line: int) -> None:
     words = len(first.split())
     is_sentence = words > 2 and (len(cells) == 1 or ":" in first)  # noqa: PLR2004 - words of no name
     is_short = words == 2 and len(cells) == 1 and ":" not in first  # noqa: PLR2004 - likewise
+    is_word = len(cells) == 1 and bool(_ERROR_NAME.match(first))
     if first.lower() in ("error", "erreur", "sorry", "désolé") and len(text.split()) > len(cells):
         first, is_sentence = text, True
-    if _ERROR_CODE.search(first) or (
-        (is_sentence or is_short) and (_ERROR_WORD.search(first) or _NOTHING_FOUND.match(first))
+    if (
+        is_word
+        or _ERROR_CODE.search(first)
+        or ((is_sentence or is_short) and (_ERROR_WORD.search(first) or _NOTHING_FOUND.match(first)))
     ):
         shown = printable(text[:SHOWN_CHARS].encode())
         raise FileRejected(message("file.not_csv/error", text=shown), line=line)

@@ -17,7 +17,7 @@ _REMARK: Final = regex(
     r"|[\s*:]+\Z",
     re.IGNORECASE,
 )
-_FIELD_NUMBER: Final = regex(r"\[\d+\]\s*")  # PowerSchool
+_FIELD_NUMBER: Final = regex(r"\A(?:\[\d+\]|\d+[.)])\s*")  # the first form is of PowerSchool
 # The table of a column, if it is one of the users themselves, not of their parents or schools.
 _OF_USERS: Final = regex(
     r"(?:.*\.)?(?:students?|teachers?|staff|users?|persons?|people|individuals?|employees?|members?|u_\w+|[a-z])\.\s*"
@@ -27,8 +27,17 @@ _OF_USERS: Final = regex(
 # Names of Canvas, OneRoster, Clever, Okta, PowerSchool, Infinite Campus, Salesforce, Banner, Entra and Google that no
 # attribute has among those near to it. Names that have another meaning in another of them are left out.
 _FOREIGN: Final = {
-    "bannerid": "unique_id",
-    "personid": "unique_id",
+    **dict.fromkeys(
+        ("bannerid", "personid", "permid", "emplid", "stdidlocal", "externalpersonkey", "orgdefinedid", "idnumber"),
+        "unique_id",
+    ),
+    **dict.fromkeys(("fiche", "nofiche", "codepermanent", "matricula", "schulernummer"), "unique_id"),
+    **dict.fromkeys(("psnnamefirst", "prenomdeleleve", "prenoms", "vorname"), "first_name"),
+    **dict.fromkeys(("psnnamelast", "nomdeleleve", "nomdefamille", "nachname", "apellido", "apellidos"), "last_name"),
+    **dict.fromkeys(("psnemail01", "courrieldeleleve", "adressedemessagerie", "correoelectronico"), "email"),
+    **dict.fromkeys(("primaryworkemail", "workemail", "schoolemail"), "email"),
+    **dict.fromkeys(("psndob", "geburtsdatum", "fechadenacimiento"), "date_of_birth"),
+    **dict.fromkeys(("telephonemobile", "telephonecellulaire", "telefonomovil"), "phone_cell"),
     "externaluser": "user_name",
     "login": "user_name",
     "loginid": "user_name",
@@ -69,7 +78,7 @@ _COMPARED_CHARS: Final = 100  # of a name: to search one of 64 KiB for remarks w
 def nearest(name: str) -> str:
     """Return the possible name that a column most likely means, "" when none is similar."""
     name = name[:_COMPARED_CHARS].removeprefix(_MISREAD_MARK)
-    plain = _FIELD_NUMBER.sub("", name, count=1) if name.startswith("[") else name
+    plain = _FIELD_NUMBER.sub("", name)
     for each in dict.fromkeys((name, plain, _REMARK.sub("", plain))):
         if meant := _nearest(each):
             return meant

@@ -17,6 +17,7 @@ _BOMS: Final = (
 )
 
 _SIGNATURES: Final = (
+    (rb"[^\r\n]{0,4000}?\+AF8-", message("file.not_csv/data", kind="UTF-7")),
     (rb"PK\x03\x04.{0,4000}?xl/", message("file.not_csv/xlsx")),
     (rb"PK\x03\x04.{0,60}mimetypeapplication/vnd\.oasis", message("file.not_csv/libreoffice")),
     (rb"PK\x03\x04.{0,4000}?\[Content_Types\]", message("file.not_csv/office")),
@@ -36,7 +37,10 @@ _SIGNATURES: Final = (
     (rb"MZ.{0,62}\x00.{0,8000}?(?:PK\x03\x04|Rar!|7z\xbc\xaf|This program)", message("file.not_csv/program")),
     (rb"%PDF", message("file.not_csv/pdf")),
     (rb"\x89PNG|\xff\xd8\xff|GIF8", message("file.not_csv/picture")),
-    (rb"SQLite format 3", message("file.not_csv/database")),
+    (
+        rb"SQLite format 3|\0\x01\0\0Standard (?:Jet|ACE) DB|[\x03\x83\x8b][\x50-\x99][\x01-\x0c][\x01-\x1f].{0,30}\0",
+        message("file.not_csv/database"),
+    ),
     (rb"\{\\rtf", message("file.not_csv/rtf")),
     (rb"(?i:<\?xml.{0,2000}?(?:workbook|spreadsheet))", message("file.not_csv/excel_xml")),
     (rb"(?i:<\?xml)", message("file.not_csv/data", kind="XML")),
@@ -52,6 +56,15 @@ _SIGNATURES: Final = (
         message("file.not_csv/data", kind="SQL"),
     ),
     (rb"BEGIN:VCARD", message("file.not_csv/data", kind="vCard")),
+    (rb"BEGIN:VCALENDAR", message("file.not_csv/data", kind="iCalendar")),
+    (rb"PAR1", message("file.not_csv/data", kind="Parquet")),
+    (rb"(?:---\s+)?- ?\w+: ?[^,;\t|\r\n]*\r?\n +\w+:", message("file.not_csv/data", kind="YAML")),
+    (rb"(?:[A-Za-z0-9+/]{76}\r?\n){2}|[A-Za-z0-9+/]{120}", message("file.not_csv/data", kind="Base64")),
+    (
+        rb"MIME-Version: 1\.0|Return-Path: ?<|Received: from |From: [^\r\n]*@[^\r\n]*\r?\n(?:To|Subject|Date|Sent):",
+        message("file.not_csv/data", kind="e-mail"),
+    ),
+    (rb"\[InternetShortcut\]|version https://git-lfs|L\0\0\0\x01\x14\x02\0", message("file.not_csv/link")),
     (rb"(?:version: 1\s+)?dn: ?\w+=", message("file.not_csv/data", kind="LDIF")),
     (rb"(?!<[^<>\r\n]+>[ \"]*[,;|\t])<!?[A-Za-z]", message("file.not_csv/data", kind="XML")),  # not a name in brackets
     # Likewise: of JSON, a name and a colon follow a brace; a value, and no further bracket, follows a bracket.

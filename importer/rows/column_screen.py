@@ -32,9 +32,9 @@ _ODD: Final = re.compile("[^\n -~\xc0-\u024f\u0391-\u03a1\u03a3-\u03c9\u0410-\u0
 _PLAIN_ASCII: Final = (b"\n" + bytes(range(0x20, 0x7F))).translate(None, damage.SIGNS + b":")
 _GARBLED: Final = re.compile(  # and letters of two alphabets in one word
     "[ÂÃÄÅÎâ](?=[\u0152-\u017e])|[ÐÑØÙÆ\xd7](?=[ŒŠŽŸœšž\u0192])|[äåæçèêëìí](?=[ŒŠŽŸœšž\u0192]{2})"
-    "|[A-Za-z](?=[\u0370-\u052f])|[\u0370-\u052f](?=[A-Za-z])"
+    "|[A-Za-z](?=[\u0370-\u052f])|[\u0370-\u052f](?=[A-Za-z])|[a-z](?=[\u4e00-\u9fff])"
 )
-_GARBLED_SIGNS: Final = re.compile("[ÂÃÄÅÎâÐÑØÙÆ\xd7äåæçèêëìí\u0370-\u052f]")
+_GARBLED_SIGNS: Final = re.compile("[ÂÃÄÅÎâÐÑØÙÆ\xd7äåæçèêëìí\u0370-\u052f\u4e00-\u9fff]")
 _BLANK_END: Final = re.compile(r" (?=\n)")
 _UNTIDY: Final = re.compile(
     r"""\n(?=[ \#"'=()\\\[\]<>{}`\xd7\xf7?.!*_/,:;&@%~^|$+iInNuUxXàÀ-])  # most cells are through with here

@@ -17,37 +17,37 @@ MOST_LOST: Final = 1000  # ids that may have lost digits: of more no line is not
 
 # What programs and people write where they have no id: each in capitals, in small letters, and with one capital.
 _WORDS: Final = (
-    "undefined nan nat na n.a. <na> unknown inconnu inconnue tbd tba pending undef empty missing blank (blank) (vide) "
-    "vide true false vrai faux s/o . ? ?? ??? # *"
+    "undefined nan nat na n.a n.a. <na> unknown inconnu inconnue tbd tbc tba pending undef empty missing blank (blank) "
+    "(vide) vide true false vrai faux s/o s.o s.o. n/c n.d n.d. nothing nonetype dbnull dbnull.value aucun aucune . ? "
+    "?? ??? # * <id> %id% %unique_id%"
 )
-_NO_IDS: Final = frozenset(
-    {
-        *(spelt for word in _WORDS.split() for spelt in (word, word.upper(), word.capitalize())),
-        *("NaN", "NaT", "[object Object]", "[object object]", "not available", "Not available", "Not Available"),
-        *("to be determined", "To be determined", "à venir", "À venir", "en attente", "En attente"),
-        *("Infinity", "-Infinity", "inf", "-inf", "1.#IND", "-1.#IND", "1.#INF", "1.#QNAN", "nan(ind)", "-nan(ind)"),
-        *("00000000-0000-0000-0000-000000000000", "System.Object", "System.String[]", "System.DBNull", "DBNull"),
-        *("aucun", "Aucun", "AUCUN", "aucune", "Aucune", "AUCUNE"),
-    }
+_PHRASES: Final = (
+    "not available,to be determined,to come,à venir,en attente,sans objet,not enrolled,see office,no number,not issued"
 )
-# Those that no person is called.
-_NO_NAMES: Final = frozenset(
-    {word for word in _NO_IDS if word[0] in "tT" and word.lower() in ("tbd", "tba", "to be determined")}
-    | {
-        "undef",
-        "Undef",
-        "s/o",
-        "S/O",
-        "System.Object",
-        "DBNull",
-        "aucun",
-        "Aucun",
-        "AUCUN",
-        "aucune",
-        "Aucune",
-        "AUCUNE",
-    }
+
+
+def _spelt(words: Iterable[str]) -> frozenset[str]:
+    return frozenset(spelt for word in words for spelt in (word, word.upper(), word.capitalize(), word.title()))
+
+
+_NO_IDS: Final = _spelt((*_WORDS.split(), *_PHRASES.split(","))) | {
+    *("NaN", "NaT", "NoneType", "[object Object]", "[object object]", "1.#IND", "-1.#IND", "1.#INF", "1.#QNAN"),
+    *("Infinity", "-Infinity", "inf", "-inf", "nan(ind)", "-nan(ind)", "System.Object", "System.String[]"),
+    *("00000000-0000-0000-0000-000000000000", "System.DBNull", "DBNull", "DBNull.Value"),
+}
+# Those that no person is called, and others that are in place of a name.
+_NO_NAME_PHRASES: Final = (
+    "tbd,tba,tbc,to be determined,undef,s/o,dbnull,aucun,aucune,vacant,(vacant),do not use,no first name,no last name,"
+    "not provided,not given,not available,sans nom,à combler,poste vacant"
 )
+_NO_NAMES: Final = _spelt(_NO_NAME_PHRASES.split(",")) | {"System.Object", "DBNull"}
+# What could be the id of an account, but is rather in place of one.
+_DOUBTFUL_WORDS: Final = _spelt(("new", "nouveau", "temp", "test", "dummy", "default", "nd", "nc")) | {
+    *("0" * length for length in range(1, 16)),
+    *("9" * length for length in range(6, 16)),
+    "-1",
+}
+_SUSPECT_IDS: Final = _NO_IDS | _DOUBTFUL_WORDS
 _MONTH: Final = (
     "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|"
     "janv|févr|mars|avr|mai|juin|juil|août|sept|oct|nov|déc"  # as Excel writes them in French
@@ -56,7 +56,7 @@ _DECIMAL: Final = r"\d++(?:\.0++|,0{1,2})"
 _THOUSANDS: Final = r"\d{1,3}+(?:,\d{3})+(?:\.\d+)?"
 _FORMATTED: Final = r"[$\u20ac\xa3] ?\d[\d.,]*|\d[\d.,]*+ ?[$\u20ac\xa3%]|\(\d[\d.,]*\)"
 _TIME: Final = r"\d{1,2}:\d\d(?::\d\d)?(?: ?[AP]M)?"
-_SPACED: Final = r"\d{1,3}+(?:[ \u00a0\u202f]\d{3})+"
+_SPACED: Final = r"\d{1,3}+(?:[ \u00a0\u202f]\d{3})+(?:[.,]\d+)?"
 _DAY: Final = (
     rf"\d{{1,2}}-(?:{_MONTH})\.?(?:-\d{{2,4}})?|(?:{_MONTH})\.?-\d{{2,4}}|\d{{4}}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?"
 )
@@ -117,6 +117,9 @@ _SPLIT: Final = tuple(
 # Nothing of this module is in such a value, unless it is an id or a number.
 _PLAIN: Final = regex(r"[\w .,:;@()/#-]*\Z", re.ASCII)
 
+# Addresses that people make up for who has none.
+_NO_LOCAL: Final = r"(?:(?:no|No|NO)(?:ne|NE|[-_.]?(?:e?mail|EMAIL|reply|REPLY))|donotreply)@"
+_NO_ADDRESS: Final = regex(rf"{_NO_LOCAL}|.*@(?:none|no-?e?mail|test|fake|dummy|unknown|null|na|xxx+)\.[a-z]{{2,4}}\Z")
 # What programs have for a day of birth that was not entered, and the day that Unix counts from, which can be meant.
 _NO_DAY: Final = regex(
     r"(?:0{1,8}|\d{4}([-/.])00(?:\1)00|00([-/.])00\2(?:0000|00)|0001-01-01|1[67]\d\d-01-01|1899-12-30|1900-01-00|9999-12-31"
@@ -131,14 +134,15 @@ _FEWEST, _ONE_IN = 5, 100  # rows with the day that Unix counts from: fewer peop
 _FEWEST_OF_MANY, _ONE_OF_MANY_IN = 10, 50
 NAMES: Final = ("first_name", "last_name")
 NUMBERS: Final = ("student_no", "employ_no")
-_NO_NAME: Final = regex(r".*\S@\S+\.\w|[+(#]?\d[\d ().-]*\Z", re.ASCII)
+_NO_NAME: Final = regex(r".*\S@\S+\.\w|[+(#]?\d[\d ().-]*\Z|\d+[ -].*[A-Za-z]|.*\d{3}", re.ASCII)
 _FULL_WIDTH: Final = regex(r"[\u3002\uff01-\uff64]")
 _TWO_ALPHABETS: Final = regex(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
 
 # Letters of UTF-8 as Mac Roman, code pages 850, 437 and 1250 have them; Windows-1252 is known to `clean`.
 _GARBLED: Final = regex(
     "[\u221a\u2248\u00ac\u2500-\u259f]|\u00d4\u00c7[\u00d6\u00ff\u00f4\u00a3\u00a5]|\u0393\u00c7[\u00d6\u00f4]"
-    "|[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]|[\u0102\u0139][\u00a9\u00a8\u00ab\u00ae\u00bb\u00a4\u00a7\u00ad\u00b0-\u00b8\u0142\u2018-\u2030\u2122\u02c7]"
+    "|[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]|[a-z][\u3400-\u9fff\uff61-\uff9f]|(?:\\A|[ -])[\u0300-\u036f]"
+    "|[\u0102\u0139][\u00a9\u00a8\u00ab\u00ae\u00bb\u00a4\u00a7\u00ad\u00b0-\u00b8\u0142\u2018-\u2030\u2122\u02c7]"
 )
 # Letters of Mac Roman and of code page 850 as Windows-1252 has them: signs that are at no letter otherwise, or in the
 # middle of a word, and capitals behind a small letter. Those that could be meant are below.
@@ -230,11 +234,18 @@ _MARK_SHAPES: Final = (
 )
 _NAME_SHAPES: Final = (
     ("@", regex("@")),
-    *((digit, regex(rf"\n[+(#]?{digit}")) for digit in "0123456789"),
+    *((digit, regex(rf"\n[+(#]?{digit}|{digit}\d\d")) for digit in "0123456789"),
     *((sign, regex(rf"[A-Za-z]{re.escape(sign)}[a-z]")) for sign in "*#_^~"),
 )
 SIGNS_IN_NAMES: Final = b"@0123456789*#_^~"  # of ASCII, with which these begin
 _UTF7_SHAPES: Final = (("+A", _ESCAPED), ("+IB", _ESCAPED))
+_ADDRESS_SHAPES: Final = tuple(
+    (needed, regex(f"\n{_NO_LOCAL}" if needed[0] == "\n" else re.escape(needed)))
+    for needed in (
+        *("\nno", "\nNo", "\nNO", "\ndonotreply@", "@none.", "@noemail.", "@no-email.", "@nomail.", "@no-mail."),
+        *("@test.", "@fake.", "@dummy.", "@unknown.", "@null.", "@na.", "@xxx"),
+    )
+)
 _CODE_POINT_SHAPE: Final = ("+00", _ESCAPED)
 # Most letters of those above are looked at closely anyway, and are not here.
 _SPOILED_SHAPES: Final = (
@@ -294,6 +305,7 @@ def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
     """Yield the codes of what looks damaged in a value."""
     if attribute.rule is Rule.KEY:
         yield from (key for pattern, key in _DOUBTFUL_IDS if pattern.match(value))
+        yield from ["value.placeholder/id"] if value in _DOUBTFUL_WORDS else []
     elif attribute.rule is Rule.TEXT and _DECIMAL_VALUE.match(value):
         yield "value.damaged/decimal"
     elif attribute.name in NUMBERS:
@@ -303,6 +315,8 @@ def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
         yield from ["value.placeholder"] if is_no_day else filter(None, [_doubt_of_day(value)])
     elif attribute.rule is Rule.EMAIL and not value.isascii():
         yield from ["email.letters"] if _has_odd_letters(value) else []
+    elif attribute.rule is Rule.EMAIL and _NO_ADDRESS.match(value):
+        yield "value.placeholder/address"
     if attribute.name in NAMES:
         yield from _doubts_of_name(value)
     if attribute.rule is Rule.TEXT and not _PLAIN.match(value):
@@ -383,7 +397,7 @@ def number_patterns(joined: str) -> Iterator[re.Pattern[str]]:
 
 def address_patterns(joined: str) -> Iterator[re.Pattern[str]]:
     """Yield the same for a column of addresses, of those that only have letters, digits, and + - . _ in front of @."""
-    return _needed(joined, joined, _UTF7_SHAPES)
+    return _needed(joined, joined, (*_UTF7_SHAPES, *_ADDRESS_SHAPES))
 
 
 def text_patterns(joined: str, name: str, rest: str) -> Iterator[re.Pattern[str]]:
@@ -425,10 +439,10 @@ def is_no_name(cell: str) -> bool:
 
 
 def has_no_ids(cells: Sequence[str]) -> bool:
-    """Tell whether a column of ids has a word in place of one."""
-    return not _NO_IDS.isdisjoint(cells)
+    """Tell whether a column of ids has what is, or may be, in place of one."""
+    return not _SUSPECT_IDS.isdisjoint(cells)
 
 
 def is_no_id(cell: str) -> bool:
-    """Tell whether a cell has a word in place of an id."""
-    return cell in _NO_IDS
+    """Tell whether a cell has what is, or may be, in place of an id."""
+    return cell in _SUSPECT_IDS

@@ -433,6 +433,10 @@ def _too_few_cells(cells: list[str], header: Header) -> Problem:
     secret = "_secret" if header.secret else ""
     if len(cells) == 1 and any(delimiter in cells[0] for delimiter in DELIMITERS):
         delimiter = delimiter_message(header.delimiter)
+        between = header.width - 1
+        others = (each for each in DELIMITERS if each != header.delimiter and cells[0].count(each) == between)
+        if not secret and (other := next(others, "")):
+            return Problem("", message("9003/other", delimiter=delimiter, other=delimiter_message(other)))
         precise = message("9003/one_cell_secret!", delimiter=delimiter) if secret else None
         return Problem("", message("9003/one_cell", delimiter=delimiter), precise)
     precise = message(f"9003/fewer{secret}!", fields=len(cells), width=header.width)

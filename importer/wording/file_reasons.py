@@ -51,6 +51,7 @@ _KIND: Final[dict[str, Reason]] = {
     ),
     "file.not_csv/archive": Reason("The file is an archive ({kind}), not a CSV file.", _UNPACK),
     "file.not_csv/program": Reason("The file is a program, such as an archive that unpacks itself (.exe).", _UNPACK),
+    "file.not_csv/link": Reason("The file is only a link to another file.", "Upload the file that it leads to."),
     "file.not_csv/junk": Reason(
         "The file is a ZIP archive or an Excel workbook with something else in front, so it is damaged.",
         "Upload the file with the users as it is, without adding anything to it.",

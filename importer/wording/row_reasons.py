@@ -109,6 +109,10 @@ _FIELDS: Final[dict[str, Reason]] = {
         "The row looks like an error message of the export, which may have stopped before its last user.",
         "If users are missing, run the export again and upload the new file. If not, delete the row.",
     ),
+    "9003/other": Reason(
+        "The row has {other} between its values, but the first line has {delimiter} between the names.",
+        "Set the export to use the same in all lines, or replace it in Notepad.",
+    ),
     "9003/one_cell": Reason("The whole row is in one cell.", _ONE_CELL),
     "9003/one_cell_secret!": Reason("The whole row is in one cell. We left out what may be secret.", _ONE_CELL),
 }

@@ -196,7 +196,7 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "Compare the address with the real one.",
     ),
     "name.doubtful": Reason(
-        "{column} has an e-mail address or a number in place of a name, and we stored it.",
+        "{column} has an address or a number in place of a name, and we stored it.",
         "Look whether the columns are in the right order, and correct the name in the export.",
     ),
     "row.shifted": Reason(
@@ -219,6 +219,14 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "{column} has a word or sign for a missing value, such as NULL, unknown or ?, and we stored it.",
         "If it means a missing value, enter the real one. If there is none, leave the cell blank from now on, and "
         "write to us to remove the word.",
+    ),
+    "value.placeholder/address": Reason(
+        "{column} has an address such as none@none.com, which is hardly the one of a person, and we stored it.",
+        "Enter the real address. If somebody has none, write to us.",
+    ),
+    "value.placeholder/id": Reason(
+        "{column} has a word or number such as NEW, TEST or 0 that is hardly the one of a user, and we stored it.",
+        "If it is not, enter the real one, and write to us to remove the user whom the file has made.",
     ),
     "value.placeholder/name": Reason(
         "{column} has a word or sign for a missing value, such as NULL, unknown or ?, and we stored it.",

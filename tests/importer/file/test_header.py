@@ -420,6 +420,12 @@ def test_names_in_brackets_can_be_a_clients_own(engine: Engine, name: str) -> No
         ("<users>\n<user>", "XML"),
         ("-- MySQL dump 10.13\nINSERT INTO `users` VALUES ('1');", "SQL"),
         ("BEGIN:VCARD\nFN:Ann Lee", "vCard"),
+        ("BEGIN:VCALENDAR\nVERSION:2.0", "iCalendar"),
+        ("- unique_id: S1\n  email: a@example.org", "YAML"),
+        ("From: a@example.org\nTo: b@example.org\n\nunique_id,email", "e-mail"),
+        ("MIME-Version: 1.0\nContent-Type: multipart/related", "e-mail"),
+        ("A" * 76 + "\n" + "B" * 76, "Base64"),
+        ("unique+AF8-id,login+AF8-source,email", "UTF-7"),
         ("dn: uid=alee,dc=example\nuid: alee", "LDIF"),
     ],
 )
@@ -438,6 +444,12 @@ def test_other_kinds_in_brackets_are_told(engine: Engine, content: str, kind: st
         ("U2FsdGVkX1+abcdef", "file.not_csv/encrypted_other"),
         ("<br />\n<b>Warning</b>: mysql_connect()", "file.not_csv/html"),
         ("<!-- saved from -->\n<html>", "file.not_csv/html"),
+        ("[InternetShortcut]\nURL=https://example.org/users.csv", "file.not_csv/link"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:a", "file.not_csv/link"),
+        ("Unauthorized", "file.not_csv/error"),
+        ("java.lang.NullPointerException\n\tat a.b.C(C.java:1)", "file.not_csv/error"),
+        ("Aucun enregistrement trouvé", "file.not_csv/error"),
+        ("\x03y\x0b\x01" + "\0" * 60, "file.not_csv/database"),
     ],
 )
 def test_other_kinds_are_told_by_how_they_begin(engine: Engine, content: str, key: str) -> None:

@@ -26,6 +26,19 @@ def one(engine: Engine, unique_id: str) -> Result:
         *("undefined", "nan", "NaN", "NA", "unknown", "Unknown", "TBD", "?", "#", "[object Object]", "TRUE", "pending"),
         *("n/d", "S/O", "[NULL]", "<null>", "(none)", "DBNull", "Not assigned", "aucun", "null null", "...", "?????"),
         *("{{id}}", "${id}", "1.#IND", "-nan(ind)", "Infinity", "00000000-0000-0000-0000-000000000000"),
+        *(
+            "n/c",
+            "N.A",
+            "n.d.",
+            "TBC",
+            "Nothing",
+            "NoneType",
+            "See office",
+            "not enrolled",
+            "Sans objet",
+            "%id%",
+            "<id>",
+        ),
     ],
 )
 def test_a_word_is_not_an_id(engine: Engine, value: str) -> None:
@@ -83,6 +96,15 @@ def test_an_id_that_may_be_meant_is_told(engine: Engine, value: str, key: str) -
     assert [value] == [*engine.column("email")]
 
 
+@pytest.mark.parametrize("value", ["NEW", "New", "temp", "Test", "0", "00000", "9999999", "-1", "ND", "nc"])
+def test_what_is_hardly_an_id_is_told(engine: Engine, value: str) -> None:
+    """It could be that of an account, so it is stored, and the answer says what to do with the user."""
+    result = one(engine, value)
+    assert ({}, [value]) == (result.codes, [*engine.users()])
+    assert ["value.placeholder/id"] == [each.reason.key for each in result.receipt.warnings]
+    assert "write to us to remove the user whom the file has made" in result.text
+
+
 @pytest.mark.parametrize(
     "value",
     ["Nan01", "nAn", "UNIT-2", "S1.0", "12.05", "12,34", "1234,567", "JAN15", "2-JAN", "2-1", "K1A 0B1", "123450000"],
@@ -129,7 +151,21 @@ NO_VALUES = [
     *("(aucun)", "(blank)", "(vide)", "<NA>", "[NULL]", "<null>", "Not available", "not assigned", "(none)", "XXXX"),
     *("à déterminer", "null null", "undefined undefined", "{{name}}", "no name", "unassigned", "Non disponible"),
 ]
-NO_NAMES = ["TBD", "tba", "aucun", "Aucune", "To be determined", "S/O", "System.Object", "DBNull"]
+NO_NAMES = [
+    "Vacant",
+    "DO NOT USE",
+    "No First Name",
+    "not provided",
+    "sans nom",
+    "TBD",
+    "tba",
+    "aucun",
+    "Aucune",
+    "To be determined",
+    "S/O",
+    "System.Object",
+    "DBNull",
+]
 NAMES = ["Nan", "True", "Na", "Nd", "Al", "Blank", "So", "Vide", "Test", "X", "Void", "Inc.", "Unger", "Noone", "Nils"]
 
 
@@ -331,7 +367,41 @@ def test_letters_that_few_addresses_have_are_told(engine: Engine, value: str) ->
 
 @pytest.mark.parametrize(
     "value",
-    ["ann@example.org", "12345", "613-555-0101", "(613) 555-0101", "+1 613 555 0101", "Ann <a@example.org>", "#12"],
+    [
+        *("none@none.com", "noemail@school.ca", "No-Email@school.ca", "noreply@school.ca", "NO_REPLY@school.ca"),
+        *("no.mail@school.ca", "a@na.na", "test@test.com", "ann@noemail.com", "x@xxx.com", "donotreply@school.ca"),
+    ],
+)
+def test_an_address_of_nobody_is_told(engine: Engine, value: str) -> None:
+    """What people enter who have no address is stored with a warning."""
+    warnings = engine.file(COLUMNS, f"S1,OPSCOM,Ann,Lee,{value}").receipt.warnings
+    assert [("value.placeholder/address", "email", (2,))] == [
+        (each.reason.key, each.field, each.lines) for each in warnings
+    ]
+
+
+@pytest.mark.parametrize(
+    "value", ["nora@example.org", "no@school.ca", "noel.reply@x.ca", "mail@unknown.example.org", "norm@testing.com"]
+)
+def test_an_address_that_only_looks_like_nobodys(engine: Engine, value: str) -> None:
+    """People are called Nora."""
+    assert [] == engine.file(COLUMNS, f"S1,OPSCOM,Ann,Lee,{value}").receipt.warnings
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "ann@example.org",
+        "12345",
+        "613-555-0101",
+        "(613) 555-0101",
+        "+1 613 555 0101",
+        "Ann <a@example.org>",
+        "#12",
+        "12 Main St",
+        "S0009",
+        "2-Mar",
+    ],
 )
 @pytest.mark.parametrize("attribute", ["first_name", "last_name"])
 def test_an_address_or_a_number_is_not_a_name(engine: Engine, attribute: str, value: str) -> None:
@@ -356,6 +426,9 @@ def test_what_to_write_for_a_person_with_one_name(engine: Engine) -> None:
     ("value", "key"),
     [
         ("Ren√©", ""),
+        ("Zo茅", ""),
+        ("Hﾃｩlﾃｨne", ""),
+        ("Zoe \u0301", ""),
         ("Ren├®", ""),
         ("Ren├⌐", ""),
         ("RenĂ©", ""),

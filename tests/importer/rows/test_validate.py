@@ -83,9 +83,9 @@ def test_a_note_below_the_users_is_answered_as_one_field(engine: Engine) -> None
     assert reason.startswith("The row has only 1 of 6 cells. If the row is not a user, such as a total or a note, ")
 
 
-@pytest.mark.parametrize("row", ['"S1,OPSCOM,Ann,Lee,ann@example.org,ann"', "S1;OPSCOM;Ann;Lee;ann@example.org;ann"])
+@pytest.mark.parametrize("row", ['"S1,OPSCOM,Ann,Lee,ann@example.org,ann"', "S1;OPSCOM;Ann Lee"])
 def test_a_row_in_one_cell_is_told(engine: Engine, row: str) -> None:
-    """A line quoted as a whole, or with a delimiter that the header does not have, is told to need cells."""
+    """A line quoted as a whole, or with some delimiters that the header does not have, is told to need cells."""
     result = engine.rows(row)
     assert {2: "9003"} == result.codes
     assert (
@@ -446,3 +446,11 @@ def _at_once(checker: Checker, stretch: Stretch) -> tuple[list[User | Rejected],
     users = iter(checker.users(judged, but=judged.others).rows())
     found = [judged.others.get(at) or next(users) for at, _ in enumerate(judged.lines)]
     return found, checker.warnings()
+
+
+@pytest.mark.parametrize(("delimiter", "named"), [(";", "a semicolon"), ("\t", "a tab"), ("|", "a vertical bar (|)")])
+def test_rows_with_another_delimiter_than_the_first_line(engine: Engine, delimiter: str, named: str) -> None:
+    """Two programs wrote the file; the answer names both delimiters."""
+    row = "S1,OPSCOM,Ann,Lee,ann@example.org,ann".replace(",", delimiter)
+    told = f"The row has {named} between its values, but the first line has a comma between the names."
+    assert told in engine.rows(row).reasons[2]
