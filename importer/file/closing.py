@@ -36,7 +36,7 @@ _TOTAL_WORDS: Final = (
     "trl trlr tlr trailer ftr footer eof eor eod end fin total totals totaux totale subtotal subtotals sub-total "
     "sous-total sous-totaux count counts sum somme checksum records rows lignes enregistrements entries lines users "
     "students employees utilisateurs élèves étudiants employés recordcount rowcount reccount elapsed confidential "
-    "confidentiel confidentielle average averages moyenne moyennes"
+    "confidentiel confidentielle average averages moyenne moyennes \u03c3"
 )
 _OTHER_WORDS: Final = (
     "of the a in for this at is no number num nb nbr nbre nombre file report data export extract list listing output "
@@ -51,19 +51,19 @@ _TOTALS: Final = frozenset(_TOTAL_WORDS.split())
 _KNOWN: Final = _TOTALS.union(_OTHER_WORDS.split())
 _SENTENCE: Final = regex(
     r"(?:generated|printed|exported|extracted|produced|created|prepared|run|report(?:ed)?|downloaded|retrieved"
-    r"|générée?|imprimée?|exportée?|produite?|créée?|extraite?|préparée?)s?\s+(?:by|on|at|for|from|par|le|à|pour|date|time)\b"
+    r"|générée?|imprimée?|exportée?|produite?|créée?|extraite?|préparée?)s?(?:\s*:|\s+(?:by|on|at|for|from|par|le|à|pour|date|time)\b)"
     r"|(?:copyright|confidential|confidentiel(?:le)?)\s|c\)\s*\d{4}|\xa9|(?:end|fin)\s+(?:of|de|du|des)\b"
     r"|(?:file|data|report|list|export|extract)\s+(?:ends?|completed?|finished|generated)\b"
     r"|(?:generated|printed|exported|extracted|produced|created)\s+\d|1\s+(?:row|record|user|ligne|enregistrement)\b"
     r"|(?:process|exportation|export|query|report|job)\s+(?:completed?|finished|done|terminée?)\b|fin\s+d['\u2019]export"
-    r"|(?:time|date|filters?|filtres?|nb|nbre)\s*:|page\s+\d+(?:\s*(?:of|de|sur|/)\s*\d+)?\Z|as\s+of\s|completion\s+time\b|disconnected\s+from\b|elapsed\b"
+    r"|(?:last\s+updated?|mis\s+à\s+jour|dernière\s+mise\s+à\s+jour|time|date|filters?|filtres?|nb|nbre)\s*:|page\s+\d+(?:\s*(?:of|de|sur|/)\s*\d+)?\Z|as\s+of\s|completion\s+time\b|disconnected\s+from\b|elapsed\b"
     r"|(?:totals?|totaux|counts?|records?|rows?|nombre|number|checksum)\b[^:=]{0,40}[:=]|(?:users|students)\s*[:=]\s"
     r"|.*\b(?:all rights reserved|tous droits réservés|successfully completed|completed successfully)\b",
     re.IGNORECASE,
 )
 _GROUP: Final = regex(
     r"(?:points possible\Z|(?:dep(?:t|artment)|class|grade|group|school|home ?room|section|division|location|site|team"
-    r"|term|semester|year(?: group)?|level|program(?:me)?|faculty|building|campus|teacher|district|region|category"
+    r"|gr|term|semester|year(?: group)?|level|program(?:me)?|faculty|building|campus|teacher|district|region|category"
     r"|période|école|classe|département|groupe|service|niveau|année|bâtiment|enseignante?|titulaire|foyer|cycle"
     r"|secteur|unité|équipe|faculté|région|catégorie|period|room|cohort|course|cours|cohorte|salle|groupe-repère)\.?"
     r"(?:\s*[:=]|\s+\S)|(?:teachers|students|staff|employees|enseignants|élèves|personnel|employés)\s*:\Z)",

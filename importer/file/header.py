@@ -41,6 +41,7 @@ _MARKS: Final = '",;|'  # what a file without content may have, besides blanks
 _LINES_TO_SEARCH: Final = 50
 _FEW: Final = 4  # less than one row in so many
 _COMPARED: Final = 100  # names
+_FEWEST_NAMES: Final = 2  # of a line below a title
 _NAMES_BYTES: Final = 1 << 16  # in which the header is
 _ASCII: Final = bytes(range(0x80))
 _OF_NAMES: Final = ("header.unknown", "header.repeated", "header.missing")
@@ -322,16 +323,31 @@ def _means_the_id(cell: str, client: ClientSettings) -> bool:
 
 
 def _refuse_for_header_below(text: str, best: _Reading, first_line: int, client: ClientSettings) -> None:
-    """Raise header.missing when one of the next lines has the id's name, which this one has not."""
+    """
+    Raise header.missing when one of the next lines has the id's name, which this one has not.
+
+    Names of another system count as well where this line has no name at all.
+    """
+    is_title = not best.known and not best.near
     for delimiter in DELIMITERS:
         for line, cells in _records(text, delimiter, first_line):
             if line > best.line + _LINES_TO_SEARCH:
                 break
-            if line > best.line and any(_means_the_id(cell, client) for cell in cells):
+            if line > best.line and (
+                any(_means_the_id(cell, client) for cell in cells) or (is_title and _are_names(cells))
+            ):
                 first, last = str(first_line), str(line - 1)
                 kind = "title" if first == last else "titles"
                 reason = message(f"header.missing/{kind}", line=str(line), first=first, last=last)
                 raise FileRejected(reason, *_wrong_below(delimiter, line, cells, client), line=best.line)
+
+
+def _are_names(cells: list[str]) -> bool:
+    """Tell whether most cells of a line are names of columns, or near to one."""
+    names = [name for name in _titles(cells[:_COMPARED]) if name]
+    if len(names) < _FEWEST_NAMES or any(char.isdigit() or char == "@" for char in "".join(names)):
+        return False  # as lines of users
+    return 2 * sum(bool(nearest(name)) for name in names) > len(names)
 
 
 def _wrong_below(delimiter: str, line: int, cells: list[str], client: ClientSettings) -> tuple[Message, ...]:

@@ -32,9 +32,11 @@ _ODD: Final = re.compile("[^\n -~\xc0-\u024f\u0391-\u03a1\u03a3-\u03c9\u0410-\u0
 _PLAIN_ASCII: Final = (b"\n" + bytes(range(0x20, 0x7F))).translate(None, damage.SIGNS + b":")
 _GARBLED: Final = re.compile(  # and letters of two alphabets in one word
     "[ÂÃÄÅÎâ](?=[\u0152-\u017e])|[ÐÑØÙÆ\xd7](?=[ŒŠŽŸœšž\u0192])|[äåæçèêëìí](?=[ŒŠŽŸœšž\u0192]{2})"
-    "|[A-Za-z](?=[\u0370-\u052f])|[\u0370-\u052f](?=[A-Za-z])|[a-z](?=[\u4e00-\u9fff])"
+    "|[A-Za-z](?=[\u0370-\u052f])|[\u0370-\u052f](?=[A-Za-z])"
 )
-_GARBLED_SIGNS: Final = re.compile("[ÂÃÄÅÎâÐÑØÙÆ\xd7äåæçèêëìí\u0370-\u052f\u4e00-\u9fff]")
+_GARBLED_SIGNS: Final = re.compile("[ÂÃÄÅÎâÐÑØÙÆ\xd7äåæçèêëìí\u0370-\u052f]")
+_MIXED: Final = re.compile("[a-z](?=[\u4e00-\u9fff])")  # what is read as Chinese
+_CHINESE: Final = re.compile("[\u4e00-\u9fff]")
 _BLANK_END: Final = re.compile(r" (?=\n)")
 _UNTIDY: Final = re.compile(
     r"""\n(?=[ \#"'=()\\\[\]<>{}`\xd7\xf7?.!*_/,:;&@%~^|$+iInNuUxXàÀ-])  # most cells are through with here
@@ -246,7 +248,7 @@ class _Address:
         return cells
 
     def _is_accepted(self, domain: str) -> bool:
-        return not domain or isinstance(self._judge(f"a@{domain}"), str)
+        return not domain or (not damage.is_no_domain(domain) and isinstance(self._judge(f"a@{domain}"), str))
 
 
 def _positions(cells: Cells, is_suspect: Callable[[str], bool]) -> Iterator[int]:
@@ -295,6 +297,8 @@ def _patterns(rest: str) -> Iterator[re.Pattern[str]]:
         yield _ODD
     if not rest.isascii() and _GARBLED_SIGNS.search(rest):
         yield _GARBLED
+    if not rest.isascii() and _CHINESE.search(rest):
+        yield _MIXED
     if "+" in rest:
         yield _EXPONENT
     if "'" in rest:

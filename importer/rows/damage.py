@@ -118,8 +118,9 @@ _SPLIT: Final = tuple(
 _PLAIN: Final = regex(r"[\w .,:;@()/#-]*\Z", re.ASCII)
 
 # Addresses that people make up for who has none.
-_NO_LOCAL: Final = r"(?:(?:no|No|NO)(?:ne|NE|[-_.]?(?:e?mail|EMAIL|reply|REPLY))|donotreply)@"
-_NO_ADDRESS: Final = regex(rf"{_NO_LOCAL}|.*@(?:none|no-?e?mail|test|fake|dummy|unknown|null|na|xxx+)\.[a-z]{{2,4}}\Z")
+_NO_LOCAL: Final = r"no(?:ne|[-_.]?(?:e?mail|reply))@"
+_NO_DOMAIN: Final = regex(r"(?:none|no-?e?mail|test|fake|dummy|unknown|null|na|xxx+)\.[a-z]{2,4}\Z")
+_NO_ADDRESS: Final = regex(rf"{_NO_LOCAL}|.*@(?:{_NO_DOMAIN.pattern})")
 # What programs have for a day of birth that was not entered, and the day that Unix counts from, which can be meant.
 _NO_DAY: Final = regex(
     r"(?:0{1,8}|\d{4}([-/.])00(?:\1)00|00([-/.])00\2(?:0000|00)|0001-01-01|1[67]\d\d-01-01|1899-12-30|1900-01-00|9999-12-31"
@@ -134,7 +135,7 @@ _FEWEST, _ONE_IN = 5, 100  # rows with the day that Unix counts from: fewer peop
 _FEWEST_OF_MANY, _ONE_OF_MANY_IN = 10, 50
 NAMES: Final = ("first_name", "last_name")
 NUMBERS: Final = ("student_no", "employ_no")
-_NO_NAME: Final = regex(r".*\S@\S+\.\w|[+(#]?\d[\d ().-]*\Z|\d+[ -].*[A-Za-z]|.*\d{3}", re.ASCII)
+_NO_NAME: Final = regex(r".*\S@\S+\.\w|[+(#]?\d[\d ().-]*\Z|\d+[ -].*[A-Za-z]{2}|.*\d{3}", re.ASCII)
 _FULL_WIDTH: Final = regex(r"[\u3002\uff01-\uff64]")
 _TWO_ALPHABETS: Final = regex(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
 
@@ -239,13 +240,7 @@ _NAME_SHAPES: Final = (
 )
 SIGNS_IN_NAMES: Final = b"@0123456789*#_^~"  # of ASCII, with which these begin
 _UTF7_SHAPES: Final = (("+A", _ESCAPED), ("+IB", _ESCAPED))
-_ADDRESS_SHAPES: Final = tuple(
-    (needed, regex(f"\n{_NO_LOCAL}" if needed[0] == "\n" else re.escape(needed)))
-    for needed in (
-        *("\nno", "\nNo", "\nNO", "\ndonotreply@", "@none.", "@noemail.", "@no-email.", "@nomail.", "@no-mail."),
-        *("@test.", "@fake.", "@dummy.", "@unknown.", "@null.", "@na.", "@xxx"),
-    )
-)
+_ADDRESS_SHAPES: Final = (*_UTF7_SHAPES, ("\nno", regex(rf"\n{_NO_LOCAL}")))
 _CODE_POINT_SHAPE: Final = ("+00", _ESCAPED)
 # Most letters of those above are looked at closely anyway, and are not here.
 _SPOILED_SHAPES: Final = (
@@ -397,7 +392,12 @@ def number_patterns(joined: str) -> Iterator[re.Pattern[str]]:
 
 def address_patterns(joined: str) -> Iterator[re.Pattern[str]]:
     """Yield the same for a column of addresses, of those that only have letters, digits, and + - . _ in front of @."""
-    return _needed(joined, joined, (*_UTF7_SHAPES, *_ADDRESS_SHAPES))
+    return _needed(joined, joined, _ADDRESS_SHAPES)
+
+
+def is_no_domain(domain: str) -> bool:
+    """Tell whether a domain is made up: people who have no address get one there."""
+    return bool(_NO_DOMAIN.match(domain))
 
 
 def text_patterns(joined: str, name: str, rest: str) -> Iterator[re.Pattern[str]]:

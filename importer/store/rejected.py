@@ -226,6 +226,10 @@ class RejectedRows:
         """Add the problems that only the table shows: what a new user lacks, what another user has."""
         needed = self._client.needed
         known = "SELECT 1 FROM users WHERE users.client = :client AND users.unique_id = failed.unique_id"
+        absent = sum(1 << needed.index(name) for name in self._checker.absent)
+        lost = f"lacks AND NOT lacks & ~{absent} AND NOT EXISTS ({known}) AND {taken.LOST_ZEROS}"
+        if absent and self._add_problem(Problem("unique_id", message("9033/zeros")), lost):
+            self._conn.execute(f"UPDATE temp.failed SET lacks = 0 WHERE {lost}", {"client": self._client.name})
         for place, name in enumerate(needed):
             is_absent = name in self._checker.absent
             # Without an id it is not known whether the user is new: then only a blank cell is reported.

@@ -23,6 +23,14 @@ _COMPARED: Final = 500  # rows
 _PRECISE: Final = msgspec.json.Decoder(list[Message | None])
 
 
+# Whether a failed row has the id of a recorded user but for leading zeros, which a spreadsheet drops; at most eight.
+_PADDED: Final = ", ".join(f"'{'0' * zeros}' || failed.unique_id" for zeros in range(1, 9))
+LOST_ZEROS: Final = f"""
+    failed.unique_id NOT GLOB '*[^0-9]*' AND EXISTS (
+      SELECT 1 FROM users AS theirs WHERE theirs.client = :client
+      AND theirs.unique_id IN (ltrim(failed.unique_id, '0'), {_PADDED}))"""
+
+
 class AllRows(msgspec.Struct, frozen=True):
     """What tells whether all ids of a file are new."""
 

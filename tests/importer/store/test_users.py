@@ -127,6 +127,15 @@ def test_an_address_recorded_for_an_id_with_zeros_is_told(engine: Engine) -> Non
     )
 
 
+def test_lost_zeros_in_a_file_without_what_new_users_need(engine: Engine) -> None:
+    """Such a file can only change users: that none of them is known is told by its cause, not as missing columns."""
+    people(engine, "00123 ann ann", "00124 bob bob")
+    result = engine.file("unique_id,first_name", "123,Anna", "124,Bob", "9,Cas", "S1,Dan")
+    lacks = "9014; 9018; 9016"
+    assert {2: "9033", 3: "9033", 4: lacks, 5: lacks} == result.codes
+    assert "Lines 2-3: The unique_id is that of a recorded user, but for leading zeros." in result.text
+
+
 def test_an_address_recorded_for_an_id_in_other_capitals_is_told(engine: Engine) -> None:
     """Ids that differ only in case are not reported as a change of the student system."""
     people(engine, "SA1 ann ann", "SA2 bob bob", "SA3 cas cas")
