@@ -189,7 +189,9 @@ class Examination:
         if isinstance(verdict, Rejected):
             (batch.partial if verdict.is_for_known_user else batch.rejected).append(verdict)
         elif lacks := self.checker.lacks(verdict):
-            batch.partial.append(self.checker.incomplete_row(row, verdict, lacks))
+            is_heading = self.checker.no_users.is_heading(row.cells)
+            problems, lacks = ((Problem("", message("9003/heading")),), ()) if is_heading else ((), lacks)
+            batch.partial.append(Rejected(row.line, row.cells, problems, verdict, lacks))
         else:
             batch.complete.add(verdict)
             return

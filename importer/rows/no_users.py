@@ -38,7 +38,7 @@ class NoUsers:
     def is_heading(self, cells: Sequence[str]) -> bool:
         """Tell whether a row looks like the heading of a group: it has a word in place of an id, and nothing else."""
         id_cell = cells[self._id_place] if self._id_place < len(cells) else ""
-        return bool(id_cell) and closing.is_heading(self._read_of(cells), id_cell)
+        return self._is_roster and bool(id_cell) and closing.is_heading(self._read_of(cells), id_cell)
 
     def among(self, ids: Sequence[str], records: Sequence[Sequence[str]]) -> Iterator[int]:
         """Yield the positions of those whose cells are in order, one by one; `ids` are those of the records."""

@@ -157,7 +157,7 @@ class Checker:
     def __init__(self, header: Header, client: ClientSettings, reference: ReferenceSettings) -> None:
         self._header = header
         self._client = client
-        self._width = header.width
+        self.width = header.width  # the number of fields that a row has to have
         self._padded_width = header.written_width  # so many cells a row may have, if those beyond the names are blank
         self._secret = [index for index, title in enumerate(header.titles) if title in header.secret]
         self._fields = tuple(
@@ -178,16 +178,11 @@ class Checker:
         self.warned_lines = array("I")
         self.rows = 0  # so far, those included that are passed over
         self._has_full_number = False  # an id that would have lost digits, had a spreadsheet had it
-        self._no_users = NoUsers(header, client)
+        self.no_users = NoUsers(header, client)
         self._shifts = Shifts(header, reference)
         judges = {field.attribute.name: field.judge for field in self._fields}
-        self._screen = ColumnScreen(header, client, judges, self._no_users, self._shifts)
+        self._screen = ColumnScreen(header, client, judges, self.no_users, self._shifts)
         self.days = self._screen.days
-
-    @property
-    def width(self) -> int:
-        """Return the number of fields a row has to have."""
-        return self._width
 
     def allow_trailing(self, width: int) -> None:
         """Take rows of so many cells for whole if those beyond the header are blank: every row of the file has them."""
@@ -244,12 +239,6 @@ class Checker:
         blank = (name for name in self._needed if not user[self.columns.index(name)])
         return (*blank, *self.absent)
 
-    def incomplete_row(self, row: Row, user: User, lacks: tuple[str, ...]) -> Rejected:
-        """Return a row that a new user cannot be made of: it lacks something, or all but a word, as headings do."""
-        if not self.absent and self._no_users.is_heading(row.cells):
-            return Rejected(row.line, row.cells, (Problem("", message("9003/heading")),), user)
-        return Rejected(row.line, row.cells, (), user, lacks)
-
     def warnings(self) -> list[FileWarning]:
         """Return the warnings about rows so far, one for each code and attribute."""
         return [
@@ -295,8 +284,8 @@ class Checker:
 
     def _fitted(self, row: Row) -> list[str] | Rejected:
         """Return exactly as many cells as the header has names, or the row rejected with 9003."""
-        cells, width = row.cells, self._width
-        if (kind := self._no_users.kind_of(cells)) and not self._no_users.may_be_user(cells):
+        cells, width = row.cells, self.width
+        if (kind := self.no_users.kind_of(cells)) and not self.no_users.may_be_user(cells):
             return self._misfit(row, len(cells) - width, Problem("", message(f"9003/{kind}")))
         _refuse_nameless(self._header, row)
         surplus = cells[width:]
@@ -312,9 +301,9 @@ class Checker:
 
     def _rejected(self, line: int, cells: list[str], problems: list[Problem], user: User) -> Rejected | None:
         """Return a row that fails, with the cause of its problems where there is one."""
-        if self._no_users.may_be_user(cells):
+        if self.no_users.may_be_user(cells):
             return Rejected(line, cells, (Problem("", message("9003/closing")),), None if problems else user)
-        if problems and not self.absent and self._no_users.is_heading(cells):
+        if problems and self.no_users.is_heading(cells):
             return Rejected(line, cells, (Problem("", message("9003/heading")),))
         if cause := self._shifts.cause(cells, problems):
             others = (problem for problem in problems if problem.field not in cause.explained)
@@ -327,7 +316,7 @@ class Checker:
         if secret:
             first, last = min(secret) + min(surplus, 0), max(secret) + max(surplus, 0)
             cells = ["" if first <= index <= last else cell for index, cell in enumerate(cells)]
-        return Rejected(row.line, cells[: self._width], problems)
+        return Rejected(row.line, cells[: self.width], problems)
 
 
 def _doubts(attribute: Attribute, cell: Cell) -> Iterable[str]:
