@@ -238,12 +238,7 @@ class RejectedRows:
                 f"lacks & {1 << place} AND (unique_id IS NOT NULL OR NOT {is_absent}) AND NOT EXISTS ({known})",
             )
         for key, problem in TAKEN.items():
-            self.has_taken |= self._add_problem(
-                problem,
-                f"""{key} IS NOT NULL AND EXISTS (
-                      SELECT 1 FROM users WHERE users.client = :client AND users.{key} = failed.{key}
-                      AND users.unique_id IS NOT failed.unique_id)""",
-            )
+            self.has_taken |= self._add_problem(problem, taken.CLAIMED.format(key=key))
 
     def _add_problem(self, problem: Problem, condition: str) -> bool:
         """Add the problem to the rows that fulfil the condition and do not have it yet; tell whether there are any."""

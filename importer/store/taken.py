@@ -23,6 +23,10 @@ _COMPARED: Final = 500  # rows
 _PRECISE: Final = msgspec.json.Decoder(list[Message | None])
 
 
+# Whether a failed row has the address or the user name of a recorded user.
+CLAIMED: Final = """{key} IS NOT NULL AND EXISTS (
+    SELECT 1 FROM users WHERE users.client = :client AND users.{key} = failed.{key}
+    AND users.unique_id IS NOT failed.unique_id)"""
 # Whether a failed row has the id of a recorded user but for leading zeros, which a spreadsheet drops; at most eight.
 _PADDED: Final = ", ".join(f"'{'0' * zeros}' || failed.unique_id" for zeros in range(1, 9))
 LOST_ZEROS: Final = f"""

@@ -143,7 +143,7 @@ def test_ids_that_differ_in_leading_zeros_are_two_users_with_a_warning(engine: E
     result = engine.rows(*(row.format(each, n, n) for n, each in enumerate(ids)))
     assert (9, {8: "9013"}) == (result.tally.created, result.codes)
     assert [("id.case/zeros", 3, (2, 3, 4, 5, 6, 7))] == [
-        (each.reason.key, each.rows, each.lines) for each in result.receipt.warnings
+        (each.reason.key, each.rows, each.lines) for each in result.receipt.warnings if each.code == "id.case"
     ]
     pair = engine.emptied().rows(row.format("0123", 1, 1), row.format("123", 2, 2))
     assert "- The unique_ids in lines 2 and 3 differ only in leading zeros." in pair.text
