@@ -29,6 +29,8 @@ environment() {
     "${pip[@]}" --python "$opt/bin/python" install --no-compile --no-deps "$work"/rosterd-*.whl
     find "$opt/bin" -mindepth 1 ! -name 'python*' ! -name rosterd -delete
     rm -rf "$opt"/include "$opt"/share "$opt"/lib64 "$opt"/.gitignore
+    # PyYAML does without its copy of libyaml: Litestar imports it, and nothing of rosterd is YAML.
+    rm -r "$opt"/lib/python3.*/site-packages/{_yaml,yaml/_yaml.*.so}
     rm -f "$opt"/lib/python3.*/site-packages/rosterd-*.dist-info/direct_url.json
     sed -i "1s|.*|#!/opt/rosterd/bin/python3 -I|" "$opt/bin/rosterd"
     printf 'home = /usr/bin\ninclude-system-site-packages = false\n' > "$opt/pyvenv.cfg"
@@ -41,6 +43,7 @@ settings() {
     bash deploy/deb/config.sh < config.toml > "$root/etc/rosterd/config.toml"
     install -m 0644 deploy/sshd_config.d/rosterd.conf "$root/etc/ssh/sshd_config.d/"
     install -D -m 0644 deploy/rosterd.service "$root/usr/lib/systemd/system/rosterd.service"
+    install -m 0644 deploy/rosterd-console.service "$root/usr/lib/systemd/system/"
     install -m 0644 deploy/timers/* "$root/usr/lib/systemd/system/"
     install -D -m 0644 deploy/sysusers.d/rosterd.conf "$root/usr/lib/sysusers.d/rosterd.conf"
     install -D -m 0644 deploy/tmpfiles.d/rosterd.conf "$root/usr/lib/tmpfiles.d/rosterd.conf"
@@ -67,7 +70,7 @@ documents() {
     install -d "$folder/docs" "$folder/deploy"
     install -m 0644 config.toml LICENSE ./*.md "$folder"
     install -m 0644 docs/*.md docs/*.svg docs/*.png "$folder/docs"
-    cp -r deploy/{fail2ban,grafana,log,prometheus,sshd_config.d,sysusers.d,tmpfiles.d,timers,rosterd.service} "$folder/deploy"
+    cp -r deploy/{fail2ban,grafana,log,prometheus,sshd_config.d,sysusers.d,tmpfiles.d,timers,rosterd.service,rosterd-console.service} "$folder/deploy"
     install -D -m 0644 --target-directory="$folder/tests/data" tests/data/*.csv
     .venv/bin/python -I deploy/deb/copyright.py "$opt"/lib/python3.*/site-packages > "$folder/copyright"
     gzip -9n > "$folder/changelog.gz" <<CHANGELOG

@@ -19,6 +19,7 @@ from typing import Final
 REPOSITORY: Final = Path(__file__).parents[2]
 KNOWN: Final = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "PSF-2.0", "Unlicense", "ZPL-2.1"}
 OTHER_NAMES: Final = {"Apache License, Version 2.0": "Apache-2.0", "Apache 2.0": "Apache-2.0", "MIT License": "MIT"}
+BY_THEIR_FILES: Final = {"Jinja2": "BSD-3-Clause", "multipart": "MIT"}  # say it in their licence files alone
 LICENCE_FILE: Final = re.compile(r"(licen[cs]es?|copying|notice)\b[^/]*", re.IGNORECASE)
 STATEMENT: Final = re.compile(r"^[\s*-]*copyright\W+(?:\(c\)|©)?\s*(\d{4}.*)$", re.IGNORECASE | re.MULTILINE)
 APACHE: Final = re.compile(r"\s*Apache License\s+Version 2\.0, January 2004\s")
@@ -41,7 +42,7 @@ def stated(library: Distribution, *keys: str) -> str:
 
 def licence_of(library: Distribution) -> str:
     """Return the licence as an SPDX expression. Raises SystemExit for one that nobody has read."""
-    said = stated(library, "License-Expression", "License")
+    said = stated(library, "License-Expression", "License") or BY_THEIR_FILES.get(library.name, "")
     expression = OTHER_NAMES.get(said, said)
     if not expression or {*re.split(r" (?:AND|OR) ", expression)} - KNOWN:
         sys.exit(f'{library.name}: licence "{said}" is not in deploy/deb/copyright.py')

@@ -19,37 +19,54 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-# What only these require is left out as well: lxml, requests and more come only with premailer.
+# What only these require is left out as well: lxml, requests and more come only with premailer; those that Litestar has
+# for its tests, examples and command would be 17 MB of 22.
 LEFT_OUT: Final = {
     "click-default-group": "only the command of sqlite-utils imports it, and that is not installed",
     "dnspython": "email-validator imports it to ask the name server about a domain, which rosterd never does",
+    "httpx": "Litestar imports it for its test client",
+    "litestar-htmx": "Litestar imports it for pages that load parts of themselves by HTMX",
     "pip": "only the command of sqlite-utils imports it",
+    "polyfactory": "Litestar imports it to make up examples for a description of an API, which ours does not have",
     "premailer": "yagmail imports it for mail that yagmail composes, and rosterd hands it finished bytes",
+    "rich": "only the command of Litestar needs it, and structlog uses it only if it is there",
+    "rich-click": "only the command of Litestar imports it, and that is not installed",
     "tabulate": "only the command of sqlite-utils imports it",
     "tzdata": "the package depends on Debian's tzdata, which Debian keeps up to date",
 }
 # Modules that the libraries name, and use only if they are there.
 ABSENT: Final = {
     "PIL": "openpyxl, for pictures",
+    "_typeshed": "anyio and Litestar, for checks of types",
+    "a2wsgi": "uvicorn, for applications of another kind",
+    "advanced_alchemy": "Litestar, for SQLAlchemy",
+    "annotated_types": "Litestar, for pydantic",
     "annotationlib": "msgspec, from Python 3.14 on",
     "attrs": "msgspec, for classes of attrs",
     "better_exceptions": "structlog, for tracebacks on a terminal",
     "colorama": "click and structlog, on Windows",
+    "curio": "sniffio, for another event loop",
     "defusedxml": "openpyxl: workbooks are read in a process with limits of memory and time",
     "dkim": "yagmail, for mail that it composes",
     "dns": "email-validator, see dnspython",
+    "dotenv": "uvicorn, for files of environment variables",
+    "exceptiongroup": "anyio and Litestar, before Python 3.11",
+    "importlib_metadata": "Litestar, before Python 3.10",
     "keyring": "yagmail, for passwords of a desktop",
     "lxml": "openpyxl: it does without, and importer/helper_process has it do so where lxml is there",
     "numpy": "openpyxl, for numbers of numpy",
+    "picologging": "Litestar, for logging of another kind",
     "premailer": "yagmail, see premailer",
+    "pydantic": "Litestar, for models of pydantic",
     "rich": "structlog, for tracebacks on a terminal",
     "snappy": "prometheus-client, for remote writes",
+    "starlette": "Litestar, for applications of Starlette",
     "tomli": "msgspec, before Python 3.11",
     "tomli_w": "msgspec, to write TOML",
-    "typing_extensions": "msgspec and others, before Python 3.11",
-    "yaml": "msgspec, for YAML",
+    "trio": "anyio and Litestar, for another event loop",
 }
-OURS: Final = ("importer", "watcher", "operate")
+BY_NAME: Final = ("uvicorn.protocols.http.h11_impl",)  # what a library imports by a name in a setting of ours
+OURS: Final = ("importer", "watcher", "operate", "console")
 UNFINISHED: Final = "importer.store.postgresql."  # its library comes into the package once a setting leads there
 
 
@@ -67,6 +84,8 @@ def import_all() -> Iterator[str]:
 
 def import_later_ones() -> Iterator[str]:
     """Import what modules of ours import only when they need it; yield what cannot be imported."""
+    for name in BY_NAME:
+        importlib.import_module(name)
     for module in [module for name, module in sys.modules.items() if name.partition(".")[0] in OURS]:
         for name in named(module):
             try:

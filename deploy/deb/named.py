@@ -9,7 +9,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 DOCUMENTS = "usr/share/doc/rosterd"
-OTHERS = ("etc/rosterd/config.toml", "etc/ssh/sshd_config.d/rosterd.conf", "usr/lib/systemd/system/rosterd.service")
+OTHERS = (
+    "etc/rosterd/config.toml",
+    "etc/ssh/sshd_config.d/rosterd.conf",
+    "usr/lib/systemd/system/rosterd.service",
+    "usr/lib/systemd/system/rosterd-console.service",
+)
 MANUAL = "docs/rosterd.1"  # packed, the installed one is for man alone
 PATH = re.compile(r"(?<![\w.~*/])/(?:etc|lib|opt|usr)/[\w./*-]*rosterd[\w./*-]*[\w*]")
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#]+)")
@@ -27,7 +32,7 @@ MADE_BY_OTHERS = (
     "/etc/rosterd/ping_url",
     "/etc/rosterd/smtp_password",
     "/etc/systemd/system/rosterd.service.d*",
-    "/opt/rosterd-console*",  # of whoever sets the console up
+    "/etc/systemd/system/rosterd-console.service.d*",
     "/opt/rosterd/lib/python3.*",
     "/usr/local/*",  # without the package
 )

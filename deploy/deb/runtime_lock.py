@@ -1,7 +1,7 @@
 """
-Print those entries of requirements.lock that rosterd needs to run, without those in `libraries.LEFT_OUT`.
+Print those entries of requirements.lock that rosterd and its console need to run.
 
-The lock has what building needs, too.
+Those in `libraries.LEFT_OUT` are not printed; the lock has what building needs, too.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def main() -> None:
     """Print the entries; exit with what is left out although nothing requires it."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     locked, seen = entries(), set[str]()
-    sys.stdout.write("".join(locked[name] for name in sorted(needed(project["dependencies"], seen))))
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["console"]]
+    sys.stdout.write("".join(locked[name] for name in sorted(needed(wanted, seen))))
     if stale := LEFT_OUT.keys() - seen:
         sys.exit(f"deploy/deb/libraries.py leaves out what nothing requires: {', '.join(sorted(stale))}")
 

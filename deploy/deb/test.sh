@@ -98,6 +98,7 @@ fi
 is "has user, group and folders" inside "$root" sh -c 'id rosterd && getent group sftpdrop rosterd-read && test -d /srv/sftp -a -d /var/lib/rosterd'
 is "is enabled" has /etc/systemd/system/multi-user.target.wants/rosterd.service \
     /etc/systemd/system/timers.target.wants/rosterd-{doctor,verify}.timer
+is "leaves the console to whoever enables it" lacks /etc/systemd/system/multi-user.target.wants/rosterd-console.service
 is "imports what is in it, and nothing else" inside "$root" /opt/rosterd/bin/python3 -I /libraries.py
 is "answers" inside "$root" rosterd --version
 is "has settings that load" inside "$root" sh -c 'rosterd doctor --json | grep -A3 configuration | grep -q "clients: none"'
@@ -113,7 +114,7 @@ boots() {
 }
 
 if boots; then
-    cp deploy/deb/use.sh deploy/deb/sandbox.sh "$root/"
+    cp deploy/deb/use.sh deploy/deb/sandbox.sh deploy/deb/console.sh "$root/"
     cat > "$root/etc/systemd/system/use.service" <<'UNIT'
 [Unit]
 After=multi-user.target ssh.service
@@ -158,10 +159,11 @@ is "upgrades" inside "$root" dpkg -i /next.deb
 is "keeps what was edited" grep -qx '# edited' "$root/etc/rosterd/config.toml"
 is "keeps clients" has /etc/rosterd/clients.d/demo.toml /srv/sftp/demo/upload/.bak
 is "is removed" inside "$root" dpkg --remove rosterd
-is "leaves no program" lacks /opt/rosterd /usr/bin/rosterd /usr/lib/systemd/system/rosterd.service
+is "leaves no program" lacks /opt/rosterd /usr/bin/rosterd /usr/lib/systemd/system/rosterd{,-console}.service
 is "leaves settings and data" has /etc/rosterd/config.toml /etc/rosterd/clients.d/demo.toml /var/lib/rosterd
 is "is purged" inside "$root" dpkg --purge rosterd
-is "leaves no settings" lacks /etc/rosterd /etc/ssh/sftpdrop /etc/ssh/sshd_config.d/rosterd.conf /var/lib/rosterd /var/lib/rosterd-read /run/rosterd
+is "leaves no settings" lacks /etc/rosterd /etc/ssh/sftpdrop /etc/ssh/sshd_config.d/rosterd.conf /var/lib/rosterd /var/lib/rosterd-read /run/rosterd \
+    /etc/systemd/system/multi-user.target.wants/rosterd-console.service
 is "locks the login of a client that is left" inside "$root" sh -c 'test "$(getent shadow demo | cut -d: -f8)" = 1'
 is "leaves what clients uploaded" has /srv/sftp/demo/upload/.bak
 

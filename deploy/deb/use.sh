@@ -272,6 +272,10 @@ test_elsewhere
 test_metrics
 test_worker
 
+echo "== the console"
+. /console.sh
+test_console
+
 echo "== a client that knows finite fields only"
 old_client() {
     sftp -q -i key -o KexAlgorithms=diffie-hellman-group14-sha256 -o StrictHostKeyChecking=no \
