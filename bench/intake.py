@@ -4,6 +4,7 @@ How long files wait, and what many clients cost: the daemon as it runs, on inbox
     python -m bench.intake latency     from close to committed, a 100-row file, p50 and p99 beside quiet_s
     python -m bench.intake fairness    the same while another client has 50,000 files waiting
     python -m bench.intake large       the same while another client's file of 1 GiB is imported, and when it was
+    python -m bench.intake burst       files a second: 300 files of one client, then a file each of 300 clients
     python -m bench.intake clients     1,000 clients: time to start, share of a core when idle, memory, threads
 """
 
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +33,7 @@ _FILES: Final = 100
 _CROWD: Final = 50_000
 _LARGE_ROWS: Final = 4_600_000
 _CLIENTS: Final = 1_000
+_BURST: Final = 300
 _IDLE_S: Final = 60.0
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
@@ -41,6 +44,7 @@ def main() -> None:
         "latency": latency,
         "fairness": fairness,
         "large": large,
+        "burst": burst,
         "clients": clients,
     }
     for name in sys.argv[1:] or parts:
@@ -83,6 +87,31 @@ def large(folder: Path) -> None:
         wait_until(lambda: _is_committed(rosterd, "large.csv"), "the large file", patience_s=1_000.0)
         print(f"the large file was imported {time.monotonic() - free:.0f} s later")
         rosterd.wait_for_event("file.archived", client="crowd")  # a stop would wait for the disk in its commit
+
+
+def burst(folder: Path) -> None:
+    """Tell how fast files are done that came at the same time, of one client and of as many clients."""
+    names = [f"client{number}" for number in range(_BURST)]
+    with _installed(folder, names) as rosterd:
+        rosterd.start()
+        alone = _files_per_s(rosterd, [folder / names[0] / f"{number}.csv" for number in range(_BURST)])
+        together = _files_per_s(rosterd, [folder / name / "users.csv" for name in names])
+        print(
+            f"{_BURST} files at once: {alone:.0f}/s of one client, {together:.0f}/s of as many: {together / alone:.2f}"
+        )
+
+
+def _files_per_s(rosterd: Rosterd, paths: list[Path]) -> float:
+    """Upload files at once, and return how many a second are archived, from the first claim to the last archive."""
+    before = len(rosterd.events("file.archived"))
+    for path in paths:
+        path.write_text(_users(100))
+    wait_until(
+        lambda: len(rosterd.events("file.archived")) >= before + len(paths), "all to be archived", patience_s=600.0
+    )
+    entries = [*rosterd.events("file.claimed")[before:], *rosterd.events("file.archived")[before:]]
+    times = sorted(datetime.fromisoformat(str(entry["at"])) for entry in entries)
+    return len(paths) / (times[-1] - times[0]).total_seconds()
 
 
 def clients(folder: Path) -> None:

@@ -139,8 +139,9 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
         with tempfile.TemporaryDirectory(prefix="rosterd-check-", dir=self.scratch) as folder:
             scratch = Path(folder)
             store = SqliteStore.open(scratch / "check.db", model=self.database)
-            with contextlib.closing(store), fs.open_folder(scratch) as folder_fd:
+            with contextlib.ExitStack() as closing, contextlib.closing(store), fs.open_folder(scratch) as folder_fd:
                 claim = claim_of(raw, name, archive or name, client.name, folder_fd, claimed_at or datetime.now(UTC))
+                closing.enter_context(claim.unsynced)
                 self.check_room(claim, raw)
                 if self.database.exists():
                     with store.interruptible(ask):

@@ -6,13 +6,15 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Callable, Iterable
-from typing import Final
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Self
 
 from importer import fs
 
 _DISK_ERRORS: Final = (errno.EIO,)
 _UNFINISHED: Final = re.compile(r"\.new-[0-9a-f]{16}")
+_SYNCED_AT_ONCE: Final = 16
 
 
 class SyncFailed(Exception):
@@ -33,6 +35,65 @@ def sync(fd: int) -> None:
         if error.errno in _DISK_ERRORS:
             raise SyncFailed(f"the disk failed: {error.strerror}") from error
         raise
+
+
+class Unsynced:
+    """
+    Files and folders that have to be durable before something that relies on them is; a context manager.
+
+    All are synced at once, by threads: their file system then writes its journal a few times, not once for each. For
+    32 new files in folders of their own ext4 took 25 ms in place of 500.
+    """
+
+    def __init__(self) -> None:
+        self._fds: dict[tuple[int, int], int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.forget()
+
+    def add(self, fd: int) -> None:
+        """Add an open file or folder, which its owner may close before it is synced."""
+        info = os.fstat(fd)
+        if (info.st_dev, info.st_ino) not in self._fds:
+            self._fds[info.st_dev, info.st_ino] = os.dup(fd)
+
+    def sync(self) -> None:
+        """Make all of them durable, and forget them. Raises as `sync` does, once all were tried."""
+        errors: list[BaseException] = []
+
+        def work(fds: Sequence[int]) -> None:
+            for fd in fds:
+                try:
+                    sync(fd)
+                except BaseException as error:  # noqa: BLE001 - raised below
+                    errors.append(error)
+
+        fds = [*self._fds.values()]
+        shares = [fds[first::_SYNCED_AT_ONCE] for first in range(_SYNCED_AT_ONCE)]
+        threads = []
+        for share in filter(None, shares[1:]):
+            thread = threading.Thread(target=work, args=(share,))
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads
+                work(share)
+            else:
+                threads.append(thread)
+        work(shares[0])
+        for thread in threads:
+            thread.join()
+        self.forget()
+        if errors:
+            raise next((error for error in errors if isinstance(error, SyncFailed)), errors[0])
+
+    def forget(self) -> None:
+        """Forget what was added: nothing relies on it."""
+        for fd in self._fds.values():
+            os.close(fd)
+        self._fds.clear()
 
 
 def write_durably(

@@ -185,7 +185,7 @@ def hold(store: Store, answer: Receipt, told: Told) -> Receipt:
     """Commit that a file is on hold, after all that it did was rolled back."""
     if answer.on_hold is None:
         raise AssertionError
-    with store.transaction():
+    with store.transaction(answer.claim.unsynced.sync):
         ledger.add(store.conn, answer.on_hold.import_id, answer)
         held_files.add(store.conn, answer.on_hold)
         _supersede(store.conn, answer)
@@ -204,7 +204,7 @@ def refuse(store: Store, claim: Claim, sha256: str, rejected: FileRejected, told
         refusal=rejected,
         finished_at=datetime.now(UTC),
     )
-    with store.transaction():
+    with store.transaction(claim.unsynced.sync):
         import_id = ledger.next_id(store.conn)
         ledger.add(store.conn, import_id, answer)
         ledger.add_problem(store.conn, import_id, rejected)

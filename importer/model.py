@@ -10,6 +10,8 @@ from typing import ClassVar, Final, Union
 
 import msgspec
 
+from importer.durable import Unsynced
+
 MOST_GROUPS: Final = 100
 NAMED_LINES: Final = 10  # of those that have the same problem
 
@@ -20,7 +22,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     `folder_fd` is an open handle on that claim folder; the pipeline reads the upload and writes its drafts
     (see importer/names.py) relative to it, never through a path. `bak_fd` is one on `.bak`, with the
-    earlier files.
+    earlier files. What is `unsynced` is made durable before the ledger row is.
     """
 
     claim_id: str  # "<UTC stamp>-<8 hex>", sorts by time of claim
@@ -36,6 +38,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     refusal: Message | None = None  # why it is refused, for a reason outside of the file
     bak_fd: int | None = None  # None: it is not compared with earlier files
     is_released: bool = False  # the operator says that it is complete
+    unsynced: Unsynced = msgspec.field(default_factory=Unsynced)
 
     @property
     def file(self) -> str:

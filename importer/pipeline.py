@@ -20,7 +20,6 @@ from typing import BinaryIO
 import msgspec
 
 from importer import ending
-from importer.durable import sync
 from importer.file.scan import CHUNK_BYTES
 from importer.file.unwrap.unpack import Unwrapped, unwrapped
 from importer.file.upload import Upload
@@ -82,7 +81,7 @@ class Importer:
 
         with Upload(claim.name, ask, folder_fd=claim.folder_fd) as raw:
             # sshd syncs nothing: without this a power cut after our commit leaves an empty archive (measured on ext4).
-            sync(raw.fileno())
+            claim.unsynced.add(raw.fileno())
             return self.import_from(raw, claim, client, stopping=stopping)
 
     def import_from(
@@ -115,7 +114,7 @@ class Importer:
         with unwrapped(raw, self._file, client, claim.name) as upload:
             if upload.csv is not raw:
                 self._check_room(claim, upload.csv)
-            with ExaminerProcess(upload.csv, stopping) as examiner, self._store.importing():
+            with ExaminerProcess(upload.csv, stopping) as examiner, self._store.importing(claim.unsynced.sync):
                 if not baselines.exist(self._store.conn, claim.client):
                     examiner.start()
                 return self._examine(raw, upload, claim, client, examiner)

@@ -16,6 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from importer.attributes import ATTRIBUTES, REPORT_NAMES
+from importer.durable import Unsynced
 from importer.model import Claim, FileWarning, Message, Receipt, Tally
 from importer.names import FAILED_CSV, RESULT_TXT
 from importer.pipeline import Importer
@@ -167,19 +168,21 @@ class Engine:
         found = (folder / name).stat()
         folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            yield Claim(
-                claim_id=claim_id,
-                client=self.client.name,
-                name=os.fsencode(name),
-                folder_fd=folder_fd,
-                bak_fd=self._bak_fd,
-                archive=ARCHIVE if self._files == 1 else ARCHIVE.replace(b"Z.", b"Z-%d." % self._files),
-                device=found.st_dev,
-                inode=found.st_ino,
-                size_bytes=found.st_size,
-                mtime_ns=found.st_mtime_ns,
-                claimed_at=datetime.now(UTC),
-            )
+            with Unsynced() as unsynced:
+                yield Claim(
+                    unsynced=unsynced,
+                    claim_id=claim_id,
+                    client=self.client.name,
+                    name=os.fsencode(name),
+                    folder_fd=folder_fd,
+                    bak_fd=self._bak_fd,
+                    archive=ARCHIVE if self._files == 1 else ARCHIVE.replace(b"Z.", b"Z-%d." % self._files),
+                    device=found.st_dev,
+                    inode=found.st_ino,
+                    size_bytes=found.st_size,
+                    mtime_ns=found.st_mtime_ns,
+                    claimed_at=datetime.now(UTC),
+                )
         finally:
             os.close(folder_fd)
 

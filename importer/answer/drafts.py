@@ -13,7 +13,7 @@ from importer import names
 from importer.answer import failed_workbook, html, plain_text
 from importer.answer.failed_csv import failed_csv
 from importer.answer.sheet import Attached, Medium, sheets
-from importer.durable import write_durably
+from importer.durable import write_whole
 from importer.file.header import Header
 from importer.mail import outbox
 from importer.mail.letter import to_client
@@ -26,6 +26,7 @@ from importer.wording.codes import MAILED
 
 _ATTACHED_BYTES: Final = 5 << 20
 _ATTACHED_ROWS: Final = 1000
+_MODE: Final = 0o640
 
 
 def write(
@@ -35,19 +36,22 @@ def write(
     header: Header | None = None,
     failed: Iterable[FailedRow] = (),
 ) -> None:
-    """Write the drafts of the files that go to `.bak` with the upload."""
-    folder_fd = answer.claim.folder_fd
+    """Write the drafts of the files that go to `.bak` with the upload; what makes them durable is `claim.unsynced`."""
+    folder_fd, unsynced = answer.claim.folder_fd, answer.claim.unsynced
+    unsynced.add(folder_fd)
     for name in (names.FAILED_CSV, names.FAILED_XLSX):  # of an earlier try
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder_fd)
     has_workbook = False
     if header is not None and answer.tally.failed:
-        write_durably(folder_fd, names.FAILED_CSV, failed_csv(header, failed, answer, client.language))
+        rows = failed_csv(header, failed, answer, client.language)
+        write_whole(folder_fd, names.FAILED_CSV, rows, mode=_MODE, before_rename=unsynced.add)
         has_workbook = bool(answer.sheet) and answer.listed <= failed_workbook.MOST_ROWS
         if has_workbook:
-            failed_workbook.write(folder_fd, failed_workbook.terms(header))
+            failed_workbook.write(folder_fd, failed_workbook.terms(header), unsynced)
     parts = sheets(answer, client.language, Medium.FILE, mail, Attached(workbook="file" if has_workbook else ""))
-    write_durably(folder_fd, names.RESULT_TXT, [plain_text.text(parts, titled=True).encode()])
+    text = plain_text.text(parts, titled=True).encode()
+    write_whole(folder_fd, names.RESULT_TXT, [text], mode=_MODE, before_rename=unsynced.add)
 
 
 def add_mail(store: Store, answer: Receipt, client: ClientSettings, mail: MailSettings) -> None:

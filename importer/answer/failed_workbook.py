@@ -20,7 +20,7 @@ import msgspec
 
 from importer import helper_process, names
 from importer.characters import unguarded
-from importer.durable import write_durably
+from importer.durable import Unsynced, write_whole
 from importer.file.header import Header
 from importer.fs import open_file, temporary_folder
 
@@ -46,14 +46,15 @@ def terms(header: Header) -> Terms:
     return Terms(header.delimiter, columns)
 
 
-def write(folder_fd: int, how: Terms) -> None:
-    """Write the workbook next to the failed CSV of a claim folder. Raises OSError, SyncFailed."""
+def write(folder_fd: int, how: Terms, unsynced: Unsynced) -> None:
+    """Write the workbook next to the failed CSV of a claim folder; `unsynced` makes it durable. Raises OSError."""
     with open_file(names.FAILED_CSV, folder_fd) as rows, tempfile.TemporaryFile(dir=temporary_folder()) as out:
         with helper_process.start(__name__, rows.fileno(), out.fileno()) as process:
             process.communicate(msgspec.json.encode(how))
         if process.returncode:
             raise ChildProcessError("the process that writes the failed workbook ended before its work")
-        write_durably(folder_fd, names.FAILED_XLSX, _chunks(out.fileno()))
+        chunks = _chunks(out.fileno())
+        write_whole(folder_fd, names.FAILED_XLSX, chunks, mode=0o640, before_rename=unsynced.add)
 
 
 def read(folder_fd: int, most_bytes: int) -> bytes | None:

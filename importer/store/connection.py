@@ -43,6 +43,11 @@ class Connection(Protocol):
     A statement has its values as `?` or `:name`. Outside `importer/store` a connection is only passed on.
     """
 
+    @property
+    def in_transaction(self) -> bool:
+        """Tell whether a transaction is open."""
+        ...
+
     def execute(self, statement: str, values: Values = (), /) -> Cursor:
         """Run one statement."""
         ...

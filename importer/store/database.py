@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import abc
+import contextlib
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from importer.store.connection import Connection
+from importer.store.errors import StoreError
 
 
 class Store(Protocol):
@@ -26,11 +29,19 @@ class Store(Protocol):
         """Return the size of the database without its log."""
         ...
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Run the block in one transaction that nobody else writes beside; roll back when it raises."""
+    def transaction(self, before_commit: Callable[[], None] = ...) -> AbstractContextManager[None]:
+        """
+        Run the block in one transaction that nobody else writes beside; roll back when it raises.
+
+        `before_commit` is called when all is done but the commit.
+        """
         ...
 
-    def importing(self) -> AbstractContextManager[None]:
+    def together(self) -> AbstractContextManager[None]:
+        """Make one transaction of all those in the block: they are committed at its end, or none of them is."""
+        ...
+
+    def importing(self, before_commit: Callable[[], None] = ...) -> AbstractContextManager[None]:
         """Run the block in a transaction in which changes of users are those of an import."""
         ...
 
@@ -61,3 +72,51 @@ class Store(Protocol):
     def close(self) -> None:
         """Close the connection."""
         ...
+
+
+class Transactions(abc.ABC):
+    """Transactions that can become parts of one: alike for all databases."""
+
+    conn: Connection
+    _parts: contextlib.ExitStack | None = None  # what is called before the commit of `together`
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Make one transaction of all those in the block: they are committed at its end, or none of them is."""
+        parts = contextlib.ExitStack()
+        with self._whole(parts.close):
+            self._parts = parts
+            try:
+                yield
+            finally:
+                self._parts = None
+
+    @contextlib.contextmanager
+    def transaction(self, before_commit: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Run the block in one transaction, or in a part of that of `together`; roll back when it raises."""
+        if self._parts is None:
+            with self._whole(before_commit):
+                yield
+        else:
+            with self._part():
+                yield
+            self._parts.callback(before_commit)
+
+    @abc.abstractmethod
+    def _whole(self, before_commit: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+        """Run the block, then `before_commit`, in a transaction; roll back when one of them raises."""
+
+    @contextlib.contextmanager
+    def _part(self) -> Iterator[None]:
+        """Run the block as a part of an open transaction, of which nothing else is rolled back when it raises."""
+        if not self.conn.in_transaction:
+            raise StoreError("a transaction of several files was rolled back")
+        self.conn.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self.conn.in_transaction:  # else the database has rolled back all of it by itself
+                self.conn.execute("ROLLBACK TO part")
+                self.conn.execute("RELEASE part")
+            raise
+        self.conn.execute("RELEASE part")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -132,9 +132,10 @@ def unarchived(conn: Connection, client: str) -> list[Entry]:
     return _entries(conn, "client = ? AND archived_at IS NULL ORDER BY id", client)
 
 
-def mark_archived(conn: Connection, claim_id: str, at: datetime) -> None:
-    """Note that the file of a claim is in `.bak`."""
-    conn.execute("UPDATE imports SET archived_at = ? WHERE claim_id = ?", (stamp(at), claim_id))
+def mark_archived(conn: Connection, claim_ids: Sequence[str], at: datetime) -> None:
+    """Note that the files of some claims are in `.bak`."""
+    places = ", ".join("?" * len(claim_ids))
+    conn.execute(f"UPDATE imports SET archived_at = ? WHERE claim_id IN ({places})", (stamp(at), *claim_ids))
 
 
 def mark_rewritten(conn: Connection, id_: int, sha256: str, size_bytes: int) -> None:

@@ -109,7 +109,7 @@ class World(Engine):
         for name, archived in names.items():
             with contextlib.suppress(FileNotFoundError):
                 os.rename(name, archived, src_dir_fd=claim.folder_fd, dst_dir_fd=claim.bak_fd)
-        ledger.mark_archived(self.store.conn, claim.claim_id, datetime.now(UTC))
+        ledger.mark_archived(self.store.conn, [claim.claim_id], datetime.now(UTC))
         shutil.rmtree(self.folder / claim.claim_id)
 
     def left(self) -> list[list[tuple[object, ...]]]:

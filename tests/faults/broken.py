@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -20,7 +21,7 @@ from importer.hooks import events
 from importer.mail import outbox
 from importer.mail.channel import Delivery
 from importer.mail.maildir import MaildirTransport
-from importer.model import Claim, Letter, Mail, OnHold, Outcome, Receipt
+from importer.model import Claim, Letter, Mail, OnHold, Receipt
 from importer.roster import removals
 from importer.sending import sender
 from importer.settings import ClientSettings, FeedSettings
@@ -41,6 +42,7 @@ from watcher.approval import files, freezes
 from watcher.checking import answers
 from watcher.health import alerts
 from watcher.inbox import layout, processing
+from watcher.inbox.archive import archive_claims
 from watcher.inbox.claim import resume_claim
 from watcher.model import ClaimGone, Identity
 from watcher.strays import report
@@ -58,9 +60,32 @@ def archive_before_commit() -> None:
                 if entry is None:
                     self._importer.import_from(raw, claim, self._clients[client])
             layout.move(inbox.bak_fd, claim.archive, claim.folder_fd, claim.name)
-            self._archive(inbox, claim)
+            self._archive([(inbox, claim)])
 
     processing.Claims._resume = resume  # type: ignore[method-assign]
+
+
+def archive_together_before_commit() -> None:
+    """Move the uploads of several clients to `.bak` as soon as they are imported."""
+
+    def work(self: processing.Claims, due: Sequence[tuple[str, str]]) -> bool:
+        with contextlib.ExitStack() as handles, durable.Unsynced() as unsynced:
+            claims = [processing._opened(handles, unsynced, self._clients[client], id_) for client, id_ in due]
+            with self._store.together():
+                for _, claim in claims:
+                    self._import(claim)
+                archive_claims(claims, copied_up_to_bytes=sys.maxsize)
+            self._archive([])
+        for _, claim_id in due:
+            self.backlog.drop(claim_id)
+        return True
+
+    processing.Claims._work_together = work  # type: ignore[method-assign]
+
+
+def claim_without_sync() -> None:
+    """Take claims, uploads and drafts as durable, though nobody has synced them."""
+    durable.Unsynced.sync = durable.Unsynced.forget  # type: ignore[method-assign]
 
 
 def opened(claim: Claim) -> BinaryIO:
@@ -96,11 +121,12 @@ def commit_piecemeal() -> None:
     """Use the connection as a context manager, which commits but does not begin."""
 
     @contextlib.contextmanager
-    def transaction(self: database.SqliteStore) -> Iterator[None]:
+    def whole(self: database.SqliteStore, before_commit: Callable[[], None]) -> Iterator[None]:
         with self.conn:
             yield
+            before_commit()
 
-    database.SqliteStore.transaction = transaction  # type: ignore[method-assign]
+    database.SqliteStore._whole = whole  # type: ignore[method-assign]
 
 
 def import_without_sync() -> None:
@@ -221,16 +247,16 @@ def apply_twice() -> None:
     """Import an approved file once more."""
     import_once = processing.Claims._import
 
-    def import_twice(self: processing.Claims, claim: Claim) -> Outcome:
-        outcome = import_once(self, claim)
+    def import_twice(self: processing.Claims, claim: Claim) -> tuple[Receipt, float]:
+        imported = import_once(self, claim)
         held = self.on_hold.find(claim.claim_id)
         if held is not None and held.decision == "approved":
             self._store.conn.execute("DELETE FROM import_problems")
             of_end = "DELETE FROM outbox WHERE claim_id = ? AND message_id NOT LIKE '%.on-hold-%'"
             self._store.conn.execute(of_end, (claim.claim_id,))
             self._store.conn.execute("UPDATE imports SET outcome = 'on_hold' WHERE claim_id = ?", (claim.claim_id,))
-            outcome = import_once(self, claim)
-        return outcome
+            imported = import_once(self, claim)
+        return imported
 
     processing.Claims._import = import_twice  # type: ignore[method-assign]
 
@@ -368,6 +394,8 @@ def tell_of_strays_in_pieces() -> None:
 
 MISTAKES: dict[str, Callable[[], None]] = {
     "archive before commit": archive_before_commit,
+    "archive together before commit": archive_together_before_commit,
+    "claim without sync": claim_without_sync,
     "commit without sync": commit_without_sync,
     "mail before commit": mail_before_commit,
     "commit piecemeal": commit_piecemeal,

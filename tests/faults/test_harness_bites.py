@@ -23,7 +23,7 @@ from tests.faults.disk import Disk, power_cut_at
 from tests.faults.ground import Ground, Kind
 from tests.faults.nursery import Nursery
 from tests.faults.relay import Fault, Relay
-from tests.faults.trials import Trials, first_batch
+from tests.faults.trials import Trials, batch_of_several, first_batch
 from watcher.lock import locked
 
 pytestmark = pytest.mark.faults
@@ -75,6 +75,21 @@ def test_faults_at_calls_find(harness: Harness, mistake: str, told: str, tmp_pat
             points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
         rounds = (points[first::ROUNDS] for first in range(ROUNDS))  # spread over the run; one hit is enough
         assert any(told in failure for chosen in rounds for failure in harness(trials, start, chosen))
+
+
+def test_kills_of_a_run_of_several_clients_find(tmp_path: Path, needs: Needs) -> None:
+    """Files that are moved before the transaction that they share ends show when the run is killed in between."""
+    needs("strace")
+    start = batch_of_several(tmp_path / "several")
+    with Trials(broken="archive together before commit") as trials:
+        with trials.nursery() as nursery:
+            points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
+        rounds = (points[first::ROUNDS] for first in range(ROUNDS))
+        assert any(
+            "is in .bak and not in the ledger" in failure
+            for chosen in rounds
+            for failure in harnesses.killed(trials, start, chosen)
+        )
 
 
 def test_kills_while_a_client_is_told_find(tmp_path: Path, needs: Needs) -> None:
@@ -145,7 +160,12 @@ def test_kills_of_a_restore_find(tmp_path: Path, needs: Needs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mistake", "told"), [("commit without sync", "not in the ledger, yet told"), ("import without sync", "lost: ")]
+    ("mistake", "told"),
+    [
+        ("commit without sync", "not in the ledger, yet told"),
+        ("import without sync", "lost: "),
+        ("claim without sync", "lost: "),
+    ],
 )
 def test_power_cuts_find(mistake: str, told: str, tmp_path: Path, needs: Needs) -> None:
     """What was taken as durable and is not shows when the power fails later."""

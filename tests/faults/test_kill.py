@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults import harnesses, tracing
 from tests.faults.tracing import Point
-from tests.faults.trials import FULL, Trials, first_batch, later_batch, sample, told
+from tests.faults.trials import FULL, Trials, batch_of_several, first_batch, later_batch, sample, told
 
 pytestmark = pytest.mark.faults
 
@@ -26,6 +26,15 @@ def test_killed_at_every_call_of_a_later_run(tmp_path: Path, trials: Trials) -> 
     """A run that updates users, and archives beside older files, can be killed before any of its system calls."""
     with trials.nursery() as nursery:
         start = later_batch(tmp_path / "later", nursery)
+        points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
+    found = harnesses.killed(trials, start, sample(points, 40))
+    assert not found, told(found)
+
+
+def test_killed_at_every_call_of_a_run_of_several_clients(tmp_path: Path, trials: Trials) -> None:
+    """A run in which files of several clients share a transaction can be killed before any of its system calls."""
+    start = batch_of_several(tmp_path / "several")
+    with trials.nursery() as nursery:
         points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
     found = harnesses.killed(trials, start, sample(points, 40))
     assert not found, told(found)

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Needs
 from tests.faults import tracing
 from tests.faults.disk import Disk, power_cut_at
-from tests.faults.trials import FULL, Trials, first_batch, later_batch, told
+from tests.faults.trials import FULL, Trials, batch_of_several, first_batch, later_batch, told
 
 pytestmark = pytest.mark.faults
 
@@ -24,13 +24,14 @@ def disk(tmp_path: Path, needs: Needs) -> Iterator[Disk]:
         yield mounted
 
 
-@pytest.mark.parametrize("which", ["first", "later"])
+@pytest.mark.parametrize("which", ["first", "later", "several"])
 def test_power_cut(which: str, tmp_path: Path, disk: Disk) -> None:
     """Before whatever call the power fails, no import that was told about is gone, and no file with it."""
     found = []
     with Trials() as trials, trials.nursery() as nursery:
         folder = tmp_path / which
-        start = first_batch(folder) if which == "first" else later_batch(folder, nursery)
+        batch = {"first": first_batch, "several": batch_of_several}.get(which)
+        start = batch(folder) if batch else later_batch(folder, nursery)
         undisturbed = start.copy(tmp_path / "undisturbed")
         undisturbed.upload("volatile.csv")
         points = tracing.points(nursery, undisturbed)

@@ -129,6 +129,16 @@ def first_batch(folder: Path) -> Ground:
     return ground
 
 
+def batch_of_several(folder: Path) -> Ground:
+    """Return a new installation in which several clients have a file each, which share a transaction."""
+    ground = Ground(folder, clients=("acme", "beta", "gamma", "delta"))
+    ground.upload("good.csv")
+    ground.upload("partly.csv", Kind.PARTLY, client="beta")
+    ground.upload("refused.csv", Kind.REFUSED, client="gamma")
+    ground.upload("good.csv", client="delta")
+    return ground
+
+
 def later_batch(folder: Path, nursery: Nursery) -> Ground:
     """Return an installation that has imported files before, with another mixed batch waiting."""
     ground = first_batch(folder)

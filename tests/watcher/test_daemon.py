@@ -832,10 +832,10 @@ def test_backlog_keeps_the_order_of_a_client() -> None:
         backlog.add(client, claim_id)
     backlog.defer("acme", "1", 0.0)
 
-    assert backlog.next_due(0.5) == ("beta", "3")
+    assert backlog.next_due(0.5).claims == [("beta", "3")]
     backlog.drop("3")
-    assert backlog.next_due(0.5) is None
-    assert backlog.next_due(FIRST_RETRY_S) == ("acme", "1")
+    assert not backlog.next_due(0.5).claims
+    assert backlog.next_due(FIRST_RETRY_S).claims == [("acme", "1")]
     assert backlog.blocked() == {"acme"}
 
 
@@ -846,7 +846,7 @@ def test_backlog_does_not_wait_for_a_writer() -> None:
     backlog.add("acme", "2")
     backlog.defer("acme", "1", 0.0, blocks=False)
 
-    assert backlog.next_due(0.5) == ("acme", "2")
+    assert backlog.next_due(0.5).claims == [("acme", "2")]
     backlog.drop("2")
     assert backlog.blocked() == set()
 

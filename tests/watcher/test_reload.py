@@ -144,12 +144,12 @@ def test_what_was_claimed_in_the_old_inbox_is_finished(
 BLOCKED = """
 import os
 from watcher.inbox import processing
-archive = processing.archive_claim
+archive = processing.archive_claims
 def blocked(*arguments, **options):
     if os.path.exists({block!r}):
         raise OSError(28, "No space left on device")
     return archive(*arguments, **options)
-processing.archive_claim = blocked
+processing.archive_claims = blocked
 """
 
 

@@ -11,11 +11,11 @@ import errno
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from importer import names
-from importer.durable import sync, write_durably
+from importer.durable import Unsynced, sync, write_durably
 from importer.file.unwrap.endings import divided
 from importer.fs import open_file
 from importer.model import Claim
@@ -70,12 +70,41 @@ def archive_claim(
     copied_up_to_bytes: int = sys.maxsize,
     before_copying: Callable[[], None] = lambda: None,
 ) -> None:
+    """Archive one claim, as `archive_claims` does."""
+    archive_claims([(inbox, claim)], copied_up_to_bytes=copied_up_to_bytes, before_copying=before_copying)
+
+
+def archive_claims(
+    claims: Sequence[tuple[Inbox, Claim]], *, copied_up_to_bytes: int, before_copying: Callable[[], None] = lambda: None
+) -> None:
     """
-    Move drafts and sidecar, and last the upload, to `.bak`; skip what was already moved.
+    Move drafts and sidecars, and last the uploads, to `.bak`; skip what was already moved.
 
     A file above `copied_up_to_bytes`, which was refused unread, is not copied and still belongs to the client.
     `before_copying` is called before each part. Raises OSError, and what that raises; the call can be repeated.
     """
+    with Unsynced() as unsynced:
+        copied = [
+            _make_copy(inbox, claim, unsynced, up_to_bytes=copied_up_to_bytes, before_each=before_copying)
+            for inbox, claim in claims
+        ]
+        unsynced.sync()  # before a copy has the name of the upload: after a power cut it could be empty
+        for (inbox, claim), is_copied in zip(claims, copied, strict=True):
+            _archive_rest(inbox, claim)
+            if not is_copied:
+                layout.move(claim.folder_fd, claim.name, inbox.bak_fd, claim.archive)
+            elif exists(claim.folder_fd, _COPY):
+                layout.move(claim.folder_fd, _COPY, inbox.bak_fd, claim.archive)
+            unsynced.add(inbox.bak_fd)
+        unsynced.sync()
+    for (inbox, claim), is_copied in zip(claims, copied, strict=True):
+        if is_copied:
+            os.unlink(claim.name, dir_fd=claim.folder_fd)
+        clear_claim_folder(inbox, claim.claim_id, claim.folder_fd)
+
+
+def _archive_rest(inbox: Inbox, claim: Claim) -> None:
+    """Move drafts and sidecar to `.bak`."""
     for draft in reversed(names.ANSWERS):
         with contextlib.suppress(FileNotFoundError):
             with open_file(draft, claim.folder_fd) as file:
@@ -84,13 +113,6 @@ def archive_claim(
     for name in map(os.fsencode, os.listdir(claim.folder_fd)):
         if name.startswith(SIDECAR):
             _archive_sidecar(inbox, claim, name)
-    with open_file(claim.name, claim.folder_fd) as file:
-        if _take_ownership(file.fileno(), inbox.folder) or claim.size_bytes > copied_up_to_bytes:
-            layout.move(claim.folder_fd, claim.name, inbox.bak_fd, claim.archive)
-            sync(inbox.bak_fd)
-        else:
-            _archive_copy(inbox, claim, file.fileno(), before_copying)
-    clear_claim_folder(inbox, claim.claim_id, claim.folder_fd)
 
 
 def _archive_sidecar(inbox: Inbox, claim: Claim, name: bytes) -> None:
@@ -102,13 +124,22 @@ def _archive_sidecar(inbox: Inbox, claim: Claim, name: bytes) -> None:
     layout.move(claim.folder_fd, name, inbox.bak_fd, claim.archive + b"." + name.removeprefix(SIDECAR))
 
 
-def _archive_copy(inbox: Inbox, claim: Claim, fd: int, before_copying: Callable[[], None]) -> None:
-    """Put a durable copy into `.bak`, then remove the original; an existing copy is kept."""
-    if not _holds_copy(inbox, claim, os.fstat(fd)):
-        _copy_durably(fd, claim.folder_fd, inbox.folder, before_copying)
-        layout.move(claim.folder_fd, _COPY, inbox.bak_fd, claim.archive)
-        sync(inbox.bak_fd)
-    os.unlink(claim.name, dir_fd=claim.folder_fd)
+def _make_copy(
+    inbox: Inbox, claim: Claim, unsynced: Unsynced, *, up_to_bytes: int, before_each: Callable[[], None]
+) -> bool:
+    """
+    Take the upload from its owner; return whether that takes a copy, which is `.copy` in the claim folder.
+
+    A copy that is in `.bak` already is kept.
+    """
+    with open_file(claim.name, claim.folder_fd) as file:
+        if _take_ownership(file.fileno(), inbox.folder) or claim.size_bytes > up_to_bytes:
+            return False
+        with contextlib.suppress(FileNotFoundError):  # of an earlier try, which may not be whole
+            os.unlink(_COPY, dir_fd=claim.folder_fd)
+        if not _holds_copy(inbox, claim, os.fstat(file.fileno())):
+            _copy(file.fileno(), claim.folder_fd, inbox.folder, before_each, unsynced)
+    return True
 
 
 def _holds_copy(inbox: Inbox, claim: Claim, original: os.stat_result) -> bool:
@@ -134,15 +165,15 @@ def _take_ownership(fd: int, inbox: os.stat_result) -> bool:
     return True
 
 
-def _copy_durably(fd: int, folder_fd: int, inbox: os.stat_result, before_copying: Callable[[], None]) -> None:
+def _copy(
+    fd: int, folder_fd: int, inbox: os.stat_result, before_copying: Callable[[], None], unsynced: Unsynced
+) -> None:
     """
     Copy an open file to `.copy` in the folder, with its modification time; holes stay holes.
 
     The kernel copies, and where blocks can be shared (XFS, btrfs) almost nothing is written. On ext4 240 MB
     took 0.2 to 0.4 s, until the disk had them. Raises OSError, also for an incomplete copy or a file that was changed.
     """
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_COPY, dir_fd=folder_fd)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(_COPY, flags, DRAFT_MODE, dir_fd=folder_fd), "wb") as copy:
         info = os.fstat(fd)
@@ -153,7 +184,7 @@ def _copy_durably(fd: int, folder_fd: int, inbox: os.stat_result, before_copying
         os.utime(copy.fileno(), ns=(info.st_atime_ns, info.st_mtime_ns))
         if identity_of(os.fstat(fd)) != identity_of(info):
             raise OSError(errno.EBUSY, "the upload was changed while it was copied to .bak")
-        sync(copy.fileno())
+        unsynced.add(copy.fileno())
 
 
 def filled(fd: int, size_bytes: int) -> Iterator[tuple[int, int]]:

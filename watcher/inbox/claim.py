@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from importer.durable import sync, write_durably
+from importer.durable import Unsynced, sync, write_durably
 from importer.fs import open_file, open_folder
 from importer.model import Claim, Message
 from watcher.inbox import layout
@@ -47,8 +47,8 @@ def claim_upload(
     `refusal` is the reason, if it is not to be imported; `is_released`: the operator says that it is complete. Both
     are stored with the claim.
 
-    Returns None when it is gone, or was changed at the last moment and is in the inbox again. Raises OSError;
-    what was moved before the error is among the `unfinished_claims`.
+    Nothing is durable yet: see `Claim.unsynced`. Returns None when it is gone, or was changed at the last moment and is
+    in the inbox again. Raises OSError; what was moved before the error is among the `unfinished_claims`.
     """
     claim_id = _make_claim_folder(inbox, at)
     with open_folder(claim_id, inbox.work_fd) as folder_fd:
@@ -63,8 +63,6 @@ def claim_upload(
             if error.errno != errno.ENOENT:
                 raise
             return None
-        for fd in (folder_fd, inbox.work_fd, inbox.fd):
-            sync(fd)
         settled = _is_settled(folder_fd, name, identity)
         if settled:
             _fetch_sidecar(inbox, folder_fd, name)
@@ -96,7 +94,6 @@ def _fetch_sidecar(inbox: Inbox, folder_fd: int, name: bytes) -> None:
         layout.move(inbox.fd, sidecar[0], folder_fd, claimed_name)
         if not is_valid_sidecar(inbox, os.stat(claimed_name, dir_fd=folder_fd, follow_symlinks=False)):
             os.unlink(claimed_name, dir_fd=folder_fd)
-        sync(folder_fd)
 
 
 def _give_back(inbox: Inbox, claim_id: str, folder_fd: int, name: bytes) -> bool:
@@ -138,15 +135,21 @@ def _holds_upload(inbox: Inbox, claim_id: str) -> bool:
 
 
 @contextlib.contextmanager
-def resume_claim(inbox: Inbox, claim_id: str, *, archive: bytes | None = None) -> Iterator[Claim]:
+def resume_claim(
+    inbox: Inbox, claim_id: str, *, archive: bytes | None = None, unsynced: Unsynced | None = None
+) -> Iterator[Claim]:
     """
     Open an unfinished claim again, as the file is now. `archive` is its archive name, if it has one already.
 
+    `unsynced` is shared with other claims; None if this one shares nothing.
     Raises ClaimGone when the claim no longer exists, OSError for problems of the host.
     """
     if not exists(inbox.work_fd, claim_id.encode()):
         raise ClaimGone
-    with open_folder(claim_id, inbox.work_fd) as folder_fd:
+    with open_folder(claim_id, inbox.work_fd) as folder_fd, Unsynced() as own:
+        unsynced = own if unsynced is None else unsynced
+        for fd in (folder_fd, inbox.work_fd, inbox.fd):
+            unsynced.add(fd)
         name = _upload_name(folder_fd)
         if name is None:
             raise ClaimGone
@@ -169,6 +172,7 @@ def resume_claim(inbox: Inbox, claim_id: str, *, archive: bytes | None = None) -
             claimed_at=datetime.fromisoformat(stamp),
             refusal=_refusal(folder_fd),
             is_released=exists(folder_fd, _RELEASED),
+            unsynced=unsynced,
         )
 
 

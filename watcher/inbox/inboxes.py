@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import Final
 
 from importer.store.database import Store
 from watcher.adopted import last_adopted, write_adopted
@@ -20,6 +21,8 @@ from watcher.inbox.sweeps import Sweeps
 from watcher.settings import Config
 from watcher.signals import Signals
 from watcher.strays.report import Strays
+
+_GATHERING_S: Final = 0.2
 
 
 class Inboxes:
@@ -46,20 +49,20 @@ class Inboxes:
         self.intake = Intake(config, settling, readings, self._claims, troubles, self.sweeps)
         with contextlib.suppress(OSError):  # then earlier inboxes are not known
             if before := last_adopted(config.service.state_dir):
-                self._claims.find_left(before.config, before.former)
-        write_adopted(config, self._claims.former)
+                self._claims.earlier.find(config, before.config, before.former)
+        write_adopted(config, self._claims.earlier.folders)
 
     def use(self, config: Config) -> None:
         """Use this configuration from now on; every inbox is swept."""
         before, self._config = self._config, config
         self.on_hold.use(config)
         self._claims.use(config)
-        self._claims.find_left(before)
+        self._claims.earlier.find(config, before)
         self.sources.use(config)
         self.strays.use(config)
         self.sweeps.use(config)
         self.intake.use(config)
-        write_adopted(config, self._claims.former)
+        write_adopted(config, self._claims.earlier.folders)
 
     def close(self) -> None:
         """Stop watching, and looks that are in progress."""
@@ -92,8 +95,15 @@ class Inboxes:
         return swept
 
     def work(self) -> bool:
-        """Examine one name, then process one claim, usually that of this name; return whether there was one."""
+        """
+        Examine one name, then process one claim, usually that of this name; return whether there was one.
+
+        Of many small files some are examined first, so that their claims share what each takes alone: see `backlog`.
+        """
         looked = self.intake.consider_next()
+        until = time.monotonic() + _GATHERING_S
+        while self.backlog.next_due(now := time.monotonic()).has_room and now < until and self.intake.consider_next():
+            pass
         return self._claims.work_on_next() or looked
 
     def work_off(self) -> None:

@@ -14,10 +14,12 @@ path is used, no link is followed, and nothing blocks.
 Durable steps of one file, and what a restart finds after each:
 
 1. claim folder made, with the reason if the file is to be refused: it contains no upload, and is removed.
-2. upload renamed into it, folders synced: a claim without ledger row; it is imported under the same id.
+2. upload renamed into it: a claim without ledger row; it is imported under the same id. After a power cut the upload
+   may be in the inbox again, and is claimed anew.
 3. sidecar renamed into it: the same. Left in the inbox, it is fetched unless there is a newer upload of that name.
 4. drafts written, by the importer: the same; they are written again.
-5. ledger row committed, by the importer: a claim with a row; its remaining files are moved to `.bak`.
+5. folders, upload and drafts synced, ledger row committed, by the importer: a claim with a row; its remaining files
+   are moved to `.bak`.
 6. drafts and sidecar renamed into `.bak`, then the upload, folder synced: an empty claim folder, and a row to be
    marked.
 7. claim folder removed, row marked, by the daemon: nothing to do.
@@ -110,9 +112,8 @@ def opened_check(inbox: Inbox, path: str) -> Iterator[Uploads]:
     Raises InboxUnusable, or OSError for problems of the host.
     """
     where = f"{path}/{CHECK.decode()}"
-    _make_folder(inbox.fd, CHECK)
     try:
-        fd = os.open(CHECK, fs.FOLDER, dir_fd=inbox.fd)
+        fd, _ = _open_or_make(inbox.fd, CHECK)
     except OSError as error:
         if error.errno in _NOT_A_FOLDER:
             raise InboxUnusable(f"{where}: not a folder; move it away, it will be made") from None
@@ -180,10 +181,9 @@ def _check_inbox(path: str, inbox_fd: int) -> None:
 
 def _open_own(path: str, inbox_fd: int, name: bytes, *, mode: int, forbidden: int) -> int:
     """Open `.work` or `.bak`; raises InboxUnusable when others than the service can write to it, or nobody can."""
-    made = _make_folder(inbox_fd, name)
     where = f"{path}/{name.decode()}"
     try:
-        fd = os.open(name, fs.FOLDER, dir_fd=inbox_fd)
+        fd, made = _open_or_make(inbox_fd, name)
     except OSError as error:
         if error.errno in _NOT_A_FOLDER:
             raise InboxUnusable(f"{where}: not a folder; remove it, it will be made") from None
@@ -198,12 +198,16 @@ def _open_own(path: str, inbox_fd: int, name: bytes, *, mode: int, forbidden: in
     return fd
 
 
-def _make_folder(parent_fd: int, name: bytes) -> bool:
+def _open_or_make(parent_fd: int, name: bytes) -> tuple[int, bool]:
+    """Open a folder, made if there is none; return its handle, and whether it was made."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(name, fs.FOLDER, dir_fd=parent_fd), False
+    made = True
     try:
         os.mkdir(name, _CLOSED, dir_fd=parent_fd)
-    except FileExistsError:
-        return False
-    return True
+    except FileExistsError:  # just now
+        made = False
+    return os.open(name, fs.FOLDER, dir_fd=parent_fd), made
 
 
 def _is_half_made(status: os.stat_result, mode: int) -> bool:

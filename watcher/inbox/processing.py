@@ -7,22 +7,27 @@ overtakes an older one. Ledger and folders show what remains to be done of a cla
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import structlog
 
+from importer.durable import Unsynced
 from importer.model import Claim, Interrupted, Message, Outcome, Receipt, printable, shown_counts
 from importer.pipeline import Importer
+from importer.settings import ClientSettings
 from importer.store import ledger
 from importer.store.database import Store
 from importer.store.errors import StoreError
 from watcher.approval.files import FilesOnHold, as_decided
 from watcher.health.room import Room
-from watcher.health.trouble import Troubles, is_of_host, reason
-from watcher.inbox.archive import archive_answers, archive_claim, holds_archive
+from watcher.health.trouble import Troubles, is_of_host, raise_if_fatal, reason
+from watcher.inbox.archive import archive_answers, archive_claims, holds_archive
 from watcher.inbox.claim import claim_upload, discard_drafts, is_in_writing, resume_claim, unfinished_claims
 from watcher.inbox.layout import Inbox, opened, was_inbox
 from watcher.inbox.queue import Backlog, Preemption
@@ -30,6 +35,50 @@ from watcher.model import ClaimGone, Identity, InboxUnusable
 from watcher.settings import Config
 
 log = structlog.get_logger()
+
+
+class EarlierInboxes:
+    """Folders that are no longer inboxes, and the claims in them; `folders`: client and path where some may be left."""
+
+    def __init__(self, backlog: Backlog) -> None:
+        self.folders: tuple[tuple[str, str], ...] = ()
+        self._backlog = backlog
+        self._paths: dict[str, str] = {}  # of claims
+
+    def find(self, config: Config, before: Config, former: Iterable[tuple[str, str]] = ()) -> None:
+        """Queue the claims in folders that are no longer inboxes: those of the previous configuration, and `former`."""
+        inboxes = {client.inbox for client in config.clients}
+        known = {*self.folders, *former, *((client.name, client.inbox) for client in before.clients)}
+        self.folders = tuple(
+            (client, path)
+            for client, path in sorted(known)
+            if path not in inboxes and was_inbox(path) and self._find_in(client, path, config)
+        )
+
+    def _find_in(self, client: str, path: str, config: Config) -> bool:
+        """Queue the claims in a folder; return whether there may be any."""
+        try:
+            with opened(client, path) as inbox:
+                claim_ids = unfinished_claims(inbox)
+        except (OSError, InboxUnusable) as error:
+            log.warning("claims.unreachable", client=client, inbox=path, reason=reason(error))
+            return True
+        if claim_ids and client not in config.clients_by_name:
+            log.warning("claims.left", client=client, inbox=path, files=len(claim_ids))
+        elif claim_ids:
+            log.info("claims.followed", client=client, inbox=path, files=len(claim_ids))
+            for claim_id in claim_ids:
+                self._paths[claim_id] = path
+                self._backlog.add(client, claim_id)
+        return bool(claim_ids)
+
+    def path_of(self, claim_id: str) -> str | None:
+        """Return the earlier inbox that contains a claim."""
+        return self._paths.get(claim_id)
+
+    def forget(self, claim_id: str) -> None:
+        """Note that a claim is done, or in the inbox of its client."""
+        self._paths.pop(claim_id, None)
 
 
 class Claims:
@@ -54,8 +103,7 @@ class Claims:
         self._troubles = troubles
         self._preemption = preemption
         self.room = Room(store, troubles, preemption.should_abort)
-        self._earlier_inboxes: dict[str, str] = {}  # claim -> the earlier inbox that contains it
-        self.former: tuple[tuple[str, str], ...] = ()  # client and earlier inbox, where claims may be left
+        self.earlier = EarlierInboxes(backlog)
         self.use(config)
 
     def use(self, config: Config) -> None:
@@ -73,33 +121,6 @@ class Claims:
         self._preemption.use(config)
         self.room.use(config)
         self.backlog.keep(self._clients)
-
-    def find_left(self, before: Config, former: Iterable[tuple[str, str]] = ()) -> None:
-        """Queue the claims in folders that are no longer inboxes: those of the previous configuration, and `former`."""
-        inboxes = {client.inbox for client in self._clients.values()}
-        known = {*self.former, *former, *((client.name, client.inbox) for client in before.clients)}
-        self.former = tuple(
-            (client, path)
-            for client, path in sorted(known)
-            if path not in inboxes and was_inbox(path) and self._find_left_of(client, path)
-        )
-
-    def _find_left_of(self, client: str, path: str) -> bool:
-        """Queue the claims in a folder; return whether there may be any."""
-        try:
-            with opened(client, path) as inbox:
-                claim_ids = unfinished_claims(inbox)
-        except (OSError, InboxUnusable) as error:
-            log.warning("claims.unreachable", client=client, inbox=path, reason=reason(error))
-            return True
-        if claim_ids and client not in self._clients:
-            log.warning("claims.left", client=client, inbox=path, files=len(claim_ids))
-        elif claim_ids:
-            log.info("claims.followed", client=client, inbox=path, files=len(claim_ids))
-            for claim_id in claim_ids:
-                self._earlier_inboxes[claim_id] = path
-                self.backlog.add(client, claim_id)
-        return bool(claim_ids)
 
     def take(
         self,
@@ -119,7 +140,8 @@ class Claims:
             return False
         log.info("file.claimed", claim_id=capture.claim_id, size_bytes=identity.size_bytes)
         if capture.settled:
-            self.backlog.add(inbox.client, capture.claim_id)
+            is_plain = name.lower().endswith(b".csv") and not is_released
+            self.backlog.add(inbox.client, capture.claim_id, identity.size_bytes if is_plain else math.inf)
         else:
             self._wait_for_writer(inbox.client, capture.claim_id)
         return True
@@ -128,29 +150,46 @@ class Claims:
         """Queue the claims in `.work`, and mark in the ledger those that were archived already."""
         unfinished = unfinished_claims(inbox)
         for claim_id in unfinished:
-            self._earlier_inboxes.pop(claim_id, None)  # the folder was moved with its contents
+            self.earlier.forget(claim_id)  # the folder was moved with its contents
             self.backlog.add(client, claim_id)
         try:
             for entry in ledger.unarchived(self._store.conn, client):
-                if entry.claim_id not in unfinished and entry.claim_id not in self._earlier_inboxes:
-                    self._complete(client, inbox, entry)
+                if entry.claim_id not in unfinished and not self.earlier.path_of(entry.claim_id):
+                    if holds_archive(inbox, entry.archive):
+                        ledger.mark_archived(self._store.conn, [entry.claim_id], datetime.now(UTC))
+                    else:
+                        self._troubles.report("archive.missing", client=client, claim_id=entry.claim_id)
         except StoreError as error:
             self._troubles.report_error("store.refused", error)
 
-    def _complete(self, client: str, inbox: Inbox, entry: ledger.Entry) -> None:
-        if holds_archive(inbox, entry.archive):
-            ledger.mark_archived(self._store.conn, entry.claim_id, datetime.now(UTC))
-        else:
-            self._troubles.report("archive.missing", client=client, claim_id=entry.claim_id)
-
     def work_on_next(self) -> bool:
-        """Process one claim that is due; return whether there was one. Raises what waiting does not cure."""
+        """Process one claim that is due, or several small ones; return if there was one. Raises what will not pass."""
         for claim_id in self.on_hold.take_decided():
             self.backlog.resume(claim_id)
-        due = self.backlog.next_due(time.monotonic())
-        if due is not None:
-            self._work_on(*due)
-        return due is not None
+        due = self.backlog.next_due(time.monotonic()).claims
+        if due and not (len(due) > 1 and self._work_together(due)):
+            self._work_on(*due[0])
+        return bool(due)
+
+    def _work_together(self, due: Sequence[tuple[str, str]]) -> bool:
+        """Complete claims that were just made, in one transaction; return False if each has to be worked on alone."""
+        try:
+            with contextlib.ExitStack() as handles, Unsynced() as unsynced:
+                claims = [_opened(handles, unsynced, self._clients[client], id_) for client, id_ in due]
+                for _, claim in claims:
+                    self.room.check_claim(claim)
+                with self._store.together():
+                    imported = [self._import(claim) for _, claim in claims]
+                self._archive(
+                    [each for each, ending in zip(claims, imported, strict=True) if self._note(*each, *ending)]
+                )
+        except Exception as error:  # noqa: BLE001 - what is not committed is imported again, as after a crash
+            raise_if_fatal(error)
+            log.debug("claims.separated", files=len(due), reason=reason(error))
+            for _, claim_id in due:
+                self.backlog.separate(claim_id)
+            return False
+        return True
 
     def _work_on(self, client: str, claim_id: str) -> None:
         """Complete a claim, or defer it."""
@@ -158,7 +197,7 @@ class Claims:
             try:
                 self._troubles.resolve(client, claim_id)
                 settings = self._clients[client]
-                path = self._earlier_inboxes.get(claim_id, settings.inbox)
+                path = self.earlier.path_of(claim_id) or settings.inbox
                 if path != settings.inbox and not os.path.lexists(path):  # the inbox of before is gone
                     raise ClaimGone  # noqa: TRY301 - caught below like that of resume_claim
                 with opened(client, path, settings.companion) as inbox:
@@ -193,43 +232,70 @@ class Claims:
                 self.room.check_claim(claim)
                 if self._preemption.must_wait(claim):
                     raise Interrupted
-                if self._import(claim) is Outcome.ON_HOLD:
-                    archive_answers(inbox, claim)
-                    self.backlog.hold(claim_id)
+                if not self._note(inbox, claim, *self._import(claim)):
                     return
-            self._archive(inbox, claim, was_on_hold=held is not None)
+            if held is not None:
+                archive_answers(inbox, claim)
+            self._archive([(inbox, claim)])
+            if held is not None:
+                self.on_hold.note_end(client)
 
     def _wait_for_writer(self, client: str, claim_id: str) -> None:
         log.warning("file.deferred", claim_id=claim_id, reason="touched after it was claimed")
         self.backlog.defer(client, claim_id, time.monotonic() + self._config.intake.quiet_s, blocks=False)
 
-    def _import(self, claim: Claim) -> Outcome:
+    def _import(self, claim: Claim) -> tuple[Receipt, float]:
+        """Import a file; return its receipt, and how many seconds that took."""
         discard_drafts(claim)
         started = time.monotonic()
         stopping = self._preemption.check_for(claim)
-        receipt = self._importer.import_file(claim, self._clients[claim.client], stopping=stopping)
-        _log_receipt(receipt, time.monotonic() - started)
-        self.on_hold.note(receipt)
-        return receipt.outcome
+        with _logged_as(claim):
+            receipt = self._importer.import_file(claim, self._clients[claim.client], stopping=stopping)
+        return receipt, time.monotonic() - started
 
-    def _archive(self, inbox: Inbox, claim: Claim, *, was_on_hold: bool = False) -> None:
+    def _note(self, inbox: Inbox, claim: Claim, receipt: Receipt, took_s: float) -> bool:
+        """Do what follows from a commit; return whether the claim is to be archived now."""
+        with _logged_as(claim):
+            _log_receipt(receipt, took_s)
+        self.on_hold.note(receipt)
+        if receipt.outcome is not Outcome.ON_HOLD:
+            return True
+        archive_answers(inbox, claim)
+        self.backlog.hold(claim.claim_id)
+        return False
+
+    def _archive(self, claims: Sequence[tuple[Inbox, Claim]]) -> None:
         def ask() -> None:
             if self._preemption.should_abort():
                 raise Interrupted
 
-        if was_on_hold:
-            archive_answers(inbox, claim)
-        archive_claim(inbox, claim, copied_up_to_bytes=self._config.file.max_file_bytes, before_copying=ask)
-        ledger.mark_archived(self._store.conn, claim.claim_id, datetime.now(UTC))
-        self._drop(claim.claim_id)
-        if was_on_hold:
-            self.on_hold.note_end(claim.client)
-        self._troubles.clear("file.deferred", claim.client)
-        log.info("file.archived", archive=printable(claim.archive))
+        archive_claims(claims, copied_up_to_bytes=self._config.file.max_file_bytes, before_copying=ask)
+        ledger.mark_archived(self._store.conn, [claim.claim_id for _, claim in claims], datetime.now(UTC))
+        for _, claim in claims:
+            self._drop(claim.claim_id)
+            self._troubles.clear("file.deferred", claim.client)
+            with _logged_as(claim):
+                log.info("file.archived", archive=printable(claim.archive))
 
     def _drop(self, claim_id: str) -> None:
-        self._earlier_inboxes.pop(claim_id, None)
+        self.earlier.forget(claim_id)
         self.backlog.drop(claim_id)
+
+
+def _opened(
+    handles: contextlib.ExitStack, unsynced: Unsynced, client: ClientSettings, claim_id: str
+) -> tuple[Inbox, Claim]:
+    """Open a claim that was just made, until `handles` are closed. Raises OSError, also when it has to wait."""
+    inbox = handles.enter_context(opened(client.name, client.inbox, client.companion))
+    claim = handles.enter_context(resume_claim(inbox, claim_id, unsynced=unsynced))
+    if is_in_writing(claim):
+        raise OSError(errno.EBUSY, "the file is being written")
+    return inbox, claim
+
+
+def _logged_as(claim: Claim) -> contextlib.AbstractContextManager[object]:
+    """Let all that is logged in the block name this claim."""
+    return structlog.contextvars.bound_contextvars(client=claim.client, file=claim.file, claim_id=claim.claim_id)
 
 
 def _log_receipt(receipt: Receipt, took_s: float) -> None:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
+import msgspec
+
 from importer.durations import back_off_s
 from importer.model import Claim
 from watcher.inbox.events import EventQueue
@@ -26,13 +28,16 @@ LAST_RETRY_S: Final = 60.0
 # New users, which take longest, are imported at 5 to 18 MiB a second.
 _BYTES_PER_S: Final = 8 << 20
 _CHECK_INTERVAL_S: Final = 0.05
+_TOGETHER: Final = 32  # claims that share a transaction: what is shared by more does not count any more
+_TOGETHER_BYTES: Final = 256 << 10  # of all their files, so that nobody waits long for the others
 
 
 class _Deferred:
     """A claim in `.work` that waits for its next try; `blocks`: nothing newer of the client may overtake it."""
 
-    def __init__(self, client: str) -> None:
+    def __init__(self, client: str, size_bytes: float = math.inf) -> None:
         self.client = client
+        self.shared_bytes = size_bytes  # infinite: nothing is shared with other claims
         self.due_at = -math.inf
         self.first_tried_at = math.inf
         self.was_preempted = False
@@ -41,20 +46,36 @@ class _Deferred:
         self.is_on_hold = False
 
 
+class Due(msgspec.Struct, frozen=True):
+    """Claims to work on now, by client and id; `has_room`: one that comes now may share a transaction with them."""
+
+    claims: list[tuple[str, str]]
+    has_room: bool
+
+
 class Backlog:
     """Claims to process, oldest first: just made, left behind, or deferred. Pure; the clock is passed in."""
 
     def __init__(self) -> None:
         self._claims: dict[str, _Deferred] = {}
 
-    def add(self, client: str, claim_id: str) -> None:
-        """Add a claim that is due now, unless it waits already; to be called in the order of claims."""
-        self._claims.setdefault(claim_id, _Deferred(client))
+    def add(self, client: str, claim_id: str, size_bytes: float = math.inf) -> None:
+        """
+        Add a claim that is due now, unless it waits already; to be called in the order of claims.
+
+        `size_bytes` is that of a file which was just claimed, and may share a transaction with others.
+        """
+        self._claims.setdefault(claim_id, _Deferred(client, size_bytes))
+
+    def separate(self, claim_id: str) -> None:
+        """Let a claim share nothing with others."""
+        if claim_id in self._claims:
+            self._claims[claim_id].shared_bytes = math.inf
 
     def defer(self, client: str, claim_id: str, now: float, *, blocks: bool = True) -> None:
         """Defer a claim, each time for longer."""
         claim = self._claims.setdefault(claim_id, _Deferred(client))
-        claim.blocks = blocks
+        claim.blocks, claim.shared_bytes = blocks, math.inf
         claim.failures += 1
         claim.due_at = now + back_off_s(claim.failures, first_s=FIRST_RETRY_S, last_s=LAST_RETRY_S)
 
@@ -89,9 +110,22 @@ class Backlog:
         """Remove a claim that is done."""
         self._claims.pop(claim_id, None)
 
-    def next_due(self, now: float) -> tuple[str, str] | None:
-        """Return client and id of a claim that is due and waits for no older one of its client."""
-        return next(((claim.client, claim_id) for claim_id, claim in self._first_ones() if claim.due_at <= now), None)
+    def next_due(self, now: float) -> Due:
+        """
+        Return the claim that is next: it is due and waits for no older one of its client.
+
+        With it come those of other clients that may share a transaction with it.
+        """
+        together: list[tuple[str, str]] = []
+        room_bytes: float = _TOGETHER_BYTES
+        for claim_id, claim in self._first_ones():
+            if claim.due_at > now:
+                continue
+            room_bytes -= claim.shared_bytes
+            if together and (room_bytes < 0 or len(together) == _TOGETHER):
+                break
+            together.append((claim.client, claim_id))
+        return Due(together, has_room=room_bytes > 0 and 0 < len(together) < _TOGETHER)
 
     def next_due_at(self, *, without: str = "") -> float:
         """Return when the next claim of any other client is due, infinity for never."""

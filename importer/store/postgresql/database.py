@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from importer.model import Interrupted
+from importer.store.database import Transactions
 from importer.store.postgresql.connection import PostgresqlConnection, connect
 from importer.store.postgresql.schema import migrate
 
@@ -20,8 +21,10 @@ SET LOCAL client_connection_check_interval = '10s'
 """
 
 
-class PostgresqlStore:
+class PostgresqlStore(Transactions):
     """The database of several hosts, as `store/database` names what is asked of it; not all of that is here yet."""
+
+    conn: PostgresqlConnection
 
     def __init__(self, conn: PostgresqlConnection, url: str) -> None:
         self.conn = conn
@@ -39,23 +42,20 @@ class PostgresqlStore:
         return cls(conn, url)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """
-        Run the block in one transaction; roll back when it raises.
-
-        Raises StoreUnreachable when the connection is lost: at the COMMIT it is then not known what came of it.
-        """
+    def _whole(self, before_commit: Callable[[], None]) -> Iterator[None]:
+        """Raise StoreUnreachable when the connection is lost: at the COMMIT it is then not known what came of it."""
         self.conn.execute(_BEGIN)
         try:
             yield
+            before_commit()
             self.conn.execute("COMMIT")
         except BaseException:
             self.conn.roll_back()
             raise
 
-    def importing(self) -> contextlib.AbstractContextManager[None]:
+    def importing(self, before_commit: Callable[[], None] = lambda: None) -> contextlib.AbstractContextManager[None]:
         """Run the block in a transaction; users that are edited by hand are not told apart yet."""
-        return self.transaction()
+        return self.transaction(before_commit)
 
     @contextlib.contextmanager
     def interruptible(self, stopping: Callable[[], bool]) -> Iterator[None]:

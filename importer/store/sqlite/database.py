@@ -14,6 +14,7 @@ from importer import fs
 from importer.model import Interrupted
 from importer.roster.removals import DAYS
 from importer.store.connection import stamp
+from importer.store.database import Transactions
 from importer.store.errors import StoreError, StoreFull, StoreInterrupted, StoreUnavailable, StoreUnusable
 from importer.store.sqlite import shape
 from importer.store.sqlite.connection import APPLICATION_ID, SqliteConnection, connect, current, is_whole, log_files
@@ -36,12 +37,14 @@ _COPIED: Final = {
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
-class SqliteStore:
+class SqliteStore(Transactions):
     """
     The database. Everything that writes goes through one instance, on the thread that opened it.
 
     `conn` is what the functions of this folder take.
     """
+
+    conn: SqliteConnection
 
     def __init__(self, conn: SqliteConnection, path: Path) -> None:
         self.conn = conn
@@ -134,9 +137,9 @@ class SqliteStore:
         self.conn.close()
 
     @contextlib.contextmanager
-    def importing(self) -> Iterator[None]:
+    def importing(self, before_commit: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Run the block in a transaction in which changes of users are those of an import (`m006_edits_by_hand`)."""
-        with self.transaction():
+        with self.transaction(before_commit):
             self.conn.execute("INSERT INTO importing VALUES (1)")
             yield
             self.conn.execute("DELETE FROM importing")
@@ -166,11 +169,12 @@ class SqliteStore:
             self.conn.set_progress_handler(None, 0)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Run the block in one transaction that takes the write lock at once; roll back when it raises."""
+    def _whole(self, before_commit: Callable[[], None]) -> Iterator[None]:
+        """Take the write lock at once."""
         self.conn.execute("BEGIN IMMEDIATE")
         try:
             yield
+            before_commit()
             self.conn.execute("COMMIT")
         except BaseException as error:
             if self.conn.in_transaction:

@@ -31,7 +31,7 @@ def test_what_is_not_archived_yet_is_listed_until_it_is(engine: Engine) -> None:
     assert [(first, Outcome.IMPORTED), (second, Outcome.IMPORTED), (refused, Outcome.REFUSED)] == [
         (entry.claim_id, entry.outcome) for entry in listed
     ]
-    ledger.mark_archived(engine.store.conn, second, AT)
+    ledger.mark_archived(engine.store.conn, [second], AT)
     assert [first, refused] == [entry.claim_id for entry in ledger.unarchived(engine.store.conn, CLIENT)]
     found = ledger.find(engine.store.conn, second)
     assert found is not None
@@ -49,7 +49,7 @@ def test_names_of_archives_are_bytes(engine: Engine) -> None:
 def test_times_are_text_that_sorts(engine: Engine) -> None:
     """A time is recorded in UTC to the second, always as wide."""
     claim_id = engine.rows(GOOD).receipt.claim.claim_id
-    ledger.mark_archived(engine.store.conn, claim_id, AT)
+    ledger.mark_archived(engine.store.conn, [claim_id], AT)
     (row,) = tables_of(engine.store).query("SELECT archived_at FROM imports")
     assert {"archived_at": "2026-11-22T07:42:05Z"} == row
 
