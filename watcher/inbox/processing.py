@@ -180,9 +180,12 @@ class Claims:
                     self.room.check_claim(claim)
                 with self._store.together():
                     imported = [self._import(claim) for _, claim in claims]
-                self._archive(
-                    [each for each, ending in zip(claims, imported, strict=True) if self._note(*each, *ending)]
-                )
+                for receipt, took_s in imported:
+                    _note(receipt, took_s, self.on_hold)
+                ends = [*zip(claims, (receipt.outcome for receipt, _ in imported), strict=True)]
+                for each in (each for each, outcome in ends if outcome is Outcome.ON_HOLD):
+                    self._hold(*each)
+                self._archive([each for each, outcome in ends if outcome is not Outcome.ON_HOLD])
         except Exception as error:  # noqa: BLE001 - what is not committed is imported again, as after a crash
             raise_if_fatal(error)
             log.debug("claims.separated", files=len(due), reason=reason(error))
@@ -232,7 +235,10 @@ class Claims:
                 self.room.check_claim(claim)
                 if self._preemption.must_wait(claim):
                     raise Interrupted
-                if not self._note(inbox, claim, *self._import(claim)):
+                receipt, took_s = self._import(claim)
+                _note(receipt, took_s, self.on_hold)
+                if receipt.outcome is Outcome.ON_HOLD:
+                    self._hold(inbox, claim)
                     return
             if held is not None:
                 archive_answers(inbox, claim)
@@ -253,16 +259,9 @@ class Claims:
             receipt = self._importer.import_file(claim, self._clients[claim.client], stopping=stopping)
         return receipt, time.monotonic() - started
 
-    def _note(self, inbox: Inbox, claim: Claim, receipt: Receipt, took_s: float) -> bool:
-        """Do what follows from a commit; return whether the claim is to be archived now."""
-        with _logged_as(claim):
-            _log_receipt(receipt, took_s)
-        self.on_hold.note(receipt)
-        if receipt.outcome is not Outcome.ON_HOLD:
-            return True
+    def _hold(self, inbox: Inbox, claim: Claim) -> None:
         archive_answers(inbox, claim)
         self.backlog.hold(claim.claim_id)
-        return False
 
     def _archive(self, claims: Sequence[tuple[Inbox, Claim]]) -> None:
         def ask() -> None:
@@ -298,10 +297,15 @@ def _logged_as(claim: Claim) -> contextlib.AbstractContextManager[object]:
     return structlog.contextvars.bound_contextvars(client=claim.client, file=claim.file, claim_id=claim.claim_id)
 
 
+def _note(receipt: Receipt, took_s: float, on_hold: FilesOnHold) -> None:
+    with _logged_as(receipt.claim):
+        if receipt.outcome is not Outcome.ON_HOLD:
+            _log_receipt(receipt, took_s)
+        on_hold.note(receipt)
+
+
 def _log_receipt(receipt: Receipt, took_s: float) -> None:
     counts = {name: getattr(receipt.tally, name) for name in ("rows", *shown_counts([receipt.tally]))}
-    if receipt.outcome is Outcome.ON_HOLD:
-        return
     if receipt.outcome is Outcome.REFUSED:
         codes = [receipt.refusal.code] if receipt.refusal else sorted({problem.code for problem in receipt.problems})
         log.warning("file.refused", code=",".join(codes), **counts, took_s=round(took_s, 3))

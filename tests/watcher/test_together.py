@@ -1,0 +1,103 @@
+"""Small files of several clients that wait at the same time: they share a transaction, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import wait_until
+from tests.lab.daemon import Rosterd
+
+CLIENTS = ("acme", "beta", "gamma", "delta")
+HEADER = "unique_id,login_source,first_name,last_name,email\n"
+SETTINGS: dict[str, dict[str, float | str]] = {
+    "intake": {"quiet_s": 0.2},
+    "log": {"level": "debug"},
+    "guard": {"attribute": "10 %", "attribute_floor": 0},
+}
+# Each import is counted; that of beta, unless it is alone, fails once all others before it are done.
+PLANTED = """
+from importer import pipeline
+from importer.store.sqlite import database
+import_file = pipeline.Importer.import_file
+def planted(self, claim, client, **more):
+    with open({told!r}, "a") as file:
+        print(client.name, self._store._parts is not None, file=file)
+    if client.name == "beta" and self._store._parts is not None and {fails}:
+        raise OSError(5, "Input/output error")
+    return import_file(self, claim, client, **more)
+pipeline.Importer.import_file = planted
+"""
+
+
+@pytest.fixture
+def rosterd(tmp_path: Path) -> Iterator[Rosterd]:
+    inboxes = {client: tmp_path / client for client in CLIENTS}
+    for inbox in inboxes.values():
+        inbox.mkdir()
+    with Rosterd(tmp_path, inboxes, settings=SETTINGS) as rosterd:
+        yield rosterd
+
+
+def users(*names: str) -> str:
+    return HEADER + "".join(f"{name},OPSCOM,{name},Lee,{name}@school.example\n" for name in names)
+
+
+def upload_at_once(tmp_path: Path, files: dict[str, str]) -> None:
+    """Let a file of each client be there as the service starts, so that all of them are due at once."""
+    for client, content in files.items():
+        (tmp_path / client / "users.csv").write_text(content)
+
+
+def wait_for(rosterd: Rosterd, event: str, count: int) -> None:
+    wait_until(lambda: len(rosterd.events(event)) >= count, f"{count} x {event}")
+
+
+def rows(rosterd: Rosterd, statement: str) -> list[tuple[str | int | None, ...]]:
+    return [tuple(row.values()) for row in rosterd.query(statement)]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_files_that_wait_together(rosterd: Rosterd, tmp_path: Path, *, fails: bool) -> None:
+    """Right, partly right and refused files share a transaction; if one fails, each is imported alone, and once."""
+    told = tmp_path / "told"
+    rosterd.planted = PLANTED.format(told=str(told), fails=fails)
+    bad = users("Ann") + "Bob,OPSCOM,Bob,Lee,\n"
+    upload_at_once(tmp_path, {"acme": users("Ann"), "beta": users("Ann"), "gamma": bad, "delta": "name\nAnn\n"})
+
+    rosterd.start()
+    wait_for(rosterd, "file.archived", len(CLIENTS))
+
+    tries = told.read_text().splitlines()
+    assert "beta True" in tries
+    assert fails == ("beta False" in tries)
+    assert [("acme",), ("beta",), ("gamma",)] == rows(rosterd, "SELECT client FROM users ORDER BY client")
+    outcomes = rows(rosterd, "SELECT client, outcome FROM imports ORDER BY client")
+    assert [("acme", "imported"), ("beta", "imported"), ("delta", "refused"), ("gamma", "partly")] == outcomes
+    for client in CLIENTS:
+        assert 1 == len([*(tmp_path / client / ".bak").glob("*.result.txt")])
+        assert [] == [*(tmp_path / client / ".work").iterdir()]
+    assert [] == [*rosterd.events("file.deferred"), *rosterd.events("file.failed")]
+
+
+def test_a_file_on_hold_takes_nothing_from_others(rosterd: Rosterd, tmp_path: Path) -> None:
+    """What a file that goes on hold has done is rolled back, and nothing of those beside it."""
+    upload_at_once(tmp_path, {client: users("Ann", "Bob") for client in CLIENTS})
+    rosterd.start()
+    wait_for(rosterd, "file.archived", len(CLIENTS))
+    rosterd.stop()
+
+    renamed = users("Ann", "Bob").replace(",Lee,", ",Roy,")
+    upload_at_once(tmp_path, {"acme": users("Eve"), "beta": renamed, "gamma": users("Eve"), "delta": users("Eve")})
+    told = tmp_path / "told"
+    rosterd.planted = PLANTED.format(told=str(told), fails=False)
+    rosterd.start()
+    wait_for(rosterd, "file.archived", 2 * len(CLIENTS) - 1)
+    rosterd.wait_for_event("hold.placed", client="beta")
+
+    assert "beta True" in told.read_text().splitlines()
+    assert [("Lee",), ("Lee",)] == rows(rosterd, "SELECT last_name FROM users WHERE client = 'beta'")
+    newcomers = "SELECT client FROM users WHERE unique_id = 'Eve' ORDER BY client"
+    assert [("acme",), ("delta",), ("gamma",)] == rows(rosterd, newcomers)
