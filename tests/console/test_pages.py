@@ -555,7 +555,12 @@ def test_nothing_that_a_client_writes_is_markup(tmp_path: Path) -> None:
             answers = visited(browser) | visited(browser, "/people?q=X-")
     pages = {path: Page(answer.text) for path, answer in answers.items() if "/files/" not in path}
     assert len(pages) >= len(CORPUS)
-    assert {200} == {answer.status for answer in answers.values()}
+    # The service does not run, and without it nobody can say what an undo would do.
+    assert {} == {
+        path: answer.status
+        for path, answer in answers.items()
+        if answer.status != (409 if path.endswith("/undo-preview") else 200)
+    }
     words = " ".join(page.text for page in pages.values())
     assert "<script>alert(1)<!--.csv" in words
     assert "{{ 7*7 }}{% raw %}.csv" in words

@@ -17,6 +17,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
 
 from tests.lab import wait_until
 from tests.lab.console import PASSWORD
@@ -117,19 +118,27 @@ class Chromium:
             field.send_keys(text)
 
     def press(self, words: str) -> None:
-        """Click the link or button that is called so."""
-        [target] = [each for each in self.all("a, button") if words == each.text.strip()]
+        """Click the link or button that is called so, once there is one."""
+        [target] = wait_until(lambda: self._called(words), f"a link or button {words!r}")
         target.click()
+
+    def _called(self, words: str) -> list[WebElement]:
+        try:
+            return [each for each in self.all("a, button") if words == each.text.strip()]
+        except StaleElementReferenceException:  # the page is being exchanged
+            return []
 
     def keys(self, *keys: str) -> None:
         """Use the keyboard wherever the focus is."""
         self.driver.switch_to.active_element.send_keys(*keys)
 
     def log_in(self, name: str, password: str = PASSWORD) -> None:
-        """Fill in the form and send it."""
+        """Fill in the form and send it, and wait for what is shown then."""
         self.open("/login")
+        form = self.find("html")
         self.fill(name=name, password=password)
         self.press("Log in")
+        wait_until(lambda: staleness_of(form)(self.driver), "the answer to the login")
 
     # What a person sees
 
