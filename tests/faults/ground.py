@@ -53,6 +53,7 @@ files = "{SNAPSHOTS}*"
 mode = "snapshot"
 misses = {MISSES}
 """
+_LETTERS = str.maketrans("0123456789", "abcdefghij")  # a number in a name is warned of
 RosterRules = Literal["", "snapshots", "guarded", "removals"]
 
 
@@ -90,8 +91,9 @@ class Upload:
 
     def _rows(self) -> list[tuple[str, str]]:
         # "newest" is in every other file, so that its name tells which file came last.
-        known = [] if self.kind is Kind.NEWCOMER else [("newest", f"Name{self.repeats}")]
-        return [*known, (f"user-{self.repeats}", f"Name{self.repeats}")]
+        name = "Name" + str(self.repeats).translate(_LETTERS)
+        known = [] if self.kind is Kind.NEWCOMER else [("newest", name)]
+        return [*known, (f"user-{self.repeats}", name)]
 
     @property
     def sha256(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from axe_core_python.base import AXE_SCRIPT
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -172,7 +172,7 @@ class Chromium:
     def _shows(self, words: str) -> bool:
         try:
             return words in self.text
-        except StaleElementReferenceException:  # the page is being exchanged
+        except (NoSuchElementException, StaleElementReferenceException):  # the page is being exchanged
             return False
 
     def script(self, text: str, *values: object) -> Any:  # noqa: ANN401 - whatever the script returns

@@ -147,7 +147,7 @@ def fill(engine: Engine) -> None:
 def put_next_to(store: Store) -> None:
     """Put something into each other table."""
     with store.transaction():
-        ledger.mark_archived(store.conn, "20261122T074205Z-00000001", AT)
+        ledger.mark_archived(store.conn, ["20261122T074205Z-00000001"], AT)
         for number in (1, 2):
             held_files.add(store.conn, held(number))
         held_files.decide(store.conn, ["held-1"], "approved", "operator", AT)
@@ -219,7 +219,7 @@ def change(store: Store) -> list[object]:
         conn.execute("DELETE FROM imports WHERE id = ?", (import_id,))  # times and ids are of each database's own
         ledger.note_approval(conn, 1, "operator")
         ledger.mark_rewritten(conn, 2, "f" * 64, 3)
-        ledger.mark_archived(conn, claim, AT)
+        ledger.mark_archived(conn, [claim], AT)
         baselines.forget(conn, "beta")
         told += [mail_queue.retry(conn, 1, AT), mail_queue.drop(conn, 2), mail_queue.drop(conn, 99)]
         mail_queue.mark_sent(conn, 1, AT, "")
