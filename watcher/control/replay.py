@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 
 import structlog
 
-from importer.durable import SyncFailed, write_durably
+from importer.durable import write_durably
 from importer.fs import open_file
 from importer.model import printable
 from importer.names import as_uploaded
@@ -79,7 +79,7 @@ def replay_orders(store: Store, config: Callable[[], Config]) -> dict[str, Handl
                 deliver(source, inbox.fd, name, before=note)
         except FileExistsError:
             raise Refused(f"a file {printable(name)} of {client.name} waits already; try again later") from None
-        except (OSError, InboxUnusable, SyncFailed) as error:
+        except (OSError, InboxUnusable) as error:
             raise Refused(f"{printable(record.archive)} of {client.name} cannot be imported again: {error}") from None
         log.info("file.replayed", client=client.name, file=printable(name), id=record.id, by=order.by)
         return f"{printable(name)} of {client.name} is imported again, as if it had been uploaded"
