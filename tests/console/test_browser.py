@@ -138,8 +138,10 @@ def test_a_password_lets_in_and_a_wrong_one_does_not(chromium: Chromium) -> None
     """The keyboard is enough: the name has the focus, and after a wrong password the password has it."""
     chromium.open("/imports")
     assert "/login?next=%2Fimports" == chromium.path
+    chromium.wait_for_focus("name")
     chromium.keys("olga", Keys.TAB, "wrong", Keys.ENTER)
     chromium.wait_for("This name and password do not fit together.")
+    chromium.wait_for_focus("password")
     chromium.keys("correct horse battery staple", Keys.ENTER)
     chromium.wait_for("users.csv")
     assert "/imports" == chromium.path

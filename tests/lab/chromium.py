@@ -169,6 +169,11 @@ class Chromium:
         """Wait until something can be read."""
         wait_until(lambda: self._shows(words), words)
 
+    def wait_for_focus(self, name: str) -> None:
+        """Wait until a field, by its id, takes what is typed."""
+        focused = "return document.hasFocus() && document.activeElement && document.activeElement.id"
+        wait_until(lambda: self.script(focused) == name, f"the focus on {name}")
+
     def _shows(self, words: str) -> bool:
         try:
             return words in self.text
