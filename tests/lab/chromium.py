@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from axe_core_python.base import AXE_SCRIPT
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -177,7 +177,7 @@ class Chromium:
     def _shows(self, words: str) -> bool:
         try:
             return words in self.text
-        except (NoSuchElementException, StaleElementReferenceException):  # the page is being exchanged
+        except WebDriverException:  # the page is being exchanged: there is no body, or it is another one by now
             return False
 
     def script(self, text: str, *values: object) -> Any:  # noqa: ANN401 - whatever the script returns
