@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.faults import harnesses, tracing
+from tests.faults.ground import Ground
 from tests.faults.tracing import Point
 from tests.faults.trials import FULL, Trials, batch_of_several, first_batch, later_batch, sample, told
 
 pytestmark = pytest.mark.faults
 
 
-def test_killed_at_every_call_of_the_first_run(tmp_path: Path, trials: Trials) -> None:
-    """A first run, which makes the database, can be killed before any of its system calls."""
-    start = first_batch(tmp_path / "first")
+@pytest.mark.parametrize("batch", [first_batch, batch_of_several])
+def test_killed_at_every_call_of_the_first_run(batch: Callable[[Path], Ground], tmp_path: Path, trials: Trials) -> None:
+    """A first run, which makes the database, can be killed before any of its calls, also where files share a commit."""
+    start = batch(tmp_path / "first")
     with trials.nursery() as nursery:
         points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
     found = harnesses.killed(trials, start, sample(points, 40))
@@ -26,15 +29,6 @@ def test_killed_at_every_call_of_a_later_run(tmp_path: Path, trials: Trials) -> 
     """A run that updates users, and archives beside older files, can be killed before any of its system calls."""
     with trials.nursery() as nursery:
         start = later_batch(tmp_path / "later", nursery)
-        points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
-    found = harnesses.killed(trials, start, sample(points, 40))
-    assert not found, told(found)
-
-
-def test_killed_at_every_call_of_a_run_of_several_clients(tmp_path: Path, trials: Trials) -> None:
-    """A run in which files of several clients share a transaction can be killed before any of its system calls."""
-    start = batch_of_several(tmp_path / "several")
-    with trials.nursery() as nursery:
         points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
     found = harnesses.killed(trials, start, sample(points, 40))
     assert not found, told(found)

@@ -264,7 +264,7 @@ CREATE TABLE hook_totals (
 # Why a file, or removals, were rejected: the words of who did it.
 _REASONS: Final = """ALTER TABLE on_hold ADD COLUMN reason TEXT COLLATE "C" NOT NULL DEFAULT ''"""
 
-# Who asked for an import that is no upload of the client. A file that is imported again is told by what it is.
+# The console user who asked for a replay or an undo. The replayed file is recognised by its inode and time.
 _REQUESTS: Final = """
 ALTER TABLE imports ADD COLUMN requested_by TEXT COLLATE "C" NOT NULL DEFAULT '';
 CREATE TABLE replays (

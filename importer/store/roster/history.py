@@ -24,7 +24,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     import_id: int
     file: str  # or what the operator did
     approved_by: str  # who approved the file, if it was on hold; pause: a limit that it exceeds was paused
-    requested_by: str  # the user of the console who asked for it, if it is no upload of the client
+    requested_by: str  # the console user who asked for it, if it is a replay or an undo
     line: int  # 0: it was in no file, or is not known any more
     line_before: int  # where its values before had stood
     kind: str  # updated, deactivated, reinstated, rekeyed, undone; created and erased, which have no changes

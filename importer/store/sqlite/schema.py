@@ -417,7 +417,7 @@ def m018_reasons(db: Database) -> None:
     db.execute("ALTER TABLE on_hold ADD COLUMN reason TEXT NOT NULL DEFAULT ''")
 
 
-# Who asked for an import that is no upload of the client. A file that is imported again is told by what it is.
+# The console user who asked for a replay or an undo. The replayed file is recognised by its inode and time.
 _REQUESTS: Final = (
     "ALTER TABLE imports ADD COLUMN requested_by TEXT NOT NULL DEFAULT ''",
     """CREATE TABLE replays (
