@@ -30,8 +30,8 @@ from importer.settings import ClientSettings, HookSettings, MailSettings
 from importer.store import baselines, ledger
 from importer.store.connection import Connection
 from importer.store.database import Store
-from importer.store.rejected import RejectedRows
 from importer.store.roster import held_files, pauses
+from importer.store.sqlite.rows.rejected import RejectedRows
 
 
 class Told(msgspec.Struct, frozen=True):

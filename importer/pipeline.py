@@ -32,7 +32,7 @@ from importer.settings import ClientSettings, FileSettings, HookSettings, MailSe
 from importer.store import baselines, ledger
 from importer.store.database import Store
 from importer.store.roster import feeds
-from importer.store.users import Recorder
+from importer.store.sqlite.rows.recorder import Recorder
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,9 +43,9 @@ OF_SQLITE = re.compile(
     r"json_\w+\(|\biif\(|ifnull\(|\bchar\(|casefolded\("
 )
 ONLY_SQLITE = {
-    *("users", "rejected", "taken", "conflicts", "baselines", "personal_data", "retention", "searches.people"),
+    *("baselines", "personal_data", "retention", "searches.people"),
     *(f"roster.{name}" for name in ("action", "changes", "counts", "deactivation", "feeds", "history", "ids")),
-    *(f"roster.{name}" for name in ("inactive", "merge", "protected", "removal", "states", "undo")),
+    *(f"roster.{name}" for name in ("removal", "states", "undo")),
 }
 EVERYWHERE = {"msgspec", "structlog"}
 # Who may import whom, see docs/architecture.md: a package those after it, a folder those before it and the ground, a

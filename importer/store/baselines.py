@@ -16,8 +16,8 @@ from importer.rows.batches import Examination
 from importer.rows.delta import MOST_LINES, Baseline, Incomparable, compare
 from importer.settings import FeedSettings
 from importer.store.connection import Connection
-from importer.store.rejected import RejectedRows
 from importer.store.roster.feeds import last_snapshot, prepare_gone
+from importer.store.sqlite.rows.rejected import RejectedRows
 
 _KEPT_BASELINES: Final = 8  # of a feed: a client may upload files of several names, or one whose name has the day in it
 

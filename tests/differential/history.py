@@ -13,7 +13,7 @@ import pytest
 from importer.file import scan, table, text
 from importer.rows import batches, delta, fingerprint
 from importer.settings import ClientSettings, FeedSettings, FileSettings, ReferenceSettings, StatusSettings
-from importer.store import users
+from importer.store.sqlite.rows import recorder
 from tests.differential.files import STATUS, Author, UsersFile
 from tests.differential.worlds import Upload, World
 
@@ -35,7 +35,7 @@ _SIZES: Final[tuple[tuple[object, str, tuple[object, ...]], ...]] = (
     (scan, "CHUNK_BYTES", (19, 101, 1 << 16)),
     (table, "STRETCH_ROWS", (2, 5, 1000)),
     (batches, "_BATCH_ROWS", (1, 3, 500)),
-    (users, "_ROWS_PER_PROBE", (0, 10, 1000)),
+    (recorder, "_ROWS_PER_PROBE", (0, 10, 1000)),
 )
 _EDITS: Final = (
     "UPDATE users SET first_name = 'Hand', email = NULL, email_key = NULL {where}",

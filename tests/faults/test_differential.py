@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from importer.rows import delta
-from importer.store.rejected import RejectedRows
-from importer.store.roster.protected import Protected
+from importer.store.sqlite.rows.protected import Protected
+from importer.store.sqlite.rows.rejected import RejectedRows
 from tests.differential.history import TellingDifference, check
 from tests.faults.trials import FULL
 

@@ -13,10 +13,11 @@ from typing import Final
 import msgspec
 
 from importer.attributes import ATTRIBUTES
-from importer.store import baselines, conflicts, ledger
+from importer.store import baselines, ledger
 from importer.store.connection import Connection, stamp
 from importer.store.database import Store
 from importer.store.roster import history
+from importer.store.sqlite.rows import conflicts
 
 Scope = dict[str, str | int]  # what statements name: client, import_id, at
 

@@ -1,8 +1,8 @@
 """
 What a file changes of known users, counted once all its rows are applied, before the commit.
 
-From the images that the import keeps of users it changed (`store/conflicts`), so that it costs nothing where nobody
-gets another name, address or birth date. Letters in another case are no other value.
+From the images that the import keeps of users it changed (`sqlite/rows/conflicts`), so that it costs nothing where
+nobody gets another name, address or birth date. Letters in another case are no other value.
 """
 
 from __future__ import annotations

@@ -25,11 +25,11 @@ from importer.roster import order, removals
 from importer.rows.batches import Examination
 from importer.rows.validate import Rejected
 from importer.settings import FeedSettings, GuardSettings
-from importer.store.conflicts import Scope
 from importer.store.connection import Connection, stamp
 from importer.store.roster import pauses
-from importer.store.roster.protected import rowids_of
 from importer.store.roster.states import SNAPSHOT
+from importer.store.sqlite.rows.conflicts import Scope
+from importer.store.sqlite.rows.protected import rowids_of
 
 _NO_USERS: Final = frozenset(
     f"9003/{kind}" for kind in (closing.CLOSING, closing.DASHES, closing.ERROR, closing.GROUP, closing.TEXT)

@@ -17,7 +17,7 @@ from importer.attributes import ATTRIBUTES, REPORT_NAMES
 from importer.characters import guarded, unguarded
 from importer.model import message
 from importer.settings import MailSettings
-from importer.store import rejected
+from importer.store.sqlite.rows import rejected
 from importer.wording import catalogue
 from importer.wording.codes import CODES
 from importer.wording.template import Level

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from importer.store import users
 from importer.store.errors import StoreError
 from importer.store.sqlite.connection import read_only
+from importer.store.sqlite.rows import recorder
 from tests.engine import CLIENT, HEADER, Engine, Result
 from tests.tables import tables_of
 
@@ -216,7 +216,7 @@ def test_addresses_and_user_names_are_unique_whatever_the_case(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, rows_per_probe: int, mine: str, theirs: str
 ) -> None:
     """An address or a user name that another user has, in any case, fails the row that takes it; its holder stays."""
-    monkeypatch.setattr(users, "_ROWS_PER_PROBE", rows_per_probe)
+    monkeypatch.setattr(recorder, "_ROWS_PER_PROBE", rows_per_probe)
     people(engine, f"S1 {mine}")
     result = people(engine, f"S1 {mine}", f"S2 {theirs}")
     assert {3: "9020" if {"x", "y"} & {mine[0], theirs[0]} else "9019"} == result.codes
@@ -236,7 +236,7 @@ def test_two_new_users_who_want_the_same_both_fail(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, rows_per_probe: int
 ) -> None:
     """Two rows that claim one new address both fail, and those that claim one new user name; nobody wins by order."""
-    monkeypatch.setattr(users, "_ROWS_PER_PROBE", rows_per_probe)
+    monkeypatch.setattr(recorder, "_ROWS_PER_PROBE", rows_per_probe)
     result = people(engine, "S1 new a", "S2 new b", "S3 c same", "S4 d same", "S5 e e")
     assert {2: "9019", 3: "9019", 4: "9020", 5: "9020"} == result.codes
     assert ["S5"] == list(engine.users())
@@ -247,7 +247,7 @@ def test_what_counts_is_the_state_after_the_file(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, rows_per_probe: int
 ) -> None:
     """Users may swap addresses in one file, or hand them on, in any order of rows."""
-    monkeypatch.setattr(users, "_ROWS_PER_PROBE", rows_per_probe)
+    monkeypatch.setattr(recorder, "_ROWS_PER_PROBE", rows_per_probe)
     people(engine, "S1 ann ann", "S2 bob bob", "S3 cas cas")
     assert (1, 3, 0) == counts(people(engine, "S1 bob bob", "S2 ann cas", "S3 dan ann", "S4 cas dan"))
     assert {"S1": "bob", "S2": "cas", "S3": "ann", "S4": "dan"} == engine.column("user_name")
@@ -256,7 +256,7 @@ def test_what_counts_is_the_state_after_the_file(
 @BOTH_WAYS
 def test_a_row_that_fails_frees_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch, rows_per_probe: int) -> None:
     """Whoever takes what a failed row would have left fails too, to the end of the chain; all are put back."""
-    monkeypatch.setattr(users, "_ROWS_PER_PROBE", rows_per_probe)
+    monkeypatch.setattr(recorder, "_ROWS_PER_PROBE", rows_per_probe)
     people(engine, *(f"S{n} a{n} u{n}" for n in range(1, 7)))
     before = engine.users()
     result = engine.rows(
@@ -289,7 +289,7 @@ def test_an_undone_row_is_put_back_to_the_letter(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, rows_per_probe: int
 ) -> None:
     """A row that is undone leaves its user exactly as it was, times and import included, and no new user at all."""
-    monkeypatch.setattr(users, "_ROWS_PER_PROBE", rows_per_probe)
+    monkeypatch.setattr(recorder, "_ROWS_PER_PROBE", rows_per_probe)
     people(engine, "S1 ann ann", "S2 bob bob")
     before = list(tables_of(engine.store).query("SELECT * FROM users ORDER BY unique_id"))
     result = engine.file(
@@ -315,7 +315,7 @@ def test_an_undone_row_stands_whole_in_the_failed_csv(engine: Engine) -> None:
 
 def test_a_large_first_file_is_loaded_and_settled_all_the_same(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client's first file, loaded without indexes, is checked like any other; its indexes are there afterwards."""
-    monkeypatch.setattr(users, "_LOAD_MIN_BYTES", 0)
+    monkeypatch.setattr(recorder, "_LOAD_MIN_BYTES", 0)
     indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'users' ORDER BY name"
     before = engine.store.conn.execute(indexes).fetchall()
     many = [f"U{n},OPSCOM,Ann,Lee,u{n}@example.org,u{n}" for n in range(3000)]
@@ -334,7 +334,7 @@ def test_a_large_first_file_is_loaded_and_settled_all_the_same(engine: Engine, m
 
 def test_a_failed_load_leaves_the_indexes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first file that is refused in its middle leaves the table empty and its indexes in place."""
-    monkeypatch.setattr(users, "_LOAD_MIN_BYTES", 0)
+    monkeypatch.setattr(recorder, "_LOAD_MIN_BYTES", 0)
     indexes = "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'users'"
     before = engine.store.conn.execute(indexes).fetchone()
     many = [f"U{n},OPSCOM,Ann,Lee,u{n}@example.org,u{n}" for n in range(3000)]

@@ -142,7 +142,7 @@ def test_an_undo_takes_back_what_was_changed_before(engine: Engine) -> None:
 def test_very_many_left_out_values_are_compared_with_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """If more lines must be told again than are compared at all, the next file is looked at whole, with its warning."""
     monkeypatch.setattr("importer.store.baselines.MOST_LINES", 3)
-    monkeypatch.setattr("importer.store.roster.protected.MOST_LINES", 3)
+    monkeypatch.setattr("importer.store.sqlite.rows.protected.MOST_LINES", 3)
     engine.settings(protected_fields=("email",))
     engine.rows(*map(user, range(9)))
     rows = [user(number, email=f"t{number}@example.org") for number in range(9)]

@@ -9,9 +9,9 @@ from typing import Final
 from importer import attributes
 from importer.rows.batches import Terms
 from importer.rows.validate import CLEARED, User
-from importer.store.rejected import TAKEN, RejectedRows
-from importer.store.roster.inactive import FAILS, Inactive
-from importer.store.roster.protected import Protected
+from importer.store.sqlite.rows.inactive import FAILS, Inactive
+from importer.store.sqlite.rows.protected import Protected
+from importer.store.sqlite.rows.rejected import TAKEN, RejectedRows
 
 Known = tuple[int, str | None, str | None, User]  # rowid, feeds, inactive_by, and the values in the file's columns
 STATE: Final = attributes.STATUS.name

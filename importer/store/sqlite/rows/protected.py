@@ -13,7 +13,7 @@ from importer.rows.batches import Terms
 from importer.rows.delta import MOST_LINES
 from importer.rows.validate import CLEARED, KEYS, User
 from importer.store.connection import Connection
-from importer.store.rejected import RejectedRows
+from importer.store.sqlite.rows.rejected import RejectedRows
 
 _AT_ONCE: Final = 500
 

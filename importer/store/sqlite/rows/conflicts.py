@@ -11,7 +11,7 @@ from typing import Final
 from importer.attributes import ATTRIBUTES
 from importer.rows.validate import KEYS
 from importer.store.connection import Connection
-from importer.store.rejected import TAKEN, RejectedRows
+from importer.store.sqlite.rows.rejected import TAKEN, RejectedRows
 
 _INDEXES: Final = {"email_key": "users_by_email", "user_name_key": "users_by_user_name"}
 Scope = dict[str, str | int]  # what statements about one import name: client, import_id, top (the last rowid before it)

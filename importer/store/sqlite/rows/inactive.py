@@ -13,10 +13,10 @@ from importer.roster import removals
 from importer.rows.validate import Rejected, User
 from importer.settings import ClientSettings, FeedSettings
 from importer.store.connection import Connection
-from importer.store.rejected import RejectedRows
 from importer.store.roster.counts import MOST_LINES
 from importer.store.roster.feeds import counted, word_of
 from importer.store.roster.states import OPERATOR, SNAPSHOT, STATUS
+from importer.store.sqlite.rows.rejected import RejectedRows
 
 FAILS: Final = "fails"  # in place of a state
 

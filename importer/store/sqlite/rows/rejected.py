@@ -21,8 +21,8 @@ from importer.file.table import Table
 from importer.model import NAMED_LINES, Message, Problem, ProblemGroup, Tally, message, most_rows_first
 from importer.rows.validate import Checker, Rejected
 from importer.settings import ClientSettings
-from importer.store import taken
 from importer.store.connection import Connection
+from importer.store.sqlite.rows import taken
 from importer.wording.catalogue import text_bytes, words
 
 FULL_ROWS: Final = 1000  # that say what to do about the same problem; later rows of the failed CSV refer to the first

@@ -21,14 +21,14 @@ from importer.rows import damage
 from importer.rows.batches import Batch, Examination
 from importer.rows.validate import User
 from importer.settings import ClientSettings, FeedSettings
-from importer.store import conflicts
 from importer.store.connection import Connection, stamp
-from importer.store.rejected import TAKEN, RejectedRows, name_others
 from importer.store.roster import history
 from importer.store.roster.counts import changes_of, of_common_days, of_other_spellings
 from importer.store.roster.feeds import FeedRoster
-from importer.store.roster.merge import STATE, Known, Merge
 from importer.store.roster.states import STATUS, TAKE_KEYS
+from importer.store.sqlite.rows import conflicts
+from importer.store.sqlite.rows.merge import STATE, Known, Merge
+from importer.store.sqlite.rows.rejected import TAKEN, RejectedRows, name_others
 
 # To look up the key of a changed row takes as long as to pass over so many rows of the index.
 _ROWS_PER_PROBE: Final = 10

@@ -1,0 +1,1 @@
+"""What rows of a file do to users, in SQLite, by temporary tables. See recorder."""
