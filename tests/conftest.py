@@ -83,9 +83,10 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], S
     with contextlib.closing(PostgresqlStore.open(server.url("common"))) as opened:
         # A new database for each of many tests would take ten times as long.
         tables = """SELECT string_agg(tablename, ', ') FROM pg_tables
-            WHERE schemaname = 'public' AND tablename NOT IN ('rosterd_schema', 'retention')"""
+            WHERE schemaname = 'public' AND tablename NOT IN ('rosterd_schema', 'retention', 'import_ids')"""
         (names,) = opened.conn.execute(tables).fetchone()
         opened.conn.execute(f"TRUNCATE {names} RESTART IDENTITY")
+        opened.conn.execute("UPDATE import_ids SET last = 0")
     return functools.partial(PostgresqlStore.open, server.url("common"))
 
 

@@ -43,8 +43,8 @@ OF_SQLITE = re.compile(
     r"json_\w+\(|\biif\(|ifnull\(|\bchar\(|casefolded\("
 )
 ONLY_SQLITE = {
-    *("baselines", "personal_data", "retention", "searches.people"),
-    *(f"roster.{name}" for name in ("action", "changes", "counts", "deactivation", "feeds", "history", "ids")),
+    *("baselines", "personal_data"),
+    *(f"roster.{name}" for name in ("action", "counts", "deactivation", "feeds", "history", "ids")),
     *(f"roster.{name}" for name in ("removal", "states", "undo")),
 }
 EVERYWHERE = {"msgspec", "structlog"}

@@ -60,8 +60,16 @@ class Connection(Protocol):
         """Return the id of the next import, for the transaction that is open: above all that are known."""
         ...
 
+    def newest_import_id(self) -> int:
+        """Return the id up to which no import is under way any more; 0 for none."""
+        ...
+
     def seconds_between(self, earlier: str, later: str) -> str:
         """Return what counts the seconds between two columns with times in a statement, 0 for a clock set back."""
+        ...
+
+    def in_json(self, column: str, *path: str | int) -> str:
+        """Return what reads the text at a place of a column with JSON in a statement, NULL when nothing is there."""
         ...
 
     def close(self) -> None:

@@ -97,12 +97,8 @@ def purge(store: Store, bak_fd: int, archived: Kept, at: datetime) -> bool:
     """
     _remove(bak_fd, archived.archive)
     with store.transaction():
-        problems = store.conn.execute(
-            "DELETE FROM import_problems WHERE rowid IN"
-            " (SELECT rowid FROM import_problems WHERE import_id = ? LIMIT ?)",
-            (archived.id, _PROBLEMS_AT_ONCE),
-        ).rowcount
-        if problems == _PROBLEMS_AT_ONCE:
+        _forget_some_problems(store.conn, archived.id)
+        if store.conn.execute("SELECT 1 FROM import_problems WHERE import_id = ? LIMIT 1", (archived.id,)).fetchone():
             return False
         store.conn.execute("UPDATE imports SET purged_at = ? WHERE id = ?", (stamp(at), archived.id))
         store.conn.execute("UPDATE on_hold SET reason = '' WHERE claim_id = ?", (archived.claim_id,))
@@ -118,12 +114,21 @@ def forget_problems(store: Store, client: str, before: datetime) -> int:
     Where its files are is not known: they stay, and the imports are not marked as purged.
     """
     with store.transaction():
-        return store.conn.execute(
-            """DELETE FROM import_problems WHERE rowid IN (
-                 SELECT import_problems.rowid FROM imports JOIN import_problems ON import_id = imports.id
-                 WHERE client = ? AND finished_at < ? LIMIT ?)""",
-            (client, stamp(before), _PROBLEMS_AT_ONCE),
-        ).rowcount
+        row = store.conn.execute(
+            """SELECT id FROM imports WHERE client = ? AND finished_at < ?
+               AND EXISTS (SELECT 1 FROM import_problems WHERE import_id = imports.id) LIMIT 1""",
+            (client, stamp(before)),
+        ).fetchone()
+        return _forget_some_problems(store.conn, int(row[0])) if row else 0
+
+
+def _forget_some_problems(conn: Connection, import_id: int) -> int:
+    """Remove problems of an import, down to a line or all; return how many. Only the line tells them apart."""
+    line = conn.execute(
+        "SELECT line FROM import_problems WHERE import_id = ? LIMIT 1 OFFSET ?", (import_id, _PROBLEMS_AT_ONCE - 1)
+    ).fetchone()
+    up_to, values = (" AND line <= ?", (import_id, *line)) if line else ("", (import_id,))
+    return conn.execute(f"DELETE FROM import_problems WHERE import_id = ?{up_to}", values).rowcount
 
 
 def _remove(bak_fd: int, archive: bytes) -> None:

@@ -8,6 +8,7 @@ nothing on the server (PgBouncer in transaction mode), and PostgreSQL need not g
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +31,8 @@ from importer.store.errors import (
     StoreUnreachable,
     StoreUnusable,
 )
+from importer.store.postgresql import import_ids
+from importer.store.postgresql.import_ids import ImportIds
 from importer.store.postgresql.statements import for_psycopg
 
 # A peer that is gone is noticed within a minute. Without `tcp_user_timeout` a client once hung for two hours.
@@ -120,8 +123,9 @@ class PostgresqlCursor:
 class PostgresqlConnection:
     """A connection whose statements raise StoreError. No transaction begins by itself."""
 
-    def __init__(self, raw: psycopg.Connection[tuple[Any, ...]]) -> None:
+    def __init__(self, raw: psycopg.Connection[tuple[Any, ...]], connect: Callable[[], PostgresqlConnection]) -> None:
         self.raw = raw
+        self._ids = ImportIds(connect)
         self.before_each: Callable[[], None] | None = None
 
     @property
@@ -150,7 +154,11 @@ class PostgresqlConnection:
 
     def new_import_id(self) -> int:
         """Return the id of the next import; where a transaction is rolled back, or several run, some are missing."""
-        return int(self.execute("SELECT nextval('imports_id')").fetchone()[0])
+        return self._ids.take(self)
+
+    def newest_import_id(self) -> int:
+        """Return the id up to which no import is under way any more; 0 for none."""
+        return import_ids.newest(self)
 
     def seconds_between(self, earlier: str, later: str) -> str:
         """Return what counts the seconds between two columns with times, 0 for a clock that was set back."""
@@ -160,6 +168,10 @@ class PostgresqlConnection:
         if self.before_each:
             self.before_each()
 
+    def in_json(self, column: str, *path: str | int) -> str:
+        """Return what reads the text at a place of a column with JSON."""
+        return f"(CAST({column} AS JSONB) #>> '{{{','.join(map(str, path))}}}')"
+
     def roll_back(self) -> None:
         """Roll back, if a transaction is open; with the connection it would end by itself."""
         if self.in_transaction:
@@ -168,6 +180,7 @@ class PostgresqlConnection:
 
     def close(self) -> None:
         """Close the connection; what was not committed is rolled back."""
+        self._ids.close()
         self.raw.close()
 
 
@@ -200,7 +213,7 @@ def connect(url: str) -> PostgresqlConnection:
         )
     raw.adapters.register_dumper(bool, _Flag)
     raw.adapters.register_loader("numeric", _Number)
-    return PostgresqlConnection(raw)
+    return PostgresqlConnection(raw, functools.partial(connect, url))
 
 
 def check_is_verified(settings: dict[str, Any]) -> None:

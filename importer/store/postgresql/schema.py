@@ -66,7 +66,9 @@ CREATE TABLE imports (
     PRIMARY KEY (client, id),
     UNIQUE (client, claim_id)
 );
-CREATE SEQUENCE imports_id;
+CREATE TABLE import_ids (is_ours BIGINT PRIMARY KEY CHECK (is_ours = 1), last BIGINT NOT NULL);
+INSERT INTO import_ids VALUES (1, 0);
+CREATE TABLE open_imports (id BIGINT PRIMARY KEY, began_at TIMESTAMPTZ NOT NULL DEFAULT now());
 CREATE INDEX imports_by_id ON imports (id);
 CREATE INDEX imports_by_claim ON imports (claim_id);
 CREATE INDEX imports_unarchived ON imports (client) WHERE archived_at IS NULL;

@@ -119,8 +119,8 @@ def former_ids(conn: Connection, client: str, unique_id: str) -> set[str]:
 def later_id(conn: Connection, client: str, unique_id: str) -> str:
     """Return the id that somebody has now who had this one, "" for nobody; of several the last."""
     row = conn.execute(
-        """SELECT user_changes.unique_id FROM imports CROSS JOIN user_changes ON import_id = imports.id
-           WHERE client = ? AND imports.kind IN ('rekey', 'undo') AND json_extract(changes, '$.unique_id[0]') = ?
+        f"""SELECT user_changes.unique_id FROM imports CROSS JOIN user_changes WHERE import_id = imports.id
+           AND client = ? AND imports.kind IN ('rekey', 'undo') AND {conn.in_json("changes", "unique_id", 0)} = ?
            ORDER BY import_id DESC LIMIT 1""",
         (client, unique_id),
     ).fetchone()

@@ -102,11 +102,20 @@ class SqliteConnection(sqlite3.Connection):
 
     def new_import_id(self) -> int:
         """Return the id of the next import: nobody else can write until this transaction has ended."""
-        return int(self.execute("SELECT coalesce(max(id), 0) + 1 FROM imports").fetchone()[0])
+        return self.newest_import_id() + 1
+
+    def newest_import_id(self) -> int:
+        """Return the id of the last import: they are committed in the order of their ids."""
+        return int(self.execute("SELECT coalesce(max(id), 0) FROM imports").fetchone()[0])
 
     def seconds_between(self, earlier: str, later: str) -> str:
         """Return what counts the seconds between two columns with times, 0 for a clock that was set back."""
         return f"max(0, (julianday({later}) - julianday({earlier})) * 86400)"
+
+    def in_json(self, column: str, *path: str | int) -> str:
+        """Return what reads the text at a place of a column with JSON: `->>` is not in each SQLite that we support."""
+        places = (f"[{place}]" if isinstance(place, int) else f".{place}" for place in path)
+        return f"json_extract({column}, '${''.join(places)}')"
 
     @_translating
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:  # noqa: ANN401 - likewise

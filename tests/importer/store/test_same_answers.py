@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from importer.model import Change, OnHold
-from importer.store import baselines, integrity, ledger, mail_queue, queries, retention
+from importer.store import baselines, integrity, ledger, mail_queue, personal_data, queries, retention
 from importer.store.connection import Connection
 from importer.store.database import Store
-from importer.store.roster import held_files, history, pauses
-from importer.store.searches import activity, export, imports
+from importer.store.roster import changes, held_files, history, ids, pauses
+from importer.store.searches import activity, export, imports, people
 from importer.store.searches.imports import Wanted
 from importer.store.tables import hooks, replays, strays
 from tests.engine import CLIENT, HEADER, Engine
@@ -110,6 +110,21 @@ QUESTIONS: dict[str, Ask] = {
             Wanted(file="SERS", code="9001", before=99),
         )
     ],
+    "people": lambda conn: [
+        people.begin_with(conn, text, clients, is_of_all=is_of_all, limit=9)
+        for text, clients, is_of_all in (
+            ("S", [CLIENT, "beta"], True),
+            ("zoe@", [CLIENT], False),
+            ("ZO", [CLIENT], False),
+            ("s", ["beta"], False),
+            ("s", [], False),
+        )
+    ],
+    "people.named": lambda conn: [people.named(conn, text, CLIENT, 9) for text in ("zoé", "ann", "R", "Ann R")],
+    "changes": lambda conn: [
+        [*changes.since(conn, cursor, client)] for cursor, client in ((0, None), (1, CLIENT), (2, None), (0, "beta"))
+    ],
+    "history.later_id": lambda conn: [history.later_id(conn, CLIENT, id_) for id_ in ("former", "S1")],
     "activity": lambda conn: (activity.of_client(conn, CLIENT, 1), activity.of_day(conn, AT, None)),
     "export": lambda conn: [
         (export.count(conn, CLIENT, with_former=former), [*export.people(conn, CLIENT, with_former=former)])
@@ -130,7 +145,7 @@ def both(postgresql: PostgresqlServer, tmp_path_factory: pytest.TempPathFactory)
     ):
         fill(engine)
         copy(engine.store.conn, other.conn)
-        other.conn.execute("SELECT setval('imports_id', (SELECT max(id) FROM imports))")
+        other.conn.execute("UPDATE import_ids SET last = (SELECT max(id) FROM imports)")
         for each in (engine.store, other):
             put_next_to(each)
         yield engine.store, other
@@ -142,6 +157,9 @@ def fill(engine: Engine) -> None:
     engine.rows("S1,OPSCOM,Ann,Ray,ann@example.org,ann", "S3,OPSCOM,,Roy,nowhere,", "S4,OPSCOM,A,B,ann@example.org,x")
     engine.upload(b"%PDF-1.7")
     engine.upload(f"{HEADER}\nS5,OPSCOM,Bo,Lee,bo@example.org,bo".encode())
+    engine.rows("former,OPSCOM,Al,Lee,al@example.org,al", "gone,OPSCOM,Al,,,")
+    ids.rekey(engine.store, CLIENT, [("former", "new")], is_applied=True)
+    personal_data.erase(engine.store, CLIENT, "gone")
 
 
 def put_next_to(store: Store) -> None:
@@ -230,6 +248,7 @@ def change(store: Store) -> list[object]:
     retention.note_pass(store, AT)
     told += [retention.forget_mails(store, CLIENT, FAR), retention.forget_history(store, FAR)]
     told += [retention.forget_hook_events(store, FAR)]
+    told += [retention.forget_problems(store, CLIENT, FAR) for _ in range(3)]
     return told
 
 

@@ -19,6 +19,7 @@ from importer.store.errors import (
 )
 from importer.store.postgresql.connection import check_is_verified, connect
 from importer.store.postgresql.database import PostgresqlStore
+from importer.store.postgresql.import_ids import ImportIds
 from importer.store.postgresql.schema import MIGRATIONS
 from importer.store.postgresql.statements import for_psycopg
 from importer.store.sqlite.connection import NEWEST
@@ -92,7 +93,8 @@ def test_texts_are_compared_by_bytes(store: PostgresqlStore) -> None:
 def test_tables_and_columns_are_those_of_sqlite(store: PostgresqlStore, tmp_path: Path) -> None:
     """Both databases have the same tables and columns, in the same order, and the same number of migrations."""
     query = """SELECT table_name, column_name, is_nullable = 'NO' FROM information_schema.columns
-        WHERE table_schema = 'public' AND table_name <> 'rosterd_schema' ORDER BY table_name, ordinal_position"""
+        WHERE table_schema = 'public' AND table_name NOT IN ('rosterd_schema', 'import_ids', 'open_imports')
+        ORDER BY table_name, ordinal_position"""
     theirs = store.conn.execute(query).fetchall()
     with contextlib.closing(SqliteStore.open(tmp_path / "rosterd.db")) as sqlite:
         ours = sqlite.conn.execute(
@@ -204,6 +206,42 @@ def test_work_is_interrupted_between_statements(store: PostgresqlStore) -> None:
     with pytest.raises(Interrupted), store.interruptible(lambda: next(answers)):
         run(store, INSERTED, "SELECT 1")
     assert [] == store.conn.execute("SELECT hook FROM hook_totals").fetchall()
+
+
+def test_whoever_follows_changes_stops_before_an_import_that_is_open(store: PostgresqlStore, url: str) -> None:
+    """Of two imports the later may be committed first; one that was rolled back is forgotten when the next begins."""
+    with contextlib.closing(PostgresqlStore.open(url)) as other:
+        with store.transaction():
+            first = store.conn.new_import_id()
+            with other.transaction():
+                second = other.conn.new_import_id()
+            assert first < second
+            assert first - 1 == other.conn.newest_import_id()
+        assert second == other.conn.newest_import_id()
+        with contextlib.suppress(Interrupted), store.transaction():
+            lost = store.conn.new_import_id()
+            raise Interrupted
+        assert lost - 1 == other.conn.newest_import_id()
+        store.conn.execute("UPDATE open_imports SET began_at = began_at - INTERVAL '2 minutes'")
+        with other.transaction():
+            last = other.conn.new_import_id()
+        assert last == store.conn.newest_import_id()
+
+
+def test_an_id_that_was_given_up_is_not_used(store: PostgresqlStore, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is suspended for so long that its id was forgotten takes another one."""
+    noted = ImportIds._noted
+
+    def suspended(ids: ImportIds) -> int:
+        import_id = noted(ids)
+        if import_id == 1:
+            with contextlib.closing(connect(url)) as other:
+                other.execute("DELETE FROM open_imports")
+        return import_id
+
+    monkeypatch.setattr(ImportIds, "_noted", suspended)
+    with store.transaction():
+        assert 2 == store.conn.new_import_id()
 
 
 @pytest.mark.parametrize(
