@@ -15,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.console.conftest import HEADER
 from tests.lab import wait_until
-from tests.lab.chromium import PHONE, PROGRAMS, Chromium
+from tests.lab.chromium import PAPER, PHONE, PROGRAMS, Chromium
 from tests.lab.console import Console, let_in, visited
 from tests.lab.daemon import Rosterd, make_inboxes
 
@@ -266,6 +266,29 @@ def test_times_are_those_of_the_reader(chromium: Chromium) -> None:
         assert str(time.get_attribute("title")).endswith(" UTC")
     finally:
         chromium.emulate("Emulation.setTimezoneOverride", timezoneId="")
+
+
+def test_what_is_printed_is_for_paper(chromium: Chromium, paths: list[str]) -> None:
+    """On paper a page is black on white, also from a dark one, with times in UTC, and with nothing to click."""
+    chromium.log_in("olga")
+    odd = [path for path in paths if re.match(r"/imports/1$|/person\?client=acme&id=X", path)][:2]
+    assert len(odd) == 2
+    for path in dict.fromkeys((*odd, *kinds(paths))):
+        chromium.open(path)
+        with chromium.printing("dark"):
+            assert not [each for each in chromium.all("nav, form, button, .button, .skip") if each.is_displayed()], path
+            style = chromium.script(
+                "const {color, backgroundColor} = getComputedStyle(document.documentElement);"
+                "return [color, backgroundColor]"
+            )
+            assert ["rgb(0, 0, 0)", "rgb(255, 255, 255)"] == style, path
+            assert all(each.value_of_css_property("display") == "table-row" for each in chromium.all("tbody tr")), path
+            assert all(
+                "UTC" in chromium.script("return getComputedStyle(arguments[0], '::after').content", each)
+                for each in chromium.all("p time, dd time")
+            ), path
+            assert chromium.script("return document.documentElement.scrollWidth") <= PAPER, path
+            assert [] == chromium.barriers("color-contrast"), path
 
 
 def test_the_overview_renews_itself(site: tuple[Rosterd, Console], chromium: Chromium) -> None:

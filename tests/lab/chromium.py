@@ -24,7 +24,7 @@ from tests.lab.console import PASSWORD
 from tests.lab.sshd import descendants
 
 PROGRAMS: Final = ("chromium", "chromedriver")
-PHONE, DESK = 360, 1600  # pixels wide
+PHONE, PAPER, DESK = 360, 673, 1600  # pixels wide
 _HEIGHT: Final = 900
 _OPTIONS: Final = (
     "--headless=new",
@@ -88,13 +88,26 @@ class Chromium:
         """Be as wide as a phone or a screen on a desk, and ask for pages that are light or dark."""
         metrics = {"width": width, "height": _HEIGHT, "deviceScaleFactor": 1, "mobile": False}
         self.emulate("Emulation.setDeviceMetricsOverride", **metrics)
+        self._show(scheme)
+
+    def _show(self, scheme: str, media: str = "") -> None:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.emulate("Emulation.setEmulatedMedia", features=features)
+        self.emulate("Emulation.setEmulatedMedia", media=media, features=features)
 
     @contextlib.contextmanager
     def looking(self, width: int, scheme: str) -> Iterator[None]:
         """Look otherwise meanwhile."""
         self.look(width, scheme)
+        try:
+            yield
+        finally:
+            self.look()
+
+    @contextlib.contextmanager
+    def printing(self, scheme: str) -> Iterator[None]:
+        """Show meanwhile what would be on A4 paper, from a page that is light or dark."""
+        self.look(PAPER, scheme)
+        self._show(scheme, "print")
         try:
             yield
         finally:
