@@ -59,9 +59,14 @@ def imports(
         print_json(listed)
         return
     counts = shown_counts(listed)
-    header = ("id", "finished (UTC)", "client", "file", "outcome", *counts, "code")
+    named = ("host",) if any(each.host for each in listed) else ()
+    header = ("id", "finished (UTC)", *named, "client", "file", "outcome", *counts, "code")
     rows = [
-        (i.id, i.finished_at, i.client, i.file, i.outcome, *(getattr(i, name) for name in counts), i.code)
+        (
+            *(i.id, i.finished_at, *(getattr(i, name) for name in named), i.client, i.file, i.outcome),
+            *(getattr(i, name) for name in counts),
+            i.code,
+        )
         for i in listed
     ]
     print_table(header, rows, empty="No imports.")

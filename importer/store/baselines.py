@@ -39,14 +39,15 @@ def find(conn: Connection, claim: Claim, feed: FeedSettings, terms: str) -> Base
     """
     Return what to compare a file with: the last one of its name, or else of its feed, judged by these terms.
 
-    Of a snapshot it is the last one alone: by another it could not be told who is missing.
+    Its archive is on this host. Of a snapshot it is the last one alone: by another it could not be told who is missing.
     """
     last = last_snapshot(conn, claim.client, feed.name) if feed.is_snapshot else 0
     row = conn.execute(
         """SELECT import_id, archive, sha256, odd_lines FROM baselines JOIN imports ON imports.id = import_id
-           WHERE baselines.client = ? AND feed = ? AND terms = ? AND purged_at IS NULL AND rewritten_sha256 IS NULL
-           AND ? IN (0, import_id) ORDER BY baselines.file = ? DESC, import_id DESC LIMIT 1""",
-        (claim.client, feed.name, terms, last, claim.file),
+           WHERE baselines.client = ? AND host = ? AND feed = ? AND terms = ? AND purged_at IS NULL
+           AND rewritten_sha256 IS NULL AND ? IN (0, import_id)
+           ORDER BY baselines.file = ? DESC, import_id DESC LIMIT 1""",
+        (claim.client, conn.host, feed.name, terms, last, claim.file),
     ).fetchone()
     if row is None:
         return None

@@ -44,6 +44,11 @@ class Connection(Protocol):
     """
 
     @property
+    def host(self) -> str:
+        """Return the name of this host among those that share the database, "" where nobody else does."""
+        ...
+
+    @property
     def in_transaction(self) -> bool:
         """Tell whether a transaction is open."""
         ...
@@ -62,6 +67,14 @@ class Connection(Protocol):
 
     def newest_import_id(self) -> int:
         """Return the id up to which no import is under way any more; 0 for none."""
+        ...
+
+    def lock(self, client: str) -> bool:
+        """
+        Wait until nobody else writes about a client, until the end of the transaction that is open; "": about mail.
+
+        Return whether what was read before may have changed meanwhile.
+        """
         ...
 
     def seconds_between(self, earlier: str, later: str) -> str:

@@ -59,6 +59,7 @@ def add(conn: Connection, import_id: int, receipt: Receipt) -> None:
         "archive": claim.archive,
         "claimed_at": stamp(claim.claimed_at),
         "finished_at": stamp(receipt.finished_at),
+        "host": conn.host,
     }
     conn.execute("DELETE FROM imports WHERE claim_id = ? AND outcome = 'on_hold'", (claim.claim_id,))
     _insert(conn, row)
@@ -85,6 +86,7 @@ def add_action(conn: Connection, import_id: int, *, client: str, kind: str, titl
         "ends_line": 1,
         "archive": b"",
         **dict.fromkeys(("claimed_at", "finished_at", "archived_at", "purged_at"), stamp(now)),
+        "host": conn.host,
     }
     _insert(conn, row)
 
@@ -128,8 +130,8 @@ def find(conn: Connection, claim_id: str) -> Entry | None:
 
 
 def unarchived(conn: Connection, client: str) -> list[Entry]:
-    """Return the entries of a client whose files are not known to be in `.bak` yet, oldest first."""
-    return _entries(conn, "client = ? AND archived_at IS NULL ORDER BY id", client)
+    """Return the entries of a client whose files, on this host, are not known to be in `.bak` yet, oldest first."""
+    return _entries(conn, "client = ? AND host = ? AND archived_at IS NULL ORDER BY id", client, conn.host)
 
 
 def mark_archived(conn: Connection, claim_ids: Sequence[str], at: datetime) -> None:
@@ -143,9 +145,9 @@ def mark_rewritten(conn: Connection, id_: int, sha256: str, size_bytes: int) -> 
     conn.execute("UPDATE imports SET rewritten_sha256 = ?, rewritten_bytes = ? WHERE id = ?", (sha256, size_bytes, id_))
 
 
-def _entries(conn: Connection, where: str, value: str) -> list[Entry]:
+def _entries(conn: Connection, where: str, *values: str) -> list[Entry]:
     rows = conn.execute(
-        f"SELECT claim_id, client, archive, outcome, archived_at IS NOT NULL FROM imports WHERE {where}", (value,)
+        f"SELECT claim_id, client, archive, outcome, archived_at IS NOT NULL FROM imports WHERE {where}", values
     ).fetchall()
     return [
         Entry(claim_id=claim_id, client=client, archive=archive, outcome=Outcome(outcome), archived=bool(archived))

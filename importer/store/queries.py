@@ -45,7 +45,7 @@ IMPORTS: Final = """FROM (
 _IN_STATE: Final = {"waiting": "state = 'waiting'", "dead": "state = 'dead'"}
 
 
-class Import(msgspec.Struct, frozen=True, kw_only=True):
+class Import(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One row of the ledger."""
 
     id: int
@@ -74,6 +74,7 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     archived_at: datetime | None
     purged_at: datetime | None  # when file, answers and problems were removed
     missing: int  # users of a snapshot that lacks too many, who stay active until somebody decides
+    host: str = ""  # that imported it, where several do; else "", and not in JSON
 
 
 class RecordedProblem(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +87,7 @@ class RecordedProblem(msgspec.Struct, frozen=True, kw_only=True):
     first_line: int
 
 
-class QueuedMail(msgspec.Struct, frozen=True, kw_only=True):
+class QueuedMail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One row of the outbox, without its body."""
 
     id: int
@@ -102,6 +103,7 @@ class QueuedMail(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: datetime | None
     last_error: str
     joined_into: int | None
+    host: str = ""  # that wrote or sends it, likewise
 
 
 class Totals(Tally, frozen=True, kw_only=True):

@@ -123,8 +123,11 @@ class PostgresqlCursor:
 class PostgresqlConnection:
     """A connection whose statements raise StoreError. No transaction begins by itself."""
 
-    def __init__(self, raw: psycopg.Connection[tuple[Any, ...]], connect: Callable[[], PostgresqlConnection]) -> None:
+    def __init__(
+        self, raw: psycopg.Connection[tuple[Any, ...]], host: str, connect: Callable[[], PostgresqlConnection]
+    ) -> None:
         self.raw = raw
+        self.host: Final = host
         self._ids = ImportIds(connect)
         self.before_each: Callable[[], None] | None = None
 
@@ -159,6 +162,11 @@ class PostgresqlConnection:
     def newest_import_id(self) -> int:
         """Return the id up to which no import is under way any more; 0 for none."""
         return import_ids.newest(self)
+
+    def lock(self, client: str) -> bool:
+        """Write the row of a client under its key: that waits for any other transaction which has done so."""
+        self.execute("INSERT INTO locks VALUES (?, 1) ON CONFLICT (client) DO UPDATE SET is_held = 1", (client,))
+        return True
 
     def seconds_between(self, earlier: str, later: str) -> str:
         """Return what counts the seconds between two columns with times, 0 for a clock that was set back."""
@@ -199,8 +207,12 @@ class _Number(Loader):
         return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
-def connect(url: str) -> PostgresqlConnection:
-    """Open a database that may be written. Raises StoreError, StoreUnusable when the URL will not do."""
+def connect(url: str, host: str = "") -> PostgresqlConnection:
+    """
+    Open a database that may be written; `host`: what this one is called among those that share it.
+
+    Raises StoreError, StoreUnusable when the URL will not do.
+    """
     try:
         settings = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
@@ -213,7 +225,7 @@ def connect(url: str) -> PostgresqlConnection:
         )
     raw.adapters.register_dumper(bool, _Flag)
     raw.adapters.register_loader("numeric", _Number)
-    return PostgresqlConnection(raw, functools.partial(connect, url))
+    return PostgresqlConnection(raw, host, functools.partial(connect, url, host))
 
 
 def check_is_verified(settings: dict[str, Any]) -> None:

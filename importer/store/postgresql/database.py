@@ -31,9 +31,9 @@ class PostgresqlStore(Transactions):
         self._url = url
 
     @classmethod
-    def open(cls, url: str) -> PostgresqlStore:
-        """Open the database and bring it up to date. Raises StoreUnusable, StoreError."""
-        conn = connect(url)
+    def open(cls, url: str, host: str = "") -> PostgresqlStore:
+        """Open the database and bring it up to date; `host` as in `connect`. Raises StoreUnusable, StoreError."""
+        conn = connect(url, host)
         try:
             migrate(conn)
         except BaseException:
@@ -89,7 +89,7 @@ class PostgresqlStore(Transactions):
 
     def open_again(self) -> None:
         """Connect again: a connection that was lost stays so."""
-        fresh = connect(self._url)
+        fresh = connect(self._url, self.conn.host)
         self.conn.close()
         self.conn = fresh
 

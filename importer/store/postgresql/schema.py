@@ -279,7 +279,34 @@ CREATE TABLE replays (
 );
 """
 
-MIGRATIONS: Final = (Migration(17, _FIRST), Migration(18, _REASONS), Migration(19, _REQUESTS))
+# See `store/tables/hosts`. A row of `locks` is held by whoever writes about its client; "": by whoever takes a mail.
+_HOSTS: Final = """
+ALTER TABLE imports ADD COLUMN host TEXT COLLATE "C" NOT NULL DEFAULT '';
+ALTER TABLE outbox ADD COLUMN host TEXT COLLATE "C" NOT NULL DEFAULT '';
+ALTER TABLE outbox ADD COLUMN leased_until TEXT COLLATE "C" NOT NULL DEFAULT '';
+ALTER TABLE hook_events ADD COLUMN host TEXT COLLATE "C" NOT NULL DEFAULT '';
+ALTER TABLE hook_events ADD COLUMN leased_until TEXT COLLATE "C" NOT NULL DEFAULT '';
+CREATE INDEX outbox_leased ON outbox (client) WHERE leased_until <> '';
+DROP TABLE strays;
+CREATE TABLE strays (
+    client TEXT COLLATE "C" NOT NULL,
+    host TEXT COLLATE "C" NOT NULL,
+    path BYTEA NOT NULL,
+    seen_at TEXT COLLATE "C" NOT NULL,
+    gone_at TEXT COLLATE "C",
+    mailed_at TEXT COLLATE "C",
+    PRIMARY KEY (client, host, path)
+);
+CREATE TABLE hosts (host TEXT COLLATE "C" PRIMARY KEY, last_seen TEXT COLLATE "C" NOT NULL);
+CREATE TABLE locks (client TEXT COLLATE "C" PRIMARY KEY, is_held BIGINT NOT NULL);
+"""
+
+MIGRATIONS: Final = (
+    Migration(17, _FIRST),
+    Migration(18, _REASONS),
+    Migration(19, _REQUESTS),
+    Migration(20, _HOSTS),
+)
 
 
 def migrate(conn: PostgresqlConnection) -> None:

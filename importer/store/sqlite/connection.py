@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 VERSION: Final = sqlite3.sqlite_version
 VERSION_INFO: Final = sqlite3.sqlite_version_info
-NEWEST: Final = "m019_requests"  # the last migration of `schema`
+NEWEST: Final = "m020_hosts"  # the last migration of `schema`
 APPLICATION_ID: Final = 0x526F7374  # "Rost": a database of another program is never touched
 
 _HEAD: Final = struct.Struct(">16sH10xI36xI")  # magic text, bytes of a page, pages, application id
@@ -87,6 +87,8 @@ class SqliteConnection(sqlite3.Connection):
     Outside `importer/store` it is only passed on.
     """
 
+    host: Final = ""  # it is the only one
+
     @_translating
     def cursor(self, _factory: object = None) -> _Cursor:  # type: ignore[override]
         """Return a cursor that translates errors."""
@@ -107,6 +109,10 @@ class SqliteConnection(sqlite3.Connection):
     def newest_import_id(self) -> int:
         """Return the id of the last import: they are committed in the order of their ids."""
         return int(self.execute("SELECT coalesce(max(id), 0) FROM imports").fetchone()[0])
+
+    def lock(self, _client: str) -> bool:
+        """Tell that there is nobody to wait for: whoever has a transaction open writes alone."""
+        return False
 
     def seconds_between(self, earlier: str, later: str) -> str:
         """Return what counts the seconds between two columns with times, 0 for a clock that was set back."""

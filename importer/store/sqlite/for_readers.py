@@ -21,7 +21,16 @@ from importer.store.sqlite.connection import SqliteConnection, connect, read_onl
 
 _PAGES_AT_ONCE: Final = 1000  # 4 MiB, 2 ms
 _PAUSE_S: Final = 0.005  # between them: a copy takes a third of the disk's time at most
-_UNREAD: Final = ("outbox", "baselines", "importing", "import_problems", "strays", "hook_events", "hook_totals")
+_UNREAD: Final = (
+    "outbox",
+    "baselines",
+    "importing",
+    "import_problems",
+    "strays",
+    "hook_events",
+    "hook_totals",
+    "hosts",
+)
 _COLUMNS: Final = ", ".join(("client", *ATTRIBUTES, "created_at", "updated_at", "import_id"))
 VIEWS: Final = {
     "people": f"SELECT {_COLUMNS} FROM users WHERE inactive_by IS NULL",

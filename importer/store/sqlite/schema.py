@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlite_utils import Database, Migrations
 
-from importer.store.tables import hooks
+from importer.store.tables import hooks, hosts
 
 # Each migration is literal SQL and is never changed: databases that went through it are what it made of them. A new
 # attribute needs a new migration. The indexes of users begin with what tells most: SQLite sorts by a text that differs
@@ -435,6 +435,12 @@ _REQUESTS: Final = (
 def m019_requests(db: Database) -> None:
     """Remember which user of the console had an import made or taken back."""
     _run(db, _REQUESTS)
+
+
+@migrations()
+def m020_hosts(db: Database) -> None:
+    """Tell apart what several hosts do with one database."""
+    _run(db, hosts.CHANGES)
 
 
 def _statements(script: str) -> list[str]:

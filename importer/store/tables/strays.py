@@ -1,4 +1,4 @@
-"""The names that are never imported, each from its first sight until it has been gone for a while."""
+"""The names in the inboxes of this host that are never imported, each until it has been gone for a while."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class Stray(msgspec.Struct, frozen=True, kw_only=True):
 
 def known(conn: Connection, client: str) -> dict[bytes, Stray]:
     """Return the names of a client by their paths."""
-    rows = conn.execute("SELECT path, seen_at, gone_at, mailed_at FROM strays WHERE client = ?", (client,)).fetchall()
+    rows = conn.execute(
+        "SELECT path, seen_at, gone_at, mailed_at FROM strays WHERE client = ? AND host = ?", (client, conn.host)
+    ).fetchall()
     return {
         path: Stray(
             path=path,
@@ -36,12 +38,13 @@ def known(conn: Connection, client: str) -> dict[bytes, Stray]:
 def put(conn: Connection, client: str, strays: Iterable[Stray]) -> None:
     """Record names as they are now, inside the caller's transaction."""
     conn.executemany(
-        """INSERT INTO strays (client, path, seen_at, gone_at, mailed_at) VALUES (?, ?, ?, ?, ?)
-           ON CONFLICT (client, path) DO UPDATE
+        """INSERT INTO strays (client, host, path, seen_at, gone_at, mailed_at) VALUES (?, ?, ?, ?, ?, ?)
+           ON CONFLICT (client, host, path) DO UPDATE
            SET seen_at = excluded.seen_at, gone_at = excluded.gone_at, mailed_at = excluded.mailed_at""",
         [
             (
                 client,
+                conn.host,
                 each.path,
                 stamp(each.seen_at),
                 stamp(each.gone_at) if each.gone_at else None,
@@ -54,14 +57,19 @@ def put(conn: Connection, client: str, strays: Iterable[Stray]) -> None:
 
 def drop(conn: Connection, client: str, paths: Iterable[bytes]) -> None:
     """Forget names, inside the caller's transaction."""
-    conn.executemany("DELETE FROM strays WHERE client = ? AND path = ?", [(client, path) for path in paths])
+    conn.executemany(
+        "DELETE FROM strays WHERE client = ? AND host = ? AND path = ?", [(client, conn.host, path) for path in paths]
+    )
 
 
 def clients(conn: Connection) -> set[str]:
     """Return whose names are known."""
-    return {client for (client,) in conn.execute("SELECT DISTINCT client FROM strays").fetchall()}
+    return {
+        client
+        for (client,) in conn.execute("SELECT DISTINCT client FROM strays WHERE host = ?", (conn.host,)).fetchall()
+    }
 
 
 def drop_client(conn: Connection, client: str) -> None:
     """Forget the names of a client, inside the caller's transaction."""
-    conn.execute("DELETE FROM strays WHERE client = ?", (client,))
+    conn.execute("DELETE FROM strays WHERE client = ? AND host = ?", (client, conn.host))

@@ -303,7 +303,7 @@ def test_very_many_problems_go_in_pieces(opened: Store, tmp_path: Path, monkeypa
         opened.conn.execute(
             """INSERT INTO imports VALUES (7, 'c', 'acme', 'u.csv', '', 0, 0, 0, 0, 'partly', '', 0, 0, 0, 5, 0, 1,
                x'752e637376', '', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z', NULL, NULL, NULL, '', 'file',
-               '', 0, '', 0, 0, '')"""
+               '', 0, '', 0, 0, '', '')"""
         )
         opened.conn.executemany(
             "INSERT INTO import_problems VALUES (7, ?, '9033', 'email', '')", [(n,) for n in range(5)]

@@ -1,0 +1,62 @@
+"""
+The hosts that share one database: what each of them has done, and when it was last there.
+
+With SQLite there is one host, which has no name in the database, and nothing is in the table `hosts`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from importer.store.connection import Connection, stamp
+
+# `host`: whose inbox a file was in, who has a mail or an event in hand. Whoever sends one leases it before: until then
+# no other host does. Names that are never imported belong to the inbox of one host, so its name is part of their key.
+CHANGES: Final = (
+    "ALTER TABLE imports ADD COLUMN host TEXT NOT NULL DEFAULT ''",
+    *(
+        f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''"
+        for table in ("outbox", "hook_events")
+        for column in ("host", "leased_until")
+    ),
+    "CREATE INDEX outbox_leased ON outbox (client) WHERE leased_until <> ''",
+    """CREATE TABLE strays_by_host (
+        client TEXT NOT NULL,
+        host TEXT NOT NULL,
+        path BLOB NOT NULL,
+        seen_at TEXT NOT NULL,
+        gone_at TEXT,
+        mailed_at TEXT,
+        PRIMARY KEY (client, host, path)
+    ) STRICT, WITHOUT ROWID""",
+    "INSERT INTO strays_by_host SELECT client, '', path, seen_at, gone_at, mailed_at FROM strays",
+    "DROP TABLE strays",
+    "ALTER TABLE strays_by_host RENAME TO strays",
+    "CREATE TABLE hosts (host TEXT PRIMARY KEY, last_seen TEXT NOT NULL) STRICT, WITHOUT ROWID",
+)
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several hosts."""
+
+    host: str
+    last_seen: datetime
+
+
+def note(conn: Connection, at: datetime) -> None:
+    """Note that this host is there."""
+    if conn.host:
+        conn.execute(
+            """INSERT INTO hosts (host, last_seen) VALUES (?, ?)
+               ON CONFLICT (host) DO UPDATE SET last_seen = excluded.last_seen""",
+            (conn.host, stamp(at)),
+        )
+
+
+def known(conn: Connection) -> list[Host]:
+    """Return all hosts that were ever there; none with SQLite."""
+    rows = conn.execute("SELECT host, last_seen FROM hosts ORDER BY host").fetchall()
+    return [Host(host=host, last_seen=datetime.fromisoformat(last_seen)) for host, last_seen in rows]
