@@ -6,7 +6,8 @@ step:
 
 1. import committed: the event is `waiting`, never tried.
 2. attempt counted, before it is made: `waiting`, due again after the back-off. A crash during the attempt costs one
-   back-off and may deliver the same body twice, which receivers recognise by the webhook-id.
+   back-off and may deliver the same body twice, which receivers recognise by the webhook-id. Where several hosts share
+   the database, the event is leased to this one by the same statement, as a mail is.
 3. answer recorded: `sent`; or `waiting` for another try; or `dead`, for a person to look at.
 
 Each event has a back-off of its own, and none waits for another. All functions belong to the thread that owns the
@@ -36,8 +37,7 @@ def take(store: Store, now: datetime, *, hook: str) -> HookEvent | None:
         return None
     event = msgspec.structs.replace(event, attempts=event.attempts + 1)
     due_at = now + retry_delay(event.attempts, permanent=False)
-    table.count_attempt(store.conn, event.id, event.attempts, due_at)
-    return event
+    return event if table.lease(store.conn, event, now, due_at=due_at) else None
 
 
 def record(store: Store, attempt: Attempt, now: datetime) -> None:

@@ -6,7 +6,9 @@ bytes never change. What a restart finds after each durable step:
 
 1. import committed: the mail is `waiting`, never tried.
 2. attempt counted, before it is made: `waiting`, due again after the back-off. A crash during delivery costs one
-   back-off and may deliver the same bytes twice, which receivers recognise by the Message-ID.
+   back-off and may deliver the same bytes twice, which receivers recognise by the Message-ID. Where several hosts share
+   the database, the mail is leased to this one by the same statement: what a host that is gone had in hand is sent by
+   another one once the lease has ended. No transaction is open during a delivery.
 3. answer recorded: `sent`; or `waiting` for those recipients who still lack it; or `dead`, for a person to look at.
 
 Several mails never tried, to the same people, leave as one digest: a new row replaces them in one transaction
@@ -68,11 +70,15 @@ def take(store: Store, now: datetime) -> Mail | None:
     first = due(store, now)
     if first is None:
         return None
-    mails = _joinable(store.conn, first)
     with store.transaction():
+        # One host at a time takes a mail: so the limits hold over all of them.
+        if store.conn.lock("") and (first := due(store, now)) is None:
+            return None
+        mails = _joinable(store.conn, first)
         mail = first if len(mails) == 1 else _join(store.conn, mails, now)
         mail = msgspec.structs.replace(mail, attempts=mail.attempts + 1)
-        table.count_attempt(store.conn, mail.id, mail.attempts, now + retry_delay(mail.attempts, permanent=False))
+        if not table.lease(store.conn, mail, now, due_at=now + retry_delay(mail.attempts, permanent=False)):
+            return None
     for joined in mails:
         if joined.id != mail.id:
             log.info("mail.joined", into=mail.message_id, **_traits(joined))

@@ -22,7 +22,11 @@ CLIENT_WINDOW: Final = timedelta(minutes=5)  # one mail per client, the rest joi
 MAILS_PER_HOUR: Final = 60
 MAILS_FOR_NEWCOMERS: Final = 20  # of these, to clients that had none in the hour
 
+LEASE: Final = timedelta(minutes=30)  # an attempt takes ten time-outs of the server at most, three minutes
 _KEEP_SENT_BODY: Final = timedelta(days=14)
+
+# A mail that another host has in hand counts as sent, until that host is gone for so long that its lease has ended.
+_LEASED: Final = "leased_until > :now AND leased_until <= :leases_end AND host <> :host"
 
 # What a person wants tried at once (`at_once`) goes ahead of all.
 # SQLite has no loose index scan: each client that has mail waiting is found from the one before it.
@@ -31,7 +35,9 @@ _KEEP_SENT_BODY: Final = timedelta(days=14)
 # a mail that the server refuses for good delays no others.
 _NEXT: Final = f"""
 WITH RECURSIVE
-  hour (mails) AS MATERIALIZED (SELECT count(*) FROM outbox WHERE sent_at > :hour_start AND sent_at <= :now),
+  hour (mails) AS MATERIALIZED (
+    SELECT (SELECT count(*) FROM outbox WHERE sent_at > :hour_start AND sent_at <= :now)
+         + (SELECT count(*) FROM outbox WHERE leased_until <> '' AND {_LEASED})),
   clients (name) AS (
     SELECT min(client) FROM outbox WHERE state = 'waiting'
     UNION ALL
@@ -40,7 +46,8 @@ WITH RECURSIVE
   shares (name, mails) AS MATERIALIZED (
     SELECT name, (SELECT count(*) FROM outbox WHERE client = name AND sent_at > :hour_start AND sent_at <= :now)
     FROM clients WHERE name IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM outbox WHERE client = name AND sent_at > :window_start AND sent_at <= :now)),
+    AND NOT EXISTS (SELECT 1 FROM outbox WHERE client = name AND sent_at > :window_start AND sent_at <= :now)
+    AND NOT EXISTS (SELECT 1 FROM outbox WHERE client = name AND leased_until <> '' AND {_LEASED})),
   turns (mail, mails) AS MATERIALIZED (
     SELECT coalesce(
       (SELECT id FROM outbox WHERE client = name AND state = 'waiting' AND (attempts > 0) = true AND due_at <= :now
@@ -54,7 +61,8 @@ WITH RECURSIVE
     FROM shares WHERE mails = 0 OR (SELECT mails FROM hour) < {MAILS_PER_HOUR - MAILS_FOR_NEWCOMERS})
 SELECT id FROM (
   SELECT * FROM (
-    SELECT id, -1 AS mails, due_at FROM outbox WHERE state = 'waiting' AND at_once = 1 ORDER BY due_at LIMIT 1
+    SELECT id, -1 AS mails, due_at FROM outbox WHERE state = 'waiting' AND at_once = 1 AND NOT ({_LEASED})
+    ORDER BY due_at LIMIT 1
   ) AS at_once
   UNION ALL SELECT id, mails, due_at FROM turns CROSS JOIN outbox WHERE id = mail) AS candidates
 WHERE (SELECT mails FROM hour) < {MAILS_PER_HOUR}
@@ -69,7 +77,9 @@ def next_mail(conn: Connection, now: datetime, *, last_retry_s: int) -> Mail | N
     `last_retry_s` is the longest pause between two tries.
     """
     moments = {
+        "host": conn.host,
         "now": stamp(now),
+        "leases_end": stamp(now + LEASE),
         "latest": stamp(now + timedelta(seconds=2 * last_retry_s)),
         "window_start": stamp(now - CLIENT_WINDOW),
         "hour_start": stamp(now - timedelta(hours=1)),
@@ -120,8 +130,9 @@ def find_id(conn: Connection, message_id: str) -> int | None:
 def insert(conn: Connection, letter: Letter, body: bytes) -> int:
     """Write the row of a letter, with its finished bytes; return its id."""
     row = conn.execute(
-        "INSERT INTO outbox (message_id, client, claim_id, sender, recipients, subject, created_at, due_at, body)"
-        " VALUES (:message_id, :client, :claim_id, :sender, :recipients, :subject, :at, :at, :body) RETURNING id",
+        "INSERT INTO outbox (message_id, client, claim_id, sender, recipients, subject, created_at, due_at, body, host)"
+        " VALUES (:message_id, :client, :claim_id, :sender, :recipients, :subject, :at, :at, :body, :host)"
+        " RETURNING id",
         {
             "message_id": letter.message_id,
             "client": letter.client,
@@ -131,6 +142,7 @@ def insert(conn: Connection, letter: Letter, body: bytes) -> int:
             "subject": letter.subject,
             "at": stamp(letter.written_at),
             "body": body,
+            "host": conn.host,
         },
     ).fetchone()
     return int(row[0])
@@ -143,15 +155,34 @@ def join(conn: Connection, ids: Sequence[int], into: int) -> None:
     )
 
 
-def count_attempt(conn: Connection, id_: int, attempts: int, due_at: datetime) -> None:
-    """Note that a mail is about to be tried, and when it is due again unless an answer is recorded."""
-    conn.execute("UPDATE outbox SET attempts = ?, due_at = ?, at_once = 0 WHERE id = ?", (attempts, stamp(due_at), id_))
+def lease(conn: Connection, mail: Mail, now: datetime, *, due_at: datetime) -> bool:
+    """
+    Note that this host is about to try a mail, for the time `mail.attempts`; return False if another host has it.
+
+    `due_at`: when it is due again unless an answer is recorded.
+    """
+    cursor = conn.execute(
+        f"""UPDATE outbox SET attempts = :attempts, due_at = :due_at, at_once = 0, host = :host, leased_until = :until
+            WHERE client = :client AND id = :id AND state = 'waiting' AND NOT ({_LEASED})""",
+        {
+            "client": mail.client,
+            "id": mail.id,
+            "attempts": mail.attempts,
+            "due_at": stamp(due_at),
+            "host": conn.host,
+            "until": stamp(now + LEASE),
+            "now": stamp(now),
+            "leases_end": stamp(now + LEASE),
+        },
+    )
+    return cursor.rowcount == 1
 
 
 def mark_sent(conn: Connection, id_: int, now: datetime, reason: str) -> None:
     """Note that all recipients have the mail; `reason`: where it was stored instead, "" if it was sent."""
     conn.execute(
-        "UPDATE outbox SET state = 'sent', sent_at = ?, last_error = ? WHERE id = ?", (stamp(now), reason, id_)
+        "UPDATE outbox SET state = 'sent', sent_at = ?, last_error = ?, leased_until = '' WHERE id = ?",
+        (stamp(now), reason, id_),
     )
 
 
@@ -170,7 +201,8 @@ def mark_undelivered(conn: Connection, id_: int, what: Undelivered) -> None:
     """Keep the mail for those who lack it, unless it was dropped meanwhile."""
     conn.execute(
         "UPDATE outbox SET state = :state, recipients = :recipients, due_at = :due_at, last_error = :reason,"
-        " permanent = :permanent, sent_at = coalesce(:sent_at, sent_at) WHERE id = :id AND state = 'waiting'",
+        " permanent = :permanent, sent_at = coalesce(:sent_at, sent_at), leased_until = ''"
+        " WHERE id = :id AND state = 'waiting'",
         {
             "state": "dead" if what.is_dead else "waiting",
             "recipients": json.dumps(what.recipients),

@@ -43,14 +43,16 @@ TABLES: Final = (
 _KEEP_SENT: Final = timedelta(days=14)
 _AT_ONCE: Final = 1000
 _UNKNOWN: Final = "no hook of this name is configured"
+_LEASE: Final = timedelta(minutes=30)  # as that of a mail
+_LEASED: Final = "leased_until > :now AND leased_until <= :leases_end AND host <> :host"
 # A time further ahead than any back-off comes from a clock that was wrong: it is ignored.
-_NEXT: Final = """
+_NEXT: Final = f"""
 SELECT id FROM (
   SELECT * FROM (SELECT id, due_at FROM hook_events WHERE hook = :hook AND state = 'waiting' AND due_at <= :now
-    ORDER BY due_at, id LIMIT 1) AS due
+    AND NOT ({_LEASED}) ORDER BY due_at, id LIMIT 1) AS due
   UNION ALL
   SELECT * FROM (SELECT id, due_at FROM hook_events WHERE hook = :hook AND state = 'waiting' AND due_at > :latest
-    ORDER BY due_at, id LIMIT 1) AS undated) AS candidates
+    AND NOT ({_LEASED}) ORDER BY due_at, id LIMIT 1) AS undated) AS candidates
 ORDER BY due_at LIMIT 1
 """
 
@@ -87,9 +89,9 @@ def insert(conn: Connection, event: HookEvent, hooks: Iterable[str]) -> None:
     """Write an event for each of these hooks, inside the caller's transaction."""
     at = stamp(event.created_at)
     conn.executemany(
-        "INSERT INTO hook_events (hook, event_id, event, client, created_at, due_at, body)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(hook, event.event_id, event.event, event.client, at, at, event.body) for hook in hooks],
+        "INSERT INTO hook_events (hook, event_id, event, client, created_at, due_at, body, host)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(hook, event.event_id, event.event, event.client, at, at, event.body, conn.host) for hook in hooks],
     )
 
 
@@ -99,9 +101,13 @@ def next_event(conn: Connection, hook: str, now: datetime, *, last_retry_s: int)
 
     `last_retry_s` is the longest pause between two tries.
     """
-    moments = {"hook": hook, "now": stamp(now), "latest": stamp(now + timedelta(seconds=2 * last_retry_s))}
+    moments = {"hook": hook, "latest": stamp(now + timedelta(seconds=2 * last_retry_s)), **_lease(conn, now)}
     row = conn.execute(_NEXT, moments).fetchone()
     return None if row is None else find(conn, row[0])
+
+
+def _lease(conn: Connection, now: datetime) -> dict[str, str]:
+    return {"host": conn.host, "now": stamp(now), "leases_end": stamp(now + _LEASE)}
 
 
 def find(conn: Connection, id_: int) -> HookEvent | None:
@@ -124,15 +130,31 @@ def _events(conn: Connection, condition: str, values: Values) -> list[HookEvent]
     return [msgspec.convert(dict(zip(fields, row, strict=True)), HookEvent) for row in rows]
 
 
-def count_attempt(conn: Connection, id_: int, attempts: int, due_at: datetime) -> None:
-    """Note that an event is about to be tried, and when it is due again unless an answer is recorded."""
-    conn.execute("UPDATE hook_events SET attempts = ?, due_at = ? WHERE id = ?", (attempts, stamp(due_at), id_))
+def lease(conn: Connection, event: HookEvent, now: datetime, *, due_at: datetime) -> bool:
+    """
+    Note that this host is about to try an event, for the time `event.attempts`; return False if another host has it.
+
+    `due_at`: when it is due again unless an answer is recorded.
+    """
+    cursor = conn.execute(
+        f"""UPDATE hook_events SET attempts = :attempts, due_at = :due_at, host = :host, leased_until = :leases_end
+            WHERE client = :client AND id = :id AND state = 'waiting' AND attempts < :attempts AND NOT ({_LEASED})""",
+        {
+            "client": event.client,
+            "id": event.id,
+            "attempts": event.attempts,
+            "due_at": stamp(due_at),
+            **_lease(conn, now),
+        },
+    )
+    return cursor.rowcount == 1
 
 
 def mark_sent(conn: Connection, event: HookEvent, now: datetime) -> None:
     """Note that a hook has taken an event, and forget those of long ago; inside the caller's transaction."""
     conn.execute(
-        "UPDATE hook_events SET state = 'sent', ended_at = ?, last_error = '' WHERE id = ?", (stamp(now), event.id)
+        "UPDATE hook_events SET state = 'sent', ended_at = ?, last_error = '', leased_until = '' WHERE id = ?",
+        (stamp(now), event.id),
     )
     _count(conn, event.hook, "sent")
     conn.execute(
@@ -145,7 +167,7 @@ def mark_sent(conn: Connection, event: HookEvent, now: datetime) -> None:
 def mark_failed(conn: Connection, event: HookEvent, reason: str, *, due_at: datetime) -> None:
     """Note that a try failed, unless the event was dropped meanwhile; inside the caller's transaction."""
     conn.execute(
-        "UPDATE hook_events SET due_at = ?, last_error = ? WHERE id = ? AND state = 'waiting'",
+        "UPDATE hook_events SET due_at = ?, last_error = ?, leased_until = '' WHERE id = ? AND state = 'waiting'",
         (stamp(due_at), reason, event.id),
     )
     _count(conn, event.hook, "failed")
@@ -154,7 +176,8 @@ def mark_failed(conn: Connection, event: HookEvent, reason: str, *, due_at: date
 def mark_dead(conn: Connection, event: HookEvent, reason: str, now: datetime) -> None:
     """Note that the last try failed, unless the event was dropped meanwhile; inside the caller's transaction."""
     conn.execute(
-        "UPDATE hook_events SET state = 'dead', ended_at = ?, last_error = ? WHERE id = ? AND state = 'waiting'",
+        "UPDATE hook_events SET state = 'dead', ended_at = ?, last_error = ?, leased_until = ''"
+        " WHERE id = ? AND state = 'waiting'",
         (stamp(now), reason, event.id),
     )
     _count(conn, event.hook, "failed")
@@ -170,11 +193,11 @@ def _count(conn: Connection, hook: str, what: str) -> None:
 
 
 def give_up_unknown(conn: Connection, known: Collection[str], now: datetime) -> int:
-    """Give up what waits for a hook that is not configured any more; return how many events that are."""
+    """Give up what this host has for a hook that is not configured any more; return how many events that are."""
     return conn.execute(
         f"""UPDATE hook_events SET state = 'dead', ended_at = ?, last_error = ?
-           WHERE state = 'waiting' AND hook NOT IN {marks(known)}""",
-        (stamp(now), _UNKNOWN, *known),
+           WHERE state = 'waiting' AND host = ? AND hook NOT IN {marks(known)}""",
+        (stamp(now), _UNKNOWN, conn.host, *known),
     ).rowcount
 
 
