@@ -147,9 +147,19 @@ def replace(path: str, content: bytes, *, mode: int) -> None:
         os.close(folder_fd)
 
 
+def unfinished_name() -> str:
+    """Return a new name for a file that gets its own once it is whole. No name that begins with a dot is an upload."""
+    return f".new-{os.urandom(8).hex()}"
+
+
+def is_unfinished(name: str) -> bool:
+    """Return whether it is such a name."""
+    return _UNFINISHED.fullmatch(name) is not None
+
+
 def discard_unfinished(folder: str) -> None:
     """Remove temporary files that killed processes left in one of our folders. Raises OSError."""
-    for name in filter(_UNFINISHED.fullmatch, os.listdir(folder)):
+    for name in filter(is_unfinished, os.listdir(folder)):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, name))
 
@@ -158,7 +168,7 @@ def _replace(
     folder_fd: int, name: bytes, chunks: Iterable[bytes], mode: int, before_rename: Callable[[int], None]
 ) -> None:
     """Write a file of a new name, and give it the name it is for: others may be able to write to the folder."""
-    temporary = f".new-{os.urandom(8).hex()}"
+    temporary = unfinished_name()
     fd = os.open(temporary, fs.NEW_FILE, mode, dir_fd=folder_fd)
     try:
         with open(fd, "wb") as file:

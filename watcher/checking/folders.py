@@ -16,7 +16,7 @@ from watcher.health.trouble import Troubles, raise_if_fatal
 from watcher.inbox import entries
 from watcher.inbox.events import EventQueue, InboxEvent
 from watcher.inbox.large_files import FRUITLESS_SHARE
-from watcher.inbox.layout import Uploads, opened, opened_check
+from watcher.inbox.layout import Uploads, opened, opened_check, remove_abandoned
 from watcher.inbox.settle import Settling
 from watcher.inbox.sources import EventSources, check_of
 from watcher.inbox.sweeps import SWEEP_PAUSE_S, quiet_since
@@ -110,6 +110,7 @@ class CheckFolders:
 
     def _list(self, uploads: Uploads, now: float) -> None:
         client, limit = uploads.client, self._config.intake.max_waiting
+        remove_abandoned(uploads, time.time())
         files = entries.list_files(uploads, functools.partial(is_due, uploads, self.settling.names), limit)
         whole = len(files) < limit
         at_ns = None if self._watching else time.time_ns()

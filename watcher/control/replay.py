@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 
 import structlog
 
-from importer.durable import write_durably
+from importer.durable import unfinished_name, write_durably
 from importer.fs import open_file
 from importer.model import printable
 from importer.names import as_uploaded
@@ -41,7 +41,7 @@ def deliver(
 
     Raises FileExistsError, other OSError, and SyncFailed.
     """
-    hidden = b".by-hand-" + os.urandom(8).hex().encode()  # no name that begins with a dot is an upload
+    hidden = unfinished_name().encode()
     write_durably(inbox_fd, hidden, _chunks(source, progress))
     info = os.stat(hidden, dir_fd=inbox_fd, follow_symlinks=False)
     try:

@@ -42,10 +42,16 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
+import structlog
+
 from importer import fs
+from importer.durable import is_unfinished
 from importer.names import BAK, CHECK, WORK
 from watcher.model import InboxUnusable
 
+log = structlog.get_logger()
+
+ABANDONED_S: Final = 3600.0  # since the last byte of a copy that nobody completes any more
 SIDECAR: Final = b".companion."  # followed by its ending: the name of a sidecar in a claim folder
 DRAFT_MODE: Final = 0o640
 MAX_NAME_BYTES: Final = 255
@@ -250,6 +256,26 @@ def clear_claim_folder(inbox: Inbox, claim_id: str, folder_fd: int) -> None:
         if name.startswith("."):
             os.unlink(name, dir_fd=folder_fd)
     os.rmdir(claim_id, dir_fd=inbox.work_fd)
+
+
+def remove_abandoned(uploads: Uploads, now_s: float) -> None:
+    """
+    Remove our own unfinished copies whose writers were killed: a command that puts a file there, or a check.
+
+    `now_s` is the time of day. A file of the client stays, whatever its name.
+    """
+    files = 0
+    with os.scandir(uploads.fd) as entries:
+        names = [os.fsencode(entry.name) for entry in entries if is_unfinished(entry.name)]
+    for name in names:
+        info = stat_of(uploads.fd, name)
+        is_ours = info is not None and stat.S_ISREG(info.st_mode) and info.st_uid in (os.geteuid(), 0)
+        if info is not None and is_ours and info.st_mtime < now_s - ABANDONED_S:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=uploads.fd)
+                files += 1
+    if files:
+        log.info("inbox.tidied", client=uploads.client, files=files)
 
 
 def stat_of(folder_fd: int, name: bytes) -> os.stat_result | None:

@@ -20,7 +20,7 @@ from watcher.health.trouble import Troubles, raise_if_fatal
 from watcher.inbox import entries
 from watcher.inbox.events import EventQueue, InboxEvent
 from watcher.inbox.large_files import FRUITLESS_SHARE
-from watcher.inbox.layout import Inbox, opened
+from watcher.inbox.layout import Inbox, opened, remove_abandoned
 from watcher.inbox.processing import Claims
 from watcher.inbox.settle import Settling
 from watcher.inbox.sources import EventSources
@@ -157,6 +157,7 @@ class Sweeps:
         names, waiting = self._settling.names, self._settling.waiting(client)
         self._claims.room.note_inbox(client, lambda: entries.staying_bytes(inbox, names.accept, waiting))
         self._claims.find_unfinished(client, inbox)
+        remove_abandoned(inbox, time.time())
         own = (WORK, BAK, CHECK) if self._clients[client].check_folder else (WORK, BAK)
         self._strays.note(client, entries.find_strays(inbox, names, time.time(), own), names, datetime.now(UTC))
         self._troubles.resolve(client)

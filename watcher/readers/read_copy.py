@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from importer import fs
-from importer.durable import SyncFailed, discard_unfinished, sync
+from importer.durable import SyncFailed, discard_unfinished, sync, unfinished_name
 from importer.model import Interrupted
 from importer.store.errors import StoreError
 from importer.store.sqlite.for_readers import newest_import, write_copy
@@ -111,7 +111,7 @@ def is_due_tonight(made_at: datetime, now: datetime) -> bool:
 def _replace(database: Path, path: Path, stopping: threading.Event) -> int:
     """Write a copy next to the old one, sync it and rename it; return its last import. Raises OSError, and more."""
     discard_unfinished(str(path.parent))
-    temporary = path.parent / f".new-{os.urandom(8).hex()}"
+    temporary = path.parent / unfinished_name()
     os.close(os.open(temporary, fs.NEW_FILE, 0o600))
     try:
         last_import = write_copy(database, temporary, datetime.now(UTC), stopping.is_set)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +15,11 @@ from importer.settings import ClientSettings
 from importer.store.sqlite.database import SqliteStore
 from watcher.checking import cleaning
 from watcher.control import archives
-from watcher.inbox.layout import Uploads, opened, opened_check
+from watcher.inbox.layout import ABANDONED_S, Uploads, opened, opened_check, remove_abandoned
 from watcher.settings import Config, ServiceSettings
 
 DAY = timedelta(days=1)
+CLIENT = 61001  # nobody's uid
 
 
 @pytest.fixture
@@ -49,6 +51,22 @@ def test_whatever_is_old_goes(inbox: Path, uploads: Uploads) -> None:
     assert 6 == cleaning.remove_expired(uploads, datetime.now(UTC) + DAY)
     assert ["folder"] == os.listdir(check)
     assert "kept" == outside.read_text()
+
+
+def test_copies_that_nobody_completes_go_at_once(inbox: Path, uploads: Uploads) -> None:
+    """What a killed check left goes an hour later; what is still written stays, and so does what is the client's."""
+    now_s, names = time.time(), [f".new-{number:016x}" for number in range(3)]
+    for name in (*names, "users.csv", ".new-mine"):
+        (inbox / "check" / name).write_text("half")
+    (inbox / "check" / f".new-{9:016x}").mkdir()
+    os.utime(inbox / "check" / names[1], (0, now_s + 1))
+    if os.geteuid() == 0:
+        os.chown(inbox / "check" / names[2], CLIENT, -1)
+    remove_abandoned(uploads, now_s + ABANDONED_S + 0.5)
+    others = [] if os.geteuid() else [names[2]]
+    assert sorted(["users.csv", ".new-mine", f".new-{9:016x}", names[1], *others]) == sorted(
+        os.listdir(inbox / "check")
+    )
 
 
 def test_many_go_in_pieces(inbox: Path, uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
