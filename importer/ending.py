@@ -30,8 +30,8 @@ from importer.settings import ClientSettings, HookSettings, MailSettings
 from importer.store import baselines, ledger
 from importer.store.connection import Connection
 from importer.store.database import Store
+from importer.store.recording import Rejections
 from importer.store.roster import held_files, pauses
-from importer.store.sqlite.rows.rejected import RejectedRows
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -57,7 +57,13 @@ def approved(conn: Connection, claim: Claim) -> OnHold | None:
 
 
 def judged(
-    conn: Connection, answer: Receipt, client: ClientSettings, *, missing: int = 0, approval: OnHold | None = None
+    conn: Connection,
+    import_id: int,
+    answer: Receipt,
+    client: ClientSettings,
+    *,
+    missing: int = 0,
+    approval: OnHold | None = None,
 ) -> Receipt:
     """
     Return the receipt with what guards say: on hold, or approved; and with what was on hold and is replaced by it.
@@ -80,7 +86,7 @@ def judged(
     )
     if not tripped or (approval and guards.covers(approval.tripped, tripped)):
         return answer
-    held = _on_hold(conn, answer, client, tripped, was_approved=approval is not None)
+    held = _on_hold(import_id, answer, client, tripped, was_approved=approval is not None)
     if removals.are_all(tripped, settings):
         return _with_removals(answer, held, replaced, missing)
     files = [each for each in replaced if not each.is_of_removals]
@@ -110,11 +116,11 @@ def _replaced(conn: Connection, answer: Receipt, client: ClientSettings) -> list
 
 
 def _on_hold(
-    conn: Connection, answer: Receipt, client: ClientSettings, tripped: tuple[Change, ...], *, was_approved: bool
+    import_id: int, answer: Receipt, client: ClientSettings, tripped: tuple[Change, ...], *, was_approved: bool
 ) -> OnHold:
     return OnHold(
         claim_id=answer.claim.claim_id,
-        import_id=ledger.next_id(conn),
+        import_id=import_id,
         client=client.name,
         feed=answer.feed,
         file=answer.claim.file,
@@ -151,9 +157,10 @@ def _with_removals(answer: Receipt, held: OnHold, replaced: Sequence[OnHold], mi
 
 def record(
     store: Store,
+    import_id: int,
     answer: Receipt,
     examination: Examination,
-    rejected: RejectedRows,
+    rejected: Rejections,
     told: Told,
 ) -> Receipt:
     """
@@ -161,7 +168,6 @@ def record(
 
     Raises GuardTripped, with drafts of the answers, when the transaction must be rolled back.
     """
-    import_id = ledger.next_id(store.conn)
     ledger.add(store.conn, import_id, answer)
     if answer.on_hold is None:
         baselines.keep(store.conn, import_id, answer, examination, rejected)
@@ -205,7 +211,7 @@ def refuse(store: Store, claim: Claim, sha256: str, rejected: FileRejected, told
         finished_at=datetime.now(UTC),
     )
     with store.transaction(claim.unsynced.sync):
-        import_id = ledger.next_id(store.conn)
+        import_id = ledger.next_id(store.conn, claim.client)
         ledger.add(store.conn, import_id, answer)
         ledger.add_problem(store.conn, import_id, rejected)
         drafts.write(answer, told.client, told.mail)

@@ -179,6 +179,13 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
         return self.created + self.updated + self.reinstated + self.unchanged
 
 
+class Leaving(msgspec.Struct, frozen=True):
+    """Users who become inactive by their status, and those whom a snapshot lacks and a guard keeps."""
+
+    by_status: int = 0
+    pending: int = 0
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of change that a file makes to the roster, such as would be counted by a guard: so many of so many."""
 

@@ -32,15 +32,14 @@ from importer.settings import ClientSettings, FileSettings, HookSettings, MailSe
 from importer.store import baselines, ledger
 from importer.store.database import Store
 from importer.store.roster import feeds
-from importer.store.sqlite.rows.recorder import Recorder
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True):
     """A file whose beginning was read."""
 
+    import_id: int
     claim: Claim
     client: ClientSettings
-    sha256: str  # of the upload
     upload: Unwrapped
 
 
@@ -115,32 +114,32 @@ class Importer:
             if upload.csv is not raw:
                 self._check_room(claim, upload.csv)
             with ExaminerProcess(upload.csv, stopping) as examiner, self._store.importing(claim.unsynced.sync):
+                import_id = ledger.next_id(self._store.conn, claim.client)
                 if not baselines.exist(self._store.conn, claim.client):
                     examiner.start()
-                return self._examine(raw, upload, claim, client, examiner)
+                read = _Read(import_id=import_id, claim=claim, client=client, upload=upload)
+                return self._examine(raw, read, examiner)
 
-    def _examine(
-        self, raw: BinaryIO, upload: Unwrapped, claim: Claim, client: ClientSettings, examiner: ExaminerProcess
-    ) -> Receipt:
-        csv = upload.csv
+    def _examine(self, raw: BinaryIO, read: _Read, examiner: ExaminerProcess) -> Receipt:
+        claim, client, csv = read.claim, read.client, read.upload.csv
         scanned = file_warnings.scanned(csv, self._file, client)
         sha256 = scanned.sha256 if csv is raw else _sha256(raw, self._file)
         examination = Examination(csv, Terms(scanned, self._file, client, self._reference, protected_users(client)))
         if not (scanned.ends_line or claim.is_released):
             file_warnings.refuse_cut_off(examination)
-        with baselines.left_to_examine(self._store.conn, claim, examination) as (left, skippable):
-            read = _Read(claim=claim, client=client, sha256=sha256, upload=upload)
-            return self._record(read, left, skippable, examiner)
+        with baselines.left_to_examine(self._store, claim, examination) as (left, skippable):
+            return self._record(read, sha256, left, skippable, examiner)
 
-    def _record(self, read: _Read, examination: Examination, skippable: int, examiner: ExaminerProcess) -> Receipt:
+    def _record(
+        self, read: _Read, sha256: str, examination: Examination, skippable: int, examiner: ExaminerProcess
+    ) -> Receipt:
         claim, client, upload = read.claim, read.client, read.upload
         conn, feed = self._store.conn, client.feed_of(claim.file)
         approval = ending.approved(conn, claim)
-        recorder = Recorder(
-            conn,
+        recorder = self._store.recorder(
             examination,
             feed,
-            import_id=ledger.next_id(conn),
+            import_id=read.import_id,
             at=datetime.now(UTC),
             approved=approval.tripped if approval else (),
         )
@@ -152,11 +151,11 @@ class Importer:
         changes = tuple(recorder.changes(tally))
         answer = Receipt(
             claim=claim,
-            sha256=read.sha256,
+            sha256=sha256,
             feed=feed.name,
             outcome=_outcome(tally),
             tally=tally,
-            left=recorder.left_by_status,
+            left=recorder.leaving.by_status,
             changes=changes,
             warnings=(
                 *upload.warnings,
@@ -168,9 +167,10 @@ class Importer:
             was_encrypted=upload.was_encrypted,
             finished_at=datetime.now(UTC),
         )
-        missing = recorder.feed.left.pending if recorder.feed else 0
-        answer = ending.judged(conn, answer, client, missing=missing, approval=approval)
-        answer = ending.record(self._store, answer, examination, recorder.rejected, self._told(client))
+        answer = ending.judged(
+            conn, read.import_id, answer, client, missing=recorder.leaving.pending, approval=approval
+        )
+        answer = ending.record(self._store, read.import_id, answer, examination, recorder.rejected, self._told(client))
         if answer.outcome is not Outcome.REFUSED:
             feeds.note_date(conn, client.name, feed, claim.file)
         return answer

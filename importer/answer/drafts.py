@@ -21,7 +21,7 @@ from importer.model import Letter, Receipt, printable
 from importer.settings import ClientSettings, MailSettings
 from importer.store import ledger
 from importer.store.database import Store
-from importer.store.sqlite.rows.rejected import FailedRow
+from importer.store.recording import FailedRow
 from importer.wording.codes import MAILED
 
 _ATTACHED_BYTES: Final = 5 << 20

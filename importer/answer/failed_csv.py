@@ -12,7 +12,7 @@ from importer.attributes import REPORT_NAMES
 from importer.characters import guarded, sent_back
 from importer.file.header import Header
 from importer.model import Message, Receipt, message
-from importer.store.sqlite.rows.rejected import FULL_ROWS, FailedRow
+from importer.store.recording import FULL_ROWS, FailedRow
 from importer.wording.catalogue import Words, words
 
 

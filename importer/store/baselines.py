@@ -16,8 +16,9 @@ from importer.rows.batches import Examination
 from importer.rows.delta import MOST_LINES, Baseline, Incomparable, compare
 from importer.settings import FeedSettings
 from importer.store.connection import Connection
-from importer.store.roster.feeds import last_snapshot, prepare_gone
-from importer.store.sqlite.rows.rejected import RejectedRows
+from importer.store.database import Store
+from importer.store.recording import Rejections
+from importer.store.roster.feeds import last_snapshot
 
 _KEPT_BASELINES: Final = 8  # of a feed: a client may upload files of several names, or one whose name has the day in it
 
@@ -60,9 +61,9 @@ def exist(conn: Connection, client: str) -> bool:
 
 
 @contextlib.contextmanager
-def left_to_examine(conn: Connection, claim: Claim, examination: Examination) -> Iterator[tuple[Examination, int]]:
+def left_to_examine(store: Store, claim: Claim, examination: Examination) -> Iterator[tuple[Examination, int]]:
     """Yield what is left to examine of a file, and how many of its users the database has already, unchanged."""
-    whole = (examination, 0)
+    whole, conn = (examination, 0), store.conn
     feed = examination.terms.client.feed_of(claim.file)
     baseline = find(conn, claim, feed, fingerprint.of_terms(examination)) if examination.is_comparable else None
     if baseline is None or claim.bak_fd is None:
@@ -82,14 +83,14 @@ def left_to_examine(conn: Connection, claim: Claim, examination: Examination) ->
                     gone if feed.is_snapshot else None,
                 )
             if feed.is_snapshot:
-                prepare_gone(conn, difference.gone)
+                store.note_gone(difference.gone)
             left = examination.excerpt(excerpt, difference.lines, difference.skippable), difference.skippable
         except (OSError, Incomparable):
             left = whole
         yield left
 
 
-def keep(conn: Connection, import_id: int, receipt: Receipt, examination: Examination, rejected: RejectedRows) -> None:
+def keep(conn: Connection, import_id: int, receipt: Receipt, examination: Examination, rejected: Rejections) -> None:
     """Let later files be compared with this one, if it can be, and is in the archive as it was read."""
     claim, tally, recheck_lines = receipt.claim, receipt.tally, examination.findings.recheck_lines
     if not tally.applied or max(tally.failed, len(rejected.recheck_lines)) > MOST_LINES or recheck_lines is None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
 
 from importer.store.connection import Connection
 from importer.store.errors import StoreError
+
+if TYPE_CHECKING:  # what only imports need
+    from importer.model import Change
+    from importer.rows.batches import Examination
+    from importer.settings import FeedSettings
+    from importer.store.recording import Recorder
 
 
 class Store(Protocol):
@@ -43,6 +50,16 @@ class Store(Protocol):
 
     def importing(self, before_commit: Callable[[], None] = ...) -> AbstractContextManager[None]:
         """Run the block in a transaction in which changes of users are those of an import."""
+        ...
+
+    def recorder(
+        self, examination: Examination, feed: FeedSettings, *, import_id: int, at: datetime, approved: Sequence[Change]
+    ) -> Recorder:
+        """Return what records a file in the transaction that is open; somebody has `approved` changes of it."""
+        ...
+
+    def note_gone(self, unique_ids: Iterable[str]) -> None:
+        """Keep ids in lines of the last file that this one does not have, for its recorder."""
         ...
 
     def interruptible(self, stopping: Callable[[], bool]) -> AbstractContextManager[None]:

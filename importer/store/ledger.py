@@ -28,8 +28,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     archived: bool
 
 
-def next_id(conn: Connection) -> int:
-    """Return the id that the import of this transaction will have."""
+def next_id(conn: Connection, client: str) -> int:
+    """
+    Return the id for the import of this transaction, which from now on is the only one that changes the client's users.
+
+    So it comes before all that an import reads: ids of a client are in the order of commits.
+    """
+    conn.lock(client)
     return conn.new_import_id()
 
 

@@ -55,7 +55,7 @@ def erase(store: Store, client: str, unique_id: str) -> Erased:
         changes = history.forget_person(store.conn, client, unique_id)
         users = store.conn.execute("DELETE FROM users WHERE client = ? AND unique_id = ?", (client, unique_id)).rowcount
         if users or changes:
-            import_id = ledger.next_id(store.conn)
+            import_id = ledger.next_id(store.conn, client)
             ledger.add_action(store.conn, import_id, client=client, kind="erase", title="erase", users=users)
             history.note_erased(store.conn, import_id, client, ids)
     # The write-ahead log has the old pages until it is folded in and cut; a reader may keep that for later.

@@ -29,10 +29,11 @@ from importer.store import ledger
 from importer.store import mail_queue as table
 from importer.store.connection import Connection
 from importer.store.database import Store
-from importer.store.roster import feeds, pauses, removal, undo
+from importer.store.roster import pauses, removal, undo
 from importer.store.roster.action import Done
 from importer.store.sqlite import database
 from importer.store.sqlite.connection import SqliteConnection
+from importer.store.sqlite.rows import feed
 from importer.store.tables import strays
 from operate.backup import installing
 from operate.backup import target as restores
@@ -355,7 +356,7 @@ def keep_what_is_tried() -> None:
 
 def count_misses_twice() -> None:
     """Take each snapshot for two."""
-    feeds._ABSENT = feeds._ABSENT.replace("+ 1", "+ 2")  # type: ignore[misc]
+    feed._ABSENT = feed._ABSENT.replace("+ 1", "+ 2")  # type: ignore[misc]
 
 
 def undo_no_states() -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
 
 from importer.model import Interrupted
 from importer.store.database import Transactions
 from importer.store.postgresql.connection import PostgresqlConnection, connect
 from importer.store.postgresql.schema import migrate
+
+if TYPE_CHECKING:  # what only imports need
+    from importer.model import Change
+    from importer.rows.batches import Examination
+    from importer.settings import FeedSettings
+    from importer.store.recording import Recorder
 
 # Of one transaction alone: a pooler gives the next one to another session. Nothing waits, or is held, for ever.
 _BEGIN: Final = """
@@ -56,6 +63,16 @@ class PostgresqlStore(Transactions):
     def importing(self, before_commit: Callable[[], None] = lambda: None) -> contextlib.AbstractContextManager[None]:
         """Run the block in a transaction; users that are edited by hand are not told apart yet."""
         return self.transaction(before_commit)
+
+    def recorder(
+        self, examination: Examination, feed: FeedSettings, *, import_id: int, at: datetime, approved: Sequence[Change]
+    ) -> Recorder:
+        """Say that files cannot be imported here yet."""
+        raise NotImplementedError
+
+    def note_gone(self, unique_ids: Iterable[str]) -> None:
+        """Say the same."""
+        raise NotImplementedError
 
     @contextlib.contextmanager
     def interruptible(self, stopping: Callable[[], bool]) -> Iterator[None]:

@@ -69,7 +69,7 @@ def carry_out(
         with store.importing():
             scope: Scope = {
                 "client": action.client,
-                "import_id": ledger.next_id(conn),
+                "import_id": ledger.next_id(conn, action.client),
                 "at": stamp(datetime.now(UTC)),
             }
             conflicts.prepare(conn)

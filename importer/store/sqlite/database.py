@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from importer import fs
 from importer.model import Interrupted
@@ -18,6 +18,12 @@ from importer.store.database import Transactions
 from importer.store.errors import StoreError, StoreFull, StoreInterrupted, StoreUnavailable, StoreUnusable
 from importer.store.sqlite import shape
 from importer.store.sqlite.connection import APPLICATION_ID, SqliteConnection, connect, current, is_whole, log_files
+
+if TYPE_CHECKING:  # what only imports need
+    from importer.model import Change
+    from importer.rows.batches import Examination
+    from importer.settings import FeedSettings
+    from importer.store.recording import Recorder
 
 # 1M random keys outgrow SQLite's 2 MiB; 16 MiB is 1.3 times as fast and 64 MiB only a little more (measured).
 CACHE_KIB: Final = 16 * 1024
@@ -143,6 +149,20 @@ class SqliteStore(Transactions):
             self.conn.execute("INSERT INTO importing VALUES (1)")
             yield
             self.conn.execute("DELETE FROM importing")
+
+    def recorder(
+        self, examination: Examination, feed: FeedSettings, *, import_id: int, at: datetime, approved: Sequence[Change]
+    ) -> Recorder:
+        """Return what records a file in the transaction that is open; somebody has `approved` changes of it."""
+        from importer.store.sqlite.rows import recorder
+
+        return recorder.Recorder(self.conn, examination, feed, import_id=import_id, at=at, approved=approved)
+
+    def note_gone(self, unique_ids: Iterable[str]) -> None:
+        """Keep ids in lines of the last file that this one does not have, for its recorder."""
+        from importer.store.sqlite.rows import feed
+
+        feed.prepare_gone(self.conn, unique_ids)
 
     @contextlib.contextmanager
     def interruptible(self, stopping: Callable[[], bool]) -> Iterator[None]:

@@ -232,7 +232,7 @@ def change(store: Store) -> list[object]:
     conn, claim = store.conn, "20261122T074205Z-00000002"
     told: list[object] = []
     with store.transaction():
-        import_id = ledger.next_id(conn)
+        import_id = ledger.next_id(conn, "acme")
         ledger.add_action(conn, import_id, client=CLIENT, kind="undo", title="undo of 1", users=2)
         conn.execute("DELETE FROM imports WHERE id = ?", (import_id,))  # times and ids are of each database's own
         ledger.note_approval(conn, 1, "operator")

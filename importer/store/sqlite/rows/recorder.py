@@ -15,7 +15,7 @@ from typing import Final
 
 from importer import attributes
 from importer.file.table import Table
-from importer.model import Change, FileWarning, Tally
+from importer.model import Change, FileWarning, Leaving, Tally
 from importer.roster import guards
 from importer.rows import damage
 from importer.rows.batches import Batch, Examination
@@ -24,9 +24,9 @@ from importer.settings import ClientSettings, FeedSettings
 from importer.store.connection import Connection, stamp
 from importer.store.roster import history
 from importer.store.roster.counts import changes_of, of_common_days, of_other_spellings
-from importer.store.roster.feeds import FeedRoster
 from importer.store.roster.states import STATUS, TAKE_KEYS
 from importer.store.sqlite.rows import conflicts
+from importer.store.sqlite.rows.feed import FeedRoster
 from importer.store.sqlite.rows.merge import STATE, Known, Merge
 from importer.store.sqlite.rows.rejected import TAKEN, RejectedRows, name_others
 
@@ -61,7 +61,7 @@ class Recorder:
         self._rekeyed = 0  # updated with a new address or user name
         self._changed: Counter[tuple[str, ...]] = Counter()  # columns that rows have written, and how many rows
         self.rejected = RejectedRows(conn, client, checker)
-        self.feed = FeedRoster(conn, feed, examination, approved) if client.has_snapshots else None
+        self._feed = FeedRoster(conn, feed, examination, approved) if client.has_snapshots else None
         self._rows = Merge(self._columns, examination.terms, self.rejected)
         self._of = feed
         conflicts.prepare(conn)
@@ -74,7 +74,7 @@ class Recorder:
             self._drop_indexes()
         self._scope: conflicts.Scope = {"client": client.name, "import_id": import_id, "top": top}
         self._top = int(top)
-        of_feed = self.feed.new if self.feed else {}
+        of_feed = self._feed.new if self._feed else {}
         self._insert = _insert_statement(client, self._columns, of_feed, import_id, stamp(at))
         self._at = stamp(at)
         self._changed_by = f"import_id = {import_id}, updated_at = {_quoted(stamp(at))}"
@@ -84,8 +84,8 @@ class Recorder:
         if batch.retracted:
             self._retract(batch.retracted)
         self.rejected.add(batch.rejected)
-        if self.feed and not self._is_first:
-            self.feed.note_rejected(batch.rejected)
+        if self._feed and not self._is_first:
+            self._feed.note_rejected(batch.rejected)
         if self._is_first:
             self._create(batch.complete.rows())
             self.rejected.add(batch.partial)
@@ -100,14 +100,14 @@ class Recorder:
         """
         self._finish_loading()
         # All rows are applied now, and the address of who leaves is free for another.
-        if self.feed:
+        if self._feed:
             rows = self._created + self._updated + self._unchanged + passed_over
             by_status = self._rows.inactive.count_left(self._conn, self._scope)
-            self.feed.leave(self._scope, self._at, has_rows=rows > 0, by_status=by_status)
+            self._feed.leave(self._scope, self._at, has_rows=rows > 0, by_status=by_status)
         by_scan = (self._created + self._rekeyed) * _ROWS_PER_PROBE > self._top + self._created
         self._note_undone(*conflicts.resolve(self._conn, self._scope, self.rejected, by_scan=by_scan))
-        if self.feed and not self._created + self._updated + self._unchanged + passed_over:
-            self.feed.take_back()
+        if self._feed and not self._created + self._updated + self._unchanged + passed_over:
+            self._feed.take_back()
         self.rejected.fill_in_cells(table)
         self.rejected.complete_problems()
         name_others(self._conn, self._scope, self.rejected)
@@ -123,21 +123,21 @@ class Recorder:
             unchanged=self._unchanged + passed_over,
             failed=self.rejected.count(),
             repeated=repeated,
-            deactivated=self.left_by_status + (self.feed.left.deactivated if self.feed else 0),
+            deactivated=self._rows.inactive.left + (self._feed.left.deactivated if self._feed else 0),
         )
 
     @property
-    def left_by_status(self) -> int:
-        """Return how many users became inactive because their status says so."""
-        return self._rows.inactive.left
+    def leaving(self) -> Leaving:
+        """Return how many users leave, or would."""
+        return Leaving(self._rows.inactive.left, self._feed.left.pending if self._feed else 0)
 
     def changes(self, tally: Tally) -> Iterator[Change]:
         """Yield what the file changes of the roster, for guards; nothing of a client without users."""
         settings = self._client.guard
         yield from changes_of(self._conn, self._scope, tally, self._changed, settings, is_first=self._is_first)
-        if self.feed:
-            yield from self.feed.changes()
-        missing = tally.deactivated - self.left_by_status
+        if self._feed:
+            yield from self._feed.changes()
+        missing = tally.deactivated - self._rows.inactive.left
         yield from self._rows.inactive.changes(self._conn, self._scope, self._of, missing)
 
     def warnings(self, changes: Iterable[Change], same_day: int) -> Iterator[FileWarning]:
@@ -145,8 +145,8 @@ class Recorder:
         yield from guards.warnings(changes, self._client.guard)
         yield from self._rows.inactive.warnings()
         yield from self._rows.protected.warnings()
-        if self.feed:
-            yield from self.feed.warnings()
+        if self._feed:
+            yield from self._feed.warnings()
         rows = self._created + self._updated
         if damage.is_common(same_day, rows) and (warning := of_common_days(self._conn, self._scope, rows)):
             yield warning
@@ -162,8 +162,8 @@ class Recorder:
         partial = {row.line: row for row in batch.partial}
         users = [*batch.complete.rows(), *(row.user for row in batch.partial if row.user)]
         known = self._known([user[self._id_at] for user in users])
-        if self.feed:
-            self.feed.note([existing[:2] for existing in known.values()])
+        if self._feed:
+            self._feed.note([existing[:2] for existing in known.values()])
         new: list[User] = []
         # By the columns that change: SQLite writes to each index of which a column is set, whatever to.
         changed: dict[tuple[str, ...], list[User]] = {}
@@ -193,14 +193,14 @@ class Recorder:
         )
         if STATE in columns:
             self._conn.executemany(f"UPDATE users SET {TAKE_KEYS} WHERE rowid = ?", [row[-1:] for row in rows])
-            if self.feed:
-                self.feed.reinstate([int(row[-1] or 0) for row in rows if row[-3] is None])
+            if self._feed:
+                self._feed.reinstate([int(row[-1] or 0) for row in rows if row[-3] is None])
         self._updated += len(rows)
         self._rekeyed += is_rekeyed * len(rows)
 
     def _known(self, unique_ids: list[str | int | None]) -> dict[str | int | None, Known]:
         """Return rowid, feeds, state and the values in the file's columns of those users that exist."""
-        feeds = "feeds" if self.feed else "NULL"
+        feeds = "feeds" if self._feed else "NULL"
         query = (
             f"SELECT rowid, {feeds}, inactive_by, {', '.join(self._columns)} FROM users "
             f"WHERE client = ? AND unique_id IN ({', '.join('?' * len(unique_ids))})"

@@ -22,10 +22,10 @@ from importer.model import NAMED_LINES, Message, Problem, ProblemGroup, Tally, m
 from importer.rows.validate import Checker, Rejected
 from importer.settings import ClientSettings
 from importer.store.connection import Connection
+from importer.store.recording import FULL_ROWS, FailedRow
 from importer.store.sqlite.rows import taken
 from importer.wording.catalogue import text_bytes, words
 
-FULL_ROWS: Final = 1000  # that say what to do about the same problem; later rows of the failed CSV refer to the first
 _KEPT: Final = ("unique_id", "email_key", "user_name_key")  # of the user that a rejected row describes
 _REPORT_BYTES: Final = 8  # of punctuation of one problem in the failed CSV
 _ID_BYTES: Final = 4 * ATTRIBUTES["unique_id"].limit  # the longest id of another user
@@ -58,15 +58,6 @@ _OTHERS: Final = """
       AND EXISTS (SELECT 1 FROM json_each(failed.problems) WHERE value = :kind)
     ORDER BY failed.line LIMIT 500"""
 _Other = tuple[int, str, str, int | None, str | None, str | None]
-
-
-class FailedRow(msgspec.Struct, frozen=True):
-    """A rejected row as the report needs it."""
-
-    line: int
-    cells: list[str]
-    problems: Sequence[Problem]
-    kinds: str = ""  # the same for all rows with these problems; "" if something of the row itself is in one
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -161,7 +152,7 @@ class RejectedRows:
         self._kinds: dict[tuple[str, Message], int] = {}  # field and reason of each problem, and its id
         self._room = _Room(client.language, checker)
         self._names_at: dict[str, int] = {}  # the columns of first and last name
-        self.recheck_lines: list[int] = []  # of rows that were applied, to be looked at in the next file, too
+        self.recheck_lines: list[int] = []
         self.has_taken = False  # whether any row has one of the problems in TAKEN
         # cells: x'' where they are not known, or are left out of the failed CSV. problems: ids, see _kinds. precise:
         # what the failed CSV says in place of the reasons of the first problems. lacks: a bit for each attribute of
