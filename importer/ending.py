@@ -9,6 +9,10 @@ Durable steps of a file that goes on hold, and what a restart finds after each:
 2. COMMIT of ledger row, preview, and mail to client and operator: a claim on hold, whose answers still have to move;
 3. COMMIT of a decision: the claim is imported or refused, as any other, and its row on hold goes with that commit.
 
+With a server a connection may be lost at the COMMIT, and then it is not known what came of it; a look may even come
+before the server has committed. So each of these transactions begins with the lock on its client, which waits for all
+that were begun before, and only then looks whether the claim was recorded: see `begin`.
+
 Of a snapshot of which only the removals are on hold, all is committed with its rows: the file is done, they wait.
 The decision, what follows from it and the mail are one transaction: see `store/roster/removal`.
 """
@@ -22,7 +26,18 @@ import msgspec
 
 from importer.answer import drafts, operator_mail
 from importer.hooks import events
-from importer.model import Change, Claim, FileRejected, FileWarning, OnHold, Outcome, Receipt, Tally, message
+from importer.model import (
+    AlreadyRecorded,
+    Change,
+    Claim,
+    FileRejected,
+    FileWarning,
+    OnHold,
+    Outcome,
+    Receipt,
+    Tally,
+    message,
+)
 from importer.roster import guards, removals
 from importer.roster import on_hold as decisions
 from importer.rows.batches import Examination
@@ -48,6 +63,20 @@ class GuardTripped(Exception):
     def __init__(self, answer: Receipt) -> None:
         super().__init__(answer.code)
         self.answer = answer
+
+
+def begin(conn: Connection, claim: Claim) -> bool:
+    """
+    Begin the transaction of a claim: no other one about its client is open, until this one ends.
+
+    Return whether others may have changed what was read before it. Raises AlreadyRecorded, StoreLocked.
+    """
+    if not conn.lock(claim.client):
+        return False
+    known = ledger.find(conn, claim.claim_id)
+    if known is not None and known.outcome is not Outcome.ON_HOLD:
+        raise AlreadyRecorded
+    return True
 
 
 def approved(conn: Connection, claim: Claim) -> OnHold | None:
@@ -192,6 +221,10 @@ def hold(store: Store, answer: Receipt, told: Told) -> Receipt:
     if answer.on_hold is None:
         raise AssertionError
     with store.transaction(answer.claim.unsynced.sync):
+        if begin(store.conn, answer.claim):
+            known = held_files.find(store.conn, answer.claim.claim_id)
+            if known is not None and not known.decision:
+                raise AlreadyRecorded
         ledger.add(store.conn, answer.on_hold.import_id, answer)
         held_files.add(store.conn, answer.on_hold)
         _supersede(store.conn, answer)
@@ -211,6 +244,7 @@ def refuse(store: Store, claim: Claim, sha256: str, rejected: FileRejected, told
         finished_at=datetime.now(UTC),
     )
     with store.transaction(claim.unsynced.sync):
+        begin(store.conn, claim)
         import_id = ledger.next_id(store.conn, claim.client)
         ledger.add(store.conn, import_id, answer)
         ledger.add_problem(store.conn, import_id, rejected)

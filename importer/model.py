@@ -322,6 +322,10 @@ class FileRejected(Exception):
         return self.reasons[0].code
 
 
+class AlreadyRecorded(Exception):
+    """The end of the claim was committed before; nothing was done now, and its drafts are those of that commit."""
+
+
 class Interrupted(Exception):
     """An import was aborted, to stop or because it was preempted; nothing of the file was applied."""
 

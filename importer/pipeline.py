@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -31,7 +33,10 @@ from importer.rows.worker import ExaminerProcess
 from importer.settings import ClientSettings, FileSettings, HookSettings, MailSettings, ReferenceSettings
 from importer.store import baselines, ledger
 from importer.store.database import Store
+from importer.store.errors import StoreConflict, StoreUnreachable
 from importer.store.roster import feeds
+
+_PAUSES_S: Final = (0.05, 0.2, 1.0)  # at most, before the same is tried again
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +75,9 @@ class Importer:
         """
         Import the claimed file; when this returns, everything about it is committed.
 
+        With a server it is tried again at once when a transaction was in the way, or the connection was lost: then
+        it is not known whether the file was committed. Raises AlreadyRecorded when it was, also by an earlier try.
+
         Raises Interrupted when `stopping` turned true; OSError, SyncFailed or StoreError when the host fails.
         Nothing is committed then, and the claim can be imported again.
         """
@@ -87,6 +95,17 @@ class Importer:
         self, raw: BinaryIO, claim: Claim, client: ClientSettings, *, stopping: Callable[[], bool] = lambda: False
     ) -> Receipt:
         """Import from an open file, as `import_file` does; the claim says where it comes from."""
+        for most_s in _PAUSES_S:
+            try:
+                return self._try(raw, claim, client, stopping)
+            except (StoreConflict, StoreUnreachable) as error:
+                error.with_traceback(None)  # as below
+                time.sleep(random.uniform(0, most_s))  # noqa: S311 - so that two hosts do not meet again
+                if isinstance(error, StoreUnreachable):
+                    self._store.open_again()
+        return self._try(raw, claim, client, stopping)
+
+    def _try(self, raw: BinaryIO, claim: Claim, client: ClientSettings, stopping: Callable[[], bool]) -> Receipt:
         with self._store.interruptible(stopping):
             try:
                 return self._import_rows(raw, claim, client, stopping)
@@ -114,6 +133,8 @@ class Importer:
             if upload.csv is not raw:
                 self._check_room(claim, upload.csv)
             with ExaminerProcess(upload.csv, stopping) as examiner, self._store.importing(claim.unsynced.sync):
+                if ending.begin(conn, claim) and (reason := feeds.refusal(conn, claim, feed, self._mail.timezone)):
+                    raise FileRejected(reason)
                 import_id = ledger.next_id(self._store.conn, claim.client)
                 if not baselines.exist(self._store.conn, claim.client):
                     examiner.start()

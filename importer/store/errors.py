@@ -15,6 +15,14 @@ class StoreBusy(StoreUnavailable):
     """Another program holds the database."""
 
 
+class StoreConflict(StoreBusy):
+    """Two transactions were in each other's way, and this one was rolled back: the same may go well at once."""
+
+
+class StoreLocked(StoreBusy):
+    """Another host is working on a file of the same client."""
+
+
 class StoreFull(StoreUnavailable):
     """The disk of the database, or of its temporary files, is full."""
 

@@ -35,10 +35,10 @@ class PostgresqlServer:
     """A running server, with a database for whoever asks."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="rosterd-pg-", dir=MEMORY))
+        self.folder = Path(tempfile.mkdtemp(prefix="rosterd-pg-", dir=MEMORY))
         self._user = pwd.getpwnam(USER) if os.geteuid() == 0 else None
         if self._user:
-            os.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
+            os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
         self._made = 0
         self._run("initdb", "--no-sync", "--no-instructions", *_CREATED)
         self.start()
@@ -47,8 +47,8 @@ class PostgresqlServer:
     def start(self) -> None:
         """Start the server, and wait until it answers."""
         options = " ".join(f"-c {name}={value or repr('')}" for name, value in _STARTED.items())
-        log = self._folder / "log"
-        self._run("pg_ctl", "--wait", f"--log={log}", f"--options=-k {self._folder} {options}", "start")
+        log = self.folder / "log"
+        self._run("pg_ctl", "--wait", f"--log={log}", f"--options=-k {self.folder} {options}", "start")
 
     def stop(self) -> None:
         """Stop the server at once, as if it had crashed."""
@@ -63,13 +63,13 @@ class PostgresqlServer:
 
     def url(self, database: str) -> str:
         """Return the URL of a database, whether or not there is one."""
-        return f"postgresql://rosterd@/{database}?host={self._folder}"
+        return f"postgresql://rosterd@/{database}?host={self.folder}"
 
     def run_sql(self, database: str, statement: str) -> str:
         """Run a statement as the server's own client does, and return what it prints."""
         command = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
         done = subprocess.run(
-            [*command, f"--host={self._folder}", "--username=rosterd", f"--command={statement}", database],
+            [*command, f"--host={self.folder}", "--username=rosterd", f"--command={statement}", database],
             check=True,
             capture_output=True,
             text=True,
@@ -79,14 +79,14 @@ class PostgresqlServer:
     def close(self) -> None:
         """Stop the server and remove all that it has written."""
         self.stop()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
 
     def _run(self, name: str, *arguments: str) -> None:
         user = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []} if self._user else {}
         found = program(name)
         assert found is not None
         done = subprocess.run(  # the server keeps what it is given as output: no pipe
-            [found, f"--pgdata={self._folder / 'data'}", *arguments],
+            [found, f"--pgdata={self.folder / 'data'}", *arguments],
             check=False,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

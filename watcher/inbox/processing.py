@@ -18,12 +18,12 @@ from datetime import UTC, datetime
 import structlog
 
 from importer.durable import Unsynced
-from importer.model import Claim, Interrupted, Message, Outcome, Receipt, printable, shown_counts
+from importer.model import AlreadyRecorded, Claim, Interrupted, Message, Outcome, Receipt, printable, shown_counts
 from importer.pipeline import Importer
 from importer.settings import ClientSettings
 from importer.store import ledger
 from importer.store.database import Store
-from importer.store.errors import StoreError
+from importer.store.errors import StoreError, StoreLocked
 from watcher.approval.files import FilesOnHold, as_decided
 from watcher.health.room import Room
 from watcher.health.trouble import Troubles, is_of_host, raise_if_fatal, reason
@@ -143,7 +143,7 @@ class Claims:
             is_plain = name.lower().endswith(b".csv") and not is_released
             self.backlog.add(inbox.client, capture.claim_id, identity.size_bytes if is_plain else math.inf)
         else:
-            self._wait_for_writer(inbox.client, capture.claim_id)
+            self._wait(inbox.client, capture.claim_id, blocks=False)
         return True
 
     def find_unfinished(self, client: str, inbox: Inbox) -> None:
@@ -167,7 +167,8 @@ class Claims:
         for claim_id in self.on_hold.take_decided():
             self.backlog.resume(claim_id)
         due = self.backlog.next_due(time.monotonic()).claims
-        if due and not (len(due) > 1 and self._work_together(due)):
+        # Several hosts would wait for each other, each with the clients of one transaction.
+        if due and not (len(due) > 1 and not self._store.conn.host and self._work_together(due)):
             self._work_on(*due[0])
         return bool(due)
 
@@ -184,7 +185,7 @@ class Claims:
                     _note(receipt, took_s, self.on_hold)
                 ends = [*zip(claims, (receipt.outcome for receipt, _ in imported), strict=True)]
                 for each in (each for each, outcome in ends if outcome is Outcome.ON_HOLD):
-                    self._hold(*each)
+                    _hold(self.backlog, *each)
                 self._archive([each for each, outcome in ends if outcome is not Outcome.ON_HOLD])
         except Exception as error:  # noqa: BLE001 - what is not committed is imported again, as after a crash
             raise_if_fatal(error)
@@ -205,6 +206,10 @@ class Claims:
                     raise ClaimGone  # noqa: TRY301 - caught below like that of resume_claim
                 with opened(client, path, settings.companion) as inbox:
                     self._resume(inbox, client, claim_id)
+            except AlreadyRecorded:  # it is due as before, and the ledger says how it goes on
+                log.info("file.recorded")
+            except StoreLocked as error:
+                self._wait(client, claim_id, str(error), blocks=True)
             except ClaimGone:  # a sweep finds it if it returns
                 self._drop(claim_id)
             except Interrupted:
@@ -229,7 +234,7 @@ class Claims:
                     return
                 entry, claim = None, as_decided(claim, held)
             if entry is None and is_in_writing(claim):
-                self._wait_for_writer(client, claim_id)
+                self._wait(client, claim_id, blocks=False)
                 return
             if entry is None:
                 self.room.check_claim(claim)
@@ -238,7 +243,7 @@ class Claims:
                 receipt, took_s = self._import(claim)
                 _note(receipt, took_s, self.on_hold)
                 if receipt.outcome is Outcome.ON_HOLD:
-                    self._hold(inbox, claim)
+                    _hold(self.backlog, inbox, claim)
                     return
             if held is not None:
                 archive_answers(inbox, claim)
@@ -246,22 +251,19 @@ class Claims:
             if held is not None:
                 self.on_hold.note_end(client)
 
-    def _wait_for_writer(self, client: str, claim_id: str) -> None:
-        log.warning("file.deferred", claim_id=claim_id, reason="touched after it was claimed")
-        self.backlog.defer(client, claim_id, time.monotonic() + self._config.intake.quiet_s, blocks=False)
+    def _wait(self, client: str, claim_id: str, why: str = "touched after it was claimed", *, blocks: bool) -> None:
+        log.warning("file.deferred", claim_id=claim_id, reason=why)
+        self.backlog.defer(client, claim_id, time.monotonic() + self._config.intake.quiet_s, blocks=blocks)
 
     def _import(self, claim: Claim) -> tuple[Receipt, float]:
         """Import a file; return its receipt, and how many seconds that took."""
-        discard_drafts(claim)
+        if not self._store.conn.host:  # else they may be those of a commit of which we were not told
+            discard_drafts(claim)
         started = time.monotonic()
         stopping = self._preemption.check_for(claim)
         with _logged_as(claim):
             receipt = self._importer.import_file(claim, self._clients[claim.client], stopping=stopping)
         return receipt, time.monotonic() - started
-
-    def _hold(self, inbox: Inbox, claim: Claim) -> None:
-        archive_answers(inbox, claim)
-        self.backlog.hold(claim.claim_id)
 
     def _archive(self, claims: Sequence[tuple[Inbox, Claim]]) -> None:
         def ask() -> None:
@@ -295,6 +297,11 @@ def _opened(
 def _logged_as(claim: Claim) -> contextlib.AbstractContextManager[object]:
     """Let all that is logged in the block name this claim."""
     return structlog.contextvars.bound_contextvars(client=claim.client, file=claim.file, claim_id=claim.claim_id)
+
+
+def _hold(backlog: Backlog, inbox: Inbox, claim: Claim) -> None:
+    archive_answers(inbox, claim)
+    backlog.hold(claim.claim_id)
 
 
 def _note(receipt: Receipt, took_s: float, on_hold: FilesOnHold) -> None:

@@ -22,10 +22,12 @@ from psycopg.conninfo import conninfo_to_dict
 from importer.store.connection import Values
 from importer.store.errors import (
     StoreBusy,
+    StoreConflict,
     StoreCorrupt,
     StoreDiskFailed,
     StoreError,
     StoreFull,
+    StoreLocked,
     StoreReadOnly,
     StoreUnavailable,
     StoreUnreachable,
@@ -36,6 +38,7 @@ from importer.store.postgresql.import_ids import ImportIds
 from importer.store.postgresql.statements import for_psycopg
 
 # A peer that is gone is noticed within a minute. Without `tcp_user_timeout` a client once hung for two hours.
+LOCK_TIMEOUT: Final = "30s"
 _CONNECTING: Final = {
     "application_name": "rosterd",
     "client_encoding": "utf8",
@@ -47,6 +50,12 @@ _CONNECTING: Final = {
     "tcp_user_timeout": 30_000,
     "target_session_attrs": "read-write",
 }
+# In a message of its own, within a transaction whose other statements may wait longer: others have files meanwhile.
+_LOCK: Final = f"""
+SET LOCAL lock_timeout = '3s';
+INSERT INTO locks VALUES (?, 1) ON CONFLICT (client) DO UPDATE SET is_held = 1;
+SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'
+"""
 _AT_ONCE: Final = 500  # statements in one message
 _VERIFIED: Final = "verify-full"
 
@@ -55,8 +64,8 @@ _KINDS: Final[dict[str, type[StoreError]]] = {
     "08": StoreUnreachable,  # connection
     "25006": StoreReadOnly,
     "25P03": StoreUnreachable,  # the session was idle in a transaction for too long, and has been ended
-    "40001": StoreBusy,  # could not be serialised
-    "40P01": StoreBusy,  # deadlock
+    "40001": StoreConflict,  # could not be serialised
+    "40P01": StoreConflict,  # deadlock
     "53": StoreUnavailable,
     "53100": StoreFull,
     "53300": StoreUnreachable,  # too many connections
@@ -165,7 +174,12 @@ class PostgresqlConnection:
 
     def lock(self, client: str) -> bool:
         """Write the row of a client under its key: that waits for any other transaction which has done so."""
-        self.execute("INSERT INTO locks VALUES (?, 1) ON CONFLICT (client) DO UPDATE SET is_held = 1", (client,))
+        try:
+            self.execute(_LOCK, (client,))
+        except StoreConflict:
+            raise
+        except StoreBusy as error:
+            raise StoreLocked(f"another host is working on a file of this client: {error}") from None
         return True
 
     def seconds_between(self, earlier: str, later: str) -> str:

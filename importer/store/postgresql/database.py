@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from importer.model import Interrupted
 from importer.store.database import Transactions
-from importer.store.postgresql.connection import PostgresqlConnection, connect
+from importer.store.postgresql.connection import LOCK_TIMEOUT, PostgresqlConnection, connect
 from importer.store.postgresql.schema import migrate
 
 if TYPE_CHECKING:  # what only imports need
@@ -19,9 +19,9 @@ if TYPE_CHECKING:  # what only imports need
     from importer.store.recording import Recorder
 
 # Of one transaction alone: a pooler gives the next one to another session. Nothing waits, or is held, for ever.
-_BEGIN: Final = """
+_BEGIN: Final = f"""
 BEGIN;
-SET LOCAL lock_timeout = '30s';
+SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';
 SET LOCAL statement_timeout = '15min';
 SET LOCAL idle_in_transaction_session_timeout = '5min';
 SET LOCAL client_connection_check_interval = '10s'
