@@ -125,7 +125,7 @@ FAULTS = {
     ),
     "inbox the client's": Fault(
         f"chown acme:rosterd {UPLOAD}; chmod 2770 {UPLOAD}",
-        f"chown rosterd:acme {UPLOAD}; chmod 1770 {UPLOAD}",
+        f"chown rosterd:acme {UPLOAD}; chmod 01770 {UPLOAD}",  # without the zero the folder keeps its set-group-id bit
         "warning",
         "client acme",
         "who can rename or remove .bak",
