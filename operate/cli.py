@@ -80,6 +80,7 @@ _ELSEWHERE: Final = {
     "erase": ("operate.person:erase", "Erase one person, and list the archives that still contain them."),
     "metrics": ("operate.metrics:metrics", "Print the metrics for Prometheus."),
     "verify": ("operate.verify:verify", "Check that nothing was lost, duplicated or damaged."),
+    "store": ("operate.store.command:store", "Copy the database into another one."),
     "console": ("console.command:console", "Serve the operator's web page, or say who may log in to it."),
     "backup": (
         "operate.backup.command:backup",
@@ -97,7 +98,7 @@ _SECTIONS: Final = {
     "Files": "check import replay release refuse preview feed guard approve reject template fields",
     "Mail and webhooks": "mail hook",
     "People": "history export erase",
-    "Backups": "backup restore",
+    "Backups and the database": "backup restore store",
 }
 
 

@@ -54,7 +54,7 @@ PACKAGES = ("console.", "operate.", "watcher.", "importer.")
 FOLDERS = {
     "importer": ("wording", "roster", "file", "rows", "store", "sending", "mail", "hooks", "answer"),
     "watcher": ("health", "approval", "strays", "inbox", "checking", "control", "readers", "outgoing"),
-    "operate": ("provision", "doctor", "clients", "pgp", "backup", "pages", "roster", "hooks"),
+    "operate": ("provision", "doctor", "clients", "pgp", "backup", "pages", "roster", "hooks", "store"),
     "console": ("access",),
 }
 GROUND = {

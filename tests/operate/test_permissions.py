@@ -73,6 +73,7 @@ ARGUMENTS = {
     "backup create": ["backup.tar"],
     "backup verify": ["whole.tar"],
     "restore": ["whole.tar"],
+    "store copy": ["--to", "copy.db"],
 }
 NEEDS_NOTHING = {"fields", "template", "backup verify"}
 NEEDS_CONFIG_ONLY = {"guide"}

@@ -1,1 +1,1 @@
-"""What is PostgreSQL's alone. Not complete: no setting leads here yet, only tests use it. See docs/architecture.md."""
+"""What is PostgreSQL's alone. Not complete: only tests and `rosterd store copy` use it. See docs/architecture.md."""

@@ -1,0 +1,1 @@
+"""`rosterd store`: the database itself."""
