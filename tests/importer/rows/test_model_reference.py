@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from importer.model import Tally
 from importer.rows import delta
 from importer.settings import ReferenceSettings
-from importer.store.sqlite.rows import recorder
+from importer.store.sqlite.rows import new_users, recorder
 from tests.conftest import unsynced
 from tests.engine import Engine, User, table
 
@@ -149,7 +149,7 @@ def sequences(draw: st.DrawFn) -> list[File]:
 
 WAYS: dict[str, dict[tuple[ModuleType, str], object]] = {
     "small files": {},
-    "large files": {(recorder, "_ROWS_PER_PROBE"): 1 << 30, (recorder, "_LOAD_MIN_BYTES"): 0},
+    "large files": {(recorder, "_ROWS_PER_PROBE"): 1 << 30, (new_users, "_LOAD_MIN_BYTES"): 0},
     "files that are compared": {(delta, "MIN_BYTES"): 0},
     "files that are compared narrowly": {
         (delta, "MIN_BYTES"): 0,

@@ -6,7 +6,8 @@ import pytest
 
 from importer.store.errors import StoreError
 from importer.store.sqlite.connection import read_only
-from importer.store.sqlite.rows import recorder
+from importer.store.sqlite.database import CACHE_KIB
+from importer.store.sqlite.rows import new_users, recorder
 from tests.engine import CLIENT, HEADER, Engine, Result
 from tests.tables import tables_of
 
@@ -315,7 +316,7 @@ def test_an_undone_row_stands_whole_in_the_failed_csv(engine: Engine) -> None:
 
 def test_a_large_first_file_is_loaded_and_settled_all_the_same(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client's first file, loaded without indexes, is checked like any other; its indexes are there afterwards."""
-    monkeypatch.setattr(recorder, "_LOAD_MIN_BYTES", 0)
+    monkeypatch.setattr(new_users, "_LOAD_MIN_BYTES", 0)
     indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'users' ORDER BY name"
     before = engine.store.conn.execute(indexes).fetchall()
     many = [f"U{n},OPSCOM,Ann,Lee,u{n}@example.org,u{n}" for n in range(3000)]
@@ -330,11 +331,34 @@ def test_a_large_first_file_is_loaded_and_settled_all_the_same(engine: Engine, m
     assert {7: "9022", 79: "9019", 2002: "9022", 2003: "9019", 2504: "9020", 3005: "9020"} == result.codes
     assert (2997, 1) == (result.tally.created, result.tally.repeated)
     assert before == engine.store.conn.execute(indexes).fetchall()
+    assert (-CACHE_KIB,) == engine.store.conn.execute("PRAGMA cache_size").fetchone()
+
+
+@pytest.mark.parametrize("clear_token", ["", "-"])
+def test_cells_of_a_first_file_may_be_blank_from_any_row_on(engine: Engine, clear_token: str) -> None:
+    """A blank cell of a first file is NULL, whether its column is blank in all rows, the first or the last ones."""
+    rows = 3000
+    cities = ["" if n < 2000 else f"Town {n}" for n in range(rows)]
+    streets = [f"{n} Bank Street" if n < 1000 else clear_token for n in range(rows)]
+    sources = ["" if n % 2 else "OPSCOM" for n in range(rows)]
+    result = engine.settings(clear_token=clear_token, login_source="OPSCOM").file(
+        "unique_id,login_source,first_name,last_name,email,user_name,street,city,province",
+        *(f"U{n},{sources[n]},Ann,Lee,u{n}@example.org,,{streets[n]},{cities[n]}," for n in range(rows)),
+    )
+    assert rows == result.tally.created
+    recorded = engine.store.conn.execute(
+        "SELECT login_source, street, city, province, user_name_key, email_key FROM users ORDER BY import_line"
+    ).fetchall()
+    expected = [
+        ("OPSCOM", streets[n].strip("-") or None, cities[n] or None, None, None, f"u{n}@example.org")
+        for n in range(rows)
+    ]
+    assert expected == recorded
 
 
 def test_a_failed_load_leaves_the_indexes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first file that is refused in its middle leaves the table empty and its indexes in place."""
-    monkeypatch.setattr(recorder, "_LOAD_MIN_BYTES", 0)
+    monkeypatch.setattr(new_users, "_LOAD_MIN_BYTES", 0)
     indexes = "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'users'"
     before = engine.store.conn.execute(indexes).fetchone()
     many = [f"U{n},OPSCOM,Ann,Lee,u{n}@example.org,u{n}" for n in range(3000)]

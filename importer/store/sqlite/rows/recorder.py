@@ -9,33 +9,29 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from importer import attributes
 from importer.file.table import Table
 from importer.model import Change, FileWarning, Leaving, Tally
 from importer.roster import guards
 from importer.rows import damage
 from importer.rows.batches import Batch, Examination
 from importer.rows.validate import User
-from importer.settings import ClientSettings, FeedSettings
+from importer.settings import FeedSettings
 from importer.store.connection import Connection, stamp
 from importer.store.roster import history
 from importer.store.roster.counts import changes_of, of_common_days, of_other_spellings
-from importer.store.roster.states import STATUS, TAKE_KEYS
+from importer.store.roster.states import TAKE_KEYS
 from importer.store.sqlite.rows import conflicts
 from importer.store.sqlite.rows.feed import FeedRoster
 from importer.store.sqlite.rows.merge import STATE, Known, Merge
+from importer.store.sqlite.rows.new_users import NewUsers, quoted
 from importer.store.sqlite.rows.rejected import TAKEN, RejectedRows, name_others
 
 # To look up the key of a changed row takes as long as to pass over so many rows of the index.
 _ROWS_PER_PROBE: Final = 10
-# A client's first file, if it is large compared with the table, is loaded without indexes; they are created at the end.
-_LOAD_MIN_BYTES: Final = 4 << 20
-_LOAD_BYTES_PER_ROW: Final = 400
-_CLEARED_SQL: Final = "char(0)"
 
 
 class Recorder:
@@ -68,16 +64,16 @@ class Recorder:
         top = conn.execute("SELECT coalesce(max(rowid), 0) FROM users").fetchone()[0]
         known = conn.execute("SELECT EXISTS (SELECT 1 FROM users WHERE client = ?)", (client.name,)).fetchone()[0]
         self._is_first = not known
-        self._is_loading = self._is_first and size_bytes > max(_LOAD_MIN_BYTES, top * _LOAD_BYTES_PER_ROW)
-        self._dropped: list[str] = []  # the statements of what is to be made again
-        if self._is_loading:
-            self._drop_indexes()
         self._scope: conflicts.Scope = {"client": client.name, "import_id": import_id, "top": top}
         self._top = int(top)
+        of_import = {"created_import": str(import_id), "import_id": str(import_id)}
+        of_time = dict.fromkeys(("created_at", "updated_at"), quoted(stamp(at)))
         of_feed = self._feed.new if self._feed else {}
-        self._insert = _insert_statement(client, self._columns, of_feed, import_id, stamp(at))
+        self._new = NewUsers(conn, client, self._columns, {**of_time, **of_import, **of_feed})
+        if self._is_first:
+            self._new.load(size_bytes, top)
         self._at = stamp(at)
-        self._changed_by = f"import_id = {import_id}, updated_at = {_quoted(stamp(at))}"
+        self._changed_by = f"import_id = {import_id}, updated_at = {quoted(stamp(at))}"
 
     def apply(self, batch: Batch) -> None:
         """Apply the rows of a batch, keep the rejected ones for the report."""
@@ -87,7 +83,8 @@ class Recorder:
         if self._feed and not self._is_first:
             self._feed.note_rejected(batch.rejected)
         if self._is_first:
-            self._create(batch.complete.rows())
+            self._new.of_first_file(batch.complete)
+            self._created += len(batch.complete.lines)
             self.rejected.add(batch.partial)
         else:
             self._merge(batch)
@@ -98,7 +95,7 @@ class Recorder:
 
         `passed_over`: how many rows equal the table and were skipped.
         """
-        self._finish_loading()
+        self._new.finish_loading()
         # All rows are applied now, and the address of who leaves is free for another.
         if self._feed:
             rows = self._created + self._updated + self._unchanged + passed_over
@@ -153,10 +150,6 @@ class Recorder:
         if self._created and not self._is_first:
             yield from of_other_spellings(self._conn, self._scope)
 
-    def _create(self, users: list[User]) -> None:
-        self._conn.executemany(self._insert, users)
-        self._created += len(users)
-
     def _merge(self, batch: Batch) -> None:
         """Create, update or leave alone each user, as the table has it. A blank cell leaves the old value."""
         partial = {row.line: row for row in batch.partial}
@@ -179,7 +172,9 @@ class Recorder:
                     self._unchanged += 1
         for columns, rows in changed.items():
             self._change(columns, rows)
-        self._create([user for user in new if user[-1] not in partial])
+        complete = [user for user in new if user[-1] not in partial]
+        self._new.of_rows(complete)
+        self._created += len(complete)
         self.rejected.add(partial[line] for user in new if isinstance(line := user[-1], int) and line in partial)
 
     def _change(self, columns: tuple[str, ...], rows: list[User]) -> None:
@@ -208,27 +203,9 @@ class Recorder:
         rows = self._conn.execute(query, (self._client.name, *unique_ids)).fetchall()
         return {row[3 + self._id_at]: (row[0], row[1], row[2], row[3:]) for row in rows}
 
-    def _drop_indexes(self) -> None:
-        """
-        Drop the indexes of all users, and the trigger that only asks whether this is an import.
-
-        The trigger costs 0.25 us a row. An index of few users costs nothing meanwhile, and a look at each to make it.
-        """
-        query = """SELECT type, name, sql FROM sqlite_master WHERE tbl_name = 'users'
-            AND (type = 'index' AND sql NOT LIKE '%WHERE%' OR name = 'users_inserted')"""
-        for kind, name, statement in self._conn.execute(query).fetchall():
-            self._conn.execute(f"DROP {kind} {_quoted(name)}")
-            self._dropped.append(statement)
-
-    def _finish_loading(self) -> None:
-        if self._is_loading:
-            for statement in self._dropped:
-                self._conn.execute(statement)
-            self._is_loading = False
-
     def _retract(self, unique_ids: list[str]) -> None:
         """Take back the rows of these ids that were applied from earlier batches."""
-        self._finish_loading()
+        self._new.finish_loading()
         existing, deleted, restored = conflicts.retract(self._conn, self._scope, unique_ids)
         self._note_undone(deleted, restored)
         self._unchanged -= existing - deleted - restored - self._rows.inactive.retract(unique_ids)
@@ -236,25 +213,3 @@ class Recorder:
     def _note_undone(self, deleted: int, restored: int) -> None:
         self._created -= deleted
         self._updated -= restored
-
-
-def _insert_statement(
-    client: ClientSettings, columns: Sequence[str], of_feed: Mapping[str, str], import_id: int, at: str
-) -> str:
-    """Return the INSERT that takes a User as it is: values that are the same for all are in the statement."""
-    default = _quoted(client.login_source)
-    value = f"nullif(?, {_CLEARED_SQL})" if client.clear_token else "?"
-    values = {**dict.fromkeys(columns, value), "import_line": "?"}
-    if STATE in values:
-        values[STATE] = f"iif(? = '{attributes.INACTIVE}', '{STATUS}', NULL)"
-    values["login_source"] = f"coalesce(?, {default})" if "login_source" in values else default
-    values |= {"client": _quoted(client.name), "created_at": _quoted(at), "updated_at": _quoted(at)}
-    values |= of_feed
-    values |= {"created_import": str(import_id), "import_id": str(import_id)}
-    # FAIL in place of ABORT: as there are triggers, SQLite would keep what a statement has changed in order to undo
-    # it, which costs 6 us for each user. Of a statement for one user nothing is left to undo.
-    return f"INSERT OR FAIL INTO users ({', '.join(values)}) VALUES ({', '.join(values.values())})"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

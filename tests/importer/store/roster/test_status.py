@@ -260,7 +260,7 @@ def test_words_that_look_damaged_can_be_a_status(engine: Engine) -> None:
 
 def test_a_large_first_file_records_who_has_left(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first file that is loaded without indexes, by the worker, has the same users as any other."""
-    monkeypatch.setattr("importer.store.sqlite.rows.recorder._LOAD_MIN_BYTES", 0)
+    monkeypatch.setattr("importer.store.sqlite.rows.new_users._LOAD_MIN_BYTES", 0)
     monkeypatch.setattr("importer.rows.worker._MIN_BYTES", 0)
     send(engine, *(user(number, "I" if number % 3 else "A") for number in range(60)))
     assert 40 == len(inactive(engine))
