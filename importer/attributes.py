@@ -133,8 +133,7 @@ REQUIRED_CODES: Final = {
 
 def folded(name: str) -> str:
     """Return a header name without case, accents, blanks, hyphens and underscores."""
-    plain = unicodedata.normalize("NFKD", name).casefold()
-    return "".join(char for char in plain if char.isalnum())
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", name).casefold()))
 
 
 _FOLDED: Final[dict[str, str]] = {

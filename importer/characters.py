@@ -42,7 +42,8 @@ _PLACEHOLDER: Final = regex(
 )
 # Nothing can be wrong with the characters of such a value, and it needs no cleaning: most are like it.
 _PLAIN: Final = regex(
-    rf"(?!(?:{_WORDS}|[_ ./,:;@&*()-]+|Err:\d{{3}})\Z)\w(?:[\w ./,:;@&*()-]*[\w.)])?\Z", re.ASCII | re.IGNORECASE
+    rf"(?!(?=[nuixe_\\ ./,:;@&*()-])(?:{_WORDS}|[_ ./,:;@&*()-]+|Err:\d{{3}})\Z)\w(?:[\w ./,:;@&*()-]*[\w.)])?\Z",
+    re.ASCII | re.IGNORECASE,
 )
 # Two or three bytes of a letter in UTF-8 as Windows-1252 has them: an odd letter, then some of those above 0x7F; behind
 # letters of more languages without those that are at a letter in a text.

@@ -91,7 +91,7 @@ INITIALS: Final = frozenset(word for word in _BARE if len(word) <= 3)  # noqa: P
 _TOTAL: Final = regex(r"(?:(?:grand|sub|sous)[ -]?)?tot(?:al|aux)s?\b", re.IGNORECASE)  # which no id begins with
 
 
-def kind_of(cells: Iterable[str]) -> str:
+def kind_of(cells: Sequence[str]) -> str:
     """Return what a row is that has another number of cells than the header, "" if it may be a broken user."""
     return _kind_of(_texts(cells))
 
@@ -113,7 +113,7 @@ def kind_of_whole(cells: Sequence[str], id_cell: str, *, is_roster: bool) -> str
     return "" if kind == TEXT else kind
 
 
-def is_heading(cells: Iterable[str], id_cell: str) -> bool:
+def is_heading(cells: Sequence[str], id_cell: str) -> bool:
     """Tell whether a row has a word in place of an id, and nothing else but a count."""
     texts, unique_id = _texts(cells), _text(id_cell)
     others = [text for text in texts if text != unique_id]
@@ -121,8 +121,11 @@ def is_heading(cells: Iterable[str], id_cell: str) -> bool:
     return is_alone and bool(_HEADING.match(unique_id))
 
 
-def _texts(cells: Iterable[str]) -> list[str]:
+def _texts(cells: Sequence[str]) -> list[str]:
     """Return the cells with content; none of a row that has too many of them, as nearly all rows have."""
+    fronts = "".join([cell[:1] for cell in cells[: _MOST_FILLED + 1]])
+    if len(fronts) > _MOST_FILLED and fronts.isalnum():  # which is faster
+        return []
     texts: list[str] = []
     for cell in cells:
         if cell and (text := _text(cell)):

@@ -411,7 +411,8 @@ def _needed(joined: str, rest: str, shapes: Iterable[tuple[str, re.Pattern[str]]
 
 def have_marks(cells: Sequence[str]) -> bool:
     """Tell whether any cell has a quotation mark."""
-    return bool(_ANY_MARK.search("".join(cells)))
+    text = "".join(cells)
+    return ("'" in text or '"' in text or "`" in text) if text.isascii() else bool(_ANY_MARK.search(text))
 
 
 def has_split_marks(cells: Sequence[str]) -> bool:

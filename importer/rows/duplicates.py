@@ -38,10 +38,10 @@ class Duplicates:
 
     def held_back(self, unique_ids: Sequence[str], lines: Sequence[int]) -> list[int]:
         """Note the rows; return the positions of those that have to wait for `groups`. Rows without an id never do."""
-        seen, masks, held = self._seen, _MASKS, []
-        hashes, marked = [hash(unique_id.casefold().lstrip("0") or unique_id) for unique_id in unique_ids], [*lines]
+        seen, masks, most, held = self._seen, _MASKS, len(_MASKS), []
+        hashes, marked = array("q", map(hash, _alike(unique_ids))), array("q", lines)
         for position, hashed in enumerate(hashes):
-            slot, mask = hashed & (_WORDS - 1), masks[(hashed >> 20) % len(masks)]
+            slot, mask = hashed & (_WORDS - 1), masks[(hashed >> 20) % most]
             word = seen[slot]
             if word & mask != mask:
                 seen[slot] = word | mask
@@ -49,7 +49,9 @@ class Duplicates:
                 held.append(position)
                 self._held.append(hashed)
                 marked[position] = -marked[position]
-        self._log.extend(itertools.chain.from_iterable(zip(hashes, marked, strict=True)))
+        entries = array("q", bytes(2 * len(hashes) * hashes.itemsize))
+        entries[::2], entries[1::2] = hashes, marked
+        self._log.extend(entries)
         if len(self._log) >= _FLUSH_ENTRIES:
             self._flush()
         return held
@@ -89,3 +91,11 @@ class Duplicates:
                 yield array("q", raw)
             self._file.seek(0, 2)
         yield self._log
+
+
+def _alike(unique_ids: Sequence[str]) -> list[str]:
+    """Return the ids without what does not make them differ: case and leading zeros."""
+    folded = "\n".join(unique_ids).casefold().split("\n")  # at once, which is faster
+    if len(folded) != len(unique_ids):  # there are line feeds in them
+        folded = [unique_id.casefold() for unique_id in unique_ids]
+    return [each.lstrip("0") or each for each in folded]

@@ -162,6 +162,8 @@ _COUNTRIES: Final = frozenset(map(folded, ("Canada", "USA", "United States", "É
 _TWO_MEANINGS: Final = re.compile(r"T\.[ -]*N\.?", re.IGNORECASE)  # Terre-Neuve, or the code of Tennessee with dots
 _BETWEEN: Final = re.compile(r"[,;/()\u2013]| - ")
 
+_DIGIT: Final = re.compile(r"\d")
+
 CODES: Final = frozenset(_CANADA) | frozenset(_UNITED_STATES)
 _BY_WORD: Final = {
     **{folded(name): code for code, name in (*_UNITED_STATES.items(), *_CANADA.items())},
@@ -175,6 +177,8 @@ _BY_WORD: Final = {
 @functools.lru_cache(1000)
 def code_meant(text: str) -> str:
     """Return the code that a name or an old code means, "" for none: "Ontario (ON)", "Ontario, Canada"."""
+    if _DIGIT.search(text):  # most of what is wrong has one
+        return ""
     parts = _BETWEEN.split(text)
     if any(_TWO_MEANINGS.fullmatch(part.strip()) for part in (text, *parts)):
         return ""

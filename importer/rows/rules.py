@@ -74,9 +74,7 @@ class Memo(dict[str, str | Problem]):
 
 def too_long(attribute: Attribute, value: str, limit: int) -> Problem:
     """Return the problem of a value over its limit of characters."""
-    name = attribute.name
-    reason = _over(name, limit)
-    return Problem(name, reason, Message("9030!", (*reason.params, ("length", len(value)))))
+    return _over(attribute.name, limit, len(value))
 
 
 @functools.cache
@@ -84,9 +82,10 @@ def _about(key: str, name: str) -> Message:
     return message(key, column=name)
 
 
-@functools.cache
-def _over(name: str, limit: int) -> Message:
-    return message("9030", column=name, limit=limit)
+@functools.lru_cache(1000)
+def _over(name: str, limit: int, length: int) -> Problem:
+    reason = message("9030", column=name, limit=limit)
+    return Problem(name, reason, Message("9030!", (*reason.params, ("length", length))))
 
 
 def required(name: str, case: Literal["", "/no_column", "/cleared"] = "") -> Problem:

@@ -34,11 +34,11 @@ _TELLING_KINDS: Final = ("mail", "login")  # one such value in another column is
 _POSTAL: Final = r"[A-Za-z]\d[A-Za-z][ -]?\d[A-Za-z]\d"
 _POSTALS: Final = rf"{_POSTAL}|\d{{5}}(?:-\d{{4}})?|[A-Za-z]{{1,2}}\d[A-Za-z\d]? ?\d[A-Za-z]{{2}}"  # of other countries
 _PHONE: Final = r"\+?(?:\d[ .-]?)?\(?\d{3}\)?[ .-]?\d{3}[ .-]?\d{4}(?:\D.*)?"
-_MAIL: Final = r"[A-Za-z][^\s@]*@[^\s@]+\.[^\s@]+"
+_MAIL: Final = r"[A-Za-z][^\s@]*+@[^\s@]+\.[^\s@]+"
 _UNIT: Final = r"(?:apt|apartment|unit|suite|app|appt|appartement|bureau|room|floor|po box|p\.o\. box)\b\.?.*\d.*"
 _STREET: Final = r"\d[\w/-]*,? +(?!ext|poste|x|mile house)[^\W\d_]{2}.*"
 _WORDS: Final = r"[^\W\d_]{3}[^\d@]*"
-_CODE: Final = "|".join(sorted(CODES))
+_CODE: Final = rf"(?=[A-Z]{{2}}\Z)(?:{'|'.join(sorted(CODES))})"
 _SOME_LOWER: Final = r"(?=.*(?-i:[a-z]))"
 _SOME_LETTER: Final = r"(?=.*[A-Za-z])"
 
@@ -223,17 +223,15 @@ class Shifts:
         """Return what explains problems of a row that has as many cells as the header, or that it has no address."""
         if not (problems or self._has_address_elsewhere(cells)):
             return None
-        failed = frozenset(problem.field for problem in problems)
+        failed = frozenset([problem.field for problem in problems])
         has_marks = damage.have_marks(cells)
         if has_marks and damage.has_split_marks(cells):
             return _cause(message("9003/marks_moved", delimiter=self._delimiter), failed)
         if has_marks and (cause := self._marks(cells, failed)):
             return cause
-        may_have_moved = not failed or any(_ELSEWHERE.match(cells[at].strip()) for at in self._columns_of(failed))
+        wrong = [cells[at].strip() for at, name in self._names.items() if name in failed]
+        may_have_moved = not failed or any(map(_ELSEWHERE.match, wrong))
         return self._move(cells, failed) if may_have_moved else None
-
-    def _columns_of(self, attributes: Collection[str]) -> list[int]:
-        return [at for at, name in self._names.items() if name in attributes]
 
     def _has_address_elsewhere(self, cells: Sequence[str]) -> bool:
         """Tell whether a user has no address, and another cell may be one."""

@@ -15,7 +15,7 @@ from typing import Final, cast
 import msgspec
 
 from importer.attributes import COLUMNS, INACTIVE, STATUS, Attribute, Rule
-from importer.characters import SHOWN_CHARS, Cell, clean, unguarded
+from importer.characters import SHOWN_CHARS, Cell, clean, is_plain, unguarded
 from importer.file.header import DELIMITERS, Header, delimiter_message
 from importer.file.header_reasons import nameless, row_numbers
 from importer.file.table import Row, Stretch
@@ -32,6 +32,7 @@ _LOST_DIGITS: Final = (damage.LOST_DIGITS, "unique_id")
 _SHOWN_CELLS: Final = 5  # of those that are too many
 _UNLESS_KNOWN: Final = ("9003/closing", "9003/heading")  # keys of what a row is if there is no user with its id
 _KNOWN_CELLS: Final = 1000  # of one attribute, that may come again
+_MOST_OTHERS: Final = 10_000  # after so many that are not among them, the next ones are kept in their place
 _KNOWN_CHARS: Final = 100  # of such a cell
 
 KEYS: Final = {"email": "email_key", "user_name": "user_name_key"}  # attribute -> column that makes it unique
@@ -94,8 +95,8 @@ class _Warned(msgspec.Struct):
             self.lines.append(line)
 
 
-# The value of an attribute, all that is wrong with it, and the codes of its warnings.
-_Judgement = tuple[str, list[Problem], list[str]]
+# The value of an attribute, all that is wrong with it, and its warnings, each the code and the attribute.
+_Judgement = tuple[str, list[Problem], list[tuple[str, str]]]
 
 
 class _Field:
@@ -112,24 +113,35 @@ class _Field:
         self._limit = rules.limit_of(attribute, client)
         self._is_keyed = attribute.rule in damage.KEYED
         self.known: dict[str, _Judgement] = {}  # by cell; where many rows fail, many have the same ones
+        self._others_seen = 0
 
     def judged(self, cells: list[str]) -> _Judgement:
         """Return what the cells of a row say of the attribute."""
         cell, judgement = cells[self.at], self._judged(cells)
         if len(cell) <= _KNOWN_CHARS and not self._others:
-            if len(self.known) >= _KNOWN_CELLS:
-                self.known.clear()
-            self.known[cell] = judgement
+            self._keep(cell, judgement)
         return judgement
 
+    def _keep(self, cell: str, judgement: _Judgement) -> None:
+        """Keep what a cell says; where all cells differ that is in vain, and so only a few are kept."""
+        if len(self.known) < _KNOWN_CELLS:
+            self.known[cell] = judgement
+            return
+        self._others_seen += 1
+        if self._others_seen == _MOST_OTHERS:
+            self.known.clear()
+            self._others_seen = 0
+
     def _judged(self, cells: list[str]) -> _Judgement:
-        attribute, rule = self.attribute, self.attribute.rule
-        cell = clean(attribute, unguarded(cells[self.at]))
-        disagree: list[str] = []
-        if self._others:
-            others = (clean(attribute, unguarded(cells[index])) for index in self._others)
-            cell, disagree = _first_of(attribute, [cell, *others])
-        value, problems = cell.value, list(cell.problems)
+        attribute, rule, value = self.attribute, self.attribute.rule, cells[self.at]
+        problems: list[Problem] = []
+        warnings: Collection[str] = ()
+        disagree: list[tuple[str, str]] = []
+        if self._others or not is_plain(value):
+            read, *others = (clean(attribute, unguarded(cells[index])) for index in (self.at, *self._others))
+            if others:
+                read, disagree = _first_of(attribute, [read, *others])
+            value, problems, warnings = read.value, [*read.problems], read.warnings
         if not value or rule is Rule.STATUS:  # any word may be a status
             return _state(self.judge(value)) if value else ("", [], [])
         if value == self._clear_token:
@@ -145,10 +157,10 @@ class _Field:
             if not isinstance(verdict, Problem):
                 value = verdict
             else:
-                refused = _refused(attribute, value, verdict, cell.warnings, self._client)
+                refused = _refused(attribute, value, verdict, warnings, self._client)
                 problems += [refused] if not problems or problems[0].code != refused.code else []
         # A row that fails has no warnings.
-        return value, problems, [] if problems else [*_doubts(attribute, cell), *disagree]
+        return value, problems, [] if problems else [*_doubts(attribute, value, warnings), *disagree]
 
 
 class Checker:
@@ -260,7 +272,7 @@ class Checker:
             value, wrong, doubtful = field.known.get(cells[field.at]) or field.judged(cells)
             values.append(value or None)
             problems += wrong
-            warnings += [(code, field.attribute.name) for code in doubtful]
+            warnings += doubtful
         if not self._has_full_number and damage.is_full_number(values[0] or ""):
             self._has_full_number = True
             self.warned_lines.append(row.line)  # a later file relies on all other lines being valid
@@ -319,10 +331,10 @@ class Checker:
         return Rejected(row.line, cells[: self.width], problems)
 
 
-def _doubts(attribute: Attribute, cell: Cell) -> Iterable[str]:
-    codes = dict.fromkeys((*cell.warnings, *damage.warnings_in(attribute, cell.value)))
+def _doubts(attribute: Attribute, value: str, warnings: Collection[str]) -> Iterable[tuple[str, str]]:
+    codes = dict.fromkeys((*warnings, *damage.warnings_in(attribute, value)))
     is_garbled = "encoding.garbled" in codes  # one cause is enough
-    return [code for code in codes if not (is_garbled and code.startswith("encoding.garbled/"))]
+    return [(code, attribute.name) for code in codes if not (is_garbled and code.startswith("encoding.garbled/"))]
 
 
 def _refused(
@@ -351,7 +363,7 @@ def _values(place: int, verdicts: Iterable[User | Rejected]) -> Iterator[str]:
     return (str(user[place] or "") for user in users if user)
 
 
-def _state(verdict: str | Problem) -> tuple[str, list[Problem], list[str]]:
+def _state(verdict: str | Problem) -> _Judgement:
     return ("", [verdict], []) if isinstance(verdict, Problem) else (verdict, [], [])
 
 
@@ -362,11 +374,11 @@ def _cleared(attribute: Attribute, client: ClientSettings) -> tuple[str, list[Pr
     return CLEARED, [rules.required(attribute.name, "/cleared")] if is_required else []
 
 
-def _first_of(attribute: Attribute, cells: list[Cell]) -> tuple[Cell, list[str]]:
+def _first_of(attribute: Attribute, cells: list[Cell]) -> tuple[Cell, list[tuple[str, str]]]:
     """Return the first cell of several columns of one attribute that has a value, and whether they disagree."""
     filled = [cell for cell in cells if cell.value]
     is_open = _disagree(attribute, [cell.value for cell in filled])
-    return next(iter(filled), cells[0]), ["columns.disagree"] if is_open else []
+    return next(iter(filled), cells[0]), [("columns.disagree", attribute.name)] if is_open else []
 
 
 def _disagree(attribute: Attribute, values: list[str]) -> bool:
