@@ -1,4 +1,4 @@
-"""What `rosterd doctor` checks about the service: its unit, state directory, metrics, mail, webhooks."""
+"""What `rosterd doctor` checks about the service: its unit, state directory, metrics, mail, webhooks, console."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import shlex
 import socket
 import stat
 import time
+import urllib.parse
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +25,14 @@ from operate.provision import accounts, homes, steps
 from watcher.config import ConfigError, hook_secret, smtp_password
 from watcher.lock import is_locked
 from watcher.owner import owner_of, user_name
-from watcher.settings import Config, ServiceSettings
+from watcher.settings import Config, ConsoleSettings, ServiceSettings
 
 _SHOWN: Final = 5  # wrongly owned files, by name
 _OLD_TEXTFILE_S: Final = 120  # written every 30 s
 _OLD_COPY_H: Final = 48  # made every night
+_CONNECT_S: Final = 10.0
+_EXPIRES_SOON_DAYS: Final = 14  # authorities that renew by themselves have done so by then
+_UNKNOWN_ISSUER: Final = (18, 19, 20, 21)  # X509_V_ERR_*: nobody whom this host trusts has signed it
 _READERS: Final = "rosterd-read"
 
 
@@ -40,6 +45,7 @@ def service_findings(config: Config) -> Findings:
     yield from _hooks(config)
     yield from _textfile(config)
     yield from _read_copy(config.service)
+    yield from console_findings(config.console)
 
 
 # The unit
@@ -298,3 +304,44 @@ def _hook(topic: Topic, hook: HookSettings) -> Findings:
         yield topic.fault(f"{hook.host}: {name_of(error)}", "see url and ca_file in [[hook]]; the events wait")
         return
     yield topic.ok(f"{hook.host} answers; `rosterd hook test {hook.name}` sends it an event")
+
+
+# The console
+
+
+def console_findings(settings: ConsoleSettings) -> Findings:
+    """Yield whether browsers take the certificate at the address of the console, as far as this host can tell."""
+    if not settings.url:
+        return
+    import ssl  # these take 20 ms, so only where there is a proxy
+
+    topic, address = Topic("console"), urllib.parse.urlsplit(settings.url)
+    host = address.hostname or ""
+    try:
+        with (
+            socket.create_connection((host, address.port or 443), _CONNECT_S) as connection,
+            ssl.create_default_context().wrap_socket(connection, server_hostname=host) as secured,
+        ):
+            certificate = secured.getpeercert() or {}
+    except ssl.SSLCertVerificationError as error:
+        if error.verify_code in _UNKNOWN_ISSUER:
+            yield topic.warning(
+                f"{settings.url}: this host does not know who signed its certificate: {error.verify_message}",
+                "browsers that do not know it either refuse the page; if yours do, let this host know the authority: "
+                "put it into /usr/local/share/ca-certificates, then update-ca-certificates",
+            )
+        else:
+            yield topic.fault(
+                f"{settings.url}: browsers refuse its certificate: {error.verify_message}",
+                "have the proxy use a certificate of this name that is valid today, and reload the proxy",
+            )
+    except (OSError, ValueError) as error:  # no port has such a number, no host such a name
+        remedy = "see whether the proxy runs, and [console] url; the console itself is at [console] listen"
+        yield topic.warning(f"{settings.url}: cannot be reached from this host: {name_of(error)}", remedy)
+    else:
+        until = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+        if (until - datetime.now(UTC)).days < _EXPIRES_SOON_DAYS:
+            remedy = "have the proxy get a new one before that: browsers refuse the page from then on"
+            yield topic.warning(f"{settings.url}: its certificate expires on {until:%Y-%m-%d}", remedy)
+        else:
+            yield topic.ok(f"{settings.url}: its certificate is valid until {until:%Y-%m-%d}")
