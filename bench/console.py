@@ -10,6 +10,7 @@ folder, the same each time; all takes 4 GB of disk. TMPDIR says where.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -33,6 +34,7 @@ IMPORTS: Final = 1_000_000
 USERS: Final = 5_000_000
 ROWS: Final = 1_000_000  # of the file that is imported meanwhile
 ROUNDS: Final = 5
+PAUSES_S: Final = {"without a pause": 0.0, "a page each second": 1.0}  # of a person who asks meanwhile
 ASKED: Final = 20  # times, for each page
 _PATIENCE_S: Final = 3600.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -126,7 +128,7 @@ def pages(browser: Browser, pid: int, share: float) -> Iterator[tuple[str, float
 
 
 @contextlib.contextmanager
-def asking(browser: Browser) -> Iterator[list[float]]:
+def asking(browser: Browser, pause_s: float) -> Iterator[list[float]]:
     """Have a person ask for one page after the other meanwhile; yields the seconds that each took."""
     over, walls = threading.Event(), list[float]()
 
@@ -136,6 +138,7 @@ def asking(browser: Browser) -> Iterator[list[float]]:
                 began = perf_counter()
                 browser.get(path)
                 walls.append(perf_counter() - began)
+                over.wait(pause_s)
 
     person = threading.Thread(target=ask)
     person.start()
@@ -192,19 +195,25 @@ def _compare(installation: Rosterd, console: Console, folder: Path, share: float
 
 
 def _compare_imports(installation: Rosterd, browser: Browser, folder: Path, rows: int) -> None:
-    """Import one file after the other, every second one while somebody asks for pages; the first of all is left out."""
+    """Import one file after the other, alone and while somebody asks for pages; the first of all is left out."""
     import_s(installation, folder, rows, 0)
-    alone, asked = list[tuple[float, float]](), list[tuple[float, float]]()
-    for number in range(1, 2 * ROUNDS, 2):
-        alone.append(import_s(installation, folder, rows, number))
-        with asking(browser) as walls:
-            asked.append(import_s(installation, folder, rows, number + 1))
-        print(f"pages while a file is imported: {len(walls)}, median {1000 * statistics.median(walls):.0f} ms")
-    for what, at in (("processor time of the service", 0), ("seconds", 1)):
-        pairs = [(mine[at], theirs[at]) for mine, theirs in zip(alone, asked, strict=True)]
-        ratios = [theirs / mine for mine, theirs in pairs]
-        figures = {"alone, asked": pairs, "ratio": statistics.median(ratios)}
-        print(f"{what} for an import of {rows:,} rows: {json.dumps(figures)}")
+    taken: dict[str, list[tuple[float, float]]] = {what: [] for what in ("alone", *PAUSES_S)}
+    numbers = itertools.count(1)
+    for _ in range(ROUNDS):
+        taken["alone"].append(import_s(installation, folder, rows, next(numbers)))
+        for what, pause_s in PAUSES_S.items():
+            with asking(browser, pause_s) as walls:
+                taken[what].append(import_s(installation, folder, rows, next(numbers)))
+            print(
+                f"pages {what} while a file is imported: {len(walls)}, median {1000 * statistics.median(walls):.0f} ms"
+            )
+    for what, runs in taken.items():
+        cpu, wall = (
+            statistics.median(run[at] / alone[at] for run, alone in zip(runs, taken["alone"], strict=True))
+            for at in (0, 1)
+        )
+        print(f"an import of {rows:,} rows, {what}: {cpu:.2f} of the processor time, {wall:.2f} of the seconds alone")
+        print(json.dumps(runs))
 
 
 if __name__ == "__main__":
