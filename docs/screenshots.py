@@ -1,14 +1,16 @@
 # noqa: INP001 - a script next to its output, not a package
 """
-Make the pictures of docs/console.md anew, with Debian's Chromium: `python -m docs.screenshots`.
+Make the pictures of docs/console.md anew, with Debian's Chromium: `python -m docs.screenshots`, as root.
 
-Of a made-up installation of four clients, with a month of files.
+Of a made-up installation of four clients, with a month of files. It is below a /srv of its own, in a mount namespace:
+the pictures show its paths.
 """
 
 from __future__ import annotations
 
 import base64
-import tempfile
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,8 @@ from tests.lab.console import Console, let_in
 from tests.lab.daemon import Rosterd, Setting
 
 HERE: Final = Path(__file__).parent
+SRV: Final = Path("/srv")
+INSIDE: Final = "inside"
 CLIENTS: Final = ("lakeside", "ottawa", "riverdale", "stjohns")
 FILES: Final = 104  # those of the month, and one of each client
 HEADER: Final = "unique_id,login_source,first_name,last_name,email\n"
@@ -73,27 +77,25 @@ def shoot(chromium: Chromium, name: str, size: tuple[int, int], scheme: str = "l
 
 def main() -> None:
     """Make the installation, look at its pages, decide on the file on hold, and look at a person whom it changed."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        inboxes = {client: folder / client for client in CLIENTS}
-        for inbox in inboxes.values():
-            inbox.mkdir()
-        with Rosterd(folder, inboxes, settings=SETTINGS) as installation:
-            let_in(folder / "state", "olga")
-            installation.execute("sweep")
-            installation.change(MONTH)
-            installation.drop("header.csv", "Name,Mail\nx,y\n", "stjohns")
-            for client, bad in (("lakeside", 0), ("ottawa", 0), ("riverdale", 5)):
-                installation.drop("students.csv", users(90, bad), client)
-            installation.start()
-            wait_until(lambda: len(installation.imports()) >= FILES and not installation.in_work(), "the files")
-            installation.drop("students.csv", users(90, 0, shift=1), "ottawa")
-            installation.wait_for_event("hold.placed")
-            with (
-                Console(installation.config, folder / "log") as console,
-                Chromium(folder, f"http://127.0.0.1:{console.port}") as chromium,
-            ):
-                _look(installation, chromium)
+    inboxes = {client: SRV / "sftp" / client / "upload" for client in CLIENTS}
+    for inbox in inboxes.values():
+        inbox.mkdir(parents=True)
+    with Rosterd(SRV, inboxes, settings=SETTINGS) as installation:
+        let_in(SRV / "state", "olga")
+        installation.execute("sweep")
+        installation.change(MONTH)
+        installation.drop("header.csv", "Name,Mail\nx,y\n", "stjohns")
+        for client, bad in (("lakeside", 0), ("ottawa", 0), ("riverdale", 5)):
+            installation.drop("students.csv", users(90, bad), client)
+        installation.start()
+        wait_until(lambda: len(installation.imports()) >= FILES and not installation.in_work(), "the files")
+        installation.drop("students.csv", users(90, 0, shift=1), "ottawa")
+        installation.wait_for_event("hold.placed")
+        with (
+            Console(installation.config, SRV / "log") as console,
+            Chromium(SRV, f"http://127.0.0.1:{console.port}") as chromium,
+        ):
+            _look(installation, chromium)
 
 
 def _look(installation: Rosterd, chromium: Chromium) -> None:
@@ -117,4 +119,16 @@ def _look(installation: Rosterd, chromium: Chromium) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == [INSIDE]:
+        main()
+    else:
+        within = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            'mount -t tmpfs tmpfs /srv && exec "$@"',
+        ]
+        subprocess.run([*within, "sh", sys.executable, "-m", "docs.screenshots", INSIDE], check=True)  # noqa: S603
