@@ -12,11 +12,11 @@ from importer.file import closing
 from importer.file.scan import Scan
 from importer.file.table import Row, Stretch, Table, size_of
 from importer.model import NAMED_LINES, FileWarning, Message, Problem, message
-from importer.rows import damage
 from importer.rows.delta import MOST_LINES, is_comparable, is_skippable
 from importer.rows.duplicates import Duplicates
 from importer.rows.names_again import NamesAgain
 from importer.rows.validate import Checker, Rejected, User, Users
+from importer.rows.values import days
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 
 _BATCH_ROWS: Final = 500
@@ -127,7 +127,7 @@ class Examination:
         yield from self._late_batches()
         self._note_recheck(self.checker.warned_lines)
         recheck_lines = None if self._recheck_lines is None else self._recheck_lines.tobytes()
-        same_day = damage.most_of_one_day(self.checker.days)
+        same_day = days.most_of_one_day(self.checker.days)
         self.findings = Findings(self._repeated.rows, self._warnings(), recheck_lines, same_day)
 
     def _all_rows_have(self, width: int) -> bool:

@@ -22,6 +22,7 @@ from importer.model import Message, Problem
 from importer.rows import damage, rules, shifts
 from importer.rows.no_users import NoUsers
 from importer.rows.shifts import Shifts
+from importer.rows.values import addresses, days
 from importer.settings import ClientSettings
 
 Cells = Sequence[str]
@@ -126,10 +127,10 @@ class ColumnScreen:
 _Look = Callable[[Cells, set[int]], Cells]  # returns the cells as they are stored, adds the positions of suspect ones
 
 
-def _look(attribute: Attribute, judge: rules.Judge, client: ClientSettings, days: Counter[str]) -> _Look:
+def _look(attribute: Attribute, judge: rules.Judge, client: ClientSettings, births: Counter[str]) -> _Look:
     limit = rules.limit_of(attribute, client)
     if attribute.rule in _CHOSEN:
-        return _Chosen(judge, limit, days if attribute.rule is Rule.DATE else None)
+        return _Chosen(judge, limit, births if attribute.rule is Rule.DATE else None)
     if attribute.rule is Rule.EMAIL:
         return _Address(judge, min(limit, _LOCAL_CHARS))
     if attribute.rule is Rule.KEY:
@@ -207,7 +208,7 @@ class _Chosen:
 
     def __init__(self, judge: rules.Judge, limit: int, counts: Counter[str] | None) -> None:
         def judged(text: str) -> str | Problem:
-            is_doubtful = len(text) > limit or damage.is_dummy_day(text) or not (is_plain(text) or _is_tidy(text))
+            is_doubtful = len(text) > limit or days.is_dummy(text) or not (is_plain(text) or _is_tidy(text))
             return _UNDECIDED if is_doubtful else judge(text) if text else text
 
         self._verdicts = rules.Memo(judged)
@@ -248,7 +249,7 @@ class _Address:
         return cells
 
     def _is_accepted(self, domain: str) -> bool:
-        return not domain or (not damage.is_no_domain(domain) and isinstance(self._judge(f"a@{domain}"), str))
+        return not domain or (not addresses.is_no_domain(domain) and isinstance(self._judge(f"a@{domain}"), str))
 
 
 def _positions(cells: Cells, is_suspect: Callable[[str], bool]) -> Iterator[int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from importer.attributes import Attribute, Rule
 from importer.characters import SHOWN_CHARS
 from importer.model import Problem, message
 from importer.patterns import regex
+from importer.rows.values import addresses, days
 
 LONG_DIGITS: Final = 16  # a spreadsheet keeps 15 digits of a number, and writes zeros for the others
 LOST_DIGITS: Final = "value.damaged/digits"
@@ -117,27 +118,9 @@ _SPLIT: Final = tuple(
 # Nothing of this module is in such a value, unless it is an id or a number.
 _PLAIN: Final = regex(r"[\w .,:;@()/#-]*\Z", re.ASCII)
 
-# Addresses that people make up for who has none.
-_NO_LOCAL: Final = r"no(?:ne|[-_.]?(?:e?mail|reply))@"
-_NO_DOMAIN: Final = regex(r"(?:none|no-?e?mail|test|fake|dummy|unknown|null|na|xxx+)\.[a-z]{2,4}\Z")
-_NO_ADDRESS: Final = regex(rf"{_NO_LOCAL}|.*@(?:{_NO_DOMAIN.pattern})")
-# What programs have for a day of birth that was not entered, and the day that Unix counts from, which can be meant.
-_NO_DAY: Final = regex(
-    r"(?:0{1,8}|\d{4}([-/.])00(?:\1)00|00([-/.])00\2(?:0000|00)|0001-01-01|1[67]\d\d-01-01|1899-12-30|1900-01-00|9999-12-31"
-    r"|\d{4}-99-99|1111-11-11)"
-    r"(?:[T ]00:00(?::00)?)?\Z",
-    re.ASCII,
-)
-_DUMMY_DAYS: Final = {"1900-01-01": "value.placeholder/day", "1970-01-01": "value.placeholder/epoch"}
-_OLDEST: Final = "1915"  # the year in which nobody who lives was born yet, but for a handful
-_FEWEST, _ONE_IN = 5, 100  # rows with the day that Unix counts from: fewer people may be born then
-# Rows with any other day. Of people born in one year a fiftieth shares a day only by design, in a file of 500 and more.
-_FEWEST_OF_MANY, _ONE_OF_MANY_IN = 10, 50
 NAMES: Final = ("first_name", "last_name")
 NUMBERS: Final = ("student_no", "employ_no")
 _NO_NAME: Final = regex(r".*\S@\S+\.\w|[+(#]?\d[\d ().-]*\Z|\d+[ -].*[A-Za-z]{2}|.*\d{3}", re.ASCII)
-_FULL_WIDTH: Final = regex(r"[\u3002\uff01-\uff64]")
-_TWO_ALPHABETS: Final = regex(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
 
 # Letters of UTF-8 as Mac Roman, code pages 850, 437 and 1250 have them; Windows-1252 is known to `clean`.
 _GARBLED: Final = regex(
@@ -240,7 +223,7 @@ _NAME_SHAPES: Final = (
 )
 SIGNS_IN_NAMES: Final = b"@0123456789*#_^~"  # of ASCII, with which these begin
 _UTF7_SHAPES: Final = (("+A", _ESCAPED), ("+IB", _ESCAPED))
-_ADDRESS_SHAPES: Final = (*_UTF7_SHAPES, ("\nno", regex(rf"\n{_NO_LOCAL}")))
+_ADDRESS_SHAPES: Final = (*_UTF7_SHAPES, ("\nno", regex(rf"\n{addresses.NO_LOCAL}")))
 _CODE_POINT_SHAPE: Final = ("+00", _ESCAPED)
 # Most letters of those above are looked at closely anyway, and are not here.
 _SPOILED_SHAPES: Final = (
@@ -306,12 +289,10 @@ def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
     elif attribute.name in NUMBERS:
         yield from (key for pattern, key in _DOUBTFUL_NUMBERS if pattern.match(value))
     elif attribute.rule is Rule.DATE:
-        is_no_day = value in _NO_IDS or _NO_DAY.match(value)
-        yield from ["value.placeholder"] if is_no_day else filter(None, [_doubt_of_day(value)])
-    elif attribute.rule is Rule.EMAIL and not value.isascii():
-        yield from ["email.letters"] if _has_odd_letters(value) else []
-    elif attribute.rule is Rule.EMAIL and _NO_ADDRESS.match(value):
-        yield "value.placeholder/address"
+        is_no_day = value in _NO_IDS or days.is_none(value)
+        yield from filter(None, ["value.placeholder" if is_no_day else days.doubt_of(value)])
+    elif attribute.rule is Rule.EMAIL:
+        yield from filter(None, [addresses.doubt_of(value)])
     if attribute.name in NAMES:
         yield from _doubts_of_name(value)
     if attribute.rule is Rule.TEXT and not _PLAIN.match(value):
@@ -330,53 +311,15 @@ def _doubts_of_name(value: str) -> Iterator[str]:
         yield "encoding.garbled/lost"
 
 
-def _has_odd_letters(address: str) -> bool:
-    local, _, domain = address.rpartition("@")
-    return not local.isascii() or bool(_FULL_WIDTH.search(domain) or _TWO_ALPHABETS.search(domain))
-
-
-def _doubt_of_day(value: str) -> str:
-    return _DUMMY_DAYS.get(value, "") or ("value.placeholder/old" if _is_of_nobody(value) else "")
-
-
-def _is_of_nobody(value: str) -> bool:
-    return len(value) == len("1900-01-01") and "1900" < value < _OLDEST
-
-
 def placeholder_in(attribute: Attribute, value: str) -> Problem:
     """Return the problem of a word, or of a day that never was, in place of a value."""
-    key = "9033/no_day" if attribute.rule is Rule.DATE and _NO_DAY.match(value) else "9033/placeholder"
+    key = "9033/no_day" if attribute.rule is Rule.DATE and days.is_none(value) else "9033/placeholder"
     return Problem(attribute.name, message(key, column=attribute.name))
-
-
-def is_dummy_day(value: str) -> bool:
-    """Tell whether a value may be the day of a program, in place of a day of birth."""
-    return value in _DUMMY_DAYS or _is_of_nobody(value)
-
-
-def is_reported(key: str, rows: int, rows_of_file: int) -> bool:
-    """Tell whether this number of rows is enough for a warning."""
-    return key != "value.placeholder/epoch" or (rows >= _FEWEST and rows * _ONE_IN >= rows_of_file)
 
 
 def is_full_number(value: str) -> bool:
     """Tell whether a value is a number of so many digits that a spreadsheet would have lost some."""
     return len(value) >= LONG_DIGITS and bool(_FULL_NUMBER.match(value))
-
-
-def most_of_one_day(days: Mapping[str, int]) -> int:
-    """Return how many rows have the most frequent day of birth."""
-    return max((count for day, count in days.items() if day and day not in _DUMMY_DAYS), default=0)
-
-
-def is_common(count: int, rows: int) -> bool:
-    """Tell whether so many of these rows have a day of birth that it cannot be meant."""
-    return count >= max(_FEWEST, min(_FEWEST_OF_MANY, rows / 2), rows / _ONE_OF_MANY_IN)
-
-
-def common_days(days: Mapping[str, int], rows: int) -> set[str]:
-    """Return the days of birth that more of these rows have than can be meant."""
-    return {day for day, count in days.items() if is_common(count, rows) and day not in _DUMMY_DAYS}
 
 
 def id_patterns(joined: str, rest: str) -> Iterator[re.Pattern[str]]:
@@ -393,11 +336,6 @@ def number_patterns(joined: str) -> Iterator[re.Pattern[str]]:
 def address_patterns(joined: str) -> Iterator[re.Pattern[str]]:
     """Yield the same for a column of addresses, of those that only have letters, digits, and + - . _ in front of @."""
     return _needed(joined, joined, _ADDRESS_SHAPES)
-
-
-def is_no_domain(domain: str) -> bool:
-    """Tell whether a domain is made up: people who have no address get one there."""
-    return bool(_NO_DOMAIN.match(domain))
 
 
 def text_patterns(joined: str, name: str, rest: str) -> Iterator[re.Pattern[str]]:

@@ -24,6 +24,7 @@ from importer.rows import damage, rules
 from importer.rows.column_screen import Cells, ColumnScreen
 from importer.rows.no_users import NoUsers
 from importer.rows.shifts import Shifts
+from importer.rows.values import days
 from importer.settings import ClientSettings, ReferenceSettings
 
 CLEARED: Final = "\0"  # in place of a value: the attribute is emptied. No accepted file contains NUL.
@@ -256,7 +257,7 @@ class Checker:
         return [
             _warning(code, field, warned, self._header)
             for (code, field), warned in sorted(self._warnings.items(), key=lambda item: item[1].lines[0])
-            if damage.is_reported(code, warned.rows, self.rows)
+            if days.is_reported(code, warned.rows, self.rows)
             and not (code == damage.LOST_DIGITS and self._has_full_number)
         ]
 

@@ -19,7 +19,7 @@ from importer.attributes import ATTRIBUTES
 from importer.model import NAMED_LINES, Change, FileWarning, Tally, message
 from importer.roster import guards
 from importer.roster.guards import PERSONAL
-from importer.rows import damage
+from importer.rows.values import days
 from importer.settings import GuardSettings
 from importer.store.connection import Connection
 
@@ -180,11 +180,11 @@ def of_common_days(conn: Connection, scope: Mapping[str, str | int], rows: int) 
     `rows`: how many these are. An import that compares with an earlier file looks at no others.
     """
     counts = f"SELECT day, count(*) FROM ({_DAYS_OF_BIRTH}) WHERE day IS NOT NULL GROUP BY day"
-    days = damage.common_days(dict(conn.execute(counts, scope).fetchall()), rows)
-    if not days:
+    common = days.common(dict(conn.execute(counts, scope).fetchall()), rows)
+    if not common:
         return None
     having = f"SELECT line FROM ({_DAYS_OF_BIRTH}) WHERE day IN (SELECT value FROM json_each(:days)) ORDER BY line"
-    lines = [line for (line,) in conn.execute(having, {**scope, "days": json.dumps([*days])}).fetchall()]
+    lines = [line for (line,) in conn.execute(having, {**scope, "days": json.dumps([*common])}).fetchall()]
     reason = message("value.placeholder/common_day", column="date_of_birth")
     return FileWarning(reason=reason, field="date_of_birth", rows=len(lines), lines=tuple(lines[:NAMED_LINES]))
 

@@ -16,9 +16,9 @@ from typing import Final
 from importer.file.table import Table
 from importer.model import Change, FileWarning, Leaving, Tally
 from importer.roster import guards
-from importer.rows import damage
 from importer.rows.batches import Batch, Examination
 from importer.rows.validate import User
+from importer.rows.values import days
 from importer.settings import FeedSettings
 from importer.store.connection import Connection, stamp
 from importer.store.roster import history
@@ -145,7 +145,7 @@ class Recorder:
         if self._feed:
             yield from self._feed.warnings()
         rows = self._created + self._updated
-        if damage.is_common(same_day, rows) and (warning := of_common_days(self._conn, self._scope, rows)):
+        if days.is_common(same_day, rows) and (warning := of_common_days(self._conn, self._scope, rows)):
             yield warning
         if self._created and not self._is_first:
             yield from of_other_spellings(self._conn, self._scope)

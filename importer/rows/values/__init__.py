@@ -1,0 +1,1 @@
+"""What looks wrong in values of one kind: addresses, days."""
