@@ -167,10 +167,10 @@ def nearest(name: str) -> str:
     plain = folded(name)
     if known := _FOLDED.get(plain, ""):
         return known
-    return next((_FOLDED[key] for key in _FOLDED if _is_mistyped(plain, key)), "")
+    return next((_FOLDED[key] for key in _FOLDED if is_mistyped(plain, key)), "")
 
 
-def _is_mistyped(name: str, right: str) -> bool:
+def is_mistyped(name: str, right: str) -> bool:
     """Tell whether one letter of a folded name is missing, surplus, another or exchanged with the next."""
     shorter, longer = sorted((name, right), key=len)
     # Short names mean something else with another letter, and all names with another digit or in the plural.

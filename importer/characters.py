@@ -26,6 +26,7 @@ _CONTROL: Final = regex(r"[\x00-\x1f\x7f-\x9f]")
 _LINE_BREAK: Final = regex(r"[\r\n\t\u2028\u2029]")
 # In the words of English, French, German, Spanish and Italian spreadsheets; LibreOffice has numbers for some: Err:502.
 _ERROR_VALUE: Final = regex(r"#(?:N/A|N/D|NV|GETTING_DATA|[¡¿]?[A-ZÀ-Ý/0]{2,12}[!?])\Z|#{2,}\Z|Err:\d{3}\Z")
+_SPACED: Final = regex(r"\d{1,3}(?:[ \u00a0\u2007\u2009\u202f]\d{3})+\Z", re.ASCII)  # thousands
 _FORMULA_TEXT: Final = regex(r'="')
 NO_RESULT: Final = "#FORMULA!"  # of a cell of a workbook whose value is not in the file, or cannot be shown
 _EXPONENT: Final = regex(r"[+-]?\d(?:[.,]\d+)?[eE]\+\d+\Z")
@@ -119,6 +120,8 @@ def _bad_characters(attribute: Attribute, value: str) -> list[Problem]:  # noqa:
     if attribute.rule is Rule.KEY and _PLACEHOLDER.match(value):
         return [_with_value("9033/no_id", name, value)]
     if attribute.rule in (Rule.KEY, Rule.USER_NAME, Rule.EMAIL) and (hidden := _hidden(value)):
+        if attribute.rule is Rule.KEY and _SPACED.match(value):
+            return [_with_value("9033/thousands_space", name, value)]
         return [Problem(name, message("9033/invisible", column=name, character=_named(hidden)))]
     return []
 

@@ -56,6 +56,7 @@ _NUMBERED_ERROR: Final = re.compile(r"\nErr:\d{3}(?=\n)")
 # Matches each cell that is blank or a plain address; the group is the domain.
 _ADDRESS: Final = re.compile(r"\n(?:[A-Za-z0-9_][A-Za-z0-9_+-]*(?:\.[A-Za-z0-9_+-]+)*@([A-Za-z0-9.-]+))?(?=\n)")
 _LOCAL_CHARS: Final = 64
+_KNOWN_DOMAINS: Final = 10_000
 
 _CHOSEN: Final = (Rule.LOGIN_SOURCE, Rule.PROVINCE, Rule.USER_TYPE, Rule.LOCKER_TYPE, Rule.DATE, Rule.STATUS)
 _UNDECIDED: Final = Problem("", Message(""))  # needs a closer look
@@ -233,6 +234,7 @@ class _Address:
     def __init__(self, judge: rules.Judge, limit: int) -> None:
         self._judge = judge
         self._limit = limit
+        self._accepted: set[str] = {""}  # domains, of which a file as a rule has few
 
     def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
         joined = _joined(cells)
@@ -243,13 +245,17 @@ class _Address:
             suspects.update(_found(_ODD, joined))
         for pattern in damage.address_patterns(joined):
             suspects.update(_found(pattern, joined))
-        if refused := {domain for domain in set(domains) if not self._is_accepted(domain)}:
+        if refused := {domain for domain in set(domains) - self._accepted if not self._is_accepted(domain)}:
             suspects.update(_positions(cells, lambda cell: cell.rpartition("@")[2] in refused))
         suspects.update(_too_long(cells, self._limit))
         return cells
 
     def _is_accepted(self, domain: str) -> bool:
-        return not domain or (not addresses.is_no_domain(domain) and isinstance(self._judge(f"a@{domain}"), str))
+        if addresses.is_doubtful(domain) or not isinstance(self._judge(f"a@{domain}"), str):
+            return False
+        if len(self._accepted) < _KNOWN_DOMAINS:
+            self._accepted.add(domain)
+        return True
 
 
 def _positions(cells: Cells, is_suspect: Callable[[str], bool]) -> Iterator[int]:

@@ -57,7 +57,8 @@ _DECIMAL: Final = r"\d++(?:\.0++|,0{1,2})"
 _THOUSANDS: Final = r"\d{1,3}+(?:,\d{3})+(?:\.\d+)?"
 _FORMATTED: Final = r"[$\u20ac\xa3] ?\d[\d.,]*|\d[\d.,]*+ ?[$\u20ac\xa3%]|\(\d[\d.,]*\)"
 _TIME: Final = r"\d{1,2}:\d\d(?::\d\d)?(?: ?[AP]M)?"
-_SPACED: Final = r"\d{1,3}+(?:[ \u00a0\u202f]\d{3})+(?:[.,]\d+)?"
+_SPACED: Final = r"\d{1,3}+(?:[ \u00a0\u2007\u2009\u202f]\d{3})+(?:[.,]\d+)?"
+_MARKED_THOUSANDS: Final = r"\d{1,3}+(?:['\u2019\u02bc]\d{3})+(?:[.,]\d+)?|\d{1,3}+(?:\.\d{3})+,\d+"
 _DAY: Final = (
     rf"\d{{1,2}}-(?:{_MONTH})\.?(?:-\d{{2,4}})?|(?:{_MONTH})\.?-\d{{2,4}}|\d{{4}}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?"
 )
@@ -68,6 +69,7 @@ _ALL_DIGITS: Final = r"\d{15}0*+[1-9]\d*+"
 _BROKEN_IDS: Final = (  # a row with such an id fails
     (regex(rf"(?:{_DECIMAL})\Z", re.ASCII), "9033/decimal"),
     (regex(rf"(?:{_THOUSANDS})\Z", re.ASCII), "9033/thousands"),
+    (regex(rf"(?:{_MARKED_THOUSANDS})\Z", re.ASCII), "9033/thousands_mark"),
     (regex(rf"(?:{_FORMATTED})\Z", re.ASCII), "9033/formatted"),
 )
 _DOUBTFUL_IDS: Final = (  # could be meant
@@ -164,7 +166,14 @@ _AMBIGUOUS: Final = {
 _MISREAD_ONE: Final = regex("|".join(f"{char}{place}" for char, place in _AMBIGUOUS.items()))
 # A letter that a program could not write and replaced by another sign.
 _LOST: Final = regex(r"[\u25a0\u25a1\u25af\ufffc\ue000-\uf8ff]|[^\W\d_][?\u00bf]|[?\u00bf][^\W\d_]")
-_LOST_IN_NAME: Final = regex(r"[A-Za-z][*#_^~][a-z]")
+# In names: in place of a letter of a word. Dots say so in several rows.
+_LOST_IN_NAME: Final = regex(
+    r"[^\W\d_][*#_^~!$%=|:;+/]{1,2}[a-z]|[^\W\d_]{2}[#_^~]{1,2}(?![^\W_])|(?<![^\W_])[#_^~]{1,2}[^\W\d_]{2}"
+)
+_DOTTED: Final = regex(r"(?<![.])\b[^\W\d_]+\.[a-z]{2}(?!\w*\.)|[^\W\d_]\.\.[a-z]")
+_DOTS: Final = "encoding.garbled/dots"
+_FEWEST_DOTTED: Final = 2
+_WIDE: Final = regex(r"[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]")
 _MARKUP: Final = regex(
     r"<!\[CDATA\[|&[A-Za-z](?:acute|grave|circ|uml|cedil|tilde|ring|slash|caron)\b|&(?:[A-Za-z]{2,8}|#\d{2,6}|#[xX][0-9A-Fa-f]{2,5});|</?(?:b|br|i|u|p|em|span|div|strong|font|a|sup|sub|td|tr|li)\b[^<>]*>"
 )
@@ -198,6 +207,8 @@ _ID_SHAPES: Final = tuple(
         (".0", _DECIMAL),
         (",0", _DECIMAL),
         (",", _THOUSANDS),
+        ("'", _MARKED_THOUSANDS),
+        (",", _MARKED_THOUSANDS),
         (" ", _SPACED),
         ("-", _DAY),
         ("/", _SLASHED_DAY),
@@ -216,12 +227,14 @@ _MARK_SHAPES: Final = (
     ("''", regex("''")),
     *((f"{mark}{end}", regex(f"{mark}(?={re.escape(end)})")) for mark in "\"'" for end in (")", ",)")),
 )
+_SIGNS_OF_LOST: Final = "*#_^~!$%=|:;+/"
 _NAME_SHAPES: Final = (
     ("@", regex("@")),
     *((digit, regex(rf"\n[+(#]?{digit}|{digit}\d\d")) for digit in "0123456789"),
-    *((sign, regex(rf"[A-Za-z]{re.escape(sign)}[a-z]")) for sign in "*#_^~"),
+    *((sign, regex(re.escape(sign))) for sign in _SIGNS_OF_LOST),
+    (".", regex(r"[A-Za-z]\.{1,2}[a-z]")),
 )
-SIGNS_IN_NAMES: Final = b"@0123456789*#_^~"  # of ASCII, with which these begin
+SIGNS_IN_NAMES: Final = b"@0123456789" + _SIGNS_OF_LOST.encode()  # of ASCII, with which these begin
 _UTF7_SHAPES: Final = (("+A", _ESCAPED), ("+IB", _ESCAPED))
 _ADDRESS_SHAPES: Final = (*_UTF7_SHAPES, ("\nno", regex(rf"\n{addresses.NO_LOCAL}")))
 _CODE_POINT_SHAPE: Final = ("+00", _ESCAPED)
@@ -257,6 +270,8 @@ def problem_in(attribute: Attribute, value: str) -> Problem | None:
         key = "9033/no_id" if value in _NO_IDS else _first_of(_BROKEN_IDS, value)
     if not key and attribute.rule in KEYED and has_marks(value):
         key = "9033/marks"
+    if not key and attribute.rule in (Rule.KEY, Rule.USER_NAME) and not value.isascii() and _WIDE.search(value):
+        key = "9033/full_width"
     return _damaged(key, attribute.name, value) if key else None
 
 
@@ -297,6 +312,7 @@ def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
         yield from _doubts_of_name(value)
     if attribute.rule is Rule.TEXT and not _PLAIN.match(value):
         yield from ["value.marks"] if _MARKED.match(value) else []
+        yield from ["value.damaged/full_width"] if _WIDE.search(value) else []
     if attribute.rule in (Rule.TEXT, *KEYED) and not _PLAIN.match(value):
         families = _SPOILED_ASCII if value.isascii() else _SPOILED
         yield from filter(None, [next((key for pattern, key in families if pattern.search(value)), "")])
@@ -309,12 +325,19 @@ def _doubts_of_name(value: str) -> Iterator[str]:
         yield "name.doubtful"
     if _LOST_IN_NAME.search(value):
         yield "encoding.garbled/lost"
+    elif _DOTTED.search(value):
+        yield _DOTS
 
 
 def placeholder_in(attribute: Attribute, value: str) -> Problem:
     """Return the problem of a word, or of a day that never was, in place of a value."""
     key = "9033/no_day" if attribute.rule is Rule.DATE and days.is_none(value) else "9033/placeholder"
     return Problem(attribute.name, message(key, column=attribute.name))
+
+
+def is_reported(key: str, rows: int, rows_of_file: int) -> bool:
+    """Tell whether this number of rows is enough for a warning."""
+    return rows >= _FEWEST_DOTTED if key == _DOTS else days.is_reported(key, rows, rows_of_file)
 
 
 def is_full_number(value: str) -> bool:

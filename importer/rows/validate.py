@@ -24,7 +24,7 @@ from importer.rows import damage, rules
 from importer.rows.column_screen import Cells, ColumnScreen
 from importer.rows.no_users import NoUsers
 from importer.rows.shifts import Shifts
-from importer.rows.values import days
+from importer.rows.values import addresses
 from importer.settings import ClientSettings, ReferenceSettings
 
 CLEARED: Final = "\0"  # in place of a value: the attribute is emptied. No accepted file contains NUL.
@@ -257,7 +257,7 @@ class Checker:
         return [
             _warning(code, field, warned, self._header)
             for (code, field), warned in sorted(self._warnings.items(), key=lambda item: item[1].lines[0])
-            if days.is_reported(code, warned.rows, self.rows)
+            if damage.is_reported(code, warned.rows, self.rows)
             and not (code == damage.LOST_DIGITS and self._has_full_number)
         ]
 
@@ -398,6 +398,10 @@ def _warning(code: str, name: str, warned: _Warned, header: Header) -> FileWarni
     elif code in ("row.shifted", "row.shifted/one"):
         first, second = name.split()
         return FileWarning(reason=message(code, first=first, second=second), rows=rows, lines=lines)
+    elif code.startswith(addresses.MISSPELT):
+        found = code.partition(" ")[2]
+        expected = addresses.misspelt(found.lstrip("@"))[1]
+        reason = message(addresses.MISSPELT, column=name, found=found, expected=expected)
     elif code == "value.placeholder" and name in damage.NAMES:
         reason = message(f"{code}/name", column=name)
     else:

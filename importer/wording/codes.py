@@ -10,7 +10,6 @@ from importer.wording.unwrapping import UNWRAPPING_CODES, UNWRAPPING_WARNINGS
 
 CODE_PARTS: Final = ("title", "cause", "example", "remedy")
 
-
 _SAVE: Final = "In Excel, click File, Save As, and choose CSV UTF-8."
 
 _FILES: Final = (
@@ -235,8 +234,8 @@ _ROWS: Final = (
         "Another user has this e-mail address",
         "Each user needs an address of their own. Capitals make no difference.",
         "Zoé and her brother both have `tremblay@example.org`. Or Zoé has a new unique_id.",
-        "Give each user their own address. If both are the same person, use the unique_id that we have. If all users "
-        "have new unique_ids, write to us.",
+        "Give each user their own address. For a family with one, write to us. If both are the same person, use the "
+        "unique_id that we have. If all users have new unique_ids, write to us.",
     ),
     Code(
         "9020",
@@ -397,6 +396,15 @@ _WARNINGS: Final = (
         is_mailed=True,
     ),
     Code(
+        "email.misspelt",
+        Level.WARNING,
+        "An e-mail address is probably misspelt",
+        "Its end is nearly that of a provider of many people, or an end that no address has.",
+        "`ann.lee@gmial.com` in place of `ann.lee@gmail.com`, or an address that ends in `.con`.",
+        "Compare the address with the one that the person uses, and correct it.",
+        is_mailed=True,
+    ),
+    Code(
         "name.doubtful",
         Level.WARNING,
         "A name is an address or a number",
@@ -435,9 +443,7 @@ _WARNINGS: Final = (
     ),
 )
 
-_OF_FILES: Final = (*_FILES, *UNWRAPPING_CODES, *DECIDED_CODES)
 _ALL_WARNINGS: Final = (*_WARNINGS, *UNWRAPPING_WARNINGS, *CHANGE_CODES)
-CODES: Final[dict[str, Code]] = {
-    code.code: code for code in (*_OF_FILES, *GUARD_CODES, *_ROWS, *FEED_ROWS, *_ALL_WARNINGS)
-}
+_ALL: Final = (*_FILES, *UNWRAPPING_CODES, *DECIDED_CODES, *GUARD_CODES, *_ROWS, *FEED_ROWS, *_ALL_WARNINGS)
+CODES: Final[dict[str, Code]] = {code.code: code for code in _ALL}
 MAILED: Final = frozenset(code.code for code in _ALL_WARNINGS if code.is_mailed)

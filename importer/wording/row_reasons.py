@@ -23,11 +23,13 @@ _ENTER_DATE: Final = (
 _ALL_DIGITS: Final = "In Excel, format the column as Text and enter all digits again."
 _NO_DECIMALS: Final = "Enter the number without .0, with all its leading zeros. In Excel, format the column as Text."
 _NO_COMMAS: Final = "Enter the number without commas. In Excel, format the column as Text."
+_NO_SPACES: Final = "Enter the number without spaces. In Excel, format the column as Text."
+_NARROW: Final = "Switch the keyboard to half-width characters and type the value again."
 _NO_SIGN: Final = "Enter the number alone. In Excel, format the column as Text."
 _NO_MARKS: Final = 'Enter the value without these marks. If all rows have them, set the export to quote with " only.'
 _ENTER_ID: Final = "Enter the unique_id of the user, or delete the row if it is not a user."
 _ONE_ID: Final = "If two rows are the same person, use one unique_id for both."
-_OWN_ADDRESS: Final = f"Enter an address that no other user has. {_ONE_ID}"
+_OWN_ADDRESS: Final = f"Enter an address that no other user has. If a family shares one, write to us. {_ONE_ID}"
 _OWN_USER_NAME: Final = f"Enter a user name that no other user has. {_ONE_ID}"
 _THAT_ID: Final = "If it is the same person, enter the unique_id that the failed CSV names in import_reason."
 _MOVE_IDS: Final = (
@@ -227,6 +229,12 @@ _CHARACTERS: Final[dict[str, Reason]] = {
     "9033/decimal!": Reason('{column} has "{value}", a number that a program wrote with .0 at its end.', _NO_DECIMALS),
     "9033/thousands": Reason("{column} has a number with a comma between its thousands.", _NO_COMMAS),
     "9033/thousands!": Reason('{column} has "{value}", a number with a comma between its thousands.', _NO_COMMAS),
+    "9033/thousands_mark": Reason("{column} has a number with signs between its thousands.", _NO_SIGN),
+    "9033/thousands_mark!": Reason('{column} has "{value}", a number with signs between its thousands.', _NO_SIGN),
+    "9033/thousands_space": Reason("{column} has a number with spaces between its thousands.", _NO_SPACES),
+    "9033/thousands_space!": Reason('{column} has "{value}", a number with spaces between its thousands.', _NO_SPACES),
+    "9033/full_width": Reason("{column} has full-width digits or letters.", _NARROW),
+    "9033/full_width!": Reason('{column} has "{value}" in full-width digits or letters.', _NARROW),
     "9033/in_marks": Reason(
         "The values of the row are in marks that we do not expect: {mark}.",
         'Set the export to quote with " only. Or, in Notepad, delete the marks around each value.',

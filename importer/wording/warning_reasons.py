@@ -49,6 +49,7 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
     "encoding.garbled/lost": Reason(
         "{column} seems to have lost letters: it has a sign such as ?, # or \u25a1 in their place.", _UPLOAD_AGAIN
     ),
+    "encoding.garbled/dots": Reason("{column} seems to have lost letters: it has dots in their place.", _UPLOAD_AGAIN),
     "column.secret": Reason(
         'The column "{title}" has passwords or tokens. We did not store them or send them back.',
         "Delete the column from the export, and change the passwords or tokens.",
@@ -179,6 +180,10 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "{column} has numbers with spaces between their thousands, and we stored them so.",
         "If the spaces are not part of the number, write the column as text in the export and upload again.",
     ),
+    "value.damaged/full_width": Reason(
+        "{column} has full-width digits or letters, and we stored them so.",
+        "Switch the keyboard to half-width characters and type the values again.",
+    ),
     "value.placeholder/day": Reason(
         "{column} has 1900-01-01, which usually means that nobody entered it.", _UNKNOWN_DAY
     ),
@@ -190,6 +195,10 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
     ),
     "value.placeholder/common_day": Reason(
         "{column} has the same date in so many rows that it is probably not the real one.", _UNKNOWN_DAY
+    ),
+    "email.misspelt": Reason(
+        '{column} has addresses that end in "{found}", and we stored them. "{expected}" is probably meant.',
+        "Compare the addresses with the real ones, and correct them in the export.",
     ),
     "email.letters": Reason(
         "{column} has letters such as é or a curly apostrophe, which few mail systems accept.",

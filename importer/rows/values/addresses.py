@@ -1,16 +1,30 @@
-"""E-mail addresses that are hardly those of a person: made up, or with letters that few mail systems accept. Pure."""
+"""E-mail addresses that are hardly right: made up, misspelt, or with letters that few mail systems accept. Pure."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from importer.attributes import is_mistyped
 from importer.patterns import regex
+
+MISSPELT: Final = "email.misspelt"
 
 # What people make up for who has none.
 NO_LOCAL: Final = r"no(?:ne|[-_.]?(?:e?mail|reply))@"
 _NO_DOMAIN: Final = regex(r"(?:none|no-?e?mail|test|fake|dummy|unknown|null|na|xxx+)\.[a-z]{2,4}\Z")
 _NO_ADDRESS: Final = regex(rf"{NO_LOCAL}|.*@(?:{_NO_DOMAIN.pattern})")
 _FULL_WIDTH: Final = regex(r"[\u3002\uff01-\uff64]")
+# Providers that many people have an address at, and the ends at which they have none, or that are no ends.
+_PROVIDERS: Final = ("gmail", "hotmail", "outlook", "yahoo", "icloud")
+_WRONG_ENDS: Final = {
+    **dict.fromkeys(("con", "cmo", "ocm", "comm", "coom", "vom", "xom", "cpm", "cim", "c0m", "ccom", "comn"), "com"),
+    **dict.fromkeys(("ogr", "rog", "orgg", "orq"), "org"),
+    **dict.fromkeys(("nte", "nett", "ent"), "net"),
+    **dict.fromkeys(("edi", "eud", "edy"), "edu"),
+    "caa": "ca",
+}
+_OF_PROVIDERS: Final = ("com", "co", "cm", "om", "cam", "cc", "c", "ca", "fr", "net", "org")
+_FOREIGN_ENDS: Final = ("co", "cm", "om", "cam", "cc", "c")  # where none of the providers is
 _TWO_ALPHABETS: Final = regex(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
 
 
@@ -18,7 +32,26 @@ def doubt_of(address: str) -> str:
     """Return the code of what is doubtful about an address, "" if nothing is."""
     if not address.isascii():
         return "email.letters" if _has_odd_letters(address) else ""
-    return "value.placeholder/address" if _NO_ADDRESS.match(address) else ""
+    if _NO_ADDRESS.match(address):
+        return "value.placeholder/address"
+    found, _ = misspelt(address.rpartition("@")[2])
+    return f"{MISSPELT} {found}" if found else ""
+
+
+def misspelt(domain: str) -> tuple[str, str]:
+    """Return what is probably misspelt of a domain, all of it or its end, and what is meant; "" if nothing is."""
+    rest, _, end = domain.lower().rpartition(".")
+    right = _WRONG_ENDS.get(end, end)
+    if "." not in rest and right in _OF_PROVIDERS and (provider := _provider(rest)):
+        is_right = rest == provider and end == right and end not in _FOREIGN_ENDS
+        if not is_right:
+            meant = f"{provider}.{'com' if right in _FOREIGN_ENDS else right}"
+            return f"@{rest}.{end}", f"@{meant}"
+    return (f".{end}", f".{right}") if right != end else ("", "")
+
+
+def _provider(name: str) -> str:
+    return next((each for each in _PROVIDERS if name == each or is_mistyped(f"{name}.com", f"{each}.com")), "")
 
 
 def _has_odd_letters(address: str) -> bool:
@@ -26,6 +59,6 @@ def _has_odd_letters(address: str) -> bool:
     return not local.isascii() or bool(_FULL_WIDTH.search(domain) or _TWO_ALPHABETS.search(domain))
 
 
-def is_no_domain(domain: str) -> bool:
-    """Tell whether a domain is made up: people who have no address get one there."""
-    return bool(_NO_DOMAIN.match(domain))
+def is_doubtful(domain: str) -> bool:
+    """Tell whether a domain is made up or misspelt."""
+    return bool(_NO_DOMAIN.match(domain)) or bool(misspelt(domain)[0])

@@ -20,6 +20,7 @@ WARNED = {
     "id.case": SOUND + b"s1,OPSCOM,Bob,Roy,bob@example.org,bob\n",
     "value.damaged": SOUND.replace(b"user_name", b"student_no").replace(b",ann\n", b",1.2E+05\n"),
     "email.letters": SOUND.replace(b"ann@", "é@".encode()),
+    "email.misspelt": SOUND.replace(b"example.org", b"gmial.com"),
     "name.doubtful": SOUND.replace(b"Ann", b"12345"),
     "value.marks": SOUND.replace(b"Ann", b"'Ann'"),
     "row.shifted": SOUND.replace(b"S1,", b"OPSCOM,").replace(b"ann", b"x"),

@@ -56,6 +56,8 @@ def test_a_word_is_not_an_id(engine: Engine, value: str) -> None:
         ("123456,0", 'has "123456,0", a number that a program wrote with .0'),
         ("1,234", 'has "1,234", a number with a comma between its thousands. Enter the number without commas.'),
         ("12,345,678", "a number with a comma between its thousands"),
+        *((value, "a number with signs between its thousands") for value in ("1'234", "12\u2019345", "1.234,00")),
+        *((value, "a number with spaces between its thousands") for value in ("1\u00a0234", "1\u2009234\u2009567")),
         ("1,234.00", "a number with a comma between its thousands"),
         ("$1,234", 'has "$1,234", a number with a sign that a spreadsheet added. Enter the number alone.'),
         *((value, "a number with a sign that a spreadsheet added") for value in ("12%", "1234 €", "£1234", "(1234)")),
@@ -672,3 +674,38 @@ def test_a_value_that_is_split_between_other_marks_names_them(engine: Engine, ro
     result = engine.rows(*rows, header="unique_id,login_source,last_name,first_name")
     assert {2: "9003/marks", 3: "9003/more"} == {each.first_line: each.reason.key for each in result.receipt.problems}
     assert 'Set the export to quote values with " only.' in result.reasons[2]
+
+
+# -- letters in place of which another sign is -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value", ["Fran_ois", "Fran/ois", "Fran!ois", "Andr_", "_lodie", "L~vesque", "Fran__ois", "Fran$ois"]
+)
+def test_signs_in_place_of_letters_are_told(engine: Engine, value: str) -> None:
+    """A program that could not write a letter wrote a sign, which no name has there."""
+    warning = engine.file(COLUMNS, f"S1,OPSCOM,{value},Lee,ann@example.org").warnings["encoding.garbled"]
+    assert ("encoding.garbled/lost", "first_name", (2,)) == (warning.reason.key, warning.field, warning.lines)
+
+
+def test_dots_in_place_of_letters_are_told_if_several_rows_have_some(engine: Engine) -> None:
+    """A dot inside a name may be a slip in one row; in several it is in place of letters."""
+    names = ["Fran.ois", "Ann", "L.vesque", "H..l.ne", "Fr..d", "St. John", "J.P.", "Jr.", "M.A.Roy"]
+    rows = [f"S{at},OPSCOM,{name},Lee,a{at}@example.org" for at, name in enumerate(names)]
+    warning = engine.file(COLUMNS, *rows).warnings["encoding.garbled"]
+    assert ("encoding.garbled/dots", (2, 4, 5, 6)) == (warning.reason.key, warning.lines)
+    assert {} == engine.emptied().file(COLUMNS, *rows[:2]).warnings
+
+
+@pytest.mark.parametrize("value", ["\uff11\uff12\uff13\uff14", "S\uff11\uff10", "\uff33100"])
+def test_full_width_characters_in_an_id_fail(engine: Engine, value: str) -> None:
+    """An Asian keyboard writes other digits, which make another user of the same person."""
+    result = one(engine, value)
+    assert {2: "9033"} == result.codes
+    assert f'unique_id has "{value}" in full-width digits or letters.' in result.reasons[2]
+
+
+def test_full_width_characters_elsewhere_are_told(engine: Engine) -> None:
+    """They are stored, with a warning."""
+    result = engine.file(f"{COLUMNS},phone_cell", "S1,OPSCOM,Ann,Lee,ann@example.org,\uff16\uff11\uff13-555-0199")
+    assert ["value.damaged/full_width"] == [each.reason.key for each in result.receipt.warnings]
