@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -30,7 +29,17 @@ from importer.settings import (
     as_status,
     is_local,
 )
-from watcher.decode import SettingsT, as_toml, complaint, decode, decoded_tables, unknown_keys
+from watcher.decode import (
+    SettingsT,
+    as_toml,
+    complaint,
+    decode,
+    decoded_tables,
+    is_host,
+    is_time_zone,
+    is_web_address,
+    unknown_keys,
+)
 from watcher.settings import (
     PASSWORD_CREDENTIAL,
     PASSWORD_VARIABLE,
@@ -45,7 +54,6 @@ _PING_VARIABLE: Final = "ROSTERD_PING_URL"
 # Only sending shows whether an address is reachable; here it must be complete and plain, as the mail library appends
 # a domain of its own to incomplete ones.
 _ADDRESS: Final = re.compile(r"[^\s@<>()\[\],;:\"\\]+@[^\s@<>()\[\],;:\"\\]+")
-_LABEL_CHARS: Final = 63  # of the name of a host. Source: RFC 1035 section 2.3.1
 _MAX_SETTINGS_BYTES: Final = 16 << 20  # some 50,000 clients in one file
 _ALWAYS_ACCEPTED_SOURCE: Final = "OPSCOM"
 _EVENTS: Final = "names of events as docs/webhooks.md has them"
@@ -254,39 +262,8 @@ def _worded(where: str, complaints: Iterator[Complaint]) -> Iterator[str]:
 
 
 def _service_complaints(service: ServiceSettings) -> Iterator[Complaint]:
-    if service.ping_url and not _is_web_address(service.ping_url):
+    if service.ping_url and not is_web_address(service.ping_url):
         yield "ping_url", service.ping_url, _WEB_ADDRESS
-
-
-def _is_web_address(url: str) -> bool:
-    try:
-        parts = urllib.parse.urlsplit(url)
-        is_whole = bool(parts.hostname) and _is_host(parts.hostname or "") and parts.port != 0
-    except ValueError:
-        return False
-    return is_whole and parts.scheme in ("https", "http") and "@" not in parts.netloc and not re.search(r"\s", url)
-
-
-def _is_host(name: str) -> bool:
-    """Tell whether a name can be looked up: of one with an empty or too long label that raises no OSError."""
-    if name.isascii():  # as the codec has it, whose import takes 1 ms
-        *labels, last = name.split(".")
-        return all(0 < len(label) <= _LABEL_CHARS for label in labels) and len(last) <= _LABEL_CHARS
-    try:
-        name.encode("idna")
-    except UnicodeError:
-        return False
-    return True
-
-
-def _is_time_zone(name: str) -> bool:
-    import zoneinfo  # 3 ms, and most hosts have their own zone
-
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # of names that are folders or paths, too
-        return False
-    return True
 
 
 def _intake_complaints(intake: IntakeSettings) -> Iterator[Complaint]:
@@ -298,13 +275,13 @@ def _mail_complaints(mail: MailSettings) -> Iterator[Complaint]:
     yield from _address_complaints("reply_to", (mail.reply_to,))
     yield from _address_complaints("failed_import_email", mail.failed_import_email)
     yield from _address_complaints("operator", mail.operator)
-    if not _is_host(mail.host):
+    if not is_host(mail.host):
         yield "host", mail.host, "the name or address of a host"
     if mail.user:
         yield from _address_complaints("user", (mail.user,))
-    if mail.guide_url and not _is_web_address(mail.guide_url):
+    if mail.guide_url and not is_web_address(mail.guide_url):
         yield "guide_url", mail.guide_url, _WEB_ADDRESS
-    if mail.timezone and not _is_time_zone(mail.timezone):
+    if mail.timezone and not is_time_zone(mail.timezone):
         yield "timezone", mail.timezone, 'a name of the time zone database, such as "America/Toronto"'
     if mail.host and mail.security == "none" and not mail.is_local:
         yield "security", mail.security, f'"starttls" or "tls": the host {mail.host} is not this machine'
@@ -313,7 +290,7 @@ def _mail_complaints(mail: MailSettings) -> Iterator[Complaint]:
 def _hook_complaints(hook: HookSettings, before: Sequence[HookSettings]) -> Iterator[Complaint]:
     if hook.name in {each.name for each in before}:
         yield "name", hook.name, "each name once"
-    is_sound = _is_web_address(hook.url) and hook.url.isascii()
+    is_sound = is_web_address(hook.url) and hook.url.isascii()
     if not is_sound or not (hook.url.startswith("https:") or is_local(hook.host)):
         yield "url", hook.url, 'an address that begins with "https://", or with "http://" and is on this machine'
     if not hook.events:

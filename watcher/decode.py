@@ -6,6 +6,8 @@ import difflib
 import functools
 import json
 import math
+import re
+import urllib.parse
 from collections.abc import Collection
 from typing import Final, TypeVar, get_args, get_origin
 
@@ -15,6 +17,7 @@ from msgspec.structs import FieldInfo
 
 from watcher.settings import PASSWORD_CREDENTIAL, PASSWORD_VARIABLE
 
+_LABEL_CHARS: Final = 63  # of the name of a host. Source: RFC 1035 section 2.3.1
 _SECRET_SETTINGS: Final = (".ping_url", ".url")
 _PASSWORD_SENTENCE: Final = (
     "no password belongs in this file. Give it as the systemd credential "
@@ -134,3 +137,36 @@ def complaint(where: str, got: str, expected: str) -> str:
     """Return the line about a setting that cannot be used; it does not show a secret."""
     shown = "a secret that is not shown" if where.endswith(_SECRET_SETTINGS) else got
     return f"{where}: got {shown}; expected {expected}"
+
+
+def is_web_address(url: str) -> bool:
+    """Tell whether it is the whole address of a page or service, without a login."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_whole = bool(parts.hostname) and is_host(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        return False
+    return is_whole and parts.scheme in ("https", "http") and "@" not in parts.netloc and not re.search(r"\s", url)
+
+
+def is_host(name: str) -> bool:
+    """Tell whether a name can be looked up: of one with an empty or too long label that raises no OSError."""
+    if name.isascii():  # as the codec has it, whose import takes 1 ms
+        *labels, last = name.split(".")
+        return all(0 < len(label) <= _LABEL_CHARS for label in labels) and len(last) <= _LABEL_CHARS
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
+def is_time_zone(name: str) -> bool:
+    """Tell whether the time zone database of the host has it."""
+    import zoneinfo  # 3 ms, and most hosts have their own zone
+
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # of names that are folders or paths, too
+        return False
+    return True
