@@ -6,7 +6,6 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, NoReturn
 
 import click
@@ -58,7 +57,7 @@ def run(config: Config) -> None:
         )
         sys.exit(EXIT_CONFIG)
     _become_owner(config)
-    check_access(Path(config.service.database), os.O_RDONLY)
+    check_access(config.service.place, os.O_RDONLY)
     from console.serve import listener, serve
     from watcher.log import configured
 

@@ -11,7 +11,8 @@ import msgspec
 from console.access.users import ConsoleUser
 from importer.store import queries
 from importer.store.connection import Connection
-from importer.store.errors import StoreError
+from importer.store.errors import StoreError, StoreUnusable
+from importer.store.places import Place
 from watcher.adopted import read_adopted
 from watcher.config import ConfigError, load_again
 from watcher.settings import Config
@@ -61,13 +62,13 @@ class Installation:
     def reading(self, user: ConsoleUser) -> Iterator[Reading]:
         """Yield what this user may see. Raises DatabaseUnreadable."""
         config = self.config()
-        path = Path(config.service.database)
+        place = config.service.place
         seen = tuple(client for client in config.clients if user.sees(client.name))
         try:
-            with queries.opened(path) as conn:
+            with place.reading() as conn:
                 yield Reading(msgspec.structs.replace(config, clients=seen), conn, user)
-        except StoreError as error:
-            raise DatabaseUnreadable(_reason(path, error)) from error
+        except (StoreError, StoreUnusable) as error:
+            raise DatabaseUnreadable(_reason(place, error)) from error
 
 
 def known_clients(reading: Reading) -> list[str]:
@@ -76,10 +77,10 @@ def known_clients(reading: Reading) -> list[str]:
     return sorted({*reading.config.clients_by_name, *recorded}, key=str.casefold)
 
 
-def _reason(path: Path, error: StoreError) -> str:
-    if not path.exists():
-        return f"{path}: it does not exist yet; the service creates it at its first start"
-    return f"{path}: {error}"
+def _reason(place: Place, error: Exception) -> str:
+    if place.is_missing:
+        return f"{place.name}: it does not exist yet; the service creates it at its first start"
+    return f"{place.name}: {error}"
 
 
 def _signature(config: Config) -> object:

@@ -20,8 +20,10 @@ from importer.pipeline import Importer
 from importer.roster.guards import UNLIMITED
 from importer.settings import ClientSettings, FileSettings, MailSettings, ReferenceSettings
 from importer.store.database import Store
+from importer.store.places import Place
 from importer.store.roster.counts import ChangedValue, changed_in
 from importer.store.sqlite.database import SqliteStore
+from importer.store.sqlite.from_server import copy_users
 from importer.wording.catalogue import words
 
 _BEFORE_FREEZES: Final = datetime(1970, 1, 1, tzinfo=UTC)  # what is on hold was claimed, and can still be approved
@@ -91,7 +93,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
 
     file: FileSettings
     reference: ReferenceSettings
-    database: Path
+    database: Place
     progress: Callable[[int], None] = lambda _: None
     scratch: Path | None = None
     check_room: Callable[[Claim, BinaryIO], None] = lambda *_: None  # as of the importer
@@ -138,14 +140,14 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
 
         with tempfile.TemporaryDirectory(prefix="rosterd-check-", dir=self.scratch) as folder:
             scratch = Path(folder)
-            store = SqliteStore.open(scratch / "check.db", model=self.database)
+            store = SqliteStore.open(scratch / "check.db", model=self.database.file)
             with contextlib.ExitStack() as closing, contextlib.closing(store), fs.open_folder(scratch) as folder_fd:
                 claim = claim_of(raw, name, archive or name, client.name, folder_fd, claimed_at or datetime.now(UTC))
                 closing.enter_context(claim.unsynced)
                 self.check_room(claim, raw)
-                if self.database.exists():
+                if not self.database.is_missing:
                     with store.interruptible(ask):
-                        store.copy_users(self.database, client.name)
+                        self._copy_users(store, client.name)
                 # The answer goes to the caller; no mail is sent.
                 silent = msgspec.structs.replace(client, failed_import_email=())
                 importer = Importer(
@@ -153,6 +155,13 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
                 )
                 receipt = importer.import_from(raw, claim, silent, stopping=ask)
                 yield Trial(receipt=receipt, store=store, folder_fd=folder_fd)
+
+    def _copy_users(self, store: SqliteStore, client: str) -> None:
+        if self.database.file is not None:
+            store.copy_users(self.database.file, client)
+            return
+        with self.database.reading() as source:
+            copy_users(store, source, client)
 
 
 def claim_of(raw: BinaryIO, name: bytes, archive: bytes, client: str, folder_fd: int, claimed_at: datetime) -> Claim:

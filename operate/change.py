@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from pathlib import Path
 from typing import Final
 
 import click
@@ -42,21 +41,20 @@ def carried_out(config: Config, order: Order) -> Answer:
 def _done_here(config: Config, order: Order) -> Answer:
     from importer.durable import SyncFailed
     from importer.store.errors import StoreError, StoreUnusable
-    from importer.store.sqlite.database import SqliteStore
     from watcher.approval.files import FilesOnHold
     from watcher.control.archives import archive_orders
     from watcher.control.orders import approval_orders, store_orders
     from watcher.control.server import carry_out
     from watcher.log import configured
 
-    database = Path(config.service.database)
-    if not database.exists():
-        cannot_answer(f"{database}: does not exist yet; the service creates it at its first start")
+    database = config.service.place
+    if database.is_missing:
+        cannot_answer(f"{database.name}: does not exist yet; the service creates it at its first start")
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(locked(config.service.state_dir))
             check_access(database, os.O_RDWR)
-            store = stack.enter_context(contextlib.closing(SqliteStore.open(database)))
+            store = stack.enter_context(contextlib.closing(database.open()))
             handlers = {**store_orders(store), **archive_orders(store, lambda: config)}
             handlers |= approval_orders(FilesOnHold(config, store))
             if order.do not in handlers:
@@ -69,4 +67,4 @@ def _done_here(config: Config, order: Order) -> Answer:
     except PermissionError:
         raise
     except (OSError, SyncFailed, StoreError, StoreUnusable) as error:
-        cannot_answer(f"{database}: {error}")
+        cannot_answer(f"{database.name}: {error}")

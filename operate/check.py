@@ -37,7 +37,7 @@ def check(
         raise click.BadParameter(f"{file} is not a regular file.", param_hint="FILE")
     client = chosen_client(config, client_name)
     client = msgspec.structs.replace(client, language=tuple(dict.fromkeys(languages)) or client.language)
-    database = Path(config.service.database)
+    database = config.service.place
     check_access(database, os.O_RDONLY)
     try:
         with progress_bar(file.name, file.stat().st_size) as progress:

@@ -6,14 +6,13 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from importer.store import queries
 from importer.store.connection import Connection
-from importer.store.errors import StoreError
+from importer.store.errors import StoreError, StoreUnusable
 from operate.options import unknown_client
 from watcher.exits import EXIT_CANNOT_ANSWER
 from watcher.owner import check_access, raise_if_denied
@@ -23,17 +22,15 @@ from watcher.settings import Config
 @contextlib.contextmanager
 def database(config: Config) -> Iterator[Connection]:
     """Open the database of the service; ends the program when that cannot be read. Raises PermissionError."""
-    path = Path(config.service.database)
-    check_access(path, os.O_RDONLY)
+    place = config.service.place
+    check_access(place, os.O_RDONLY)
     try:
-        with queries.opened(path) as conn:
+        with place.reading() as conn:
             yield conn
-    except StoreError as error:
-        raise_if_denied(error, path)
-        missing = (
-            "it does not exist yet; the service creates it at its first start" if not path.exists() else str(error)
-        )
-        cannot_answer(f"{path}: cannot be read: {missing}")
+    except (StoreError, StoreUnusable) as error:
+        raise_if_denied(error, place)
+        missing = "it does not exist yet; the service creates it at its first start" if place.is_missing else str(error)
+        cannot_answer(f"{place.name}: cannot be read: {missing}")
 
 
 def check_known(config: Config, conn: Connection, client: str | None) -> None:

@@ -139,7 +139,7 @@ def _delivered(
 def _check_followable(config: Config) -> None:
     """Raise PermissionError when the outcome could not be read, before anything is delivered."""
     is_locked(config.service.state_dir)
-    check_access(Path(config.service.database), os.O_RDONLY)
+    check_access(config.service.place, os.O_RDONLY)
 
 
 def _follow(config: Config, client: ClientSettings, name: bytes, delivered: os.stat_result, *, approve: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import click
 
@@ -24,5 +23,5 @@ def metrics(config: Config) -> None:
     These are the metrics that `[metrics]` offers, to look at or for a textfile while the service is down.
     """
     is_locked(config.service.state_dir)  # metrics that cannot be read are left out; here that is an error
-    check_access(Path(config.service.database), os.O_RDONLY)
+    check_access(config.service.place, os.O_RDONLY)
     click.echo(as_text(source_of(config)), nl=False)

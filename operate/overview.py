@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import click
@@ -15,7 +14,7 @@ import msgspec
 from importer.model import OnHold
 from importer.store import queries
 from importer.store.connection import Connection
-from importer.store.queries import Import
+from importer.store.queries import Host, Import
 from importer.store.roster import held_files, pauses
 from importer.store.roster.pauses import Freeze, Pause
 from operate.database import database
@@ -112,6 +111,8 @@ class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
     pauses: tuple[Pause, ...]  # limits that do not count for a time
     frozen: tuple[FrozenFeed, ...]  # of which no file is imported for a time, now or later
 
+    hosts: tuple[Host, ...] = ()  # that share a database on a server
+
     @property
     def concerns(self) -> list[str]:
         """Return what needs attention, in sentences."""
@@ -135,7 +136,13 @@ class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
         if self.status is not None and self.status.clock_trouble:
             concerns.append(f"The clock {self.status.clock_trouble}: `timedatectl`; set both clocks by NTP.")
         concerns += [concern for client in self.clients for concern in _concerns_of(client, self.at)]
+        concerns += [f"The host {each.host} was last there {age(each.last_seen, self.at)} ago." for each in self.silent]
         return concerns
+
+    @property
+    def silent(self) -> list[Host]:
+        """Return the hosts of which nothing was seen for some minutes."""
+        return [each for each in self.hosts if each.is_silent(self.at)]
 
     def _of_mail_and_checks(self) -> list[str]:
         concerns = [late for client in self.clients if (late := client.overdue_sentence(self.at))]
@@ -203,9 +210,11 @@ def _concerns_of(client: ClientSummary, at: datetime) -> list[str]:
 
 def _database_trouble(config: Config, status: Status | None) -> str:
     """Return why nothing can be recorded. Checked here, too: the service may be unable to write its status."""
-    what, remedy = obstacle(Path(config.service.database), owner_of(config.service.state_dir)[0])
-    told = status.database_trouble if status is not None else ""
-    return f"{what}: {remedy}" if what else told or full_disk(os.path.dirname(config.service.database))
+    told, file = status.database_trouble if status is not None else "", config.service.place.file
+    if file is None:
+        return told
+    what, remedy = obstacle(file, owner_of(config.service.state_dir)[0])
+    return f"{what}: {remedy}" if what else told or full_disk(str(file.parent))
 
 
 @click.command()
@@ -220,7 +229,10 @@ def status(config: Config, *, as_json: bool) -> None:
     with database(config) as conn:
         summary = summary_of(config, conn)
     if as_json:
-        print_json({"concerns": summary.concerns, **msgspec.structs.asdict(summary)})
+        fields = msgspec.structs.asdict(summary)
+        if not summary.hosts:
+            del fields["hosts"]
+        print_json({"concerns": summary.concerns, **fields})
     else:
         _print_summary(summary)
     sys.exit(EXIT_NEEDS_ATTENTION if summary.concerns else 0)
@@ -263,6 +275,7 @@ def summary_of(config: Config, conn: Connection, *, looks_into_inboxes: bool = T
         hook_failing=queries.failing_events(conn),
         hook_dead=queries.dead_events(conn),
         unarchived=queries.count_unarchived(conn),
+        hosts=tuple(queries.hosts(conn)),
         on_hold=tuple(map(_on_hold, held_files.waiting(conn))),
         pauses=tuple(pauses.active(conn, datetime.now(UTC))),
         frozen=tuple(_frozen(each, config.mail.timezone) for each in pauses.freezes(conn, datetime.now(UTC))),

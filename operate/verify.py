@@ -85,7 +85,7 @@ def _audit(config: Config, *, quick: bool) -> Audit:
 def _look(config: Config, *, is_running: bool, quick: bool) -> tuple[int, list[Finding]]:
     """Return how many imports there are and what is wrong at this moment."""
     with database(config) as conn:
-        findings = [] if quick else list(database_findings(conn))
+        findings = [] if quick or config.service.place.file is None else list(database_findings(conn))
         findings += integrity.ledger_findings(conn, quick=quick)
         findings += integrity.outbox_findings(conn, datetime.now(UTC))
         ledger = integrity.records(conn)

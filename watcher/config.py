@@ -29,6 +29,7 @@ from importer.settings import (
     as_status,
     is_local,
 )
+from importer.store.places import is_server, objections
 from watcher.decode import (
     SettingsT,
     as_toml,
@@ -264,6 +265,10 @@ def _worded(where: str, complaints: Iterator[Complaint]) -> Iterator[str]:
 def _service_complaints(service: ServiceSettings) -> Iterator[Complaint]:
     if service.ping_url and not is_web_address(service.ping_url):
         yield "ping_url", service.ping_url, _WEB_ADDRESS
+    for got, expected in objections(service.database):
+        yield "database", got, expected
+    if is_server(service.database) and service.read_copy:
+        yield "read_copy", service.read_copy, '"" with a database on a server, which readers ask themselves'
 
 
 def _intake_complaints(intake: IntakeSettings) -> Iterator[Complaint]:

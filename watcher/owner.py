@@ -16,6 +16,7 @@ from typing import Final
 
 from importer.model import printable
 from importer.store.errors import StoreReadOnly, StoreUnopened
+from importer.store.places import Place
 from importer.store.sqlite.connection import log_files
 
 SERVICE_USER: Final = "rosterd"
@@ -29,11 +30,12 @@ class NotOwner(PermissionError):
     """The state directory belongs to another user; the message says what to do."""
 
 
-def raise_if_denied(error: Exception, database: Path) -> None:
+def raise_if_denied(error: Exception, database: Place) -> None:
     """Raise PermissionError for SQLite's error when a reader may not write the index of the write-ahead log."""
-    is_other_user = os.geteuid() != 0 and not os.access(database.parent, os.W_OK)
+    file = database.file
+    is_other_user = file is not None and os.geteuid() != 0 and not os.access(file.parent, os.W_OK)
     if isinstance(error, StoreReadOnly | StoreUnopened) and is_other_user:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database)) from error
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file)) from error
 
 
 def permission_sentence(error: PermissionError) -> str:
@@ -71,14 +73,14 @@ def user_name(uid: int) -> str:
         return f"uid {uid}"
 
 
-def check_access(database: Path, flags: int) -> None:
+def check_access(database: Place, flags: int) -> None:
     """
     Raise PermissionError, or OSError, for a file of the database that this process may not open with these flags.
 
     SQLite says "unable to open database file" or "attempt to write a readonly database", and not which file. Call it
-    before this process opens the database: closing any handle releases the locks of all.
+    before this process opens the database: closing any handle releases the locks of all. A server says so itself.
     """
-    for path in (database, *log_files(database)):
+    for path in () if database.file is None else (database.file, *log_files(database.file)):
         with contextlib.suppress(FileNotFoundError):
             os.close(os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK))
 

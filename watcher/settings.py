@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -20,6 +21,7 @@ from importer.settings import (
     Seconds,
     Text,
 )
+from importer.store.places import Place, is_server
 
 PASSWORD_CREDENTIAL: Final = "smtp_password"  # noqa: S105 - the name of a systemd credential
 PASSWORD_VARIABLE: Final = "ROSTERD_SMTP_PASSWORD"  # noqa: S105 - the name of a variable
@@ -29,11 +31,21 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """[service]: where the service keeps its files, and how often it sweeps."""
 
     state_dir: Text = "/var/lib/rosterd"
-    database: Text = "rosterd.db"  # relative to state_dir
+    database: Text = "rosterd.db"  # relative to state_dir, or the URL of a PostgreSQL server
+    host: str = ""  # what this host is called in a database that several share; "": the name that it has
     sweep_interval_s: Seconds = 300.0
     read_copy: str = ""  # a copy of the database for readers; "": none
     read_copy_when: Literal["nightly", "continuous"] = "nightly"
     ping_url: str = ""  # requested after each good round of sweeps; a secret
+
+    @property
+    def place(self) -> Place:
+        """Return where the database is."""
+        return (
+            Place(self.database, self.host or socket.gethostname())
+            if is_server(self.database)
+            else Place(self.database)
+        )
 
 
 class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -126,7 +138,7 @@ def with_absolute_paths(config: Config, base: str) -> Config:
         service=replace(
             service,
             state_dir=state_dir,
-            database=os.path.join(state_dir, service.database),
+            database=service.database if is_server(service.database) else os.path.join(state_dir, service.database),
             read_copy=service.read_copy and os.path.join(base, service.read_copy),
         ),
         file=replace(config.file, pgp_home=os.path.join(state_dir, config.file.pgp_home)),

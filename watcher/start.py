@@ -11,8 +11,8 @@ import structlog
 
 from importer.durable import discard_unfinished
 from importer.durations import back_off_s
-from importer.store.errors import StoreBusy, StoreFull
-from importer.store.sqlite.database import SqliteStore
+from importer.store.database import Store
+from importer.store.errors import StoreBusy, StoreFull, StoreUnreachable
 from watcher import notify
 from watcher.daemon import Daemon
 from watcher.exits import EXIT_NOT_PERMITTED, EXIT_RUNNING_ALREADY
@@ -55,16 +55,16 @@ def _run_in(running: contextlib.ExitStack, config: Config, *, watching: bool) ->
     events = EventQueue()
     signals = Signals(events.wake)
     running.enter_context(signals.handled())
-    path = Path(config.service.database)
+    database = config.service.place
     try:
         running.enter_context(locked(config.service.state_dir))
         discard_unfinished(config.service.state_dir)
-        check_access(path, os.O_RDWR)
+        check_access(database, os.O_RDWR)
         _tell_of_restore(config.service.state_dir)
     except PermissionError as error:
         log.error("daemon.refused", reason=permission_sentence(error))
         return EXIT_NOT_PERMITTED
-    store = _open_patiently(path, events, signals) if watching else SqliteStore.open(path)
+    store = _open_patiently(config, events, signals) if watching else database.open()
     if store is None:
         log.info("daemon.stopped")
         return 0
@@ -93,17 +93,19 @@ def _tell_of_restore(state_dir: str) -> None:
     note.unlink(missing_ok=True)
 
 
-def _open_patiently(path: Path, events: EventQueue, signals: Signals) -> SqliteStore | None:
+def _open_patiently(config: Config, events: EventQueue, signals: Signals) -> Store | None:
     """
-    Open the database; while another process locks it, or its disk is full, retry. Returns None after a signal to stop.
+    Open the database; while another process locks it, its disk is full, or its server is away or only read, retry.
+
+    Returns None after a signal to stop.
 
     The service manager would give up after some minutes of failed starts.
     """
     failures, logged = 0, ""
     while not signals.stop_asked:
         try:
-            return SqliteStore.open(path)
-        except (StoreBusy, StoreFull) as error:
+            return config.service.place.open()
+        except (StoreBusy, StoreFull, StoreUnreachable) as error:
             if logged != (logged := str(error)):
                 log.error("store.refused", reason=logged)
         notify.extend_start(LAST_RETRY_S)

@@ -56,8 +56,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def records(conn: Connection) -> list[Record]:
-    """Return what the ledger says of all files, oldest first."""
-    return _records(conn, "kind = 'file'")
+    """Return what the ledger says of all files of this host, oldest first."""
+    return _records(conn, "kind = 'file' AND host = ?", conn.host)
 
 
 def find(conn: Connection, client: str, id_: str) -> Record | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -20,6 +20,7 @@ _RowT = TypeVar("_RowT", bound=msgspec.Struct)
 
 User = dict[str, str | int | None]
 
+_SILENT: Final = timedelta(minutes=5)
 _MOST_DIGITS: Final = 18  # of a number that SQLite can hold
 _SIMILAR: Final = 20_000  # ids that are compared with one that is not there
 USER_COLUMNS: Final = (
@@ -106,6 +107,17 @@ class QueuedMail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     host: str = ""  # that wrote or sends it, likewise
 
 
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several hosts that share a database."""
+
+    host: str
+    last_seen: datetime
+
+    def is_silent(self, at: datetime) -> bool:
+        """Tell whether nothing was seen of it for five minutes; each notes once a minute that it is there."""
+        return self.last_seen < at - _SILENT
+
+
 class Totals(Tally, frozen=True, kw_only=True):
     """All imports of a client that ended alike."""
 
@@ -122,6 +134,11 @@ def opened(path: Path) -> Iterator[Connection]:
     with contextlib.closing(current(path)) as conn:
         conn.execute("BEGIN")
         yield conn
+
+
+def hosts(conn: Connection) -> list[Host]:
+    """Return all hosts that were ever there; none with SQLite."""
+    return rows_of(conn, Host, "FROM hosts ORDER BY host", {})
 
 
 def imports(conn: Connection, *, client: str | None, since: datetime | None, failed: bool, limit: int) -> list[Import]:

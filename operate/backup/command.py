@@ -62,6 +62,11 @@ def create(config: Config, file: Path, *, with_files: bool, with_host_keys: bool
         cannot_answer(f"{shown(target, limit=None)}: exists; expected a new name")
     if not target.parent.is_dir():
         cannot_answer(f"{shown(target.parent, limit=None)}: is not a folder; expected one that is there")
+    if config.service.place.file is None:
+        cannot_answer(
+            "the database is on a server, and is backed up there, at one moment with `pg_dump`, or continuously; "
+            f"expected a file in [service] database, got {config.service.database}"
+        )
     try:
         inboxes = places(config, drop_ins(Path(config.source)))
         size_bytes = estimated_bytes(Path(config.service.database), inboxes if with_files else [])

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from operate.doctor.clients import client_findings, sshd_and_client_findings
-from operate.doctor.database_file import database_findings
+from operate.doctor.database import findings_of
 from operate.doctor.findings import CheckResult, Findings, Severity, Topic
 from operate.doctor.host import host_findings
 from operate.doctor.pgp import pgp_findings
@@ -99,7 +99,7 @@ def _findings(config_file: Path, client_name: str | None, *, probe: bool) -> Fin
         config = adopted  # what the service uses meanwhile
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         os.listdir(config.service.state_dir)  # without access to it nothing can be checked
-    check_access(Path(config.service.database), os.O_RDONLY)
+    check_access(place := config.service.place, os.O_RDONLY)
     if client_name is not None:
         client = chosen_client(config, client_name)
         checked = [*client_findings(config, [client], probe=probe)]
@@ -111,7 +111,7 @@ def _findings(config_file: Path, client_name: str | None, *, probe: bool) -> Fin
     state_dir = config.service.state_dir
     host = [*host_findings(config)]
     service = [*service_findings(config), *pgp_findings(config)]
-    database = [*database_findings(Path(config.service.database), owner_of(state_dir)[0])]
+    database = [*findings_of(place, owner_of(state_dir)[0])]
     clients = [*sshd_and_client_findings(config, probe=probe)]
     checked = [*host, *service, *database, *clients]
     yield from host

@@ -60,7 +60,9 @@ def _root(config: Config) -> Findings:
     if not os.path.isdir(root):
         yield Topic("service").fault(f"{root}: does not exist", "systemd-tmpfiles --create; systemctl start rosterd")
     service, mail = config.service, config.mail
-    written = {service.state_dir: service.state_dir, service.database: os.path.dirname(service.database)}
+    written = {service.state_dir: service.state_dir}
+    if service.place.file is not None:
+        written[service.database] = os.path.dirname(service.database)
     if service.read_copy:
         written[service.read_copy] = os.path.dirname(service.read_copy)
     written |= {mail.maildir: mail.maildir} | {each.inbox: os.path.dirname(each.inbox) for each in config.clients}
@@ -114,7 +116,9 @@ def _owners(config: Config) -> Findings:
     """Yield that the service cannot use its own files, because another user created them."""
     state_dir, database = config.service.state_dir, config.service.database
     uid, gid = owner_of(state_dir)
-    own_paths = _below(state_dir) | _below(config.mail.maildir) | {database, *map(str, log_files(Path(database)))}
+    own_paths = _below(state_dir) | _below(config.mail.maildir)
+    if config.service.place.file is not None:
+        own_paths |= {database, *map(str, log_files(Path(database)))}
     wrong = sorted(path for path in own_paths if (owner := _uid(path)) is not None and owner != uid)
     if not wrong:
         return

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import click
 
 from importer.model import message
 from importer.settings import ClientSettings
 from importer.store import queries
-from importer.store.errors import StoreError
+from importer.store.errors import StoreError, StoreUnusable
 from importer.wording.catalogue import words
 from operate.options import ClientName, chosen_client, config_option, language_option
 from operate.pages.guide_answer import answering, asking, codes, correcting
@@ -54,15 +53,15 @@ def guide(
 
 def _used_attributes(config: Config, client: str) -> tuple[str, ...]:
     """Return the attributes that the client has sent; none, and a sentence, when the database cannot be read."""
-    path = Path(config.service.database)
+    place = config.service.place
     try:
-        check_access(path, os.O_RDONLY)
-        if not path.exists():  # the service has not started yet
+        check_access(place, os.O_RDONLY)
+        if place.is_missing:  # the service has not started yet
             return ()
-        with queries.opened(path) as conn:
+        with place.reading() as conn:
             return queries.used_attributes(conn, client)
-    except (StoreError, OSError) as error:
-        click.echo(f"{path}: {error}. The guide does not say which columns the client has used so far.", err=True)
+    except (StoreError, StoreUnusable, OSError) as error:
+        click.echo(f"{place.name}: {error}. The guide does not say which columns the client has used so far.", err=True)
         return ()
 
 

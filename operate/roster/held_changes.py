@@ -39,7 +39,7 @@ def by_the_file(config: Config, held: OnHold) -> Generator[ChangedValue, None, N
     In order of the lines. Raises NotPreviewable, PermissionError.
     """
     client = _client(config, held)
-    dry_run = DryRun(file=config.file, reference=config.reference, database=Path(config.service.database))
+    dry_run = DryRun(file=config.file, reference=config.reference, database=config.service.place)
     try:
         yield from dry_run.changed_values(_claimed_file(client.inbox, held), client)
     except PermissionError:

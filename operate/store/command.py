@@ -14,6 +14,7 @@ import click
 from importer.model import host_name
 from importer.store.copying import Copied, Side, TargetInUse, copy, count
 from importer.store.errors import StoreError, StoreUnusable
+from importer.store.places import Place
 from operate.database import cannot_answer
 from operate.options import config_option, steps_bar
 from operate.output import print_table
@@ -51,7 +52,7 @@ def copy_command(config: Config, target: str, source: str | None) -> None:
         if not _is_url(source):
             if not Path(source).exists():
                 cannot_answer(f"{source}: does not exist")
-            check_access(Path(source), os.O_RDWR)
+            check_access(Place(source), os.O_RDWR)
         origin, goal = (stack.enter_context(_opened(database)) for database in (source, target))
         _report(_copied(origin, goal, target))
 

@@ -12,6 +12,7 @@ import pytest
 
 from importer.dry_run import CheckAnswer, DryRun
 from importer.settings import ClientSettings, FeedSettings
+from importer.store.places import Place
 from importer.store.roster import pauses
 from tests import REPOSITORY
 from tests.engine import CLIENT, HEADER, UNGUARDED, Engine, unwrapped
@@ -29,7 +30,7 @@ def check(
 
 
 def dry_run(engine: Engine, database: Path) -> DryRun:
-    return DryRun(file=engine.limits, reference=engine.reference, database=database)
+    return DryRun(file=engine.limits, reference=engine.reference, database=Place(str(database)))
 
 
 def test_a_good_file_passes(engine: Engine) -> None:

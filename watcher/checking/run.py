@@ -80,7 +80,7 @@ class Run:
         return DryRun(
             file=self._config.file,
             reference=self._config.reference,
-            database=Path(self._config.service.database),
+            database=self._config.service.place,
             progress=ask,
             scratch=self._scratch,
             check_room=self._room.check_trial,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
+from importer.store.places import Place
 from watcher.settings import Config
 
 
@@ -14,7 +14,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """What the metrics are read from."""
 
     state_dir: str
-    database: Path
+    database: Place
     clients: tuple[str, ...]
     expected_s: Mapping[str, float]  # client -> how often it should upload; without those that need not
     hooks: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ def source_of(config: Config) -> Source:
     """Return the source of metrics for this configuration."""
     return Source(
         state_dir=config.service.state_dir,
-        database=Path(config.service.database),
+        database=config.service.place,
         clients=tuple(config.clients_by_name),
         expected_s={client.name: client.expected_s for client in config.clients if client.expected_s is not None},
         hooks=tuple(hook.name for hook in config.hook),

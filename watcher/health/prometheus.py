@@ -27,7 +27,7 @@ from importer.durable import discard_unfinished, replace
 from importer.model import Outcome, Tally
 from importer.store import queries
 from importer.store.connection import Connection
-from importer.store.errors import StoreError
+from importer.store.errors import StoreError, StoreUnusable
 from importer.store.roster import held_files
 from importer.store.sqlite.connection import VERSION as SQLITE_VERSION
 from importer.store.tables import hooks as hook_events
@@ -62,7 +62,7 @@ class Figures(Collector):
             status = read_status(source.state_dir) if is_running else None
             if status is not None:
                 yield from _status_figures(status)
-        with contextlib.suppress(StoreError), queries.opened(source.database) as conn:
+        with contextlib.suppress(StoreError, StoreUnusable), source.database.reading() as conn:
             yield from _ledger_figures(conn, source.clients)
             yield from _on_hold_figures(conn, source.clients)
             yield from _mail_figures(conn, source.clients)

@@ -24,7 +24,6 @@ from importer.store.errors import (
     StoreBusy,
     StoreConflict,
     StoreCorrupt,
-    StoreDiskFailed,
     StoreError,
     StoreFull,
     StoreLocked,
@@ -72,7 +71,7 @@ _KINDS: Final[dict[str, type[StoreError]]] = {
     "55P03": StoreBusy,  # lock_timeout
     "57": StoreUnreachable,  # is starting, stopping, or was told to end us
     "57014": StoreBusy,  # statement_timeout
-    "58": StoreDiskFailed,
+    "58": StoreUnreachable,  # its disk fails: other than a disk of ours it may be replaced by another server
     "XX001": StoreCorrupt,
     "XX002": StoreCorrupt,
 }
@@ -221,9 +220,9 @@ class _Number(Loader):
         return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
-def connect(url: str, host: str = "") -> PostgresqlConnection:
+def connect(url: str, host: str = "", password: str = "", *, is_writing: bool = True) -> PostgresqlConnection:
     """
-    Open a database that may be written; `host`: what this one is called among those that share it.
+    Open a database; `host`: what this one is called among those that share it, `is_writing`: it may be written.
 
     Raises StoreError, StoreUnusable when the URL will not do.
     """
@@ -233,13 +232,15 @@ def connect(url: str, host: str = "") -> PostgresqlConnection:
         raise StoreUnusable(f"[service] database: {error}") from None
     check_is_verified(settings)
     wanted: dict[str, Any] = {"sslmode": _VERIFIED, **_CONNECTING, **settings}
+    wanted |= {"password": password} if password else {}
+    wanted |= {} if is_writing else {"target_session_attrs": "any"}
     with translating():
         raw = psycopg.connect(
             autocommit=True, prepare_threshold=None, cursor_factory=cast("Any", psycopg.ClientCursor), **wanted
         )
     raw.adapters.register_dumper(bool, _Flag)
     raw.adapters.register_loader("numeric", _Number)
-    return PostgresqlConnection(raw, host, functools.partial(connect, url, host))
+    return PostgresqlConnection(raw, host, functools.partial(connect, url, host, password))
 
 
 def check_is_verified(settings: dict[str, Any]) -> None:

@@ -33,20 +33,21 @@ class PostgresqlStore(Transactions):
 
     conn: PostgresqlConnection
 
-    def __init__(self, conn: PostgresqlConnection, url: str) -> None:
+    def __init__(self, conn: PostgresqlConnection, url: str, password: str) -> None:
         self.conn = conn
         self._url = url
+        self._password = password
 
     @classmethod
-    def open(cls, url: str, host: str = "") -> PostgresqlStore:
+    def open(cls, url: str, host: str = "", password: str = "") -> PostgresqlStore:
         """Open the database and bring it up to date; `host` as in `connect`. Raises StoreUnusable, StoreError."""
-        conn = connect(url, host)
+        conn = connect(url, host, password)
         try:
             migrate(conn)
         except BaseException:
             conn.close()
             raise
-        return cls(conn, url)
+        return cls(conn, url, password)
 
     @contextlib.contextmanager
     def _whole(self, before_commit: Callable[[], None]) -> Iterator[None]:
@@ -106,7 +107,7 @@ class PostgresqlStore(Transactions):
 
     def open_again(self) -> None:
         """Connect again: a connection that was lost stays so."""
-        fresh = connect(self._url, self.conn.host)
+        fresh = connect(self._url, self.conn.host, self._password)
         self.conn.close()
         self.conn = fresh
 

@@ -337,3 +337,12 @@ def _missing(version: int) -> list[Migration]:
     if version > MIGRATIONS[-1].number:
         raise StoreUnusable(f"the database was made by a newer rosterd (migration {version}); install that version")
     return [migration for migration in MIGRATIONS if migration.number > version]
+
+
+def version_of(conn: PostgresqlConnection) -> int:
+    """Return the number of the last migration of a database, 0 for one without our tables. Raises StoreError."""
+    (table,) = conn.execute("SELECT to_regclass('rosterd_schema')::TEXT").fetchone()
+    if table is None:
+        return 0
+    row = conn.execute("SELECT version FROM rosterd_schema").fetchone()
+    return int(row[0]) if row else 0

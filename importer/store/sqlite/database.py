@@ -31,14 +31,14 @@ BUSY_TIMEOUT_MS: Final = 5000
 _STEPS_BETWEEN_LOOKS: Final = 200_000  # of SQLite's virtual machine, a few ms
 # What a file of a client is compared with: passes, dates and freezes; who left within some days; the last file of each
 # feed; its users.
-_COPIED: Final = {
-    "guard_pauses": "1",
-    "feeds": "1",
+COPIED: Final = {
+    "guard_pauses": "1 = 1",
+    "feeds": "1 = 1",
     "imports": """(kind = 'undo' AND finished_at >= :since)
         OR kind = 'file' AND outcome NOT IN ('refused', 'on_hold') AND (finished_at >= :since OR id IN (
-        SELECT max(id) FROM source.imports WHERE client = :client AND kind = 'file' AND NOT is_correction
+        SELECT max(id) FROM source.imports WHERE client = :client AND kind = 'file' AND is_correction = 0
         AND outcome NOT IN ('refused', 'on_hold') AND file NOT LIKE '%.failed.csv' GROUP BY feed))""",
-    "users": "1",
+    "users": "1 = 1",
 }
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -91,7 +91,7 @@ class SqliteStore(Transactions):
         self.conn.execute("ATTACH ? AS source", (f"{database.absolute().as_uri()}?mode=ro",))
         try:
             with self.importing():
-                for table, condition in _COPIED.items():
+                for table, condition in COPIED.items():
                     rows = self.conn.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
                     columns = [name for (name,) in rows]
                     # The imports of that database are none of this one's: an equal id would be taken for the same one.

@@ -9,8 +9,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-import msgspec
-
 from importer.store.connection import Connection, stamp
 
 # `host`: whose inbox a file was in, who has a mail or an event in hand. Whoever sends one leases it before: until then
@@ -39,13 +37,6 @@ CHANGES: Final = (
 )
 
 
-class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """One of several hosts."""
-
-    host: str
-    last_seen: datetime
-
-
 def note(conn: Connection, at: datetime) -> None:
     """Note that this host is there."""
     if conn.host:
@@ -54,9 +45,3 @@ def note(conn: Connection, at: datetime) -> None:
                ON CONFLICT (host) DO UPDATE SET last_seen = excluded.last_seen""",
             (conn.host, stamp(at)),
         )
-
-
-def known(conn: Connection) -> list[Host]:
-    """Return all hosts that were ever there; none with SQLite."""
-    rows = conn.execute("SELECT host, last_seen FROM hosts ORDER BY host").fetchall()
-    return [Host(host=host, last_seen=datetime.fromisoformat(last_seen)) for host, last_seen in rows]

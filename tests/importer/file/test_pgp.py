@@ -32,6 +32,7 @@ from importer.model import FileRejected, HoldReason
 from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from importer.store import integrity
+from importer.store.places import Place
 from operate.folders import opened
 from tests import REPOSITORY
 from tests.engine import HEADER, Engine
@@ -458,7 +459,7 @@ def test_what_is_off_is_refused_as_before(engine: Engine, people: People) -> Non
 def test_a_dry_run_decrypts(people: People, limits: FileSettings, tmp_path: Path) -> None:
     """A dry run shows what is in an upload."""
     (tmp_path / "users.csv.pgp").write_bytes(people.encrypt())
-    dry_run = DryRun(file=limits, reference=ReferenceSettings(), database=tmp_path / "rosterd.db")
+    dry_run = DryRun(file=limits, reference=ReferenceSettings(), database=Place(str(tmp_path / "rosterd.db")))
     assert 1 == dry_run.check(tmp_path / "users.csv.pgp", ClientSettings(name="a", inbox="/")).receipt.tally.created
 
 

@@ -25,6 +25,7 @@ from importer.pipeline import Importer
 from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from importer.store import integrity
+from importer.store.places import Place
 from operate.folders import opened
 from tests.engine import HEADER, Engine
 from watcher.inbox.holds import hold_reason_of
@@ -234,7 +235,7 @@ def test_a_dry_run_unwraps(tmp_path: Path) -> None:
     """A dry run shows what is in an upload."""
     upload = tmp_path / "users.csv.gz"
     upload.write_bytes(gzip.compress(CSV))
-    dry_run = DryRun(file=FileSettings(), reference=ReferenceSettings(), database=tmp_path / "rosterd.db")
+    dry_run = DryRun(file=FileSettings(), reference=ReferenceSettings(), database=Place(str(tmp_path / "rosterd.db")))
     answer = dry_run.check(upload, ACME)
     assert 1 == answer.receipt.tally.created
 

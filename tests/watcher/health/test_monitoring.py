@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from importer.store.places import Place
 from tests import REPOSITORY
 from tests.conftest import Needs
 from tests.lab import wait_until
@@ -45,7 +46,9 @@ def promtool(*arguments: str | Path, stdin: str = "") -> str:
 def test_the_figures_are_as_prometheus_likes_them(needs: Needs, tmp_path: Path) -> None:
     """Promtool finds nothing to say about names, units and help texts."""
     needs("promtool")
-    source = Source(state_dir=str(tmp_path), database=tmp_path / "none.db", clients=("acme",), expected_s={"acme": 60})
+    source = Source(
+        state_dir=str(tmp_path), database=Place(str(tmp_path / "none.db")), clients=("acme",), expected_s={"acme": 60}
+    )
     assert "" == promtool("check", "metrics", stdin=as_text(source).decode())
 
 

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from importer.model import Outcome
 from importer.settings import ClientSettings
+from importer.store.places import Place
 from tests import REPOSITORY
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd
@@ -87,7 +88,7 @@ def source(tmp_path: Path) -> Iterator[Source]:
         installation.change(HOOK_EVENT)
         yield Source(
             state_dir=state_dir,
-            database=Path(state_dir, "rosterd.db"),
+            database=Place(f"{state_dir}/rosterd.db"),
             clients=("acme", "beta"),
             expected_s={"acme": 3600.0},
             hooks=("chat", "tickets"),
@@ -197,13 +198,15 @@ def test_figures_without_a_daemon(source: Source) -> None:
 
 def test_figures_without_a_database(tmp_path: Path) -> None:
     """Before the first start there are figures, too."""
-    source = Source(state_dir=str(tmp_path), database=tmp_path / "rosterd.db", clients=("acme",), expected_s={})
+    source = Source(
+        state_dir=str(tmp_path), database=Place(str(tmp_path / "rosterd.db")), clients=("acme",), expected_s={}
+    )
     assert {"rosterd_build_info", "rosterd_daemon_running"} == names(as_text(source))
 
 
 def test_mail_is_counted(source: Source) -> None:
     """Mail that was sent, and mail that waits after a failed try, is counted for each client."""
-    with contextlib.closing(sqlite3.connect(source.database)) as database, database:
+    with contextlib.closing(sqlite3.connect(source.database.name)) as database, database:
         database.execute("UPDATE outbox SET last_error = '535 5.7.8 no' WHERE id = 1")
         database.execute("UPDATE outbox SET state = 'sent', sent_at = '2026-11-22T07:42:05Z' WHERE id > 1")
         [(others,)] = database.execute("SELECT count(*) FROM outbox WHERE id > 1 AND client = 'acme'")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from importer.settings import MailSettings
+from importer.store.places import Place
 from importer.store.sqlite.connection import is_whole, log_files, read_only
 from importer.store.sqlite.database import SqliteStore
 from tests import REPOSITORY
@@ -200,7 +201,7 @@ def test_nothing_is_written_once_the_database_was_replaced(place: Path) -> None:
     put_in_place(content_of(database), database)
 
     with pytest.raises(OSError, match="was replaced"):
-        Storage(store, database, troubles).tend(0.0)
+        Storage(store, Place(str(database)), troubles).tend(0.0)
     alerts.tend(store)
     store.close()
     written, _ = log_files(database)
@@ -259,6 +260,7 @@ import os, sqlite3, sys
 from pathlib import Path
 from importer.settings import MailSettings
 from importer.store.database import Store
+from importer.store.places import Place
 from importer.store.sqlite.database import SqliteStore
 from watcher.health.alerts import Alerts
 from watcher.health.storage import Storage
@@ -268,7 +270,7 @@ path = Path(sys.argv[1])
 SqliteStore.open(path).close()
 path.chmod(0o400)
 store = SqliteStore.open(path)
-storage = Storage(store, path, Troubles(Alerts(MailSettings()), watching=True))
+storage = Storage(store, Place(str(path)), Troubles(Alerts(MailSettings()), watching=True))
 storage.tend(0.0)
 print(storage.trouble)
 path.chmod(0o600)

@@ -7,10 +7,11 @@ runs it as root; the service logs what that recorded.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -18,6 +19,8 @@ import structlog
 from importer.names import WORK
 from importer.settings import ClientSettings
 from importer.store.database import Store
+from importer.store.errors import StoreError
+from importer.store.tables import hosts
 from watcher.health.checks.clock import SLACK_S, ahead_s, difference
 from watcher.health.checks.results import DOCTOR, last_run
 from watcher.health.storage import Storage
@@ -26,6 +29,7 @@ from watcher.settings import ServiceSettings
 
 log = structlog.get_logger()
 
+_NOTE_INTERVAL_S: Final = 60.0  # a host is missed after five minutes
 DOCTOR_LASTS: Final = timedelta(hours=1)  # what it found is not told any more once its timer is off
 
 
@@ -33,7 +37,9 @@ class Host:
     """Looks at the host regularly."""
 
     def __init__(self, store: Store, service: ServiceSettings, troubles: Troubles) -> None:
-        self._storage = Storage(store, Path(service.database), troubles)
+        self._store = store
+        self._note_at = -math.inf  # by the monotonic clock
+        self._storage = Storage(store, service.place, troubles)
         self._state_dir = service.state_dir
         self._troubles = troubles
         self._ahead_s: dict[str, float] = {}  # the file systems of inboxes, by `.work`
@@ -69,6 +75,7 @@ class Host:
         if now >= self.next_at:
             self._note_doctor()
             self._storage.tend(now)
+            self._note_host(now)
 
     def note_swept(self, client: ClientSettings) -> None:
         """Compare the clock with that of the file system of an inbox that was swept just now."""
@@ -82,6 +89,13 @@ class Host:
         elif had_trouble:
             self._troubles.clear("clock.differs")
             log.info("clock.agrees")
+
+    def _note_host(self, now: float) -> None:
+        """Let other hosts know that this one is there."""
+        if now >= self._note_at and not self._storage.trouble:
+            self._note_at = now + _NOTE_INTERVAL_S
+            with contextlib.suppress(StoreError):  # its next check tells of it
+                hosts.note(self._store.conn, datetime.now(UTC))
 
     def _note_doctor(self) -> None:
         run = last_run(self._state_dir, DOCTOR)

@@ -235,4 +235,6 @@ def test_hosts_are_known_by_when_they_were_last_there(both: tuple[PostgresqlStor
     for number, store in enumerate(both):
         hosts.note(store.conn, NOW)
         hosts.note(store.conn, NOW + number * MINUTE)
-    assert [("ham", NOW), ("sto", NOW + MINUTE)] == [(each.host, each.last_seen) for each in hosts.known(both[0].conn)]
+    assert [("ham", NOW), ("sto", NOW + MINUTE)] == [
+        (each.host, each.last_seen) for each in queries.hosts(both[0].conn)
+    ]

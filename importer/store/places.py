@@ -1,0 +1,108 @@
+"""Where a database is, a file of this host or a server, and how it is opened: the one module that knows both kinds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from importer.store.errors import StoreUnusable
+
+if TYPE_CHECKING:
+    from importer.store.connection import Connection
+    from importer.store.database import Store
+
+CREDENTIAL: Final = "database_password"
+_VARIABLE: Final = "ROSTERD_DATABASE_PASSWORD"
+ARE_SERVERS_COMPLETE = False  # whether all that is asked of a database can be asked of one on a server
+_EXPECTED: Final = 'the path of a file, or a URL such as "postgresql://rosterd@db.example.org/rosterd"'
+
+
+def is_server(database: str) -> bool:
+    """Tell whether a setting names a server, by its URL, and not a file."""
+    return "://" in database
+
+
+def objections(database: str) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a setting, without its password, and what was expected."""
+    if not is_server(database):
+        return
+    if not ARE_SERVERS_COMPLETE:
+        yield database, "the path of a file: a database on a server is not complete in this version"
+    try:
+        parts = urllib.parse.urlsplit(database)
+    except ValueError:
+        yield "...", _EXPECTED
+        return
+    if parts.password is not None or "password" in urllib.parse.parse_qs(parts.query):
+        yield "...", f"{_EXPECTED}, without a password: that is the systemd credential {CREDENTIAL}"
+    elif parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+        yield database, _EXPECTED
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A database. Its password is no part of it: systemd, the environment or libpq has that."""
+
+    name: str  # an absolute path, or a URL
+    host: str = ""  # what this host is called in a database on a server
+
+    @property
+    def file(self) -> Path | None:
+        """Return the path of the file, None for a server."""
+        return None if is_server(self.name) else Path(self.name)
+
+    @property
+    def is_missing(self) -> bool:
+        """Tell whether it is a file that is not there yet."""
+        return self.file is not None and not self.file.exists()
+
+    def open(self) -> Store:
+        """Open the database for writing, and bring it up to date. Raises StoreUnusable, StoreError."""
+        if self.file is not None:
+            from importer.store.sqlite.database import SqliteStore
+
+            return SqliteStore.open(self.file)
+        with _libpq():
+            from importer.store.postgresql.database import PostgresqlStore
+        return PostgresqlStore.open(self.name, self.host, _password())
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Open the database for reading, one moment for all questions. Raises StoreError when it cannot be read."""
+        if self.file is not None:
+            from importer.store.queries import opened
+
+            return opened(self.file)
+        return self._reading_server()
+
+    @contextlib.contextmanager
+    def _reading_server(self) -> Iterator[Connection]:
+        with _libpq():
+            from importer.store.postgresql.reading import reading
+        with reading(self.name, self.host, _password()) as conn:
+            yield conn
+
+
+@contextlib.contextmanager
+def _libpq() -> Iterator[None]:
+    """Import what a server needs, and SQLite does not. Raises StoreUnusable."""
+    try:
+        yield
+    except ImportError:
+        raise StoreUnusable("psycopg or libpq is missing; install rosterd[postgresql], and libpq5") from None
+
+
+def _password() -> str:
+    """Return the password for a server, "" to leave it to libpq. Raises StoreUnusable."""
+    credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", os.devnull), CREDENTIAL)
+    if not os.path.lexists(credential):
+        return os.environ.get(_VARIABLE, "")
+    try:
+        return credential.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreUnusable(f"{credential}: {error}; expected a readable UTF-8 file") from None

@@ -1,0 +1,116 @@
+"""A database on a server, by the setting alone: what the service does with it, and while it is away."""
+
+from __future__ import annotations
+
+import ctypes.util
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from importer.store.places import Place, objections
+from tests.lab import wait_until
+from tests.lab.daemon import Rosterd, make_inboxes
+from tests.lab.postgresql import PostgresqlServer
+from watcher.config import ConfigError, load
+
+SERVERS = "import importer.store.places; importer.store.places.ARE_SERVERS_COMPLETE = True"
+URL = "postgresql://rosterd@db.example.org/rosterd"
+REFUSED = b"%PDF-1.7"
+
+on_server = pytest.mark.skipif(
+    not ctypes.util.find_library("pq") and os.environ.get("CI") != "true", reason="libpq is missing"
+)
+
+
+class OnServer(Rosterd):
+    """An installation whose database is on a server."""
+
+    planted = SERVERS
+
+
+@pytest.fixture
+def site(postgresql: PostgresqlServer, tmp_path: Path) -> Iterator[OnServer]:
+    settings = {"service": {"database": postgresql.new_database(), "host": "ham"}}
+    with OnServer(tmp_path, make_inboxes(tmp_path), settings=settings) as made:
+        yield made
+
+
+def asked(site: OnServer, *command: str) -> str:
+    """Return what a command prints."""
+    return site.execute(*command).stdout
+
+
+@on_server
+@pytest.mark.xdist_group("postgresql")
+def test_the_service_works_with_a_server(site: OnServer, tmp_path: Path) -> None:
+    """A file is answered, its mail sent, and the commands tell of it, with the host."""
+    site.start()
+    (tmp_path / "acme" / "users.csv").write_bytes(REFUSED)
+    site.wait_for_event("mail.sent")
+    (listed,) = json.loads(asked(site, "imports", "--json"))
+    assert ("ham", "refused") == (listed["host"], listed["outcome"])
+    assert "ham" in asked(site, "imports")
+    assert ["ham"] == [each["host"] for each in json.loads(asked(site, "status", "--json"))["hosts"]]
+    assert "nothing is lost" in asked(site, "verify")
+    assert "PostgreSQL" in asked(site, "doctor")
+
+
+@on_server
+@pytest.mark.xdist_group("postgresql")
+def test_uploads_wait_while_the_server_is_away(site: OnServer, tmp_path: Path, postgresql: PostgresqlServer) -> None:
+    """A server that is stopped is told once, what was uploaded waits, and all goes on by itself once it is back."""
+    site.start()
+    postgresql.stop()
+    try:
+        (tmp_path / "acme" / "users.csv").write_bytes(REFUSED)
+        (tmp_path / "beta" / "users.csv").write_bytes(REFUSED)
+        site.wait_for_event("store.refused")
+    finally:
+        postgresql.start()
+    wait_until(lambda: len(site.events("file.archived")) == 2 or None, "the archive")
+    assert 2 == len(json.loads(asked(site, "imports", "--json")))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (URL, []),
+        ("rosterd.db", []),
+        ("mysql://db.example.org/rosterd", ["URL such as"]),
+        ("postgresql://db.example.org", ["URL such as"]),
+        ("postgresql://rosterd:hush@db.example.org/rosterd", ["without a password"]),
+        ("postgresql://db.example.org/rosterd?password=hush", ["without a password"]),
+        ("postgresql://[db/rosterd", ["URL such as"]),
+    ],
+)
+def test_what_a_url_may_be(monkeypatch: pytest.MonkeyPatch, url: str, expected: list[str]) -> None:
+    """Whatever cannot be the URL of a server is told, and never the password in it."""
+    monkeypatch.setattr("importer.store.places.ARE_SERVERS_COMPLETE", True)
+    told = [*objections(url)]
+    assert len(expected) == len(told)
+    assert all(part in what for part, (_, what) in zip(expected, told, strict=True))
+    assert "hush" not in str(told)
+
+
+def test_a_server_is_refused_until_files_can_be_imported_there(tmp_path: Path) -> None:
+    """No setting half works."""
+    (tmp_path / "config.toml").write_text(f'[service]\ndatabase = "{URL}"\n')
+    with pytest.raises(ConfigError, match="not complete in this version"):
+        load(tmp_path / "config.toml")
+
+
+def test_a_password_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The credential is named, and what was expected of it."""
+    from importer.store import places  # noqa: PLC0415
+    from importer.store.errors import StoreUnusable  # noqa: PLC0415
+
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "database_password").write_bytes(b"hush\n")
+    assert "hush" == places._password()
+    (tmp_path / "database_password").write_bytes(b"\xff")
+    with pytest.raises(StoreUnusable, match="database_password"):
+        places._password()
+    assert "hush" not in repr(Place(URL, "ham"))
