@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -30,6 +31,8 @@ from operate.roster.held_changes import NotPreviewable, by_the_file, missing
 from watcher.control.client import MOST_REASON_CHARS, Order
 
 EXAMPLES: Final = 20
+_AT_A_TIME: Final = threading.BoundedSemaphore(2)  # each reads a file in a process of its own
+_PATIENCE_S: Final = 5.0
 _AT_ONCE_BYTES: Final = 1 << 20  # a larger file is read for its examples only when somebody asks: seconds of work
 
 
@@ -155,6 +158,8 @@ def _missing(reading: Reading, held: OnHold) -> tuple[list[ChangedValue], str]:
 
 def _by_the_file(reading: Reading, held: OnHold) -> tuple[list[ChangedValue], str]:
     """Return the first values that would be others, one more than is shown, or why they are not known."""
+    if not _AT_A_TIME.acquire(timeout=_PATIENCE_S):
+        return [], "other files on hold are being read; load this page again in a moment"
     try:
         with contextlib.closing(by_the_file(reading.config, held)) as values:
             return [*itertools.islice(values, EXAMPLES + 1)], ""
@@ -166,3 +171,5 @@ def _by_the_file(reading: Reading, held: OnHold) -> tuple[list[ChangedValue], st
             [],
             f"{error.filename}: only its client may read it; `rosterd preview {held.import_id} --csv` by root does",
         )
+    finally:
+        _AT_A_TIME.release()

@@ -8,6 +8,20 @@ function localise(root) {
   }
 }
 
+// Only what differs: a screen reader that reads the rest is not sent back to the top.
+function exchange(part, fresh) {
+  const [before, now] = [[...part.children], [...fresh.children]];
+  if (before.length !== now.length) {
+    part.replaceChildren(...fresh.childNodes);
+    return;
+  }
+  now.forEach((each, place) => {
+    if (each.isEqualNode(before[place])) return;
+    if (each.tagName === "H1" && before[place].tagName === "H1") before[place].textContent = each.textContent;
+    else before[place].replaceWith(each);
+  });
+}
+
 function renewing(part) {
   setInterval(async () => {
     if (document.hidden || part.contains(document.activeElement)) return;
@@ -17,7 +31,7 @@ function renewing(part) {
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-refresh]");
       if (!fresh) return;
       localise(fresh);
-      part.replaceChildren(...fresh.childNodes);
+      exchange(part, fresh);
     } catch {
       // Shown as it was; the time on the page says of when it is.
     }

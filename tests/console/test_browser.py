@@ -142,6 +142,7 @@ def test_a_password_lets_in_and_a_wrong_one_does_not(chromium: Chromium) -> None
     chromium.keys("olga", Keys.TAB, "wrong", Keys.ENTER)
     chromium.wait_for("This name and password do not fit together.")
     chromium.wait_for_focus("password")
+    assert "trouble" == chromium.find("#password").get_attribute("aria-describedby")
     chromium.keys("correct horse battery staple", Keys.ENTER)
     chromium.wait_for("users.csv")
     assert "/imports" == chromium.path
@@ -195,6 +196,8 @@ def test_an_operator_approves_what_is_on_hold(site: tuple[Rosterd, Console], chr
     assert "Name0" in chromium.text
     chromium.press("Approve")
     chromium.wait_for("of beta is approved")
+    focused = "return document.activeElement.textContent"
+    wait_until(lambda: "of beta is approved" in chromium.script(focused), "what was done to be read aloud")
     wait_until(lambda: installation.users("beta")["S-0"]["first_name"] == "Name1", "the import")
     chromium.press("People")
     chromium.fill(q="S-0", client="beta")
@@ -292,17 +295,17 @@ def test_what_is_printed_is_for_paper(chromium: Chromium, paths: list[str]) -> N
 
 
 def test_the_overview_renews_itself(site: tuple[Rosterd, Console], chromium: Chromium) -> None:
-    """What happens while the page is open is shown on it, without a reload."""
+    """What happens while the page is open is shown on it, without a reload; what is as it was is not exchanged."""
     chromium.log_in("vera")
     faster = "const slow = setInterval; setInterval = (what, after_ms) => slow(what, after_ms / 100)"
     chromium.emulate("Page.addScriptToEvaluateOnNewDocument", source=faster)
     chromium.open("/")
-    chromium.script("window.stays = true")
+    chromium.script("window.stays = document.querySelector('#clients').parentElement")
     given_up = re.search(r"(\d+) mails were given up", chromium.text)
     assert given_up, chromium.text
     _give_up_mail(site[0].config.parent / "state" / "rosterd.db", "later")
     chromium.wait_for(f"{int(given_up[1]) + len(CORPUS)} mails were given up")
-    assert chromium.script("return window.stays")
+    assert chromium.script("return window.stays === document.querySelector('#clients').parentElement")
 
 
 # What clients write

@@ -7,13 +7,16 @@ import json
 import os
 import re
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from console import app, rendering
+from console import app, on_hold, rendering
+from console.reading import Reading
+from importer.model import OnHold
 from importer.store.searches import people as people_search
 from importer.store.searches.imports import Wanted, first_since, search
 from tests.console.conftest import ANN, BAD, BOB, HEADER
@@ -424,7 +427,7 @@ def test_a_person_has_values_and_history(held: tuple[Rosterd, Console]) -> None:
     page = Page(browser.get("/person?client=acme&id=S-0").text)
     assert "Name1 Family1 Active" in page.text
     assert "Changed by users.csv , line 2, approved by olga" in page.text
-    assert "first_name Name0 → Name1" in page.text
+    assert "first_name before: Name0 → , now: Name1" in page.text
     assert "Recorded by users.csv , line 2" in page.text
     for path in ("/person?client=acme&id=S-99", "/person?client=gamma&id=S-0", "/person"):
         assert 404 == browser.get(path).status
@@ -712,6 +715,15 @@ def test_pages_are_for_screen_readers(console: Console) -> None:
         assert all("scope" in attributes for tag, attributes in elements if tag == "th"), path
         charts = [attributes for tag, attributes in elements if tag == "svg"]
         assert all("aria-label" in each or "aria-labelledby" in each for each in charts), path
+
+
+def test_few_files_on_hold_are_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is read in a process of its own, and whoever may look could ask for very many."""
+    monkeypatch.setattr(on_hold, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(on_hold, "_AT_A_TIME", threading.BoundedSemaphore(1))
+    with on_hold._AT_A_TIME:
+        examples, trouble = on_hold._by_the_file(cast("Reading", None), cast("OnHold", None))
+    assert ([], True) == (examples, "load this page again" in trouble)
 
 
 # The questions to the database
