@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+import msgspec
+
 from importer.attributes import COLUMNS, Attribute, Rule
 from importer.characters import is_plain
 from importer.file.header import Header
@@ -62,6 +64,29 @@ _CHOSEN: Final = (Rule.LOGIN_SOURCE, Rule.PROVINCE, Rule.USER_TYPE, Rule.LOCKER_
 _UNDECIDED: Final = Problem("", Message(""))  # needs a closer look
 
 
+class Screened(msgspec.Struct, frozen=True):
+    """
+    The values of each attribute in some records, "" where blank, and which records are `suspects`.
+
+    `doubts`: for each attribute in which of them its value is suspect; the other values are right.
+    """
+
+    columns: list[Cells]
+    suspects: set[int]
+    doubts: list[set[int]]
+
+    def add(self, cells: Cells, suspects: set[int]) -> None:
+        """Add an attribute."""
+        self.columns.append(cells)
+        self.doubts.append(suspects)
+        self.suspects.update(suspects)
+
+    def certain(self, position: int) -> list[str | None]:
+        """Return the values of a record, None where they are suspect."""
+        pairs = zip(self.columns, self.doubts, strict=True)
+        return [None if position in doubts else column[position] for column, doubts in pairs]
+
+
 class ColumnScreen:
     """The fast check of the rows of one file. `judges` names the attributes in their order."""
 
@@ -87,25 +112,23 @@ class ColumnScreen:
             for name in names
         )
 
-    def columns(self, records: Sequence[list[str]], *, has_line_feeds: bool = True) -> tuple[list[Cells], set[int]]:
-        """
-        Return the values of each attribute in the records, "" where blank, and which records are suspect.
-
-        `has_line_feeds`: a cell may have one.
-        """
+    def screened(self, records: Sequence[list[str]], *, has_line_feeds: bool = True) -> Screened:
+        """Check the records; `has_line_feeds`: a cell may have one."""
+        every = set(range(len(records)))
         if not self.is_direct or not records:
-            return [[""] * len(records) for _ in self._looks], set(range(len(records)))
-        suspects: set[int] = set()
-        columns: list[Cells] = list(zip(*self._of_same_width(records, suspects), strict=True))
+            return Screened([[""] * len(records) for _ in self._looks], every, [every for _ in self._looks])
+        misfits: set[int] = set()
+        columns: list[Cells] = list(zip(*self._of_same_width(records, misfits), strict=True))
         if has_line_feeds:
             columns = [_without_line_feeds(column) for column in columns]
+        screened = Screened([], {*misfits}, [])
         for index in self._nameless:
-            suspects.update(_positions(columns[index], bool))
-        values: list[Cells] = []
+            screened.suspects.update(_positions(columns[index], bool))
         for index, look, is_id in self._looks:
-            if len(suspects) == len(records) and not (isinstance(look, _Chosen) and look.is_counting):
-                values.append(columns[index])  # all rows are looked at closely anyway
+            if len(screened.suspects) == len(records) and not (isinstance(look, _Chosen) and look.is_counting):
+                screened.add(columns[index], every)  # all rows are looked at closely anyway
                 continue
+            suspects = {*misfits}
             cells = look(columns[index], suspects)
             if self._clear_token and self._clear_token in cells:
                 suspects.update(_positions(cells, self._clear_token.__eq__))
@@ -114,13 +137,13 @@ class ColumnScreen:
                     suspects.update(_positions(cells, "".__eq__))
                 suspects.update(self._no_users.among(cells, records))
                 suspects.update(self._moved.login_sources_among(cells))
-            values.append(cells)
-        return values, suspects
+            screened.add(cells, suspects)
+        return screened
 
-    def _of_same_width(self, records: Sequence[list[str]], suspects: set[int]) -> Sequence[list[str]]:
+    def _of_same_width(self, records: Sequence[list[str]], misfits: set[int]) -> Sequence[list[str]]:
         if set(map(len, records)) == {self._width}:
             return records
-        suspects.update(position for position, cells in enumerate(records) if len(cells) != self._width)
+        misfits.update(position for position, cells in enumerate(records) if len(cells) != self._width)
         blank = [""] * self._width
         return [cells if len(cells) == self._width else blank for cells in records]
 
@@ -213,12 +236,12 @@ class _Chosen:
             return _UNDECIDED if is_doubtful else judge(text) if text else text
 
         self._verdicts = rules.Memo(judged)
+        self._right: set[str] = set()  # texts that stay as they are
         self._counts = counts
         self.is_counting = counts is not None
 
     def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
-        verdicts = self._verdicts
-        differing = {text: verdict for text in set(cells) if (verdict := verdicts[text]) != text}
+        differing = {} if self._right.issuperset(cells) else self._differing(cells)
         if self._counts is not None:
             self._counts.update([cell for cell in cells if cell not in differing] if differing else cells)
         if not differing:
@@ -226,6 +249,16 @@ class _Chosen:
         corrected = {text: verdict for text, verdict in differing.items() if isinstance(verdict, str)}
         suspects.update(_positions(cells, (differing.keys() - corrected).__contains__))
         return [corrected.get(cell, cell) for cell in cells]
+
+    def _differing(self, cells: Cells) -> dict[str, str | Problem]:
+        """Return the verdicts on those that are wrong, or stored in another spelling."""
+        verdicts = self._verdicts
+        seen = {*cells}
+        differing = {text: verdict for text in seen - self._right if (verdict := verdicts[text]) != text}
+        if len(self._right) > rules.MEMO_ENTRIES:
+            self._right.clear()
+        self._right |= seen - differing.keys()
+        return differing
 
 
 class _Address:

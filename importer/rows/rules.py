@@ -42,7 +42,7 @@ _DATE: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})\Z", re.ASCII)
 _DAY_NUMBER: Final = re.compile(r"\d{5}(?:[.,]\d+)?\Z", re.ASCII)  # 1927-05-18 to 2173-10-13; four are a year
 _FIRST_DAY: Final = date(1900, 1, 1)
 _LISTED_CODES: Final = 20
-_MEMO_ENTRIES: Final = 40_000  # above the number of days on which living people were born
+MEMO_ENTRIES: Final = 40_000  # above the number of days on which living people were born
 
 
 @functools.cache
@@ -66,7 +66,7 @@ class Memo(dict[str, str | Problem]):
         self._judge = judge
 
     def __missing__(self, text: str) -> str | Problem:
-        if len(self) >= _MEMO_ENTRIES:
+        if len(self) >= MEMO_ENTRIES:
             self.clear()
         verdict = self[text] = self._judge(text)
         return verdict

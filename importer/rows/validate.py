@@ -7,6 +7,7 @@ certainly valid; the slow one, `Checker.explain`, goes cell by cell and finds ev
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -118,7 +119,9 @@ class _Field:
 
     def judged(self, cells: list[str]) -> _Judgement:
         """Return what the cells of a row say of the attribute."""
-        cell, judgement = cells[self.at], self._judged(cells)
+        if known := self.known.get(cell := cells[self.at]):
+            return known
+        judgement = self._judged(cells)
         if len(cell) <= _KNOWN_CHARS and not self._others:
             self._keep(cell, judgement)
         return judgement
@@ -208,11 +211,11 @@ class Checker:
         Raises FileRejected header.unknown when a column without a name has content.
         """
         self.rows += len(stretch.lines)
-        columns, suspects = self._screen.columns(stretch.records, has_line_feeds=stretch.has_line_feeds)
-        others = {position: self.explain(stretch.row(position)) for position in sorted(suspects)}
+        screened = self._screen.screened(stretch.records, has_line_feeds=stretch.has_line_feeds)
+        others = {each: self.explain(stretch.row(each), screened.certain(each)) for each in sorted(screened.suspects)}
         if not self._screen.is_direct and "date_of_birth" in self.columns:
             self.days.update(_values(self.columns.index("date_of_birth"), others.values()))
-        return Judged(stretch.lines, columns, others)
+        return Judged(stretch.lines, screened.columns, others)
 
     def users(self, judged: Judged, *, but: Collection[int]) -> Users:
         """Return all users but those in these positions; the rest must have passed the fast check."""
@@ -261,16 +264,16 @@ class Checker:
             and not (code == damage.LOST_DIGITS and self._has_full_number)
         ]
 
-    def explain(self, row: Row) -> User | Rejected:
-        """Go over a row cell by cell; return the user it describes, or all that is wrong with it."""
+    def explain(self, row: Row, certain: Sequence[str | None] = ()) -> User | Rejected:
+        """Go over the cells but for `certain` values; return the user they describe, or all that is wrong with it."""
         cells = self._fitted(row)
         if isinstance(cells, Rejected):
             return cells
         values: list[str | None] = []
         problems: list[Problem] = []
         warnings: list[tuple[str, str]] = []
-        for field in self._fields:
-            value, wrong, doubtful = field.known.get(cells[field.at]) or field.judged(cells)
+        for field, known in itertools.zip_longest(self._fields, certain):
+            value, wrong, doubtful = field.judged(cells) if known is None else (known, [], [])
             values.append(value or None)
             problems += wrong
             warnings += doubtful
