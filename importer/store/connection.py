@@ -85,6 +85,18 @@ class Connection(Protocol):
         """Return what reads the text at a place of a column with JSON in a statement, NULL when nothing is there."""
         ...
 
+    def pair_in_json(self, first: str, second: str) -> str:
+        """Return what writes two columns with texts as a list in JSON in a statement."""
+        ...
+
+    def overwrite_deleted(self, tables: Sequence[str]) -> None:
+        """Let the files of the database no longer hold what was deleted from tables, as far as that is possible."""
+        ...
+
+    def make_work_table(self, name: str, columns: Sequence[str]) -> None:
+        """Make a table of which each transaction has rows of its own, or find it; the first two columns are its key."""
+        ...
+
     def close(self) -> None:
         """Close the connection; what was not committed is rolled back."""
         ...

@@ -21,6 +21,7 @@ from importer.store.database import Store
 from importer.store.roster import history
 
 _QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"')  # all cells of a failed CSV are
+_TABLES: Final = ("users", "user_changes", "outbox", "import_problems")
 _REMOVED: Final = "The line was taken for a header; its content was removed with a person."
 
 
@@ -35,12 +36,13 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
 
 def erase(store: Store, client: str, unique_id: str) -> Erased:
     """
-    Remove a person from users, history, problems and the outbox, overwriting what the disk holds of them.
+    Remove a person from users, history, problems and the outbox, also from the disk as far as the database can.
 
     Problems hold line numbers and no cells, except for a row in place of the header, which the answer quotes. The
     ledger has no personal data.
     """
     with store.transaction():
+        store.conn.lock(client)
         mails = mails_about(store.conn, client, unique_id)
         for id_ in mails:
             store.conn.execute(
@@ -58,8 +60,7 @@ def erase(store: Store, client: str, unique_id: str) -> Erased:
             import_id = ledger.next_id(store.conn, client)
             ledger.add_action(store.conn, import_id, client=client, kind="erase", title="erase", users=users)
             history.note_erased(store.conn, import_id, client, ids)
-    # The write-ahead log has the old pages until it is folded in and cut; a reader may keep that for later.
-    store.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    store.conn.overwrite_deleted(_TABLES)
     return Erased(users=users, changes=changes, mails=len(mails), quotes=len(problems))
 
 

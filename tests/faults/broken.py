@@ -285,7 +285,7 @@ def remove_unasked() -> None:
 
 def remove_whom_others_state() -> None:
     """Let an approval take users away from the feeds that have stated them since."""
-    removal._PENDING = removal._PENDING.rpartition("AND")[0]  # type: ignore[misc]
+    removal._is_elsewhere = lambda *_: False
 
 
 def announce_in_pieces() -> None:
@@ -362,7 +362,7 @@ def count_misses_twice() -> None:
 def undo_no_states() -> None:
     """Let those be active whom an import has made that is undone."""
     fields = undo._fields
-    undo._fields = lambda conn: [each for each in fields(conn) if each != "inactive_by"]
+    undo._fields = lambda conn, scope: [each for each in fields(conn, scope) if each != "inactive_by"]
 
 
 def end_before_the_log() -> None:

@@ -205,7 +205,7 @@ def test_another_guard_holds_the_removals_with_the_file(engine: Engine) -> None:
     "step",
     [
         "importer.store.roster.held_files.decide",
-        "importer.store.roster.feeds.deactivate",
+        "importer.store.roster.removal._deactivate",
         "watcher.approval.files.outbox.add",
         "importer.store.roster.history.record",
         "importer.store.ledger.note_approval",

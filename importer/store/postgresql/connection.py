@@ -11,7 +11,7 @@ import contextlib
 import functools
 import ipaddress
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, cast
 
 import psycopg
@@ -192,6 +192,20 @@ class PostgresqlConnection:
     def in_json(self, column: str, *path: str | int) -> str:
         """Return what reads the text at a place of a column with JSON."""
         return f"(CAST({column} AS JSONB) #>> '{{{','.join(map(str, path))}}}')"
+
+    def pair_in_json(self, first: str, second: str) -> str:
+        """Return what writes two columns with texts as a list in JSON in a statement."""
+        one, other = (f"coalesce(CAST(to_json({column}) AS TEXT), 'null')" for column in (first, second))
+        return f"('[' || {one} || ',' || {other} || ']')"
+
+    def overwrite_deleted(self, tables: Sequence[str]) -> None:
+        """Remove dead rows now, and not once there are many: their place may be overwritten from then on."""
+        for table in tables:
+            with contextlib.suppress(StoreError):  # who may not, or is in the way of another, leaves it to the server
+                self.execute(f"VACUUM {table}")
+
+    def make_work_table(self, name: str, columns: Sequence[str]) -> None:
+        """Leave it to the migrations, which have made it: not all that speak PostgreSQL have temporary tables."""
 
     def roll_back(self) -> None:
         """Roll back, if a transaction is open; with the connection it would end by itself."""

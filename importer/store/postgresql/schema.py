@@ -30,7 +30,75 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 # SQLite's first seventeen at once. No release has it yet: until a setting leads here, it may still be changed.
+# `work_...` are those of `store/roster/work`: rows of one transaction. An attribute that is new needs its column there.
 _FIRST: Final = """
+CREATE TABLE work_images (
+    client TEXT COLLATE "C" NOT NULL,
+    id TEXT COLLATE "C" NOT NULL,
+    import_line BIGINT,
+    unique_id TEXT COLLATE "C",
+    login_source TEXT COLLATE "C",
+    first_name TEXT COLLATE "C",
+    last_name TEXT COLLATE "C",
+    user_name TEXT COLLATE "C",
+    email TEXT COLLATE "C",
+    street TEXT COLLATE "C",
+    city TEXT COLLATE "C",
+    province TEXT COLLATE "C",
+    postal_code TEXT COLLATE "C",
+    street2 TEXT COLLATE "C",
+    city2 TEXT COLLATE "C",
+    province2 TEXT COLLATE "C",
+    postal_code2 TEXT COLLATE "C",
+    phone_cell TEXT COLLATE "C",
+    user_type_id TEXT COLLATE "C",
+    employ_no TEXT COLLATE "C",
+    employee_phone TEXT COLLATE "C",
+    student_phone TEXT COLLATE "C",
+    student_no TEXT COLLATE "C",
+    driver_licence_num TEXT COLLATE "C",
+    driver_licence_prov TEXT COLLATE "C",
+    date_of_birth TEXT COLLATE "C",
+    locker_user_type_id TEXT COLLATE "C",
+    email_key TEXT COLLATE "C",
+    user_name_key TEXT COLLATE "C",
+    inactive_by TEXT COLLATE "C"
+);
+CREATE INDEX work_images_by_key ON work_images (client, id);
+CREATE TABLE work_plan (
+    client TEXT COLLATE "C" NOT NULL,
+    id TEXT COLLATE "C" NOT NULL,
+    field TEXT COLLATE "C" NOT NULL,
+    given TEXT COLLATE "C",
+    former TEXT COLLATE "C"
+);
+CREATE INDEX work_plan_by_key ON work_plan (client, id);
+CREATE TABLE work_kept (
+    client TEXT COLLATE "C" NOT NULL,
+    id TEXT COLLATE "C" NOT NULL,
+    field TEXT COLLATE "C" NOT NULL,
+    is_taken BIGINT NOT NULL
+);
+CREATE INDEX work_kept_by_key ON work_kept (client, id);
+CREATE TABLE work_moves (
+    client TEXT COLLATE "C" NOT NULL,
+    old TEXT COLLATE "C" NOT NULL,
+    new TEXT COLLATE "C" NOT NULL
+);
+CREATE INDEX work_moves_by_key ON work_moves (client, old);
+CREATE TABLE work_moved (
+    client TEXT COLLATE "C" NOT NULL,
+    moved_to TEXT COLLATE "C" NOT NULL,
+    import_id BIGINT NOT NULL,
+    unique_id TEXT COLLATE "C" NOT NULL,
+    kind TEXT COLLATE "C" NOT NULL,
+    line BIGINT NOT NULL,
+    line_before BIGINT NOT NULL,
+    changed_at TEXT COLLATE "C" NOT NULL,
+    changes TEXT COLLATE "C" NOT NULL
+);
+CREATE INDEX work_moved_by_key ON work_moved (client, moved_to);
+
 CREATE TABLE imports (
     id BIGINT NOT NULL,
     claim_id TEXT COLLATE "C" NOT NULL,

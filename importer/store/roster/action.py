@@ -16,10 +16,8 @@ from importer.attributes import ATTRIBUTES
 from importer.store import baselines, ledger
 from importer.store.connection import Connection, stamp
 from importer.store.database import Store
-from importer.store.roster import history
-from importer.store.sqlite.rows import conflicts
-
-Scope = dict[str, str | int]  # what statements name: client, import_id, at
+from importer.store.roster import history, work
+from importer.store.roster.work import Scope
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +57,7 @@ def carry_out(
     store: Store, action: Action, change: Callable[[Connection, Scope], None], *, kind: str | None = None
 ) -> Done:
     """
-    Let `change` change users, of whom it has kept the images in `temp.before`; write ledger and history.
+    Let `change` change users, of whom it has kept the images (`work.keep_images`); write ledger and history.
 
     `kind`: what the history calls it, where the state of the user does not tell. Raises what `change` raises, and
     nothing is done then.
@@ -72,10 +70,12 @@ def carry_out(
                 "import_id": ledger.next_id(conn, action.client),
                 "at": stamp(datetime.now(UTC)),
             }
-            conflicts.prepare(conn)
+            work.prepare(conn)
             change(conn, scope)
             users = _note_changed(conn, scope)
-            return Done(_written(conn, action, scope, users, kind), users)
+            done = Done(_written(conn, action, scope, users, kind), users)
+            work.clear(conn, scope)
+            return done
     except _OnlyTried:
         return Done(0, users)
 
@@ -88,7 +88,7 @@ def _written(conn: Connection, action: Action, scope: Scope, users: int, kind: s
     ledger.add_action(conn, import_id, client=action.client, kind=action.kind, title=action.title, users=users)
     ledger.note_approval(conn, import_id, action.approved_by)
     ledger.note_request(conn, import_id, action.requested_by)
-    history.record(conn, scope, **({} if kind is None else {"kind": f"'{kind}'"}))
+    history.record(conn, scope, work.WITH_IMAGES, **({} if kind is None else {"kind": f"'{kind}'"}))
     baselines.forget(conn, action.client)
     return import_id
 
@@ -96,7 +96,7 @@ def _written(conn: Connection, action: Action, scope: Scope, users: int, kind: s
 def _note_changed(conn: Connection, scope: Scope) -> int:
     """Name this import in the users who are not what they were; return how many there are."""
     return conn.execute(
-        f"""UPDATE users SET import_id = :import_id, import_line = 0, updated_at = :at WHERE rowid IN (
-              SELECT before.id FROM temp.before CROSS JOIN users ON users.rowid = before.id WHERE {_IS_CHANGED})""",
+        f"""UPDATE users SET import_id = :import_id, import_line = 0, updated_at = :at
+            WHERE client = :client AND unique_id IN (SELECT before.id FROM {work.WITH_IMAGES} AND ({_IS_CHANGED}))""",
         scope,
     ).rowcount

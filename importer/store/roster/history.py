@@ -39,24 +39,28 @@ _KIND: Final = """
 
 
 def record(
-    conn: Connection, scope: Mapping[str, str | int], columns: Collection[str] = (*ATTRIBUTES,), kind: str = _KIND
+    conn: Connection,
+    scope: Mapping[str, str | int],
+    images: str,
+    columns: Collection[str] = (*ATTRIBUTES,),
+    kind: str = _KIND,
 ) -> None:
     """
-    Write what the import that `scope` names has changed, from the images of users in `temp.before`.
+    Write what the import that `scope` names has changed; `images` joins users to `before`, what they were.
 
     `columns`: all in which it may have changed a user. The changes are JSON: attribute -> [old value, new value].
     """
     names = [*(name for name in ATTRIBUTES if name in columns), "inactive_by"]
     pairs = " || ".join(
-        f"iif(before.{name} IS users.{name}, '', ',\"{name}\":' || json_array(before.{name}, users.{name}))"
+        f"""CASE WHEN before.{name} IS users.{name} THEN ''
+            ELSE ',"{name}":' || {conn.pair_in_json(f"before.{name}", f"users.{name}")} END"""
         for name in names
     )
     conn.execute(
         f"""INSERT INTO user_changes
             SELECT :import_id, users.unique_id, {kind}, users.import_line, before.import_line, users.updated_at,
               '{{' || substr({pairs}, 2) || '}}'
-            FROM temp.before CROSS JOIN users ON users.rowid = before.id
-            WHERE users.import_id = :import_id ORDER BY users.unique_id""",
+            FROM {images} AND users.import_id = :import_id ORDER BY users.unique_id""",
         scope,
     )
 

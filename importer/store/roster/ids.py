@@ -7,13 +7,16 @@ from typing import Final
 
 from importer.store.connection import Connection
 from importer.store.database import Store
-from importer.store.roster.action import Action, Done, NotPossible, Scope, carry_out
+from importer.store.roster.action import Action, Done, NotPossible, carry_out
+from importer.store.roster.work import Scope, keep_images
 
-_MOVES: Final = "CREATE TEMP TABLE moves (old TEXT PRIMARY KEY, new TEXT NOT NULL, id INTEGER) WITHOUT ROWID"
+_MOVED: Final = "SELECT old FROM work_moves WHERE client = :client"
 # Moves to an id that somebody has who keeps it.
-_TAKEN: Final = """
-    SELECT old FROM temp.moves JOIN users ON users.client = :client AND users.unique_id = moves.new
-    WHERE users.rowid NOT IN (SELECT id FROM temp.moves WHERE id IS NOT NULL)"""
+_TAKEN: Final = f"""
+    SELECT old FROM work_moves JOIN users ON users.client = work_moves.client AND users.unique_id = work_moves.new
+    WHERE work_moves.client = :client AND users.unique_id NOT IN ({_MOVED})"""
+_BETWEEN: Final = "\x01"  # before an id that two may be about to exchange: no id begins with it
+_CHANGES: Final = "import_id, unique_id, kind, line, line_before, changed_at, changes"
 
 
 def rekey(store: Store, client: str, pairs: Iterable[tuple[str, str]], *, is_applied: bool) -> Done:
@@ -24,16 +27,13 @@ def rekey(store: Store, client: str, pairs: Iterable[tuple[str, str]], *, is_app
     """
 
     def change(conn: Connection, scope: Scope) -> None:
-        prepare(conn)
-        conn.executemany("INSERT OR REPLACE INTO temp.moves (old, new) VALUES (?, ?)", pairs)
-        conn.execute(
-            """UPDATE temp.moves SET id = users.rowid FROM users
-               WHERE users.client = :client AND users.unique_id = moves.old""",
-            scope,
+        conn.executemany(
+            "INSERT INTO work_moves (client, old, new) VALUES (?, ?, ?)",
+            [(client, old, new) for old, new in dict(pairs).items()],
         )
-        if problems := (*_unknown(conn), *(f"{new}: is recorded for another user" for new in _taken_ids(conn, scope))):
+        if problems := (*_unknown(conn, scope), *_taken_ids(conn, scope)):
             raise NotPossible("nobody was given a new id, because some cannot be", problems)
-        conn.execute("INSERT INTO temp.before SELECT rowid, 0, * FROM users WHERE rowid IN (SELECT id FROM temp.moves)")
+        keep_images(conn, scope, f"unique_id IN ({_MOVED})")
         move(conn, scope)
 
     return carry_out(
@@ -41,46 +41,70 @@ def rekey(store: Store, client: str, pairs: Iterable[tuple[str, str]], *, is_app
     )
 
 
-def prepare(conn: Connection) -> None:
-    """Create the temporary table of who gets which id."""
-    conn.execute("DROP TABLE IF EXISTS temp.moves")
-    conn.execute(_MOVES)
-
-
-def _unknown(conn: Connection) -> list[str]:
-    rows = conn.execute("SELECT old FROM temp.moves WHERE id IS NULL ORDER BY old").fetchall()
+def _unknown(conn: Connection, scope: Scope) -> list[str]:
+    rows = conn.execute(
+        f"""{_MOVED} AND NOT EXISTS (SELECT 1 FROM users WHERE users.client = :client
+              AND users.unique_id = work_moves.old) ORDER BY old""",
+        scope,
+    ).fetchall()
     return [f"{old}: is not recorded" for (old,) in rows]
 
 
 def _taken_ids(conn: Connection, scope: Scope) -> list[str]:
-    rows = conn.execute(f"SELECT new FROM temp.moves WHERE old IN ({_TAKEN}) ORDER BY new", scope).fetchall()
-    return [new for (new,) in rows]
+    query = f"SELECT new FROM work_moves WHERE client = :client AND old IN ({_TAKEN}) ORDER BY new"
+    return [f"{new}: is recorded for another user" for (new,) in conn.execute(query, scope).fetchall()]
 
 
 def drop_taken(conn: Connection, scope: Scope) -> None:
     """Leave out of the moves those to an id that somebody has who keeps it, until none is left."""
-    while conn.execute(f"DELETE FROM temp.moves WHERE old IN ({_TAKEN})", scope).rowcount:
+    while conn.execute(f"DELETE FROM work_moves WHERE client = :client AND old IN ({_TAKEN})", scope).rowcount:
         pass
 
 
 def move(conn: Connection, scope: Scope) -> None:
-    """Give the users in `moves` their new ids, in the table of users and in the history."""
+    """Give the users in `work_moves` their new ids: in the table of users, their images, and the history."""
     # In two steps: two may exchange their ids.
-    conn.execute("UPDATE users SET unique_id = char(1) || rowid WHERE rowid IN (SELECT id FROM temp.moves)")
-    conn.execute("UPDATE users SET unique_id = moves.new FROM temp.moves WHERE moves.id = users.rowid")
-    conn.execute("DROP TABLE IF EXISTS temp.moved")
+    between = {**scope, "between": _BETWEEN}
     conn.execute(
-        """CREATE TEMP TABLE moved AS SELECT moves.new AS moved_to, user_changes.* FROM imports
-           CROSS JOIN user_changes ON user_changes.import_id = imports.id AND user_changes.kind <> 'erased'
-           CROSS JOIN temp.moves ON moves.old = user_changes.unique_id WHERE imports.client = :client""",
+        f"UPDATE users SET unique_id = :between || unique_id WHERE client = :client AND unique_id IN ({_MOVED})",
+        between,
+    )
+    conn.execute(
+        """UPDATE users SET unique_id = work_moves.new FROM work_moves
+           WHERE work_moves.client = :client AND users.client = :client
+           AND users.unique_id = :between || work_moves.old""",
+        between,
+    )
+    follow(conn, scope, "work_images")
+    conn.execute(
+        f"""INSERT INTO work_moved (client, moved_to, {_CHANGES})
+            SELECT imports.client, work_moves.new, import_id, unique_id, user_changes.kind, line, line_before,
+              changed_at, changes
+            FROM imports CROSS JOIN user_changes CROSS JOIN work_moves
+            WHERE imports.client = :client AND user_changes.import_id = imports.id AND user_changes.kind <> 'erased'
+            AND work_moves.client = :client AND work_moves.old = user_changes.unique_id""",
         scope,
     )
-    conn.execute(
-        "DELETE FROM user_changes WHERE (import_id, unique_id) IN (SELECT import_id, unique_id FROM temp.moved)"
-    )
     # In the place of what is left of somebody whom no command has removed.
+    for id_ in ("unique_id", "moved_to"):
+        conn.execute(
+            f"""DELETE FROM user_changes WHERE (import_id, unique_id) IN (
+                  SELECT import_id, {id_} FROM work_moved WHERE client = :client)""",
+            scope,
+        )
     conn.execute(
-        """INSERT OR REPLACE INTO user_changes
-           SELECT import_id, moved_to, kind, line, line_before, changed_at, changes FROM temp.moved"""
+        f"""INSERT INTO user_changes ({_CHANGES})
+            SELECT import_id, moved_to, kind, line, line_before, changed_at, changes FROM work_moved
+            WHERE client = :client""",
+        scope,
     )
-    conn.execute("DROP TABLE temp.moved")
+    conn.execute("DELETE FROM work_moved WHERE client = :client", scope)
+
+
+def follow(conn: Connection, scope: Scope, table: str) -> None:
+    """Name users in a table by the ids that they have been given."""
+    conn.execute(
+        f"""UPDATE {table} SET id = work_moves.new FROM work_moves
+            WHERE {table}.client = :client AND work_moves.client = :client AND work_moves.old = {table}.id""",
+        scope,
+    )

@@ -7,28 +7,35 @@ decided, after it nothing is left to do.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from importer.model import OnHold
+from importer.rows.validate import KEYS
 from importer.settings import FeedSettings
 from importer.store.connection import Connection
 from importer.store.database import Store
-from importer.store.roster import feeds, held_files
-from importer.store.roster.action import Action, Done, Scope, carry_out
-from importer.store.roster.counts import NAME, ChangedValue, Kind
+from importer.store.roster import feeds, held_files, work
+from importer.store.roster.action import Action, Done, carry_out
+from importer.store.roster.counts import ChangedValue, Kind
 from importer.store.roster.states import SNAPSHOT
+from importer.store.roster.work import Scope
 
-# But for those whom another feed has stated since.
-_PENDING: Final = """
-    FROM users INDEXED BY users_missed WHERE client = :client AND missed IS NOT NULL
-    AND json_extract(missed, :path) >= :misses AND inactive_by IS NULL
-    AND unique_id NOT IN (SELECT value FROM json_each(:protected))
-    AND ifnull(replace(feeds, :feed, ' '), '') IN ('', ' ')"""
+_MISSED: Final = """
+    SELECT unique_id, first_name, last_name, feeds, missed FROM users
+    WHERE client = ? AND missed IS NOT NULL AND inactive_by IS NULL ORDER BY unique_id"""
+
+
+class _Leaving(msgspec.Struct, frozen=True):
+    """A user whom so many snapshots lacked that it leaves, if somebody approves."""
+
+    unique_id: str
+    name: str
+    missed: dict[str, int]  # snapshots in a row, by feed
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,14 +51,28 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 def missing(conn: Connection, client: str, feed: FeedSettings, protected: Sequence[str]) -> list[ChangedValue]:
     """Return the users whom so many snapshots of a feed in a row lack, who are still active and not protected."""
-    named = _named(client, feed, protected)
-    rows = conn.execute(f"SELECT unique_id, {NAME} {_PENDING} ORDER BY unique_id", named).fetchall()
-    return [ChangedValue(0, unique_id, Kind.DEACTIVATED, "name", name, None) for unique_id, name in rows]
+    leaving = _leaving(conn, client, feed, protected)
+    return [ChangedValue(0, each.unique_id, Kind.DEACTIVATED, "name", each.name, None) for each in leaving]
 
 
 def count_missing(conn: Connection, client: str, feed: FeedSettings, protected: Sequence[str]) -> int:
     """Return how many they are."""
-    return int(conn.execute(f"SELECT count(*) {_PENDING}", _named(client, feed, protected)).fetchone()[0])
+    return sum(1 for _ in _leaving(conn, client, feed, protected))
+
+
+def _leaving(conn: Connection, client: str, feed: FeedSettings, protected: Sequence[str]) -> Iterator[_Leaving]:
+    """Yield them, but for those whom another feed has stated since."""
+    stay, word = {*protected}, feeds.word_of(feed)
+    with contextlib.closing(conn.execute(_MISSED, (client,))) as rows:
+        for unique_id, first_name, last_name, stated_by, missed in rows:
+            misses = msgspec.json.decode(missed, type=dict[str, int])
+            if misses.get(feed.name, -1) >= feed.misses and not (unique_id in stay or _is_elsewhere(stated_by, word)):
+                yield _Leaving(unique_id, f"{first_name or ''} {last_name or ''}".strip(" "), misses)
+
+
+def _is_elsewhere(feeds_of_user: str | None, word: str) -> bool:
+    """Tell whether another feed than this states a user, too."""
+    return (feeds_of_user or "").replace(word, " ") not in ("", " ")
 
 
 def decide(store: Store, decision: Decision, feed: FeedSettings | None, tell: Callable[[Done], None]) -> Done | None:
@@ -76,28 +97,34 @@ def _remove(store: Store, decision: Decision, feed: FeedSettings, tell: Callable
     def change(conn: Connection, scope: Scope) -> None:
         if not _note(conn, decision):
             return  # nobody is changed, and nothing is committed
-        conn.execute("DROP TABLE IF EXISTS temp.leaving")
-        conn.execute("CREATE TEMP TABLE leaving (id INTEGER PRIMARY KEY)")
-        named = {**scope, **_named(held.client, feed, decision.protected)}
-        leaving = conn.execute(f"INSERT INTO temp.leaving SELECT rowid {_PENDING}", named).rowcount
-        feeds.deactivate(
-            conn, "SELECT id FROM temp.leaving", {**scope, "path": feeds.path_of(feed.name), "by": SNAPSHOT}
-        )
-        tell(Done(int(scope["import_id"]), leaving))
+        leaving = [*_leaving(conn, held.client, feed, decision.protected)]
+        _deactivate(conn, scope, feed, leaving)
+        tell(Done(int(scope["import_id"]), len(leaving)))
 
     action = Action(client=held.client, kind="removals", title=f"removals of {held.import_id}", approved_by=decision.by)
     done = carry_out(store, action, change)
     return done if done.users else None
 
 
-def _named(client: str, feed: FeedSettings, protected: Sequence[str]) -> dict[str, str | int]:
-    return {
-        "client": client,
-        "feed": feeds.word_of(feed),
-        "path": feeds.path_of(feed.name),
-        "misses": feed.misses,
-        "protected": json.dumps([*protected]),
-    }
+def _deactivate(conn: Connection, scope: Scope, feed: FeedSettings, leaving: Sequence[_Leaving]) -> None:
+    """Make users inactive whom a feed has lost."""
+    for each in leaving:
+        work.keep_images(conn, {**scope, "id": each.unique_id}, "unique_id = :id")
+    keys = "".join(f", {key} = NULL" for key in KEYS.values())
+    conn.executemany(
+        f"""UPDATE users SET inactive_by = :by, missed = :missed{keys}
+            WHERE client = :client AND unique_id = :id""",
+        [
+            {"client": scope["client"], "id": each.unique_id, "by": SNAPSHOT, "missed": _without(each.missed, feed)}
+            for each in leaving
+        ],
+    )
+
+
+def _without(missed: dict[str, int], feed: FeedSettings) -> str | None:
+    """Return what snapshots of the other feeds have missed, as the database has it."""
+    others = {name: misses for name, misses in missed.items() if name != feed.name}
+    return msgspec.json.encode(others).decode() if others else None
 
 
 def _note(conn: Connection, decision: Decision) -> int:

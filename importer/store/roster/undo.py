@@ -15,21 +15,24 @@ import msgspec
 from importer.rows.validate import KEYS
 from importer.store.connection import Connection
 from importer.store.database import Store
-from importer.store.roster import ids
-from importer.store.roster.action import Action, Done, NotPossible, Scope, carry_out
-from importer.store.roster.states import STATUS, TAKE_KEYS, UNDO
+from importer.store.roster import history, ids
+from importer.store.roster.action import Action, Done, NotPossible, carry_out
+from importer.store.roster.states import STATUS, UNDO, take_keys
+from importer.store.roster.work import WITH_IMAGES, Scope, keep_images
 
 MOST_TOLD: Final = 1000  # conflicts; all are counted
 # Somebody may be made as a leaver. Who became one later was changed since.
 _OTHER_STATE: Final = """
-    SELECT 1 FROM imports CROSS JOIN user_changes ON import_id = imports.id AND user_changes.unique_id = users.unique_id
-    WHERE imports.client = :client AND imports.id > :undone AND json_type(changes, '$.inactive_by') IS NOT NULL"""
+    SELECT 1 FROM imports CROSS JOIN user_changes
+    WHERE import_id = imports.id AND user_changes.unique_id = users.unique_id
+    AND imports.client = :client AND imports.id > :undone AND {state} IS NOT NULL"""
+_CHANGES: Final = """SELECT unique_id, changes FROM user_changes
+    WHERE import_id = :undone AND unique_id > :after ORDER BY unique_id LIMIT 5000"""
 # Users who have been given a value that another has: there were none before.
 _CLAIMANTS: Final = """
-    SELECT users.rowid FROM temp.before CROSS JOIN users ON users.rowid = before.id
-    WHERE users.{key} IS NOT NULL AND users.{key} IS NOT before.{key} AND EXISTS (
+    SELECT before.id FROM {images} AND users.{key} IS NOT NULL AND users.{key} IS NOT before.{key} AND EXISTS (
       SELECT 1 FROM users AS theirs WHERE theirs.client = :client AND theirs.{key} = users.{key}
-      AND theirs.rowid <> users.rowid)"""
+      AND theirs.unique_id <> users.unique_id)"""
 
 
 class Conflict(msgspec.Struct, frozen=True):
@@ -59,12 +62,12 @@ def undo(store: Store, import_id: int, *, is_applied: bool, by: str = "") -> Und
 
     def change(conn: Connection, scope: Scope) -> None:
         _plan(conn, {**scope, "undone": import_id, "by": UNDO})
-        conn.execute("INSERT INTO temp.before SELECT rowid, 0, * FROM users WHERE rowid IN (SELECT id FROM temp.plan)")
+        keep_images(conn, scope, "unique_id IN (SELECT id FROM work_plan WHERE client = :client)")
         _move_back(conn, scope)
-        _set_back(conn)
+        _set_back(conn, scope)
         while _keep_taken(conn, scope):
             pass
-        results.append(_result(conn, client))
+        results.append(_result(conn, scope))
 
     action = Action(client=client, kind="undo", title=f"undo of {import_id}", requested_by=by, is_applied=is_applied)
     done = carry_out(store, action, change, kind="undone")
@@ -87,66 +90,83 @@ def _client_of(conn: Connection, import_id: int) -> str:
 
 
 def _plan(conn: Connection, scope: Scope) -> None:
-    """Note in `plan` which values go back, and in `kept` those that were changed since."""
-    for name in ("plan", "kept"):
-        conn.execute(f"DROP TABLE IF EXISTS temp.{name}")
+    """Note in `work_plan` which values go back, and in `work_kept` those that were changed since."""
+    after = ""
+    while some := conn.execute(_CHANGES, {**scope, "after": after}).fetchall():
+        after = some[-1][0]
+        conn.executemany(
+            "INSERT INTO work_plan (client, id, field, given, former) VALUES (?, ?, ?, ?, ?)",
+            [
+                (scope["client"], unique_id, field, given, former)
+                for unique_id, changes in some
+                for field, (former, given) in msgspec.json.decode(changes, type=dict[str, history.Values]).items()
+            ],
+        )
+    other_state = _OTHER_STATE.format(state=conn.in_json("changes", "inactive_by"))
     conn.execute(
-        """CREATE TEMP TABLE plan (id INTEGER, field TEXT, given TEXT, former TEXT, PRIMARY KEY (id, field))
-           WITHOUT ROWID"""
-    )
-    conn.execute("CREATE TEMP TABLE kept (id INTEGER, field TEXT, is_taken INTEGER)")
-    conn.execute(
-        """INSERT INTO temp.plan
-           SELECT users.rowid, each.key, json_extract(each.value, '$[1]'), json_extract(each.value, '$[0]')
-           FROM user_changes CROSS JOIN users ON users.client = :client AND users.unique_id = user_changes.unique_id
-           CROSS JOIN json_each(user_changes.changes) AS each WHERE user_changes.import_id = :undone""",
-        scope,
-    )
-    conn.execute(
-        f"""INSERT OR IGNORE INTO temp.plan SELECT rowid, 'inactive_by', inactive_by, :by FROM users NOT INDEXED
+        f"""INSERT INTO work_plan (client, id, field, given, former)
+            SELECT client, unique_id, 'inactive_by', inactive_by, :by FROM users
             WHERE client = :client AND created_import = :undone
-            AND (inactive_by IS NULL OR (inactive_by = '{STATUS}' AND NOT EXISTS ({_OTHER_STATE})))""",
+            AND (inactive_by IS NULL OR (inactive_by = '{STATUS}' AND NOT EXISTS ({other_state})))
+            AND NOT EXISTS (SELECT 1 FROM work_plan AS other WHERE other.client = :client
+                            AND other.id = users.unique_id AND other.field = 'inactive_by')""",
         scope,
     )
-    for field in _fields(conn):
-        of_field = f"plan.field = '{field}' AND users.rowid = plan.id"
+    for field in _fields(conn, scope):
+        its = f"work_plan.client = :client AND work_plan.field = '{field}'"
+        user = "users.client = :client AND users.unique_id = work_plan.id"
         conn.execute(
-            f"""INSERT INTO temp.kept SELECT plan.id, plan.field, 0 FROM temp.plan JOIN users ON {of_field}
-                WHERE users.{field} IS NOT plan.given AND users.{field} IS NOT plan.former"""
+            f"""INSERT INTO work_kept (client, id, field, is_taken)
+                SELECT work_plan.client, work_plan.id, work_plan.field, 0 FROM work_plan CROSS JOIN users
+                WHERE {its} AND {user} AND users.{field} IS NOT given AND users.{field} IS NOT former""",
+            scope,
         )
         conn.execute(
-            f"""DELETE FROM temp.plan WHERE field = '{field}' AND NOT EXISTS (
-                  SELECT 1 FROM users WHERE {of_field} AND users.{field} IS plan.given)"""
+            f"""DELETE FROM work_plan WHERE {its}
+                AND NOT EXISTS (SELECT 1 FROM users WHERE {user} AND users.{field} IS work_plan.given)""",
+            scope,
         )
 
 
-def _fields(conn: Connection) -> list[str]:
-    return [field for (field,) in conn.execute("SELECT DISTINCT field FROM temp.plan ORDER BY field").fetchall()]
+def _fields(conn: Connection, scope: Scope) -> list[str]:
+    rows = conn.execute("SELECT DISTINCT field FROM work_plan WHERE client = :client ORDER BY field", scope).fetchall()
+    return [field for (field,) in rows]
 
 
 def _move_back(conn: Connection, scope: Scope) -> None:
     """Give users their former ids, unless these are another's."""
-    ids.prepare(conn)
-    conn.execute("INSERT INTO temp.moves SELECT given, former, id FROM temp.plan WHERE field = 'unique_id'")
+    conn.execute(
+        """INSERT INTO work_moves (client, old, new) SELECT client, given, former FROM work_plan
+           WHERE client = :client AND field = 'unique_id'""",
+        scope,
+    )
     ids.drop_taken(conn, scope)
-    _keep(conn, "field = 'unique_id' AND id NOT IN (SELECT id FROM temp.moves)", scope)
+    _keep(conn, "field = 'unique_id' AND id NOT IN (SELECT old FROM work_moves WHERE client = :client)", scope)
     ids.move(conn, scope)
+    for table in ("work_plan", "work_kept"):
+        ids.follow(conn, scope, table)
 
 
 def _keep(conn: Connection, which: str, scope: Scope) -> int:
     """Leave values out of the plan, as another user has them; return how many."""
-    conn.execute(f"INSERT INTO temp.kept SELECT id, field, 1 FROM temp.plan WHERE {which}", scope)
-    return conn.execute(f"DELETE FROM temp.plan WHERE {which}", scope).rowcount
+    conn.execute(
+        f"""INSERT INTO work_kept (client, id, field, is_taken)
+            SELECT client, id, field, 1 FROM work_plan WHERE client = :client AND {which}""",
+        scope,
+    )
+    return conn.execute(f"DELETE FROM work_plan WHERE client = :client AND {which}", scope).rowcount
 
 
-def _set_back(conn: Connection) -> None:
-    for field in (name for name in _fields(conn) if name != "unique_id"):
+def _set_back(conn: Connection, scope: Scope) -> None:
+    for field in (name for name in _fields(conn, scope) if name != "unique_id"):
         conn.execute(
-            f"UPDATE users SET {field} = plan.former FROM temp.plan WHERE plan.field = ? AND plan.id = users.rowid",
-            (field,),
+            f"""UPDATE users SET {field} = work_plan.former FROM work_plan
+                WHERE work_plan.client = :client AND work_plan.field = '{field}'
+                AND users.client = :client AND users.unique_id = work_plan.id""",
+            scope,
         )
     keyed = ", ".join(f"'{name}'" for name in (*KEYS, "inactive_by"))
-    conn.execute(f"UPDATE users SET {TAKE_KEYS} WHERE rowid IN (SELECT id FROM temp.plan WHERE field IN ({keyed}))")
+    take_keys(conn, scope, f"work_plan WHERE client = :client AND field IN ({keyed})")
 
 
 def _keep_taken(conn: Connection, scope: Scope) -> bool:
@@ -156,36 +176,43 @@ def _keep_taken(conn: Connection, scope: Scope) -> bool:
     To be repeated: who keeps an address may have one that was given back to another meanwhile.
     """
     conflicts = 0
+    kept = "work_kept WHERE client = :client AND is_taken = 1"
     for attribute, key in KEYS.items():
-        claimants = _CLAIMANTS.format(key=key)
-        only_state = f"""field = 'inactive_by' AND NOT EXISTS (
-            SELECT 1 FROM temp.plan AS other WHERE other.id = plan.id AND other.field = '{attribute}')"""
+        claimants = _CLAIMANTS.format(key=key, images=WITH_IMAGES)
+        only_state = f"""field = 'inactive_by' AND NOT EXISTS (SELECT 1 FROM work_plan AS other
+            WHERE other.client = :client AND other.id = work_plan.id AND other.field = '{attribute}')"""
         conflicts += _keep(conn, f"id IN ({claimants}) AND (field = '{attribute}' OR {only_state})", scope)
         for field in (attribute, "inactive_by"):
             conn.execute(
-                f"""UPDATE users SET {field} = before.{field} FROM temp.before WHERE before.id = users.rowid
-                    AND before.id IN (SELECT id FROM temp.kept WHERE is_taken AND field = '{field}')"""
+                f"""UPDATE users SET {field} = work_images.{field} FROM work_images
+                    WHERE work_images.client = :client AND users.client = :client
+                    AND users.unique_id = work_images.id
+                    AND work_images.id IN (SELECT id FROM {kept} AND field = '{field}')""",
+                scope,
             )
-        conn.execute(f"UPDATE users SET {TAKE_KEYS} WHERE rowid IN (SELECT id FROM temp.kept WHERE is_taken)")
+        take_keys(conn, scope, kept)
     return bool(conflicts)
 
 
-def _result(conn: Connection, client: str) -> Undone:
+def _result(conn: Connection, scope: Scope) -> Undone:
     counts = conn.execute(
-        """SELECT coalesce(sum(field <> 'inactive_by'), 0), coalesce(sum(field = 'inactive_by' AND given IS NULL), 0),
-             coalesce(sum(field = 'inactive_by' AND former IS NULL), 0) FROM temp.plan"""
+        """SELECT count(CASE WHEN field <> 'inactive_by' THEN 1 END),
+             count(CASE WHEN field = 'inactive_by' AND given IS NULL THEN 1 END),
+             count(CASE WHEN field = 'inactive_by' AND former IS NULL THEN 1 END)
+           FROM work_plan WHERE client = :client""",
+        scope,
     ).fetchone()
     conflicts = conn.execute(
-        """SELECT unique_id, field, is_taken FROM temp.kept JOIN users ON users.rowid = kept.id
-           ORDER BY unique_id, field LIMIT ?""",
-        (MOST_TOLD,),
+        "SELECT id, field, is_taken FROM work_kept WHERE client = :client ORDER BY id, field LIMIT :most",
+        {**scope, "most": MOST_TOLD},
     ).fetchall()
+    kept = conn.execute("SELECT count(*) FROM work_kept WHERE client = :client", scope).fetchone()[0]
     return Undone(
         done=Done(0, 0),
-        client=client,
+        client=str(scope["client"]),
         values=counts[0],
         deactivated=counts[1],
         reinstated=counts[2],
-        conflicts=int(conn.execute("SELECT count(*) FROM temp.kept").fetchone()[0]),
+        conflicts=int(kept),
         listed=tuple(Conflict(unique_id, field, bool(is_taken)) for unique_id, field, is_taken in conflicts),
     )

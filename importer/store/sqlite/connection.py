@@ -6,7 +6,7 @@ import functools
 import os
 import sqlite3
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -122,6 +122,20 @@ class SqliteConnection(sqlite3.Connection):
         """Return what reads the text at a place of a column with JSON: `->>` is not in each SQLite that we support."""
         places = (f"[{place}]" if isinstance(place, int) else f".{place}" for place in path)
         return f"json_extract({column}, '${''.join(places)}')"
+
+    def pair_in_json(self, first: str, second: str) -> str:
+        """Return what writes two columns with texts as a list in JSON in a statement."""
+        return f"json_array({first}, {second})"
+
+    def overwrite_deleted(self, _tables: Sequence[str]) -> None:
+        """Fold the log into the database, and cut it: it has the old pages. A reader may keep that for later."""
+        self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def make_work_table(self, name: str, columns: Sequence[str]) -> None:
+        """Make an empty temporary table; the first two columns are in its index."""
+        self.execute(f"DROP TABLE IF EXISTS temp.{name}")
+        self.execute(f"CREATE TEMP TABLE {name} ({', '.join(columns)})")
+        self.execute(f"CREATE INDEX temp.{name}_by_key ON {name} ({', '.join(columns[:2])})")
 
     @_translating
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:  # noqa: ANN401 - likewise

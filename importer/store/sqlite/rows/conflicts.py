@@ -16,6 +16,10 @@ from importer.store.sqlite.rows.rejected import TAKEN, RejectedRows
 _INDEXES: Final = {"email_key": "users_by_email", "user_name_key": "users_by_user_name"}
 Scope = dict[str, str | int]  # what statements about one import name: client, import_id, top (the last rowid before it)
 
+TAKE_KEYS: Final = ", ".join(
+    f"{key} = iif(inactive_by IS NULL, casefolded({attribute}), NULL)" for attribute, key in KEYS.items()
+)
+IMAGES: Final = "temp.before CROSS JOIN users WHERE users.rowid = before.id"
 _RESTORED: Final = ", ".join((*ATTRIBUTES, *KEYS.values(), "inactive_by", "updated_at", "import_id", "import_line"))
 
 # Values of {key} that more than one user has now. Before the file none had.

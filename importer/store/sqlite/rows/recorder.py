@@ -23,7 +23,6 @@ from importer.settings import FeedSettings
 from importer.store.connection import Connection, stamp
 from importer.store.roster import history
 from importer.store.roster.counts import changes_of, of_common_days, of_other_spellings
-from importer.store.roster.states import TAKE_KEYS
 from importer.store.sqlite.rows import conflicts
 from importer.store.sqlite.rows.feed import FeedRoster
 from importer.store.sqlite.rows.merge import STATE, Known, Merge
@@ -108,7 +107,7 @@ class Recorder:
         self.rejected.fill_in_cells(table)
         self.rejected.complete_problems()
         name_others(self._conn, self._scope, self.rejected)
-        history.record(self._conn, self._scope, {*itertools.chain(*self._changed)})
+        history.record(self._conn, self._scope, conflicts.IMAGES, {*itertools.chain(*self._changed)})
         self._reinstated = self._rows.inactive.count_reinstated(self._conn, self._scope)
 
     def tally(self, repeated: int, passed_over: int) -> Tally:
@@ -187,7 +186,9 @@ class Recorder:
             f"UPDATE OR FAIL users SET {values}import_line = ?, {self._changed_by} WHERE rowid = ?", rows
         )
         if STATE in columns:
-            self._conn.executemany(f"UPDATE users SET {TAKE_KEYS} WHERE rowid = ?", [row[-1:] for row in rows])
+            self._conn.executemany(
+                f"UPDATE users SET {conflicts.TAKE_KEYS} WHERE rowid = ?", [row[-1:] for row in rows]
+            )
             if self._feed:
                 self._feed.reinstate([int(row[-1] or 0) for row in rows if row[-3] is None])
         self._updated += len(rows)
