@@ -90,6 +90,32 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], S
     return functools.partial(PostgresqlStore.open, server.url("common"))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests of SQLite that would run on PostgreSQL."""
+    others = [each for each in items if each.get_closest_marker("sqlite") and "[postgresql" in each.name]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [each for each in items if each not in others]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])
+def both_databases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let each Engine of a test have an empty database, of each kind in turn; return which."""
+    kind = str(request.param)
+    if kind == "postgresql":
+        server: PostgresqlServer = request.getfixturevalue("postgresql")
+        from importer.store.postgresql.database import PostgresqlStore  # noqa: PLC0415 - takes libpq
+
+        opened: dict[Path, str] = {}
+
+        def open_store(folder: Path) -> Store:
+            if folder not in opened:  # where another reader finds it, too
+                opened[folder] = server.emptied_database(len(opened))
+            return PostgresqlStore.open(opened[folder])
+
+        monkeypatch.setattr("tests.engine.open_store", open_store)
+    return kind
+
+
 @pytest.fixture
 def store(open_store: Callable[[], Store]) -> Iterator[Store]:
     """Yield an empty database, of each kind in turn."""

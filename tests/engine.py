@@ -21,9 +21,10 @@ from importer.model import Claim, FileWarning, Message, Receipt, Tally
 from importer.names import FAILED_CSV, RESULT_TXT
 from importer.pipeline import Importer
 from importer.settings import ClientSettings, FileSettings, GuardSettings, MailSettings, ReferenceSettings
+from importer.store.connection import Connection
+from importer.store.sqlite.connection import read_only
 from importer.store.sqlite.database import SqliteStore
 from importer.wording.catalogue import words
-from tests.tables import tables_of
 
 CLIENT = "acme"
 MAILBOX = "registrar@acme.example.org"
@@ -105,12 +106,17 @@ class Result(msgspec.Struct, frozen=True):
         return {int(row["import_line"]): row["import_reason"] for row in self.failed_rows}
 
 
+def open_store(folder: Path) -> SqliteStore:
+    """Open the database of an installation; the fixture `both_databases` has it in PostgreSQL, too."""
+    return SqliteStore.open(folder / "rosterd.db")
+
+
 class Engine:
     """One installation's importer on a real database; `client` and `reference` are the settings of this test."""
 
     def __init__(self, folder: Path, **client: Any) -> None:  # noqa: ANN401 - the fields of ClientSettings
         self.folder = folder
-        self.store = SqliteStore.open(folder / "rosterd.db")
+        self.store = open_store(folder)
         basics = {"inbox": "/srv/sftp/acme", "failed_import_email": (MAILBOX,), "guard": UNGUARDED}
         self.client = ClientSettings(**{"name": CLIENT, **basics, **client})
         self.reference = ReferenceSettings()
@@ -124,6 +130,11 @@ class Engine:
         """Close the database."""
         self.store.close()
         os.close(self._bak_fd)
+
+    def reader(self) -> Connection:
+        """Return a connection of somebody else, who sees what is committed."""
+        database = self.folder / "rosterd.db"
+        return read_only(database) if database.exists() else open_store(self.folder).conn
 
     def settings(self, **changed: Any) -> Engine:  # noqa: ANN401 - likewise
         """Change settings of the client from now on."""
@@ -204,7 +215,9 @@ class Engine:
 
     def users(self, *names: str) -> dict[str, User]:
         """Return the users of the client by unique id: these attributes, or all that are not empty."""
-        rows = tables_of(self.store).query("SELECT * FROM users WHERE client = ?", (self.client.name,))
+        query = f"SELECT {', '.join(ATTRIBUTES)} FROM users WHERE client = ?"  # noqa: S608 - names that are ours
+        found = self.store.conn.execute(query, (self.client.name,)).fetchall()
+        rows = [dict(zip(ATTRIBUTES, values, strict=True)) for values in found]
         return {
             row["unique_id"]: {name: row[name] for name in names or ATTRIBUTES if row[name] is not None} for row in rows
         }

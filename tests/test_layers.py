@@ -43,7 +43,7 @@ OF_SQLITE = re.compile(
     r"json_\w+\(|\biif\(|ifnull\(|\bchar\(|casefolded\("
 )
 ONLY_SQLITE = {
-    *("baselines", "roster.counts", "roster.feeds"),
+    *("roster.counts", "roster.feeds"),
 }
 EVERYWHERE = {"msgspec", "structlog"}
 # Who may import whom, see docs/architecture.md: a package those after it, a folder those before it and the ground, a

@@ -98,7 +98,7 @@ class ExaminerProcess:
             if findings := frame.get("findings"):
                 examination.findings = msgspec.json.decode(findings, type=Findings)
                 return
-            yield _unpacked(frame)
+            yield unpacked(frame)
             del frame
         raise ChildProcessError("the worker that examines the file ended before its work")
 
@@ -155,7 +155,7 @@ class ExaminerProcess:
         return self._process
 
 
-def _packed(batch: Batch) -> Frame:
+def packed(batch: Batch) -> Frame:
     """Return the batch in plain values, as marshal takes them."""
     return {
         # A text for each column: its values hold no line breaks, and some hundred of them cross as fast as one.
@@ -171,7 +171,8 @@ def _plain(row: Rejected) -> tuple[Any, ...]:
     return (row.line, row.cells, msgspec.msgpack.encode(row.problems), row.user, row.lacks)
 
 
-def _unpacked(frame: Frame) -> Batch:
+def unpacked(frame: Frame) -> Batch:
+    """Return the batch that was packed."""
     decode = _PROBLEMS.decode
     partial, rejected = (
         [Rejected(line, cells, decode(problems), *rest) for line, cells, problems, *rest in rows]
@@ -187,7 +188,7 @@ def _answer(raw: BinaryIO, terms: Terms) -> Iterator[Frame]:
     try:
         examination = Examination(raw, terms)
         for batch in examination.batches():
-            yield _packed(batch)
+            yield packed(batch)
     except FileRejected as rejected:
         yield {"refusal": (msgspec.json.encode(rejected.reasons), rejected.line)}
     else:

@@ -130,7 +130,7 @@ def ids_changed_since(conn: Connection, client: str, import_id: int) -> list[str
         return []
     # The whole table in its order: by the index of clients each row would be a look-up of its own.
     rows = conn.execute(
-        "SELECT unique_id FROM users NOT INDEXED WHERE client = ? AND import_id > ? LIMIT ?",
+        f"SELECT unique_id FROM {conn.in_its_order('users')} WHERE client = ? AND import_id > ? LIMIT ?",
         (client, import_id, MOST_LINES + 1),
     )
     return [unique_id for (unique_id,) in rows.fetchall()]

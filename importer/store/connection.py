@@ -97,6 +97,10 @@ class Connection(Protocol):
         """Make a table of which each transaction has rows of its own, or find it; the first two columns are its key."""
         ...
 
+    def in_its_order(self, table: str) -> str:
+        """Return what reads all of a table by no index, where that is the faster way to find many rows of a client."""
+        ...
+
     def close(self) -> None:
         """Close the connection; what was not committed is rolled back."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
@@ -14,9 +15,10 @@ from importer.fs import open_file
 from importer.model import Interrupted
 from importer.names import FAILED_CSV, RESULT_TXT
 from importer.store.errors import StoreBusy
-from importer.store.sqlite.connection import read_only
 from tests.engine import ARCHIVE, CLIENT, HEADER, Engine
 from tests.tables import tables_of
+
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 GOOD = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"
 BAD = "S2,CAS,Bob,Roy,bob@example.org,bob"
@@ -28,11 +30,8 @@ COUNTS = """
 
 def recorded(engine: Engine) -> tuple[int, ...]:
     """Return how many rows each table has for those who read from outside."""
-    reader = read_only(engine.folder / "rosterd.db")
-    try:
-        return tuple(row[0] for row in reader.execute(COUNTS))
-    finally:
-        reader.close()
+    with contextlib.closing(engine.reader()) as reader:
+        return tuple(row[0] for row in reader.execute(COUNTS).fetchall())
 
 
 def test_everything_about_a_file_is_recorded_together(engine: Engine) -> None:
@@ -80,6 +79,7 @@ def test_a_refused_file_is_recorded_too(engine: Engine) -> None:
     assert 64 == len(result.receipt.sha256)
 
 
+@pytest.mark.sqlite
 def test_the_views_for_people_answer(engine: Engine) -> None:
     """recent_imports and failing_clients tell of the files that came."""
     engine.rows(GOOD)
@@ -121,6 +121,7 @@ def test_a_stop_rolls_back_everything(engine: Engine, after: int) -> None:
         assert 20_000 == engine.importer().import_file(claim, engine.client).tally.created
 
 
+@pytest.mark.sqlite
 def test_an_error_of_the_check_is_not_lost_in_sqlite(engine: Engine) -> None:
     """What goes wrong while SQLite itself asks whether to stop rises as it is, and nothing is recorded."""
     before = recorded(engine)
@@ -159,6 +160,7 @@ def test_a_disk_that_refuses_rolls_back_everything(
         assert 1 == engine.importer().import_file(claim, engine.client).tally.created
 
 
+@pytest.mark.sqlite
 def test_a_locked_database_is_the_hosts_trouble(engine: Engine) -> None:
     """While another program holds the database locked the import raises, and goes through afterwards."""
     engine.store.conn.execute("PRAGMA busy_timeout = 20")

@@ -31,6 +31,12 @@ def program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join([*map(str, reversed(homes)), os.environ["PATH"]]))
 
 
+_EMPTY = """
+DO $$ BEGIN EXECUTE (SELECT 'TRUNCATE ' || string_agg(tablename, ', ') || ' RESTART IDENTITY' FROM pg_tables
+  WHERE schemaname = 'public' AND tablename NOT IN ('rosterd_schema', 'retention', 'import_ids')); END $$;
+UPDATE import_ids SET last = 0"""
+
+
 class PostgresqlServer:
     """A running server, with a database for whoever asks."""
 
@@ -39,7 +45,7 @@ class PostgresqlServer:
         self._user = pwd.getpwnam(USER) if os.geteuid() == 0 else None
         if self._user:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
-        self._made = 0
+        self._made = self._emptied = 0
         self._run("initdb", "--no-sync", "--no-instructions", *_CREATED)
         self.start()
         self.run_sql("postgres", "CREATE DATABASE common")
@@ -59,6 +65,16 @@ class PostgresqlServer:
         self._made += 1
         name = f"test{self._made}"
         self.run_sql("postgres", f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def emptied_database(self, number: int) -> str:
+        """Return the URL of a database that is used again, and empty: a new one takes ten times as long."""
+        name = f"emptied{number}"
+        if number < self._emptied:
+            self.run_sql(name, _EMPTY)
+        else:
+            self.run_sql("postgres", f"CREATE DATABASE {name}")
+            self._emptied = number + 1
         return self.url(name)
 
     def url(self, database: str) -> str:

@@ -163,6 +163,15 @@ class PostgresqlConnection:
                 message = ";".join(cursor.mogrify(query, cast("Any", values)) for values in some)
                 cursor.execute(cast("Any", message))
 
+    @contextlib.contextmanager
+    def copy(self, statement: str, values: Values = (), /) -> Iterator[psycopg.Copy]:
+        """Run COPY, whose rows are read or written in the block."""
+        self._begin()
+        with translating():
+            cursor = cast("psycopg.ClientCursor[Any]", self.raw.cursor())
+            with cursor.copy(cast("Any", cursor.mogrify(cast("Any", for_psycopg(statement)), values))) as copy:
+                yield copy
+
     def new_import_id(self) -> int:
         """Return the id of the next import; where a transaction is rolled back, or several run, some are missing."""
         return self._ids.take(self)
@@ -206,6 +215,10 @@ class PostgresqlConnection:
 
     def make_work_table(self, name: str, columns: Sequence[str]) -> None:
         """Leave it to the migrations, which have made it: not all that speak PostgreSQL have temporary tables."""
+
+    def in_its_order(self, table: str) -> str:
+        """Return the table: PostgreSQL knows which way is faster, and has the users of all clients."""
+        return table
 
     def roll_back(self) -> None:
         """Roll back, if a transaction is open; with the connection it would end by itself."""

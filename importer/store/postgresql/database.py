@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from importer.model import Interrupted
 from importer.store.database import Transactions
+from importer.store.errors import StoreInterrupted
 from importer.store.postgresql.connection import LOCK_TIMEOUT, PostgresqlConnection, connect
+from importer.store.postgresql.rows.copies import WorkingCopies
 from importer.store.postgresql.schema import migrate
 
 if TYPE_CHECKING:  # what only imports need
@@ -35,6 +37,7 @@ class PostgresqlStore(Transactions):
 
     def __init__(self, conn: PostgresqlConnection, url: str, password: str) -> None:
         self.conn = conn
+        self._copies = WorkingCopies()
         self._url = url
         self._password = password
 
@@ -61,19 +64,29 @@ class PostgresqlStore(Transactions):
             self.conn.roll_back()
             raise
 
-    def importing(self, before_commit: Callable[[], None] = lambda: None) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def importing(self, before_commit: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Run the block in a transaction; users that are edited by hand are not told apart yet."""
-        return self.transaction(before_commit)
+        with self.transaction(before_commit):
+            try:
+                yield
+            finally:
+                self._copies.close()
 
     def recorder(
         self, examination: Examination, feed: FeedSettings, *, import_id: int, at: datetime, approved: Sequence[Change]
     ) -> Recorder:
-        """Say that files cannot be imported here yet."""
-        raise NotImplementedError
+        """Return what records a file in the transaction that is open; somebody has `approved` changes of it."""
+        from importer.store.postgresql.rows import concerned, recorder
+
+        file = concerned.File(examination, feed, import_id)
+        return recorder.PostgresqlRecorder(self.conn, self._copies, file, at=at, approved=approved)
 
     def note_gone(self, unique_ids: Iterable[str]) -> None:
-        """Say the same."""
-        raise NotImplementedError
+        """Keep ids in lines of the last file that this one does not have, for its recorder."""
+        from importer.store.sqlite.rows import feed
+
+        feed.prepare_gone(self._copies.renewed(), unique_ids)
 
     @contextlib.contextmanager
     def interruptible(self, stopping: Callable[[], bool]) -> Iterator[None]:
@@ -83,11 +96,14 @@ class PostgresqlStore(Transactions):
             if stopping():
                 raise Interrupted
 
-        self.conn.before_each = ask
+        self.conn.before_each, self._copies.stopping = ask, stopping
         try:
             yield
+        except StoreInterrupted:  # in a working copy
+            ask()
+            raise Interrupted from None
         finally:
-            self.conn.before_each = None
+            self.conn.before_each, self._copies.stopping = None, lambda: False
 
     def check_writable(self) -> None:
         """Raise StoreUnavailable when nothing could be written now; a full disk shows only once there is something."""

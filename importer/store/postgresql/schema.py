@@ -366,6 +366,19 @@ CREATE TABLE strays (
     PRIMARY KEY (client, host, path)
 );
 CREATE TABLE hosts (host TEXT COLLATE "C" PRIMARY KEY, last_seen TEXT COLLATE "C" NOT NULL);
+CREATE TABLE work_rows (
+    client TEXT COLLATE "C" NOT NULL,
+    import_id BIGINT NOT NULL,
+    unique_id TEXT COLLATE "C",
+    email_key TEXT COLLATE "C",
+    user_name_key TEXT COLLATE "C"
+);
+CREATE INDEX work_rows_of_import ON work_rows (client, import_id);
+CREATE TABLE work_users (LIKE users);
+ALTER TABLE work_users ADD COLUMN staged_by BIGINT NOT NULL;
+ALTER TABLE work_users ALTER COLUMN created_at DROP NOT NULL;
+ALTER TABLE work_users ALTER COLUMN created_import DROP NOT NULL;
+CREATE INDEX work_users_of_import ON work_users (client, staged_by);
 CREATE TABLE locks (client TEXT COLLATE "C" PRIMARY KEY, is_held BIGINT NOT NULL);
 """
 

@@ -22,6 +22,7 @@ from importer.roster.guards import PERSONAL
 from importer.rows.values import days
 from importer.settings import GuardSettings
 from importer.store.connection import Connection
+from importer.store.sqlite.rows.others import Others
 
 
 class Kind(enum.StrEnum):
@@ -81,19 +82,22 @@ def changes_of(
     tally: Tally,
     changed: Mapping[tuple[str, ...], int],
     settings: GuardSettings,
-    *,
-    is_first: bool,
+    others: Others | None,
 ) -> Iterator[Change]:
-    """Yield what a file changes of its users; `changed`: the columns that rows have written, and how many rows."""
+    """
+    Yield what a file changes of its users; `changed`: the columns that rows have written, and how many rows.
+
+    `others`: users who are not in the table. None: nobody was recorded before.
+    """
     known = tally.updated + tally.reinstated + tally.unchanged
     if guards.may_matter(changed, known, settings):
         yield from _of_known_users(conn, scope, tally)
-    if (tally.updated or tally.reinstated or tally.deactivated) and guards.limit_of("undone", settings):
-        yield from _of_undone(conn, scope)
+    if others and (tally.updated or tally.reinstated or tally.deactivated) and guards.limit_of("undone", settings):
+        yield from _of_undone(conn, scope, others)
     # To count all users of the client takes some ms for 100,000: those in the file are known to be there.
     limit = guards.limit_of("created", settings)
-    if limit and not is_first and limit.is_share_exceeded(tally.created, known):
-        yield _of_new_users(conn, scope, tally)
+    if limit and others and limit.is_share_exceeded(tally.created, known):
+        yield _of_new_users(conn, scope, tally, others)
 
 
 def _of_known_users(conn: Connection, scope: Mapping[str, str | int], tally: Tally) -> list[Change]:
@@ -110,14 +114,14 @@ def _of_known_users(conn: Connection, scope: Mapping[str, str | int], tally: Tal
     ]
 
 
-def _of_new_users(conn: Connection, scope: Mapping[str, str | int], tally: Tally) -> Change:
+def _of_new_users(conn: Connection, scope: Mapping[str, str | int], tally: Tally, others: Others) -> Change:
     """Return how many users are new, of how many that were recorded."""
     (recorded,) = conn.execute("SELECT count(*) FROM users WHERE client = :client AND rowid <= :top", scope).fetchone()
     created = f"(SELECT import_line AS line FROM users WHERE rowid > {scope['top']:d})"
-    return Change(guard="created", count=tally.created, of=recorded, lines=_lines(conn, created))
+    return Change(guard="created", count=tally.created, of=recorded + others.recorded(), lines=_lines(conn, created))
 
 
-_UNDOS: Final = "SELECT id FROM imports WHERE client = :client AND kind = 'undo' ORDER BY id DESC LIMIT 20"
+UNDOS: Final = "SELECT id FROM imports WHERE client = :client AND kind = 'undo' ORDER BY id DESC LIMIT 20"
 _BY_NAME: Final = " ".join(f"WHEN '{name}' THEN {{table}}.{name}" for name in (*ATTRIBUTES, "inactive_by"))
 _AGAIN: Final = f"""
     SELECT now.import_line AS line FROM temp.before AS old CROSS JOIN users AS now ON now.rowid = old.id
@@ -128,15 +132,14 @@ _AGAIN: Final = f"""
       AND (CASE value.key {_BY_NAME.format(table="old")} END) IS json_extract(value.value, '$[1]')"""
 
 
-def _of_undone(conn: Connection, scope: Mapping[str, str | int]) -> Iterator[Change]:
+def _of_undone(conn: Connection, scope: Mapping[str, str | int], others: Others) -> Iterator[Change]:
     """Yield how many values the import of this transaction gives again, of the undo of which they are the most."""
     found = []
-    for (undo,) in conn.execute(_UNDOS, scope).fetchall():
+    for (undo,) in conn.execute(UNDOS, scope).fetchall():
         again = _AGAIN.format(undo=undo)
         (count,) = conn.execute(f"SELECT count(*) FROM ({again})", scope).fetchone()
         if count:
-            query = "SELECT count(*) FROM user_changes, json_each(changes) WHERE import_id = ?"
-            found.append((count, int(conn.execute(query, (undo,)).fetchone()[0]), again))
+            found.append((count, others.values_of(undo), again))
     if found:
         count, of, again = max(found, key=lambda each: each[0] / each[1])
         lines = conn.execute(f"SELECT DISTINCT line FROM ({again}) ORDER BY 1 LIMIT {MOST_LINES}", scope).fetchall()
@@ -173,12 +176,15 @@ def changed_in(conn: Connection, client: str) -> Iterator[ChangedValue]:
             yield ChangedValue(line, unique_id, Kind(kind), field, old, new)
 
 
-def of_common_days(conn: Connection, scope: Mapping[str, str | int], rows: int) -> FileWarning | None:
+def of_common_days(conn: Connection, scope: Mapping[str, str | int], rows: int, same_day: int) -> FileWarning | None:
     """
     Return the warning that too many of the users that the import created or changed have the same day of birth.
 
-    `rows`: how many these are. An import that compares with an earlier file looks at no others.
+    `rows`: how many these are; `same_day`: how many rows of the file have one day at most. An import that compares with
+    an earlier file looks at no others.
     """
+    if not days.is_common(same_day, rows):
+        return None
     counts = f"SELECT day, count(*) FROM ({_DAYS_OF_BIRTH}) WHERE day IS NOT NULL GROUP BY day"
     common = days.common(dict(conn.execute(counts, scope).fetchall()), rows)
     if not common:
@@ -187,29 +193,3 @@ def of_common_days(conn: Connection, scope: Mapping[str, str | int], rows: int) 
     lines = [line for (line,) in conn.execute(having, {**scope, "days": json.dumps([*common])}).fetchall()]
     reason = message("value.placeholder/common_day", column="date_of_birth")
     return FileWarning(reason=reason, field="date_of_birth", rows=len(lines), lines=tuple(lines[:NAMED_LINES]))
-
-
-# New users whose id, in capitals, in small letters or with one capital at its beginning, was recorded before.
-_OTHER_CASE: Final = """
-    SELECT count(*), min(import_line) FROM users AS mine
-    WHERE rowid > :top AND upper(unique_id) <> lower(unique_id) AND EXISTS (
-      SELECT 1 FROM users AS theirs WHERE theirs.client = :client AND theirs.rowid <= :top
-      AND theirs.unique_id IN (upper(mine.unique_id), lower(mine.unique_id),
-                               upper(substr(mine.unique_id, 1, 1)) || lower(substr(mine.unique_id, 2))))"""
-
-# The same but for leading zeros: a spreadsheet drops them. At most eight are compared.
-_PADDED: Final = ", ".join(f"'{'0' * zeros}' || mine.unique_id" for zeros in range(1, 9))
-_OTHER_ZEROS: Final = f"""
-    SELECT count(*), min(import_line) FROM users AS mine
-    WHERE rowid > :top AND unique_id NOT GLOB '*[^0-9]*' AND EXISTS (
-      SELECT 1 FROM users AS theirs WHERE theirs.client = :client AND theirs.rowid <= :top
-      AND theirs.unique_id <> mine.unique_id AND theirs.unique_id IN (ltrim(mine.unique_id, '0'), {_PADDED}))"""
-_OTHER_SPELLINGS: Final = {"id.recorded_case": _OTHER_CASE, "id.recorded_case/zeros": _OTHER_ZEROS}
-
-
-def of_other_spellings(conn: Connection, scope: Mapping[str, str | int]) -> Iterator[FileWarning]:
-    """Yield the warnings that new users have the id of a recorded one in another spelling."""
-    for key, query in _OTHER_SPELLINGS.items():
-        rows, line = conn.execute(query, scope).fetchone()
-        if rows:
-            yield FileWarning(reason=message(key), field="unique_id", rows=rows, lines=(line,))

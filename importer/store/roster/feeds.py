@@ -50,7 +50,7 @@ def note_snapshot(conn: Connection, client: str, feed: str, import_id: int | Non
     """Note the last snapshot of a feed; None: by the last one nobody can tell who is missing."""
     conn.execute(
         """INSERT INTO feeds (client, feed, snapshot_import) VALUES (?, ?, ?)
-           ON CONFLICT DO UPDATE SET snapshot_import = excluded.snapshot_import""",
+           ON CONFLICT (client, feed) DO UPDATE SET snapshot_import = excluded.snapshot_import""",
         (client, feed, import_id),
     )
 
@@ -74,7 +74,8 @@ def note_date(conn: Connection, client: str, feed: FeedSettings, file: str) -> N
     if feed.dated:
         conn.execute(
             """INSERT INTO feeds (client, feed, last_date) VALUES (?, ?, ?)
-               ON CONFLICT DO UPDATE SET last_date = max(last_date, excluded.last_date)""",
+               ON CONFLICT (client, feed) DO UPDATE SET last_date =
+                 CASE WHEN feeds.last_date > excluded.last_date THEN feeds.last_date ELSE excluded.last_date END""",
             (client, feed.name, order.date_in(file, feed.dated)),
         )
 
@@ -90,14 +91,29 @@ def path_of(feed: str) -> str:
 
 
 def counted(
-    conn: Connection, settings: GuardSettings, feed: str, named: Mapping[str, str | int], *, due: int, gone: int
+    conn: Connection,
+    settings: GuardSettings,
+    feed: str,
+    named: Mapping[str, str | int],
+    *,
+    due: int,
+    gone: int,
 ) -> Change:
-    """Return how many users a file and those of the last days deactivate, of how many; `gone` are inactive already."""
+    """
+    Return how many users a file and those of the last days deactivate, of how many; `gone` are inactive already.
+
+    `others` of the named are active, and not in the table.
+    """
     since = stamp(datetime.now(UTC) - timedelta(days=removals.DAYS))
     (recent,) = conn.execute(_RECENT, (named["client"], feed, since)).fetchone()
     count = due + gone + int(recent)
     query = _ACTIVE_OF_FEED if named["is_kept"] else _ACTIVE
-    (active,) = conn.execute(query, {**named, "most": removals.most_counted(count, settings)}).fetchone()
+    most = removals.most_counted(count, settings)
+    (active,) = conn.execute(query, {**named, "most": most}).fetchone()
+    others = int(named.get("others", 0))
+    active += others
+    if named["is_kept"] and most >= 0:
+        active = min(active, most)
     return Change(guard="deactivated", count=count, of=active + gone)
 
 

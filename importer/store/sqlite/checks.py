@@ -55,7 +55,7 @@ def bring_up_to_date(conn: SqliteConnection, path: Path) -> None:
     if shape.is_current(conn):
         return
     with contextlib.closing(connect("file::memory:")) as new:
-        migrations.apply(_database(new))
+        new_tables(new)
         expected, actual = shape.tables(new), shape.tables(conn)
     for name, wanted in expected.items():
         if (sql := actual.get(name)) != wanted:
@@ -63,6 +63,11 @@ def bring_up_to_date(conn: SqliteConnection, path: Path) -> None:
                 f"{path}: {name}: got {sql or 'nothing'}; expected {wanted}. Somebody changed the tables: undo that by "
                 "hand, or restore the database from a backup"
             )
+
+
+def new_tables(conn: SqliteConnection) -> None:
+    """Make all tables in an empty database."""
+    migrations.apply(_database(conn))
 
 
 def _database(conn: SqliteConnection) -> Database:

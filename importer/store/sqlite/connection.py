@@ -137,6 +137,10 @@ class SqliteConnection(sqlite3.Connection):
         self.execute(f"CREATE TEMP TABLE {name} ({', '.join(columns)})")
         self.execute(f"CREATE INDEX temp.{name}_by_key ON {name} ({', '.join(columns[:2])})")
 
+    def in_its_order(self, table: str) -> str:
+        """Return what reads a table by no index, of which each row would be a look-up of its own."""
+        return f"{table} NOT INDEXED"
+
     @_translating
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:  # noqa: ANN401 - likewise
         """Copy this database over another one."""

@@ -154,9 +154,10 @@ class SqliteStore(Transactions):
         self, examination: Examination, feed: FeedSettings, *, import_id: int, at: datetime, approved: Sequence[Change]
     ) -> Recorder:
         """Return what records a file in the transaction that is open; somebody has `approved` changes of it."""
-        from importer.store.sqlite.rows import recorder
+        from importer.store.sqlite.rows import others, recorder
 
-        return recorder.Recorder(self.conn, examination, feed, import_id=import_id, at=at, approved=approved)
+        everybody = others.Others(self.conn)
+        return recorder.Recorder(everybody, examination, feed, import_id=import_id, at=at, approved=approved)
 
     def note_gone(self, unique_ids: Iterable[str]) -> None:
         """Keep ids in lines of the last file that this one does not have, for its recorder."""

@@ -25,6 +25,8 @@ from importer.wording.times import local_time
 from tests.conftest import unsynced
 from tests.engine import HEADER, MAILBOX, Engine, corrected, table, without_report
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 GOOD = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"
 
 
@@ -191,6 +193,7 @@ def shared(fleeting: Path) -> Iterator[Engine]:
         yield engine.settings(failed_import_email=())
 
 
+@pytest.mark.sqlite
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cells=st.lists(words, min_size=4, max_size=4), dialect=st.sampled_from([",", ";", "\t", "|"]))
 def test_any_row_comes_back_as_it_was(shared: Engine, cells: list[str], dialect: str) -> None:
@@ -273,6 +276,7 @@ def test_a_whole_column_that_is_wrong_is_one_line(engine: Engine) -> None:
     assert "- 412 rows, first line 2: date_of_birth must be a date written YYYY-MM-DD, such as 2001-05" in result.text
 
 
+@pytest.mark.sqlite
 def test_values_stand_in_the_failed_csv_alone(engine: Engine) -> None:
     """Result and mail body tell line, field and reason of a row, and none of its values."""
     header = ["unique_id", "login_source", "first_name", "last_name", "email", *list(ATTRIBUTES)[6:]]
@@ -303,6 +307,7 @@ def test_lines_of_the_result_are_short(engine: Engine) -> None:
     assert 72 >= max(map(len, (folder / ".result.txt").read_text().splitlines()))
 
 
+@pytest.mark.sqlite
 def test_a_file_failure_names_cause_place_and_remedy(engine: Engine) -> None:
     """Result and mail of a refused file say that nothing was applied, why, where, and what to do."""
     result = engine.rows(GOOD, 'S2,OPSCOM,"Bob"by,Roy,b@example.org,b')
@@ -395,6 +400,7 @@ def test_what_is_written_of_very_many_failed_rows_is_bounded(engine: Engine, mon
     assert 3 == engine.upload(corrected(result, login_source="OPSCOM", last_name="B", email="")).tally.rows
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("names", "rows", "row"),
     [

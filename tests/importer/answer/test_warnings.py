@@ -10,6 +10,8 @@ import pytest
 from importer.model import message
 from tests.engine import HEADER, Engine
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 SOUND = f"{HEADER}\nS1,OPSCOM,Ann,Lee,ann@example.org,ann\n".encode()
 WARNED = {
     "encoding.garbled": SOUND.replace(b"Ann", "ZoÃ©".encode()),

@@ -12,6 +12,8 @@ from importer.settings import FeedSettings, GuardSettings
 from importer.store import personal_data
 from tests.engine import CLIENT, UNGUARDED, Engine, Result
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 
 def rows(*numbers: int, surname: str = "Lee", host: str = "example.org") -> list[str]:
     return [f"S{n},OPSCOM,Ann,{surname}{n},s{n}@{host},u{n}" for n in numbers]
@@ -133,6 +135,7 @@ def test_values_that_are_cleared_are_no_others(engine: Engine) -> None:
     assert ("imported", 30) == outcome(engine.rows(*cleared))
 
 
+@pytest.mark.sqlite
 def test_after_an_erasure(engine: Engine) -> None:
     """Who was erased is new, all others are as they were: the same file passes, and the limits count as before."""
     engine.settings(guard=GuardSettings()).rows(*rows(*range(60)))

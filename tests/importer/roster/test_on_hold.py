@@ -11,6 +11,8 @@ from importer.settings import FeedSettings, GuardSettings
 from importer.store import queries
 from tests.engine import Engine
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 
 def users(last_name: str, count: int = 20) -> list[str]:
     """Return the lines of a file in which so many people have this last name, and an address made of it."""

@@ -13,6 +13,8 @@ from importer.rows.duplicates import Duplicates
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from tests.engine import HEADER, Engine
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 FAR = STRETCH_ROWS + 100  # rows that lie in different batches
 FILLER = tuple(f"F{n},OPSCOM,Fil,Ler,f{n}@example.org,f{n}" for n in range(FAR))
 

@@ -22,6 +22,8 @@ from importer.settings import FeedSettings
 from importer.store.personal_data import erase
 from tests.engine import Engine, Result
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 HEADER = "unique_id,login_source,first_name,last_name,email,city"
 USERS = [f"S{number},OPSCOM,Ann,Lee,ann{number}@example.org,Hull" for number in range(100)]
 
@@ -132,6 +134,7 @@ def test_a_line_that_stays_contradicts_one_that_is_new(compared: Compared) -> No
     assert {5: "9022", 102: "9022"} == result.codes
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "statement",
     [
@@ -156,6 +159,7 @@ def test_after_an_edit_by_hand_all_is_looked_at(compared: Compared, statement: s
     assert expected == compared.users()
 
 
+@pytest.mark.sqlite
 def test_an_erased_user_comes_back_with_the_next_file(compared: Compared) -> None:
     """Also a user that somebody inserted by hand, and no import ever changed, is recorded again after an erasure."""
     compared.file(HEADER, USERS[3])
@@ -291,6 +295,7 @@ def test_stopped_at_any_moment_an_import_can_be_tried_again(engine: Engine) -> N
     assert len(errors) > 5
 
 
+@pytest.mark.sqlite
 def test_a_disk_that_fills_up_leaves_no_table_locked(engine: Engine) -> None:
     """After an answer that could not be written the file is imported at the next try."""
     engine.file(HEADER, *USERS)

@@ -12,6 +12,8 @@ from importer.model import Change
 from importer.settings import GuardSettings
 from tests.engine import Engine, Result
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 HEADER = "unique_id,login_source,first_name,last_name,email,user_name,date_of_birth,phone_cell"
 
 

@@ -13,6 +13,8 @@ from tests.tables import tables_of
 
 BOTH_WAYS = pytest.mark.parametrize("rows_per_probe", [0, 1 << 30], ids=["looked up", "scanned for"])
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 
 def people(engine: Engine, *users: str) -> Result:
     """Import users written "<id> <address> <user name>", "." for blank."""
@@ -38,9 +40,9 @@ def counts(result: Result) -> tuple[int, int, int]:
 def test_unchanged_rows_write_nothing(engine: Engine) -> None:
     """A user that a file only repeats keeps its row to the letter, times and import included."""
     people(engine, "S1 ann ann", "S2 bob bob")
-    before = engine.store.conn.execute("SELECT rowid, * FROM users ORDER BY unique_id").fetchall()
+    before = engine.store.conn.execute("SELECT * FROM users ORDER BY unique_id").fetchall()
     people(engine, "S1 ann ann", "S2 rob bob")
-    after = engine.store.conn.execute("SELECT rowid, * FROM users ORDER BY unique_id").fetchall()
+    after = engine.store.conn.execute("SELECT * FROM users ORDER BY unique_id").fetchall()
     assert before[0] == after[0]
     assert before[1] != after[1]
 
@@ -314,6 +316,7 @@ def test_an_undone_row_stands_whole_in_the_failed_csv(engine: Engine) -> None:
     assert ("a\nb", "S2", "ANN@example.org", "4") == (row["Notes"], row["unique_id"], row["email"], row["import_line"])
 
 
+@pytest.mark.sqlite
 def test_a_large_first_file_is_loaded_and_settled_all_the_same(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client's first file, loaded without indexes, is checked like any other; its indexes are there afterwards."""
     monkeypatch.setattr(new_users, "_LOAD_MIN_BYTES", 0)
@@ -356,6 +359,7 @@ def test_cells_of_a_first_file_may_be_blank_from_any_row_on(engine: Engine, clea
     assert expected == recorded
 
 
+@pytest.mark.sqlite
 def test_a_failed_load_leaves_the_indexes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first file that is refused in its middle leaves the table empty and its indexes in place."""
     monkeypatch.setattr(new_users, "_LOAD_MIN_BYTES", 0)
@@ -366,6 +370,7 @@ def test_a_failed_load_leaves_the_indexes(engine: Engine, monkeypatch: pytest.Mo
     assert ({}, before) == (engine.users(), engine.store.conn.execute(indexes).fetchone())
 
 
+@pytest.mark.sqlite
 def test_other_readers_see_all_or_nothing(engine: Engine) -> None:
     """While a file is imported another reader sees what was there before it."""
     people(engine, "S1 ann ann")
@@ -393,6 +398,7 @@ def test_problems_are_recorded_line_by_line(engine: Engine) -> None:
     assert not [row for row in rows if "secret" in row[4]]
 
 
+@pytest.mark.sqlite
 def test_the_table_of_users_is_strict(engine: Engine) -> None:
     """Nothing but text goes into an attribute: an id is never a number."""
     with pytest.raises(StoreError, match="constraint failed"):

@@ -21,6 +21,7 @@ from importer.store.roster import pauses
 from importer.store.roster.feeds import WITHOUT, counted, deactivate, last_snapshot, note_snapshot, path_of, word_of
 from importer.store.roster.states import SNAPSHOT
 from importer.store.sqlite.rows.conflicts import Scope
+from importer.store.sqlite.rows.others import Others
 from importer.store.sqlite.rows.protected import rowids_of
 
 _NO_USERS: Final = frozenset(
@@ -69,11 +70,13 @@ class FeedRoster:
     """The users of one feed, while a file of it is recorded; `approved` is what it may change."""
 
     def __init__(
-        self, conn: Connection, feed: FeedSettings, examination: Examination, approved: Sequence[Change]
+        self, others: Others, feed: FeedSettings, examination: Examination, approved: Sequence[Change]
     ) -> None:
+        conn = others.conn
         header = examination.table.header
         (top,) = conn.execute("SELECT coalesce(max(rowid), 0) FROM users").fetchone()
         self._conn = conn
+        self._others = others
         self._client = examination.terms.client
         self._feed = feed
         self._id_place = header.columns["unique_id"][0]
@@ -226,7 +229,10 @@ class FeedRoster:
                     WHERE rowid IN ({_DUE} AND is_elsewhere)""",
                 named,
             )
-        change = counted(conn, self._client.guard, self._feed.name, named, due=due, gone=by_status) if due else None
+        change = None
+        if due:
+            named = {**named, "others": self._others.active()}
+            change = counted(conn, self._client.guard, self._feed.name, named, due=due, gone=by_status)
         is_over = (
             change is not None
             and removals.is_over(change, self._client.guard, self._approved)

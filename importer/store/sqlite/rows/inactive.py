@@ -16,6 +16,7 @@ from importer.store.connection import Connection
 from importer.store.roster.counts import MOST_LINES
 from importer.store.roster.feeds import counted, word_of
 from importer.store.roster.states import OPERATOR, SNAPSHOT, STATUS
+from importer.store.sqlite.rows.others import Others
 from importer.store.sqlite.rows.rejected import RejectedRows
 
 FAILS: Final = "fails"  # in place of a state
@@ -83,7 +84,7 @@ class Inactive:
         return int(conn.execute(f"SELECT count(*) {_LEFT}", scope).fetchone()[0]) if self._has_left else 0
 
     def changes(
-        self, conn: Connection, scope: Mapping[str, str | int], feed: FeedSettings, missing: int
+        self, conn: Connection, scope: Mapping[str, str | int], feed: FeedSettings, missing: int, others: Others
     ) -> Iterator[Change]:
         """
         Yield how many leave by their status, with those `missing` who were deactivated.
@@ -91,9 +92,9 @@ class Inactive:
         Only if they may be too many, or are a large share, of which those who are missing tell themselves.
         """
         if self.left:
-            named = {**scope, "is_kept": self._client.keeps_feeds, "feed": word_of(feed)}
-            change = counted(conn, self._client.guard, feed.name, named, due=0, gone=self.left + missing)
-            settings = self._client.guard
+            named = {**scope, "is_kept": self._client.keeps_feeds, "feed": word_of(feed), "others": others.active()}
+            settings, gone = self._client.guard, self.left + missing
+            change = counted(conn, settings, feed.name, named, due=0, gone=gone)
             if removals.matters(change.count, settings) or (not missing and removals.is_told(change, settings)):
                 query = f"SELECT users.import_line {_LEFT} ORDER BY 1 LIMIT {MOST_LINES}"
                 lines = tuple(line for (line,) in conn.execute(query, scope).fetchall())

@@ -18,15 +18,15 @@ from importer.model import Change, FileWarning, Leaving, Tally
 from importer.roster import guards
 from importer.rows.batches import Batch, Examination
 from importer.rows.validate import User
-from importer.rows.values import days
 from importer.settings import FeedSettings
-from importer.store.connection import Connection, stamp
+from importer.store.connection import stamp
 from importer.store.roster import history
-from importer.store.roster.counts import changes_of, of_common_days, of_other_spellings
+from importer.store.roster.counts import changes_of, of_common_days
 from importer.store.sqlite.rows import conflicts
 from importer.store.sqlite.rows.feed import FeedRoster
 from importer.store.sqlite.rows.merge import STATE, Known, Merge
 from importer.store.sqlite.rows.new_users import NewUsers, quoted
+from importer.store.sqlite.rows.others import Others
 from importer.store.sqlite.rows.rejected import TAKEN, RejectedRows, name_others
 
 # To look up the key of a changed row takes as long as to pass over so many rows of the index.
@@ -38,7 +38,7 @@ class Recorder:
 
     def __init__(
         self,
-        conn: Connection,
+        others: Others,
         examination: Examination,
         feed: FeedSettings,
         *,
@@ -46,9 +46,11 @@ class Recorder:
         at: datetime,
         approved: Sequence[Change] = (),
     ) -> None:
+        """`others` has the database with the table, and knows who is not in it."""
+        conn = others.conn
         client, checker = examination.terms.client, examination.checker
         size_bytes = examination.terms.scan.size_bytes
-        self._conn = conn
+        self._others, self._conn = others, conn
         self._client = client
         self._columns = checker.columns
         self._id_at = self._columns.index("unique_id")
@@ -56,13 +58,13 @@ class Recorder:
         self._rekeyed = 0  # updated with a new address or user name
         self._changed: Counter[tuple[str, ...]] = Counter()  # columns that rows have written, and how many rows
         self.rejected = RejectedRows(conn, client, checker)
-        self._feed = FeedRoster(conn, feed, examination, approved) if client.has_snapshots else None
+        self._feed = FeedRoster(others, feed, examination, approved) if client.has_snapshots else None
         self._rows = Merge(self._columns, examination.terms, self.rejected)
         self._of = feed
         conflicts.prepare(conn)
         top = conn.execute("SELECT coalesce(max(rowid), 0) FROM users").fetchone()[0]
         known = conn.execute("SELECT EXISTS (SELECT 1 FROM users WHERE client = ?)", (client.name,)).fetchone()[0]
-        self._is_first = not known
+        self._is_first = not (known or others.exist)
         self._scope: conflicts.Scope = {"client": client.name, "import_id": import_id, "top": top}
         self._top = int(top)
         of_import = {"created_import": str(import_id), "import_id": str(import_id)}
@@ -130,11 +132,12 @@ class Recorder:
     def changes(self, tally: Tally) -> Iterator[Change]:
         """Yield what the file changes of the roster, for guards; nothing of a client without users."""
         settings = self._client.guard
-        yield from changes_of(self._conn, self._scope, tally, self._changed, settings, is_first=self._is_first)
+        others = None if self._is_first else self._others
+        yield from changes_of(self._conn, self._scope, tally, self._changed, settings, others)
         if self._feed:
             yield from self._feed.changes()
         missing = tally.deactivated - self._rows.inactive.left
-        yield from self._rows.inactive.changes(self._conn, self._scope, self._of, missing)
+        yield from self._rows.inactive.changes(self._conn, self._scope, self._of, missing, self._others)
 
     def warnings(self, changes: Iterable[Change], same_day: int) -> Iterator[FileWarning]:
         """Yield the warnings that only the table shows; `same_day`: how many rows have one day of birth at most."""
@@ -144,10 +147,10 @@ class Recorder:
         if self._feed:
             yield from self._feed.warnings()
         rows = self._created + self._updated
-        if days.is_common(same_day, rows) and (warning := of_common_days(self._conn, self._scope, rows)):
+        if warning := of_common_days(self._conn, self._scope, rows, same_day):
             yield warning
         if self._created and not self._is_first:
-            yield from of_other_spellings(self._conn, self._scope)
+            yield from self._others.other_spellings(self._scope)
 
     def _merge(self, batch: Batch) -> None:
         """Create, update or leave alone each user, as the table has it. A blank cell leaves the old value."""

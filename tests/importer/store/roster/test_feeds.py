@@ -17,6 +17,8 @@ from importer.store.roster.undo import undo
 from importer.store.sqlite.database import SqliteStore
 from tests.engine import CLIENT, HEADER, Engine, Result, corrected
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 
 def user(number: int, **other: str) -> str:
     """Return the row of a user."""
@@ -197,6 +199,7 @@ def test_a_recycled_id(engine: Engine) -> None:
     assert (0, 1, 0, 0) == counts(engine.file(*users(*range(1, 9)), user(0, last="Roy", email="bob@example.org")))
 
 
+@pytest.mark.sqlite
 def test_whom_the_operator_deactivated(engine: Engine) -> None:
     """The row is applied, the user stays inactive, and each file that has it is warned of it."""
     snapshots(engine)
@@ -279,6 +282,7 @@ def test_files_of_no_feed_keep_whom_they_state(engine: Engine) -> None:
     assert {} == inactive(engine)
 
 
+@pytest.mark.sqlite
 def test_who_belongs_to_no_feed_is_told_after_an_update(engine: Engine, tmp_path: Path) -> None:
     """What earlier versions wrote for files of no feed, two blanks, is read as before."""
     snapshots(engine, "students")
@@ -294,6 +298,7 @@ def test_who_belongs_to_no_feed_is_told_after_an_update(engine: Engine, tmp_path
     assert [(" * ",), (" students ",)] == feeds
 
 
+@pytest.mark.sqlite
 def test_an_undone_snapshot_does_not_count_later(engine: Engine) -> None:
     """Whom an undo has brought back did not leave, unless the undo is undone."""
     snapshots(engine).settings(guard=GuardSettings())
@@ -326,6 +331,7 @@ def test_new_ids_for_all_are_no_leavers(engine: Engine, misses: int) -> None:
 
 def belonging(engine: Engine) -> list[tuple[str, str | None, list[str], int]]:
     """Return of each user who says that it is inactive, its feeds, and how many snapshots of the students lack it."""
-    query = "SELECT unique_id, inactive_by, feeds, ifnull(json_extract(missed, '$.students'), 0) FROM users ORDER BY 1"
-    rows = engine.store.conn.execute(query).fetchall()
-    return [(unique_id, by, sorted(feeds.split()), missed) for unique_id, by, feeds, missed in rows]
+    conn = engine.store.conn
+    query = f"SELECT unique_id, inactive_by, feeds, {conn.in_json('missed', 'students')} FROM users ORDER BY 1"  # noqa: S608
+    rows = conn.execute(query).fetchall()
+    return [(unique_id, by, sorted(feeds.split()), int(missed or 0)) for unique_id, by, feeds, missed in rows]

@@ -12,6 +12,8 @@ from importer.rows import delta
 from importer.settings import FeedSettings
 from tests.engine import HEADER, Engine
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 HISTORIES, FILES = 30, 8
 _TABLES = (
     "SELECT unique_id, first_name, email, email_key, inactive_by, feeds, missed, import_id FROM users ORDER BY 1",
@@ -86,6 +88,7 @@ def history(engine: Engine, seed: int) -> list[object]:
     return seen
 
 
+@pytest.mark.sqlite
 def test_nobody_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Users, their feeds and misses, history and answers are those of a look at every line."""
     compared = 0

@@ -15,6 +15,8 @@ from importer.store.roster import deactivation, removal
 from importer.store.roster.undo import undo
 from tests.engine import CLIENT, HEADER, Engine, Result, corrected
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 
 def user(number: int, **other: str) -> str:
     """Return the row of a user."""
@@ -35,6 +37,7 @@ def left_out(result: Result) -> tuple[int, tuple[int, ...]]:
     return (warning.rows, warning.lines) if warning else (0, ())
 
 
+@pytest.mark.sqlite
 def test_a_protected_value_is_set_once(engine: Engine) -> None:
     """A file sets it when it makes a user; then it stays, while the rest of the row counts, and each file is told."""
     engine.settings(protected_fields=("email",))
@@ -113,6 +116,7 @@ def test_the_setting_counts_from_its_first_file_on(engine: Engine) -> None:
     assert (1, (2,)) == left_out(engine.rows(user(1, email="new@example.org", last="Roy"), user(2)))
 
 
+@pytest.mark.sqlite
 def test_leavers_come_back_with_what_is_protected(engine: Engine) -> None:
     """Who comes back by a snapshot or a status has the address of before."""
     status = StatusSettings(column="Enrolment", active=("A",), inactive=("I",))
@@ -130,6 +134,7 @@ def test_leavers_come_back_with_what_is_protected(engine: Engine) -> None:
     assert {f"s{number}@example.org" for number in (1, 2, 3)} == {*keys.split(",")}
 
 
+@pytest.mark.sqlite
 def test_an_undo_takes_back_what_was_changed_before(engine: Engine) -> None:
     """The operator may take back the value of a file that came before the setting."""
     engine.rows(user(1))
@@ -215,6 +220,7 @@ def test_a_snapshot_deactivates_no_protected_user(engine: Engine) -> None:
     assert "S1" == gone
 
 
+@pytest.mark.sqlite
 def test_removals_are_approved_without_protected_users(engine: Engine) -> None:
     """Who is listed while removals are on hold is neither shown as missing nor deactivated by the approval."""
     feed = FeedSettings(name="all", files="*", mode="snapshot")
@@ -233,6 +239,7 @@ def test_removals_are_approved_without_protected_users(engine: Engine) -> None:
     assert {*protected} < {unique_id for (unique_id,) in active}
 
 
+@pytest.mark.sqlite
 def test_a_status_moves_no_protected_user(engine: Engine) -> None:
     """A protected user neither leaves nor comes back by a status; the operator decides, and may undo."""
     engine.settings(status=StatusSettings(column="Enrolment", active=("A",), inactive=("I",)))

@@ -15,6 +15,8 @@ from importer.store.roster.undo import undo
 from tests.engine import CLIENT, HEADER, Engine, Result, corrected
 from tests.tables import tables_of
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 COLUMN = "Enrolment"
 TITLES = f"{HEADER},{COLUMN}"
 
@@ -146,6 +148,7 @@ def test_two_states_of_one_person_contradict(engine: Engine) -> None:
     assert {"S2": "status"} == inactive(engine)
 
 
+@pytest.mark.sqlite
 def test_an_operator_has_the_last_word(engine: Engine) -> None:
     """A file reinstates nobody whom the operator deactivated: it warns, unless it says the same."""
     send(engine, user(1, "A"), user(2, "A"))
@@ -185,6 +188,7 @@ def test_a_corrected_status_is_imported(engine: Engine) -> None:
     assert {"S2": "status"} == inactive(engine)
 
 
+@pytest.mark.sqlite
 def test_undo_brings_leavers_back(engine: Engine) -> None:
     """The undo of an import makes active whom its status deactivated, and inactive by it whom it reinstated."""
     send(engine, user(1, "A"), user(2, "I"), user(3, "A"))

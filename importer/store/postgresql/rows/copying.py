@@ -1,0 +1,51 @@
+"""COPY as text. Of users an empty value is NULL: none of their columns holds an empty text, nor NUL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from importer.store.connection import Values
+from importer.store.postgresql.connection import PostgresqlConnection
+
+Row = Sequence[str]
+_OF_USERS: Final = ("users", "work_users", "work_rows")
+# Source: https://www.postgresql.org/docs/current/sql-copy.html, "Text Format".
+_WRITTEN: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+_READ: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
+
+
+def lines_of(rows: Sequence[Row]) -> str:
+    """Return rows of texts as COPY takes them."""
+    text = "\n".join(["\t".join(row) for row in rows])
+    breaks = len(rows) - 1
+    if "\\" in text or "\r" in text or text.count("\n") != breaks or text.count("\t") != (breaks + 1) * _tabs(rows):
+        text = "\n".join(["\t".join([value.translate(_WRITTEN) for value in row]) for row in rows])
+    return f"{text}\n"
+
+
+def _tabs(rows: Sequence[Row]) -> int:
+    return len(rows[0]) - 1
+
+
+def copy_in(conn: PostgresqlConnection, table: str, columns: Sequence[str], blocks: Iterable[str | bytes]) -> None:
+    """Add rows, in the form of `lines_of`, to a table; other tables than those of users take no NULL."""
+    null = "''" if table in _OF_USERS else r"'\N'"
+    with conn.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN WITH (NULL {null})") as copy:
+        for block in blocks:
+            copy.write(block)
+
+
+def copy_out(conn: PostgresqlConnection, query: str, values: Values) -> Iterator[Row]:
+    """Yield the rows of a query, as texts."""
+    with conn.copy(f"COPY ({query}) TO STDOUT WITH (NULL '')", values) as copy:
+        for block in copy:
+            line = str(block, "utf-8")[:-1]
+            row = line.split("\t")
+            yield row if "\\" not in line else [_ESCAPED.sub(_character, value) for value in row]
+
+
+def _character(match: re.Match[str]) -> str:
+    return _READ.get(match[1], match[1])
