@@ -131,7 +131,7 @@ def details_of(config: Config, conn: Connection, id_: str) -> ImportDetails | No
         entry=entry,
         problems=queries.problems(conn, entry.id),
         more_rows=0 if entry.purged_at else max(0, entry.failed - queries.count_rows_with_problems(conn, entry.id)),
-        files=_files_of(entry, _archived_names(config, entry.client)),
+        files=_files_of(entry, _archived_names(config, entry.client) if entry.host == conn.host else None),
         mails=queries.mails_of(conn, entry.claim_id),
         decision=_decision(held_files.find(conn, entry.claim_id)),
     )
@@ -161,6 +161,8 @@ def _files_of(entry: Import, present: set[str] | None) -> dict[str, str]:
 def _place_of(name: str, entry: Import, present: set[str] | None) -> str:
     if present is not None and name in present:
         return "there"
+    if present is None and entry.host and entry.purged_at is None:
+        return f"on {entry.host}"
     if entry.outcome == Outcome.ON_HOLD:
         return "on hold in .work"
     if entry.purged_at is not None:

@@ -84,7 +84,7 @@ def _records(conn: Connection, where: str, *values: str) -> list[Record]:
 _LEDGER_CHECKS: Final = {
     "ledger.doubled": (
         """SELECT client, min(id) || ' and ' || max(id) FROM imports WHERE kind = 'file'
-           GROUP BY client, archive HAVING count(*) > 1""",
+           GROUP BY client, host, archive HAVING count(*) > 1""",
         "Imports {1} say that the same file in .bak is theirs.",
     ),
     "ledger.silent": (

@@ -129,6 +129,8 @@ class FilesOnHold:
         if now < self.next_at:
             return
         self.next_at = now + LOOK_INTERVAL_S
+        if self._store.conn.host:  # else only this service decides
+            self._decided += held_files.decided_here(self._store.conn)
         for held in held_files.waiting(self._store.conn):
             if held.held_at + timedelta(days=held.approval_days) <= at:
                 self.decide(held, "expired", "")

@@ -39,6 +39,17 @@ def waiting(conn: Connection, client: str | None = None) -> list[OnHold]:
     return _rows(conn, "WHERE decision = '' AND (:value IS NULL OR client = :value) ORDER BY import_id", client)
 
 
+def decided_here(conn: Connection) -> list[str]:
+    """Return the claims on hold in the inboxes of this host that were decided on, on whichever host, oldest first."""
+    rows = conn.execute(
+        """SELECT on_hold.claim_id FROM on_hold
+           JOIN imports ON imports.client = on_hold.client AND imports.claim_id = on_hold.claim_id
+           WHERE decision <> '' AND outcome = 'on_hold' AND host = ? ORDER BY import_id""",
+        (conn.host,),
+    ).fetchall()
+    return [claim_id for (claim_id,) in rows]
+
+
 def is_used(conn: Connection, client: str, code: str) -> bool:
     """Tell whether the code was that of a file of a client that is decided on."""
     row = conn.execute(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes.util
+import functools
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from watcher.config import ConfigError, load
 SERVERS = "import importer.store.places; importer.store.places.ARE_SERVERS_COMPLETE = True"
 URL = "postgresql://rosterd@db.example.org/rosterd"
 REFUSED = b"%PDF-1.7"
+FILES = 10
 
 on_server = pytest.mark.skipif(
     not ctypes.util.find_library("pq") and os.environ.get("CI") != "true", reason="libpq is missing"
@@ -41,6 +45,11 @@ def site(postgresql: PostgresqlServer, tmp_path: Path) -> Iterator[OnServer]:
 def asked(site: OnServer, *command: str) -> str:
     """Return what a command prints."""
     return site.execute(*command).stdout
+
+
+def archived(site: OnServer) -> bool:
+    """Tell whether all its files are done."""
+    return len(site.events("file.archived")) == FILES
 
 
 @on_server
@@ -72,6 +81,35 @@ def test_uploads_wait_while_the_server_is_away(site: OnServer, tmp_path: Path, p
         postgresql.start()
     wait_until(lambda: len(site.events("file.archived")) == 2 or None, "the archive")
     assert 2 == len(json.loads(asked(site, "imports", "--json")))
+
+
+@on_server
+@pytest.mark.xdist_group("postgresql")
+def test_two_hosts_share_a_database(postgresql: PostgresqlServer, tmp_path: Path) -> None:
+    """Files of one client that come to both at the same moment are each recorded once; no mail is sent twice."""
+    url = postgresql.new_database()
+    with contextlib.ExitStack() as running:
+        sites = {}
+        for host in ("ham", "sto"):
+            folder = tmp_path / host
+            folder.mkdir()
+            settings = {"service": {"database": url, "host": host}}
+            sites[host] = running.enter_context(OnServer(folder, make_inboxes(folder), settings=settings))
+            sites[host].start()
+        for number in range(FILES):
+            for host in sites:
+                (tmp_path / host / "acme" / f"users-{number}.csv").write_bytes(REFUSED)
+        for site in sites.values():
+            wait_until(functools.partial(archived, site), "the archive")
+        listed = json.loads(asked(sites["ham"], "imports", "--json"))
+        assert {"ham": FILES, "sto": FILES} == Counter(each["host"] for each in listed)
+        assert 2 * FILES == len({each["claim_id"] for each in listed})
+        mails = [mail["Message-ID"] for site in sites.values() for mail in site.mails()]
+        assert [] == [name for name, count in Counter(mails).items() if count > 1]
+        for site in sites.values():
+            assert "nothing is lost" in asked(site, "verify")
+        elsewhere = next(each for each in listed if each["host"] == "sto")
+        assert "on sto" in asked(sites["ham"], "show", str(elsewhere["id"]))
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from importer.hooks import outbox as hook_outbox
 from importer.hooks.post import Attempt
 from importer.mail import outbox
 from importer.mail.channel import Delivery
-from importer.model import Letter, Mail
+from importer.model import Letter, Mail, OnHold
 from importer.store import ledger, mail_queue, queries
 from importer.store.mail_queue import LEASE
 from importer.store.postgresql.database import PostgresqlStore
+from importer.store.roster import held_files
 from importer.store.tables import hooks, hosts, strays
 from tests.lab.postgresql import PostgresqlServer
 
@@ -238,3 +239,33 @@ def test_hosts_are_known_by_when_they_were_last_there(both: tuple[PostgresqlStor
     assert [("ham", NOW), ("sto", NOW + MINUTE)] == [
         (each.host, each.last_seen) for each in queries.hosts(both[0].conn)
     ]
+
+
+def test_a_decision_on_another_host_is_found(both: tuple[PostgresqlStore, PostgresqlStore]) -> None:
+    """A file on hold is decided on anywhere, and the host that has it finds out; no other one does."""
+    ham, sto = both
+    with ham.transaction():
+        ledger.add_action(ham.conn, 1, client="acme", kind="file", title="users.csv", users=0)
+        ham.conn.execute("UPDATE imports SET claim_id = 'held', outcome = 'on_hold'")
+        held_files.add(ham.conn, held())
+    assert [] == held_files.decided_here(ham.conn)
+    assert 1 == held_files.decide(sto.conn, ["held"], "approved", "operator", NOW)
+    assert [["held"], []] == [held_files.decided_here(store.conn) for store in both]
+
+
+def held() -> OnHold:
+    return OnHold(
+        claim_id="held",
+        import_id=1,
+        client="acme",
+        feed="",
+        file="users.csv",
+        is_correction=False,
+        code="CODE",
+        tripped=(),
+        changes=(),
+        held_at=NOW,
+        approval_days=3,
+        is_for_client=False,
+        was_approved=False,
+    )
