@@ -137,7 +137,7 @@ class PostgresqlConnection:
         self.raw = raw
         self.host: Final = host
         self._ids = ImportIds(connect)
-        self.before_each: Callable[[], None] | None = None
+        self.before_each: Callable[[], None] = lambda: None
 
     @property
     def in_transaction(self) -> bool:
@@ -146,7 +146,7 @@ class PostgresqlConnection:
 
     def execute(self, statement: str, values: Values = (), /) -> PostgresqlCursor:
         """Run one statement."""
-        self._begin()
+        self.before_each()
         with translating():
             cursor = self.raw.cursor()
             # Without values psycopg would leave `%%` as it is.
@@ -159,18 +159,9 @@ class PostgresqlConnection:
         with translating():
             cursor = cast("psycopg.ClientCursor[Any]", self.raw.cursor())
             while some := [*itertools.islice(left, _AT_ONCE)]:
-                self._begin()
+                self.before_each()
                 message = ";".join(cursor.mogrify(query, cast("Any", values)) for values in some)
                 cursor.execute(cast("Any", message))
-
-    @contextlib.contextmanager
-    def copy(self, statement: str, values: Values = (), /) -> Iterator[psycopg.Copy]:
-        """Run COPY, whose rows are read or written in the block."""
-        self._begin()
-        with translating():
-            cursor = cast("psycopg.ClientCursor[Any]", self.raw.cursor())
-            with cursor.copy(cast("Any", cursor.mogrify(cast("Any", for_psycopg(statement)), values))) as copy:
-                yield copy
 
     def new_import_id(self) -> int:
         """Return the id of the next import; where a transaction is rolled back, or several run, some are missing."""
@@ -193,10 +184,6 @@ class PostgresqlConnection:
     def seconds_between(self, earlier: str, later: str) -> str:
         """Return what counts the seconds between two columns with times, 0 for a clock that was set back."""
         return f"greatest(0, extract(epoch FROM CAST({later} AS TIMESTAMPTZ) - CAST({earlier} AS TIMESTAMPTZ)))"
-
-    def _begin(self) -> None:
-        if self.before_each:
-            self.before_each()
 
     def in_json(self, column: str, *path: str | int) -> str:
         """Return what reads the text at a place of a column with JSON."""

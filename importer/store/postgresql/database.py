@@ -103,7 +103,7 @@ class PostgresqlStore(Transactions):
             ask()
             raise Interrupted from None
         finally:
-            self.conn.before_each, self._copies.stopping = None, lambda: False
+            self.conn.before_each, self._copies.stopping = lambda: None, lambda: False
 
     def check_writable(self) -> None:
         """Raise StoreUnavailable when nothing could be written now; a full disk shows only once there is something."""

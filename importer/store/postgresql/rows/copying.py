@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final, cast
+
+import psycopg
 
 from importer.store.connection import Values
-from importer.store.postgresql.connection import PostgresqlConnection
+from importer.store.postgresql.connection import PostgresqlConnection, translating
+from importer.store.postgresql.statements import for_psycopg
 
 Row = Sequence[str]
 _OF_USERS: Final = ("users", "work_users", "work_rows")
@@ -30,17 +34,26 @@ def _tabs(rows: Sequence[Row]) -> int:
     return len(rows[0]) - 1
 
 
+@contextlib.contextmanager
+def _copying(conn: PostgresqlConnection, statement: str, values: Values = ()) -> Iterator[psycopg.Copy]:
+    conn.before_each()
+    with translating():
+        cursor = cast("psycopg.ClientCursor[Any]", conn.raw.cursor())
+        with cursor.copy(cast("Any", cursor.mogrify(cast("Any", for_psycopg(statement)), values))) as copy:
+            yield copy
+
+
 def copy_in(conn: PostgresqlConnection, table: str, columns: Sequence[str], blocks: Iterable[str | bytes]) -> None:
     """Add rows, in the form of `lines_of`, to a table; other tables than those of users take no NULL."""
     null = "''" if table in _OF_USERS else r"'\N'"
-    with conn.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN WITH (NULL {null})") as copy:
+    with _copying(conn, f"COPY {table} ({', '.join(columns)}) FROM STDIN WITH (NULL {null})") as copy:
         for block in blocks:
             copy.write(block)
 
 
 def copy_out(conn: PostgresqlConnection, query: str, values: Values) -> Iterator[Row]:
     """Yield the rows of a query, as texts."""
-    with conn.copy(f"COPY ({query}) TO STDOUT WITH (NULL '')", values) as copy:
+    with _copying(conn, f"COPY ({query}) TO STDOUT WITH (NULL '')", values) as copy:
         for block in copy:
             line = str(block, "utf-8")[:-1]
             row = line.split("\t")
