@@ -146,7 +146,7 @@ class PostgresqlConnection:
 
     def execute(self, statement: str, values: Values = (), /) -> PostgresqlCursor:
         """Run one statement."""
-        self.before_each()
+        begin(self)
         with translating():
             cursor = self.raw.cursor()
             # Without values psycopg would leave `%%` as it is.
@@ -159,7 +159,7 @@ class PostgresqlConnection:
         with translating():
             cursor = cast("psycopg.ClientCursor[Any]", self.raw.cursor())
             while some := [*itertools.islice(left, _AT_ONCE)]:
-                self.before_each()
+                begin(self)
                 message = ";".join(cursor.mogrify(query, cast("Any", values)) for values in some)
                 cursor.execute(cast("Any", message))
 
@@ -217,6 +217,11 @@ class PostgresqlConnection:
         """Close the connection; what was not committed is rolled back."""
         self._ids.close()
         self.raw.close()
+
+
+def begin(conn: PostgresqlConnection) -> None:
+    """Do what comes before each statement."""
+    conn.before_each()
 
 
 class _Flag(Dumper):

@@ -135,7 +135,6 @@ def test_values_that_are_cleared_are_no_others(engine: Engine) -> None:
     assert ("imported", 30) == outcome(engine.rows(*cleared))
 
 
-@pytest.mark.sqlite
 def test_after_an_erasure(engine: Engine) -> None:
     """Who was erased is new, all others are as they were: the same file passes, and the limits count as before."""
     engine.settings(guard=GuardSettings()).rows(*rows(*range(60)))

@@ -30,7 +30,6 @@ def again(engine: Engine, count: int) -> Result:
     return engine.rows(*names(*["Roy"] * count, *["Lee"] * (20 - count)))
 
 
-@pytest.mark.sqlite
 @pytest.mark.parametrize("count", [2, 10])
 def test_more_than_a_tenth_again_goes_on_hold(undone: Engine, count: int) -> None:
     """Nothing of it is applied; the answer names counts and lines."""
@@ -40,14 +39,12 @@ def test_more_than_a_tenth_again_goes_on_hold(undone: Engine, count: int) -> Non
     assert {"Lee"} == {*undone.column("last_name").values()}
 
 
-@pytest.mark.sqlite
 def test_a_tenth_again_and_other_values_pass(undone: Engine) -> None:
     """One of ten is imported, and any number of other names as well."""
     assert 1 == again(undone, 1).tally.updated
     assert 10 == undone.rows(*names(*["Poe"] * 10, *["Lee"] * 10)).tally.updated
 
 
-@pytest.mark.sqlite
 def test_an_undo_that_was_undone_and_a_guard_that_is_off(undone: Engine) -> None:
     """After the undo of the undo the file changes nothing; with the guard off it is obeyed again."""
     undo(undone.store, 3, is_applied=True)
@@ -57,7 +54,6 @@ def test_an_undo_that_was_undone_and_a_guard_that_is_off(undone: Engine) -> None
     assert 10 == again(undone, 10).tally.updated
 
 
-@pytest.mark.sqlite
 def test_users_that_were_undone_come_again(engine: Engine) -> None:
     """Who was made inactive by the undo of a creation is a value as well."""
     engine.settings(guard=GuardSettings()).rows(*names(*["Lee"] * 10))
@@ -66,7 +62,6 @@ def test_users_that_were_undone_come_again(engine: Engine) -> None:
     assert "guard.undone" == engine.rows(*names(*["Lee"] * 13)).receipt.code
 
 
-@pytest.mark.sqlite
 def test_who_would_leave_again(engine: Engine) -> None:
     """A second snapshot does not deactivate unasked whom an undo has brought back after a first one like it."""
     feed = FeedSettings(name="all", files="*.csv", mode="snapshot")

@@ -295,7 +295,6 @@ def test_stopped_at_any_moment_an_import_can_be_tried_again(engine: Engine) -> N
     assert len(errors) > 5
 
 
-@pytest.mark.sqlite
 def test_a_disk_that_fills_up_leaves_no_table_locked(engine: Engine) -> None:
     """After an answer that could not be written the file is imported at the next try."""
     engine.file(HEADER, *USERS)

@@ -154,8 +154,12 @@ class Concerned(Others):
         (here,) = self.conn.execute(query + ours, self._file.named).fetchone()
         return int(all_of_them) - int(here)
 
-    def look_closer(self) -> None:
+    def look_closer(self, waiting: Waiting) -> None:
         """Look up what is only asked once all is recorded, and needs the staged rows."""
+        if self._file.is_snapshot:  # who is missing is in no row
+            query = "SELECT unique_id, '', '' FROM users WHERE import_id = :import_id AND import_line = 0"
+            waiting.note(self.conn.execute(query, self._file.named).fetchall())
+            self._stage(waiting)
         named, copy = self._file.named, self.conn
         created = f"created_import = :import_id AND client = :client AND {_IS_STAGED}"
         was_there = "theirs.created_import <> :import_id"

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import psycopg
 
 from importer.store.connection import Values
+from importer.store.postgresql import connection
 from importer.store.postgresql.connection import PostgresqlConnection, translating
 from importer.store.postgresql.statements import for_psycopg
 
@@ -36,7 +37,7 @@ def _tabs(rows: Sequence[Row]) -> int:
 
 @contextlib.contextmanager
 def _copying(conn: PostgresqlConnection, statement: str, values: Values = ()) -> Iterator[psycopg.Copy]:
-    conn.before_each()
+    connection.begin(conn)
     with translating():
         cursor = cast("psycopg.ClientCursor[Any]", conn.raw.cursor())
         with cursor.copy(cast("Any", cursor.mogrify(cast("Any", for_psycopg(statement)), values))) as copy:

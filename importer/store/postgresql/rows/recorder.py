@@ -91,7 +91,7 @@ class PostgresqlRecorder:
         self._inner.resolve_conflicts(table, passed_over)
         self._write()
         if self._concerned.exist:
-            self._concerned.look_closer()
+            self._concerned.look_closer(self._waiting)
             self._concerned.forget()
 
     def _write(self) -> None:

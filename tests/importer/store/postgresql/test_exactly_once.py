@@ -134,7 +134,7 @@ def test_a_retry_that_does_not_look_is_noticed(site: Site, monkeypatch: pytest.M
 
 def before_statement(monkeypatch: pytest.MonkeyPatch, site: Site, number: int, then: Callable[[], None]) -> list[int]:
     """Do something before that statement of the host's connection; return what counts them."""
-    begin, count = PostgresqlConnection._begin, [0]
+    begin, count = connection.begin, [0]
 
     def counting(self: PostgresqlConnection) -> None:
         if self is not site.direct:
@@ -143,7 +143,7 @@ def before_statement(monkeypatch: pytest.MonkeyPatch, site: Site, number: int, t
                 then()
         begin(self)
 
-    monkeypatch.setattr(PostgresqlConnection, "_begin", counting)
+    monkeypatch.setattr(connection, "begin", counting)
     return count
 
 

@@ -298,7 +298,6 @@ def test_who_belongs_to_no_feed_is_told_after_an_update(engine: Engine, tmp_path
     assert [(" * ",), (" students ",)] == feeds
 
 
-@pytest.mark.sqlite
 def test_an_undone_snapshot_does_not_count_later(engine: Engine) -> None:
     """Whom an undo has brought back did not leave, unless the undo is undone."""
     snapshots(engine).settings(guard=GuardSettings())

@@ -38,7 +38,6 @@ def test_a_creation_is_told_by_the_user(engine: Engine) -> None:
     assert [] == changes(engine, "S1") + changes(engine, "S2")
 
 
-@pytest.mark.sqlite
 def test_the_story_of_a_person(engine: Engine) -> None:
     """Creation, changes and erasure in their order, with file and line, and who approved the file."""
     engine.rows(BOB, ANN)
@@ -71,7 +70,6 @@ def test_what_is_undone_in_the_import_was_no_change(engine: Engine) -> None:
     assert [] == changes(engine, "S1") + changes(engine, "S2")
 
 
-@pytest.mark.sqlite
 def test_another_clients_user_of_the_same_id_is_another_person(engine: Engine) -> None:
     """The history of an id is that of its client, and goes with the person."""
     for name in ("beta", CLIENT):

@@ -134,7 +134,6 @@ def test_leavers_come_back_with_what_is_protected(engine: Engine) -> None:
     assert {f"s{number}@example.org" for number in (1, 2, 3)} == {*keys.split(",")}
 
 
-@pytest.mark.sqlite
 def test_an_undo_takes_back_what_was_changed_before(engine: Engine) -> None:
     """The operator may take back the value of a file that came before the setting."""
     engine.rows(user(1))
@@ -220,7 +219,6 @@ def test_a_snapshot_deactivates_no_protected_user(engine: Engine) -> None:
     assert "S1" == gone
 
 
-@pytest.mark.sqlite
 def test_removals_are_approved_without_protected_users(engine: Engine) -> None:
     """Who is listed while removals are on hold is neither shown as missing nor deactivated by the approval."""
     feed = FeedSettings(name="all", files="*", mode="snapshot")
@@ -239,7 +237,6 @@ def test_removals_are_approved_without_protected_users(engine: Engine) -> None:
     assert {*protected} < {unique_id for (unique_id,) in active}
 
 
-@pytest.mark.sqlite
 def test_a_status_moves_no_protected_user(engine: Engine) -> None:
     """A protected user neither leaves nor comes back by a status; the operator decides, and may undo."""
     engine.settings(status=StatusSettings(column="Enrolment", active=("A",), inactive=("I",)))

@@ -148,7 +148,6 @@ def test_two_states_of_one_person_contradict(engine: Engine) -> None:
     assert {"S2": "status"} == inactive(engine)
 
 
-@pytest.mark.sqlite
 def test_an_operator_has_the_last_word(engine: Engine) -> None:
     """A file reinstates nobody whom the operator deactivated: it warns, unless it says the same."""
     send(engine, user(1, "A"), user(2, "A"))
@@ -188,7 +187,6 @@ def test_a_corrected_status_is_imported(engine: Engine) -> None:
     assert {"S2": "status"} == inactive(engine)
 
 
-@pytest.mark.sqlite
 def test_undo_brings_leavers_back(engine: Engine) -> None:
     """The undo of an import makes active whom its status deactivated, and inactive by it whom it reinstated."""
     send(engine, user(1, "A"), user(2, "I"), user(3, "A"))
