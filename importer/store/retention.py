@@ -28,6 +28,7 @@ from importer.settings import ClientSettings, RetentionSettings
 from importer.store.connection import Connection, stamp
 from importer.store.database import Store
 from importer.store.tables import hooks as tables
+from importer.store.tables import hosts
 
 log = structlog.get_logger()
 
@@ -55,7 +56,8 @@ def days_of(client: ClientSettings | None, settings: RetentionSettings) -> int:
 def clock(store: Store, now: datetime) -> datetime | None:
     """Return the time to go by if a pass is due now, None when it is not."""
     (passed_at,) = store.conn.execute("SELECT passed_at FROM retention").fetchone()
-    before = datetime.fromisoformat(passed_at)
+    own = store.conn.execute("SELECT passed_at FROM hosts WHERE host = ?", (store.conn.host,)).fetchone()
+    before = datetime.fromisoformat((own and own[0]) or passed_at)
     if before > now:  # the clock was ahead at that pass, and has been put right
         note_pass(store, now)
         return None
@@ -65,7 +67,10 @@ def clock(store: Store, now: datetime) -> datetime | None:
 def note_pass(store: Store, began_at: datetime) -> None:
     """Record the time of a pass that is complete."""
     with store.transaction():
-        store.conn.execute("UPDATE retention SET passed_at = ?", (stamp(began_at),))
+        if store.conn.host:
+            hosts.note_pass(store.conn, began_at)
+        else:
+            store.conn.execute("UPDATE retention SET passed_at = ?", (stamp(began_at),))
 
 
 def clients(conn: Connection) -> list[str]:
@@ -79,12 +84,12 @@ def clients(conn: Connection) -> list[str]:
 
 
 def due(conn: Connection, client: str, before: datetime) -> Kept | None:
-    """Return the oldest import of a client that ended before this time and is in `.bak`."""
+    """Return the oldest import of a client that ended before this time and is in `.bak` on this host."""
     row = conn.execute(
         """SELECT id, claim_id, client, file, archive FROM imports
-           WHERE client = ? AND finished_at < ? AND purged_at IS NULL AND archived_at IS NOT NULL
+           WHERE client = ? AND host = ? AND finished_at < ? AND purged_at IS NULL AND archived_at IS NOT NULL
            ORDER BY finished_at LIMIT 1""",
-        (client, stamp(before)),
+        (client, conn.host, stamp(before)),
     ).fetchone()
     return None if row is None else Kept(id=row[0], claim_id=row[1], client=row[2], file=row[3], archive=row[4])
 

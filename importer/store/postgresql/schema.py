@@ -382,11 +382,14 @@ CREATE INDEX work_users_of_import ON work_users (client, staged_by);
 CREATE TABLE locks (client TEXT COLLATE "C" PRIMARY KEY, is_held BIGINT NOT NULL);
 """
 
+_PASSES: Final = """ALTER TABLE hosts ADD COLUMN passed_at TEXT COLLATE "C" NOT NULL DEFAULT ''"""
+
 MIGRATIONS: Final = (
     Migration(17, _FIRST),
     Migration(18, _REASONS),
     Migration(19, _REQUESTS),
     Migration(20, _HOSTS),
+    Migration(21, _PASSES),
 )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlite_utils import Database, Migrations
 
-from importer.store.tables import hooks, hosts
+from importer.store.tables import hooks, hosts, replays
 
 # Each migration is literal SQL and is never changed: databases that went through it are what it made of them. A new
 # attribute needs a new migration. The indexes of users begin with what tells most: SQLite sorts by a text that differs
@@ -417,30 +417,22 @@ def m018_reasons(db: Database) -> None:
     db.execute("ALTER TABLE on_hold ADD COLUMN reason TEXT NOT NULL DEFAULT ''")
 
 
-# The console user who asked for a replay or an undo. The replayed file is recognised by its inode and time.
-_REQUESTS: Final = (
-    "ALTER TABLE imports ADD COLUMN requested_by TEXT NOT NULL DEFAULT ''",
-    """CREATE TABLE replays (
-        client TEXT NOT NULL,
-        inode INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL,
-        requested_by TEXT NOT NULL,
-        requested_at TEXT NOT NULL,
-        PRIMARY KEY (client, inode, mtime_ns)
-    ) STRICT, WITHOUT ROWID""",
-)
-
-
 @migrations()
 def m019_requests(db: Database) -> None:
     """Remember which user of the console had an import made or taken back."""
-    _run(db, _REQUESTS)
+    _run(db, replays.CHANGES)
 
 
 @migrations()
 def m020_hosts(db: Database) -> None:
     """Tell apart what several hosts do with one database."""
     _run(db, hosts.CHANGES)
+
+
+@migrations()
+def m021_passes(db: Database) -> None:
+    """Let each of several hosts remove what is old of its own."""
+    db.execute("ALTER TABLE hosts ADD COLUMN passed_at TEXT NOT NULL DEFAULT ''")
 
 
 def _statements(script: str) -> list[str]:

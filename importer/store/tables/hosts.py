@@ -45,3 +45,13 @@ def note(conn: Connection, at: datetime) -> None:
                ON CONFLICT (host) DO UPDATE SET last_seen = excluded.last_seen""",
             (conn.host, stamp(at)),
         )
+
+
+def note_pass(conn: Connection, began_at: datetime) -> None:
+    """Note when this host last removed what is old of its own."""
+    at = stamp(began_at)
+    conn.execute(
+        """INSERT INTO hosts (host, last_seen, passed_at) VALUES (?, ?, ?)
+           ON CONFLICT (host) DO UPDATE SET passed_at = excluded.passed_at""",
+        (conn.host, at, at),
+    )

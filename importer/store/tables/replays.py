@@ -8,6 +8,18 @@ from typing import Final
 
 from importer.store.connection import Connection, stamp, stored
 
+# The console user who asked for a replay or an undo. The replayed file is recognised by its inode and time.
+CHANGES: Final = (
+    "ALTER TABLE imports ADD COLUMN requested_by TEXT NOT NULL DEFAULT ''",
+    """CREATE TABLE replays (
+        client TEXT NOT NULL,
+        inode INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        requested_by TEXT NOT NULL,
+        requested_at TEXT NOT NULL,
+        PRIMARY KEY (client, inode, mtime_ns)
+    ) STRICT, WITHOUT ROWID""",
+)
 _KEEP: Final = timedelta(days=30)  # a copy that never became a claim
 
 

@@ -14,7 +14,7 @@ from importer.hooks.post import Attempt
 from importer.mail import outbox
 from importer.mail.channel import Delivery
 from importer.model import Letter, Mail, OnHold
-from importer.store import ledger, mail_queue, queries
+from importer.store import ledger, mail_queue, queries, retention
 from importer.store.mail_queue import LEASE
 from importer.store.postgresql.database import PostgresqlStore
 from importer.store.roster import held_files
@@ -269,3 +269,16 @@ def held() -> OnHold:
         is_for_client=False,
         was_approved=False,
     )
+
+
+def test_each_host_removes_what_is_old_of_its_own(both: tuple[PostgresqlStore, PostgresqlStore]) -> None:
+    """What one host has removed is no reason for another one to leave its own; and no host removes another's."""
+    ham, _ = both
+    with ham.transaction():
+        ledger.add_action(ham.conn, 1, client="acme", kind="undo", title="undo of 1", users=2)
+        ham.conn.execute("UPDATE imports SET purged_at = NULL")
+    far = NOW + timedelta(days=9999)
+    assert [True, False] == [retention.due(store.conn, "acme", far) is not None for store in both]
+    assert retention.clock(ham, far) is not None
+    retention.note_pass(ham, far)
+    assert [True, False] == [retention.clock(store, far) is None for store in both]
