@@ -79,6 +79,16 @@ _HEADING: Final = regex(
     r"(?=.*[^\W\d_]{3})(?!.*(?:[@\\_]|\d{3}))"
     r"(?:[^\W_]+(?:[ ,/&(]|\. ).*|(?=[^\W_a-z])[^\W\d_](?:[^\W\d_]|['\u2019&/-]){3,})\Z"
 )
+# In a row that describes the columns.
+_FEWEST_DESCRIBED: Final = 2
+_DESCRIBING: Final = regex(
+    r"[\W_]*(?:n?(?:var)?char2?|(?:short |long |free )?text|texte?|string|chaîne|alpha\w*|number"
+    r"|numeric|numéri\w+|nombre|int(?:eger)?|entier|date(?:time)?|bool(?:ean)?|required|optional|mandatory|obligatoire|facultati(?:f|ve)"
+    r"|requise?|key|clé|primary key|not null|nullable|max\.?)\b[\w\W]{0,30}\Z",
+    re.IGNORECASE,
+)
+_EXAMPLE: Final = regex(r"(?:e\.g\.|p\. ?ex\.|ex ?[.:]|examples?\b|exemples?\b|sample\b)", re.IGNORECASE)
+_DATA: Final = regex(r"@|\d{2}")
 _COUNT: Final = regex(r"\(?\d{1,4}\)?\Z", re.ASCII)  # of the users in a group
 
 # In the column of ids: what few ids have, or a word that is a whole closing line.
@@ -111,6 +121,23 @@ def kind_of_whole(cells: Sequence[str], id_cell: str, *, is_roster: bool) -> str
     if not unique_id and len(texts) == 1 and cells[0].strip(EDGE) and not _NO_TEXT.search(texts[0]):
         return kind or TEXT  # in the column where headings are
     return "" if kind == TEXT else kind
+
+
+def describes_columns(cells: Sequence[str], failed: Collection[str]) -> bool:
+    """
+    Tell whether a row that fails, near below the header, says of the columns what they are.
+
+    `failed`: the attributes with a problem. It has types, numbers of the columns, or examples; or only words.
+    """
+    texts = [text for cell in cells if cell and (text := _text(cell))]
+    if len(texts) < _FEWEST_DESCRIBED:
+        return False
+    if all(map(_DESCRIBING.match, texts)) or texts == [*map(str, range(1, len(texts) + 1))]:
+        return True
+    if sum(bool(_EXAMPLE.match(text)) for text in texts) >= _FEWEST_DESCRIBED:
+        return True
+    is_in_words = not any(map(_DATA.search, texts))
+    return is_in_words and len(failed) >= _FEWEST_DESCRIBED and {"login_source", "email"} <= {*failed}
 
 
 def is_heading(cells: Sequence[str], id_cell: str) -> bool:

@@ -14,10 +14,14 @@ from importer.patterns import regex
 from importer.settings import ClientSettings
 
 _COLUMNS: Final = 64  # that are looked at
+_FEWEST_NAMES, _FEWEST_COLUMNS = 3, 2  # of a file whose columns are lines
 # What is between two names, but for what may be in a name, such as brackets or hyphens, or around it. In linear time:
 # blanks are taken from the first of them on, or 60,000 of them would take a minute.
 _BETWEEN: Final = regex(r"(?<![ \t\xa0])[ \t\xa0]*([^\w \t\xa0\"'()\[\]{}<>.-]+)[ \t\xa0]*")
 _GAP: Final = regex(r"[ \xa0]{2,}")
+_THORN: Final = "\xfe"  # around the values of Concordance, or between them
+_WRITTEN_TAB: Final = r"\t"  # in place of the character
+_LETTERS_BETWEEN: Final = regex("\xfe[^\\w]?\xfe?|\\\\t")
 _ERROR_CODE: Final = regex(
     r"\b(?:[A-Z]{2,5}\d?-\d{4,5}:|SQLSTATE\b|Msg \d|HTTP/\d)|^(?:Warning|Notice|Avertissement) ?:"
 )
@@ -49,7 +53,12 @@ _ERROR_NAME: Final = regex(
 
 def _separator(cells: Sequence[str], delimiter: str, delimiters: Sequence[str], client: ClientSettings) -> str:
     """Return what is between all names of a line where it is none of the delimiters, "" elsewhere."""
-    parts = _BETWEEN.split(delimiter.join(cells[:_COLUMNS]).strip())
+    text = delimiter.join(cells[:_COLUMNS]).strip()
+    if _THORN in text or _WRITTEN_TAB in text:  # which have letters, as names have
+        names = _LETTERS_BETWEEN.split(text)
+        between = _LETTERS_BETWEEN.findall(text.strip(_THORN))
+        return between[0] if between and _known(names, client) > 1 else ""
+    parts = _BETWEEN.split(text)
     if len({*parts[1::2]}) != 1 or {*parts[1]} <= {*delimiters}:
         return ""
     # An asterisk in front of each name makes ",*" of a comma; who means a separator writes "|~|".
@@ -67,6 +76,15 @@ def refuse_separator(
         kind = "separator" if len(between) == 1 and between.isprintable() else "separator_other"
         separator = printable(between.encode())
         raise FileRejected(message(f"header.unknown/{kind}", line=str(line), separator=separator), line=line)
+
+
+def refuse_names_in_column(cells: Sequence[str], column: Sequence[str], client: ClientSettings, line: int) -> None:
+    """Raise header.unknown when the names are in the first column; `column` has its first cells, one of each line."""
+    if len(cells) < _FEWEST_COLUMNS or len(column) < _FEWEST_NAMES or _known(cells[1:], client):
+        return
+    known = _known(column, client)
+    if known >= _FEWEST_NAMES and 2 * known > len(column[:_COLUMNS]):
+        raise FileRejected(message("header.unknown/transposed"), line=line)
 
 
 def one_name(text: str, delimiters: Sequence[str], client: ClientSettings, line: int) -> Message:

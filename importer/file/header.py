@@ -130,6 +130,9 @@ def read(head: str, client: ClientSettings, max_columns: int) -> Header:
     first_lines.refuse_separator(best.cells, best.delimiter, DELIMITERS, client, best.line)
     _refuse_broken_quotes(text, best, first_line)
     _refuse_one_line(text, best)
+    if best.known <= 1:
+        column = [cells[0] for _, cells in itertools.islice(_records(text, best.delimiter, first_line), _COMPARED)]
+        first_lines.refuse_names_in_column(best.cells, column, client, best.line)
     if not any(_means_the_id(cell, client) for cell in best.cells):
         _refuse_for_header_below(text, best, first_line, client)
     if not best.known:
@@ -147,6 +150,12 @@ def with_wrong_names(rejected: FileRejected, raw: BinaryIO, client: ClientSettin
     """Return the refusal of a file for its letters, with what is wrong with its header, if that is plain ASCII."""
     raw.seek(0)
     head = raw.read(_NAMES_BYTES).removeprefix(codecs.BOM_UTF8)
+    first = re.split(rb"[\r\n]", head, maxsplit=1)[0]
+    if rejected.code == "encoding.invalid" and not first.isascii():
+        try:  # what is between the names may be what is not in UTF-8
+            first_lines.refuse_separator([first.decode("cp1252", "replace")], DELIMITERS[0], DELIMITERS, client, 1)
+        except FileRejected as separated:
+            return separated
     lines = head[: len(head) - len(head.lstrip(_ASCII))].decode().splitlines(keepends=True)
     if lines and not lines[-1].endswith(("\n", "\r")):
         lines.pop()

@@ -31,6 +31,8 @@ _FOREIGN: Final = {
         ("bannerid", "personid", "permid", "emplid", "stdidlocal", "externalpersonkey", "orgdefinedid", "idnumber"),
         "unique_id",
     ),
+    **dict.fromkeys(("sisuserid", "sisid"), "unique_id"),
+    "sisloginid": "user_name",
     **dict.fromkeys(("fiche", "nofiche", "codepermanent", "matricula", "schulernummer"), "unique_id"),
     **dict.fromkeys(("psnnamefirst", "prenomdeleleve", "prenoms", "vorname"), "first_name"),
     **dict.fromkeys(("psnnamelast", "nomdeleleve", "nomdefamille", "nachname", "apellido", "apellidos"), "last_name"),

@@ -57,6 +57,8 @@ _SIGNATURES: Final = (
     ),
     (rb"BEGIN:VCARD", message("file.not_csv/data", kind="vCard")),
     (rb"BEGIN:VCALENDAR", message("file.not_csv/data", kind="iCalendar")),
+    (rb"ISA[^\w\s]\d\d|UNA.{5,6}\r?\n?UN[BG]|UN[BG]\+", message("file.not_csv/data", kind="EDI")),
+    (rb"MSH\|\^", message("file.not_csv/data", kind="HL7")),
     (rb"PAR1", message("file.not_csv/data", kind="Parquet")),
     (rb"(?:---\s+)?- ?\w+: ?[^,;\t|\r\n]*\r?\n +\w+:", message("file.not_csv/data", kind="YAML")),
     (rb"(?:[A-Za-z0-9+/]{76}\r?\n){2}|[A-Za-z0-9+/]{120}", message("file.not_csv/data", kind="Base64")),
@@ -70,6 +72,7 @@ _SIGNATURES: Final = (
     # Likewise: of JSON, a name and a colon follow a brace; a value, and no further bracket, follows a bracket.
     (rb"[\[\s]*\{\s*(?:\"[^\"\r\n]*\"\s*:|\})", message("file.not_csv/data", kind="JSON")),
     (rb"(?!\[[^\[\]\r\n]*\] *[,;|\t] *[\[\w])\[(?:\s*\[)*\s*[\"\]]", message("file.not_csv/data", kind="JSON")),
+    (rb"(?!\[[^\[\]\r\n]*\] *[,;|\t] *[\[\w])[\[(]+\s*[bu]?'", message("file.not_csv/data", kind="Python")),
     (rb"[^\0]{0,4000}?PK\x03\x04[\x0a-\x3f]\x00", message("file.not_csv/junk")),
 )
 

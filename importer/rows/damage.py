@@ -19,11 +19,13 @@ MOST_LOST: Final = 1000  # ids that may have lost digits: of more no line is not
 # What programs and people write where they have no id: each in capitals, in small letters, and with one capital.
 _WORDS: Final = (
     "undefined nan nat na n.a n.a. <na> unknown inconnu inconnue tbd tbc tba pending undef empty missing blank (blank) "
+    "wahr falsch verdadero falso vero loading... loading chargement... chargement cargando... "
     "(vide) vide true false vrai faux s/o s.o s.o. n/c n.d n.d. nothing nonetype dbnull dbnull.value aucun aucune . ? "
     "?? ??? # * <id> %id% %unique_id%"
 )
 _PHRASES: Final = (
-    "not available,to be determined,to come,à venir,en attente,sans objet,not enrolled,see office,no number,not issued"
+    "not available,to be determined,to come,à venir,en attente,sans objet,not enrolled,see office,no number,not issued,"
+    "wird geladen..."
 )
 
 
@@ -51,7 +53,8 @@ _DOUBTFUL_WORDS: Final = _spelt(("new", "nouveau", "temp", "test", "dummy", "def
 _SUSPECT_IDS: Final = _NO_IDS | _DOUBTFUL_WORDS
 _MONTH: Final = (
     "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|"
-    "janv|févr|mars|avr|mai|juin|juil|août|sept|oct|nov|déc"  # as Excel writes them in French
+    "janv|févr|mars|avr|mai|juin|juil|août|sept|oct|nov|déc|"  # as Excel writes them in French
+    "Jän|Mrz|Mär|Mai|Okt|Dez|ene|abr|ago|dic|gen|mag|giu|lug|ott"  # in German, Spanish and Italian
 )
 _DECIMAL: Final = r"\d++(?:\.0++|,0{1,2})"
 _THOUSANDS: Final = r"\d{1,3}+(?:,\d{3})+(?:\.\d+)?"
@@ -62,6 +65,8 @@ _MARKED_THOUSANDS: Final = r"\d{1,3}+(?:['\u2019\u02bc]\d{3})+(?:[.,]\d+)?|\d{1,
 _DAY: Final = (
     rf"\d{{1,2}}-(?:{_MONTH})\.?(?:-\d{{2,4}})?|(?:{_MONTH})\.?-\d{{2,4}}|\d{{4}}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?"
 )
+_DOTTED_DAY: Final = rf"\d{{1,2}}\.\d{{1,2}}\.\d{{4}}|\d{{1,2}}\. ?(?:{_MONTH})\.?(?: \d{{2,4}})?"
+_SPELT_DAY: Final = rf"(?:{_MONTH})\.? \d{{2,4}}"
 _SLASHED_DAY: Final = r"\d{1,2}/\d{1,2}/(?:\d{4}|\d\d)(?: \d{1,2}:\d\d(?::\d\d)?)?"
 _LOST_DIGITS: Final = r"\d{15}0++"
 _ALL_DIGITS: Final = r"\d{15}0*+[1-9]\d*+"
@@ -73,15 +78,17 @@ _BROKEN_IDS: Final = (  # a row with such an id fails
     (regex(rf"(?:{_FORMATTED})\Z", re.ASCII), "9033/formatted"),
 )
 _DOUBTFUL_IDS: Final = (  # could be meant
-    (regex(rf"(?:{_DAY}|{_SLASHED_DAY}|{_TIME})\Z", re.ASCII), "value.damaged/date"),
+    (regex(rf"(?:{_DAY}|{_SLASHED_DAY}|{_DOTTED_DAY}|{_SPELT_DAY}|{_TIME})\Z", re.ASCII), "value.damaged/date"),
     (regex(rf"(?:{_SPACED})\Z", re.ASCII), "value.damaged/spaces"),
     (regex(rf"(?:{_LOST_DIGITS})\Z", re.ASCII), LOST_DIGITS),
 )
+_WORDS_AS_ID: Final = r"(?=\S+ )[^\W\d_]{2,}(?:[ ,.'-]+[^\W\d_]+)+"  # such as the name of the user
 _DOUBTFUL_NUMBERS: Final = (  # of people, in another column than the id
     *_DOUBTFUL_IDS[:2],
     (_BROKEN_IDS[0][0], "value.damaged/decimal"),
     *((pattern, "value.damaged/number") for pattern, _ in _BROKEN_IDS[1:]),
 )
+_ONLY_WORDS: Final = regex(rf"{_WORDS_AS_ID}\Z")
 _FULL_NUMBER: Final = regex(rf"(?:{_ALL_DIGITS})\Z", re.ASCII)
 _DECIMAL_VALUE: Final = regex(r"\d++\.0++\Z", re.ASCII)
 
@@ -211,11 +218,14 @@ _ID_SHAPES: Final = tuple(
         (",", _MARKED_THOUSANDS),
         (" ", _SPACED),
         ("-", _DAY),
+        (".", _DOTTED_DAY),
+        (" ", _SPELT_DAY),
         ("/", _SLASHED_DAY),
         (":", _TIME),
         *((sign, _FORMATTED) for sign in "$%("),
     )
 )
+_WORDS_SHAPE: Final = (" ", regex(rf"\n{_WORDS_AS_ID}(?=\n)"))
 LOST_DIGITS_SHAPE: Final = regex(rf"\n(?:{_LOST_DIGITS})(?=\n)", re.ASCII)
 FULL_NUMBER_SHAPE: Final = regex(rf"\n(?:{_ALL_DIGITS})(?=\n)", re.ASCII)
 # Marks beyond ASCII, or at the front, are looked at closely anyway.
@@ -299,6 +309,7 @@ def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
     if attribute.rule is Rule.KEY:
         yield from (key for pattern, key in _DOUBTFUL_IDS if pattern.match(value))
         yield from ["value.placeholder/id"] if value in _DOUBTFUL_WORDS else []
+        yield from ["value.placeholder/id_words"] if _ONLY_WORDS.match(value) else []
     elif attribute.rule is Rule.TEXT and _DECIMAL_VALUE.match(value):
         yield "value.damaged/decimal"
     elif attribute.name in NUMBERS:
@@ -323,8 +334,8 @@ def _doubts_of_name(value: str) -> Iterator[str]:
         yield "value.placeholder"
     if _NO_NAME.match(value):
         yield "name.doubtful"
-    if _LOST_IN_NAME.search(value):
-        yield "encoding.garbled/lost"
+    if _LOST_IN_NAME.search(value):  # also part of a code of a letter
+        yield from [] if _MARKUP.search(value) or _ESCAPED.search(value) else ["encoding.garbled/lost"]
     elif _DOTTED.search(value):
         yield _DOTS
 
@@ -347,7 +358,7 @@ def is_full_number(value: str) -> bool:
 
 def id_patterns(joined: str, rest: str) -> Iterator[re.Pattern[str]]:
     """Yield what finds the damaged ids in a column but for long ones, as far as it may have some; see text_patterns."""
-    yield from (pattern for needed, pattern in _ID_SHAPES if needed in joined)
+    yield from (pattern for needed, pattern in (*_ID_SHAPES, _WORDS_SHAPE) if needed in joined)
     yield from _needed(joined, rest, (*_MARK_SHAPES, *_SPOILED_SHAPES))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
 
 from importer.characters import EDGE
 from importer.file import closing
 from importer.file.header import Header
 from importer.settings import ClientSettings
+
+_LINES_BELOW: Final = 3  # the header, in which rows about the columns may be
 
 
 class NoUsers:
@@ -15,6 +18,7 @@ class NoUsers:
 
     def __init__(self, header: Header, client: ClientSettings) -> None:
         self._width = header.width
+        self._header_line = header.line
         self._id_place = header.columns["unique_id"][0]
         self._read = header.echoed  # what a failed CSV adds to a row, and secrets, say nothing of it
         self._is_roster = bool(client.needed) and header.columns.keys() >= {*client.needed}
@@ -34,6 +38,13 @@ class NoUsers:
         """Tell whether a row looks like a closing line, but is a user if there is one with its id."""
         may_be = len(cells) == self._width and cells[self._id_place].strip(EDGE) in closing.INITIALS
         return may_be and self.kind_of(cells) == closing.CLOSING
+
+    def kind_of_failed(self, line: int, cells: Sequence[str], failed: Collection[str]) -> str:
+        """Return what a row with problems is if it is not a user, "" for others; `failed`: the attributes with one."""
+        if self.is_heading(cells):
+            return "heading"
+        is_near = line - self._header_line <= _LINES_BELOW
+        return "describing" if is_near and closing.describes_columns(self._read_of(cells), failed) else ""
 
     def is_heading(self, cells: Sequence[str]) -> bool:
         """Tell whether a row looks like the heading of a group: it has a word in place of an id, and nothing else."""

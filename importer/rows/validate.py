@@ -131,10 +131,9 @@ class _Field:
         if len(self.known) < _KNOWN_CELLS:
             self.known[cell] = judgement
             return
-        self._others_seen += 1
-        if self._others_seen == _MOST_OTHERS:
+        self._others_seen = (self._others_seen + 1) % _MOST_OTHERS
+        if not self._others_seen:
             self.known.clear()
-            self._others_seen = 0
 
     def _judged(self, cells: list[str]) -> _Judgement:
         attribute, rule, value = self.attribute, self.attribute.rule, cells[self.at]
@@ -319,8 +318,8 @@ class Checker:
         """Return a row that fails, with the cause of its problems where there is one."""
         if self.no_users.may_be_user(cells):
             return Rejected(line, cells, (Problem("", message("9003/closing")),), None if problems else user)
-        if problems and self.no_users.is_heading(cells):
-            return Rejected(line, cells, (Problem("", message("9003/heading")),))
+        if problems and (kind := self.no_users.kind_of_failed(line, cells, {each.field for each in problems})):
+            return Rejected(line, cells, (Problem("", message(f"9003/{kind}")),))
         if cause := self._shifts.cause(cells, problems):
             others = (problem for problem in problems if problem.field not in cause.explained)
             return self._misfit(Row(line, cells), cause.by, cause.problem, *others)
@@ -402,9 +401,7 @@ def _warning(code: str, name: str, warned: _Warned, header: Header) -> FileWarni
         first, second = name.split()
         return FileWarning(reason=message(code, first=first, second=second), rows=rows, lines=lines)
     elif code.startswith(addresses.MISSPELT):
-        found = code.partition(" ")[2]
-        expected = addresses.misspelt(found.lstrip("@"))[1]
-        reason = message(addresses.MISSPELT, column=name, found=found, expected=expected)
+        reason = addresses.misspelling(code, name)
     elif code == "value.placeholder" and name in damage.NAMES:
         reason = message(f"{code}/name", column=name)
     else:

@@ -232,6 +232,10 @@ _NAMES: Final[dict[str, Reason]] = {
         "Line {line} has spaces between the column names. We expect a comma, semicolon or tab.",
         "In Excel: Data > Text to Columns > Fixed width, then File > Save As > CSV UTF-8.",
     ),
+    "header.unknown/transposed": Reason(
+        "Each user has a column, with the column names in column A. We expect a row for each user.",
+        "In Excel: copy the table, Paste Special > Transpose on a new sheet, then File > Save As > CSV UTF-8.",
+    ),
     "header.unknown/one_line": Reason(
         "The whole file is one line, because its line ends are of a kind that we do not know.",
         "Choose the line ends of Windows (CRLF) in the program that makes the file, and export it again.",

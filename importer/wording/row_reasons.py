@@ -103,6 +103,10 @@ _FIELDS: Final[dict[str, Reason]] = {
         "The row has a word in place of a unique_id and nothing else, like the heading of a group.",
         "Delete it, or switch off groups in the export. If it is a user, enter the other values.",
     ),
+    "9003/describing": Reason(
+        "The row describes the columns, such as by their type, and is not a user.",
+        "Delete the row, or switch it off in the export. If it is a user, correct its values.",
+    ),
     "9003/text": Reason("The row has only one text, such as a title or a closing line, and no user.", _SWITCH_OFF),
     "9003/dashes": Reason(
         "The row has only dashes, which some programs write below column names or above totals.", _SWITCH_OFF

@@ -237,6 +237,10 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "{column} has a word or number such as NEW, TEST or 0 that is hardly the one of a user, and we stored it.",
         "If it is not, enter the real one, and write to us to remove the user whom the file has made.",
     ),
+    "value.placeholder/id_words": Reason(
+        "{column} has words without a number, such as a name, and we stored them.",
+        "If it is not the real one, enter that, and write to us to remove the user whom the file has made.",
+    ),
     "value.placeholder/name": Reason(
         "{column} has a word or sign for a missing value, such as NULL, unknown or ?, and we stored it.",
         "If it means a missing value, enter the real one. A person named Null needs no change.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from importer.attributes import is_mistyped
+from importer.model import Message, message
 from importer.patterns import regex
 
 MISSPELT: Final = "email.misspelt"
@@ -48,6 +49,12 @@ def misspelt(domain: str) -> tuple[str, str]:
             meant = f"{provider}.{'com' if right in _FOREIGN_ENDS else right}"
             return f"@{rest}.{end}", f"@{meant}"
     return (f".{end}", f".{right}") if right != end else ("", "")
+
+
+def misspelling(code: str, column: str) -> Message:
+    """Return the reason of a warning whose code says what is misspelt, as `doubt_of` has it."""
+    found = code.partition(" ")[2]
+    return message(MISSPELT, column=column, found=found, expected=misspelt(found.lstrip("@"))[1])
 
 
 def _provider(name: str) -> str:

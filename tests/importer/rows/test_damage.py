@@ -27,6 +27,9 @@ def one(engine: Engine, unique_id: str) -> Result:
         *("n/d", "S/O", "[NULL]", "<null>", "(none)", "DBNull", "Not assigned", "aucun", "null null", "...", "?????"),
         *("{{id}}", "${id}", "1.#IND", "-nan(ind)", "Infinity", "00000000-0000-0000-0000-000000000000"),
         *(
+            "Loading...",
+            "wird geladen...",
+            "WAHR",
             "n/c",
             "N.A",
             "n.d.",
@@ -78,6 +81,7 @@ def test_an_id_that_a_program_wrote_as_a_number_fails(engine: Engine, value: str
         ("2-Jan-15", "date"),
         ("2-janv", "date"),
         ("2-févr.", "date"),
+        *((value, "date") for value in ("01.02.2003", "2. Mrz", "02. Jan", "Okt 15", "3-Dez")),
         ("2015-03-01 00:00:00", "date"),
         ("3/1/2015", "date"),
         ("12 345", "spaces"),
@@ -709,3 +713,23 @@ def test_full_width_characters_elsewhere_are_told(engine: Engine) -> None:
     """They are stored, with a warning."""
     result = engine.file(f"{COLUMNS},phone_cell", "S1,OPSCOM,Ann,Lee,ann@example.org,\uff16\uff11\uff13-555-0199")
     assert ["value.damaged/full_width"] == [each.reason.key for each in result.receipt.warnings]
+
+
+@pytest.mark.parametrize("value", ["Anne Roy", "Roy, Anne", "Mary-Ann O'Neil", "DE LA CRUZ"])
+def test_words_in_place_of_an_id_are_told(engine: Engine, value: str) -> None:
+    """A name in the column of ids is stored, as somebody may have such ids, with a warning."""
+    result = one(engine, value)
+    assert ["value.placeholder/id_words"] == [each.reason.key for each in result.receipt.warnings]
+
+
+@pytest.mark.parametrize("value", ["Anne", "a.roy", "S 100", "K1A 0B1", "Room 5", "MAIN OFFICE 2"])
+def test_words_that_may_be_an_id(engine: Engine, value: str) -> None:
+    """A single word and words with a number are taken without a word."""
+    assert {} == one(engine, value).warnings
+
+
+def test_codes_of_letters_are_told_once(engine: Engine) -> None:
+    """A sign that belongs to a code is not taken for one in place of a letter as well."""
+    result = engine.file(COLUMNS, "S1,OPSCOM,A&lt;b&gt;n,Fran%C3%A7ois,ann@example.org")
+    keys = [(each.reason.key, each.field) for each in result.receipt.warnings]
+    assert [("encoding.garbled/markup", "first_name"), ("encoding.garbled/escaped", "last_name")] == keys

@@ -368,3 +368,32 @@ def test_the_number_of_a_closing_line_may_be_that_of_a_user() -> None:
     rows = "unique_id,student_no,email\nS1,0017,a@example.org\nS2,0018,b@example.org\n"
     assert HoldReason.CUT_OFF is ending(f"{rows}TRL,00".encode())
     assert HoldReason.UNTERMINATED is ending(f"{rows}TRL,00: 2".encode())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "text(50),text(20),text(50),text(50),text(100)",
+        "VARCHAR2(50),VARCHAR2(20),VARCHAR2(50),VARCHAR2(50),VARCHAR2(100)",
+        "required,required,required,required,optional",
+        "obligatoire,obligatoire,obligatoire,obligatoire,facultatif",
+        "1,2,3,4,5",
+        "The number of the student,Always OPSCOM,Given name,Family name,School address",
+        "Numéro,Source,Prénom,Nom,Courriel",
+        "e.g. 12345,OPSCOM,e.g. Jane,e.g. Doe,e.g. jane@example.org",
+    ],
+)
+def test_a_row_about_the_columns_is_told_as_that(engine: Engine, line: str) -> None:
+    """Below the names some exports have their types, what they mean, or examples: that is one problem."""
+    users = [f"S{at},OPSCOM,Ann,Lee,a{at}@example.org" for at in range(10, 15)]
+    result = engine.file("unique_id,login_source,first_name,last_name,email", line, *users)
+    assert ({2: "9003"}, 5) == (result.codes, result.tally.created)
+    assert result.reasons[2].startswith("The row describes the columns,")
+
+
+def test_a_user_with_problems_is_not_taken_for_such_a_row(engine: Engine) -> None:
+    """One with an id of digits, and any far below the header, has the problems of its values."""
+    users = [f"S{at},OPSCOM,Ann,Lee,a{at}@example.org" for at in range(10, 15)]
+    lines = ["S9999,AD,Ann,Lee,none", *users, "jsmith,AD,Ann,Lee,none"]
+    result = engine.file("unique_id,login_source,first_name,last_name,email", *lines)
+    assert {2: "9015; 9033", 8: "9015; 9033"} == result.codes
