@@ -15,7 +15,7 @@ import msgspec
 
 from importer.characters import SHOWN_CHARS, guarded, is_unique_id
 from importer.model import printable
-from importer.store import ledger
+from importer.store import baselines, ledger
 from importer.store.connection import Connection
 from importer.store.database import Store
 from importer.store.roster import history
@@ -60,6 +60,7 @@ def erase(store: Store, client: str, unique_id: str) -> Erased:
             import_id = ledger.next_id(store.conn, client)
             ledger.add_action(store.conn, import_id, client=client, kind="erase", title="erase", users=users)
             history.note_erased(store.conn, import_id, client, ids)
+            baselines.forget(store.conn, client)  # a row of hers may be in the next file, and makes her anew
     store.conn.overwrite_deleted(_TABLES)
     return Erased(users=users, changes=changes, mails=len(mails), quotes=len(problems))
 

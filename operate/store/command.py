@@ -6,13 +6,13 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 import click
 
 from importer.model import host_name
 from importer.store.copying import Copied, Side, TargetInUse, copy, count
+from importer.store.database import Store
 from importer.store.errors import StoreError, StoreUnusable
 from importer.store.places import Place
 from operate.database import cannot_answer
@@ -23,7 +23,10 @@ from watcher.lock import RunningAlready, locked
 from watcher.owner import check_access
 from watcher.settings import Config
 
-_URLS: Final = ("postgresql://", "postgres://")
+if TYPE_CHECKING:
+    from importer.store.postgresql.database import PostgresqlStore
+    from importer.store.sqlite.database import SqliteStore
+
 _LONG_WORK_ROWS: Final = 200_000
 
 
@@ -42,19 +45,20 @@ def copy_command(config: Config, target: str, source: str | None) -> None:
 
     Stop the service before. The other database has to be empty. What was interrupted has copied nothing: run it again.
     """
-    source = source or config.service.database
+    host = config.service.host or host_name()
+    origin, goal = (Place(source, host) if source else config.service.place), Place(target, host)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(config.service.state_dir))
         except RunningAlready:
             click.echo("the service is running: stop it first", err=True)
             sys.exit(EXIT_RUNNING_ALREADY)
-        if not _is_url(source):
-            if not Path(source).exists():
-                cannot_answer(f"{source}: does not exist")
-            check_access(Place(source), os.O_RDWR)
-        origin, goal = (stack.enter_context(_opened(database)) for database in (source, target))
-        _report(_copied(origin, goal, target))
+        if origin.is_missing:
+            cannot_answer(f"{origin.name}: does not exist")
+        check_access(origin, os.O_RDWR)
+        source_side = stack.enter_context(_opened(origin))
+        target_side = stack.enter_context(_opened(goal))
+        _report(_copied(source_side, target_side, _named(goal)))
 
 
 def _copied(origin: Side, goal: Side, target: str) -> Copied:
@@ -63,7 +67,7 @@ def _copied(origin: Side, goal: Side, target: str) -> Copied:
         with steps_bar(2 * total, "copying", is_long=total >= _LONG_WORK_ROWS) as advance:
             return copy(origin, goal, advance)
     except TargetInUse as error:
-        cannot_answer(f"{_named(target)}: {error}; expected an empty database")
+        cannot_answer(f"{target}: {error}; expected an empty database")
     except StoreError as error:
         cannot_answer(f"nothing was copied: {error}")
 
@@ -75,42 +79,30 @@ def _report(copied: Copied) -> None:
 
 
 @contextlib.contextmanager
-def _opened(database: str) -> Iterator[Side]:
+def _opened(place: Place) -> Iterator[Side]:
     """Yield a database, brought up to date; ends the program when that is impossible."""
     try:
-        with _side(database) as side:
-            yield side
-    except ImportError:
-        cannot_answer(f"{_named(database)}: psycopg or libpq is missing; install rosterd[postgresql], and libpq5")
+        with contextlib.closing(place.open()) as opened:
+            yield _side(place, opened)
     except StoreUnusable as error:
         cannot_answer(str(error))
     except StoreError as error:
-        cannot_answer(f"{_named(database)}: {error}")
+        cannot_answer(f"{_named(place)}: {error}")
 
 
-@contextlib.contextmanager
-def _side(database: str) -> Iterator[Side]:
-    if _is_url(database):
-        from importer.store.postgresql.copying import PostgresqlSide
-        from importer.store.postgresql.database import PostgresqlStore
-
-        with contextlib.closing(PostgresqlStore.open(database, host_name())) as server:
-            yield PostgresqlSide(server)
-    else:
+def _side(place: Place, opened: Store) -> Side:
+    if place.file is not None:
         from importer.store.sqlite.copying import SqliteSide
-        from importer.store.sqlite.database import SqliteStore
 
-        with contextlib.closing(SqliteStore.open(Path(database))) as file:
-            yield SqliteSide(file)
+        return SqliteSide(cast("SqliteStore", opened))
+    from importer.store.postgresql.copying import PostgresqlSide
 
-
-def _is_url(database: str) -> bool:
-    return database.startswith(_URLS)
+    return PostgresqlSide(cast("PostgresqlStore", opened))
 
 
-def _named(database: str) -> str:
+def _named(place: Place) -> str:
     """Return the name of a database without the password that a URL may have."""
-    if not _is_url(database):
-        return database
-    scheme, _, rest = database.partition("://")
+    if place.file is not None:
+        return place.name
+    scheme, _, rest = place.name.partition("://")
     return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"

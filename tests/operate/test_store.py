@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from importer.store.places import Place
 from operate.store import command
 from tests.lab.daemon import Rosterd, make_inboxes
 from tests.lab.postgresql import PostgresqlServer
@@ -76,7 +77,6 @@ def test_what_cannot_be_copied_is_a_sentence(rosterd: Rosterd, postgresql: Postg
 
 def test_a_url_is_told_without_its_password() -> None:
     """A message has neither the password nor the settings of a URL."""
-    assert "postgresql://db.example.org/rosterd" == command._named(
-        "postgresql://rosterd:se@cret@db.example.org/rosterd?sslmode=verify-full&password=x"
-    )
-    assert "/var/lib/rosterd/rosterd.db" == command._named("/var/lib/rosterd/rosterd.db")
+    url = "postgresql://rosterd:se@cret@db.example.org/rosterd?sslmode=verify-full&password=x"
+    assert "postgresql://db.example.org/rosterd" == command._named(Place(url))
+    assert "/var/lib/rosterd/rosterd.db" == command._named(Place("/var/lib/rosterd/rosterd.db"))

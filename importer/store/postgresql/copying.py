@@ -14,7 +14,16 @@ from importer.store.postgresql.connection import PostgresqlConnection, translati
 from importer.store.postgresql.database import PostgresqlStore
 from importer.store.roster import work
 
-NOT_COPIED: Final = ("rosterd_schema", "hosts", "import_ids", "locks", "open_imports", *work.TABLES)
+NOT_COPIED: Final = (
+    "rosterd_schema",
+    "hosts",
+    "import_ids",
+    "locks",
+    "open_imports",
+    "work_rows",
+    "work_users",
+    *work.TABLES,
+)
 _AT_ONCE: Final = 1000
 # No statement of a copy is short; nobody else waits for it.
 _LIMITS: Final = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'"
