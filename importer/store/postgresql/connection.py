@@ -12,12 +12,14 @@ import functools
 import ipaddress
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import psycopg
 from psycopg import pq
+from psycopg.abc import PQGen
 from psycopg.adapt import Dumper, Loader
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.waiting import Ready
 
 from importer.store.connection import Values
 from importer.store.errors import (
@@ -55,7 +57,9 @@ SET LOCAL lock_timeout = '3s';
 INSERT INTO locks VALUES (?, 1) ON CONFLICT (client) DO UPDATE SET is_held = 1;
 SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'
 """
+_CANCEL_S: Final = 5.0  # for asking the server to cancel a statement; that ends by itself anyway
 _AT_ONCE: Final = 500  # statements in one message
+_T = TypeVar("_T")
 _VERIFIED: Final = "verify-full"
 
 # By SQLSTATE, the longest beginning that fits. Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -128,12 +132,33 @@ class PostgresqlCursor:
         self._cursor.close()
 
 
+class _Watched(psycopg.Connection[tuple[Any, ...]]):
+    """While a statement is under way asks `stopping` some times a second, which then has the server cancel it."""
+
+    stopping: Callable[[], bool] | None = None
+
+    def wait(self, gen: PQGen[_T], *args: Any, **more: Any) -> _T:  # noqa: ANN401 - as psycopg has it
+        """Wait for what the server answers."""
+        return super().wait(self._asking(gen), *args, **more)
+
+    def _asking(self, gen: PQGen[_T]) -> PQGen[_T]:
+        may_cancel = self.stopping is not None
+        try:
+            state = next(gen)
+            while True:
+                ready = yield state
+                if ready == Ready.NONE and may_cancel and self.stopping and self.stopping():
+                    may_cancel = False
+                    self.cancel_safe(timeout=_CANCEL_S)
+                state = gen.send(ready)
+        except StopIteration as end:
+            return cast("_T", end.value)
+
+
 class PostgresqlConnection:
     """A connection whose statements raise StoreError. No transaction begins by itself."""
 
-    def __init__(
-        self, raw: psycopg.Connection[tuple[Any, ...]], host: str, connect: Callable[[], PostgresqlConnection]
-    ) -> None:
+    def __init__(self, raw: _Watched, host: str, connect: Callable[[], PostgresqlConnection]) -> None:
         self.raw = raw
         self.host: Final = host
         self._ids = ImportIds(connect)
@@ -254,7 +279,7 @@ def connect(url: str, host: str = "", password: str = "", *, is_writing: bool = 
     wanted |= {"password": password} if password else {}
     wanted |= {} if is_writing else {"target_session_attrs": "any"}
     with translating():
-        raw = psycopg.connect(
+        raw = _Watched.connect(
             autocommit=True, prepare_threshold=None, cursor_factory=cast("Any", psycopg.ClientCursor), **wanted
         )
     raw.adapters.register_dumper(bool, _Flag)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from importer.model import Interrupted
 from importer.store.database import Transactions
-from importer.store.errors import StoreInterrupted
+from importer.store.errors import StoreBusy, StoreInterrupted
 from importer.store.postgresql.connection import LOCK_TIMEOUT, PostgresqlConnection, connect
 from importer.store.postgresql.rows.copies import WorkingCopies
 from importer.store.postgresql.schema import migrate
@@ -90,20 +90,24 @@ class PostgresqlStore(Transactions):
 
     @contextlib.contextmanager
     def interruptible(self, stopping: Callable[[], bool]) -> Iterator[None]:
-        """Ask `stopping` before each statement; one that is under way ends by its timeout. Raises Interrupted."""
+        """Ask `stopping` before each statement, and now and then while one is under way. Raises Interrupted."""
 
         def ask() -> None:
             if stopping():
                 raise Interrupted
 
-        self.conn.before_each, self._copies.stopping = ask, stopping
+        conn = self.conn
+        conn.before_each, conn.raw.stopping, self._copies.stopping = ask, stopping, stopping
         try:
             yield
         except StoreInterrupted:  # in a working copy
             ask()
             raise Interrupted from None
+        except StoreBusy:  # it may have been cancelled
+            ask()
+            raise
         finally:
-            self.conn.before_each, self._copies.stopping = lambda: None, lambda: False
+            conn.before_each, conn.raw.stopping, self._copies.stopping = lambda: None, None, lambda: False
 
     def check_writable(self) -> None:
         """Raise StoreUnavailable when nothing could be written now; a full disk shows only once there is something."""

@@ -26,6 +26,7 @@ from importer.store.sqlite.connection import NEWEST
 from importer.store.sqlite.database import SqliteStore
 from tests.lab.postgresql import PostgresqlServer
 
+MANY = 5
 INSERTED = "INSERT INTO hook_totals (hook) VALUES ('chat')"
 
 pytestmark = pytest.mark.xdist_group("postgresql")
@@ -245,6 +246,21 @@ def test_an_id_that_was_given_up_is_not_used(store: PostgresqlStore, url: str, m
     monkeypatch.setattr(ImportIds, "_noted", suspended)
     with store.transaction():
         assert 2 == store.conn.new_import_id()
+
+
+def test_a_statement_that_is_under_way_is_cancelled(store: PostgresqlStore) -> None:
+    """A statement that takes long is asked about all the while, which also tells that the service is alive."""
+    asked: list[bool] = []
+
+    def stopping() -> bool:
+        asked.append(True)
+        return len(asked) > MANY
+
+    with pytest.raises(Interrupted), store.interruptible(stopping):
+        run(store, "SELECT pg_sleep(600)")
+    assert len(asked) > MANY
+    with store.transaction():
+        assert [(1,)] == store.conn.execute("SELECT 1").fetchall()
 
 
 @pytest.mark.parametrize(
