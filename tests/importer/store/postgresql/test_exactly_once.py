@@ -17,13 +17,18 @@ from importer.store.errors import StoreConflict, StoreError, StoreLocked
 from importer.store.postgresql import connection
 from importer.store.postgresql.connection import PostgresqlConnection, connect
 from importer.store.postgresql.database import PostgresqlStore
-from tests.engine import Engine
+from tests.engine import HEADER, Engine
 from tests.lab import wait_until
 from tests.lab.dropper import WHENS, Dropper
 from tests.lab.postgresql import PostgresqlServer
 
-CONTENT = b"%PDF-1.7"  # it is refused: also that is a transaction with a row of the ledger and a mail
-STEP = 1 if os.environ.get("ROSTERD_FAULTS") else 4  # of the statements at which the backend is ended
+REFUSED = b"%PDF-1.7"  # also that is a transaction with a row of the ledger and a mail
+ROWS = f"""{HEADER}
+S1,OPSCOM,Ann,Lee,ann@example.org,ann
+S2,OPSCOM,Bo,Roy,bo@example.org,bo
+S3,OPSCOM,,Roy,nowhere,
+""".encode()
+STEP = 1 if os.environ.get("ROSTERD_FAULTS") else 9  # of the statements at which the backend is ended
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 
@@ -31,8 +36,9 @@ pytestmark = pytest.mark.xdist_group("postgresql")
 class Site:
     """An importer of a host whose connection goes through a proxy; `direct` goes to the server."""
 
-    def __init__(self, folder: Path, url: str, dropper: Dropper) -> None:
+    def __init__(self, folder: Path, url: str, dropper: Dropper, content: bytes) -> None:
         self.dropper = dropper
+        self.content = content
         self.engine = Engine(folder)
         self.engine.store.close()
         self.direct = connect(url)
@@ -66,13 +72,16 @@ class Site:
             query = f"SELECT count(*) FROM {table} WHERE claim_id = ?"  # noqa: S608 - a name of ours
             assert (1,) == self.direct.execute(query, (claim.claim_id,)).fetchone()
         assert os.fsdecode(RESULT_TXT) in os.listdir(claim.folder_fd)
+        users = self.direct.execute("SELECT count(*), count(DISTINCT email_key) FROM users").fetchone()
+        changes = self.direct.execute("SELECT count(*) FROM user_changes").fetchone()
+        assert ((2, 2), (0,)) == (users, changes) or self.content == REFUSED
 
 
-@pytest.fixture
-def site(postgresql: PostgresqlServer, tmp_path: Path) -> Iterator[Site]:
+@pytest.fixture(params=[REFUSED, ROWS], ids=["refused", "rows"])
+def site(request: pytest.FixtureRequest, postgresql: PostgresqlServer, tmp_path: Path) -> Iterator[Site]:
     with (
         Dropper(postgresql.folder) as dropper,
-        contextlib.closing(Site(tmp_path, postgresql.new_database(), dropper)) as made,
+        contextlib.closing(Site(tmp_path, postgresql.new_database(), dropper, request.param)) as made,
     ):
         yield made
 
@@ -80,7 +89,7 @@ def site(postgresql: PostgresqlServer, tmp_path: Path) -> Iterator[Site]:
 @pytest.mark.parametrize("when", [each for each in WHENS if each != "late"])
 def test_a_connection_lost_at_the_commit_records_a_file_once(site: Site, when: str) -> None:
     """Whether the server had committed or not, the next try finds out, and does what is left."""
-    with site.engine.claimed(CONTENT) as claim:
+    with site.engine.claimed(site.content) as claim:
         site.dropper.when = when
         site.work_on(claim)
         assert 1 == site.dropper.dropped
@@ -112,7 +121,7 @@ def late_commit(site: Site, claim: Claim) -> None:
 
 def test_the_next_try_waits_for_a_commit_that_comes_late(site: Site) -> None:
     """A server that commits while its client has given up already, and is back, is waited for."""
-    with site.engine.claimed(CONTENT) as claim:
+    with site.engine.claimed(site.content) as claim:
         late_commit(site, claim)
         site.assert_recorded_once(claim)
 
@@ -120,7 +129,7 @@ def test_the_next_try_waits_for_a_commit_that_comes_late(site: Site) -> None:
 def test_a_look_that_waits_for_nobody_is_noticed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the lock the same file is recorded while the first commit is still to come, or fails on it."""
     monkeypatch.setattr(PostgresqlConnection, "lock", lambda *_: True)
-    with site.engine.claimed(CONTENT) as claim, pytest.raises(StoreError, match="duplicate"):
+    with site.engine.claimed(site.content) as claim, pytest.raises(StoreError, match="duplicate"):
         late_commit(site, claim)
 
 
@@ -128,7 +137,7 @@ def test_a_retry_that_does_not_look_is_noticed(site: Site, monkeypatch: pytest.M
     """Without a look at the ledger a file of which the answer was lost would be recorded again."""
     monkeypatch.setattr(ending, "begin", lambda *_: True)
     site.dropper.when = "at"
-    with site.engine.claimed(CONTENT) as claim, pytest.raises(StoreError, match="duplicate"):
+    with site.engine.claimed(site.content) as claim, pytest.raises(StoreError, match="duplicate"):
         site.work_on(claim)
 
 
@@ -160,7 +169,7 @@ def test_a_backend_ended_at_any_statement_leaves_a_file_recorded_once(
 
     def import_with_end_at(number: int) -> int:
         """Import a file; return how many statements that took."""
-        with monkeypatch.context() as patched, site.engine.claimed(CONTENT) as claim:
+        with monkeypatch.context() as patched, site.engine.claimed(site.content) as claim:
             count = before_statement(patched, site, number, end)
             site.work_on(claim)
             site.assert_recorded_once(claim)
@@ -180,7 +189,7 @@ def test_two_transactions_in_each_other_s_way_are_tried_again(site: Site, monkey
         raise StoreConflict("could not serialize access due to concurrent update")
 
     before_statement(monkeypatch, site, 5, fail)
-    with site.engine.claimed(CONTENT) as claim:
+    with site.engine.claimed(site.content) as claim:
         site.work_on(claim)
         site.assert_recorded_once(claim)
 
@@ -192,7 +201,7 @@ def test_what_always_collides_is_left_for_later(site: Site, monkeypatch: pytest.
         raise StoreConflict("deadlock detected")
 
     monkeypatch.setattr(PostgresqlConnection, "lock", fail)
-    with site.engine.claimed(CONTENT) as claim, pytest.raises(StoreConflict):
+    with site.engine.claimed(site.content) as claim, pytest.raises(StoreConflict):
         site.work_on(claim)
 
 
@@ -204,7 +213,7 @@ def test_another_host_at_the_same_client_is_told_apart(site: Site, monkeypatch: 
     )
     site.direct.execute("BEGIN")
     site.direct.lock("acme")
-    with site.engine.claimed(CONTENT) as claim:
+    with site.engine.claimed(site.content) as claim:
         with pytest.raises(StoreLocked, match="another host"):
             site.engine.importer().import_file(claim, site.engine.client)
         site.direct.execute("ROLLBACK")
