@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.lab import MEMORY
+from tests.lab import MEMORY, wait_until
 
 USER = "postgres"  # Debian's package makes this user; the server refuses to run as root
 # Nothing has to outlive the run. The order of a language, so that a comparison that goes by it is noticed.
@@ -77,6 +78,14 @@ class PostgresqlServer:
             self._emptied = number + 1
         return self.url(name)
 
+    def processor_s(self) -> float:
+        """Return the processor time of the server and of its connections, once all of them have ended."""
+        (pid, *_) = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        wait_until(lambda: not any(map(_is_connection, children.read_text().split())), "ended connections")
+        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+        return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+
     def url(self, database: str) -> str:
         """Return the URL of a database, whether or not there is one."""
         return f"postgresql://rosterd@/{database}?host={self.folder}"
@@ -111,3 +120,9 @@ class PostgresqlServer:
             **user,  # type: ignore[call-overload]
         )
         assert done.returncode == 0, f"{name} ended with {done.returncode}"
+
+
+def _is_connection(pid: str) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().startswith("postgres: rosterd ")
+    return False

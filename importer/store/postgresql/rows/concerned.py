@@ -35,7 +35,7 @@ _STAGED: Final = "work_rows WHERE client = :client AND import_id = :import_id"
 _IS_STAGED: Final = f"unique_id IN (SELECT unique_id FROM {_STAGED} AND unique_id IS NOT NULL)"
 # Who has the value of another row.
 _HOLDERS: Final = """
-    SELECT {columns} FROM work_rows AS staged JOIN users ON users.client = :client AND users.{key} = staged.{key}
+    SELECT users.* FROM work_rows AS staged JOIN users ON users.client = :client AND users.{key} = staged.{key}
       AND users.unique_id <> staged.unique_id
     WHERE staged.client = :client AND staged.import_id = :import_id"""
 _NEEDED: Final = ("login_source", "first_name", "last_name", *KEYS, *KEYS.values(), *PERSONAL)
@@ -96,8 +96,8 @@ class Concerned(Others):
         columns = ", ".join(f"users.{column}" for column in file.columns)
         self._add(f"SELECT {columns} FROM users WHERE client = :client AND {_IS_STAGED}")
         self._stage_of_inactive(waiting)
-        for key in KEYS.values():
-            self._add(_HOLDERS.format(columns=columns, key=key))
+        holders = " UNION ALL ".join(_HOLDERS.format(key=key) for key in KEYS.values())
+        self._add(f"SELECT {columns} FROM ({holders}) AS users")
         if file.feed.is_snapshot:
             self._add(f"SELECT {columns} FROM users WHERE client = :client AND missed IS NOT NULL")
             if file.is_snapshot and not file.examination.is_excerpt:

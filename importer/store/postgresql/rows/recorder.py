@@ -115,10 +115,10 @@ class PostgresqlRecorder:
             is_theirs = "staged.client = :client AND staged.staged_by = :import_id"
             self._conn.execute(
                 f"""UPDATE users SET {values} FROM work_users AS staged
-                    WHERE users.client = :client AND {is_theirs} AND users.unique_id = staged.unique_id""",
+                    WHERE users.client = :client AND {is_theirs} AND users.unique_id = staged.unique_id;
+                    DELETE FROM work_users AS staged WHERE {is_theirs}""",
                 named,
             )
-            self._conn.execute(f"DELETE FROM work_users AS staged WHERE {is_theirs}", named)
 
     def _copy_in(
         self,
