@@ -178,18 +178,24 @@ def main(context: click.Context) -> None:
 @config_option
 def run(config: Config) -> None:
     """Run the service: watch the inboxes and import uploads until stopped."""
-    from watcher.start import run_daemon
-
-    _exit_with(config, run_daemon)
+    _exit_with(config, _service().run_daemon)
 
 
 @main.command()
 @config_option
 def sweep(config: Config) -> None:
     """Import the uploads that are in the inboxes now, then exit."""
-    from watcher.start import sweep_once
+    _exit_with(config, _service().sweep_once)
 
-    _exit_with(config, sweep_once)
+
+def _service() -> types.ModuleType:
+    """Import the service, which is the first to import sqlite3."""
+    from importer.store.sqlite.statistics import turn_off
+
+    turn_off()
+    from watcher import start
+
+    return start
 
 
 def _exit_with(config: Config, act: Callable[[Config], int]) -> NoReturn:

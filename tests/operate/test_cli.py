@@ -182,3 +182,15 @@ def test_commands_explain_themselves(rosterd: Rosterd) -> None:
         result = rosterd(*command, "--help")
         assert 0 == result.returncode
         assert "Usage:" in result.stdout
+
+
+def test_sqlite_counts_no_memory_in_the_service(config: Path, tmp_path: Path) -> None:
+    """The count is off before the service first uses SQLite, which could not be told later."""
+    result = run_python(
+        tmp_path,
+        "-c",
+        "import ctypes, sys\nfrom operate import cli\ntry:\n    cli.main(['sweep', '--config', sys.argv[1]])\n"
+        "finally:\n    print('bytes:', ctypes.CDLL('libsqlite3.so.0').sqlite3_memory_highwater(0))",
+        config,
+    )
+    assert (0, "bytes: 0") == (result.returncode, result.stdout.splitlines()[-1])
