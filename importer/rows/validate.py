@@ -380,13 +380,8 @@ def _cleared(attribute: Attribute, client: ClientSettings) -> tuple[str, list[Pr
 def _first_of(attribute: Attribute, cells: list[Cell]) -> tuple[Cell, list[tuple[str, str]]]:
     """Return the first cell of several columns of one attribute that has a value, and whether they disagree."""
     filled = [cell for cell in cells if cell.value]
-    is_open = _disagree(attribute, [cell.value for cell in filled])
-    return next(iter(filled), cells[0]), [("columns.disagree", attribute.name)] if is_open else []
-
-
-def _disagree(attribute: Attribute, values: list[str]) -> bool:
-    """Tell whether the columns of one attribute say different things; the case counts in a unique id alone."""
-    return len(set(values if attribute.rule is Rule.KEY else map(str.casefold, values))) > 1
+    values = {cell.value if attribute.rule is Rule.KEY else cell.value.casefold() for cell in filled}
+    return next(iter(filled), cells[0]), [("columns.disagree", attribute.name)] if len(values) > 1 else []
 
 
 def _warning(code: str, name: str, warned: _Warned, header: Header) -> FileWarning:
