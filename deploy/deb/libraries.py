@@ -67,7 +67,7 @@ ABSENT: Final = {
 }
 BY_NAME: Final = ("uvicorn.protocols.http.h11_impl",)  # what a library imports by a name in a setting of ours
 OURS: Final = ("importer", "watcher", "operate", "console")
-UNFINISHED: Final = "importer.store.postgresql."  # its library comes into the package once a setting leads there
+UNFINISHED: Final = "importer.store.postgresql."  # its library is not in the package yet: see docs/scale-out.md
 
 
 def import_all() -> Iterator[str]:

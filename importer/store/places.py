@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 CREDENTIAL: Final = "database_password"
 _VARIABLE: Final = "ROSTERD_DATABASE_PASSWORD"
-ARE_SERVERS_COMPLETE = False  # whether all that is asked of a database can be asked of one on a server
 _EXPECTED: Final = 'the path of a file, or a URL such as "postgresql://rosterd@db.example.org/rosterd"'
 
 
@@ -33,8 +32,6 @@ def objections(database: str) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with a setting, without its password, and what was expected."""
     if not is_server(database):
         return
-    if not ARE_SERVERS_COMPLETE:
-        yield database, "the path of a file: a database on a server is not complete in this version"
     try:
         parts = urllib.parse.urlsplit(database)
     except ValueError:

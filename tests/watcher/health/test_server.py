@@ -17,11 +17,10 @@ from importer.store.places import Place, objections
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd, make_inboxes
 from tests.lab.postgresql import PostgresqlServer
-from watcher.config import ConfigError, load
 
-SERVERS = "import importer.store.places; importer.store.places.ARE_SERVERS_COMPLETE = True"
 URL = "postgresql://rosterd@db.example.org/rosterd"
 REFUSED = b"%PDF-1.7"
+HEADER = "unique_id,login_source,first_name,last_name,email,user_name"
 FILES = 10
 
 on_server = pytest.mark.skipif(
@@ -29,32 +28,33 @@ on_server = pytest.mark.skipif(
 )
 
 
-class OnServer(Rosterd):
-    """An installation whose database is on a server."""
-
-    planted = SERVERS
-
-
 @pytest.fixture
-def site(postgresql: PostgresqlServer, tmp_path: Path) -> Iterator[OnServer]:
+def site(postgresql: PostgresqlServer, tmp_path: Path) -> Iterator[Rosterd]:
     settings = {"service": {"database": postgresql.new_database(), "host": "ham"}}
-    with OnServer(tmp_path, make_inboxes(tmp_path), settings=settings) as made:
+    with Rosterd(tmp_path, make_inboxes(tmp_path), settings=settings) as made:
         yield made
 
 
-def asked(site: OnServer, *command: str) -> str:
+def asked(site: Rosterd, *command: str) -> str:
     """Return what a command prints."""
     return site.execute(*command).stdout
 
 
-def archived(site: OnServer) -> bool:
+def rows(host: str, number: int) -> str:
+    """Return a file with a user whom all files have, one of its own, and one who fails."""
+    own = f"{host}-{number}"
+    users = ["S1,OPSCOM,Ann,Lee,ann@example.org,ann", f"{own},OPSCOM,Bo,Lee,{own}@example.org,{own}", "S0,OPSCOM,,X,,"]
+    return "".join(f"{line}\n" for line in (HEADER, *users))
+
+
+def archived(site: Rosterd) -> bool:
     """Tell whether all its files are done."""
     return len(site.events("file.archived")) == FILES
 
 
 @on_server
 @pytest.mark.xdist_group("postgresql")
-def test_the_service_works_with_a_server(site: OnServer, tmp_path: Path) -> None:
+def test_the_service_works_with_a_server(site: Rosterd, tmp_path: Path) -> None:
     """A file is answered, its mail sent, and the commands tell of it, with the host."""
     site.start()
     (tmp_path / "acme" / "users.csv").write_bytes(REFUSED)
@@ -69,7 +69,7 @@ def test_the_service_works_with_a_server(site: OnServer, tmp_path: Path) -> None
 
 @on_server
 @pytest.mark.xdist_group("postgresql")
-def test_uploads_wait_while_the_server_is_away(site: OnServer, tmp_path: Path, postgresql: PostgresqlServer) -> None:
+def test_uploads_wait_while_the_server_is_away(site: Rosterd, tmp_path: Path, postgresql: PostgresqlServer) -> None:
     """A server that is stopped is told once, what was uploaded waits, and all goes on by itself once it is back."""
     site.start()
     postgresql.stop()
@@ -94,16 +94,18 @@ def test_two_hosts_share_a_database(postgresql: PostgresqlServer, tmp_path: Path
             folder = tmp_path / host
             folder.mkdir()
             settings = {"service": {"database": url, "host": host}}
-            sites[host] = running.enter_context(OnServer(folder, make_inboxes(folder), settings=settings))
+            sites[host] = running.enter_context(Rosterd(folder, make_inboxes(folder), settings=settings))
             sites[host].start()
         for number in range(FILES):
             for host in sites:
-                (tmp_path / host / "acme" / f"users-{number}.csv").write_bytes(REFUSED)
+                (tmp_path / host / "acme" / f"users-{number}.csv").write_text(rows(host, number))
         for site in sites.values():
             wait_until(functools.partial(archived, site), "the archive")
         listed = json.loads(asked(sites["ham"], "imports", "--json"))
         assert {"ham": FILES, "sto": FILES} == Counter(each["host"] for each in listed)
         assert 2 * FILES == len({each["claim_id"] for each in listed})
+        users = json.loads(asked(sites["sto"], "users", "find", "Lee", "--client", "acme", "--limit", "99", "--json"))
+        assert 2 * FILES + 1 == len({user["unique_id"] for user in users}) == len(users)
         mails = [mail["Message-ID"] for site in sites.values() for mail in site.mails()]
         assert [] == [name for name, count in Counter(mails).items() if count > 1]
         for site in sites.values():
@@ -124,20 +126,12 @@ def test_two_hosts_share_a_database(postgresql: PostgresqlServer, tmp_path: Path
         ("postgresql://[db/rosterd", ["URL such as"]),
     ],
 )
-def test_what_a_url_may_be(monkeypatch: pytest.MonkeyPatch, url: str, expected: list[str]) -> None:
+def test_what_a_url_may_be(url: str, expected: list[str]) -> None:
     """Whatever cannot be the URL of a server is told, and never the password in it."""
-    monkeypatch.setattr("importer.store.places.ARE_SERVERS_COMPLETE", True)
     told = [*objections(url)]
     assert len(expected) == len(told)
     assert all(part in what for part, (_, what) in zip(expected, told, strict=True))
     assert "hush" not in str(told)
-
-
-def test_a_server_is_refused_until_files_can_be_imported_there(tmp_path: Path) -> None:
-    """No setting half works."""
-    (tmp_path / "config.toml").write_text(f'[service]\ndatabase = "{URL}"\n')
-    with pytest.raises(ConfigError, match="not complete in this version"):
-        load(tmp_path / "config.toml")
 
 
 def test_a_password_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
