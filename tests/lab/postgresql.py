@@ -35,7 +35,7 @@ def program(name: str) -> str | None:
 _EMPTY = """
 DO $$ BEGIN EXECUTE (SELECT 'TRUNCATE ' || string_agg(tablename, ', ') || ' RESTART IDENTITY' FROM pg_tables
   WHERE schemaname = 'public' AND tablename NOT IN ('rosterd_schema', 'retention', 'import_ids')); END $$;
-UPDATE import_ids SET last = 0"""
+UPDATE import_ids SET last = 0; UPDATE retention SET history_from = 1"""
 
 
 class PostgresqlServer:

@@ -22,6 +22,8 @@ from tests.watcher.test_approval import again
 from watcher.approval.files import LOOK_INTERVAL_S, FilesOnHold
 from watcher.settings import Config
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 BY_CLIENT = ("operator", "client")
 OPERATOR = "operator@example.org"
 

@@ -237,6 +237,7 @@ class PostgresqlConnection:
         if self.in_transaction:
             with contextlib.suppress(psycopg.Error):
                 self.raw.execute("ROLLBACK")
+        self._ids.give_back()
 
     def close(self) -> None:
         """Close the connection; what was not committed is rolled back."""

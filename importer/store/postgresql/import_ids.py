@@ -9,9 +9,11 @@ do: an id must be above all that were taken before.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from importer.store.connection import marks
 from importer.store.errors import StoreBusy, StoreError
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ _TAKE: Final = """WITH taken AS (UPDATE import_ids SET last = last + 1 RETURNING
     INSERT INTO open_imports (id) SELECT last FROM taken RETURNING id"""
 _NEWEST: Final = "SELECT coalesce((SELECT min(id) - 1 FROM open_imports), last) FROM import_ids"
 _TRIES: Final = 10
+_MOST_TAKEN: Final = 1000  # in one transaction
 
 
 class ImportIds:
@@ -32,6 +35,7 @@ class ImportIds:
     def __init__(self, connect: Callable[[], PostgresqlConnection]) -> None:
         self._connect = connect
         self._conn: PostgresqlConnection | None = None
+        self._taken: deque[int] = deque(maxlen=_MOST_TAKEN)
 
     def take(self, importing: PostgresqlConnection) -> int:
         """Return an id above all that were taken, for the transaction that is open. Raises StoreError."""
@@ -39,8 +43,19 @@ class ImportIds:
             import_id = self._noted()
             # Whoever takes a minute to come here finds it taken for that of an import that was rolled back.
             if importing.execute("DELETE FROM open_imports WHERE id = ?", (import_id,)).rowcount:
+                self._taken.append(import_id)
                 return import_id
         raise StoreBusy("no id of an import could be taken: each was forgotten at once")
+
+    def give_back(self) -> None:
+        """Let nobody wait for imports that were just rolled back; those of a lost connection may still be committed."""
+        if self._conn and self._taken:
+            of_us = f"SELECT id FROM open_imports WHERE id IN {marks(self._taken)} FOR UPDATE SKIP LOCKED"
+            try:
+                self._conn.execute(f"DELETE FROM open_imports WHERE id IN ({of_us})", (*self._taken,))
+            except StoreError:  # a minute later the next import does it
+                self.close()
+        self._taken.clear()
 
     def _noted(self) -> int:
         conn = self._conn = self._conn or self._connect()

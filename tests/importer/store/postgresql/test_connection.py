@@ -212,8 +212,12 @@ def test_work_is_interrupted_between_statements(store: PostgresqlStore) -> None:
     assert [] == store.conn.execute("SELECT hook FROM hook_totals").fetchall()
 
 
+def raise_after(_import_id: int) -> None:
+    raise Interrupted
+
+
 def test_whoever_follows_changes_stops_before_an_import_that_is_open(store: PostgresqlStore, url: str) -> None:
-    """Of two imports the later may be committed first; one that was rolled back is forgotten when the next begins."""
+    """Of two imports the later may be committed first; one whose host was lost is forgotten when the next begins."""
     with contextlib.closing(PostgresqlStore.open(url)) as other:
         with store.transaction():
             first = store.conn.new_import_id()
@@ -223,8 +227,12 @@ def test_whoever_follows_changes_stops_before_an_import_that_is_open(store: Post
             assert first - 1 == other.conn.newest_import_id()
         assert second == other.conn.newest_import_id()
         with contextlib.suppress(Interrupted), store.transaction():
+            raise_after(store.conn.new_import_id())
+        assert second + 1 == other.conn.newest_import_id()
+        with store.transaction():
             lost = store.conn.new_import_id()
-            raise Interrupted
+            store.conn.execute("ROLLBACK")  # as if its connection were lost
+            store.conn.execute("BEGIN")
         assert lost - 1 == other.conn.newest_import_id()
         store.conn.execute("UPDATE open_imports SET began_at = began_at - INTERVAL '2 minutes'")
         with other.transaction():

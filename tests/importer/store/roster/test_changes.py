@@ -19,6 +19,8 @@ from tests import REPOSITORY
 from tests.engine import CLIENT, Engine
 from tests.tables import tables_of
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 Key = tuple[str, str]
 ROW: Final = "S{0},OPSCOM,{1},Lee,{0}{1}@example.org,n{0}{1}"
 
@@ -130,6 +132,7 @@ def test_a_cursor_from_which_nobody_can_go_on(engine: Engine, cursor: int) -> No
     assert [1, 1] == [len([*changes.since(engine.store.conn, usable, None)]) for usable in (0, 2)]
 
 
+@pytest.mark.sqlite
 def test_the_sql_of_the_document(engine: Engine, tmp_path: Path) -> None:
     """The statements that the document shows take over what was created, changed, erased and given another id."""
     page = (REPOSITORY / "docs" / "history.md").read_text()
