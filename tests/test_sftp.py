@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from tests.conftest import Needs
 from tests.lab.clients import DRIVERS, StalledUpload, Visit
 from tests.lab.daemon import REPLY_TO, Rosterd
+from tests.lab.postgresql import PostgresqlServer
 from tests.lab.sshd import InboxOwner, Sshd
 
 SERVICE_UID = 61900
@@ -187,6 +189,28 @@ def test_failed_rows_come_back_and_can_be_corrected(acme: Visit, rosterd: Roster
         f"{name}@school.example" for name in ("ann", "ben", "eve", "fay")
     ]
     assert len(rosterd.mails()) == 1
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_failed_rows_come_back_from_a_server(
+    acme: Visit, sshd: Sshd, tmp_path: Path, postgresql: PostgresqlServer
+) -> None:
+    """With the database on a server the client has the same: its users, a mail, and a CSV that can be corrected."""
+    inboxes = {name: sshd.login(name).inbox for name in ("acme", "beta")}
+    with Rosterd(tmp_path, inboxes, settings={"service": {"database": postgresql.new_database()}}) as rosterd:
+        rosterd.start()
+        acme.upload("users.csv", HEADER, ANN, EVE_NOWHERE, BEN)
+        rosterd.wait_for_event("file.archived")
+        mailed = failed_csv_of(rosterd)
+        assert mailed == rosterd.read_bak("users.failed.csv")
+        rows = list(csv.DictReader(io.StringIO(mailed.decode("utf-8-sig"))))
+        assert [("3", "3", "9033")] == [(row["unique_id"], row["import_line"], row["import_code"]) for row in rows]
+        rows[0]["province"] = "NB"
+        acme.upload("users.csv", *as_csv(rows))
+        rosterd.wait_for_event("file.imported", outcome="imported")
+        listed = json.loads(rosterd.execute("imports", "--json").stdout)
+        assert [(1, 0), (2, 1)] == [(each["created"], each["failed"]) for each in listed]
+        assert rosterd.inbox() == []
 
 
 def failed_csv_of(rosterd: Rosterd) -> bytes:
