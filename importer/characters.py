@@ -66,7 +66,8 @@ _RUN: Final = regex(rf"'*(?:{_UNSEEN})*[{_SIGNS}\t\r\n]")
 # follows one inside a cell, quotation marks or not.
 _PART: Final = rf"'*(?:{_UNSEEN}|\")*[{_SIGNS}]"
 _RUN_PART: Final = regex(rf"[,;|\t\r\n](?={_PART})")  # looking behind would be slower
-_HARMLESS: Final = regex(r"(?:[A-Za-z0-9][^',;|\t\r\n]*)?\Z")  # neither of them has anything to do: most are
+# Cells with which neither of them has anything to do, joined by NUL, as most are; what matched once is not tried again.
+_HARMLESS: Final = regex(r"(?:[A-Za-z0-9][^',;|\t\r\n\0]*+)?+(?:\0(?:[A-Za-z0-9][^',;|\t\r\n\0]*+)?+)*+\Z")
 _GUARDED_PART: Final = regex(rf"(?<=[,;|\t\r\n])'(?={_PART})")
 
 
@@ -164,9 +165,11 @@ def is_unique_id(cell: str, unique_id: str) -> bool:
     return clean(ATTRIBUTES["unique_id"], cell).value == unique_id
 
 
-def sent_back(cell: str) -> str:
-    """Return a cell of an upload as a failed CSV has it."""
-    return cell if _HARMLESS.match(cell) else guarded(unguarded(cell))
+def sent_back(cells: list[str]) -> list[str]:
+    """Return cells of an upload, none of which has a NUL, as a failed CSV has them."""
+    if _HARMLESS.match("\0".join(cells)):
+        return cells
+    return [cell if _HARMLESS.match(cell) else guarded(unguarded(cell)) for cell in cells]
 
 
 def guarded(cell: str) -> str:

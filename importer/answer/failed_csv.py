@@ -33,7 +33,7 @@ def failed_csv(
     for number, row in enumerate(rows, 1):
         cells = row.cells + [""] * (header.width - len(row.cells))
         more = receipt.tally.failed - receipt.listed if number == receipt.listed else 0
-        writer.writerow([*(sent_back(cells[index]) for index in header.echoed), *report.cells(row, more)])
+        writer.writerow([*sent_back([cells[index] for index in header.echoed]), *report.cells(row, more)])
         yield out.taken()
     yield out.taken()
 

@@ -43,6 +43,7 @@ MOST_LINES: Final = 250_000  # that are odd, or differ: 1 MB in the database, so
 _MOST_BYTES: Final = 64 << 20  # of lines that differ, in the temporary file
 _AHEAD_BYTES: Final = 8 << 20  # read ahead of each file: a line can have 1 MiB
 _ABREAST: Final = 1_000  # lines compared at a time
+_KEPT_BLOCKS: Final = 32  # whose lines the other file may have: more than are ever read ahead
 _DIVERGED: Final = bytes(8)  # so many lines in a row that differ: lines were added or removed
 _SEARCHED_LINES: Final = (64, 4_000)  # how far to look for where the files agree again
 
@@ -261,10 +262,16 @@ def _blocks(raw: BinaryIO, left: int | None, digest: _Hash | None = None) -> Ite
 
 
 class _Ahead:
-    """The next lines of a file; `at` is the number of the first of them."""
+    """
+    The next lines of a file; `at` is the number of the first of them.
 
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks = blocks
+    `other` is the file that it is compared with. As a rule most blocks of both are the same: these are split once.
+    """
+
+    def __init__(self, blocks: Iterator[bytes], other: _Ahead | None = None) -> None:
+        self._blocks = enumerate(blocks)
+        self._other = other
+        self._split: dict[int, tuple[bytes, _Lines]] = {}
         self._bytes = 0
         self.lines: _Lines = []
         self.at = 1
@@ -272,12 +279,21 @@ class _Ahead:
     def fill(self) -> bool:
         """Read on until there are as many lines as are ever looked at, or much text; return whether there are any."""
         while len(self.lines) < _ABREAST + _SEARCHED_LINES[-1] and self._bytes < _AHEAD_BYTES:
-            block = next(self._blocks, b"")
+            number, block = next(self._blocks, (0, b""))
             if not block:
                 break
-            self.lines += block.splitlines(keepends=True)
+            self.lines += self._lines_of(number, block)
             self._bytes += len(block)
         return bool(self.lines)
+
+    def _lines_of(self, number: int, block: bytes) -> _Lines:
+        if self._other is not None:
+            same, lines = self._other._split.pop(number, (b"", []))  # noqa: SLF001 - of its own class
+            return lines if block == same else block.splitlines(keepends=True)
+        lines = block.splitlines(keepends=True)
+        self._split[number] = block, lines
+        self._split.pop(number - _KEPT_BLOCKS, None)
+        return lines
 
     def drop(self, count: int) -> _Lines:
         """Remove and return this many lines."""
@@ -295,7 +311,8 @@ def _differing(
     new: Iterator[bytes], old: Iterator[bytes], recheck_lines: array[int], header_line: int, vanished: _Vanished
 ) -> Iterator[tuple[int, bytes]]:
     """Yield the header of the new file, and its lines that are no plain lines of the old one, with their numbers."""
-    new_lines, old_lines = _Ahead(new), _Ahead(old)
+    new_lines = _Ahead(new)
+    old_lines = _Ahead(old, new_lines)
     while new_lines.fill():
         is_over = not old_lines.fill()
         same = bytearray(map(operator.eq, new_lines.lines[:_ABREAST], old_lines.lines[:_ABREAST]))
@@ -353,4 +370,5 @@ def _marked(blocks: Iterator[bytes], marks: bytearray) -> Iterator[tuple[int, by
 
 def _ids_at_the_front(block: bytes, delimiter: bytes) -> list[bytes]:
     """Return the first cell of each line, in small letters and without leading zeros; right for plain lines."""
-    return [line.partition(delimiter)[0].strip(b' "').lstrip(b"0") or b"0" for line in block.lower().splitlines()]
+    lines = block.splitlines()
+    return [line.partition(delimiter)[0].strip(b' "').lstrip(b"0").lower() or b"0" for line in lines]
