@@ -124,5 +124,6 @@ class PostgresqlServer:
 
 def _is_connection(pid: str) -> bool:
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().startswith("postgres: rosterd ")
+        title = Path(f"/proc/{pid}/cmdline").read_text()
+        return not title or title.startswith("postgres: rosterd ")  # no title: it ends
     return False

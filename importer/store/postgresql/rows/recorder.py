@@ -110,7 +110,7 @@ class PostgresqlRecorder:
     def _write_changes(self, named: dict[str, str | int]) -> None:
         columns = self._file.columns
         staged = (*columns, "client", "staged_by")
-        if self._copy_in("work_users", staged, _CHANGED, named, {"staged_by": str(self._file.import_id)}):
+        if self._copy_in("work_users", staged, _CHANGED, named, {"staged_by": f"'{self._file.import_id}'"}):
             values = ", ".join(f"{column} = staged.{column}" for column in columns if column != "unique_id")
             is_theirs = "staged.client = :client AND staged.staged_by = :import_id"
             self._conn.execute(

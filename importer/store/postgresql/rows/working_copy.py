@@ -21,6 +21,7 @@ _TABLES: Final = ("users", "imports", "import_problems", "user_changes", "feeds"
 _PRAGMAS: Final = {"journal_mode": "OFF", "synchronous": 0, "cache_size": -16 * 1024}
 _STEPS_BETWEEN_LOOKS: Final = 200_000
 _AT_ONCE: Final = 500  # rows
+_NUMBERS: Final = ("import_id", "created_import", "import_line", "line", "line_before")
 
 
 def made(stopping: Callable[[], bool]) -> SqliteConnection:
@@ -56,7 +57,7 @@ def lines(
     copy: SqliteConnection, columns: Iterable[str], source: str, named: dict[str, str | int]
 ) -> Generator[str, None, None]:
     """Yield what COPY takes: these columns, or expressions, of a part of the working copy."""
-    texts = ", ".join(f"ifnull(CAST({column} AS TEXT), '')" for column in columns)
+    texts = ", ".join(f"CAST({each} AS TEXT)" if each in _NUMBERS else f"ifnull({each}, '')" for each in columns)
     with contextlib.closing(copy.execute(f"SELECT {texts} FROM {source}", named)) as found:
         while rows := found.fetchmany(_AT_ONCE):
             yield lines_of(rows)
