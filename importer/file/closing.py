@@ -136,7 +136,7 @@ def describes_columns(cells: Sequence[str], failed: Collection[str]) -> bool:
         return True
     if sum(bool(_EXAMPLE.match(text)) for text in texts) >= _FEWEST_DESCRIBED:
         return True
-    is_in_words = not any(map(_DATA.search, texts))
+    is_in_words = not any(map(_DATA.search, texts)) and len({*texts}) > _FEWEST_DESCRIBED  # not one word in each
     return is_in_words and len(failed) >= _FEWEST_DESCRIBED and {"login_source", "email"} <= {*failed}
 
 
