@@ -31,7 +31,7 @@ from importer.store.sqlite.connection import SqliteConnection
 from importer.store.sqlite.rows.others import Others, spelled_otherwise
 
 _KEY_COLUMNS: Final = ("client", "import_id", "unique_id", *KEYS.values())
-_STAGED: Final = "work_rows WHERE client = :client AND import_id = :import_id"
+_STAGED: Final = "work_rows WHERE work_rows.client = :client AND work_rows.import_id = :import_id"
 _IS_STAGED: Final = f"unique_id IN (SELECT unique_id FROM {_STAGED} AND unique_id IS NOT NULL)"
 # Who has the value of another row.
 _HOLDERS: Final = """
@@ -104,7 +104,7 @@ class Concerned(Others):
                 of_feed = "strpos(feeds, :feed) > 0" if file.keeps_feeds else "true"
                 self._add(
                     f"SELECT {columns} FROM users WHERE client = :client AND inactive_by IS NULL AND {of_feed} "
-                    f"AND NOT ({_IS_STAGED})"
+                    f"AND NOT EXISTS (SELECT 1 FROM {_STAGED} AND work_rows.unique_id = users.unique_id)"
                 )
         if file.feed.is_snapshot or STATUS.name in file.examination.checker.columns:
             self._fetch_roster()
