@@ -13,6 +13,7 @@ from typing import Final
 
 from importer.characters import EDGE, unguarded
 from importer.file import first_line
+from importer.file.proposals import nearest
 from importer.patterns import regex
 
 # What a line can be, as the end of the keys of 9003.
@@ -88,7 +89,7 @@ _DESCRIBING: Final = regex(
     re.IGNORECASE,
 )
 _EXAMPLE: Final = regex(r"(?:e\.g\.|p\. ?ex\.|ex ?[.:]|examples?\b|exemples?\b|sample\b)", re.IGNORECASE)
-_DATA: Final = regex(r"@|\d{2}")
+_DATA: Final = regex(r"[@\d]")
 _COUNT: Final = regex(r"\(?\d{1,4}\)?\Z", re.ASCII)  # of the users in a group
 
 # In the column of ids: what few ids have, or a word that is a whole closing line.
@@ -136,8 +137,9 @@ def describes_columns(cells: Sequence[str], failed: Collection[str]) -> bool:
         return True
     if sum(bool(_EXAMPLE.match(text)) for text in texts) >= _FEWEST_DESCRIBED:
         return True
-    is_in_words = not any(map(_DATA.search, texts)) and len({*texts}) > _FEWEST_DESCRIBED  # not one word in each
-    return is_in_words and len(failed) >= _FEWEST_DESCRIBED and {"login_source", "email"} <= {*failed}
+    if any(map(_DATA.search, texts)) or not {"login_source", "email"} <= {*failed}:
+        return False
+    return 2 * sum(" " in text or bool(nearest(text)) for text in texts) > len(texts)
 
 
 def is_heading(cells: Sequence[str], id_cell: str) -> bool:

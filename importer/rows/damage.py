@@ -134,6 +134,7 @@ _NO_NAME: Final = regex(r".*\S@\S+\.\w|[+(#]?\d[\d ().-]*\Z|\d+[ -].*[A-Za-z]{2}
 # Letters of UTF-8 as Mac Roman, code pages 850, 437 and 1250 have them; Windows-1252 is known to `clean`.
 _GARBLED: Final = regex(
     "[\u221a\u2248\u00ac\u2500-\u259f]|\u00d4\u00c7[\u00d6\u00ff\u00f4\u00a3\u00a5]|\u0393\u00c7[\u00d6\u00f4]"
+    "|(?:[\u0420\u0421][\u0402-\u040f\u0451-\u045f\u0490\u0491\xa0-\xbb\u2013-\u2122]){2}"  # Cyrillic, as Windows-1251
     "|[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]|[a-z][\u3400-\u9fff\uff61-\uff9f]|(?:\\A|[ -])[\u0300-\u036f]"
     "|[\u0102\u0139][\u00a9\u00a8\u00ab\u00ae\u00bb\u00a4\u00a7\u00ad\u00b0-\u00b8\u0142\u2018-\u2030\u2122\u02c7]"
 )
@@ -271,6 +272,8 @@ _SPOILED_SHAPES: Final = (
 )
 SIGNS: Final = b".\"'\\&<=%+?`"  # of ASCII, with which these begin; in names also SIGNS_IN_NAMES
 _TEXT_SHAPES: Final = ((".0\n", _ID_SHAPES[0][1]), *_MARK_SHAPES, *_SPOILED_SHAPES)
+_IN_NAMES: Final = (*_TEXT_SHAPES, *_NAME_SHAPES)
+_TEXT_FIRSTS, _NAME_FIRSTS = (frozenset(needed[0] for needed, _ in each) for each in (_TEXT_SHAPES, _IN_NAMES))
 
 
 def problem_in(attribute: Attribute, value: str) -> Problem | None:
@@ -374,7 +377,8 @@ def address_patterns(joined: str) -> Iterator[re.Pattern[str]]:
 
 def text_patterns(joined: str, name: str, rest: str) -> Iterator[re.Pattern[str]]:
     """Yield the same for a column of text, which has this name; `rest`: its SIGNS, and all that is beyond ASCII."""
-    return _needed(joined, rest, (*_TEXT_SHAPES, *_NAME_SHAPES) if name in NAMES else _TEXT_SHAPES)
+    firsts, shapes = (_NAME_FIRSTS, _IN_NAMES) if name in NAMES else (_TEXT_FIRSTS, _TEXT_SHAPES)
+    return iter(()) if firsts.isdisjoint(rest) else _needed(joined, rest, shapes)
 
 
 def _needed(joined: str, rest: str, shapes: Iterable[tuple[str, re.Pattern[str]]]) -> Iterator[re.Pattern[str]]:

@@ -119,6 +119,8 @@ _FOREIGN: Final = {
     "date": _NOTHING.match,
     "login": _NOTHING.match,
 }
+_ADDRESS: Final = _whole(_MAIL)
+_NO_ADDRESS_IN: Final = frozenset(name for name, kind in _KINDS.items() if kind != "mail")
 _PROVINCES: Final = frozenset(name for name, kind in _KINDS.items() if kind == "province")
 _FAILING_KINDS: Final = {**_KINDS, "date_of_birth": "date", "login_source": "login"}
 
@@ -231,7 +233,7 @@ class Shifts:
             return cause
         wrong = [cells[at].strip() for at, name in self._names.items() if name in failed]
         may_have_moved = not failed or any(map(_ELSEWHERE.match, wrong))
-        return self._move(cells, failed) if may_have_moved else None
+        return (self._move(cells, failed) if may_have_moved else None) or self._exchange(cells, failed)
 
     def _has_address_elsewhere(self, cells: Sequence[str]) -> bool:
         """Tell whether a user has no address, and another cell may be one."""
@@ -243,6 +245,18 @@ class Shifts:
             return None
         mark = next(iter(marked.values()))
         return _cause(message("9033/quoted_twice") if mark == '"' else message("9033/in_marks", mark=mark), marked)
+
+    def _exchange(self, cells: Sequence[str], failed: Collection[str]) -> Cause | None:
+        """Return that two values are exchanged, of which the e-mail address or the login source is one."""
+        texts = {name: cells[at].strip() for at, name in self._names.items()}
+        if "login_source" in failed and texts.get("unique_id") in self._login_sources:
+            pair = ("unique_id", "login_source")
+        elif "email" in failed and "@" not in texts["email"]:
+            others = [at for at, name in self._names.items() if name in _NO_ADDRESS_IN and _ADDRESS.match(texts[name])]
+            pair = ("email", self._names[others[0]]) if len(others) == 1 else ("", "")
+        else:
+            pair = ("", "")
+        return _cause(message("9003/exchanged", first=pair[0], second=pair[1]), pair) if all(pair) else None
 
     def _move(self, cells: Sequence[str], failed: Collection[str]) -> Cause | None:
         """Return how the values moved, None if nothing says that they did."""

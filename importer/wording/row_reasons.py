@@ -79,6 +79,10 @@ _FIELDS: Final[dict[str, Reason]] = {
     "9003/left_many": Reason(
         "The values of the row are {columns} columns too far to the left from {column} on.", _BACK_RIGHT
     ),
+    "9003/exchanged": Reason(
+        "{first} and {second} seem to have each other's value.",
+        "Exchange the two values. If all rows are so, exchange the names on the first line.",
+    ),
     "9003/blank": Reason("The row has more cells than the file has columns ({width}), and other rows do not.", _MOVED),
     "9003/blank!": Reason(
         "The row has {fields} cells, the last ones empty: more than the file has columns ({width}).", _MOVED

@@ -733,3 +733,18 @@ def test_codes_of_letters_are_told_once(engine: Engine) -> None:
     result = engine.file(COLUMNS, "S1,OPSCOM,A&lt;b&gt;n,Fran%C3%A7ois,ann@example.org")
     keys = [(each.reason.key, each.field) for each in result.receipt.warnings]
     assert [("encoding.garbled/markup", "first_name"), ("encoding.garbled/escaped", "last_name")] == keys
+
+
+@pytest.mark.parametrize(
+    "value", ["\u0420\u0452\u0420\u0405\u0420\u0405\u0420\xb0", "\u0420\u0098\u0420\u0406".replace("\x98", "\xa0")]
+)
+def test_cyrillic_letters_in_the_wrong_code_page_are_told(engine: Engine, value: str) -> None:
+    """UTF-8 that was read as Windows-1251 has a capital before each letter."""
+    warning = engine.file(COLUMNS, f"S1,OPSCOM,{value},Lee,ann@example.org").warnings["encoding.garbled"]
+    assert ("first_name", (2,)) == (warning.field, warning.lines)
+
+
+@pytest.mark.parametrize("value", ["Рёрих", "Сірко", "СЕРГЕЙ", "Анна", "Рівне", "Џорџ", "Ђорђе"])
+def test_cyrillic_names_are_right(engine: Engine, value: str) -> None:
+    """Russian, Ukrainian and Serbian names have no such letters."""
+    assert {} == engine.file(COLUMNS, f"S1,OPSCOM,{value},Lee,ann@example.org").warnings

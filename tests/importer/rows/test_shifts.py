@@ -104,11 +104,10 @@ def test_problems_in_front_of_moved_values_are_told_as_well(engine: Engine) -> N
         "S1,OPSCOM,Ann,Lee,ann@example.org,1 Main St,ON,Ottawa,K1A 0B1,",
         "S1,OPSCOM,Ann,Lee,ann@example.org,1 Main St,,Ottawa,K1A 0B1,",
         "S1,Google,Ann,Lee,ann@example.org,1 Main St,Ottawa,Ottawa,K1A 0B1,",
-        "S1,OPSCOM,ann@example.org,Lee,Ann,1 Main St,Ottawa,ON,K1A 0B1,",
     ],
 )
 def test_wrong_values_in_their_place_are_told_by_their_rules(engine: Engine, row: str) -> None:
-    """A spelled-out province, two exchanged cells or a word that fits elsewhere do not make a moved row."""
+    """A spelled-out province, a town in place of it or a word that fits elsewhere do not make a moved row."""
     assert {"9033", "9015"} >= {each.code for each in engine.rows(row, header=TEN).receipt.problems}
 
 
@@ -194,3 +193,26 @@ def test_the_answer_names_line_and_columns(engine: Engine) -> None:
     text = engine.rows("S1,OPSCOM,Ann,Lee,ann@example.org,12 Main St,Ottawa,ON,,,", header=HEADER).text
     assert "Line 2: phone_cell, city and perhaps more have values that seem to belong in other columns" in text
     assert "Ligne 2 : phone_cell, city et peut-être" in text
+
+
+@pytest.mark.parametrize(
+    ("row", "first", "second"),
+    [
+        ("S1,OPSCOM,Ann,ann@example.org,Lee", "email", "last_name"),
+        ("S1,OPSCOM,ann@example.org,Lee,Ann", "email", "first_name"),
+        ("OPSCOM,S1,Ann,Lee,ann@example.org", "unique_id", "login_source"),
+    ],
+)
+def test_two_exchanged_values_of_a_row_that_fails_are_told(engine: Engine, row: str, first: str, second: str) -> None:
+    """They are one problem, which says what to exchange, in place of the rules that they break."""
+    result = engine.file("unique_id,login_source,first_name,last_name,email", row)
+    assert {2: "9003"} == result.codes
+    assert result.reasons[2].startswith(f"{first} and {second} seem to have each other's value.")
+
+
+def test_an_address_that_is_a_user_name_is_not_exchanged(engine: Engine) -> None:
+    """User names and ids may be addresses."""
+    result = engine.file(
+        "unique_id,login_source,first_name,last_name,email,user_name", "S1,OPSCOM,Ann,Lee,none,ann@example.org"
+    )
+    assert {2: "9033"} == result.codes
