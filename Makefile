@@ -56,7 +56,7 @@ test-importer: .venv/.can-test
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup -k 'not postgresql' $(IMPORTER_TESTS)
 
 faults: .venv/.can-test
-	ROSTERD_FAULTS=full $(BIN)/python -m pytest --log-cli-level=INFO $(or $(ONLY),tests/faults)
+	ROSTERD_FAULTS=full $(BIN)/python -m pytest --log-cli-level=INFO $(or $(ONLY),tests/faults tests/importer/store/postgresql/test_exactly_once.py)
 
 matrix: .venv/.can-test
 	ROSTERD_MATRIX=full ROSTERD_HOSTILE=full $(BIN)/python -m pytest tests/test_matrix.py tests/test_hostile.py

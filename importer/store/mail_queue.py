@@ -28,16 +28,18 @@ _KEEP_SENT_BODY: Final = timedelta(days=14)
 # A mail that another host has in hand counts as sent, until that host is gone for so long that its lease has ended.
 _LEASED: Final = "leased_until > :now AND leased_until <= :leases_end AND host <> :host"
 
+
 # What a person wants tried at once (`at_once`) goes ahead of all.
 # SQLite has no loose index scan: each client that has mail waiting is found from the one before it.
 # A time further ahead than any back-off, or a sending in the future, comes from a clock that was wrong: it is ignored.
 # While a client's older mail is being retried its new ones wait, so that an outage ends in one digest, not in a flood;
 # a mail that the server refuses for good delays no others.
-_NEXT: Final = f"""
+def _next(leased: str) -> str:
+    return f"""
 WITH RECURSIVE
   hour (mails) AS MATERIALIZED (
     SELECT (SELECT count(*) FROM outbox WHERE sent_at > :hour_start AND sent_at <= :now)
-         + (SELECT count(*) FROM outbox WHERE leased_until <> '' AND {_LEASED})),
+         + (SELECT count(*) FROM outbox WHERE leased_until <> '' AND {leased})),
   clients (name) AS (
     SELECT min(client) FROM outbox WHERE state = 'waiting'
     UNION ALL
@@ -47,7 +49,7 @@ WITH RECURSIVE
     SELECT name, (SELECT count(*) FROM outbox WHERE client = name AND sent_at > :hour_start AND sent_at <= :now)
     FROM clients WHERE name IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM outbox WHERE client = name AND sent_at > :window_start AND sent_at <= :now)
-    AND NOT EXISTS (SELECT 1 FROM outbox WHERE client = name AND leased_until <> '' AND {_LEASED})),
+    AND NOT EXISTS (SELECT 1 FROM outbox WHERE client = name AND leased_until <> '' AND {leased})),
   turns (mail, mails) AS MATERIALIZED (
     SELECT coalesce(
       (SELECT id FROM outbox WHERE client = name AND state = 'waiting' AND (attempts > 0) = true AND due_at <= :now
@@ -61,13 +63,17 @@ WITH RECURSIVE
     FROM shares WHERE mails = 0 OR (SELECT mails FROM hour) < {MAILS_PER_HOUR - MAILS_FOR_NEWCOMERS})
 SELECT id FROM (
   SELECT * FROM (
-    SELECT id, -1 AS mails, due_at FROM outbox WHERE state = 'waiting' AND at_once = 1 AND NOT ({_LEASED})
+    SELECT id, -1 AS mails, due_at FROM outbox WHERE state = 'waiting' AND at_once = 1 AND NOT ({leased})
     ORDER BY due_at LIMIT 1
   ) AS at_once
   UNION ALL SELECT id, mails, due_at FROM turns CROSS JOIN outbox WHERE id = mail) AS candidates
 WHERE (SELECT mails FROM hour) < {MAILS_PER_HOUR}
 ORDER BY mails, due_at, id LIMIT 1
 """
+
+
+_NEXT: Final = _next(_LEASED)
+_NEXT_ALONE: Final = _next("1 = 0")  # where no other host sends; the condition took a tenth of the time
 
 
 def next_mail(conn: Connection, now: datetime, *, last_retry_s: int) -> Mail | None:
@@ -84,7 +90,7 @@ def next_mail(conn: Connection, now: datetime, *, last_retry_s: int) -> Mail | N
         "window_start": stamp(now - CLIENT_WINDOW),
         "hour_start": stamp(now - timedelta(hours=1)),
     }
-    row = conn.execute(_NEXT, moments).fetchone()
+    row = conn.execute(_NEXT if conn.host else _NEXT_ALONE, moments).fetchone()
     return None if row is None else mails(conn, row)[0]
 
 
