@@ -21,7 +21,7 @@ from tests.lab.postgresql import PostgresqlServer
 URL = "postgresql://rosterd@db.example.org/rosterd"
 REFUSED = b"%PDF-1.7"
 HEADER = "unique_id,login_source,first_name,last_name,email,user_name"
-FILES = 10
+FILES = 100
 
 on_server = pytest.mark.skipif(
     not ctypes.util.find_library("pq") and os.environ.get("CI") != "true", reason="libpq is missing"
@@ -86,7 +86,7 @@ def test_uploads_wait_while_the_server_is_away(site: Rosterd, tmp_path: Path, po
 @on_server
 @pytest.mark.xdist_group("postgresql")
 def test_two_hosts_share_a_database(postgresql: PostgresqlServer, tmp_path: Path) -> None:
-    """Files of one client that come to both at the same moment are each recorded once; no mail is sent twice."""
+    """200 files of one client that come to both at the same moment are each recorded once; no mail is sent twice."""
     url = postgresql.new_database()
     with contextlib.ExitStack() as running:
         sites = {}
@@ -101,10 +101,10 @@ def test_two_hosts_share_a_database(postgresql: PostgresqlServer, tmp_path: Path
                 (tmp_path / host / "acme" / f"users-{number}.csv").write_text(rows(host, number))
         for site in sites.values():
             wait_until(functools.partial(archived, site), "the archive")
-        listed = json.loads(asked(sites["ham"], "imports", "--json"))
+        listed = json.loads(asked(sites["ham"], "imports", "--json", "--limit", "1000"))
         assert {"ham": FILES, "sto": FILES} == Counter(each["host"] for each in listed)
         assert 2 * FILES == len({each["claim_id"] for each in listed})
-        users = json.loads(asked(sites["sto"], "users", "find", "Lee", "--client", "acme", "--limit", "99", "--json"))
+        users = json.loads(asked(sites["sto"], "users", "find", "Lee", "--client", "acme", "--limit", "1000", "--json"))
         assert 2 * FILES + 1 == len({user["unique_id"] for user in users}) == len(users)
         mails = [mail["Message-ID"] for site in sites.values() for mail in site.mails()]
         assert [] == [name for name, count in Counter(mails).items() if count > 1]
