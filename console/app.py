@@ -38,7 +38,7 @@ HANDLERS: Final = (
     *(people.people, people.person),
     *(clients.clients, clients.client, clients.end_hold, clients.guide, clients.guide_file),
     *(mail.mail, mail.change_mail, mail.change_event),
-    *(on_hold.on_hold, on_hold.one_on_hold, on_hold.decide),
+    *(on_hold.on_hold, on_hold.one_on_hold, on_hold.all_changes, on_hold.decide),
 )
 
 

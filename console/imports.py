@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import urllib.parse
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -20,7 +19,7 @@ from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_409_CONFLICT
 
 from console.orders import carried_out, given, notice, operators_only
 from console.reading import Installation, Reading, known_clients
-from console.rendering import page, shown
+from console.rendering import attached, page, shown
 from importer import fs, names
 from importer.model import printable
 from importer.store import queries
@@ -34,7 +33,6 @@ log = structlog.get_logger()
 
 PAGE: Final = 50
 _MOST_CHARS: Final = 200
-_PIECE_BYTES: Final = 256 << 10
 OUTCOMES: Final = ("imported", "partly", "refused", "on_hold")
 
 
@@ -140,10 +138,7 @@ def download(request: Request[Any, Any, State], state: State, number: int, index
     except OSError:
         raise NotFoundException from None
     log.info("console.downloaded", user=request.user.name, client=entry.client, id=entry.id, file=printable(name))
-    size_bytes = os.fstat(file.fileno()).st_size
-    saved_as = urllib.parse.quote(printable(name), safe="")
-    headers = {"content-disposition": f"attachment; filename*=UTF-8''{saved_as}", "content-length": str(size_bytes)}
-    return Stream(_pieces(file, size_bytes), media_type="application/octet-stream", headers=headers)
+    return attached(printable(name), file)
 
 
 # A path of its own: of two handlers of a path Litestar 2.25 wraps one that runs in a thread twice, and answers 500.
@@ -270,12 +265,3 @@ def _opened(inbox: str, name: bytes) -> BinaryIO:
         file.close()
         raise FileNotFoundError
     return file
-
-
-def _pieces(file: BinaryIO, size_bytes: int) -> Iterator[bytes]:
-    """Yield a file as large as it was when its length was told."""
-    left = size_bytes
-    with file:
-        while left and (piece := file.read(min(left, _PIECE_BYTES))):
-            left -= len(piece)
-            yield piece

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
+import tempfile
 import threading
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, BinaryIO, Final, TypeVar
 
 import msgspec
+import structlog
 from litestar import Request, get, post
 from litestar.datastructures import State
 from litestar.enums import RequestEncodingType
 from litestar.exceptions import NotFoundException
 from litestar.params import Body
-from litestar.response import Redirect, Template
-from litestar.status_codes import HTTP_303_SEE_OTHER
+from litestar.response import Redirect, Stream, Template
+from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_409_CONFLICT
 
 from console.orders import given, notice, operators_only
 from console.reading import Installation, Reading
-from console.rendering import page
+from console.rendering import attached, page, shown
 from importer.answer.sheet import ranges
 from importer.model import OnHold
 from importer.roster import guards
@@ -27,8 +31,11 @@ from importer.store import queries
 from importer.store.roster import held_files
 from importer.store.roster.counts import ChangedValue
 from importer.wording.catalogue import words
-from operate.roster.held_changes import NotPreviewable, by_the_file, missing
+from operate.roster.held_changes import NotPreviewable, by_the_file, missing, write_csv
 from watcher.control.client import MOST_REASON_CHARS, Order
+
+log = structlog.get_logger()
+_Taken = TypeVar("_Taken")
 
 EXAMPLES: Final = 20
 _AT_A_TIME: Final = threading.BoundedSemaphore(2)  # each reads a file in a process of its own
@@ -65,7 +72,8 @@ def one_on_hold(request: Request[Any, Any, State], state: State, number: int) ->
         is_small = held.is_of_removals or (entry is not None and entry.size_bytes <= _AT_ONCE_BYTES)
         examples, trouble = _missing(reading, held) if held.is_of_removals else ([], "")
     if not held.is_of_removals and (is_small or is_asked):
-        examples, trouble = _by_the_file(reading, held)
+        first, trouble = _by_the_file(reading, held, _first)
+        examples = first or []
     return page(
         request,
         "held",
@@ -78,6 +86,28 @@ def one_on_hold(request: Request[Any, Any, State], state: State, number: int) ->
         is_left_out=not (is_small or is_asked),
         trouble=trouble,
     )
+
+
+@get("/on-hold/{number:int}/changes.csv", sync_to_thread=True)
+def all_changes(request: Request[Any, Any, State], state: State, number: int) -> Stream | Template:
+    """Return who would change, and how, as a file to save: all of it, as `rosterd preview --csv` prints it."""
+    installation: Installation = state.installation
+    with installation.reading(request.user) as reading:
+        held = held_for(reading, number)
+        left, trouble = _missing(reading, held) if held.is_of_removals else ([], "")
+    file: BinaryIO | None = None
+    try:
+        if not held.is_of_removals:
+            file, trouble = _by_the_file(reading, held, _in_a_file)
+        elif not trouble:
+            file = _in_a_file(left)
+    except OSError as error:
+        trouble = f"{tempfile.gettempdir()}: {error.strerror}"
+    if file is None:
+        return page(request, "trouble", status=HTTP_409_CONFLICT, title="It cannot be shown.", remedy=f"{trouble}.")
+    name = f"{shown(held.file)}.changes.csv"
+    log.info("console.downloaded", user=request.user.name, client=held.client, id=held.import_id, file=name)
+    return attached(name, file)
 
 
 class DecisionForm(msgspec.Struct, frozen=True):
@@ -156,19 +186,40 @@ def _missing(reading: Reading, held: OnHold) -> tuple[list[ChangedValue], str]:
         return [], str(error)
 
 
-def _by_the_file(reading: Reading, held: OnHold) -> tuple[list[ChangedValue], str]:
-    """Return the first values that would be others, one more than is shown, or why they are not known."""
+def _first(values: Iterable[ChangedValue]) -> list[ChangedValue]:
+    """Return the first values, one more than is shown."""
+    return [*itertools.islice(values, EXAMPLES + 1)]
+
+
+def _in_a_file(values: Iterable[ChangedValue]) -> BinaryIO:
+    """Return all values as CSV in a file without a name: nothing is sent before all of it is known."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it is sent
+    try:
+        text = io.TextIOWrapper(file, "utf-8", newline="")
+        write_csv(text, values)
+        text.detach()
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _by_the_file(
+    reading: Reading, held: OnHold, take: Callable[[Iterable[ChangedValue]], _Taken]
+) -> tuple[_Taken | None, str]:
+    """Return what `take` makes of the values that would be others, or why they are not known."""
     if not _AT_A_TIME.acquire(timeout=_PATIENCE_S):
-        return [], "other files on hold are being read; load this page again in a moment"
+        return None, "other files on hold are being read; load this page again in a moment"
     try:
         with contextlib.closing(by_the_file(reading.config, held)) as values:
-            return [*itertools.islice(values, EXAMPLES + 1)], ""
+            return take(values), ""
     except NotPreviewable as error:
-        return [], str(error)
+        return None, str(error)
     except PermissionError as error:
         # The upload is its client's until it is archived.
         return (
-            [],
+            None,
             f"{error.filename}: only its client may read it; `rosterd preview {held.import_id} --csv` by root does",
         )
     finally:

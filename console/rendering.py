@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import urllib.parse
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import jinja2
 from litestar import Request, Response
 from litestar.plugins.jinja import JinjaTemplateEngine
-from litestar.response import Template
+from litestar.response import Stream, Template
 from litestar.status_codes import HTTP_200_OK
 from litestar.template.config import TemplateConfig
 from markupsafe import Markup, escape
@@ -24,6 +26,7 @@ from operate.output import age, counted, shown_size
 
 _HERE: Final = Path(__file__).parent
 _CODE: Final = re.compile(r"`([^`]+)`")
+_PIECE_BYTES: Final = 256 << 10
 _OUTCOMES: Final = {
     "imported": "imported",
     "partly": "partly imported",
@@ -52,9 +55,26 @@ def markup(html: str) -> Markup:
 
 def attachment(name: str, content: bytes) -> Response[bytes]:
     """Return a file to save, never one that a browser shows."""
-    saved_as = urllib.parse.quote(name, safe="")
-    headers = {"content-disposition": f"attachment; filename*=UTF-8''{saved_as}"}
-    return Response(content, media_type="application/octet-stream", headers=headers)
+    return Response(content, media_type="application/octet-stream", headers=_saved_as(name))
+
+
+def attached(name: str, file: BinaryIO) -> Stream:
+    """Return an open file to save, piece by piece, as large as it is now; it is closed at the end."""
+    size_bytes = os.fstat(file.fileno()).st_size
+    headers = {**_saved_as(name), "content-length": str(size_bytes)}
+    return Stream(_pieces(file, size_bytes), media_type="application/octet-stream", headers=headers)
+
+
+def _saved_as(name: str) -> dict[str, str]:
+    return {"content-disposition": f"attachment; filename*=UTF-8''{urllib.parse.quote(name, safe='')}"}
+
+
+def _pieces(file: BinaryIO, size_bytes: int) -> Iterator[bytes]:
+    left = size_bytes
+    with file:
+        while left and (piece := file.read(min(left, _PIECE_BYTES))):
+            left -= len(piece)
+            yield piece
 
 
 def template_config() -> TemplateConfig[JinjaTemplateEngine]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import csv
+from collections.abc import Generator, Iterable
 from pathlib import Path
+from typing import TextIO
 
+from importer.characters import guarded
 from importer.dry_run import DryRun
 from importer.durable import SyncFailed
 from importer.model import OnHold
@@ -46,6 +49,15 @@ def by_the_file(config: Config, held: OnHold) -> Generator[ChangedValue, None, N
         raise
     except (OSError, SyncFailed, StoreError) as error:
         raise NotPreviewable(f"{held.file}: cannot be previewed: {error}") from None
+
+
+def write_csv(to: TextIO, changes: Iterable[ChangedValue]) -> None:
+    """Write the values as CSV that a spreadsheet can open without running anything."""
+    out = csv.writer(to, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
+    out.writerow(("line", "unique_id", "change", "column", "before", "after"))
+    for each in changes:
+        values = (each.unique_id, str(each.kind), each.field, each.old, each.new)
+        out.writerow((each.line or "", *(guarded(value or "") for value in values)))
 
 
 def _claimed_file(inbox: str, held: OnHold) -> Path:

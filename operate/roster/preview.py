@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterable
 from datetime import timedelta
 
 import click
 
 from importer.answer.operator_mail import change_lines
-from importer.characters import guarded
 from importer.model import OnHold
 from importer.store.roster import held_files
-from importer.store.roster.counts import ChangedValue
 from operate.database import cannot_answer, database
 from operate.options import service_config_option
 from operate.output import print_fields
 from operate.roster.decide import found
-from operate.roster.held_changes import NotPreviewable, by_the_file, missing
+from operate.roster.held_changes import NotPreviewable, by_the_file, missing, write_csv
 from watcher.settings import Config
 
 
@@ -45,7 +41,7 @@ def preview(config: Config, id_: str, *, as_csv: bool) -> None:
         _print(held, len(left))
         return
     try:
-        _print_csv(left if held.is_of_removals else by_the_file(config, held))
+        write_csv(sys.stdout, left if held.is_of_removals else by_the_file(config, held))
     except NotPreviewable as error:
         cannot_answer(str(error))
 
@@ -64,11 +60,3 @@ def _print(held: OnHold, users: int) -> None:
     click.echo()
     click.echo("\n".join(change_lines(held.changes, held.tripped)))
     click.echo(f"\nWho would change, and how: `rosterd preview {held.import_id} --csv`.")
-
-
-def _print_csv(changes: Iterable[ChangedValue]) -> None:
-    out = csv.writer(sys.stdout, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
-    out.writerow(("line", "unique_id", "change", "column", "before", "after"))
-    for each in changes:
-        values = (each.unique_id, str(each.kind), each.field, each.old, each.new)
-        out.writerow((each.line or "", *(guarded(value or "") for value in values)))

@@ -259,6 +259,23 @@ def test_an_operator_approves(held: tuple[Rosterd, Console]) -> None:
     assert "users.csv of acme is approved" not in again
 
 
+def test_all_changes_are_saved(held: tuple[Rosterd, Console]) -> None:
+    """Who approves asks first who they are: not the examples alone, and as the command prints them."""
+    installation, console = held
+    browser = console.logged_in("vera")
+    number = number_on_hold(browser)
+    [link] = {link for link in Page(browser.get(f"/on-hold/{number}").text).links if link.endswith(".csv")}
+    answer = browser.get(link)
+    assert (200, "application/octet-stream") == (answer.status, answer.headers["content-type"])
+    assert "attachment; filename*=UTF-8''users.csv.changes.csv" == answer.headers["content-disposition"]
+    assert installation.execute("preview", str(number), "--csv").stdout.split() == answer.text.split()
+    assert 1 + 3 * MANY == len(answer.text.splitlines())
+    [event] = wait_until(lambda: console.events("console.downloaded"), "the log")
+    assert ("vera", number) == (event["user"], event["id"])
+    assert 404 == console.logged_in("betaonly").get(link).status
+    assert 404 == browser.get("/on-hold/999/changes.csv").status
+
+
 def test_an_operator_rejects(held: tuple[Rosterd, Console]) -> None:
     """Nobody is changed, and the file is refused."""
     installation, console = held
@@ -722,8 +739,8 @@ def test_few_files_on_hold_are_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(on_hold, "_PATIENCE_S", 0.0)
     monkeypatch.setattr(on_hold, "_AT_A_TIME", threading.BoundedSemaphore(1))
     with on_hold._AT_A_TIME:
-        examples, trouble = on_hold._by_the_file(cast("Reading", None), cast("OnHold", None))
-    assert ([], True) == (examples, "load this page again" in trouble)
+        examples, trouble = on_hold._by_the_file(cast("Reading", None), cast("OnHold", None), list)
+    assert (None, True) == (examples, "load this page again" in trouble)
 
 
 # The questions to the database
