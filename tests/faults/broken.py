@@ -393,6 +393,18 @@ def tell_of_strays_in_pieces() -> None:
     report.Strays._write = write_in_pieces  # type: ignore[method-assign]
 
 
+def send_unleased() -> None:
+    """Send a mail without telling the other hosts."""
+    table.lease = lambda *_, **__: True
+
+
+def import_beside_other_hosts() -> None:
+    """Do not wait for other hosts that import files of the same client."""
+    from importer.store.postgresql.connection import PostgresqlConnection  # noqa: PLC0415 - takes libpq
+
+    PostgresqlConnection.lock = lambda *_: True  # type: ignore[method-assign]
+
+
 MISTAKES: dict[str, Callable[[], None]] = {
     "archive before commit": archive_before_commit,
     "archive together before commit": archive_together_before_commit,
@@ -422,5 +434,7 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "misses counted twice": count_misses_twice,
     "restore without a mark": restore_without_a_mark,
     "states not undone": undo_no_states,
+    "mail not leased": send_unleased,
+    "beside other hosts": import_beside_other_hosts,
     "strays in pieces": tell_of_strays_in_pieces,
 }

@@ -33,7 +33,7 @@ OWN_STATE = {
     *("rosterd.db", "rosterd.db-wal", "rosterd.db-shm", "lock", "mail", "canary", "control.sock"),
     *("status.json", "adopted.json", "doctor.json", "verify.json", "backup.json", "checks"),
 }
-_TABLES = ("imports", "users", "user_changes", "outbox", "on_hold", "feeds")
+TABLES = ("imports", "users", "user_changes", "outbox", "on_hold", "feeds")
 _APPROVES = ".approve-"  # in a name: what is in the file does not matter
 
 
@@ -89,14 +89,21 @@ def violations(
     in place of the Maildir; `in_order`: files of a client are imported in the order of their uploads.
     """
     scene = _scene(ground, mails)
-    found = [*scene.damage, *_misplaced(scene), *_unrecorded(scene, acknowledged), *_wrong_users(scene)]
-    found += _against_decision(scene)
-    found += _wrong_mails(scene, doubles_allowed=mails is not None)
-    if in_order:
-        found += _overtaken(scene)
-    if finished:
-        found += [*_unfinished(scene), *_unanswered(scene), *_undelivered(scene), *_litter(scene)]
-    return found
+    found = [*scene.damage, *of_files(scene, finished=finished, acknowledged=acknowledged, in_order=in_order)]
+    return found + of_rows(scene, finished=finished, doubles_allowed=mails is not None)
+
+
+def of_files(scene: Scene, *, finished: bool, acknowledged: Collection[str] = (), in_order: bool = False) -> list[str]:
+    """Return what is wrong about the files of a host, and the rows of the ledger about them."""
+    found = [*_misplaced(scene), *_unrecorded(scene, acknowledged)]
+    found += _overtaken(scene) if in_order else []
+    return found + ([*_unfinished(scene), *_unanswered(scene), *_litter(scene)] if finished else [])
+
+
+def of_rows(scene: Scene, *, finished: bool, doubles_allowed: bool = False) -> list[str]:
+    """Return what is wrong about users, decisions and mails."""
+    found = [*_wrong_users(scene), *_against_decision(scene), *_wrong_mails(scene, doubles_allowed=doubles_allowed)]
+    return found + (list(_undelivered(scene)) if finished else [])
 
 
 def left_over(ground: Ground) -> list[str]:
@@ -126,9 +133,16 @@ def _scene(ground: Ground, mails: Sequence[bytes] | None) -> Scene:
             database.row_factory = sqlite3.Row
             try:
                 damage = list(_damage(database))
-                tables = {table: _rows(database, table) for table in _TABLES}
+                tables = {table: _rows(database, table) for table in TABLES}
             except sqlite3.DatabaseError as error:
-                damage, tables = [f"the database cannot be read: {error}"], {table: [] for table in _TABLES}
+                damage, tables = [f"the database cannot be read: {error}"], {table: [] for table in TABLES}
+    return scene_of(ground, tables, damage=damage, mails=mails)
+
+
+def scene_of(
+    ground: Ground, tables: Mapping[str, list[Row]], *, damage: list[str], mails: Sequence[bytes] | None = None
+) -> Scene:
+    """Return what lies in the folders, with the rows of TABLES; `mails` as in `violations`."""
     return Scene(
         ground=ground,
         files=list(_files(ground)),

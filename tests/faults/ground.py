@@ -198,6 +198,12 @@ class Ground:
         text = self.config.read_text()
         self.config.write_text(re.sub(r"^port = \d+$", f"port = {port}", text, flags=re.MULTILINE))
 
+    def share(self, url: str, host: str, first: Ground) -> None:
+        """Be `host` of those that share a database, and number uploads with the `first` of them."""
+        of_service = f'[service]\ndatabase = "{url}"\nhost = "{host}"\n'
+        self.config.write_text(self.config.read_text().replace("[service]\n", of_service))
+        self._number = first._number
+
     @property
     def state(self) -> Path:
         """Return the state directory."""

@@ -201,13 +201,15 @@ def _kill_again_and_again(nursery: Nursery, ground: Ground, lives: Sequence[floa
         pid = nursery.start("run", "--config", ground.config, log=ground.log)
         os.kill(pid, signal.SIGCONT)
         if number % 2:
-            _wait_for_start(ground, logged_bytes)
+            wait_for_start(ground, logged_bytes)
         time.sleep(life_s)
         os.kill(pid, signal.SIGKILL)
         assert nursery.wait(pid) == -signal.SIGKILL
 
 
-def _wait_for_start(ground: Ground, logged_bytes: int) -> None:
+def wait_for_start(ground: Ground, logged_bytes: int) -> None:
+    """Wait until a daemon is ready; its log had so many bytes before."""
+
     def is_ready() -> bool:
         with ground.log.open("rb") as log:
             log.seek(logged_bytes)

@@ -39,9 +39,10 @@ UPDATE import_ids SET last = 0; UPDATE retention SET history_from = 1"""
 
 
 class PostgresqlServer:
-    """A running server, with a database for whoever asks."""
+    """A running server, with a database for whoever asks; `settings` are in place of those that suit most tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        self._settings = {**_STARTED, **settings}
         self.folder = Path(tempfile.mkdtemp(prefix="rosterd-pg-", dir=MEMORY))
         self._user = pwd.getpwnam(USER) if os.geteuid() == 0 else None
         if self._user:
@@ -53,7 +54,7 @@ class PostgresqlServer:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        options = " ".join(f"-c {name}={value or repr('')}" for name, value in _STARTED.items())
+        options = " ".join(f"-c {name}={value or repr('')}" for name, value in self._settings.items())
         log = self.folder / "log"
         self._run("pg_ctl", "--wait", f"--log={log}", f"--options=-k {self.folder} {options}", "start")
 
