@@ -15,6 +15,7 @@ from litestar.params import Parameter
 from console.clients import ClientDetails
 from console.clients import details_for as client_details
 from console.imports import PAGE, details_for, filter_of, wanted
+from console.mail import Unsent, unsent
 from console.on_hold import held_for, waiting_for, without_code
 from console.overview import in_order, summary_for
 from console.people import found, one_person
@@ -53,7 +54,9 @@ def overview(request: Request[Any, Any, State], state: State) -> Overview:
 
 
 @get("/imports", sync_to_thread=True)
-def imports(request: Request[Any, Any, State], state: State, before: str = "") -> list[Import]:
+def imports(
+    request: Request[Any, Any, State], state: State, before: Annotated[int, Parameter(ge=0, lt=10**18)] = 0
+) -> list[Import]:
     """
     Return the newest imports that fit, as `rosterd imports --json`; 50 at most.
 
@@ -65,7 +68,7 @@ def imports(request: Request[Any, Any, State], state: State, before: str = "") -
     if asked.trouble:
         raise ValidationException(asked.trouble)
     with installation.reading(request.user) as reading:
-        return search(reading.conn, wanted(reading, asked, before), PAGE)
+        return search(reading.conn, wanted(reading, asked, str(before)), PAGE)
 
 
 @get("/imports/{number:int}", sync_to_thread=True)
@@ -108,6 +111,14 @@ def one_on_hold(request: Request[Any, Any, State], state: State, number: int) ->
         return without_code(held_for(reading, number))
 
 
+@get("/mail", sync_to_thread=True)
+def mail(request: Request[Any, Any, State], state: State) -> Unsent:
+    """Return mail, and events for webhooks, that wait or were given up; the latter before the former, 200 at most."""
+    installation: Installation = state.installation
+    with installation.reading(request.user) as reading:
+        return unsent(reading)
+
+
 @get("/people", sync_to_thread=True)
 def people(request: Request[Any, Any, State], state: State, q: str, client: str = "") -> list[User]:
     """Return people whose id, address or user name begins so, 51 at most; with a client also whose name does."""
@@ -132,6 +143,6 @@ def person(
 
 ROUTER: Final = Router(
     "/api",
-    route_handlers=[overview, on_hold, one_on_hold, imports, one_import, clients, client, people, person],
+    route_handlers=[overview, on_hold, one_on_hold, imports, one_import, clients, client, people, person, mail],
     include_in_schema=True,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+import msgspec
 from litestar import Request, get, post
 from litestar.datastructures import State
 from litestar.exceptions import NotFoundException
@@ -12,15 +13,23 @@ from litestar.response import Redirect, Template
 from litestar.status_codes import HTTP_303_SEE_OTHER
 
 from console.orders import given, notice, operators_only
-from console.reading import Installation
+from console.reading import Installation, Reading
 from console.rendering import page
 from importer.store import queries
 from importer.store.queries import QueuedMail
 from importer.store.tables import hooks
+from importer.store.tables.hooks import HookEvent
 from watcher.control.client import Order
 
 MOST: Final = 200
 _PENDING: Final = ("dead", "waiting")
+
+
+class Unsent(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits to be sent or was given up."""
+
+    mails: list[QueuedMail]
+    events: list[HookEvent]  # that a webhook has not taken; without their bodies
 
 
 @get("/mail", sync_to_thread=True)
@@ -28,23 +37,12 @@ def mail(request: Request[Any, Any, State], state: State) -> Template:
     """List mail that waits or was given up, newest first; the latter before the former."""
     installation: Installation = state.installation
     with installation.reading(request.user) as reading:
-        clients = [None] if reading.user.seen is None else [*reading.user.seen]
-        found = [
-            each
-            for client in clients
-            for each in queries.mails(reading.conn, client=client, states=_PENDING, limit=MOST)
-        ]
-        events = [
-            each
-            for each in hooks.events(reading.conn, hook=None, states=_PENDING, limit=MOST)
-            if each.last_error and request.user.sees(each.client)
-        ]
-    mails = sorted(found, key=lambda each: (each.state != "dead", -each.id))[:MOST]
+        found = unsent(reading)
     return page(
         request,
         "mail",
-        mails=[(each, _addresses(each)) for each in mails],
-        events=events,
+        mails=[(each, _addresses(each)) for each in found.mails],
+        events=found.events,
         notice=notice(request),
         most=MOST,
     )
@@ -76,6 +74,21 @@ def change_event(request: Request[Any, Any, State], state: State, number: int, c
         raise NotFoundException
     order = Order(do=f"hook.{change}", id=str(number), client=event.client, by=request.user.name)
     return given(request, installation, order, "/mail")
+
+
+def unsent(reading: Reading) -> Unsent:
+    """Return what of that the reader may see."""
+    clients = [None] if reading.user.seen is None else [*reading.user.seen]
+    found = [
+        each for client in clients for each in queries.mails(reading.conn, client=client, states=_PENDING, limit=MOST)
+    ]
+    events = [
+        msgspec.structs.replace(each, body="")
+        for each in hooks.events(reading.conn, hook=None, states=_PENDING, limit=MOST)
+        if each.last_error and reading.user.sees(each.client)
+    ]
+    mails = sorted(found, key=lambda each: (each.state != "dead", -each.id))[:MOST]
+    return Unsent(mails=mails, events=events)
 
 
 def _addresses(about: QueuedMail) -> str:

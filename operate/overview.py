@@ -34,7 +34,6 @@ _MAX_CAUSES: Final = 3
 _DOCTOR_LASTS_S: Final = 3600
 _STRAY_IS_NEW: Final = timedelta(days=1)
 _DOCTOR: Final = "`rosterd doctor` says what to do."
-_ON_HOLD: Final = "`rosterd preview` shows what it would change, `rosterd approve` and `rosterd reject` decide"
 _HELD: Final = "`rosterd release` and `rosterd refuse`"
 
 
@@ -73,7 +72,11 @@ class FileOnHold(msgspec.Struct, frozen=True, kw_only=True):
     def concern(self) -> str:
         """Return in a sentence what waits, and how it is decided."""
         if self.kind == "file":
-            return f"{self.client}: {self.file} is on hold: {_ON_HOLD}."
+            return (
+                f"{self.client}: {self.file} is on hold: `rosterd preview {self.id}` shows what it would change, "
+                f"`rosterd approve {self.id} --client {self.client}` and `rosterd reject {self.id} --client "
+                f"{self.client}` decide."
+            )
         users, decide = counted(self.changes, "user is", "users are"), _decide(self.id, self.client)
         return f"{self.client}: {users} missing from {self.file} and active until you decide: {decide}."
 

@@ -17,6 +17,7 @@ from importer.store import queries
 from importer.store.connection import Connection
 from importer.store.queries import Import, QueuedMail
 from importer.store.roster import held_files
+from importer.wording.codes import CODES
 from operate.database import cannot_answer, check_known, database
 from operate.options import json_option, limit_option, one_client_option, service_config_option
 from operate.output import counted, print_fields, print_json, print_table
@@ -91,11 +92,19 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.verdict}{by}{reason}"
 
 
+class RecordedWarning(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen in a file that failed nothing; the result text has lines and counts."""
+
+    code: str
+    title: str
+
+
 class ImportDetails(msgspec.Struct, frozen=True, kw_only=True):
     """One import with its problems, files and mails."""
 
     entry: Import
     problems: list[queries.RecordedProblem]
+    warnings: list[RecordedWarning]
     more_rows: int  # that failed, and of which no problem is recorded, because there were so many
     files: dict[str, str]  # name in `.bak` -> "there", "missing", "unknown" or "purged on" a day
     mails: list[QueuedMail]
@@ -130,11 +139,16 @@ def details_of(config: Config, conn: Connection, id_: str) -> ImportDetails | No
     return ImportDetails(
         entry=entry,
         problems=queries.problems(conn, entry.id),
+        warnings=[RecordedWarning(code=code, title=_title(code)) for code in queries.warnings(conn, entry.id)],
         more_rows=0 if entry.purged_at else max(0, entry.failed - queries.count_rows_with_problems(conn, entry.id)),
         files=_files_of(entry, _archived_names(config, entry.client) if entry.host == conn.host else None),
         mails=queries.mails_of(conn, entry.claim_id),
         decision=_decision(held_files.find(conn, entry.claim_id)),
     )
+
+
+def _title(code: str) -> str:
+    return CODES[code].title if code in CODES else ""  # it may be that of an earlier version
 
 
 def _decision(held: OnHold | None) -> Decision | None:
@@ -179,6 +193,9 @@ def _print_details(details: ImportDetails) -> None:
     print_table(("rows", "first line", "code", "field", "problem"), rows, empty=_without_problems(entry))
     if details.more_rows:
         click.echo(f"{details.more_rows:,} more rows failed; the result text has all counts")
+    if details.warnings:
+        click.echo()
+        print_table(("warning", "what was seen"), [(each.code, each.title) for each in details.warnings], empty="")
     click.echo()
     print_table(("file in .bak", ""), details.files.items(), empty="")
     if details.mails:

@@ -282,6 +282,12 @@ def problems(conn: Connection, import_id: int) -> list[RecordedProblem]:
     ]
 
 
+def warnings(conn: Connection, import_id: int) -> list[str]:
+    """Return the codes of the warnings about an import."""
+    row = conn.execute("SELECT warnings FROM imports WHERE id = ?", (import_id,)).fetchone()
+    return str(row[0]).split() if row else []
+
+
 def count_rows_with_problems(conn: Connection, import_id: int) -> int:
     """Return of how many rows the problems are recorded; of a file with very many not those of all."""
     return _count(conn, "SELECT count(DISTINCT line) FROM import_problems WHERE import_id = ?", str(import_id))

@@ -132,6 +132,23 @@ def test_an_import_says_what_failed(console: Console) -> None:
     assert {"/imports/1/files/0", "/imports/1/files/1", "/imports/1/files/2"} <= {*page.links}
 
 
+def test_an_import_says_what_it_warned_of(tmp_path: Path) -> None:
+    """Nobody whose job is to look has to open the result text to learn that there is something in it."""
+    with guarded(tmp_path) as installation:
+        installation.start()
+        installation.drop("users.csv", HEADER + ANN)
+        installation.wait_for_imports(1)
+        installation.drop("users.csv", HEADER + ANN.replace("Ann,Lee", "Lee,Ann"))
+        installation.wait_for_imports(2)
+        with Console(installation.config, tmp_path / "console.log") as console:
+            browser = console.logged_in("vera")
+            page, told = Page(browser.get("/imports/2").text), json.loads(browser.get("/api/imports/2").text)
+            assert "First and last name are exchanged" in page.text
+            assert ["name.exchanged"] == [each["code"] for each in told["warnings"]]
+            assert "name.exchanged" in installation.execute("show", "2").stdout
+            assert "Warnings" not in Page(browser.get("/imports/1").text).text
+
+
 def test_files_are_downloaded_and_never_shown(console: Console, rosterd: Rosterd) -> None:
     """Downloads are the upload and its answers in .bak, as attachments that a browser saves and does not show."""
     browser = console.logged_in("olga")
@@ -654,11 +671,14 @@ def test_pages_are_there_as_json(console: Console, rosterd: Rosterd) -> None:
     assert printed("history", "S-1", "--client", "acme") == answer("/api/person?client=acme&id=S-1")["history"]
     assert printed("users", "S-1") == answer("/api/people?q=S-1")
     assert [] == answer("/api/overview")["concerns"]
+    assert {"mails", "events"} == {*answer("/api/mail")}
     assert [2] == [each["id"] for each in answer("/api/imports?client=beta")]
     assert [1] == [each["id"] for each in answer("/api/imports?before=2")]
     for path, status in (
         ("/api/imports/99", 404),
         ("/api/imports?since=soon", 400),
+        ("/api/imports?before=x", 400),
+        ("/api/imports?before=" + "9" * 30, 400),
         ("/api/people", 400),
     ):
         got = browser.get(path)
@@ -669,7 +689,7 @@ def test_the_description_names_what_is_there(console: Console) -> None:
     """The description is JSON without a page, and needs a login like everything else."""
     described = json.loads(console.logged_in("olga").get("/api/openapi.json").text)
     paths = {"/api/overview", "/api/imports", "/api/imports/{number}", "/api/people", "/api/person"}
-    paths |= {"/api/clients", "/api/clients/{name}", "/api/on-hold", "/api/on-hold/{number}"}
+    paths |= {"/api/clients", "/api/clients/{name}", "/api/on-hold", "/api/on-hold/{number}", "/api/mail"}
     assert paths == {*described["paths"]}
     assert 401 == console.browser().get("/api/openapi.json").status
 
@@ -677,7 +697,15 @@ def test_the_description_names_what_is_there(console: Console) -> None:
 def test_a_narrowed_user_gets_json_of_one_client(console: Console) -> None:
     """JSON has no more than the pages."""
     browser = console.logged_in("acmeonly")
-    lists = ("/api/overview", "/api/clients", "/api/on-hold", "/api/imports", "/api/people?q=B-", "/api/people?q=zed")
+    lists = (
+        "/api/overview",
+        "/api/clients",
+        "/api/on-hold",
+        "/api/imports",
+        "/api/mail",
+        "/api/people?q=B-",
+        "/api/people?q=zed",
+    )
     for path in (*lists, "/api/imports?client=beta", "/api/clients/acme"):
         got = browser.get(path)
         assert 200 == got.status, path
