@@ -6,8 +6,10 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Request, Router, get
+from litestar.connection import ASGIConnection
 from litestar.datastructures import State
-from litestar.exceptions import ValidationException
+from litestar.exceptions import NotFoundException, ValidationException
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import Parameter
@@ -27,7 +29,20 @@ from importer.store.searches.imports import search
 from operate.overview import ClientSummary, ServiceSummary
 from operate.records import ImportDetails
 
-SCHEMA: Final = OpenAPIConfig(title="rosterd console", version="1", path="/api", render_plugins=[JsonRenderPlugin()])
+
+def _only_what_is_there(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Answer for a path that does not exist as all others do: Litestar would show a page of its own."""
+    if connection.path_params:
+        raise NotFoundException
+
+
+def schema() -> OpenAPIConfig:
+    """Return where the description is, for one application."""
+    router = Router("/api", route_handlers=[], guards=[_only_what_is_there], include_in_schema=False)
+    plugins = [JsonRenderPlugin()]
+    return OpenAPIConfig(
+        title="rosterd console", version="1", path="/api", render_plugins=plugins, openapi_router=router
+    )
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):

@@ -81,7 +81,7 @@ def make_app(config: Config) -> Gate:
         },
         logging_config=None,
         include_in_schema=False,
-        openapi_config=api.SCHEMA,
+        openapi_config=api.schema(),
         state=State(state),
         template_config=template_config(),
     )

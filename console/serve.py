@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 import uvicorn
 
+from console.access.gate import MAX_HEAD_BYTES
 from console.access.patience import PatientProtocol
 from console.app import make_app
 from importer.fs import OWN_FOLDER
@@ -20,7 +21,6 @@ log = structlog.get_logger()
 _MOST_CONNECTIONS: Final = 512
 _KEEP_ALIVE_S: Final = 5
 _GRACE_S: Final = 5
-_MAX_HEAD_BYTES: Final = 32 << 10
 _BACKLOG: Final = 128
 _SOCKET_MODE: Final = 0o660
 
@@ -74,7 +74,7 @@ def server_of(config: Config) -> uvicorn.Server:
             make_app(config),
             access_log=False,
             backlog=_BACKLOG,
-            h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             http=PatientProtocol,
             lifespan="off",
             limit_concurrency=_MOST_CONNECTIONS,

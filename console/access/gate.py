@@ -35,6 +35,7 @@ _NOT_LET_IN: Final = (
 )
 _RENEWAL: Final = "x-renewal"  # our script asks, and not a person: the session lasts no longer for that
 _MAX_BODY_BYTES: Final = 64 << 10
+MAX_HEAD_BYTES: Final = 32 << 10  # uvicorn counts only one that comes in pieces
 _MAX_COOKIE_CHARS: Final = 4096
 _HEADERS: Final = {
     "content-security-policy": (
@@ -132,6 +133,9 @@ class Gate:
         ):
             await _answer(guarded, 413, "The request is too large.\n")
             return
+        if _head_bytes(scope) > MAX_HEAD_BYTES:
+            await _answer(guarded, 431, "The head of the request is too large.\n")
+            return
         token = self._token(headers.get("cookie", ""))
         address = self._address(scope, headers)
         try:
@@ -151,6 +155,8 @@ class Gate:
         if session is None and not path.startswith(OPEN_PATHS):
             await self._send_away(scope, guarded)
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # uvicorn leaves the body out, by what it has kept
         await self._app(scope, _bounded(receive), guarded)
 
     def _is_ours(self, host: str) -> bool:
@@ -198,6 +204,11 @@ class Gate:
         wanted = urllib.parse.quote(path) + (f"?{query}" if query else "")
         target = "/login" if wanted == "/" else f"/login?next={urllib.parse.quote(wanted, safe='')}"
         await _answer(send, 303, "", ("location", target))
+
+
+def _head_bytes(scope: _Message) -> int:
+    fields = sum(len(name) + len(value) for name, value in scope["headers"])
+    return fields + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
 
 
 def _with_headers(send: _Send, more: dict[str, str]) -> _Send:

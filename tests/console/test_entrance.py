@@ -326,6 +326,24 @@ def test_names_of_this_host_are_answered(console: Console, host: str) -> None:
 def test_a_large_request_is_refused(console: Console) -> None:
     """A body above 64 KiB is not taken, whether its length is said or not."""
     assert 413 == console.browser().post("/login", {"name": "x" * 70_000}).status
+
+
+def test_a_large_head_is_refused(console: Console) -> None:
+    """All of it comes at once, so that uvicorn has no incomplete one to measure."""
+    browser = console.logged_in("olga")
+    assert 200 == browser.get("/people?q=" + "x" * 30_000).status
+    assert 431 == browser.get("/people?q=" + "x" * 33_000).status
+    assert 431 == console.browser().get("/login", X_Much="x" * 33_000).status
+
+
+def test_a_page_is_asked_for_without_its_body(console: Console) -> None:
+    """What watches whether the console answers asks by HEAD."""
+    browser = console.logged_in("olga")
+    page, head = browser.get("/imports"), browser.request("HEAD", "/imports")
+    assert (200, b"") == (head.status, head.body)
+    assert page.headers["content-length"] == head.headers["content-length"]
+    assert 200 == console.browser().request("HEAD", "/login").status
+    assert 303 == console.browser().request("HEAD", "/imports").status
     browser = console.browser()
     chunks = iter([b"name=" + b"x" * 50_000, b"x" * 50_000])
     answer = browser.request("POST", "/login", chunks, Content_Type="application/x-www-form-urlencoded")  # type: ignore[arg-type]  # http.client takes an iterator

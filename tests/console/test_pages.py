@@ -680,6 +680,8 @@ def test_pages_are_there_as_json(console: Console, rosterd: Rosterd) -> None:
         ("/api/imports?before=x", 400),
         ("/api/imports?before=" + "9" * 30, 400),
         ("/api/people", 400),
+        ("/api/nothing", 404),
+        ("/api/nothing.json", 404),
     ):
         got = browser.get(path)
         assert (status, "application/json") == (got.status, got.headers["content-type"]), path
