@@ -118,6 +118,7 @@ def one_import(request: Request[Any, Any, State], state: State, number: int) -> 
         may_replay=may_decide and entry.kind == "file" and entry.archived_at and not entry.purged_at,
         may_undo=may_decide
         and entry.kind != "erase"
+        and entry.outcome != "on_hold"
         and any((entry.created, entry.updated, entry.reinstated, entry.deactivated)),
     )
 

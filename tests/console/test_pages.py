@@ -293,6 +293,15 @@ def test_all_changes_are_saved(held: tuple[Rosterd, Console]) -> None:
     assert 404 == browser.get("/on-hold/999/changes.csv").status
 
 
+def test_an_import_on_hold_leads_to_the_decision(held: tuple[Rosterd, Console]) -> None:
+    """Its page is where mail and ledger lead to; nothing of it can be taken back yet."""
+    browser = held[1].logged_in("olga")
+    number = number_on_hold(browser)
+    links = {*Page(browser.get(f"/imports/{number}").text).links}
+    assert f"/on-hold/{number}" in links
+    assert f"/imports/{number}/undo-preview" not in links
+
+
 def test_an_operator_rejects(held: tuple[Rosterd, Console]) -> None:
     """Nobody is changed, and the file is refused."""
     installation, console = held
