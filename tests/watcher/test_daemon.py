@@ -437,6 +437,33 @@ def test_newest_file_does_not_overtake_a_crowd(tmp_path: Path, folders: dict[str
         assert [*(f"{number}.csv" for number in range(4)), "newest.csv"] == [row["file"] for row in rosterd.imports()]
 
 
+# What makes a question about the first file to be looked at meet a database that is away.
+AWAY = """
+from importer.store.errors import StoreUnreachable
+from watcher.approval.files import FilesOnHold
+behind, met = FilesOnHold.behind, []
+def lost(self, client, name, is_correction):
+    if not met:
+        met.append(name)
+        raise StoreUnreachable("the connection is closed")
+    return behind(self, client, name, is_correction)
+FilesOnHold.behind = lost
+"""
+
+
+def test_nothing_overtakes_a_file_that_found_the_database_away(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """A file that could not be looked at, because the database was away, is imported before those that came later."""
+    with Rosterd(tmp_path, folders, settings=SETTINGS) as rosterd:
+        rosterd.planted = AWAY
+        for number in range(3):
+            rosterd.drop(f"{number}.csv", HEADER + ANN)
+        rosterd.start()
+        rosterd.wait_for_imports(3)
+
+        assert ["0.csv"] == [event["file"] for event in rosterd.events("file.deferred")]
+        assert ["0.csv", "1.csv", "2.csv"] == [row["file"] for row in rosterd.imports()]
+
+
 def test_companion_in_other_capitals(tmp_path: Path, folders: dict[str, Path]) -> None:
     """A companion counts in whatever case its name is spelled."""
     with installed_with(tmp_path, folders, companion="sha256") as rosterd:

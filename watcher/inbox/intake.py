@@ -15,6 +15,7 @@ import structlog
 from importer.model import HoldReason, Message, printable
 from importer.names import approval_in
 from importer.settings import ClientSettings
+from importer.store.errors import StoreError
 from watcher.health.trouble import Troubles
 from watcher.inbox import entries
 from watcher.inbox.events import InboxEvent
@@ -201,7 +202,10 @@ class Intake:
     def _put_off(self, client: str, name: bytes, error: Exception) -> None:
         now = time.monotonic()
         self._troubles.defer(client, printable(name), error)
-        self.settling.of(client)[name].retry_later(now)
+        candidate = self.settling.of(client)[name]
+        candidate.retry_later(now)
+        # The database is away for the files that came later, too: none of them may meet it first once it is back.
+        candidate.is_first = candidate.is_first or isinstance(error, StoreError)
         # The sweep finds what was claimed before the error.
         self._sweeps.sweep_soon(client, now + LAST_RETRY_S)
 

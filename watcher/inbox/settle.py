@@ -122,6 +122,7 @@ class Candidate:
 
         TAKE means: quiet, unchanged, closed and a file without other links; `judge_reason` comes next.
         """
+        self.is_first = False  # it can be looked at again, and may be held
         self.in_writing = look.writer is Writer.OPEN
         if self.in_writing:
             self._follow(look.identity, now)
