@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import Needs
 from tests.faults.hosts import Hosts, killed_at_random
+from tests.faults.relay import Relay
 from tests.faults.trials import FULL, told
 from tests.lab.postgresql import PostgresqlServer
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.faults
 log = logging.getLogger(__name__)
 
 CLIENTS = 20 if FULL else 4
-ROUNDS = [50] * 20 if FULL else [16]
+ROUNDS = [50] * 20 if FULL else [12]
 TO_FIND = [10] * 6  # it ends with the round that finds something
 
 Serve = Callable[..., PostgresqlServer]
@@ -37,10 +38,12 @@ def serve(needs: Needs) -> Iterator[Serve]:
         yield start
 
 
-def test_hosts_killed_under_load(tmp_path: Path, serve: Serve) -> None:
+@pytest.mark.parametrize("mails_by", ["Maildir", "SMTP"])
+def test_hosts_killed_under_load(mails_by: str, tmp_path: Path, serve: Serve) -> None:
     """Whatever is killed: each file is imported once, each mail sent once, and nothing is left behind."""
-    hosts = Hosts(tmp_path, serve(), clients=CLIENTS)
-    found = killed_at_random(hosts, ROUNDS)
+    with Relay() as relay:
+        hosts = Hosts(tmp_path, serve(), clients=CLIENTS, relay=relay if mails_by == "SMTP" else None)
+        found = killed_at_random(hosts, ROUNDS)
     log.info("%d uploads, killed: %s", sum(len(ground.uploads) for ground in hosts.grounds.values()), hosts.killed)
     assert not found, told(found)
 
