@@ -178,6 +178,15 @@ def _change(request: Request[Any, Any, State], installation: Installation, numbe
 
 def summary_of(entry: Import) -> str:
     """Return in a sentence what an import did."""
+    if entry.outcome == "on_hold":
+        return "Nothing of it is applied until somebody decides."
+    if entry.outcome == "refused":
+        return "Nothing of it was applied."
+    return f"{counts}." if (counts := counts_of(entry)) else "It had no users."
+
+
+def counts_of(entry: Import) -> str:
+    """Return how many users an import made, changed and so on, or would."""
     counts = {
         "new": entry.created,
         "changed": entry.updated,
@@ -186,12 +195,7 @@ def summary_of(entry: Import) -> str:
         "deactivated": entry.deactivated,
         "failed": entry.failed,
     }
-    parts = [f"{count:,} {what}" for what, count in counts.items() if count]
-    if entry.outcome == "on_hold":
-        return "Nothing of it is applied until somebody decides."
-    if entry.outcome == "refused":
-        return "Nothing of it was applied."
-    return f"{', '.join(parts)}." if parts else "It had no users."
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
 def filter_of(query: Any) -> Filter:  # noqa: ANN401 - a mapping of Litestar

@@ -21,6 +21,7 @@ from litestar.params import Body
 from litestar.response import Redirect, Stream, Template
 from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_409_CONFLICT
 
+from console.imports import counts_of
 from console.orders import given, notice, operators_only
 from console.reading import Installation, Reading
 from console.rendering import attached, page, shown
@@ -78,6 +79,7 @@ def one_on_hold(request: Request[Any, Any, State], state: State, number: int) ->
         request,
         "held",
         held=held,
+        counts=counts_of(entry) if entry and not held.is_of_removals else "",
         most_chars=MOST_REASON_CHARS,
         until=_until(held),
         reasons=_reasons(held),

@@ -8,7 +8,9 @@ from datetime import timedelta
 import click
 
 from importer.answer.operator_mail import change_lines
-from importer.model import OnHold
+from importer.model import OnHold, shown_counts
+from importer.store import queries
+from importer.store.queries import Import
 from importer.store.roster import held_files
 from operate.database import cannot_answer, database
 from operate.options import service_config_option
@@ -37,8 +39,9 @@ def preview(config: Config, id_: str, *, as_csv: bool) -> None:
             left = missing(config, conn, held) if held.is_of_removals else []
         except NotPreviewable as error:
             cannot_answer(str(error))
+        entry = queries.find_import(conn, str(held.import_id))
     if not as_csv:
-        _print(held, len(left))
+        _print(held, len(left), entry)
         return
     try:
         write_csv(sys.stdout, left if held.is_of_removals else by_the_file(config, held))
@@ -46,12 +49,14 @@ def preview(config: Config, id_: str, *, as_csv: bool) -> None:
         cannot_answer(str(error))
 
 
-def _print(held: OnHold, users: int) -> None:
+def _print(held: OnHold, users: int, entry: Import | None) -> None:
+    counts = {name: getattr(entry, name) for name in shown_counts([entry])} if entry else {}
     fields: list[tuple[str, object]] = [
         ("import", held.import_id),
         ("client", held.client),
         ("file", held.file),
         ("on hold", f"removals: {users:,} users are still missing" if held.is_of_removals else "the file"),
+        ("would be", "" if held.is_of_removals else ", ".join(f"{count:,} {name}" for name, count in counts.items())),
         ("on hold since", held.held_at),
         ("given up", held.held_at + timedelta(days=held.approval_days)),
         ("approved by", "the operator or the client" if held.is_for_client else "the operator"),

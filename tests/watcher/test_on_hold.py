@@ -83,7 +83,9 @@ def test_nothing_is_applied_until_the_operator_approves(rosterd: Rosterd) -> Non
     rosterd.wait_for_event("file.imported", client="beta")
     assert "on_hold guard.identity" == outcomes(rosterd)["users.csv"]
     assert "acme: users.csv is on hold" in rosterd.execute("status").stdout
-    assert "4 of 4 users that we knew get another identity" in rosterd.execute("preview", "users.csv").stdout
+    told = rosterd.execute("preview", "users.csv").stdout
+    assert "4 of 4 users that we knew get another identity" in told
+    assert "0 created, 4 updated, 0 unchanged, 1 failed" in told
     rows = [*csv.DictReader(io.StringIO(rosterd.execute("preview", "2", "--csv").stdout))]
     assert ("2", "0", "changed", "last_name", "Lee0", "Roy0") == tuple(rows[0].values())
     assert 8 == len(rows)
