@@ -364,10 +364,7 @@ def _print_summary(summary: ServiceSummary) -> None:
             ("mail given up", summary.mail_dead),
             ("not yet archived", summary.unarchived),
             *(("files to check", f"{count} of {name}") for name, count in _files_to_check(status)),
-            *(
-                ("limit paused", f"{each.guard} of {each.client} until {each.until:%Y-%m-%d}")
-                for each in summary.pauses
-            ),
+            *(("limit paused", f"{each.guard} of {each.client} through {each.last_day}") for each in summary.pauses),
             *(
                 ("no import of", f"{each.feed or 'files'} of {each.client} from {each.first} through {each.last}")
                 for each in summary.frozen

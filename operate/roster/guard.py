@@ -52,5 +52,5 @@ def list_(config: Config) -> None:
     """List the limits that do not count now."""
     with database(config) as conn:
         paused = pauses.active(conn, datetime.now(UTC))
-    rows = [(each.client, each.guard, each.until) for each in paused]
-    print_table(("client", "limit", "paused until (UTC)"), rows, empty="No limit is paused.")
+    rows = [(each.client, each.guard, str(each.last_day)) for each in paused]
+    print_table(("client", "limit", "paused through (UTC)"), rows, empty="No limit is paused.")

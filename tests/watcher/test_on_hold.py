@@ -208,3 +208,11 @@ def test_leavers_by_a_status_wait_for_an_approval(tmp_path: Path) -> None:
         assert 0 == rosterd.execute("approve", "users.csv", "--client", "acme").returncode
         assert "imported" == end(rosterd)
         assert 8 == sum(user["inactive_by"] == "status" for user in rosterd.users().values())
+
+
+def test_a_pass_is_shown_with_its_last_day(rosterd: Rosterd) -> None:
+    """Status and list say the day that was asked for, not the midnight at its end."""
+    given = rosterd.execute("guard", "pause", "acme", "created", "--until", "2999-01-05", "--apply")
+    assert "paused through 2999-01-05" in given.stdout
+    assert "created of acme through 2999-01-05" in rosterd.execute("status").stdout
+    assert re.search(r"acme\s+created\s+2999-01-05\n", rosterd.execute("guard", "list").stdout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -24,6 +24,11 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     client: str
     guard: str
     until: datetime
+
+    @property
+    def last_day(self) -> date:
+        """Return the last day of it, as it was asked for."""
+        return (self.until - timedelta(microseconds=1)).date()
 
 
 def add(conn: Connection, client: str, guards: Iterable[str], until: datetime) -> None:
