@@ -28,6 +28,7 @@ from tests.lab.postgresql import PostgresqlServer
 HOSTS = ("ham", "sto", "lis")
 KINDS = (Kind.GOOD, Kind.GOOD, Kind.PARTLY, Kind.REFUSED)
 UPLOAD_EVERY_S = 0.1  # of all clients of all hosts together
+BUSY, OF_BUSY = 3, 0.5  # clients that upload this share of all files, so that some of theirs wait
 LONGEST_PAUSE_S = 0.5  # between two kills
 S_PER_FILE = 0.5  # that the recovery may take for each file that waits
 MAIL_EVERY = 5  # kills: then so much time has passed for mails that each client may have another one
@@ -76,8 +77,8 @@ class Hosts:
         self._nursery = Nursery(broken)
         self._pids: dict[str, int] = {}
         self._logged: dict[str, int] = {}  # bytes, before a daemon was started
-        # What nobody chose, the same every time; clients upload in a thread of their own.
-        self._chance, self._of_clients = random.Random(7), random.Random(11)  # noqa: S311 - no secret
+        # What nobody chose, the same every time, of each kind within a dozen; clients upload in a thread of their own.
+        self._chance, self._of_clients = random.Random(0), random.Random(11)  # noqa: S311 - no secret
         self._uploads = 0
         self.found: list[str] = []
         self.killed: Counter[str] = Counter()
@@ -186,7 +187,8 @@ class Hosts:
         self._uploads += 1
         ground, chance = self.grounds[host], self._of_clients
         # In the names' own order, too: the clock of a file system has steps of 4 ms.
-        ground.upload(f"{self._uploads:06}.csv", chance.choice(KINDS), client=chance.choice(ground.clients))
+        clients = ground.clients[:BUSY] if chance.random() < OF_BUSY else ground.clients
+        ground.upload(f"{self._uploads:06}.csv", chance.choice(KINDS), client=chance.choice(clients))
 
     def _start(self, host: str) -> None:
         ground = self.grounds[host]
