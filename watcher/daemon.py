@@ -93,7 +93,7 @@ class Daemon:
     def _orders(self) -> dict[str, Handler]:
         return {
             **store_orders(self._store, mailing=self._chores.outgoing.mailing, stopping=self._signals.should_abort),
-            **held_orders(self._inboxes.intake.settling, time.monotonic),
+            **held_orders(self._store, self._inboxes.intake.settling, time.monotonic),
             **approval_orders(self._inboxes.on_hold),
             **archive_orders(self._store, lambda: self._config, self._signals.should_abort),
             "reload": self._reload,

@@ -59,7 +59,7 @@ class Import(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str  # why the whole file was refused or is on hold, else ""
     # operator, client or a user of the console, if it was on hold; pause: a limit that it exceeds was paused
     approved_by: str
-    requested_by: str  # the user of the console who had a file imported again, or an import undone; else ""
+    requested_by: str  # the console user who had it imported again or undone, or ended its hold; else ""
     created: int
     updated: int
     reinstated: int

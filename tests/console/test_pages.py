@@ -410,6 +410,9 @@ def test_a_client_has_inbox_settings_guide_and_trend(tmp_path: Path) -> None:
             assert 409 == browser.submit("/account", "/clients/acme/held/refuse", {"file": "../x"}).status
             assert 303 == browser.submit("/clients/acme", "/clients/acme/held/refuse", {"file": "cut.csv"}).status
             assert "cut.csv is refused, and the client is notified." in browser.get("/clients/acme").text
+            assert ("cut.csv", "olga") == tuple(
+                installation.wait_for_imports(2)[-1][key] for key in ("file", "requested_by")
+            )
 
 
 def test_a_guide_is_shown_and_downloaded(console: Console) -> None:

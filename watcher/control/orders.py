@@ -13,6 +13,7 @@ from importer.store import mail_queue, personal_data
 from importer.store.database import Store
 from importer.store.roster import pauses
 from importer.store.tables import hooks as hook_events
+from importer.store.tables import replays
 from watcher.approval.files import FilesOnHold
 from watcher.control.client import MOST_REASON_CHARS, Answer, Order
 from watcher.control.roster import roster_orders
@@ -99,15 +100,15 @@ def hook_orders(store: Store, retried: str) -> dict[str, Handler]:
     return {"hook.retry": retry, "hook.drop": drop, "backup.note": note_backup}
 
 
-def held_orders(settling: Settling, now: Callable[[], float]) -> dict[str, Handler]:
+def held_orders(store: Store, settling: Settling, now: Callable[[], float]) -> dict[str, Handler]:
     """Return the orders about waiting files, which only the running daemon knows."""
 
     def release(order: Order) -> str:
-        _end_hold(settling, settling.release, order, now())
+        _end_hold(store, settling, settling.release, order, now())
         return f"{order.file} is imported as it is"
 
     def refuse(order: Order) -> str:
-        _end_hold(settling, settling.refuse, order, now())
+        _end_hold(store, settling, settling.refuse, order, now())
         return f"{order.file} is refused, and the client is notified"
 
     def report_state(order: Order) -> Answer:
@@ -172,10 +173,13 @@ def _change_event(order: Order, change: Callable[[int], bool]) -> None:
         )
 
 
-def _end_hold(settling: Settling, end: EndHold, order: Order, now: float) -> None:
+def _end_hold(store: Store, settling: Settling, end: EndHold, order: Order, now: float) -> None:
     """End the hold of the file with this name, given as text."""
     names = [waiting.name for waiting in settling.waiting(order.client) if waiting.held]
     name = next((name for name in names if printable(name) == order.file), None)
+    if name is not None and order.by:
+        identity = settling.of(order.client)[name].identity
+        replays.add(store.conn, order.client, identity.inode, identity.mtime_ns, order.by, datetime.now(UTC))
     if name is None or not end(order.client, name, now):
         raise Refused(f"no file {order.file} of {order.client} is held; `rosterd status` lists those that are")
 

@@ -70,7 +70,7 @@ def replay_orders(store: Store, config: Callable[[], Config]) -> dict[str, Handl
         name = as_uploaded(record.archive)
 
         def note(info: os.stat_result) -> None:
-            replays.add(store.conn, client.name, info, order.by, datetime.now(UTC))
+            replays.add(store.conn, client.name, info.st_ino, info.st_mtime_ns, order.by, datetime.now(UTC))
 
         try:
             with opened(client.name, client.inbox) as inbox, open_file(record.archive, inbox.bak_fd) as source:

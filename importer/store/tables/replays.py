@@ -1,8 +1,7 @@
-"""Who has had a file imported again: noted by the identity of the copy, before that can become a claim."""
+"""Who has had a file imported again, or decided on a held one: noted by its identity, before it can become a claim."""
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,12 +22,14 @@ CHANGES: Final = (
 _KEEP: Final = timedelta(days=30)  # a copy that never became a claim
 
 
-def add(conn: Connection, client: str, copy: os.stat_result, by: str, at: datetime) -> None:
-    """Note who asked for this copy in the inbox of a client, and forget what was noted long ago."""
+def add(conn: Connection, client: str, inode: int, mtime_ns: int, by: str, at: datetime) -> None:
+    """Note who asked for this file in the inbox of a client, and forget what was noted long ago."""
     conn.execute("DELETE FROM replays WHERE requested_at < ?", (stamp(at - _KEEP),))
     conn.execute(
-        "INSERT INTO replays (client, inode, mtime_ns, requested_by, requested_at) VALUES (?, ?, ?, ?, ?)",
-        (client, stored(copy.st_ino), stored(copy.st_mtime_ns), by, stamp(at)),
+        """INSERT INTO replays (client, inode, mtime_ns, requested_by, requested_at) VALUES (?, ?, ?, ?, ?)
+           ON CONFLICT (client, inode, mtime_ns)
+           DO UPDATE SET requested_by = excluded.requested_by, requested_at = excluded.requested_at""",
+        (client, stored(inode), stored(mtime_ns), by, stamp(at)),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -175,7 +174,7 @@ def put_next_to(store: Store) -> None:
         for frozen in pauses.freezes(store.conn, AT):
             pauses.note_announced(store.conn, frozen)
         pauses.freeze(store.conn, CLIENT, "staff", AT, AT, AT)
-        replays.add(store.conn, CLIENT, os.stat("/"), "ann", AT)
+        replays.add(store.conn, CLIENT, 7, 8, "ann", AT)
         strays.put(
             store.conn, CLIENT, [strays.Stray(path=b"\xff.txt", seen_at=AT), strays.Stray(path=b"a", seen_at=AT)]
         )
