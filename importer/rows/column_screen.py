@@ -24,7 +24,7 @@ from importer.model import Message, Problem
 from importer.rows import damage, rules, shifts
 from importer.rows.no_users import NoUsers
 from importer.rows.shifts import Shifts
-from importer.rows.values import addresses, days
+from importer.rows.values import addresses, days, words
 from importer.settings import ClientSettings
 
 Cells = Sequence[str]
@@ -38,7 +38,7 @@ _GARBLED: Final = re.compile(  # and letters of two alphabets in one word
     "|[A-Za-z](?=[\u0370-\u052f])|[\u0370-\u052f](?=[A-Za-z])"
 )
 _GARBLED_SIGNS: Final = re.compile("[ÂÃÄÅÎâÐÑØÙÆ\xd7äåæçèêëìí\u0370-\u052f]")
-_MIXED: Final = re.compile("[a-z](?=[\u4e00-\u9fff])")  # what is read as Chinese
+_MIXED: Final = re.compile("[a-z](?=[\u4e00-\u9fff])|[\u4e00-\u9fff](?=[a-z])")  # what is read as Chinese
 _CHINESE: Final = re.compile("[\u4e00-\u9fff]")
 _BLANK_END: Final = re.compile(r" (?=\n)")
 _UNTIDY: Final = re.compile(
@@ -173,7 +173,7 @@ class _Text:
         self._plain = _PLAIN_ASCII.translate(None, rare)
         self._is_town = name in shifts.TOWNS
         self._is_number = name in damage.NUMBERS
-        self._is_name = name in damage.NAMES
+        self._words = words.IN_PLACE_OF.get(name)
 
     def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
         if any(cells):
@@ -186,8 +186,8 @@ class _Text:
                     suspects.update(_found(pattern, joined))
                 if self._moved and self._moved[1].search(rest):
                     suspects.update(_found(self._moved[2], joined))
-            if self._is_name and damage.has_no_names(cells):
-                suspects.update(_positions(cells, damage.is_no_name))
+            if self._words and not self._words.isdisjoint(cells):
+                suspects.update(_positions(cells, self._words.__contains__))
             if self._is_number:
                 for pattern in damage.number_patterns(joined):
                     suspects.update(_found(pattern, joined))
@@ -211,8 +211,8 @@ class _Key:
         suspects.update(_untidy(joined, rest))
         for pattern in damage.id_patterns(joined, rest):
             suspects.update(_found(pattern, joined))
-        if damage.has_no_ids(cells):
-            suspects.update(_positions(cells, damage.is_no_id))
+        if not words.SUSPECT_IDS.isdisjoint(cells):
+            suspects.update(_positions(cells, words.SUSPECT_IDS.__contains__))
         if not self._has_full_number and max(map(len, cells)) >= damage.LONG_DIGITS:
             self._look_for_lost_digits(joined, suspects)
         return cells

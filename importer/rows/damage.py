@@ -10,47 +10,12 @@ from importer.attributes import Attribute, Rule
 from importer.characters import SHOWN_CHARS
 from importer.model import Problem, message
 from importer.patterns import regex
-from importer.rows.values import addresses, days
+from importer.rows.values import addresses, days, words
 
 LONG_DIGITS: Final = 16  # a spreadsheet keeps 15 digits of a number, and writes zeros for the others
 LOST_DIGITS: Final = "value.damaged/digits"
 MOST_LOST: Final = 1000  # ids that may have lost digits: of more no line is noted, or each night would look at all
 
-# What programs and people write where they have no id: each in capitals, in small letters, and with one capital.
-_WORDS: Final = (
-    "undefined nan nat na n.a n.a. <na> unknown inconnu inconnue tbd tbc tba pending undef empty missing blank (blank) "
-    "wahr falsch verdadero falso vero loading... loading chargement... chargement cargando... "
-    "(vide) vide true false vrai faux s/o s.o s.o. n/c n.d n.d. nothing nonetype dbnull dbnull.value aucun aucune . ? "
-    "?? ??? # * <id> %id% %unique_id%"
-)
-_PHRASES: Final = (
-    "not available,to be determined,to come,à venir,en attente,sans objet,not enrolled,see office,no number,not issued,"
-    "wird geladen..."
-)
-
-
-def _spelt(words: Iterable[str]) -> frozenset[str]:
-    return frozenset(spelt for word in words for spelt in (word, word.upper(), word.capitalize(), word.title()))
-
-
-_NO_IDS: Final = _spelt((*_WORDS.split(), *_PHRASES.split(","))) | {
-    *("NaN", "NaT", "NoneType", "[object Object]", "[object object]", "1.#IND", "-1.#IND", "1.#INF", "1.#QNAN"),
-    *("Infinity", "-Infinity", "inf", "-inf", "nan(ind)", "-nan(ind)", "System.Object", "System.String[]"),
-    *("00000000-0000-0000-0000-000000000000", "System.DBNull", "DBNull", "DBNull.Value"),
-}
-# Those that no person is called, and others that are in place of a name.
-_NO_NAME_PHRASES: Final = (
-    "tbd,tba,tbc,to be determined,undef,s/o,dbnull,aucun,aucune,vacant,(vacant),do not use,no first name,no last name,"
-    "not provided,not given,not available,sans nom,à combler,poste vacant"
-)
-_NO_NAMES: Final = _spelt(_NO_NAME_PHRASES.split(",")) | {"System.Object", "DBNull"}
-# What could be the id of an account, but is rather in place of one.
-_DOUBTFUL_WORDS: Final = _spelt(("new", "nouveau", "temp", "test", "dummy", "default", "nd", "nc")) | {
-    *("0" * length for length in range(1, 16)),
-    *("9" * length for length in range(6, 16)),
-    "-1",
-}
-_SUSPECT_IDS: Final = _NO_IDS | _DOUBTFUL_WORDS
 _MONTH: Final = (
     "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|"
     "janv|févr|mars|avr|mai|juin|juil|août|sept|oct|nov|déc|"  # as Excel writes them in French
@@ -129,13 +94,16 @@ _PLAIN: Final = regex(r"[\w .,:;@()/#-]*\Z", re.ASCII)
 
 NAMES: Final = ("first_name", "last_name")
 NUMBERS: Final = ("student_no", "employ_no")
-_NO_NAME: Final = regex(r".*\S@\S+\.\w|[+(#]?\d[\d ().-]*\Z|\d+[ -].*[A-Za-z]{2}|.*\d{3}", re.ASCII)
+_NO_NAME: Final = regex(
+    r".*\S@\S+\.\w|[+(#]?\d[\d ().-]*\Z|\d+[ -].*[A-Za-z]{2}|.*\d{3}|[A-Za-z]{1,3}-?\d+\Z|(?:https?://|www\.)", re.ASCII
+)
 
 # Letters of UTF-8 as Mac Roman, code pages 850, 437 and 1250 have them; Windows-1252 is known to `clean`.
 _GARBLED: Final = regex(
     "[\u221a\u2248\u00ac\u2500-\u259f]|\u00d4\u00c7[\u00d6\u00ff\u00f4\u00a3\u00a5]|\u0393\u00c7[\u00d6\u00f4]"
     "|(?:[\u0420\u0421][\u0402-\u040f\u0451-\u045f\u0490\u0491\xa0-\xbb\u2013-\u2122]){2}"  # Cyrillic, as Windows-1251
-    "|[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]|[a-z][\u3400-\u9fff\uff61-\uff9f]|(?:\\A|[ -])[\u0300-\u036f]"
+    "|[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]|[a-z][\u3400-\u9fff\uff61-\uff9f]|[\u3400-\u9fff][a-z]"
+    "|(?:\\A|[ -])[\u0300-\u036f]"
     "|[\u0102\u0139][\u00a9\u00a8\u00ab\u00ae\u00bb\u00a4\u00a7\u00ad\u00b0-\u00b8\u0142\u2018-\u2030\u2122\u02c7]"
 )
 # Letters of Mac Roman and of code page 850 as Windows-1252 has them: signs that are at no letter otherwise, or in the
@@ -178,6 +146,7 @@ _LOST: Final = regex(r"[\u25a0\u25a1\u25af\ufffc\ue000-\uf8ff]|[^\W\d_][?\u00bf]
 _LOST_IN_NAME: Final = regex(
     r"[^\W\d_][*#_^~!$%=|:;+/]{1,2}[a-z]|[^\W\d_]{2}[#_^~]{1,2}(?![^\W_])|(?<![^\W_])[#_^~]{1,2}[^\W\d_]{2}"
 )
+_XML_CODE: Final = regex(r"_x[0-9A-Fa-f]{4}_")  # in names; as a workbook has letters and line ends
 _DOTTED: Final = regex(r"(?<![.])\b[^\W\d_]+\.[a-z]{2}(?!\w*\.)|[^\W\d_]\.\.[a-z]")
 _DOTS: Final = "encoding.garbled/dots"
 _FEWEST_DOTTED: Final = 2
@@ -186,7 +155,7 @@ _MARKUP: Final = regex(
     r"<!\[CDATA\[|&[A-Za-z](?:acute|grave|circ|uml|cedil|tilde|ring|slash|caron)\b|&(?:[A-Za-z]{2,8}|#\d{2,6}|#[xX][0-9A-Fa-f]{2,5});|</?(?:b|br|i|u|p|em|span|div|strong|font|a|sup|sub|td|tr|li)\b[^<>]*>"
 )
 _ESCAPED: Final = regex(
-    r"\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|=[CDE][0-9A-F]=[89AB][0-9A-F]|%[CDE][0-9A-F]%[89AB][0-9A-F]|%2[0-9A-F]"
+    r"\\u(?:[0-9A-Fa-f]{4}|\{[0-9A-Fa-f]{2,6}\})|(?<=\w)\\/(?=\w)|\\x[0-9A-Fa-f]{2}|=[CDE][0-9A-F]=[89AB][0-9A-F]|%[CDE][0-9A-F]%[89AB][0-9A-F]|%2[0-9A-F]"
     r"|\+(?:A[K-X]|IB)[AEIMQUYcgkosw048](?:(?:[AB][A-Za-z0-9+/]{2,8})?-|(?![A-Za-z0-9+/@.]))"  # UTF-7
     r"|(?<=[a-z])(?:[%=][CDEF][0-9A-F](?![0-9A-F])|\\3[0-7]{2}(?!\d))|%u[0-9A-Fa-f]{4}|U\+00[0-9A-F]{2}"
     r"|<(?:[0-9a-f]{2}|[0-9A-F]{2})>|\\[nrt](?=[A-Z\d\\]|\Z)|=\?[\w-]+\?[BbQq]\?"
@@ -241,7 +210,7 @@ _MARK_SHAPES: Final = (
 _SIGNS_OF_LOST: Final = "*#_^~!$%=|:;+/"
 _NAME_SHAPES: Final = (
     ("@", regex("@")),
-    *((digit, regex(rf"\n[+(#]?{digit}|{digit}\d\d")) for digit in "0123456789"),
+    *((digit, regex(rf"\n(?:[+(#]?|[A-Za-z]{{1,3}}-?){digit}|{digit}\d\d")) for digit in "0123456789"),
     *((sign, regex(re.escape(sign))) for sign in _SIGNS_OF_LOST),
     (".", regex(r"[A-Za-z]\.{1,2}[a-z]")),
 )
@@ -280,7 +249,7 @@ def problem_in(attribute: Attribute, value: str) -> Problem | None:
     """Return for which damage a value is rejected."""
     key = ""
     if attribute.rule is Rule.KEY:
-        key = "9033/no_id" if value in _NO_IDS else _first_of(_BROKEN_IDS, value)
+        key = "9033/no_id" if value in words.NO_IDS else _first_of(_BROKEN_IDS, value)
     if not key and attribute.rule in KEYED and has_marks(value):
         key = "9033/marks"
     if not key and attribute.rule in (Rule.KEY, Rule.USER_NAME) and not value.isascii() and _WIDE.search(value):
@@ -311,17 +280,19 @@ def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
     """Yield the codes of what looks damaged in a value."""
     if attribute.rule is Rule.KEY:
         yield from (key for pattern, key in _DOUBTFUL_IDS if pattern.match(value))
-        yield from ["value.placeholder/id"] if value in _DOUBTFUL_WORDS else []
+        yield from ["value.placeholder/id"] if value in words.DOUBTFUL_IDS else []
         yield from ["value.placeholder/id_words"] if _ONLY_WORDS.match(value) else []
     elif attribute.rule is Rule.TEXT and _DECIMAL_VALUE.match(value):
         yield "value.damaged/decimal"
     elif attribute.name in NUMBERS:
         yield from (key for pattern, key in _DOUBTFUL_NUMBERS if pattern.match(value))
     elif attribute.rule is Rule.DATE:
-        is_no_day = value in _NO_IDS or days.is_none(value)
+        is_no_day = value in words.NO_IDS or days.is_none(value)
         yield from filter(None, ["value.placeholder" if is_no_day else days.doubt_of(value)])
     elif attribute.rule is Rule.EMAIL:
         yield from filter(None, [addresses.doubt_of(value)])
+    if value in words.IN_PLACE_OF.get(attribute.name, ()):
+        yield "value.placeholder"
     if attribute.name in NAMES:
         yield from _doubts_of_name(value)
     if attribute.rule is Rule.TEXT and not _PLAIN.match(value):
@@ -333,12 +304,13 @@ def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
 
 
 def _doubts_of_name(value: str) -> Iterator[str]:
-    if value in _NO_NAMES:
-        yield "value.placeholder"
-    if _NO_NAME.match(value):
+    has_codes = bool(_MARKUP.search(value) or _ESCAPED.search(value))  # which have signs and digits
+    if _XML_CODE.search(value):
+        yield "encoding.garbled/escaped"
+    elif _NO_NAME.match(value) and ("@" in value or not has_codes):
         yield "name.doubtful"
-    if _LOST_IN_NAME.search(value):  # also part of a code of a letter
-        yield from [] if _MARKUP.search(value) or _ESCAPED.search(value) else ["encoding.garbled/lost"]
+    if _LOST_IN_NAME.search(value):
+        yield from [] if has_codes or _XML_CODE.search(value) else ["encoding.garbled/lost"]
     elif _DOTTED.search(value):
         yield _DOTS
 
@@ -403,23 +375,3 @@ def has_split_marks(cells: Sequence[str]) -> bool:
 def is_in_marks(text: str) -> bool:
     """Tell whether a value is in a pair of quotation marks."""
     return bool(_IN_MARKS.match(text))
-
-
-def has_no_names(cells: Sequence[str]) -> bool:
-    """Tell whether a column of names has a word in place of one."""
-    return not _NO_NAMES.isdisjoint(cells)
-
-
-def is_no_name(cell: str) -> bool:
-    """Tell whether a cell has a word in place of a name."""
-    return cell in _NO_NAMES
-
-
-def has_no_ids(cells: Sequence[str]) -> bool:
-    """Tell whether a column of ids has what is, or may be, in place of one."""
-    return not _SUSPECT_IDS.isdisjoint(cells)
-
-
-def is_no_id(cell: str) -> bool:
-    """Tell whether a cell has what is, or may be, in place of an id."""
-    return cell in _SUSPECT_IDS

@@ -12,8 +12,10 @@ MISSPELT: Final = "email.misspelt"
 
 # What people make up for who has none.
 NO_LOCAL: Final = r"no(?:ne|[-_.]?(?:e?mail|reply))@"
-_NO_DOMAIN: Final = regex(r"(?:none|no-?e?mail|test|fake|dummy|unknown|null|na|xxx+)\.[a-z]{2,4}\Z")
-_NO_ADDRESS: Final = regex(rf"{NO_LOCAL}|.*@(?:{_NO_DOMAIN.pattern})")
+_NO_DOMAIN: Final = regex(r"(?:none|no-?e?mail|test|fake|dummy|temp|unknown|null|na|xxx+)\.[a-z]{2,4}\Z")
+_ONE_LETTER: Final = r"([a-z])\1*"
+_NO_DOMAIN_OF: Final = regex(rf"{_ONE_LETTER}\.[a-z]{{2,4}}\Z")  # where nobody is called by the same letter
+_NO_ADDRESS: Final = regex(rf"{NO_LOCAL}|.*@(?:{_NO_DOMAIN.pattern})|{_ONE_LETTER}@\1+\.[a-z]{{2,4}}\Z")
 _FULL_WIDTH: Final = regex(r"[\u3002\uff01-\uff64]")
 # Providers that many people have an address at, and the ends at which they have none, or that are no ends.
 _PROVIDERS: Final = ("gmail", "hotmail", "outlook", "yahoo", "icloud")
@@ -68,4 +70,4 @@ def _has_odd_letters(address: str) -> bool:
 
 def is_doubtful(domain: str) -> bool:
     """Tell whether a domain is made up or misspelt."""
-    return bool(_NO_DOMAIN.match(domain)) or bool(misspelt(domain)[0])
+    return bool(_NO_DOMAIN.match(domain) or _NO_DOMAIN_OF.match(domain)) or bool(misspelt(domain)[0])

@@ -42,6 +42,8 @@ def one(engine: Engine, unique_id: str) -> Result:
             "%id%",
             "<id>",
         ),
+        *("[object Promise]", "System.Int32", "Error 2042", "(auto)", "<generated>", "<DBNULL>", "[unique_id]"),
+        *("$unique_id", ":unique_id", "@unique_id", "{00000000-0000-0000-0000-000000000000}"),
     ],
 )
 def test_a_word_is_not_an_id(engine: Engine, value: str) -> None:
@@ -102,7 +104,9 @@ def test_an_id_that_may_be_meant_is_told(engine: Engine, value: str, key: str) -
     assert [value] == [*engine.column("email")]
 
 
-@pytest.mark.parametrize("value", ["NEW", "New", "temp", "Test", "0", "00000", "9999999", "-1", "ND", "nc"])
+@pytest.mark.parametrize(
+    "value", ["NEW", "New", "temp", "Test", "0", "00000", "9999999", "-1", "ND", "nc", "deleted", "Sample", "idem"]
+)
 def test_what_is_hardly_an_id_is_told(engine: Engine, value: str) -> None:
     """It could be that of an account, so it is stored, and the answer says what to do with the user."""
     result = one(engine, value)
@@ -171,17 +175,27 @@ NO_NAMES = [
     "S/O",
     "System.Object",
     "DBNull",
+    "FNU",
+    "LNU",
 ]
+NO_NUMBERS = ["TBD", "FALSE", "no", "0", "000000", "x", "pending", "undef"]
+NO_PHONES = ["000-000-0000", "(999) 999-9999", "5555555555", "111-111-1111", "123-456-7890", "+1 000 000 0000"]
 NAMES = ["Nan", "True", "Na", "Nd", "Al", "Blank", "So", "Vide", "Test", "X", "Void", "Inc.", "Unger", "Noone", "Nils"]
 
 
 @pytest.mark.parametrize(
     ("attribute", "words"),
-    [("last_name", NO_VALUES + NO_NAMES), ("city", NO_VALUES), ("phone_cell", NO_VALUES), ("user_name", NO_VALUES)],
+    [
+        ("last_name", NO_VALUES + NO_NAMES),
+        ("city", NO_VALUES),
+        ("phone_cell", NO_VALUES + NO_NUMBERS + NO_PHONES),
+        ("student_no", NO_VALUES + NO_NUMBERS),
+        ("user_name", NO_VALUES),
+    ],
 )
 def test_a_word_for_no_value_is_told(engine: Engine, attribute: str, words: list[str]) -> None:
     """What programs and people write where they have no value is stored with a warning; there are more in names."""
-    user = {"last_name": "Lee", "city": "Ottawa", "phone_cell": "613-555-0101", "user_name": "alee"}
+    user = {"last_name": "Lee", "city": "Ottawa", "phone_cell": "613-555-0101", "student_no": "7", "user_name": "alee"}
     header = "unique_id,login_source,first_name,email," + ",".join(user)
     for word in words:
         row = "S1,OPSCOM,Ann,ann@example.org," + ",".join((user | {attribute: word}).values())
@@ -376,6 +390,7 @@ def test_letters_that_few_addresses_have_are_told(engine: Engine, value: str) ->
     [
         *("none@none.com", "noemail@school.ca", "noreply@school.ca", "no_reply@school.ca"),
         *("no.mail@school.ca", "a@na.na", "test@test.com", "ann@noemail.com", "x@xxx.com"),
+        *("temp@temp.ca", "x@x.com", "zzz@zzz.zz"),
     ],
 )
 def test_an_address_of_nobody_is_told(engine: Engine, value: str) -> None:
@@ -387,7 +402,15 @@ def test_an_address_of_nobody_is_told(engine: Engine, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["nora@example.org", "no@school.ca", "noel.reply@x.ca", "mail@unknown.example.org", "norm@testing.com"]
+    "value",
+    [
+        "nora@example.org",
+        "no@school.ca",
+        "noel.reply@x.ca",
+        "mail@unknown.example.org",
+        "norm@testing.com",
+        "ann@q.com",
+    ],
 )
 def test_an_address_that_only_looks_like_nobodys(engine: Engine, value: str) -> None:
     """People are called Nora."""
@@ -407,6 +430,10 @@ def test_an_address_that_only_looks_like_nobodys(engine: Engine, value: str) -> 
         "12 Main St",
         "S0009",
         "2-Mar",
+        "S2",
+        "ab-7",
+        "http://example.org",
+        "www.example.org",
     ],
 )
 @pytest.mark.parametrize("attribute", ["first_name", "last_name"])
@@ -457,6 +484,10 @@ def test_what_to_write_for_a_person_with_one_name(engine: Engine) -> None:
         ("Ren<e9>e", "/escaped"),
         (r"12 Main St\nOttawa", "/escaped"),
         ("=?utf-8?B?UmVuw6k=?=", "/escaped"),
+        (r"Ren\u{e9}", "/escaped"),
+        (r"O\/Brien", "/escaped"),
+        ("Zo_x00EB_", "/escaped"),
+        ("茅ric", ""),
         ("Ren&eacute", "/markup"),
         ("<![CDATA[Ann]]>", "/markup"),
         ("Nguyá»…n", ""),
@@ -730,9 +761,10 @@ def test_words_that_may_be_an_id(engine: Engine, value: str) -> None:
 
 def test_codes_of_letters_are_told_once(engine: Engine) -> None:
     """A sign that belongs to a code is not taken for one in place of a letter as well."""
-    result = engine.file(COLUMNS, "S1,OPSCOM,A&lt;b&gt;n,Fran%C3%A7ois,ann@example.org")
-    keys = [(each.reason.key, each.field) for each in result.receipt.warnings]
-    assert [("encoding.garbled/markup", "first_name"), ("encoding.garbled/escaped", "last_name")] == keys
+    for first in ("A&lt;b&gt;n", "Ren&#233;e"):
+        result = engine.emptied().file(COLUMNS, f"S1,OPSCOM,{first},Fran%C3%A7ois,ann@example.org")
+        keys = [(each.reason.key, each.field) for each in result.receipt.warnings]
+        assert [("encoding.garbled/markup", "first_name"), ("encoding.garbled/escaped", "last_name")] == keys
 
 
 @pytest.mark.parametrize(
