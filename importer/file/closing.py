@@ -90,6 +90,8 @@ _DESCRIBING: Final = regex(
 )
 _EXAMPLE: Final = regex(r"(?:e\.g\.|p\. ?ex\.|ex ?[.:]|examples?\b|exemples?\b|sample\b)", re.IGNORECASE)
 _DATA: Final = regex(r"[@\d]")
+_RECORD: Final = regex(r"(?:[A-Za-z]{1,3}|\d)\Z", re.ASCII)
+_FEW_DIGITS: Final = regex(r"\d{1,8}\Z", re.ASCII)
 _COUNT: Final = regex(r"\(?\d{1,4}\)?\Z", re.ASCII)  # of the users in a group
 
 # In the column of ids: what few ids have, or a word that is a whole closing line.
@@ -148,6 +150,14 @@ def is_heading(cells: Sequence[str], id_cell: str) -> bool:
     others = [text for text in texts if text != unique_id]
     is_alone = len(texts) - len(others) == 1 and (not others or (len(others) == 1 and bool(_COUNT.match(others[0]))))
     return is_alone and bool(_HEADING.match(unique_id))
+
+
+def is_count(cells: Sequence[str], id_cell: str) -> bool:
+    """Tell whether a row that fails has numbers alone, or behind the letter or digit of a kind of record."""
+    texts, unique_id = _texts(cells), _text(id_cell)
+    others = [text for text in texts if text != unique_id]
+    is_record = not unique_id or (len(texts) - len(others) == 1 and bool(_RECORD.match(unique_id)))
+    return is_record and bool(others) and all(map(_FEW_DIGITS.match, others))
 
 
 def _texts(cells: Sequence[str]) -> list[str]:

@@ -21,6 +21,24 @@ from importer.rows.validate import Rejected, User
 from importer.settings import ClientSettings
 
 _DATA: Final = re.compile(r"@|\d{3}|^\d+$")
+_WORD: Final = re.compile(r"[^\W\d]+(?:[ ./-][^\W\d]+)*\.?\Z")  # an id that may be a name of a column
+# Names in German, Spanish, Italian, Portuguese and Dutch, which no column may have.
+_ABROAD_IDS: Final = (
+    "kennung benutzerkennung personalnummer schülernummer matrikelnummer identificador identificación identificativo "
+    "matricola matrícula legajo leerlingnummer studentnummer"
+)
+_ABROAD: Final = frozenset(
+    folded(name)
+    for name in (
+        f"{_ABROAD_IDS} quelle anmeldequelle herkunft origen fuente fonte origem bron vorname nachname familienname "
+        "name nombre nombres apellido apellidos nome cognome sobrenome voornaam achternaam familienaam correo "
+        "correo_electrónico correo_electronico e-mail-adresse mailadresse emailadres posta_elettronica strasse straße "
+        "calle rua straat indirizzo dirección stadt ort ciudad cidade città stad provincia bundesland "
+        "plz postleitzahl código_postal codice_postale cap telefon teléfono telefono telefone handy móvil geburtsdatum "
+        "fecha_de_nacimiento data_di_nascita data_de_nascimento geboortedatum benutzername usuario utente utilizador "
+        "gebruikersnaam"
+    ).split()
+)
 MOST_LOOKS: Final = 5_000  # for nearly right names, in a file
 
 
@@ -36,13 +54,16 @@ def _spellings(name: str) -> Iterator[str]:
 
 _NAMES: Final = frozenset(
     spelling
-    for name in (*POSSIBLE_NAMES, *(near for each in ATTRIBUTES.values() for near in each.near))
+    for name in (
+        *(*POSSIBLE_NAMES, *_ABROAD_IDS.split()),
+        *(near for each in ATTRIBUTES.values() for near in each.near),
+    )
     for spelling in _spellings(name)
 )
 
 
 class NamesAgain:
-    """Finds such rows by the column of the id alone."""
+    """Finds such rows by the column of the id, and among those that fail."""
 
     def __init__(self, header: Header, client: ClientSettings) -> None:
         self._known = {folded(title) for title in (*header.titles, *client.headings) if title}
@@ -57,17 +78,19 @@ class NamesAgain:
 
         Raises FileRejected header.changed.
         """
-        misfits = (place for place, each in others.items() if isinstance(each, Rejected) and each.user is None)
-        again = self._positions(ids, misfits, stretch)
+        rejected = [(place, each) for place, each in others.items() if isinstance(each, Rejected)]
+        misfits = (place for place, each in rejected if each.user is None)
+        wordy = [place for place, each in rejected if each.user and _WORD.match(str(each.user[0]))]
+        again = self._positions(ids, misfits, wordy, stretch)
         for position in again:
             ids[position] = ""
             others.pop(position, None)
         return again
 
-    def _positions(self, ids: list[str], misfits: Iterable[int], stretch: Stretch) -> list[int]:
-        """Return the positions of those rows; `misfits` have another number of cells."""
+    def _positions(self, ids: list[str], misfits: Iterable[int], wordy: Iterable[int], stretch: Stretch) -> list[int]:
+        """Return the positions of those rows; `misfits` have another number of cells, `wordy` a word for an id."""
         suspects, records = self._suspects, stretch.records
-        places = [place for place in misfits if records[place][0].strip(EDGE) in suspects]
+        places = [*wordy, *(place for place in misfits if records[place][0].strip(EDGE) in suspects)]
         if not suspects.isdisjoint(ids):
             places += [place for place, unique_id in enumerate(ids) if unique_id in suspects]
         positions = sorted(place for place in {*places} if self._are_names(records[place]))
@@ -81,7 +104,7 @@ class NamesAgain:
         names = [cell.strip(EDGE) for cell in cells if cell.strip(EDGE)]
         if any(map(_DATA.search, names)):
             return False
-        known = sum(folded(name) in self._known or self._is_near(name) for name in names)
+        known = sum(folded(name) in self._known or folded(name) in _ABROAD or self._is_near(name) for name in names)
         return known * 2 > len(names) and (known > 1 or folded(names[0]) == self._header[0])
 
     def _is_near(self, name: str) -> bool:

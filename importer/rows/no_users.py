@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from importer.characters import EDGE
@@ -39,12 +40,18 @@ class NoUsers:
         may_be = len(cells) == self._width and cells[self._id_place].strip(EDGE) in closing.INITIALS
         return may_be and self.kind_of(cells) == closing.CLOSING
 
-    def kind_of_failed(self, line: int, cells: Sequence[str], failed: Collection[str]) -> str:
+    def kind_of_failed(self, line: int, cells: Sequence[str], failed: AbstractSet[str]) -> str:
         """Return what a row with problems is if it is not a user, "" for others; `failed`: the attributes with one."""
         if self.is_heading(cells):
             return "heading"
+        if self._is_roster and not failed.isdisjoint(("login_source", "email", "unique_id")) and self._is_count(cells):
+            return closing.CLOSING
         is_near = line - self._header_line <= _LINES_BELOW
         return "describing" if is_near and closing.describes_columns(self._read_of(cells), failed) else ""
+
+    def _is_count(self, cells: Sequence[str]) -> bool:
+        id_cell = cells[self._id_place] if self._id_place < len(cells) else ""
+        return closing.is_count(self._read_of(cells), id_cell)
 
     def is_heading(self, cells: Sequence[str]) -> bool:
         """Tell whether a row looks like the heading of a group: it has a word in place of an id, and nothing else."""

@@ -120,6 +120,8 @@ _FOREIGN: Final = {
     "login": _NOTHING.match,
 }
 _ADDRESS: Final = _whole(_MAIL)
+_IDS: Final = ("unique_id", "user_name", "student_no", "employ_no")
+_ID: Final = regex(rf"(?=\S*\d)(?!(?:{_PHONE})\Z)[\w.-]+\Z")
 _NO_ADDRESS_IN: Final = frozenset(name for name, kind in _KINDS.items() if kind != "mail")
 _PROVINCES: Final = frozenset(name for name, kind in _KINDS.items() if kind == "province")
 _FAILING_KINDS: Final = {**_KINDS, "date_of_birth": "date", "login_source": "login"}
@@ -253,6 +255,8 @@ class Shifts:
             pair = ("unique_id", "login_source")
         elif "email" in failed and "@" not in texts["email"]:
             others = [at for at, name in self._names.items() if name in _NO_ADDRESS_IN and _ADDRESS.match(texts[name])]
+            if not others and _ID.match(texts["email"]):  # what may be an address changed places with an id
+                others = [at for at, name in self._names.items() if name in _IDS and _ADDRESS.match(texts[name])]
             pair = ("email", self._names[others[0]]) if len(others) == 1 else ("", "")
         else:
             pair = ("", "")

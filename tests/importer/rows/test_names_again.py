@@ -66,6 +66,8 @@ def test_names_of_a_client_are_passed_over(engine: Engine) -> None:
         ("unique_id,login_source,first_name,last_name,email,user_name,city", "names"),
         ("unique_id,first_name,last_name", "names"),
         ("Matricule,Source,Surname,Given Name,Courriel,Username", "names"),
+        ("Kennung,Quelle,Nachname,Vorname,E-Mail,Benutzername", "names"),
+        ("Identificador,Origen,Nombre,Apellidos,Correo electrónico,Usuario", "names"),
     ],
 )
 def test_other_columns_refuse_the_file(engine: Engine, again: str, kind: str) -> None:
@@ -80,6 +82,7 @@ def test_other_columns_refuse_the_file(engine: Engine, again: str, kind: str) ->
         "id,OPSCOM,City,Town,city@example.org,state",
         "mail,OPSCOM,Mail,Admin,mail@example.org,mail",
         "login,OPSCOM,First,Last,first.last@example.org,",
+        "kennung,OPSCOM,Nome,Cognome,nome@example.org,stadt",
     ],
 )
 def test_users_with_names_like_columns_are_users(engine: Engine, row: str) -> None:
@@ -98,6 +101,11 @@ def test_parts_that_were_joined_without_a_line_end_are_told(engine: Engine) -> N
     """The names begin in the last cell of the row."""
     result = engine.rows(f"{ANN}{HEADER}", BOB)
     assert (["9003/joined"], 1) == ([each.reason.key for each in result.receipt.problems], result.tally.created)
+
+
+def test_a_row_that_fails_with_a_word_for_an_id_is_no_line_of_names(engine: Engine) -> None:
+    """Its values are those of a person."""
+    assert {3: "9015; 9033"} == engine.rows(ANN, "jsmith,AD,John,Smith,none,stadt").codes
 
 
 def test_a_short_row_is_no_line_of_names(engine: Engine) -> None:

@@ -397,3 +397,19 @@ def test_a_user_with_problems_is_not_taken_for_such_a_row(engine: Engine) -> Non
     lines = ["S9999,AD,Ann,Lee,none", *users, "jsmith,AD,Ann,Lee,none"]
     result = engine.file("unique_id,login_source,first_name,last_name,email", *lines)
     assert {2: "9015; 9033", 8: "9015; 9033"} == result.codes
+
+
+@pytest.mark.parametrize("row", ["T,6,,,", "9,000006,20261130,,", "Z,6,,,", ",,,,6", ",6,,,"])
+def test_a_record_of_counts_is_a_closing_line(engine: Engine, row: str) -> None:
+    """Some exports close with a record of another kind, which has as many cells as the others."""
+    result = engine.file("unique_id,login_source,first_name,last_name,email", "S1,OPSCOM,Ann,Lee,ann@example.org", row)
+    assert ({3: "9003"}, 1) == (result.codes, result.tally.created)
+    assert result.reasons[3].startswith("The row looks like a closing line")
+
+
+@pytest.mark.parametrize("row", ["S12,6,,,", "T,AD,,,", "7,,,,6135550101"])
+def test_few_values_of_a_user_are_no_record_of_counts(engine: Engine, row: str) -> None:
+    """A user with few values and one of them wrong has the problems of the values."""
+    header = "unique_id,login_source,first_name,last_name,email"
+    result = engine.file(header, "S1,OPSCOM,Ann,Lee,ann@example.org", row)
+    assert "9003" not in result.codes[3]

@@ -201,6 +201,7 @@ def test_the_answer_names_line_and_columns(engine: Engine) -> None:
         ("S1,OPSCOM,Ann,ann@example.org,Lee", "email", "last_name"),
         ("S1,OPSCOM,ann@example.org,Lee,Ann", "email", "first_name"),
         ("OPSCOM,S1,Ann,Lee,ann@example.org", "unique_id", "login_source"),
+        ("ann@example.org,OPSCOM,Ann,Lee,S1", "email", "unique_id"),
     ],
 )
 def test_two_exchanged_values_of_a_row_that_fails_are_told(engine: Engine, row: str, first: str, second: str) -> None:
@@ -212,6 +213,10 @@ def test_two_exchanged_values_of_a_row_that_fails_are_told(engine: Engine, row: 
 
 def test_an_address_that_is_a_user_name_is_not_exchanged(engine: Engine) -> None:
     """User names and ids may be addresses."""
+    wrong = engine.file(
+        "unique_id,login_source,first_name,last_name,email", "ann@example.org,OPSCOM,Ann,Lee,6135550101"
+    )
+    assert {2: "9033"} == wrong.codes
     result = engine.file(
         "unique_id,login_source,first_name,last_name,email,user_name", "S1,OPSCOM,Ann,Lee,none,ann@example.org"
     )
