@@ -45,6 +45,7 @@ _LAST_STEPS: Final = {
     "header.unknown/separator": "step/refused/that",
     "header.unknown/separator_other": "step/refused/that",
     "header.unknown/spaces": "step/refused/that",
+    "header.unknown/transposed": "step/refused/that",
     "order.older": "",
     "limit.file": "step/refused/each",
     "limit.inbox": "",

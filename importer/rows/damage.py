@@ -146,6 +146,7 @@ _LOST: Final = regex(r"[\u25a0\u25a1\u25af\ufffc\ue000-\uf8ff]|[^\W\d_][?\u00bf]
 _LOST_IN_NAME: Final = regex(
     r"[^\W\d_][*#_^~!$%=|:;+/]{1,2}[a-z]|[^\W\d_]{2}[#_^~]{1,2}(?![^\W_])|(?<![^\W_])[#_^~]{1,2}[^\W\d_]{2}"
 )
+_INITIALS: Final = 3  # characters, such as n/a
 _XML_CODE: Final = regex(r"_x[0-9A-Fa-f]{4}_")  # in names; as a workbook has letters and line ends
 _DOTTED: Final = regex(r"(?<![.])\b[^\W\d_]+\.[a-z]{2}(?!\w*\.)|[^\W\d_]\.\.[a-z]")
 _DOTS: Final = "encoding.garbled/dots"
@@ -309,7 +310,7 @@ def _doubts_of_name(value: str) -> Iterator[str]:
         yield "encoding.garbled/escaped"
     elif _NO_NAME.match(value) and ("@" in value or not has_codes):
         yield "name.doubtful"
-    if _LOST_IN_NAME.search(value):
+    if len(value) > _INITIALS and _LOST_IN_NAME.search(value):
         yield from [] if has_codes or _XML_CODE.search(value) else ["encoding.garbled/lost"]
     elif _DOTTED.search(value):
         yield _DOTS
