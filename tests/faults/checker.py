@@ -400,7 +400,9 @@ def _undelivered(scene: Scene) -> Iterator[str]:
     delivered = {_message_id(mail) for mail in scene.mails}
     by_id = {row["id"]: row for row in scene.outbox}
     for row in scene.outbox:
-        carrier = by_id[row["joined_into"]] if row["state"] == "joined" else row
+        carrier = row
+        while carrier["state"] == "joined":  # the mail that says that others have no room may leave in a digest, too
+            carrier = by_id[carrier["joined_into"]]
         if carrier["state"] != "sent":
             yield f"mail {row['message_id']} is {carrier['state']}"
         if carrier["message_id"] not in delivered:
