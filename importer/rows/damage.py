@@ -293,7 +293,7 @@ def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
     elif attribute.rule is Rule.EMAIL:
         yield from filter(None, [addresses.doubt_of(value)])
     if value in words.IN_PLACE_OF.get(attribute.name, ()):
-        yield "value.placeholder"
+        yield "value.placeholder/number" if value[-1:].isdigit() else "value.placeholder"
     if attribute.name in NAMES:
         yield from _doubts_of_name(value)
     if attribute.rule is Rule.TEXT and not _PLAIN.match(value):

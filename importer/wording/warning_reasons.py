@@ -245,4 +245,8 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "{column} has a word or sign for a missing value, such as NULL, unknown or ?, and we stored it.",
         "If it means a missing value, enter the real one. A person named Null needs no change.",
     ),
+    "value.placeholder/number": Reason(
+        "{column} has a number such as 0 or 000-000-0000 that hardly belongs to a person, and we stored it.",
+        "Enter the real one. If there is none, leave the cell blank from now on, and write to us to remove the number.",
+    ),
 }

@@ -203,6 +203,16 @@ def test_a_word_for_no_value_is_told(engine: Engine, attribute: str, words: list
         assert (attribute, 1, (2,)) == (warning.field, warning.rows, warning.lines), word
 
 
+@pytest.mark.parametrize(("name", "value"), [("phone_cell", "000-000-0000"), ("student_no", "0")])
+def test_a_number_of_nobody_is_told_as_one(engine: Engine, name: str, value: str) -> None:
+    """It is no word, and the answer says so in both languages."""
+    engine.settings(language=("en", "fr"))
+    result = engine.file(f"{COLUMNS},{name}", f"S1,OPSCOM,Ann,Lee,ann@example.org,{value}")
+    assert "value.placeholder/number" == result.warnings["value.placeholder"].reason.key
+    assert f"{name} has a number such as 0 or 000-000-0000" in result.text
+    assert f"{name} contient un numéro comme 0 ou 000-000-0000" in result.text.replace("\n  ", "")
+
+
 def test_names_that_are_words_are_names(engine: Engine) -> None:
     """People are called so."""
     rows = [f"S{n},OPSCOM,Ann,{name},ann{n}@example.org" for n, name in enumerate(NAMES)]
