@@ -28,6 +28,7 @@ _MOST_IN_GROUP: Final = 2
 _COMPARED: Final = 200  # characters: each pattern needs fewer
 _ODD_MARKS: Final = 2  # in the first cell and in no other id: a single one may be in an id like no other
 _DASHES: Final = regex(r"[-=*+~|:_.\u2013\u2014\u2500\u2501\u2550](?: ?[-=*+~|:_.\u2013\u2014\u2500\u2501\u2550])+\Z")
+_END_OF_DOS: Final = "\x1a"  # at the very end it is passed over, but some programs end its line
 _DASH: Final = regex(r"[-=*+_.\u2013\u2014]\Z")
 _MARKS: Final = " *#=<>[](){}.:;,~_|!\"'-\u2013\u2014\xa0"
 _WORD: Final = regex(r"[\w'\u2019@.&:/-]+")
@@ -196,6 +197,8 @@ def _kind_of(texts: Sequence[str]) -> str:
 
 
 def _is_closing(texts: Sequence[str]) -> bool:
+    if texts[0] == _END_OF_DOS and len(texts) == 1:
+        return True
     if _SENTENCE.match(texts[0].lstrip(_MARKS)):
         return True
     words, of_first = _words(" ".join(texts)), _words(texts[0])

@@ -72,6 +72,7 @@ CLOSING_LINES = [
     "Last updated: 2026-01-02 08:00",
     "Dernière mise à jour : 2026-01-02",
     "Moyenne,,,,,12",
+    "\x1a",
 ]
 ERRORS = [
     "ERROR: query timeout",
