@@ -31,7 +31,7 @@ SET LOCAL client_connection_check_interval = '10s'
 
 
 class PostgresqlStore(Transactions):
-    """The database of several hosts, as `store/database` names what is asked of it; not all of that is here yet."""
+    """The database of several hosts, as `store/database` names what is asked of it."""
 
     conn: PostgresqlConnection
 
@@ -66,7 +66,7 @@ class PostgresqlStore(Transactions):
 
     @contextlib.contextmanager
     def importing(self, before_commit: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Run the block in a transaction; users that are edited by hand are not told apart yet."""
+        """Run the block in a transaction; what the server itself changes is not noticed, see docs/scale-out.md."""
         with self.transaction(before_commit):
             try:
                 yield
