@@ -67,7 +67,7 @@ _RUN: Final = regex(rf"'*(?:{_UNSEEN})*[{_SIGNS}\t\r\n]")
 _PART: Final = rf"'*(?:{_UNSEEN}|\")*[{_SIGNS}]"
 _RUN_PART: Final = regex(rf"[,;|\t\r\n](?={_PART})")  # looking behind would be slower
 # Cells with which neither of them has anything to do, joined by NUL, as most are; what matched once is not tried again.
-_HARMLESS: Final = regex(r"(?:[A-Za-z0-9][^',;|\t\r\n\0]*+)?+(?:\0(?:[A-Za-z0-9][^',;|\t\r\n\0]*+)?+)*+\Z")
+_HARMLESS: Final = regex(r"(?:[A-Za-z0-9][^',;|\t\r\n\0]*+)?(?:\0(?:[A-Za-z0-9][^',;|\t\r\n\0]*+)?)*\Z")
 _GUARDED_PART: Final = regex(rf"(?<=[,;|\t\r\n])'(?={_PART})")
 
 
