@@ -347,7 +347,7 @@ def keep_what_is_tried() -> None:
     @contextlib.contextmanager
     def kept(self: dry_run.DryRun, *file: Any, **more: Any) -> Iterator[dry_run.Trial]:  # noqa: ANN401 - passed on
         with trial(self, *file, **more) as tried:
-            tried.store.conn.execute("ATTACH ? AS kept", (str(self.database),))
+            tried.store.conn.execute("ATTACH ? AS kept", (str(self.database.file),))
             tried.store.conn.execute("INSERT OR REPLACE INTO kept.users SELECT * FROM main.users")
             yield tried
 
