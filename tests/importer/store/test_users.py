@@ -428,6 +428,24 @@ def test_new_id_that_was_recorded_in_other_capitals(engine: Engine) -> None:
     assert "2 rows" in result.text
 
 
+@pytest.mark.parametrize(
+    ("recorded", "new", "told"),
+    [
+        ("McDonald1", "mcdonald1", "id.recorded_case"),
+        ("mCdonald1", "McDonalD1", "id.recorded_case"),
+        ("u1", "0u1", "id.recorded_case/zeros"),
+        ("0000000000Ab1", "ab1", "id.recorded_case/zeros"),
+        ("ab1", "ab10", ""),
+        ("a0b1", "ab1", ""),
+    ],
+)
+def test_a_new_id_with_letters_that_was_recorded_otherwise(engine: Engine, recorded: str, new: str, told: str) -> None:
+    """Capitals in any place, and zeros before letters: the warning says which of them it is."""
+    engine.rows(f"{recorded},OPSCOM,A,B,a@example.org,", "zz,OPSCOM,A,B,z@example.org,")
+    result = engine.rows(f"{new},OPSCOM,C,D,c@example.org,", "other,OPSCOM,E,F,e@example.org,")
+    assert [told] * bool(told) == [each.reason.key for each in result.warnings.values()]
+
+
 def test_a_new_id_that_lacks_the_leading_zeros_of_a_recorded_one_is_told(engine: Engine) -> None:
     """Numbers that lost or got zeros at their front are other users, with a warning."""
     engine.rows("00123,OPSCOM,A,B,a@example.org,", "77,OPSCOM,A,B,b@example.org,", "00500,OPSCOM,A,B,c@example.org,")

@@ -8,22 +8,25 @@ from typing import Final
 from importer.model import FileWarning, message
 from importer.store.connection import Connection
 
-# New users whose id, in capitals, in small letters or with one capital at its beginning, was recorded before.
-_OTHER_CASE: Final = """
-    SELECT count(*), min(import_line) FROM users AS mine
-    WHERE {is_new} AND upper(unique_id) <> lower(unique_id) AND EXISTS (
-      SELECT 1 FROM users AS theirs WHERE theirs.client = :client AND {was_there}
-      AND theirs.unique_id IN (upper(mine.unique_id), lower(mine.unique_id),
-                               upper(substr(mine.unique_id, 1, 1)) || lower(substr(mine.unique_id, 2))))"""
+# New users with letters in their ids, in other capitals or with other zeros at the beginning than recorded ones. All of
+# these are gone through once, and each is looked up among the few new ones.
+_WITH_LETTERS: Final = """
+    WITH mine AS MATERIALIZED (SELECT ltrim(lower(unique_id), '0') AS folded, lower(unique_id) AS small, import_line
+                               FROM users WHERE {is_new} AND ltrim(unique_id, '0123456789') <> ''),
+      pairs AS (SELECT mine.import_line, CASE WHEN lower(theirs.unique_id) = small THEN 'id.recorded_case'
+                                    ELSE 'id.recorded_case/zeros' END AS kind
+                FROM users AS theirs CROSS JOIN mine
+                WHERE theirs.client = :client AND {was_there} AND folded = ltrim(lower(theirs.unique_id), '0')
+                AND EXISTS (SELECT 1 FROM mine AS any_of_them))
+    SELECT kind, count(DISTINCT import_line), min(import_line) FROM pairs GROUP BY kind"""
 
-# The same but for leading zeros: a spreadsheet drops them. At most eight are compared.
+# The same of ids that are digits: a spreadsheet drops zeros. At most eight are compared, by the index of ids.
 _PADDED: Final = ", ".join(f"'{'0' * zeros}' || mine.unique_id" for zeros in range(1, 9))
-_OTHER_ZEROS: Final = f"""
-    SELECT count(*), min(import_line) FROM users AS mine
+_OF_DIGITS: Final = f"""
+    SELECT 'id.recorded_case/zeros', count(*), min(import_line) FROM users AS mine
     WHERE {{is_new}} AND ltrim(unique_id, '0123456789') = '' AND EXISTS (
       SELECT 1 FROM users AS theirs WHERE theirs.client = :client AND {{was_there}}
       AND theirs.unique_id <> mine.unique_id AND theirs.unique_id IN (ltrim(mine.unique_id, '0'), {_PADDED}))"""
-_OTHER_SPELLINGS: Final = {"id.recorded_case": _OTHER_CASE, "id.recorded_case/zeros": _OTHER_ZEROS}
 
 
 class Others:
@@ -56,7 +59,11 @@ def spelled_otherwise(
     conn: Connection, scope: Mapping[str, str | int], *, is_new: str, was_there: str
 ) -> Iterator[FileWarning]:
     """Yield these warnings; conditions say who of `users` is new, and who of `theirs` was there before."""
-    for key, query in _OTHER_SPELLINGS.items():
-        rows, line = conn.execute(query.format(is_new=is_new, was_there=was_there), scope).fetchone()
-        if rows:
-            yield FileWarning(reason=message(key), field="unique_id", rows=rows, lines=(line,))
+    found: dict[str, list[tuple[int, int]]] = {}
+    for query in (_WITH_LETTERS, _OF_DIGITS):
+        for kind, rows, line in conn.execute(query.format(is_new=is_new, was_there=was_there), scope).fetchall():
+            if rows:
+                found.setdefault(kind, []).append((rows, line))
+    for kind, counts in sorted(found.items()):
+        rows, lines = zip(*counts, strict=True)
+        yield FileWarning(reason=message(kind), field="unique_id", rows=sum(rows), lines=(min(lines),))
