@@ -28,6 +28,7 @@ MADE_BY_OTHERS = (
     "/etc/vector/*",
     "/etc/rosterd/clients.csv",
     "/etc/rosterd/clients.d/*.toml",
+    "/etc/rosterd/database_password",
     "/etc/rosterd/hook_*",
     "/etc/rosterd/ping_url",
     "/etc/rosterd/smtp_password",
