@@ -23,7 +23,7 @@ TITLES = f"{HEADER},{COLUMN}"
 
 def user(number: int, status: str, **other: str) -> str:
     """Return the row of a user."""
-    values = {"first": "Ann", "last": f"Lee{number}", "email": f"s{number}@example.org"} | other
+    values = {"first": "Ann", "last": f"Lee{'abcdefghij'[number % 10]}", "email": f"s{number}@example.org"} | other
     return f"S{number},OPSCOM,{values['first']},{values['last']},{values['email']},u{number},{status}"
 
 
