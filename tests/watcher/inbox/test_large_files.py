@@ -187,7 +187,7 @@ def is_looking(rosterd: Rosterd) -> bool:
 
 def test_a_look_at_a_large_file_keeps_nobody_waiting(rosterd: Rosterd, manager: socket.socket) -> None:
     """Files of others are imported meanwhile, and the watchdog is fed, however long it takes to look at one."""
-    rosterd.drop("large.csv", HEADER + '"\n' * (10 << 20) + '"')
+    rosterd.drop("large.csv", HEADER + '"\n' * (40 << 20) + '"')
     wait_until(lambda: is_looking(rosterd), "the look")
     manager.settimeout(0)
     for number in range(3):
