@@ -44,7 +44,7 @@ def objections(database: str) -> Iterator[tuple[str, str]]:
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A database. Its password is no part of it: systemd, the environment or libpq has that."""
+    """A database, without its password, which comes from systemd, the environment or libpq."""
 
     name: str  # an absolute path, or a URL
     host: str = ""  # what this host is called in a database on a server

@@ -142,7 +142,7 @@ def _scene(ground: Ground, mails: Sequence[bytes] | None) -> Scene:
 def scene_of(
     ground: Ground, tables: Mapping[str, list[Row]], *, damage: list[str], mails: Sequence[bytes] | None = None
 ) -> Scene:
-    """Return what lies in the folders, with the rows of TABLES; `mails` as in `violations`."""
+    """Return the contents of the folders, with the rows of TABLES; `mails` as in `violations`."""
     return Scene(
         ground=ground,
         files=list(_files(ground)),

@@ -1,4 +1,4 @@
-"""A first line that is no line of names between our delimiters: what the answer says of it."""
+"""What the answer says when the first line has no names of columns between delimiters that we know."""
 
 from __future__ import annotations
 
