@@ -303,9 +303,14 @@ def is_foreign(status: os.stat_result, inbox: os.stat_result) -> bool:
 
 
 def is_strangers(status: os.stat_result, inbox: os.stat_result) -> bool:
-    """Return whether the operator, or a user who does not use the inbox, has put a file there; root cannot tell."""
-    is_ours = status.st_uid in (0, os.geteuid()) and os.geteuid() != 0
-    return is_ours or is_foreign(status, inbox)
+    """
+    Return whether the operator, or a user who does not use the inbox, has put a file there.
+
+    Root cannot tell, nor can a service to whose user clients log in: nobody else may write to the inbox then.
+    """
+    others_write = inbox.st_uid != os.geteuid() or inbox.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    ours = {0, os.geteuid()} if others_write else {0}
+    return os.geteuid() != 0 and (status.st_uid in ours or is_foreign(status, inbox))
 
 
 def is_of_client(uid: int, gid: int, inbox: os.stat_result) -> bool:
