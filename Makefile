@@ -114,7 +114,7 @@ clean:
 lock:
 	$(PYTHON) -I -m venv .venv-lock
 	.venv-lock/bin/python -I -m pip install --quiet pip-tools
-	$(COMPILE) --extra console --build-deps-for editable --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra console --extra postgresql --build-deps-for editable --output-file requirements.lock pyproject.toml
 	$(call GROUP,dev)
 	$(COMPILE) --output-file requirements-dev.lock requirements.lock .venv-lock/dev.in
 	$(call GROUP,docs)

@@ -27,6 +27,9 @@ _LONG_WORK_BYTES: Final = 5 << 20
 _MOST_LISTED: Final = 10  # clients, in a message
 _MOST_SUGGESTED: Final = 3
 _CommandT = TypeVar("_CommandT", bound=Callable[..., object])
+# Files with secrets next to config.toml, which the units pass to the service and the console as credentials.
+_SECRETS: Final = ("smtp_password", "database_password", "ping_url")
+_OF_HOOK: Final = "hook_"  # before the name of a hook
 
 
 # The configuration
@@ -48,7 +51,10 @@ def _load(context: click.Context, config_file: Path | None, *, may_be_outdated: 
     is_completing = context.resilient_parsing  # nothing may be printed
     try:
         if config_file is not None or _INSTALLED_CONFIG.exists():
-            return load(config_file or _INSTALLED_CONFIG)
+            config = load(config_file or _INSTALLED_CONFIG)
+            if config.service.place.file is None:  # the password of the server, which systemd gives only to the units
+                use_secret_files(Path(config.source))
+            return config
         if not is_completing:
             _announce_demo(context)
         return load(_built_in_config(), base=Path.cwd())
@@ -59,6 +65,18 @@ def _load(context: click.Context, config_file: Path | None, *, may_be_outdated: 
         if may_be_outdated and (adopted := _adopted(config_file or _INSTALLED_CONFIG)) is not None:
             return adopted
         sys.exit(EXIT_CONFIG)
+
+
+def secret_files(config_file: Path) -> list[Path]:
+    """Return the files with secrets that there are."""
+    folder = config_file.absolute().parent
+    return sorted(path for path in folder.glob("*") if path.name in _SECRETS or path.name.startswith(_OF_HOOK))
+
+
+def use_secret_files(config_file: Path) -> None:
+    """Let this process read secrets where the units load them from, as systemd gives it no credentials."""
+    if any(os.access(path, os.R_OK) for path in secret_files(config_file)):
+        os.environ.setdefault("CREDENTIALS_DIRECTORY", str(config_file.absolute().parent))
 
 
 def _adopted(config_file: Path) -> Config | None:

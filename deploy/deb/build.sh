@@ -94,6 +94,7 @@ Architecture: $architecture
 Maintainer: $maintainer
 Section: admin
 Priority: optional
+Recommends: libpq5
 Suggests: gpg, gpg-agent
 Depends: python3 (>= 3.$minor~), python3 (<< 3.$((minor + 1))~), libc6, openssh-server, passwd, systemd (>= 247), tzdata
 Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f1)

@@ -8,7 +8,8 @@ cat <<'HEADER'
 #     rosterd doctor && systemctl restart rosterd
 #
 # Each client has its own file, clients.d/NAME.toml next to this one; "rosterd client add" writes it. The password for
-# mail is in smtp_password next to this file, owned by root and with mode 0600.
+# mail is in smtp_password next to this file, that for a database on a server in database_password; both are owned by
+# root and have mode 0600.
 #
 # Times are in seconds and sizes in bytes unless stated otherwise. rosterd does not start with unknown keys or bad values;
 # it names the key, what it found and what it expected.

@@ -17,12 +17,16 @@ from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).parents[2]
-KNOWN: Final = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "PSF-2.0", "Unlicense", "ZPL-2.1"}
+PERMISSIVE: Final = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "PSF-2.0", "Unlicense", "ZPL-2.1"}
+KNOWN: Final = PERMISSIVE | {"LGPL-3.0-only"}  # which allows it for a library in files of its own, as it was published
 OTHER_NAMES: Final = {"Apache License, Version 2.0": "Apache-2.0", "Apache 2.0": "Apache-2.0", "MIT License": "MIT"}
 BY_THEIR_FILES: Final = {"Jinja2": "BSD-3-Clause", "multipart": "MIT"}  # say it in their licence files alone
 LICENCE_FILE: Final = re.compile(r"(licen[cs]es?|copying|notice)\b[^/]*", re.IGNORECASE)
 STATEMENT: Final = re.compile(r"^[\s*-]*copyright\W+(?:\(c\)|©)?\s*(\d{4}.*)$", re.IGNORECASE | re.MULTILINE)
-APACHE: Final = re.compile(r"\s*Apache License\s+Version 2\.0, January 2004\s")
+COMMON: Final = {  # texts that Debian has in /usr/share/common-licenses, by how they begin
+    "Apache-2.0": re.compile(r"\s*Apache License\s+Version 2\.0, January 2004\s"),
+    "LGPL-3": re.compile(r"\s*GNU LESSER GENERAL PUBLIC LICENSE\s+Version 3, 29 June 2007\s"),
+}
 HEAD: Final = """\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: rosterd
@@ -68,17 +72,21 @@ def holders(library: Distribution, texts: list[str]) -> list[str]:
     return [*dict.fromkeys(found)]
 
 
+def in_short(text: str) -> str:
+    """Return where Debian has the text of a licence, else the text."""
+    names = (name for name, begin in COMMON.items() if begin.match(text))
+    return next((f"The full text of this licence is in /usr/share/common-licenses/{name}." for name in names), text)
+
+
 def paragraph(library: Distribution, site: Path) -> str:
     """Return what the file says of a library."""
-    texts = texts_of(library)
+    said = [in_short(text) for text in texts_of(library)]
     tops = {file.parts[0] for file in library.files or [] if file.parts[0] not in ("..", "__pycache__")}
     where = "/".join(site.parts[site.parts.index("opt") :])
     files = [f"{where}/{top}" if top.endswith(".py") else f"{where}/{top}/*" for top in sorted(tops)]
-    shared = "The full text of the Apache License 2.0 is in /usr/share/common-licenses/Apache-2.0."
-    said = [shared if APACHE.match(text) else text for text in texts]
     fields = {
         "Files:": "\n".join(files),
-        "Copyright:": "\n".join(holders(library, texts)),
+        "Copyright:": "\n".join(holders(library, said)),
         f"License: {licence_of(library)}": "\n\n".join(said),
     }
     return "".join(f"{name}\n{field(text)}\n" for name, text in fields.items())

@@ -57,6 +57,9 @@ ABSENT: Final = {
     "numpy": "openpyxl, for numbers of numpy",
     "picologging": "Litestar, for logging of another kind",
     "premailer": "yagmail, see premailer",
+    "psycopg_binary": "psycopg, for its C version with a libpq of its own; the package takes Debian's by ctypes",
+    "psycopg_c": "psycopg, for its C version, which would have to be compiled",
+    "psycopg_pool": "psycopg, for pools of connections",
     "pydantic": "Litestar, for models of pydantic",
     "rich": "structlog, for tracebacks on a terminal",
     "snappy": "prometheus-client, for remote writes",
@@ -67,15 +70,12 @@ ABSENT: Final = {
 }
 BY_NAME: Final = ("uvicorn.protocols.http.h11_impl",)  # what a library imports by a name in a setting of ours
 OURS: Final = ("importer", "watcher", "operate", "console")
-UNFINISHED: Final = "importer.store.postgresql."  # its library is not in the package yet: see docs/scale-out.md
 
 
 def import_all() -> Iterator[str]:
     """Import every module of ours; yield those that cannot be, and why."""
     for name in OURS:
         for module in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}."):
-            if module.name.startswith(UNFINISHED):
-                continue
             try:
                 importlib.import_module(module.name)
             except ImportError as error:
@@ -88,8 +88,6 @@ def import_later_ones() -> Iterator[str]:
         importlib.import_module(name)
     for module in [module for name, module in sys.modules.items() if name.partition(".")[0] in OURS]:
         for name in named(module):
-            if name.startswith(UNFINISHED):
-                continue
             try:
                 importlib.import_module(name)
             except ImportError as error:

@@ -1,5 +1,5 @@
 """
-Print those entries of requirements.lock that rosterd and its console need to run.
+Print those entries of requirements.lock that rosterd, its console and its store on PostgreSQL need to run.
 
 Those in `libraries.LEFT_OUT` are not printed; the lock has what building needs, too.
 """
@@ -48,7 +48,8 @@ def main() -> None:
     """Print the entries; exit with what is left out although nothing requires it."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     locked, seen = entries(), set[str]()
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["console"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["console"], *extras["postgresql"]]
     sys.stdout.write("".join(locked[name] for name in sorted(needed(wanted, seen))))
     if stale := LEFT_OUT.keys() - seen:
         sys.exit(f"deploy/deb/libraries.py leaves out what nothing requires: {', '.join(sorted(stale))}")

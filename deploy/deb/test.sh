@@ -2,7 +2,7 @@
 # Installs, uses, upgrades, removes and purges the newest package in dist/ for a release of Debian (bookworm, trixie; by
 # default the one it runs on). It does so in a separate Debian, made by debootstrap in a temporary folder: in a chroot, and,
 # if systemd-nspawn can boot it, as a running system with real sshd, sftp and the unit. Needs root, debootstrap and Debian's
-# packages; takes about 2 minutes. ROOTFS names a ready system to copy. KEEP_STATE names a file for the state that the
+# packages; takes about 4 minutes. ROOTFS names a ready system to copy. KEEP_STATE names a file for the state that the
 # service leaves behind, TAKE_STATE one from another release that this package must continue with.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -48,7 +48,8 @@ as_service() { # command ...
 if [ -n "${ROOTFS:-}" ]; then
     cp -a "$ROOTFS" "$root"
 else
-    make_debian "$codename" "$root" dbus,gpg,gpg-agent,iproute2,openssh-client,openssh-server,python3,systemd,systemd-sysv
+    make_debian "$codename" "$root" \
+        dbus,gpg,gpg-agent,iproute2,openssh-client,openssh-server,postgresql,python3,systemd,systemd-sysv
 fi
 release=$(release_of "$root")
 package=$(find dist -name "rosterd_*+${release}_*.deb" -printf '%T@ %p\n' 2> /dev/null | sort -n | tail -n 1 | cut -d' ' -f2)
@@ -114,7 +115,7 @@ boots() {
 }
 
 if boots; then
-    cp deploy/deb/use.sh deploy/deb/sandbox.sh deploy/deb/console.sh "$root/"
+    cp deploy/deb/use.sh deploy/deb/sandbox.sh deploy/deb/console.sh deploy/deb/database.sh "$root/"
     cat > "$root/etc/systemd/system/use.service" <<'UNIT'
 [Unit]
 After=multi-user.target ssh.service

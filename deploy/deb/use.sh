@@ -276,6 +276,10 @@ echo "== the console"
 . /console.sh
 test_console
 
+echo "== a server for the database"
+. /database.sh
+test_database
+
 echo "== a client that knows finite fields only"
 old_client() {
     sftp -q -i key -o KexAlgorithms=diffie-hellman-group14-sha256 -o StrictHostKeyChecking=no \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -55,6 +56,12 @@ class Place(msgspec.Struct, frozen=True):
         return None if is_server(self.name) else Path(self.name)
 
     @property
+    def hosts(self) -> list[str]:
+        """Return the hosts that a URL names, one of which is the server; none for a file or a socket."""
+        named = urllib.parse.urlsplit(self.name).netloc.rpartition("@")[2].split(",") if self.file is None else []
+        return [re.sub(r":\d*$", "", host).strip("[]") for host in named if host]
+
+    @property
     def is_missing(self) -> bool:
         """Tell whether it is a file that is not there yet."""
         return self.file is not None and not self.file.exists()
@@ -91,15 +98,16 @@ def _libpq() -> Iterator[None]:
     try:
         yield
     except ImportError:
-        raise StoreUnusable("psycopg or libpq is missing; install rosterd[postgresql], and libpq5") from None
+        raise StoreUnusable(
+            "psycopg or libpq is missing: apt-get install libpq5; without the package also rosterd[postgresql]"
+        ) from None
 
 
 def _password() -> str:
     """Return the password for a server, "" to leave it to libpq. Raises StoreUnusable."""
     credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", os.devnull), CREDENTIAL)
-    if not os.path.lexists(credential):
-        return os.environ.get(_VARIABLE, "")
     try:
-        return credential.read_text(encoding="utf-8").rstrip("\r\n")
+        given = credential.read_text(encoding="utf-8").rstrip("\r\n") if os.path.lexists(credential) else ""
     except (OSError, UnicodeDecodeError) as error:
         raise StoreUnusable(f"{credential}: {error}; expected a readable UTF-8 file") from None
+    return given or os.environ.get(_VARIABLE, "")

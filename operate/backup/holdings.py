@@ -15,9 +15,9 @@ from operate.backup.gathering import Place
 from operate.backup.manifest import CONFIG, LOGINS, USERS, is_allowed, member_name
 from operate.backup.packing import Packing
 from operate.backup.saved_logins import logins
+from operate.options import secret_files
 from operate.provision import homes
 from operate.provision.drop_ins import DISABLED_ENDING, ENDING
-from operate.provision.secrets import secret_files
 from watcher.settings import CONSOLE_USERS, Config
 
 _SERVICES: Final = ("mail/", "pgp/", "console/")

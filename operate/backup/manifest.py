@@ -1,7 +1,8 @@
 """
 What a backup is: a tar of regular files only, the last of which is the manifest.
 
-    settings/config.toml, settings/clients.d/*, settings/smtp_password, settings/ping_url, settings/hook_*
+    settings/config.toml, settings/clients.d/*, settings/smtp_password, settings/database_password, settings/ping_url,
+    settings/hook_*
     named/mail/ca_file, named/hook/NAME/*, named/client/NAME/*     files that settings name
     logins.json                     logins of clients: ids, password hashes, time limits
     keys/NAME                       public keys of a client
@@ -32,7 +33,7 @@ USERS: Final = "console/users.json"
 DATABASE: Final = "database/rosterd.db"
 CONFIG: Final = "settings/config.toml"
 _KINDS: Final = (
-    r"settings/(config\.toml|smtp_password|ping_url|hook_[^/]+|clients\.d/[^/]+)",
+    r"settings/(config\.toml|smtp_password|database_password|ping_url|hook_[^/]+|clients\.d/[^/]+)",
     r"named/(mail/ca_file|hook/[^/]+/(ca_file|secret_file)|client/[^/]+/protected_users)",
     r"logins\.json|console/users\.json|database/rosterd\.db",
     r"keys/[^/]+|host-keys/ssh_host_[a-z0-9_]+_key(\.pub)?",

@@ -20,9 +20,8 @@ from operate.doctor.pgp import pgp_findings
 from operate.doctor.process import process_findings, trouble_findings
 from operate.doctor.service import service_findings
 from operate.doctor.summary import WORDS, lines
-from operate.options import ClientName, chosen_client, config_file_option, json_option, record_option
+from operate.options import ClientName, chosen_client, config_file_option, json_option, record_option, use_secret_files
 from operate.output import print_json, some
-from operate.provision.secrets import use_secret_files
 from watcher.adopted import read_adopted
 from watcher.config import ConfigError, load
 from watcher.health.checks.results import DOCTOR, record_run

@@ -41,6 +41,7 @@ def service_findings(config: Config) -> Findings:
     yield from _root(config)
     yield from _state_dir(config.service.state_dir)
     yield from _owners(config)
+    yield from _server(config.service)
     yield from _mail(config.mail)
     yield from _hooks(config)
     yield from _textfile(config)
@@ -254,13 +255,20 @@ def _greeting(topic: Topic, settings: MailSettings) -> Findings:
         )
 
 
+def _server(settings: ServiceSettings) -> Findings:
+    """Yield that the unit blocks the server of the database."""
+    for host in settings.place.hosts:
+        if not is_local(host):
+            yield from _firewall(Topic("database"), host)
+
+
 def _firewall(topic: Topic, host: str) -> Findings:
     """Yield that the unit blocks the server for the service; this command runs outside of the unit."""
     unit = _unit("IPAddressAllow", "IPAddressDeny")
     try:
         addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
     except OSError:
-        return  # the SMTP greeting shows that
+        return  # whatever connects to it shows that
     denied = _covered(addresses, unit.get("IPAddressDeny", ""))
     if blocked := sorted(denied - _covered(addresses, unit.get("IPAddressAllow", ""))):
         yield topic.fault(

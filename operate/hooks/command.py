@@ -21,10 +21,16 @@ from importer.store.tables import hooks as tables
 from importer.store.tables.hooks import HookEvent
 from operate.change import EXIT_NOT_DONE, give
 from operate.database import cannot_answer, database
-from operate.options import config_option, did_you_mean, json_option, limit_option, service_config_option
+from operate.options import (
+    config_option,
+    did_you_mean,
+    json_option,
+    limit_option,
+    service_config_option,
+    use_secret_files,
+)
 from operate.output import print_fields, print_json, print_table
 from operate.provision.plan import ForRoot
-from operate.provision.secrets import use_secret_files
 from watcher.config import ConfigError, hook_secret
 from watcher.control.client import Order
 from watcher.settings import Config

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import click
@@ -16,7 +17,7 @@ from importer.store.database import Store
 from importer.store.errors import StoreError, StoreUnusable
 from importer.store.places import Place
 from operate.database import cannot_answer
-from operate.options import config_option, steps_bar
+from operate.options import config_option, steps_bar, use_secret_files
 from operate.output import print_table
 from watcher.exits import EXIT_RUNNING_ALREADY
 from watcher.lock import RunningAlready, locked
@@ -45,6 +46,7 @@ def copy_command(config: Config, target: str, source: str | None) -> None:
 
     Stop the service before. The other database has to be empty. What was interrupted has copied nothing: run it again.
     """
+    use_secret_files(Path(config.source))
     host = config.service.host or host_name()
     origin, goal = (Place(source, host) if source else config.service.place), Place(target, host)
     with contextlib.ExitStack() as stack:

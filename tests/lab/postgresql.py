@@ -32,7 +32,7 @@ def program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join([*map(str, reversed(homes)), os.environ["PATH"]]))
 
 
-_EMPTY = """
+EMPTY = """
 DO $$ BEGIN EXECUTE (SELECT 'TRUNCATE ' || string_agg(tablename, ', ') || ' RESTART IDENTITY' FROM pg_tables
   WHERE schemaname = 'public' AND tablename NOT IN ('rosterd_schema', 'retention', 'import_ids')); END $$;
 UPDATE import_ids SET last = 0; UPDATE retention SET history_from = 1"""
@@ -43,6 +43,7 @@ class PostgresqlServer:
 
     def __init__(self, **settings: str) -> None:
         self._settings = {**_STARTED, **settings}
+        self._port = settings.get("port", "5432")
         self.folder = Path(tempfile.mkdtemp(prefix="rosterd-pg-", dir=MEMORY))
         self._user = pwd.getpwnam(USER) if os.geteuid() == 0 else None
         if self._user:
@@ -51,6 +52,17 @@ class PostgresqlServer:
         self._run("initdb", "--no-sync", "--no-instructions", *_CREATED)
         self.start()
         self.run_sql("postgres", "CREATE DATABASE common")
+
+    @property
+    def is_of_other_user(self) -> bool:
+        """Tell whether the server runs as another user than the tests."""
+        return self._user is not None
+
+    def own(self, path: Path) -> None:
+        """Give a file to the server, for it alone."""
+        path.chmod(0o600)
+        if self._user:
+            os.chown(path, self._user.pw_uid, self._user.pw_gid)
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
@@ -73,7 +85,7 @@ class PostgresqlServer:
         """Return the URL of a database that is used again, and empty: a new one takes ten times as long."""
         name = f"emptied{number}"
         if number < self._emptied:
-            self.run_sql(name, _EMPTY)
+            self.run_sql(name, EMPTY)
         else:
             self.run_sql("postgres", f"CREATE DATABASE {name}")
             self._emptied = number + 1
@@ -89,13 +101,20 @@ class PostgresqlServer:
 
     def url(self, database: str) -> str:
         """Return the URL of a database, whether or not there is one."""
-        return f"postgresql://rosterd@/{database}?host={self.folder}"
+        return f"postgresql://rosterd@/{database}?host={self.folder}&port={self._port}"
 
     def run_sql(self, database: str, statement: str) -> str:
         """Run a statement as the server's own client does, and return what it prints."""
         command = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
         done = subprocess.run(
-            [*command, f"--host={self.folder}", "--username=rosterd", f"--command={statement}", database],
+            [
+                *command,
+                f"--host={self.folder}",
+                f"--port={self._port}",
+                "--username=rosterd",
+                f"--command={statement}",
+                database,
+            ],
             check=True,
             capture_output=True,
             text=True,

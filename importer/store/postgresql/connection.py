@@ -79,6 +79,17 @@ _KINDS: Final[dict[str, type[StoreError]]] = {
     "XX001": StoreCorrupt,
     "XX002": StoreCorrupt,
 }
+# What to do about what libpq or the server says while connecting; a server may say it in its own language.
+_TELL_US: Final = "put it into /etc/rosterd/database_password, ROSTERD_DATABASE_PASSWORD or ~/.pgpass"
+_REMEDIES: Final = {
+    "password authentication failed": _TELL_US,
+    "no password supplied": _TELL_US,
+    "pg_hba.conf": "let this host and this role in there",
+    "root certificate file": "name its authority in the URL: ?sslrootcert=/etc/ssl/certs/ca-certificates.crt",
+    "certificate verify failed": "name its authority in the URL: ?sslrootcert=FILE",
+    "does not match host name": "name the server in the URL as its certificate does",
+    "server does not support SSL": "set ssl = on there",
+}
 
 
 def in_our_words(error: psycopg.Error) -> StoreError:
@@ -88,7 +99,8 @@ def in_our_words(error: psycopg.Error) -> StoreError:
         if kind := _KINDS.get(code[:length]):
             return kind(text)
     if not code and isinstance(error, psycopg.OperationalError):  # so libpq tells whatever keeps it from connecting
-        return StoreUnreachable(text)
+        remedies = (f"{text}; {remedy}" for said, remedy in _REMEDIES.items() if said in text)
+        return StoreUnreachable(next(remedies, text))
     return StoreError(text)
 
 

@@ -8,7 +8,7 @@ import functools
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,10 @@ import pytest
 from importer.store.places import Place, objections
 from tests.lab import wait_until
 from tests.lab.daemon import Rosterd, make_inboxes
+from tests.lab.pgbouncer import pooled, pooled_url
 from tests.lab.postgresql import PostgresqlServer
 
+Needs = Callable[..., None]
 URL = "postgresql://rosterd@db.example.org/rosterd"
 REFUSED = b"%PDF-1.7"
 HEADER = "unique_id,login_source,first_name,last_name,email,user_name"
@@ -28,9 +30,21 @@ on_server = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(params=["direct", "pooled"])
+def url(request: pytest.FixtureRequest, needs: Needs, postgresql: PostgresqlServer) -> Iterator[str]:
+    """Yield the URL of an empty database, also by way of PgBouncer in transaction mode."""
+    made = postgresql.new_database()
+    if request.param == "direct":
+        yield made
+        return
+    needs("pgbouncer")
+    with pooled(postgresql):
+        yield pooled_url(made)
+
+
 @pytest.fixture
-def site(postgresql: PostgresqlServer, tmp_path: Path) -> Iterator[Rosterd]:
-    settings = {"service": {"database": postgresql.new_database(), "host": "ham"}}
+def site(url: str, tmp_path: Path) -> Iterator[Rosterd]:
+    settings = {"service": {"database": url, "host": "ham"}}
     with Rosterd(tmp_path, make_inboxes(tmp_path), settings=settings) as made:
         yield made
 
@@ -85,9 +99,8 @@ def test_uploads_wait_while_the_server_is_away(site: Rosterd, tmp_path: Path, po
 
 @on_server
 @pytest.mark.xdist_group("postgresql")
-def test_two_hosts_share_a_database(postgresql: PostgresqlServer, tmp_path: Path) -> None:
+def test_two_hosts_share_a_database(url: str, tmp_path: Path) -> None:
     """200 files of one client that come to both at the same moment are each recorded once; no mail is sent twice."""
-    url = postgresql.new_database()
     with contextlib.ExitStack() as running:
         sites = {}
         for host in ("ham", "sto"):
@@ -132,6 +145,20 @@ def test_what_a_url_may_be(url: str, expected: list[str]) -> None:
     assert len(expected) == len(told)
     assert all(part in what for part, (_, what) in zip(expected, told, strict=True))
     assert "hush" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (URL, ["db.example.org"]),
+        ("postgresql://rosterd@db1:5433,[2001:db8::1]:5432,192.0.2.5/rosterd", ["db1", "2001:db8::1", "192.0.2.5"]),
+        ("postgresql://rosterd@/rosterd?host=/run/postgresql", []),
+        ("/var/lib/rosterd/rosterd.db", []),
+    ],
+)
+def test_hosts_of_a_url(url: str, expected: list[str]) -> None:
+    """They are what doctor looks for among the addresses that the unit allows."""
+    assert expected == Place(url).hosts
 
 
 def test_a_password_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
