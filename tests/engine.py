@@ -116,7 +116,7 @@ class Engine:
 
     def __init__(self, folder: Path, **client: Any) -> None:  # noqa: ANN401 - the fields of ClientSettings
         self.folder = folder
-        self.store = open_store(folder)
+        self.store = self.open()
         basics = {"inbox": "/srv/sftp/acme", "failed_import_email": (MAILBOX,), "guard": UNGUARDED}
         self.client = ClientSettings(**{"name": CLIENT, **basics, **client})
         self.reference = ReferenceSettings()
@@ -131,6 +131,10 @@ class Engine:
         self.store.close()
         os.close(self._bak_fd)
 
+    def open(self) -> SqliteStore:
+        """Open the database."""
+        return open_store(self.folder)
+
     def reader(self) -> Connection:
         """Return a connection of somebody else, who sees what is committed."""
         database = self.folder / "rosterd.db"
@@ -142,8 +146,10 @@ class Engine:
         return self
 
     def emptied(self) -> Engine:
-        """Forget all users."""
+        """Forget all users, by hand."""
         self.store.conn.execute("DELETE FROM users")
+        if not isinstance(cast("object", self.store), SqliteStore):  # which notices that by itself
+            self.store.conn.execute("DELETE FROM baselines")
         return self
 
     def importer(self) -> Importer:

@@ -33,10 +33,10 @@ from importer.store.sqlite.rows.others import Others, spelled_otherwise
 _KEY_COLUMNS: Final = ("client", "import_id", "unique_id", *KEYS.values())
 _STAGED: Final = "work_rows WHERE work_rows.client = :client AND work_rows.import_id = :import_id"
 _IS_STAGED: Final = f"unique_id IN (SELECT unique_id FROM {_STAGED} AND unique_id IS NOT NULL)"
-# Who has the value of another row.
+# Who has the value of another row, or of one without id.
 _HOLDERS: Final = """
     SELECT users.* FROM work_rows AS staged JOIN users ON users.client = :client AND users.{key} = staged.{key}
-      AND users.unique_id <> staged.unique_id
+      AND users.unique_id IS NOT staged.unique_id
     WHERE staged.client = :client AND staged.import_id = :import_id"""
 _NEEDED: Final = ("login_source", "first_name", "last_name", *KEYS, *KEYS.values(), *PERSONAL)
 # What the working copy has to have, and nothing asks.
