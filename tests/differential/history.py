@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from importer.settings import ClientSettings, FeedSettings, FileSettings, Refere
 from importer.store.sqlite.rows import recorder
 from tests.differential.files import STATUS, Author, UsersFile
 from tests.differential.worlds import Upload, World
+from tests.lab.postgresql import PostgresqlServer
 
 Worlds = tuple[World, World]
 
@@ -55,6 +57,9 @@ _EDITS: Final = (
 )
 
 
+_OF_SQLITE: Final = re.compile(" OR (?:IGNORE|REPLACE)|import_id")  # and what names ids that two worlds do not share
+
+
 class TellingDifference(AssertionError):
     """The two worlds can be told apart."""
 
@@ -74,6 +79,9 @@ class History:
         self._worlds = worlds
         self._patched = patched
         self._dice = random.Random(seed)  # noqa: S311 - dice
+        self._is_on_server = any(world.is_on_server for world in worlds)
+        left_out = _OF_A_FILE if self._is_on_server else ()
+        self._other_events = {event: weight for event, weight in _OTHER_EVENTS.items() if event not in left_out}
         self._is_calm = self._happens(0.4)  # the same file each night, settings as they are
         is_bare = self._happens(0.3)
         self._author = Author(self._dice, is_bare=is_bare)
@@ -93,7 +101,7 @@ class History:
     def go_on(self) -> None:
         """Let something happen in both worlds. Raises TellingDifference."""
         is_change = self._happens(0 if self._is_calm else 0.25)
-        events = _OTHER_EVENTS if is_change and self._files[_CLIENTS[0]] else {History._upload: 1}
+        events = self._other_events if is_change and self._files[_CLIENTS[0]] else {History._upload: 1}
         [event] = self._dice.choices([*events], [*events.values()])
         event(self)
         _compare(*(world.left() for world in self._worlds))
@@ -231,7 +239,7 @@ class History:
             self._both(lambda world: world.erase(client, unique_id), "erase", client, unique_id)
 
     def _undo(self) -> None:
-        (newest,) = self._worlds[0].store.conn.execute("SELECT coalesce(max(id), 0) FROM imports").fetchone()
+        newest = len(self._worlds[0].import_ids())
         number = newest if self._happens(0.5) else self._dice.randint(0, newest)
         self._both(lambda world: world.undo(number), "undo", number)
 
@@ -267,7 +275,8 @@ class History:
 
     def _edit(self) -> None:
         if known := self._worlds[0].known_ids():
-            statement = self._dice.choice(_EDITS).format(where="WHERE client = ? AND unique_id = ?")
+            edits = [edit for edit in _EDITS if not (self._is_on_server and _OF_SQLITE.search(edit))]
+            statement = self._dice.choice(edits).format(where="WHERE client = ? AND unique_id = ?")
             values = self._dice.choice(known)
             self._both(lambda world: world.edit(statement, *values), statement, values)
 
@@ -312,6 +321,9 @@ _OTHER_EVENTS: Final[dict[Callable[[History], None], int]] = {
 }
 
 
+_OF_A_FILE: Final = (History._back_up, History._restore)
+
+
 def _remove(archive: Path, _: Path) -> None:
     archive.unlink()
 
@@ -331,10 +343,14 @@ def _replace(archive: Path, other: Path) -> None:
 _DAMAGES: Final = (_remove, _append, _halve, _replace)
 
 
-def check(seeds: Iterable[int], folder: Path) -> None:
-    """Let a history happen for each number. Raises TellingDifference, with all that happened before."""
+def check(seeds: Iterable[int], folder: Path, server: PostgresqlServer | None = None) -> None:
+    """
+    Let a history happen for each number. Raises TellingDifference, with all that happened before.
+
+    `server`: has the database of the world that compares; the other one's is a file.
+    """
     with (
-        contextlib.closing(World(folder / "compared", is_forgetful=False)) as compared,
+        contextlib.closing(World(folder / "compared", is_forgetful=False, server=server)) as compared,
         contextlib.closing(World(folder / "whole", is_forgetful=True)) as whole,
     ):
         for seed in seeds:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -24,6 +24,7 @@ from importer.store.roster.action import NotPossible
 from importer.store.roster.undo import undo
 from importer.store.sqlite.database import SqliteStore
 from tests.engine import Engine, Result
+from tests.lab.postgresql import EMPTY, PostgresqlServer
 from tests.tables import tables_of
 
 _BROKEN = b"=\r\n"  # a line of a mail may be broken anywhere, in a time too
@@ -32,14 +33,17 @@ _TABLES = (
     "SELECT * FROM users ORDER BY client, unique_id",
     "SELECT * FROM imports ORDER BY id",
     "SELECT * FROM user_changes ORDER BY import_id, unique_id",
-    "SELECT * FROM import_problems ORDER BY rowid",
+    "SELECT * FROM import_problems ORDER BY import_id, line, code, field, detail",
     "SELECT * FROM outbox ORDER BY id",
     "SELECT * FROM feeds ORDER BY client, feed",
     """SELECT claim_id, import_id, client, feed, file, tripped, changes, was_approved, decision, decided_by
        FROM on_hold ORDER BY import_id""",
 )
+_OF_IMPORTS = ("import_id", "created_import", "snapshot_import")  # columns with ids of imports, of which some may lack
 _EMPTIED = ("baselines", "import_problems", "imports", "users", "user_changes", "outbox", "feeds", "on_hold")
-_OF_THE_MOMENT = ("_at", "device", "inode", "mtime_ns")  # how the names of columns end that no two worlds share
+_OF_AN_ORDER = re.compile(r"^([a-z]+-)\d+$")  # the claim of what the operator does has the id of the import
+# How the names of columns end that no two worlds share.
+_OF_THE_MOMENT = ("_at", "device", "inode", "mtime_ns", "leased_until")
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,19 +58,36 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
 class World(Engine):
     """An installation; `is_forgetful`: each file is examined whole."""
 
-    def __init__(self, folder: Path, *, is_forgetful: bool) -> None:
+    def __init__(self, folder: Path, *, is_forgetful: bool, server: PostgresqlServer | None = None) -> None:
+        """`server`: where the database is, in place of a file."""
         folder.mkdir()
+        self._server = server
+        self._url = server.new_database() if server else ""
         super().__init__(folder)
         self._is_forgetful = is_forgetful
-        self._unsynced()
 
-    def _unsynced(self) -> None:
-        self.store.conn.execute("PRAGMA synchronous = OFF")
+    def open(self) -> SqliteStore:
+        """Open the database; that in a file is not synced."""
+        if self._server:
+            from importer.store.postgresql.database import PostgresqlStore  # noqa: PLC0415 - takes libpq
+
+            return cast("SqliteStore", PostgresqlStore.open(self._url))
+        store = SqliteStore.open(self.folder / "rosterd.db")
+        store.conn.execute("PRAGMA synchronous = OFF")
+        return store
+
+    @property
+    def is_on_server(self) -> bool:
+        """Tell whether the database is on a server."""
+        return self._server is not None
 
     def emptied(self) -> World:
         """Begin anew."""
-        for table in _EMPTIED:
-            tables_of(self.store).table(table).delete_where()
+        if self._server:
+            self._server.run_sql(self._url.partition("?")[0].rpartition("/")[2], EMPTY)
+        else:
+            for table in _EMPTIED:
+                tables_of(self.store).table(table).delete_where()
         for archive in (self.folder / ".bak").iterdir():
             archive.unlink()
         self._files, self.reference, self.limits = 0, ReferenceSettings(), FileSettings()
@@ -117,11 +138,22 @@ class World(Engine):
         return [self._rows(query) for query in _TABLES]
 
     def _rows(self, query: str) -> list[tuple[object, ...]]:
-        rows = self.store.conn.execute(query)
-        is_lasting = [not name.endswith(_OF_THE_MOMENT) for name, *_ in rows.description]
-        return [tuple(map(_timeless, itertools.compress(row, is_lasting))) for row in rows.fetchall()]
+        numbers = {import_id: number for number, import_id in enumerate(self.import_ids(), 1)}
+        of_imports = (*_OF_IMPORTS, *(("id",) if "FROM imports" in query else ()))
+        return [
+            tuple(
+                (name, numbers.get(value, value) if name in of_imports else _timeless(value))
+                for name, value in sorted(row.items())
+                if not name.endswith(_OF_THE_MOMENT)
+            )
+            for row in tables_of(self.store).query(query)
+        ]
 
     # -- what else happens
+
+    def import_ids(self) -> list[int]:
+        """Return the ids of all imports, oldest first; on a server some are missing in between."""
+        return [id_ for (id_,) in self.store.conn.execute("SELECT id FROM imports ORDER BY id").fetchall()]
 
     def known_ids(self) -> list[tuple[str, str]]:
         """Return client and id of all users."""
@@ -132,17 +164,19 @@ class World(Engine):
         return sorted(path for path in (self.folder / ".bak").glob("*.csv") if not path.name.endswith(".failed.csv"))
 
     def edit(self, statement: str, *values: str) -> None:
-        """Change the database by hand."""
+        """Change the database by hand; a server has to be told, see docs/scale-out.md."""
         self.store.conn.execute(statement, values)
+        if self.is_on_server:
+            self.store.conn.execute("DELETE FROM baselines WHERE client = ?", values[:1])
 
     def erase(self, client: str, unique_id: str) -> None:
         """Remove a person from the database."""
         personal_data.erase(self.store, client, unique_id)
 
     def undo(self, number: int) -> None:
-        """Take back what an import did."""
+        """Take back what an import did, of which this is the number among all; 0: of one that there is not."""
         with contextlib.suppress(NotPossible):
-            undo(self.store, number, is_applied=True)
+            undo(self.store, [0, *self.import_ids()][number], is_applied=True)
 
     def rekey(self, client: str, pairs: list[tuple[str, str]]) -> None:
         """Give users new ids."""
@@ -183,10 +217,8 @@ class World(Engine):
     def restart(self, meanwhile: Callable[[Path], object] = lambda _: None) -> None:
         """Close the database and open it again."""
         self.store.close()
-        path = self.folder / "rosterd.db"
-        meanwhile(path)
-        self.store = SqliteStore.open(path)
-        self._unsynced()
+        meanwhile(self.folder / "rosterd.db")
+        self.store = self.open()
 
 
 def _said(result: Result) -> tuple[object, ...]:
@@ -203,4 +235,6 @@ def _said(result: Result) -> tuple[object, ...]:
 
 
 def _timeless(value: object) -> object:
+    if isinstance(value, str):
+        return _OF_AN_ORDER.sub(r"\1", value)
     return _TIMES.sub(b"", value.replace(_BROKEN, b"")) if isinstance(value, bytes) else value

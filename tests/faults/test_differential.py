@@ -14,12 +14,14 @@ from importer.store.sqlite.rows.protected import Protected
 from importer.store.sqlite.rows.rejected import RejectedRows
 from tests.differential.history import TellingDifference, check
 from tests.faults.trials import FULL
+from tests.lab.postgresql import PostgresqlServer
 
 log = logging.getLogger(__name__)
 # Measuring what other tests reach as well would take twice as long.
 pytestmark = [pytest.mark.faults, pytest.mark.no_cover]
 
 HISTORIES = 20_000 if FULL else 1_000
+ON_SERVER = 1_000 if FULL else 30  # each takes about a second
 PARTS = 20  # which can be run side by side
 
 
@@ -30,6 +32,14 @@ def test_passing_over_what_stayed_the_same_changes_nothing(fleeting: Path, part:
     share = HISTORIES // PARTS
     check(range(first + part * share, first + (part + 1) * share), fleeting)
     log.info("%d histories from %d on", share, first + part * share)
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_a_server_does_what_a_file_does(fleeting: Path, postgresql: PostgresqlServer) -> None:
+    """The same with a database on a server: it ends as a file does that is looked at whole."""
+    first = random.SystemRandom().randrange(1 << 32) if FULL else 0
+    check(range(first, first + ON_SERVER), fleeting, postgresql)
+    log.info("%d histories on a server from %d on", ON_SERVER, first)
 
 
 # In place of what is right; each was made once, or is easily made.
