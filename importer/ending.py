@@ -133,11 +133,12 @@ def _replaced(conn: Connection, answer: Receipt, client: ClientSettings) -> list
     """Return what is on hold and is replaced by a file, if that is applied."""
     if answer.outcome is Outcome.REFUSED:
         return []
-    claim, known = answer.claim, held_files.find(conn, answer.claim.claim_id)
+    claim, waiting = answer.claim, held_files.waiting(conn, client.name)
+    if not waiting:
+        return []
+    known = held_files.find(conn, claim.claim_id)
     # By the ledger: the ids of claims have seconds, in which there may be two, and a clock that may be set back.
-    older = [
-        each for each in held_files.waiting(conn, client.name) if known is None or each.import_id < known.import_id
-    ]
+    older = [each for each in waiting if known is None or each.import_id < known.import_id]
     is_snapshot = client.feed_of(claim.file).is_snapshot and "snapshot.unknown" not in {
         each.code for each in answer.warnings
     }

@@ -66,12 +66,15 @@ def _is_worth_a_mail(store: Store, answer: Receipt, client: ClientSettings) -> b
     codes = {warning.code for warning in answer.warnings}
     if "file.no_users" in codes:
         return True
+    # Some exporters never end the last line: worth a mail only if this client's last file did end it.
+    news = codes & {*MAILED, "file.unterminated"}
+    if not news:
+        return False
     claim = answer.claim
     last = ledger.last_warnings(store.conn, client.name, file=claim.file, before=claim.claim_id)
     if last is None:
         return bool(codes & MAILED)
-    # Some exporters never end the last line: worth a mail only if this client's last file did end it.
-    return bool((codes & {*MAILED, "file.unterminated"}) - last)
+    return bool(news - last)
 
 
 def _letter(answer: Receipt, client: ClientSettings, mail: MailSettings) -> Letter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from array import array
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final
@@ -97,7 +98,6 @@ class Examination:
         self.terms = terms
         self.table = table or Table(raw, terms.scan, terms.limits, terms.client)
         self.checker = Checker(self.table.header, terms.client, terms.reference)
-        self._rechecker = Checker(self.table.header, terms.client, terms.reference)  # warnings came at the first look
         self._duplicates = Duplicates()
         self._case_variants = _Counted()  # rows whose id differs from another in case only
         self._zero_variants = _Counted()  # likewise in leading zeros
@@ -111,6 +111,11 @@ class Examination:
         self._recheck_lines = array("I", range(1, self.table.header.line + 1)) if self.is_comparable else None
         self.findings = Findings(0, [])
 
+    @functools.cached_property
+    def _rechecker(self) -> Checker:
+        """Return what looks at rows again: their warnings came at the first look."""
+        return Checker(self.table.header, self.terms.client, self.terms.reference)
+
     def excerpt(self, raw: BinaryIO, lines: array[int], passed_over: int) -> Examination:
         """Return the examination of some lines of the file, which `raw` contains; `passed_over`: how many others."""
         excerpt = Examination(raw, self.terms, self.table.excerpt(raw, lines))
@@ -119,7 +124,7 @@ class Examination:
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows of the file; rows whose id occurs earlier in the file come last."""
-        if (width := self.table.header.trailing_width) and self._all_rows_have(width):
+        if (width := self.table.header.trailing_width) and _all_rows_have(self.table, width):
             self.checker.allow_trailing(width)
             self._rechecker.allow_trailing(width)
         for stretch in self.table.stretches():
@@ -129,13 +134,6 @@ class Examination:
         recheck_lines = None if self._recheck_lines is None else self._recheck_lines.tobytes()
         same_day = days.most_of_one_day(self.checker.days)
         self.findings = Findings(self._repeated.rows, self._warnings(), recheck_lines, same_day)
-
-    def _all_rows_have(self, width: int) -> bool:
-        return all(
-            set(map(len, stretch.records)) <= {width}
-            or all(len(cells) == width or closing.kind_of(cells) for cells in stretch.records)
-            for stretch in self.table.stretches()
-        )
 
     def _note_recheck(self, lines: Iterable[int]) -> None:
         if self._recheck_lines is not None:
@@ -258,6 +256,14 @@ class Examination:
         if isinstance(verdict, Rejected):
             return msgspec.structs.replace(verdict, problems=(*verdict.problems, problem))
         return Rejected(row.line, row.cells, (problem,), verdict, self.checker.lacks(verdict))
+
+
+def _all_rows_have(table: Table, width: int) -> bool:
+    return all(
+        set(map(len, stretch.records)) <= {width}
+        or all(len(cells) == width or closing.kind_of(cells) for cells in stretch.records)
+        for stretch in table.stretches()
+    )
 
 
 def _variants(counted: _Counted, key: str) -> Iterator[FileWarning]:

@@ -7,8 +7,9 @@ other columns than the header tells: the file is refused, or values would be rec
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from importer.attributes import ATTRIBUTES, POSSIBLE_NAMES, folded
@@ -42,14 +43,16 @@ _ABROAD: Final = frozenset(
 MOST_LOOKS: Final = 5_000  # for nearly right names, in a file
 
 
-def _spellings(name: str) -> Iterator[str]:
-    """Yield a name as people write it."""
+@functools.lru_cache(1000)
+def _spellings(name: str) -> frozenset[str]:
+    """Return a name as people write it."""
     words = re.split(r"[_ -]", name)
+    camel = "".join(word.capitalize() for word in words)
+    spellings = {camel, camel[:1].lower() + camel[1:]}
     for joined in (name, *(sep.join(words) for sep in ("_", " ", "-", ""))):
         title = joined.title()
-        yield from (joined, joined.lower(), joined.upper(), title, title.replace("Id", "ID"), joined.capitalize())
-    camel = "".join(word.capitalize() for word in words)
-    yield from (camel, camel[:1].lower() + camel[1:])
+        spellings |= {joined, joined.lower(), joined.upper(), title, title.replace("Id", "ID"), joined.capitalize()}
+    return frozenset(spellings)
 
 
 _NAMES: Final = frozenset(
@@ -68,8 +71,8 @@ class NamesAgain:
     def __init__(self, header: Header, client: ClientSettings) -> None:
         self._known = {folded(title) for title in (*header.titles, *client.headings) if title}
         self._header = [folded(title) for title in header.titles]
-        own = (spelling for title in (*header.titles, *client.headings) if title for spelling in _spellings(title))
-        self._suspects = _NAMES.union(own)
+        own = (_spellings(title) for title in (*header.titles, *client.headings) if title)
+        self._suspects = _NAMES, frozenset[str]().union(*own)
         self._looks_left = MOST_LOOKS
 
     def taken_out(self, ids: list[str], stretch: Stretch, others: dict[int, User | Rejected]) -> list[int]:
@@ -89,10 +92,13 @@ class NamesAgain:
 
     def _positions(self, ids: list[str], misfits: Iterable[int], wordy: Iterable[int], stretch: Stretch) -> list[int]:
         """Return the positions of those rows; `misfits` have another number of cells, `wordy` a word for an id."""
-        suspects, records = self._suspects, stretch.records
-        places = [*wordy, *(place for place in misfits if records[place][0].strip(EDGE) in suspects)]
-        if not suspects.isdisjoint(ids):
-            places += [place for place, unique_id in enumerate(ids) if unique_id in suspects]
+        records = stretch.records
+        places = [*wordy]
+        misfit_names = [(place, records[place][0].strip(EDGE)) for place in misfits]
+        for suspects in self._suspects:
+            places += [place for place, name in misfit_names if name in suspects]
+            if not suspects.isdisjoint(ids):
+                places += [place for place, unique_id in enumerate(ids) if unique_id in suspects]
         positions = sorted(place for place in {*places} if self._are_names(records[place]))
         for place in positions:
             self._refuse_changed(records[place], stretch.lines[place])

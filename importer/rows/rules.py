@@ -187,7 +187,7 @@ class EmailJudge:
 
     def __init__(self, name: str = "email") -> None:
         self._name = name
-        self._domains = Memo(lambda domain: domain if _PLAIN_DOMAIN.match(domain) else self._validated(f"a@{domain}"))
+        self._domains = Memo(lambda domain: domain if _PLAIN_DOMAIN.match(domain) else _judged_domain(name, domain))
 
     def __call__(self, text: str) -> str | Problem:
         """Return the address as written, or the problem."""
@@ -195,20 +195,26 @@ class EmailJudge:
         if len(text) <= _ADDRESS_CHARS and len(local) <= _LOCAL_CHARS and _PLAIN_LOCAL.match(local):
             verdict = self._domains[domain]
             return text if isinstance(verdict, str) else verdict
-        return self._validated(text)
+        return _validated(self._name, text)
 
-    def _validated(self, text: str) -> str | Problem:
-        if len(text) > _ADDRESS_CHARS:
-            return Problem(self._name, message("9030/address", column=self._name, limit=_ADDRESS_CHARS))
-        if "@" not in text:  # the library takes 60 us to say so
-            return Problem(self._name, _about(_address_key(text), self._name))
-        from email_validator import EmailNotValidError, validate_email
 
-        try:
-            validate_email(text, check_deliverability=False)
-        except EmailNotValidError:
-            return Problem(self._name, _about(_address_key(text), self._name))
-        return text
+@functools.lru_cache(1000)  # for small files: the library takes as long as a tenth of one
+def _judged_domain(name: str, domain: str) -> str | Problem:
+    return _validated(name, f"a@{domain}")
+
+
+def _validated(name: str, text: str) -> str | Problem:
+    if len(text) > _ADDRESS_CHARS:
+        return Problem(name, message("9030/address", column=name, limit=_ADDRESS_CHARS))
+    if "@" not in text:  # the library takes 60 us to say so
+        return Problem(name, _about(_address_key(text), name))
+    from email_validator import EmailNotValidError, validate_email
+
+    try:
+        validate_email(text, check_deliverability=False)
+    except EmailNotValidError:
+        return Problem(name, _about(_address_key(text), name))
+    return text
 
 
 def _address_key(text: str) -> str:

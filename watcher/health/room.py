@@ -89,7 +89,7 @@ class Room:
         rows = min(size_bytes // 2 + 1, self._limits.max_rows)  # a row has a character and the end of its line
         if self._shortage(claim.client, claim.folder_fd, self._need(claim.client, size_bytes, rows)):
             rows = disk_space.count_lines(raw, self._stopping)
-        self.check(claim.client, claim.folder_fd, size_bytes, rows)
+            self.check(claim.client, claim.folder_fd, size_bytes, rows)
 
     def check_trial(self, claim: Claim, raw: BinaryIO) -> None:
         """

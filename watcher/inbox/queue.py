@@ -191,7 +191,10 @@ class Preemption:
         Other claims do not count: two large files would defer each other for ever. The known names change only between
         two files, so they are read once.
         """
-        without, turn_at = self._unready(claim.client), self._turn_at(claim)
+        turn_at = self._turn_at(claim)
+        if turn_at == -math.inf:
+            return self.should_abort
+        without = self._unready(claim.client)
         names_at = self._settling.next_ready_at(without=without)
         check_at = -math.inf
 

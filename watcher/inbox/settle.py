@@ -283,7 +283,10 @@ class Settling:
 
     def forget(self, client: str, name: bytes) -> None:
         """Drop a name: it was claimed, or is gone."""
-        self._candidates.get(client, {}).pop(name, None)
+        known = self._candidates.get(client, {})
+        known.pop(name, None)
+        if not known:  # or each name would be looked for among all clients
+            self.forget_client(client)
 
     def forget_client(self, client: str) -> None:
         """Drop all names of a client."""

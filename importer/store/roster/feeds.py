@@ -64,8 +64,10 @@ def refusal(conn: Connection, claim: Claim, feed: FeedSettings, timezone: str) -
 def _refusal_of_date(conn: Connection, client: str, feed: FeedSettings, file: str) -> Message | None:
     """Return why a file is refused whose name has an older date than one that was applied, None if it has not."""
     date = order.date_in(file, feed.dated)
+    if not date:
+        return None
     row = conn.execute("SELECT last_date FROM feeds WHERE client = ? AND feed = ?", (client, feed.name)).fetchone()
-    last = str(row[0]) if row and date else ""
+    last = str(row[0]) if row else ""
     return message("order.older", date=last.partition("T")[0]) if date < last else None
 
 

@@ -57,11 +57,11 @@ class Recorder:
         self._created = self._updated = self._unchanged = self._reinstated = 0
         self._rekeyed = 0  # updated with a new address or user name
         self._changed: Counter[tuple[str, ...]] = Counter()  # columns that rows have written, and how many rows
+        conflicts.prepare(conn)
         self.rejected = RejectedRows(conn, client, checker)
         self._feed = FeedRoster(others, feed, examination, approved) if client.has_snapshots else None
         self._rows = Merge(self._columns, examination.terms, self.rejected)
         self._of = feed
-        conflicts.prepare(conn)
         top = conn.execute("SELECT coalesce(max(rowid), 0) FROM users").fetchone()[0]
         known = conn.execute("SELECT EXISTS (SELECT 1 FROM users WHERE client = ?)", (client.name,)).fetchone()[0]
         self._is_first = not (known or others.exist)
@@ -102,14 +102,16 @@ class Recorder:
             rows = self._created + self._updated + self._unchanged + passed_over
             by_status = self._rows.inactive.count_left(self._conn, self._scope)
             self._feed.leave(self._scope, self._at, has_rows=rows > 0, by_status=by_status)
-        by_scan = (self._created + self._rekeyed) * _ROWS_PER_PROBE > self._top + self._created
-        self._note_undone(*conflicts.resolve(self._conn, self._scope, self.rejected, by_scan=by_scan))
+        if claims := self._created + self._rekeyed:
+            by_scan = claims * _ROWS_PER_PROBE > self._top + self._created
+            self._note_undone(*conflicts.resolve(self._conn, self._scope, self.rejected, by_scan=by_scan))
         if self._feed and not self._created + self._updated + self._unchanged + passed_over:
             self._feed.take_back()
         self.rejected.fill_in_cells(table)
         self.rejected.complete_problems()
         name_others(self._conn, self._scope, self.rejected)
-        history.record(self._conn, self._scope, conflicts.IMAGES, {*itertools.chain(*self._changed)})
+        if self._changed or self._feed:
+            history.record(self._conn, self._scope, conflicts.IMAGES, {*itertools.chain(*self._changed)})
         self._reinstated = self._rows.inactive.count_reinstated(self._conn, self._scope)
 
     def tally(self, repeated: int, passed_over: int) -> Tally:
@@ -199,6 +201,8 @@ class Recorder:
 
     def _known(self, unique_ids: list[str | int | None]) -> dict[str | int | None, Known]:
         """Return rowid, feeds, state and the values in the file's columns of those users that exist."""
+        if not unique_ids:
+            return {}
         feeds = "feeds" if self._feed else "NULL"
         query = (
             f"SELECT rowid, {feeds}, inactive_by, {', '.join(self._columns)} FROM users "

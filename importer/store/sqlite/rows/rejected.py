@@ -57,6 +57,11 @@ _OTHERS: Final = """
     WHERE failed.line > :line AND failed.cells <> x'' AND failed.{key} IS NOT NULL
       AND EXISTS (SELECT 1 FROM json_each(failed.problems) WHERE value = :kind)
     ORDER BY failed.line LIMIT 500"""
+# cells: x'' where they are not known, or are left out of the failed CSV. problems: ids, see RejectedRows. precise: what
+# the failed CSV says in place of the reasons of the first problems. lacks: a bit for each attribute of
+# ClientSettings.needed.
+FAILED_COLUMNS: Final = """line INTEGER PRIMARY KEY, cells BLOB NOT NULL, problems TEXT NOT NULL, precise TEXT NOT NULL,
+    lacks INTEGER NOT NULL, unique_id TEXT, email_key TEXT, user_name_key TEXT"""
 _Other = tuple[int, str, str, int | None, str | None, str | None]
 
 
@@ -83,7 +88,7 @@ class _Room:
     def __init__(self, languages: Sequence[str], checker: Checker) -> None:
         self._languages = languages
         self._width = checker.width
-        self._lacking = {name: _told(languages, problem) for name, problem in checker.lacking.items()}
+        self._lacking = checker.lacking
         self._lacking_bytes: dict[tuple[str, ...], tuple[int, int]] = {}
         self._lacking_rows = 0
         self._told: list[_Told] = []  # of each kind
@@ -129,7 +134,7 @@ class _Room:
         if not lacks:
             return 0
         if lacks not in self._lacking_bytes:
-            self._lacking_bytes[lacks] = _together([self._lacking[name] for name in lacks])
+            self._lacking_bytes[lacks] = _together([_told(self._languages, self._lacking[name]) for name in lacks])
         self._lacking_rows += 1
         return self._lacking_bytes[lacks][self._lacking_rows > FULL_ROWS]
 
@@ -153,18 +158,15 @@ class RejectedRows:
         self._room = _Room(client.language, checker)
         self._names_at: dict[str, int] = {}  # the columns of first and last name
         self.recheck_lines: list[int] = []
+        self._is_empty = True  # as of most files: then nothing is asked of the table
         self.has_taken = False  # whether any row has one of the problems in TAKEN
-        # cells: x'' where they are not known, or are left out of the failed CSV. problems: ids, see _kinds. precise:
-        # what the failed CSV says in place of the reasons of the first problems. lacks: a bit for each attribute of
-        # ClientSettings.needed.
-        conn.execute("DROP TABLE IF EXISTS temp.failed")
-        conn.execute(
-            """CREATE TEMP TABLE failed (line INTEGER PRIMARY KEY, cells BLOB NOT NULL, problems TEXT NOT NULL,
-               precise TEXT NOT NULL, lacks INTEGER NOT NULL, unique_id TEXT, email_key TEXT, user_name_key TEXT)"""
-        )
 
     def add(self, rejected: Iterable[Rejected]) -> None:
         """Keep rejected rows; of a line that was kept before the later row counts. No cells: read them later."""
+        first = next(each := iter(rejected), None)
+        if first is None:
+            return
+        self._is_empty = False
         self._conn.executemany(
             "INSERT OR REPLACE INTO temp.failed VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -174,7 +176,7 @@ class RejectedRows:
                     sum(1 << self._client.needed.index(name) for name in row.lacks),
                     *(None if row.user is None or place is None else row.user[place] for place in self._kept),
                 )
-                for row in rejected
+                for row in itertools.chain([first], each)
             ),
         )
 
@@ -203,6 +205,8 @@ class RejectedRows:
 
     def fill_in_cells(self, table: Table) -> None:
         """Read again the rows that were applied and then undone, as far as the failed CSV has room for them."""
+        if self._is_empty:
+            return
         self._names_at = {name: columns[0] for name, columns in table.header.columns.items() if name in taken.NAMES}
         kinds = tuple(map(self.kind, TAKEN.values()))
         query = "SELECT line FROM temp.failed WHERE cells = x'' ORDER BY line LIMIT ?"
@@ -215,6 +219,8 @@ class RejectedRows:
 
     def complete_problems(self) -> None:
         """Add the problems that only the table shows: what a new user lacks, what another user has."""
+        if self._is_empty:
+            return
         needed = self._client.needed
         known = "SELECT 1 FROM users WHERE users.client = :client AND users.unique_id = failed.unique_id"
         absent = sum(1 << needed.index(name) for name in self._checker.absent)
@@ -249,7 +255,7 @@ class RejectedRows:
 
     def add_undone(self) -> None:
         """Add the rows whose users are about to be undone, as what they claim is taken."""
-        self.has_taken = True
+        self.has_taken, self._is_empty = True, False
         self._conn.execute(
             """INSERT INTO temp.failed
                SELECT import_line, x'', problems, '', 0, unique_id, email_key, user_name_key
@@ -258,10 +264,12 @@ class RejectedRows:
 
     def count(self) -> int:
         """Return how many rows were rejected."""
-        return int(self._conn.execute("SELECT count(*) FROM temp.failed").fetchone()[0])
+        return 0 if self._is_empty else int(self._conn.execute("SELECT count(*) FROM temp.failed").fetchone()[0])
 
     def count_listed(self) -> int:
         """Return how many of them the failed CSV has room for."""
+        if self._is_empty:
+            return 0
         return int(self._conn.execute("SELECT count(*) FROM temp.failed WHERE cells <> x''").fetchone()[0])
 
     def lines(self) -> list[int]:
@@ -286,6 +294,8 @@ class RejectedRows:
 
     def record_problems(self, import_id: int, tally: Tally) -> tuple[ProblemGroup, ...]:
         """Write the problems to import_problems, as many as it has room for; return all grouped, most rows first."""
+        if self._is_empty:
+            return ()
         rows, lines = _count_problems(self._conn, len(self._kinds))
         wrong_ids = sum(rows[kind] for (field, _), kind in self._kinds.items() if field == "unique_id")
         rows_of_file, known = tally.applied + tally.failed, tally.applied - tally.created
@@ -367,12 +377,13 @@ def _count_problems(conn: Connection, kinds: int) -> tuple[list[int], list[list[
 def name_others(conn: Connection, scope: Mapping[str, str | int], rejected: RejectedRows) -> None:
     """Add to each listed row with another user's value where that user is."""
     for key, problem in TAKEN.items() if rejected.has_taken else ():
-        conn.execute(f"CREATE INDEX temp.failed_{key} ON failed ({key}) WHERE {key} IS NOT NULL")
+        conn.execute(f"CREATE INDEX temp.failed_by_value ON failed ({key}) WHERE {key} IS NOT NULL")
         kind, line = rejected.kind(problem), 0
         query = _OTHERS.format(key=key)
         while rows := conn.execute(query, {**scope, "kind": kind, "line": line}).fetchall():
             conn.executemany("UPDATE temp.failed SET precise = ? WHERE line = ?", _with_others(rows, problem, kind))
             line = rows[-1][0]
+        conn.execute("DROP INDEX temp.failed_by_value")
 
 
 def _with_others(rows: Iterable[_Other], problem: Problem, kind: int) -> Iterator[tuple[str, int]]:
