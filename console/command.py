@@ -16,14 +16,14 @@ from console.access.users import ConsoleUser, Role, UsersUnreadable, changing, r
 from operate.database import cannot_answer
 from operate.options import Abbreviated, ClientName, config_option, json_option, unknown_client
 from operate.output import print_json, print_table
+from watcher.control.client import OTHERS
 from watcher.exits import EXIT_CONFIG, EXIT_IO_ERROR
-from watcher.owner import become_owner, check_access
+from watcher.owner import NotOwner, become, become_owner, check_access, console_of, make
 from watcher.settings import Config
 
 EXIT_NOT_DONE: Final = 1
 _LIBRARIES: Final = ("jinja2", "litestar", "uvicorn")
 _EXAMPLE: Final = "openssl rand -base64 18"
-_RESERVED: Final = ("client", "operator", "pause")  # what the ledger has for others who approve
 
 _name_argument: Final = click.argument("name")
 
@@ -56,7 +56,7 @@ def run(config: Config) -> None:
             "config.toml console.proxy_user_header: anybody could send it; expected listen = a path.sock", err=True
         )
         sys.exit(EXIT_CONFIG)
-    _become_owner(config)
+    _become_reader(config.service.state_dir)
     check_access(config.service.place, os.O_RDONLY)
     from console.serve import listener, serve
     from watcher.log import configured
@@ -93,7 +93,7 @@ def add(config: Config, name: str, role: Role, clients: tuple[str, ...], *, no_p
     for client in clients:
         if client not in config.clients_by_name:
             raise unknown_client(client, config.clients_by_name)
-    _become_owner(config)
+    _become_writer(config.service.state_dir)
     new = ConsoleUser(name=name, role=role, clients=tuple(dict.fromkeys(clients)), salt="", key="")
     new = new if no_password else users.with_password(new, _ask(name))
     _change(config, lambda known: known.update({name: new}))
@@ -106,7 +106,7 @@ def add(config: Config, name: str, role: Role, clients: tuple[str, ...], *, no_p
 @config_option
 def password(config: Config, name: str) -> None:
     """Give a person another password; who is logged in by the old one has to log in again."""
-    _become_owner(config)
+    _become_writer(config.service.state_dir)
     _known(config, name)
     new = _ask(name)
     _change(config, lambda known: known.update({name: users.with_password(known[name], new)}))
@@ -118,7 +118,7 @@ def password(config: Config, name: str) -> None:
 @config_option
 def remove(config: Config, name: str) -> None:
     """Let a person in no more; whoever is logged in is logged out."""
-    _become_owner(config)
+    _become_writer(config.service.state_dir)
     _known(config, name)
     _change(config, lambda known: known.pop(name, None))
     click.echo(f"{name} may not log in any more")
@@ -138,9 +138,25 @@ def list_(config: Config, *, as_json: bool) -> None:
     print_table(("name", "role", "clients"), table, empty="Nobody: `rosterd console user add NAME --role operator`.")
 
 
-def _become_owner(config: Config) -> None:
-    become_owner(config.service.state_dir)
+def _become_reader(state_dir: str) -> None:
+    """Run as the console's user, or as that of the service, if this is root."""
     os.umask(0o077)
+    if os.geteuid() == 0:
+        if ids := console_of(state_dir):
+            become(*ids)
+        else:
+            become_owner(state_dir)
+
+
+def _become_writer(state_dir: str) -> None:
+    """Run as who may change the file of users."""
+    os.umask(0o077)
+    if console_of(state_dir) is None:
+        become_owner(state_dir)
+    elif os.geteuid() == 0:
+        make(state_dir)
+    else:
+        raise NotOwner(f"{state_dir}: root says who may log in to the console; run it as root")
 
 
 def _read(config: Config) -> dict[str, ConsoleUser]:
@@ -152,7 +168,7 @@ def _read(config: Config) -> dict[str, ConsoleUser]:
 
 def _change(config: Config, change: Callable[[dict[str, ConsoleUser]], object]) -> None:
     try:
-        with changing(config.service.state_dir) as known:
+        with changing(config.service.state_dir, console_of(config.service.state_dir)) as known:
             change(known)
     except UsersUnreadable as error:
         cannot_answer(str(error))
@@ -169,7 +185,7 @@ def _check_name(name: str) -> None:
         msgspec.convert({"name": name, "role": "viewer", "salt": "", "key": ""}, ConsoleUser)
     except msgspec.ValidationError:
         raise click.UsageError(f"a name has {users.NAME_IN_WORDS}") from None
-    if name in _RESERVED:
+    if name in OTHERS:
         raise click.UsageError(f"{name}: expected another name, as the ledger says so of those who have none")
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import urllib.parse
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -17,16 +14,16 @@ from litestar.exceptions import NotFoundException
 from litestar.response import Redirect, Stream, Template
 from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_409_CONFLICT
 
-from console.orders import carried_out, given, notice, operators_only
+from console.orders import NotHandedOver, carried_out, given, handed_over, notice, operators_only
 from console.reading import Installation, Reading, known_clients
 from console.rendering import attached, page, shown
-from importer import fs, names
+from importer import names
 from importer.model import printable
 from importer.store import queries
 from importer.store.queries import Import
 from importer.store.searches.imports import Wanted, search
 from operate.records import ImportDetails, details_of
-from watcher.control.client import Order
+from watcher.control.client import ARCHIVED, Order
 from watcher.control.roster import ONLY_TRIED
 
 log = structlog.get_logger()
@@ -69,12 +66,12 @@ class ArchivedFile(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     what: str
     name: str
-    place: str  # "there", or why it is not
+    place: str  # "there", "unknown" where only the service can look, or why it is not
 
     @property
     def is_there(self) -> bool:
-        """Tell whether it can be downloaded."""
-        return self.place == "there"
+        """Tell whether it can be asked for."""
+        return self.place in ("there", "unknown")
 
 
 @get("/imports", sync_to_thread=True)
@@ -124,7 +121,7 @@ def one_import(request: Request[Any, Any, State], state: State, number: int) -> 
 
 
 @get("/imports/{number:int}/files/{index:int}", sync_to_thread=True)
-def download(request: Request[Any, Any, State], state: State, number: int, index: int) -> Stream:
+def download(request: Request[Any, Any, State], state: State, number: int, index: int) -> Stream | Template:
     """Return an upload, or an answer to it, as a file to save: never as something that a browser shows."""
     installation: Installation = state.installation
     with installation.reading(request.user) as reading:
@@ -135,9 +132,10 @@ def download(request: Request[Any, Any, State], state: State, number: int, index
         raise NotFoundException
     name = known[index]
     try:
-        file = _opened(client.inbox, name)
-    except OSError:
-        raise NotFoundException from None
+        file, _ = handed_over(reading.config, ARCHIVED, client.name, name)
+    except NotHandedOver as error:
+        title = f"{printable(name)} cannot be downloaded."
+        return page(request, "trouble", status=HTTP_409_CONFLICT, title=title, remedy=f"{str(error).capitalize()}.")
     log.info("console.downloaded", user=request.user.name, client=entry.client, id=entry.id, file=printable(name))
     return attached(printable(name), file)
 
@@ -251,22 +249,3 @@ def _files(reading: Reading, details: ImportDetails) -> list[ArchivedFile]:
         what = next((what for ending, what in kinds.items() if index and name.endswith(ending)), "Upload")
         files.append(ArchivedFile(number=index, what=what, name=printable(name), place=place))
     return files
-
-
-def _opened(inbox: str, name: bytes) -> BinaryIO:
-    """
-    Open a file of `.bak`, which must be the service's own folder: in one of the client's anything could lie.
-
-    The inbox is not opened. Raises OSError.
-    """
-    folder_fd = os.open(Path(inbox, os.fsdecode(names.BAK)), fs.FOLDER)
-    try:
-        if os.fstat(folder_fd).st_uid not in (os.geteuid(), 0):
-            raise PermissionError
-        file = fs.open_file(name, folder_fd)
-    finally:
-        os.close(folder_fd)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise FileNotFoundError
-    return file

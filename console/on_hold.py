@@ -22,7 +22,7 @@ from litestar.response import Redirect, Stream, Template
 from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_409_CONFLICT
 
 from console.imports import counts_of
-from console.orders import given, notice, operators_only
+from console.orders import NotHandedOver, given, handed_over, notice, operators_only
 from console.reading import Installation, Reading
 from console.rendering import attached, page, shown
 from importer.answer.sheet import ranges
@@ -33,7 +33,8 @@ from importer.store.roster import held_files
 from importer.store.roster.counts import ChangedValue
 from importer.wording.catalogue import words
 from operate.roster.held_changes import NotPreviewable, by_the_file, missing, write_csv
-from watcher.control.client import MOST_REASON_CHARS, Order
+from watcher.control.client import CLAIMED, MOST_REASON_CHARS, Order
+from watcher.settings import Config
 
 log = structlog.get_logger()
 _Taken = TypeVar("_Taken")
@@ -207,6 +208,10 @@ def _in_a_file(values: Iterable[ChangedValue]) -> BinaryIO:
     return file
 
 
+def _upload(config: Config, held: OnHold) -> tuple[BinaryIO, bytes]:
+    return handed_over(config, CLAIMED, held.client, held.claim_id.encode())
+
+
 def _by_the_file(
     reading: Reading, held: OnHold, take: Callable[[Iterable[ChangedValue]], _Taken]
 ) -> tuple[_Taken | None, str]:
@@ -214,15 +219,9 @@ def _by_the_file(
     if not _AT_A_TIME.acquire(timeout=_PATIENCE_S):
         return None, "other files on hold are being read; load this page again in a moment"
     try:
-        with contextlib.closing(by_the_file(reading.config, held)) as values:
+        with contextlib.closing(by_the_file(reading.config, held, _upload)) as values:
             return take(values), ""
-    except NotPreviewable as error:
+    except (NotPreviewable, NotHandedOver) as error:
         return None, str(error)
-    except PermissionError as error:
-        # The upload is its client's until it is archived.
-        return (
-            None,
-            f"{error.filename}: only its client may read it; `rosterd preview {held.import_id} --csv` by root does",
-        )
     finally:
         _AT_A_TIME.release()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import structlog
 from litestar import Request
@@ -16,14 +16,21 @@ from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_409_CONFLICT
 from console.access.gate import visit_of
 from console.reading import Installation
 from console.rendering import page
-from watcher.control.client import NoAnswer, NotRunning, Order, ask
+from watcher.control.client import NoAnswer, NotRunning, Order, ask, ask_for_file
+from watcher.settings import Config
 
 _HINTS: Final = {
     "StoreBusy": ". Another program writes to {database}: `fuser -v {database}` shows which. Try again later",
     "StoreFull": ". Make room on the disk of {database}, and try again",
 }
 
+_NOT_RUNNING: Final = "not running: `systemctl start rosterd`"
+
 log = structlog.get_logger()
+
+
+class NotHandedOver(Exception):
+    """There is no file to be had. The message says why."""
 
 
 def operators_only(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
@@ -37,11 +44,23 @@ def carried_out(installation: Installation, order: Order) -> tuple[bool, str]:
     try:
         answer = ask(installation.config().service.state_dir, order)
     except NotRunning:
-        return False, "The service is not running: `systemctl start rosterd`"
+        return False, f"The service is {_NOT_RUNNING}"
     except NoAnswer as error:
         return False, f"The service has not answered ({error}): see whether it was done before you try again"
     hint = next((hint for kind, hint in _HINTS.items() if not answer.done and f" {kind}: " in answer.text), "")
     return answer.done, answer.text + hint.format(database=installation.config().service.database)
+
+
+def handed_over(config: Config, do: str, client: str, name: bytes) -> tuple[BinaryIO, bytes]:
+    """Return a file that the service opens, and its name: the console opens no inbox. Raises NotHandedOver."""
+    try:
+        return ask_for_file(config.service.state_dir, do, client, name)
+    except NotRunning:
+        raise NotHandedOver(f"the service hands files over, and is {_NOT_RUNNING}") from None
+    except NoAnswer as error:
+        raise NotHandedOver(f"the service has not answered ({error}); load this page again") from None
+    except FileNotFoundError:
+        raise NotHandedOver("the service cannot open it; `rosterd verify`, run by root, says what is missing") from None
 
 
 def given(

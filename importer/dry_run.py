@@ -109,13 +109,11 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
             parts = sheets(trial.receipt, client.language, Medium.CHECK, MailSettings())
             return CheckAnswer(receipt=trial.receipt, text=plain_text.text(parts, titled=True))
 
-    def changed_values(self, path: Path, client: ClientSettings) -> Iterator[ChangedValue]:
+    def changed_values(self, raw: BinaryIO, name: bytes, client: ClientSettings) -> Iterator[ChangedValue]:
         """Yield whom the file would change and how, if it were imported now without a limit: in order of its lines."""
         free = msgspec.structs.replace(client, guard=UNLIMITED)
-        with path.open("rb", buffering=0) as raw:
-            name = os.fsencode(path.name)
-            with self.trial(raw, name, free, claimed_at=_BEFORE_FREEZES) as trial:
-                yield from changed_in(trial.store.conn, client.name)
+        with self.trial(raw, name, free, claimed_at=_BEFORE_FREEZES) as trial:
+            yield from changed_in(trial.store.conn, client.name)
 
     @contextlib.contextmanager
     def trial(

@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OWN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC  # links in its path are the operator's
 FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_GROUP_ENTERS: Final = 0o010  # and nobody else, nor may the group list it
 NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -37,6 +38,18 @@ def _open_regular(path: str, _flags: int) -> int:
         os.close(fd)
         raise OSError(errno.EINVAL, "is not a regular file")
     return fd
+
+
+def own_mode(folder: str | Path) -> int:
+    """
+    Return the mode of the service's files in a folder of its own: the group reads them if it may enter that folder.
+
+    Only of mode 0710, as the package makes it for the console's user: no umask leads to that by accident.
+    """
+    with contextlib.suppress(OSError):
+        if os.stat(folder).st_mode & 0o077 == _GROUP_ENTERS:
+            return 0o640
+    return 0o600
 
 
 @contextlib.contextmanager

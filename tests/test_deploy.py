@@ -116,7 +116,7 @@ def test_the_folders_can_be_made(needs: Needs, tmp_path: Path) -> None:
         output("systemd-tmpfiles", f"--root={tmp_path}", "--create", DEPLOY / "tmpfiles.d" / "rosterd.conf")
     (root,) = directive("RootDirectory")
     modes = {path: (tmp_path / path[1:]).stat().st_mode & 0o7777 for path in ("/srv/sftp", "/var/lib/rosterd", root)}
-    assert {"/srv/sftp": 0o755, "/var/lib/rosterd": 0o700, root: 0o755} == modes
+    assert {"/srv/sftp": 0o755, "/var/lib/rosterd": 0o710, root: 0o755} == modes
 
 
 def test_python_is_told_where_not_to_look() -> None:

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from importer.durable import replace
+from importer.fs import own_mode
 from importer.roster.protection import ListUnusable, protected_users
 from watcher.config import ConfigError, load_again, ping_url
 from watcher.settings import Config, ServiceSettings
@@ -44,7 +45,8 @@ def write_adopted(config: Config, former: tuple[tuple[str, str], ...] = ()) -> N
     )
     note = msgspec.json.encode(Adopted(config=stored, former=former)) + b"\n"
     with contextlib.suppress(OSError):
-        replace(os.path.join(config.service.state_dir, _FILE), note, mode=0o600)
+        state_dir = config.service.state_dir
+        replace(os.path.join(state_dir, _FILE), note, mode=own_mode(state_dir))
 
 
 def read_adopted(path: Path) -> Config | None:

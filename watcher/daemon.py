@@ -48,6 +48,7 @@ class Daemon:
         self._chores = Chores(config, store, self._inboxes, alerts, troubles)
         self._chores.check_folder = self._checks.status_of
         self._control = ControlServer(config.service.state_dir, events.wake)
+        self._control.use(config)
 
     def source(self) -> Source:
         """Return the source of metrics for the current configuration."""
@@ -112,6 +113,7 @@ class Daemon:
         self._chores.reload_trouble = ""
         self._inboxes.use(config)
         self._checks.use(config)
+        self._control.use(config)
         log.info("config.reloaded", clients=len(config.clients))
         _log_deprecated(config)
         return f"the configuration was reloaded; {len(config.clients)} clients"

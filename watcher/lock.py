@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from importer import fs
 from watcher.owner import NotOwner, become_owner
 
 RESTORING: Final = "restoring.json"  # a restore has begun; until it has ended nothing else may write
@@ -37,6 +38,7 @@ def locked(state_dir: str) -> Iterator[None]:
     fd = os.open(os.path.join(state_dir, _NAME), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(fd, "rb"):
         _lock(fd)
+        os.fchmod(fd, fs.own_mode(state_dir))
         yield
 
 

@@ -1,6 +1,8 @@
 """
 Only the owner of the state directory writes in it; files of others could not be used by the service.
 
+One file in it belongs to the console's user, and root alone writes that one.
+
 A command run by root switches to that user before it writes, permanently, and keeps the two capabilities that the unit
 gives the service. All other users are refused.
 """
@@ -20,6 +22,7 @@ from importer.store.places import Place
 from importer.store.sqlite.connection import log_files
 
 SERVICE_USER: Final = "rosterd"
+CONSOLE_USER: Final = "rosterd-console"  # reads what the group of the service may, and gives orders
 SERVICE_STATE_DIR: Final = "/var/lib/rosterd"  # made for that user, also when another runs first
 _RIGHTS: Final = 1 << 2 | 1 << 28  # CAP_DAC_READ_SEARCH, CAP_LEASE
 _KEEP_CAPS: Final = 8  # PR_SET_KEEPCAPS of prctl(2)
@@ -65,6 +68,17 @@ def owner_of(state_dir: str) -> tuple[int, int]:
     return info.st_uid, info.st_gid
 
 
+def console_of(state_dir: str) -> tuple[int, int] | None:
+    """Return user and group of the console, None where it runs as the user of the service."""
+    if os.path.normpath(state_dir) != SERVICE_STATE_DIR:
+        return None
+    try:
+        user = pwd.getpwnam(CONSOLE_USER)
+    except KeyError:
+        return None
+    return user.pw_uid, user.pw_gid
+
+
 def user_name(uid: int) -> str:
     """Return the name of a user, or its number where it has none."""
     try:
@@ -91,26 +105,28 @@ def become_owner(state_dir: str) -> None:
 
     Raises NotOwner; OSError.
     """
-    if not os.path.isdir(state_dir):
-        _make(state_dir)
+    make(state_dir)
     info = os.stat(state_dir)
     if info.st_uid == os.geteuid():
         return
     if os.geteuid() != 0:
         owner, we = user_name(info.st_uid), user_name(os.geteuid())
         raise NotOwner(f"{state_dir}: belongs to {owner}, and this is run by {we}; run it as root or as {owner}")
-    _become(info.st_uid, info.st_gid)
+    become(info.st_uid, info.st_gid, rights=_RIGHTS)
 
 
-def _make(state_dir: str) -> None:
+def make(state_dir: str) -> None:
+    """Make the state directory, for its owner, if there is none. Raises OSError."""
+    if os.path.isdir(state_dir):
+        return
     uid, gid = owner_of(state_dir)
     os.makedirs(state_dir, mode=0o700, exist_ok=True)
     if os.geteuid() == 0 != uid:
         os.chown(state_dir, uid, gid)
 
 
-def _become(uid: int, gid: int) -> None:
-    """Switch from root to another user; keep the capabilities of the service, as far as root has them."""
+def become(uid: int, gid: int, *, rights: int = 0) -> None:
+    """Switch from root to another user; keep these capabilities, as far as root has them."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -118,7 +134,7 @@ def _become(uid: int, gid: int) -> None:
     os.setgroups(_groups(uid, gid))
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    rights = _RIGHTS & _permitted()
+    rights &= _permitted()
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     # Effective, permitted, inheritable; twice, as there are more than 32.
     if libc.capset(header, (ctypes.c_uint32 * 6)(rights, rights, 0, 0, 0, 0)):

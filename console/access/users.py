@@ -1,7 +1,7 @@
 """
-Who may log in to the console: a file of the service's user, mode 0600, with a hash of each password.
+Who may log in to the console: a file of the console's user, mode 0600, with a hash of each password.
 
-The commands write it and the console reads it, anew whenever it has changed.
+The commands write it, in a folder where the console may not, and the console reads it, anew whenever it has changed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from msgspec import Meta
 from importer import fs
 from importer.durable import write_durably
 from importer.settings import CLIENT_NAME
+from watcher.owner import user_name
 from watcher.settings import CONSOLE_USERS
 
 NAME: Final = r"\A[a-z][a-z0-9._-]{0,31}\Z"
@@ -82,6 +83,9 @@ def read_users(state_dir: str) -> dict[str, ConsoleUser]:
             content = file.read()
     except FileNotFoundError:
         return {}
+    except PermissionError:
+        us = user_name(os.geteuid())
+        raise UsersUnreadable(f"{path}: permission denied to {us}, whose it has to be: chown {us}: {path}") from None
     if mode & 0o077:
         raise UsersUnreadable(
             f"{path}: mode {mode:04o}; expected 0600, as it has hashes of passwords: chmod 600 {path}"
@@ -93,8 +97,12 @@ def read_users(state_dir: str) -> dict[str, ConsoleUser]:
 
 
 @contextlib.contextmanager
-def changing(state_dir: str) -> Iterator[dict[str, ConsoleUser]]:
-    """Yield the users; what the block makes of them is written, durably. Raises as `read_users`, and SyncFailed."""
+def changing(state_dir: str, owner: tuple[int, int] | None = None) -> Iterator[dict[str, ConsoleUser]]:
+    """
+    Yield the users; what the block makes of them is written, durably, for that user and group, or who runs this.
+
+    Raises as `read_users`, and SyncFailed.
+    """
     with contextlib.ExitStack() as handles:
         folder_fd = os.open(state_dir, fs.OWN_FOLDER)
         handles.callback(os.close, folder_fd)
@@ -102,7 +110,7 @@ def changing(state_dir: str) -> Iterator[dict[str, ConsoleUser]]:
         users = read_users(state_dir)
         yield users
         content = msgspec.json.format(msgspec.json.encode(_Users(users=tuple(users.values()))))
-        write_durably(folder_fd, CONSOLE_USERS.encode(), [content, b"\n"], mode=0o600)
+        write_durably(folder_fd, CONSOLE_USERS.encode(), [content, b"\n"], mode=0o600, owner=owner)
 
 
 def with_password(user: ConsoleUser, password: str) -> ConsoleUser:

@@ -75,7 +75,7 @@ test_files() {
     for folder in / /etc /lib /opt /run /usr /var/lib; do
         refuses "writing to $folder" nsenter --target "$(systemctl show -P MainPID rosterd)" --mount touch $folder/new
     done
-    [ "$(stat -c %a /var/lib/rosterd/rosterd.db)" = 600 ] || fail "others may read the database"
+    [ "$(stat -c '%a %G' /var/lib/rosterd /var/lib/rosterd/rosterd.db | xargs)" = '710 rosterd 640 rosterd' ] || fail "others may read the database"
 }
 
 # Figures at a port, and in a folder of /var/lib that a drop-in lets in.

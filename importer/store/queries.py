@@ -13,7 +13,7 @@ import msgspec
 from importer.attributes import ATTRIBUTES
 from importer.model import MOST_GROUPS, Tally, printable
 from importer.store.connection import Connection, Values, marks, stamp, stored
-from importer.store.sqlite.connection import current
+from importer.store.sqlite.connection import reading
 from importer.store.tables import hooks
 
 _RowT = TypeVar("_RowT", bound=msgspec.Struct)
@@ -131,8 +131,7 @@ class Totals(Tally, frozen=True, kw_only=True):
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Connection]:
     """Open the database for reading, one moment for all questions. Raises StoreError when it cannot be read."""
-    with contextlib.closing(current(path)) as conn:
-        conn.execute("BEGIN")
+    with reading(path) as conn:
         yield conn
 
 

@@ -15,6 +15,7 @@ from operate.backup.target import Target, begin, end, has_begun
 from operate.provision import homes
 from operate.provision.steps import Step
 from watcher.lock import RESTORING
+from watcher.owner import console_of
 from watcher.settings import CONSOLE_USERS
 
 _READ_BY_GROUP: Final = ("named/", "settings/hook_")
@@ -41,7 +42,10 @@ def steps_of(target: Target) -> list[Step]:
         *placing.mail(backup, Path(target.config.mail.maildir), service),
         *(placing.database(backup, each, database, service) for each in backup.below(DATABASE)),
         *placing.pgp(backup, Path(target.config.file.pgp_home), service),
-        *(placing.own_file(backup, each, users, service) for each in backup.below(USERS)),
+        *(
+            placing.own_file(backup, each, users, console_of(target.state_dir) or service)
+            for each in backup.below(USERS)
+        ),
         *_settings(target),
         *_access(target),
         Step("end: sync, and let the service start", lambda: False, partial(end, target)),

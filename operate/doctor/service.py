@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import ipaddress
 import os
 import shlex
@@ -24,8 +25,8 @@ from operate.doctor.process import MAIL_REMEDY
 from operate.provision import accounts, homes, steps
 from watcher.config import ConfigError, hook_secret, smtp_password
 from watcher.lock import is_locked
-from watcher.owner import owner_of, user_name
-from watcher.settings import Config, ConsoleSettings, ServiceSettings
+from watcher.owner import CONSOLE_USER, SERVICE_USER, console_of, owner_of, user_name
+from watcher.settings import CONSOLE_USERS, Config, ConsoleSettings, ServiceSettings
 
 _SHOWN: Final = 5  # wrongly owned files, by name
 _OLD_TEXTFILE_S: Final = 120  # written every 30 s
@@ -106,18 +107,38 @@ def _state_dir(state_dir: str) -> Findings:
     except OSError as error:
         yield topic.fault(f"{state_dir}: {error.strerror}", "systemd-tmpfiles --create; systemctl start rosterd")
         return
-    if info.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        mode = stat.S_IMODE(info.st_mode)
-        yield topic.fault(f"{state_dir}: others can access it, mode {mode:04o}", f"chmod 0700 {state_dir}")
-    else:
+    right = 0o710 if console_of(state_dir) else 0o700
+    mode = stat.S_IMODE(info.st_mode)
+    if mode & 0o077 & ~right:
+        yield topic.fault(f"{state_dir}: others can access it, mode {mode:04o}", f"chmod {right:04o} {state_dir}")
+    elif not mode & 0o077:
         yield topic.ok(f"only the service can access {state_dir}")
+    elif others := _members(info.st_gid):
+        name = accounts.group_name(info.st_gid)
+        yield topic.fault(
+            f"{state_dir}: {', '.join(others)} can read the database, by the group {name}",
+            f"gpasswd --delete {others[0]} {name}; a proxy of the console belongs in the group {CONSOLE_USER}",
+        )
+    else:
+        yield topic.ok(f"only the service and its console can access {state_dir}")
+
+
+def _members(gid: int) -> list[str]:
+    """Return who is in the group of the service, besides the console."""
+    return [name for name in grp.getgrgid(gid).gr_mem if name not in (CONSOLE_USER, SERVICE_USER)]
 
 
 def _owners(config: Config) -> Findings:
     """Yield that the service cannot use its own files, because another user created them."""
     state_dir, database = config.service.state_dir, config.service.database
     uid, gid = owner_of(state_dir)
-    own_paths = _below(state_dir) | _below(config.mail.maildir)
+    users = os.path.join(state_dir, CONSOLE_USERS)
+    if (ids := console_of(state_dir)) and (owner := _uid(users)) not in (None, ids[0]):
+        yield Topic("state").fault(
+            f"{users}: belongs to {user_name(owner or 0)}, so nobody can log in to the console",
+            f"chown {CONSOLE_USER}: {users}",
+        )
+    own_paths = (_below(state_dir) | _below(config.mail.maildir)) - ({users} if ids else set())
     if config.service.place.file is not None:
         own_paths |= {database, *map(str, log_files(Path(database)))}
     wrong = sorted(path for path in own_paths if (owner := _uid(path)) is not None and owner != uid)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Generator, Iterable
+import os
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from importer.characters import guarded
 from importer.dry_run import DryRun
@@ -35,16 +36,29 @@ def missing(config: Config, conn: Connection, held: OnHold) -> list[ChangedValue
     return [left for feed in feeds for left in removal.missing(conn, held.client, feed, protected)]
 
 
-def by_the_file(config: Config, held: OnHold) -> Generator[ChangedValue, None, None]:
+def claimed_file(config: Config, held: OnHold) -> tuple[BinaryIO, bytes]:
+    """Open the file of a claim; return it and its name. Raises NotPreviewable, OSError."""
+    folder = Path(_client(config, held).inbox, ".work", held.claim_id)
+    uploads = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
+    if not uploads:
+        raise NotPreviewable(f"{folder}: has no file; was it decided on just now?")
+    return uploads[0].open("rb", buffering=0), os.fsencode(uploads[0].name)
+
+
+def by_the_file(
+    config: Config, held: OnHold, upload: Callable[[Config, OnHold], tuple[BinaryIO, bytes]] = claimed_file
+) -> Generator[ChangedValue, None, None]:
     """
     Import the file into a copy of the users as they are now, and yield each value that would be another.
 
-    In order of the lines. Raises NotPreviewable, PermissionError.
+    In order of the lines. `upload` opens it. Raises NotPreviewable, PermissionError.
     """
     client = _client(config, held)
     dry_run = DryRun(file=config.file, reference=config.reference, database=config.service.place)
     try:
-        yield from dry_run.changed_values(_claimed_file(client.inbox, held), client)
+        raw, name = upload(config, held)
+        with raw:
+            yield from dry_run.changed_values(raw, name, client)
     except PermissionError:
         raise
     except (OSError, SyncFailed, StoreError) as error:
@@ -58,15 +72,6 @@ def write_csv(to: TextIO, changes: Iterable[ChangedValue]) -> None:
     for each in changes:
         values = (each.unique_id, str(each.kind), each.field, each.old, each.new)
         out.writerow((each.line or "", *(guarded(value or "") for value in values)))
-
-
-def _claimed_file(inbox: str, held: OnHold) -> Path:
-    """Return where the file of a claim is. Raises NotPreviewable, PermissionError."""
-    folder = Path(inbox, ".work", held.claim_id)
-    uploads = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
-    if not uploads:
-        raise NotPreviewable(f"{folder}: has no file; was it decided on just now?")
-    return uploads[0]
 
 
 def _client(config: Config, held: OnHold) -> ClientSettings:

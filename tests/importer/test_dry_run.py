@@ -198,5 +198,7 @@ def test_a_freeze_counts_but_for_a_preview(students: Engine) -> None:
     assert answer.receipt.refusal is not None
     assert "feed.frozen" == answer.receipt.refusal.code
     path = students.folder / "students_20261129.csv"
-    changes = [*dry_run(students, students.folder / "rosterd.db").changed_values(path, students.client)]
+    with path.open("rb") as raw:
+        judge = dry_run(students, students.folder / "rosterd.db")
+        changes = [*judge.changed_values(raw, os.fsencode(path.name), students.client)]
     assert [("S99", "deactivated", "name", "Ann Lee99")] == [(c.unique_id, c.kind, c.field, c.old) for c in changes]

@@ -84,7 +84,7 @@ def test_the_first_sweep_may_be_roots(host: Host, *, made: bool) -> None:
     host.rosterd("sweep")
     assert ["first.csv"] == imported(host)
     assert {"rosterd"} == owners(host, STATE)
-    assert 0o700 == host.path(STATE).stat().st_mode & 0o777
+    assert (0o700 if not made else 0o710) == host.path(STATE).stat().st_mode & 0o777
     assert set() == owners(host, UPLOAD) - {"rosterd", "acme"}
     serve(host, "second.csv")
 
@@ -118,8 +118,9 @@ def test_another_user_is_refused(host: Host) -> None:
         assert f"{STATE}: belongs to rosterd, and this is run by nobody; run it as root or as rosterd" in told
         assert "Traceback" not in told
         assert "frames" not in told
-    # Not even to read: SQLite has to write the index of the write-ahead log.
-    for words in ("imports", "erase S-1 --client acme --yes", f"check {__file__}"):
+    assert 0 == host.run(*nobody, *ROSTERD, "imports", check=False).returncode  # the modes let everybody read
+    # A dry run attaches the database: for that SQLite has to write the index of the write-ahead log.
+    for words in ("erase S-1 --client acme --yes", f"check {__file__}"):
         done = host.run(*nobody, *ROSTERD, *words.split(), check=False)
         assert (77, True) == (done.returncode, "permission denied to nobody" in done.stderr)
 

@@ -11,13 +11,17 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from typing import Final
+from typing import BinaryIO, Final
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 
 from importer.store.errors import StoreError
 
 SOCKET_NAME: Final = "control.sock"
+ARCHIVED: Final = "archive.open"  # orders that a file is handed over for: of `.bak`, of a claim
+CLAIMED: Final = "claim.open"
+OTHERS: Final = ("client", "operator", "pause")  # what the ledger has for deciders without a name
 MAX_LINE_BYTES: Final = 8 << 20  # some 200,000 new ids
 MOST_REASON_CHARS: Final = 500
 _PIECE_BYTES: Final = 64 << 10
@@ -68,6 +72,35 @@ def ask(state_dir: str, order: Order) -> Answer:
 
     Raises NotRunning; NoAnswer when it is not known whether the order was carried out; PermissionError.
     """
+    with _connected(state_dir) as connection:
+        try:
+            write_line(connection, msgspec.json.encode(order))
+            return msgspec.json.decode(read_line(connection, ASK_PATIENCE_S), type=Answer)
+        except (OSError, msgspec.DecodeError) as error:
+            raise NoAnswer(name_of(error)) from None
+
+
+def ask_for_file(state_dir: str, do: str, client: str, name: bytes) -> tuple[BinaryIO, bytes]:
+    """
+    Have the running daemon open an archive, or the upload of a claim; return the file and its name.
+
+    Raises as `ask`, and FileNotFoundError.
+    """
+    order = Order(do=do, client=client, file=quote_from_bytes(name))
+    with _connected(state_dir) as connection:
+        try:
+            write_line(connection, msgspec.json.encode(order))
+            connection.settimeout(ASK_PATIENCE_S)
+            line, handles, _, _ = socket.recv_fds(connection, _PIECE_BYTES, 1)
+        except OSError as error:
+            raise NoAnswer(name_of(error)) from None
+    if not handles:
+        raise FileNotFoundError
+    return os.fdopen(handles[0], "rb"), unquote_to_bytes(msgspec.json.decode(line, type=Answer).text)
+
+
+@contextlib.contextmanager
+def _connected(state_dir: str) -> Iterator[socket.socket]:
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection, short(state_dir) as folder:
         connection.settimeout(PEER_PATIENCE_S)
         try:
@@ -76,11 +109,7 @@ def ask(state_dir: str, order: Order) -> Answer:
             raise NotRunning from None
         except PermissionError as error:  # contains no path, or one that only we know
             raise PermissionError(error.errno, error.strerror, os.path.join(state_dir, SOCKET_NAME)) from None
-        try:
-            write_line(connection, msgspec.json.encode(order))
-            return msgspec.json.decode(read_line(connection, ASK_PATIENCE_S), type=Answer)
-        except (OSError, msgspec.DecodeError) as error:
-            raise NoAnswer(name_of(error)) from None
+        yield connection
 
 
 # For both ends

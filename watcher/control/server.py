@@ -4,6 +4,9 @@ The server of the control socket: a Unix socket in the state directory, protecte
 One line of JSON per connection, and one line of JSON as the answer. A thread listens; the work loop, which owns the
 store, carries out the orders between two pieces of work. So there is never a second writer. An order that was not
 started in time is cancelled and has no effect.
+
+The service's own user and root may order all. Others whom the permissions let in, that is the console, may order what
+its pages do, in the name of somebody, and are handed files to read.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ import contextlib
 import os
 import queue
 import socket
+import stat
+import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,8 +26,11 @@ from typing import Final
 import msgspec
 import structlog
 
+from importer.fs import own_mode
+from importer.settings import ClientSettings
 from watcher.control.client import (
     LOOP_PATIENCE_S,
+    OTHERS,
     PEER_PATIENCE_S,
     SOCKET_NAME,
     Answer,
@@ -32,11 +40,18 @@ from watcher.control.client import (
     short,
     write_line,
 )
+from watcher.control.handing import HANDED, opened
+from watcher.settings import Config
 
 log = structlog.get_logger()
 
 
 _QUESTIONS: Final = ("file.state",)  # change nothing, and come often
+_OF_CONSOLE: Final = (
+    *("file.approve", "file.reject", "file.release", "file.refuse", "file.replay", "roster.undo"),
+    *("mail.retry", "mail.drop", "hook.retry", "hook.drop"),
+)
+_PEER: Final = struct.Struct("3i")  # process, user and group, of unix(7)
 
 Handler = Callable[[Order], str | Answer]  # returns what was done; raises Refused
 
@@ -72,9 +87,14 @@ class ControlServer:
         self._state_dir = state_dir
         self._wake = wake
         self._calls: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._clients: Mapping[str, ClientSettings] = {}
         self._listener: socket.socket | None = None
         self._thread = threading.Thread(target=self._listen, name="control", daemon=True)
         self._is_closing = False
+
+    def use(self, config: Config) -> None:
+        """Hand over files of these clients from now on."""
+        self._clients = config.clients_by_name
 
     def start(self) -> None:
         """Start listening; call it with the state directory locked. Raises OSError."""
@@ -146,13 +166,32 @@ class ControlServer:
                     time.sleep(PEER_PATIENCE_S)  # no descriptors left; callers wait in the backlog
                 continue
             with connection, contextlib.suppress(OSError):
-                write_line(connection, msgspec.json.encode(self._answered(connection)))
+                self._answer(connection)
 
-    def _answered(self, connection: socket.socket) -> Answer:
+    def _answer(self, connection: socket.socket) -> None:
         try:
             order = msgspec.json.decode(read_line(connection, PEER_PATIENCE_S), type=Order)
         except (msgspec.DecodeError, TimeoutError):
-            return Answer(done=False, text="not an order: expected one line of JSON")
+            answer = Answer(done=False, text="not an order: expected one line of JSON")
+        else:
+            if order.do in HANDED:
+                self._hand_over(connection, order)
+                return
+            answer = self._answered(order) if _is_permitted(connection, order) else _DENIED
+        write_line(connection, msgspec.json.encode(answer))
+
+    def _hand_over(self, connection: socket.socket, order: Order) -> None:
+        try:
+            fd, name = opened(self._clients, order)
+        except OSError as error:
+            write_line(connection, msgspec.json.encode(Answer(done=False, text=name_of(error))))
+            return
+        try:
+            socket.send_fds(connection, [msgspec.json.encode(Answer(done=True, text=name)) + b"\n"], [fd])
+        finally:
+            os.close(fd)
+
+    def _answered(self, order: Order) -> Answer:
         call = _Call(order)
         self._calls.put(call)
         self._wake()
@@ -171,6 +210,14 @@ class ControlServer:
             return call.answer.result()
 
 
+_DENIED: Final = Answer(done=False, text="only root and the user of the service may order that")
+
+
+def _is_permitted(connection: socket.socket, order: Order) -> bool:
+    _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return uid in (0, os.geteuid()) or (order.do in _OF_CONSOLE and order.by not in ("", *OTHERS))
+
+
 def _listener(state_dir: str) -> socket.socket:
     """Return a listening socket, in place of the one that an earlier daemon left."""
     listener = socket.socket(socket.AF_UNIX)
@@ -181,6 +228,8 @@ def _listener(state_dir: str) -> socket.socket:
                 os.unlink(fresh)
             os.fchmod(listener.fileno(), 0o600)  # bound with this mode: a path could lead to a link by then
             listener.bind(fresh)
+            if own_mode(state_dir) & stat.S_IRGRP:
+                os.chmod(fresh, 0o660)
             listener.listen()
             os.replace(fresh, os.path.join(folder, SOCKET_NAME))
     except BaseException:

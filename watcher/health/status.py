@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from importer.durable import replace
+from importer.fs import own_mode
 from importer.model import Outcome, printable
 from watcher.model import Waiting
 
@@ -134,7 +135,7 @@ def moment(reading: float, now: float, at: datetime) -> datetime | None:
 
 def write_status(state_dir: str, status: Status) -> None:
     """Replace the status file atomically. Raises OSError."""
-    replace(os.path.join(state_dir, STATUS_FILE), msgspec.json.encode(status) + b"\n", mode=0o600)
+    replace(os.path.join(state_dir, STATUS_FILE), msgspec.json.encode(status) + b"\n", mode=own_mode(state_dir))
 
 
 def read_status(state_dir: str) -> Status | None:

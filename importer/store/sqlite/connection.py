@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sqlite3
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -174,6 +175,42 @@ def current(path: Path) -> SqliteConnection:
         conn.close()
         raise
     return conn
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[SqliteConnection]:
+    """
+    Open a current database for reading, one moment for all questions. Raises StoreError.
+
+    Whoever may not write in its folder can read it while its log has an index, which the service keeps as long as it
+    runs and leaves when it is killed; and without a log as a file that nobody writes to. If somebody did, all that was
+    read is discarded, by StoreBusy. Source: https://www.sqlite.org/wal.html section 6.
+    """
+    if os.access(path.parent, os.W_OK) or _has_log(path):
+        with contextlib.closing(current(path)) as conn:
+            conn.execute("BEGIN")
+            yield conn
+        return
+    before = _identity(path)
+    with contextlib.closing(connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1")) as conn:
+        try:
+            _check_is_current(conn)
+            yield conn
+        finally:
+            if _identity(path) != before:
+                raise StoreBusy("the service began to write to it meanwhile; try again")
+
+
+def _has_log(path: Path) -> bool:
+    log, index = log_files(path)
+    return index.exists() or (log.exists() and log.stat().st_size > 0)
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    with contextlib.suppress(FileNotFoundError):
+        info = path.stat()
+        return info.st_ino, info.st_mtime_ns, info.st_size
+    return ()
 
 
 def _check_is_current(conn: SqliteConnection) -> None:

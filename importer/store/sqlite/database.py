@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -229,16 +230,17 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _make_private(path: Path) -> None:
     """
-    Let no other user read the database, nor the files that SQLite creates next to it with its mode.
+    Let only whom its folder lets in read the database, and the files that SQLite creates next to it with its mode.
 
     What cannot be done is left to SQLite, which then says what is wrong.
     """
     with contextlib.suppress(OSError):
         os.close(os.open(path, fs.NEW_FILE, 0o600))
+    mode = fs.own_mode(path.parent)
     for each in (path, *log_files(path)):
         with contextlib.suppress(OSError):
-            if each.stat().st_mode & 0o077:
-                each.chmod(0o600)
+            if stat.S_IMODE(each.stat().st_mode) != mode:
+                each.chmod(mode)
 
 
 def _prepare(conn: SqliteConnection, path: Path) -> None:

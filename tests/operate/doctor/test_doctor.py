@@ -240,7 +240,17 @@ FAULTS = {
         "No such file",
     ),
     "state directory open": Fault(
-        *owned("/var/lib/rosterd", "chmod 0755", "chmod 0700"), "fault", "state", "others can access it"
+        *owned("/var/lib/rosterd", "chmod 0755", "chmod 0710"), "fault", "state", "others can access it"
+    ),
+    "another member of the group": Fault(
+        "usermod -aG rosterd nobody", "gpasswd -d nobody rosterd", "fault", "state", "nobody can read the database"
+    ),
+    "users of the console": Fault(
+        "install -m 0600 /dev/null /var/lib/rosterd/console-users.json",
+        "rm /var/lib/rosterd/console-users.json",
+        "fault",
+        "state",
+        "so nobody can log in to the console",
     ),
     "database damaged": Fault(
         *appended("service", database="/srv/damaged.db"), "fault", "database", "file is not a database"

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from importer.durable import replace
+from importer.fs import own_mode
 from watcher.owner import become_owner
 
 MAX_FAULTS: Final = 3
@@ -43,7 +44,7 @@ def record_run(
         faults=tuple(faults[:MAX_FAULTS]),
         pgp_key_expires_at=pgp_key_expires_at,
     )
-    replace(_path(state_dir, check), msgspec.json.encode(run) + b"\n", mode=0o600)
+    replace(_path(state_dir, check), msgspec.json.encode(run) + b"\n", mode=own_mode(state_dir))
 
 
 def last_run(state_dir: str, check: str) -> CheckRun | None:
