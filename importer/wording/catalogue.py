@@ -37,7 +37,7 @@ TEMPLATES: Final[dict[str, Template]] = {
     **COLUMNS,
     **TERMS,
     **{f"code/{code.code}/{part}": Template(getattr(code, part)) for code in CODES.values() for part in CODE_PARTS},
-    **{key: Template(reason.problem) for key, reason in ALL_REASONS.items()},
+    **{key: Template(reason.problem, reason.plural) for key, reason in ALL_REASONS.items()},
     **{key + _REMEDY: Template(reason.remedy) for key, reason in ALL_REASONS.items()},
 }
 
@@ -59,8 +59,7 @@ class Words:
     def say(self, message: Message) -> str:
         """Return the sentence."""
         params = {name: self._shown(value) for name, value in message.params}
-        count = next((value for name, value in message.params if name == "count" and isinstance(value, int)), 1)
-        return self._template(message.key, count).format_map(params)
+        return self._template(message.key, _count_in(message)).format_map(params)
 
     def remedy(self, reason: Message) -> str:
         """Return the sentence that says what to do about it."""
@@ -72,15 +71,16 @@ class Words:
 
     def sentences(self, reason: Message) -> tuple[str, str]:
         """Return what is wrong, and what to do about it, "" if there is nothing to say."""
-        problem, remedy = self._unfilled.get(reason.key) or self.unfilled(reason.key)
+        problem, remedy = self._unfilled.get(reason.key) or self.unfilled(reason.key, _count_in(reason))
         params = {name: value if value.__class__ is str else self._shown(value) for name, value in reason.params}
         return problem.format_map(params), remedy.format_map(params)
 
-    def unfilled(self, key: str) -> tuple[str, str]:
+    def unfilled(self, key: str, count: int = 1) -> tuple[str, str]:
         """Return both without their parameters."""
         remedy = key + _REMEDY
-        pair = self._template(key, 1), self._template(remedy, 1) if remedy in TEMPLATES else ""
-        self._unfilled[key] = pair
+        pair = self._template(key, count), self._template(remedy, 1) if remedy in TEMPLATES else ""
+        if not TEMPLATES[key].plural:
+            self._unfilled[key] = pair
         return pair
 
     def refusal(self, rejected: FileRejected) -> str:
@@ -107,6 +107,10 @@ class Words:
         if isinstance(value, int):
             return self.number(value)
         return value if isinstance(value, str) else ", ".join(map(self.quoted, value))
+
+
+def _count_in(message: Message) -> int:
+    return next((value for name, value in message.params if name == "count" and isinstance(value, int)), 1)
 
 
 @functools.cache

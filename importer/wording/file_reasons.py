@@ -360,32 +360,49 @@ _LIMITS: Final[dict[str, Reason]] = {
 
 _SORTED_ALONE: Final = "Check that no column was sorted or moved without the others."
 
+# The same for one and for many, but not in each language.
+_OTHER_IDENTITY: Final = (
+    "{count} of {total} users that we knew would get another identity: several of name, e-mail address, user name and "
+    "date of birth."
+)
+_OTHER_VALUE: Final = "{count} of {total} users that we knew would get another {column}."
+_MISSING: Final = (
+    "{count} of {total} active users would be deactivated: missing from this file and those of the last 7 days."
+)
+_LEAVING: Final = "{count} of {total} active users would leave, by {column} in this file or within the last 7 days."
+_COMING_AGAIN: Final = "{count} of {total} values that we have taken back from an earlier file would come again."
+
 _GUARDS: Final[dict[str, Reason]] = {
     "guard.identity": Reason(
-        "{count} of {total} users that we knew would get another identity: several of name, e-mail address, user name "
-        "and date of birth.",
+        _OTHER_IDENTITY,
         _SORTED_ALONE,
+        _OTHER_IDENTITY,
     ),
-    "guard.attribute": Reason("{count} of {total} users that we knew would get another {column}.", _SORTED_ALONE),
+    "guard.attribute": Reason(_OTHER_VALUE, _SORTED_ALONE, _OTHER_VALUE),
     "guard.created": Reason(
-        "{count} users would be new. We have {total}.", "Check that the unique_ids are those of before."
+        "{count} user would be new. We have {total}.",
+        "Check that the unique_ids are those of before.",
+        "{count} users would be new. We have {total}.",
     ),
     "guard.deactivated": Reason(
-        "{count} of {total} active users would be deactivated, because they are missing from this file and those of "
-        "the last 7 days.",
+        _MISSING,
         "Check that all users are in the file.",
+        _MISSING,
     ),
     "guard.deactivated/status": Reason(
-        "{count} of {total} active users would leave, by {column} in this file or within the last 7 days.",
+        _LEAVING,
         "Check the values of {column}.",
+        _LEAVING,
     ),
     "guard.undone": Reason(
-        "{count} of {total} values that we have taken back from an earlier file would come again.",
+        _COMING_AGAIN,
         "Check whether the mistake of that file is corrected where the file comes from.",
+        _COMING_AGAIN,
     ),
     "guard.fewer_rows": Reason(
-        "The file has {count} rows fewer than your last one, which had {total}.",
+        "The file has {count} row fewer than your last one, which had {total}.",
         "Check that all users are in the file.",
+        "The file has {count} rows fewer than your last one, which had {total}.",
     ),
     "guard.rejected": Reason(
         "The file was on hold, and we did not approve it.",

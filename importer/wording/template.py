@@ -19,10 +19,15 @@ class Template(msgspec.Struct, frozen=True):
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """What can be wrong: a sentence that says what it is, and one that says what to do about it."""
+    """
+    What can be wrong: a sentence that says what it is, and one that says what to do about it.
+
+    With `plural`, `problem` is the form for a `count` of 1.
+    """
 
     problem: str
     remedy: str
+    plural: str = ""
 
 
 class Level(enum.Enum):

@@ -85,13 +85,16 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "If a new value is right, write to us. If not, nothing has to be done.",
     ),
     "snapshot.on_hold": Reason(
+        "{count} of {total} users is not in the file. That is more than may leave unasked, so we deactivated nobody.",
+        "Upload the complete file. If it was complete, do what is said above.",
         "{count} of {total} users are not in the file. That is very many, so we deactivated nobody.",
-        "Upload the complete file. If these users have all left, do what is said above.",
     ),
     "snapshot.on_hold/week": Reason(
+        "{count} of {total} users is not in the file. With those of the last 7 days they are {sum}. That is very "
+        "many, so we deactivated nobody.",
+        "Upload the complete file. If it was complete, do what is said above.",
         "{count} of {total} users are not in the file. With those of the last 7 days they are {sum}. That is very "
         "many, so we deactivated nobody.",
-        "Upload the complete file. If these users have all left, do what is said above.",
     ),
     "snapshot.unknown": Reason(
         "We cannot read whose some of the rows are that failed, so we deactivated nobody.",
@@ -126,29 +129,41 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "Check the order of the columns first_name and last_name in the export.",
     ),
     "changes.many/identity": Reason(
-        "{count} of {total} users that we knew get another identity: several of name, e-mail address, user name and "
+        "{count} of {total} users that we knew gets another identity: several of name, e-mail address, user name and "
         "date of birth.",
         _SORTED_ALONE,
+        "{count} of {total} users that we knew get another identity: several of name, e-mail address, user name and "
+        "date of birth.",
     ),
-    "changes.many/attribute": Reason("{count} of {total} users that we knew get another {column}.", _SORTED_ALONE),
+    "changes.many/attribute": Reason(
+        "{count} of {total} users that we knew gets another {column}.",
+        _SORTED_ALONE,
+        "{count} of {total} users that we knew get another {column}.",
+    ),
     "changes.many/fewer_rows": Reason(
-        "The file has {count} rows fewer than your last one, which had {total}.",
+        "The file has {count} row fewer than your last one, which had {total}.",
         "Check that all users are in the file.",
+        "The file has {count} rows fewer than your last one, which had {total}.",
     ),
     "changes.many/created": Reason(
-        "{count} users are new. Before this file we had {total}.", "Check that the unique_ids are those of before."
+        "{count} user is new. Before this file we had {total}.",
+        "Check that the unique_ids are those of before.",
+        "{count} users are new. Before this file we had {total}.",
     ),
     "changes.many/deactivated": Reason(
-        "{count} of {total} active users are missing from this file and those of the last 7 days.",
+        "{count} of {total} active users is missing from this file and those of the last 7 days.",
         "Check that all users are in the file.",
+        "{count} of {total} active users are missing from this file and those of the last 7 days.",
     ),
     "changes.many/deactivated_status": Reason(
-        "{count} of {total} active users leave, by {column} in this file or within the last 7 days.",
+        "{count} of {total} active users leaves, by {column} in this file or within the last 7 days.",
         "Check the values of {column}.",
+        "{count} of {total} active users leave, by {column} in this file or within the last 7 days.",
     ),
     "changes.many/undone": Reason(
-        "{count} of {total} values that we have taken back from an earlier file come again.",
+        "{count} of {total} values that we have taken back from an earlier file comes again.",
         "Check whether the mistake of that file is corrected where the file comes from.",
+        "{count} of {total} values that we have taken back from an earlier file come again.",
     ),
     "value.damaged": Reason(
         "{column} has a long number that a spreadsheet shortened to one like 1.2E+05.",

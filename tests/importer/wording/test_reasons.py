@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from importer.model import Message, Param
+from importer.model import Message, Param, message
 from importer.wording.answers import LAYOUT
 from importer.wording.catalogue import ALL_REASONS, LANGUAGES, TEMPLATES, words
 from importer.wording.codes import CODES
@@ -109,6 +109,22 @@ def test_only_the_failed_csv_has_values() -> None:
         for key, reason in ALL_REASONS.items()
     }
     assert {} == {key: names for key, names in asked.items() if names and not key.endswith("!")}
+
+
+@pytest.mark.parametrize(
+    ("language", "count", "expected"),
+    [
+        ("en", 1, "1 of 90 users is not in the file."),
+        ("en", 2, "2 of 90 users are not in the file."),
+        ("fr", 1, "1 des 90 utilisateurs n\u2019est pas dans le fichier."),
+        ("fr", 2, "2 des 90 utilisateurs ne sont pas dans le fichier."),
+    ],
+)
+def test_one_user_is_and_two_are(language: str, count: int, expected: str) -> None:
+    """A sentence has the form of its count, said alone and with its remedy."""
+    reason = message("snapshot.on_hold", count=count, total=90)
+    assert words(language).say(reason).startswith(expected)
+    assert words(language).explained(reason).startswith(expected)
 
 
 @pytest.mark.parametrize("key", ALL_REASONS)
