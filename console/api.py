@@ -18,7 +18,7 @@ from console.clients import ClientDetails
 from console.clients import details_for as client_details
 from console.imports import PAGE, details_for, filter_of, wanted
 from console.mail import Unsent, unsent
-from console.on_hold import held_for, waiting_for, without_code
+from console.on_hold import counted, held_for, waiting_for, without_code
 from console.overview import in_order, summary_for
 from console.people import found, one_person
 from console.reading import Installation, known_clients
@@ -57,6 +57,12 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
     user: User | None  # None: nobody has this id any more
     history: list[Change]
+
+
+class HeldDetails(OnHold, frozen=True, kw_only=True):
+    """What waits as one import, and how many of its users it would make, change and so on: counted when it came."""
+
+    counts: dict[str, int]  # as in the ledger; of removals none
 
 
 @get("/overview", sync_to_thread=True)
@@ -119,11 +125,12 @@ def on_hold(request: Request[Any, Any, State], state: State) -> list[OnHold]:
 
 
 @get("/on-hold/{number:int}", sync_to_thread=True)
-def one_on_hold(request: Request[Any, Any, State], state: State, number: int) -> OnHold:
+def one_on_hold(request: Request[Any, Any, State], state: State, number: int) -> HeldDetails:
     """Return what waits as this import."""
     installation: Installation = state.installation
     with installation.reading(request.user) as reading:
-        return without_code(held_for(reading, number))
+        held = without_code(held_for(reading, number))
+        return HeldDetails(**msgspec.structs.asdict(held), counts=counted(reading, held))
 
 
 @get("/mail", sync_to_thread=True)

@@ -31,6 +31,14 @@ log = structlog.get_logger()
 PAGE: Final = 50
 _MOST_CHARS: Final = 200
 OUTCOMES: Final = ("imported", "partly", "refused", "on_hold")
+COUNTS: Final = {
+    "created": "new",
+    "updated": "changed",
+    "reinstated": "active again",
+    "unchanged": "unchanged",
+    "deactivated": "deactivated",
+    "failed": "failed",
+}
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,15 +193,7 @@ def summary_of(entry: Import) -> str:
 
 def counts_of(entry: Import) -> str:
     """Return how many users an import made, changed and so on, or would."""
-    counts = {
-        "new": entry.created,
-        "changed": entry.updated,
-        "active again": entry.reinstated,
-        "unchanged": entry.unchanged,
-        "deactivated": entry.deactivated,
-        "failed": entry.failed,
-    }
-    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    return ", ".join(f"{count:,} {what}" for name, what in COUNTS.items() if (count := getattr(entry, name)))
 
 
 def filter_of(query: Any) -> Filter:  # noqa: ANN401 - a mapping of Litestar

@@ -21,7 +21,7 @@ from litestar.params import Body
 from litestar.response import Redirect, Stream, Template
 from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_409_CONFLICT
 
-from console.imports import counts_of
+from console.imports import COUNTS, counts_of
 from console.orders import NotHandedOver, given, handed_over, notice, operators_only
 from console.reading import Installation, Reading
 from console.rendering import attached, page, shown
@@ -153,6 +153,12 @@ def waiting_for(reading: Reading) -> list[OnHold]:
 def without_code(held: OnHold) -> OnHold:
     """Return it without what approves it: whoever may only look could upload a file of that name."""
     return msgspec.structs.replace(held, code="")
+
+
+def counted(reading: Reading, held: OnHold) -> dict[str, int]:
+    """Return how many users a file would make, change and so on, as it was counted when it came; none of removals."""
+    entry = None if held.is_of_removals else queries.find_import(reading.conn, str(held.import_id))
+    return {name: getattr(entry, name) for name in COUNTS} if entry else {}
 
 
 def held_for(reading: Reading, number: int) -> OnHold:

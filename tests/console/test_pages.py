@@ -333,7 +333,8 @@ def test_a_viewer_does_not_decide(held: tuple[Rosterd, Console]) -> None:
     assert "on_hold" == installation.imports()[-1]["outcome"]
     [waiting] = json.loads(browser.get("/api/on-hold").text)
     assert (number, "", 30) == (waiting["import_id"], waiting["code"], waiting["tripped"][0]["count"])
-    assert waiting == json.loads(browser.get(f"/api/on-hold/{number}").text)
+    counts = {"created": 0, "updated": 30, "reinstated": 0, "unchanged": 0, "deactivated": 0, "failed": 0}
+    assert {**waiting, "counts": counts} == json.loads(browser.get(f"/api/on-hold/{number}").text)
 
 
 def test_nobody_decides_on_files_of_others(held: tuple[Rosterd, Console]) -> None:
