@@ -266,7 +266,7 @@ def test_an_operator_approves(held: tuple[Rosterd, Console]) -> None:
     number = number_on_hold(browser)
     page = Page(browser.get(f"/on-hold/{number}").text)
     assert "30 of 30 users that we knew get another identity" in page.text
-    assert "Of its users 30 changed" in page.text
+    assert "Its users, as counted when the file came: 30 changed." in page.text
     assert "S-0 2 first_name Name0 Name1" in page.text
     assert "Name0" == installation.users()["S-0"]["first_name"]
     answer = browser.submit(f"/on-hold/{number}", f"/on-hold/{number}/approve")
