@@ -217,8 +217,8 @@ class Examination:
             other = spellings.setdefault(folded.lstrip("0") or folded, unique_id)
             if unique_id not in by_id and other != unique_id:
                 variants = self._case_variants if folded == other.casefold() else self._zero_variants
-                variants.note(1, (by_id[other].lines[0], row.line))
-                self._note_recheck((row.line,))
+                variants.note(1, pair := (by_id[other].lines[0], row.line))
+                self._note_recheck(pair)
             duplicate = by_id.setdefault(unique_id, _DuplicateId(content, line < 0, []))
             duplicate.rows += 1
             if duplicate.rows <= NAMED_LINES + 1:

@@ -14,6 +14,9 @@ So three kinds of lines are left to examine, and the rest of the import sees onl
 
 Lines are compared as bytes; only those of the first kind are parsed to learn their ids. If anything is uncertain, such
 as an archive that was changed, the whole file is examined: `Incomparable`.
+
+Of a file that has the bytes of the baseline only the lines that are odd, or of changed users, are examined: lines that
+have the same id, or ids that differ in case or leading zeros only, are all odd.
 """
 
 from __future__ import annotations
@@ -98,6 +101,26 @@ def compare(
     """
     if len(changed_ids) > MOST_LINES:
         raise Incomparable("too many users were changed since")
+    is_same = table.scan.sha256 == baseline.sha256
+    if is_same:  # lines that contradict each other are all odd
+        lines, ids, gone_ids = baseline.recheck_lines, set[bytes](), list[str]()
+    else:
+        lines, ids, gone_ids = _compared(table, archive, baseline, excerpt, gone)
+    marks = _lines_with((ids | {*map(_folded, changed_ids)}) - {b""}, _blocks_of(table), table.header.delimiter)
+    for line in lines:
+        marks[line] = True
+    if len(marks) - 1 - table.header.line > table.limits.max_rows:
+        raise Incomparable("there may be too many rows")
+    if is_same or marks.count(True) > len(lines):
+        lines = _written(_marked(_blocks_of(table), marks), excerpt)
+    skippable = len(marks) - 1 - len(lines)
+    return Difference(lines, skippable, gone_ids)
+
+
+def _compared(
+    table: Table, archive: BinaryIO, baseline: Baseline, excerpt: BinaryIO, gone: BinaryIO | None
+) -> tuple[array[int], set[bytes], list[str]]:
+    """Write the lines that are not in the baseline, or odd; return them, ids of other lines, and ids that are gone."""
     # The old file is read by its own bounds: it may have a byte order mark, or a 0x1A, and the new one not.
     start, end = text_bounds(archive)
     archive.seek(0)
@@ -111,19 +134,10 @@ def compare(
     if digest.hexdigest() != baseline.sha256:
         raise Incomparable("the archive is not what was imported")
     inner: set[str] | None = None if gone is None else set()
-    ids = {*map(_folded, changed_ids), *_ids_in(table.excerpt(excerpt, lines), inner)}
+    ids = {*_ids_in(table.excerpt(excerpt, lines), inner)}
     gone_ids = [*vanished.ids(table), *(inner or ())]
     # Somebody may have an id that is gone as part of something else, such as of a header.
-    ids = (ids | {*map(_folded, gone_ids)}) - {b""}
-    marks = _lines_with(ids, _blocks_of(table), table.header.delimiter)
-    for line in lines:
-        marks[line] = True
-    if len(marks) - 1 - table.header.line > table.limits.max_rows:
-        raise Incomparable("there may be too many rows")
-    if marks.count(True) > len(lines):
-        lines = _written(_marked(_blocks_of(table), marks), excerpt)
-    skippable = len(marks) - 1 - len(lines)
-    return Difference(lines, skippable, gone_ids)
+    return lines, ids | {*map(_folded, gone_ids)}, gone_ids
 
 
 class _Vanished:
@@ -359,13 +373,16 @@ def _lines_with(ids: set[bytes], blocks: Iterator[bytes], delimiter: str) -> byt
     """Return for each line whether it has one of the ids at its front; there is no line 0."""
     marks = bytearray(1)
     for block in blocks:
+        if not ids:
+            marks += bytes(block.count(b"\n") + (not block.endswith(b"\n")))
+            continue
         marks += bytes(map(ids.__contains__, _ids_at_the_front(block, delimiter.encode())))
     return marks
 
 
 def _marked(blocks: Iterator[bytes], marks: bytearray) -> Iterator[tuple[int, bytes]]:
     lines = itertools.chain.from_iterable(block.splitlines(keepends=True) for block in blocks)
-    return ((number, line) for number, line in enumerate(lines, 1) if marks[number])
+    return itertools.compress(enumerate(lines, 1), itertools.islice(marks, 1, None))
 
 
 def _ids_at_the_front(block: bytes, delimiter: bytes) -> list[bytes]:

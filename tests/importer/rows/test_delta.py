@@ -102,6 +102,16 @@ def test_rows_that_failed_are_told_again(compared: Compared) -> None:
     assert (101, 1, 1) == (again.tally.unchanged, again.tally.failed, again.tally.repeated)
 
 
+@pytest.mark.parametrize("unique_id", ["s7", "0S7"])
+def test_ids_that_differ_little_are_told_again(compared: Compared, unique_id: str) -> None:
+    """Two lines whose ids differ in case or leading zeros only are looked at each time, and warned of."""
+    users = [*USERS, f"{unique_id},OPSCOM,Zoe,Orr,zoe@example.org,Hull"]
+    first, again = (compared.file(HEADER, *users) for _ in range(2))
+    assert [1, 9, 102] == compared.last
+    assert 1 == len(first.receipt.warnings)
+    assert first.receipt.warnings == again.receipt.warnings
+
+
 def test_lines_may_move(compared: Compared) -> None:
     """Users that were added, removed or changed do not hide that the others stand there as before."""
     compared.file(HEADER, *USERS)
@@ -200,7 +210,7 @@ def test_an_archive_that_is_not_what_it_was_is_not_trusted(compared: Compared, d
     [archive] = (compared.folder / ".bak").iterdir()
     assert callable(damage)
     damage(archive)
-    assert 100 == compared.file(HEADER, *USERS).tally.unchanged
+    assert 99 == compared.file(HEADER, *USERS[1:], USERS[0].replace("Hull", "Aylmer")).tally.unchanged
     assert compared.last is None
 
 
