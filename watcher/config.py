@@ -269,6 +269,8 @@ def _service_complaints(service: ServiceSettings) -> Iterator[Complaint]:
         yield "database", got, expected
     if is_server(service.database) and service.read_copy:
         yield "read_copy", service.read_copy, '"" with a database on a server, which readers ask themselves'
+    if service.workers > 1 and not is_server(service.database):
+        yield "workers", service.workers, "1 with SQLite, which one transaction writes at a time. Leave it out"
 
 
 def _intake_complaints(intake: IntakeSettings) -> Iterator[Complaint]:

@@ -3,7 +3,8 @@ The daemon: the one work loop.
 
 The loop runs in the main thread, which owns the store; other threads receive events, deliver mail and write the log,
 and never touch folders or database. One file is worked on at a time, clients take turns, and between two files
-everything else that is due is done.
+everything else that is due is done. With a database on a server, claims are processed by threads next to the loop,
+several at a time: see `inbox/work`.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Daemon:
             if not self._turn():
                 next_at = min(self._inboxes.next_at(), self._checks.next_at, self._chores.next_at)
                 self._events.wait(next_at - time.monotonic())
+        self._inboxes.finish()
         self._chores.write_mail()  # not after an error: the database, or its disk, may be what failed
 
     def _turn(self) -> bool:

@@ -25,6 +25,7 @@ from importer.store.places import Place, is_server
 
 PASSWORD_CREDENTIAL: Final = "smtp_password"  # noqa: S105 - the name of a systemd credential
 PASSWORD_VARIABLE: Final = "ROSTERD_SMTP_PASSWORD"  # noqa: S105 - the name of a variable
+_WORKERS: Final = 2  # with a database on a server
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,10 +34,16 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     state_dir: Text = "/var/lib/rosterd"
     database: Text = "rosterd.db"  # relative to state_dir, or the URL of a PostgreSQL server
     host: str = ""  # what this host is called in a database that several share; "": the name that it has
+    workers: Annotated[int, Meta(ge=0, le=32)] = 0  # files imported at a time; 0: 2 with a server, 1 with SQLite
     sweep_interval_s: Seconds = 300.0
     read_copy: str = ""  # a copy of the database for readers; "": none
     read_copy_when: Literal["nightly", "continuous"] = "nightly"
     ping_url: str = ""  # requested after each good round of sweeps; a secret
+
+    @property
+    def at_once(self) -> int:
+        """Return how many files are imported at a time next to the loop, 0 for none: the loop imports them."""
+        return self.workers or _WORKERS if is_server(self.database) else 0
 
     @property
     def place(self) -> Place:

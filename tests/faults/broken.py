@@ -29,7 +29,7 @@ from importer.store import ledger
 from importer.store import mail_queue as table
 from importer.store.connection import Connection
 from importer.store.database import Store
-from importer.store.roster import pauses, removal, undo
+from importer.store.roster import held_files, pauses, removal, undo
 from importer.store.roster.action import Done
 from importer.store.sqlite import database
 from importer.store.sqlite.connection import SqliteConnection
@@ -52,36 +52,35 @@ from watcher.strays import report
 def archive_before_commit() -> None:
     """Move the upload to `.bak` first and import it from there."""
 
-    def resume(self: processing.Claims, inbox: layout.Inbox, client: str, claim_id: str) -> None:
+    def resume(self: processing.Processing, inbox: layout.Inbox, end: processing.End) -> None:
+        claim_id = end.job.claim_id
         entry = ledger.find(self._store.conn, claim_id)
         with resume_claim(inbox, claim_id, archive=None if entry is None else entry.archive) as claim:
             structlog.contextvars.bind_contextvars(file=claim.file)
             with opened(claim) as raw:
                 layout.move(claim.folder_fd, claim.name, inbox.bak_fd, claim.archive)
                 if entry is None:
-                    self._importer.import_from(raw, claim, self._clients[client])
+                    self._importer.import_from(raw, claim, end.job.client)
             layout.move(inbox.bak_fd, claim.archive, claim.folder_fd, claim.name)
             self._archive([(inbox, claim)])
 
-    processing.Claims._resume = resume  # type: ignore[method-assign]
+    processing.Processing._resume = resume  # type: ignore[method-assign]
 
 
 def archive_together_before_commit() -> None:
     """Move the uploads of several clients to `.bak` as soon as they are imported."""
 
-    def work(self: processing.Claims, due: Sequence[tuple[str, str]]) -> bool:
+    def work(self: processing.Processing, jobs: Sequence[processing.Job]) -> list[processing.End]:
         with contextlib.ExitStack() as handles, durable.Unsynced() as unsynced:
-            claims = [processing._opened(handles, unsynced, self._clients[client], id_) for client, id_ in due]
+            claims = [processing._opened(handles, unsynced, job) for job in jobs]
             with self._store.together():
-                for _, claim in claims:
-                    self._import(claim)
+                for (_, claim), job in zip(claims, jobs, strict=True):
+                    self._import(claim, job.client)
                 archive_claims(claims, copied_up_to_bytes=sys.maxsize)
             self._archive([])
-        for _, claim_id in due:
-            self.backlog.drop(claim_id)
-        return True
+        return [processing.End(job) for job in jobs]
 
-    processing.Claims._work_together = work  # type: ignore[method-assign]
+    processing.Processing.process_together = work  # type: ignore[method-assign]
 
 
 def claim_without_sync() -> None:
@@ -246,20 +245,20 @@ def apply_what_is_rejected() -> None:
 
 def apply_twice() -> None:
     """Import an approved file once more."""
-    import_once = processing.Claims._import
+    import_once = processing.Processing._import
 
-    def import_twice(self: processing.Claims, claim: Claim) -> tuple[Receipt, float]:
-        imported = import_once(self, claim)
-        held = self.on_hold.find(claim.claim_id)
+    def import_twice(self: processing.Processing, claim: Claim, client: ClientSettings) -> tuple[Receipt, float]:
+        imported = import_once(self, claim, client)
+        held = held_files.find(self._store.conn, claim.claim_id)
         if held is not None and held.decision == "approved":
             self._store.conn.execute("DELETE FROM import_problems")
             of_end = "DELETE FROM outbox WHERE claim_id = ? AND message_id NOT LIKE '%.on-hold-%'"
             self._store.conn.execute(of_end, (claim.claim_id,))
             self._store.conn.execute("UPDATE imports SET outcome = 'on_hold' WHERE claim_id = ?", (claim.claim_id,))
-            imported = import_once(self, claim)
+            imported = import_once(self, claim, client)
         return imported
 
-    processing.Claims._import = import_twice  # type: ignore[method-assign]
+    processing.Processing._import = import_twice  # type: ignore[method-assign]
 
 
 def remove_in_pieces() -> None:

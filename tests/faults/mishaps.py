@@ -15,6 +15,7 @@ from importer import pipeline
 from watcher import chores, single_pass
 from watcher.health import alerts
 from watcher.inbox import layout, processing
+from watcher.inbox.work import claims
 
 # The steps that leave a trace, and those just before one, as Python makes them. SQLite's are between them.
 _STEPS = ("mkdir", "open", "fsync", "rename", "unlink", "rmdir", "chown", "close", "listdir")
@@ -64,5 +65,5 @@ def shift_clock(seconds: float) -> None:
             return super().now(tz) + shift
 
     time.time_ns = lambda: time_ns() + int(seconds * 1e9)
-    for module in (alerts, chores, pipeline, processing, single_pass):
+    for module in (alerts, chores, pipeline, processing, claims, single_pass):
         module.datetime = Shifted  # type: ignore[attr-defined]

@@ -131,6 +131,7 @@ def test_links_above_an_inbox_are_resolved(write: Write, tmp_path: Path) -> None
         ("[intake]\nquite_s = 1\n", 'config.toml intake.quite_s: unknown key; expected "quiet_s"?'),
         ("[intakes]\n", 'config.toml intakes: unknown key; expected "intake"?'),
         ("intake = 3\n", "config.toml intake: got 3; expected a table"),
+        ("[service]\nworkers = 2\n", "config.toml service.workers: got 2; expected 1 with SQLite"),
         ("[log]\nxyz = 3\n", "config.toml log.xyz: unknown key; expected one of level, format"),
         ('[log]\nlevel = "loud"\n', 'config.toml log.level: got "loud"; expected one of "debug"'),
         ("[mail]\nport = 0\n", "config.toml mail.port: got 0; expected a whole number at least 1 and at most 65535"),

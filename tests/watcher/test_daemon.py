@@ -534,7 +534,8 @@ def test_time_of_change_far_away(time_s: int, needs: Needs) -> None:
 
 # What makes a function of the daemon raise for one client's entries.
 FAULT = """
-from watcher.inbox import entries, processing
+from watcher.inbox import entries
+from watcher.inbox.work import claims
 working = {name}
 def faulty(inbox, *arguments, **more):
     if inbox.client == "acme" and {condition}:
@@ -549,7 +550,7 @@ def faulty(inbox, *arguments, **more):
     [
         ("entries.list_files", "True", "inbox.unusable"),
         ("entries.find_strays", "True", "inbox.unusable"),
-        ("processing.unfinished_claims", "True", "inbox.unusable"),
+        ("claims.unfinished_claims", "True", "inbox.unusable"),
         ("entries.find_identity", "arguments[0] == b'odd.csv'", "inbox.unusable"),
         ("entries.look", "arguments[0] == b'odd.csv'", "file.failed"),
     ],

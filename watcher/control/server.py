@@ -28,6 +28,7 @@ import structlog
 
 from importer.fs import own_mode
 from importer.settings import ClientSettings
+from importer.store.errors import StoreLocked
 from watcher.control.client import (
     LOOP_PATIENCE_S,
     OTHERS,
@@ -61,7 +62,7 @@ class Refused(Exception):
 
 
 def carry_out(handlers: Mapping[str, Handler], order: Order) -> Answer:
-    """Carry out an order now. Raises what the handlers raise, except Refused."""
+    """Carry out an order now. Raises what the handlers raise, except Refused and StoreLocked."""
     handler = handlers.get(order.do)
     if handler is None:
         return Answer(done=False, text=f"{order.do}: unknown order; expected one of {', '.join(sorted(handlers))}")
@@ -69,6 +70,8 @@ def carry_out(handlers: Mapping[str, Handler], order: Order) -> Answer:
         answer = handler(order)
     except Refused as refused:
         return Answer(done=False, text=str(refused))
+    except StoreLocked:
+        return Answer(done=False, text="a file of this client is being imported; nothing was changed. Try again later")
     return answer if isinstance(answer, Answer) else Answer(done=True, text=answer)
 
 

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -115,10 +115,14 @@ def _put_back(inbox: Inbox, claim_id: str, folder_fd: int, name: bytes, *other_n
     return False
 
 
-def unfinished_claims(inbox: Inbox) -> list[str]:
-    """Return the ids of the claims in `.work`, oldest first; folders without an upload are removed."""
+def unfinished_claims(inbox: Inbox, being_processed: Collection[str] = ()) -> list[str]:
+    """
+    Return the ids of the claims in `.work`, oldest first; folders without an upload are removed.
+
+    Those of claims that are `being_processed`, by another thread, are not opened.
+    """
     claim_ids = sorted(name for name in os.listdir(inbox.work_fd) if _CLAIM_ID.fullmatch(name))
-    return [claim_id for claim_id in claim_ids if _holds_upload(inbox, claim_id)]
+    return [claim_id for claim_id in claim_ids if claim_id in being_processed or _holds_upload(inbox, claim_id)]
 
 
 def _holds_upload(inbox: Inbox, claim_id: str) -> bool:

@@ -8,16 +8,16 @@ from typing import Final
 
 from importer.store.database import Store
 from watcher.adopted import last_adopted, write_adopted
-from watcher.approval.files import FilesOnHold
 from watcher.health.trouble import Troubles
 from watcher.inbox.events import EventQueue
 from watcher.inbox.intake import Intake
 from watcher.inbox.large_files import Readings
-from watcher.inbox.processing import Claims
 from watcher.inbox.queue import Backlog, Preemption
 from watcher.inbox.settle import Settling
 from watcher.inbox.sources import EventSources
 from watcher.inbox.sweeps import Sweeps
+from watcher.inbox.work.claims import Claims
+from watcher.inbox.work.threads import ImportThreads
 from watcher.settings import Config
 from watcher.signals import Signals
 from watcher.strays.report import Strays
@@ -38,12 +38,14 @@ class Inboxes:
         self._config = config
         self.events = events
         self.signals = signals
-        self.backlog = Backlog()
+        at_once = config.service.at_once
+        self.backlog = Backlog(at_once)
+        self._threads = ImportThreads(signals, troubles, events.wake) if at_once else None
         self.sources = EventSources(config, events, troubles, watching=watching)
         settling, readings = Settling(config.intake), Readings(watching=watching)
         preemption = Preemption(settling, readings, self.backlog, events, signals, watching=watching)
-        self.on_hold = FilesOnHold(config, store)
-        self._claims = Claims(config, store, self.backlog, troubles, preemption, self.on_hold)
+        self._claims = Claims(config, store, self.backlog, troubles, preemption, self._threads)
+        self.on_hold = self._claims.on_hold
         self.strays = Strays(config, store, troubles)
         self.sweeps = Sweeps(config, settling, self._claims, troubles, self.sources, self.strays)
         self.intake = Intake(config, settling, readings, self._claims, troubles, self.sweeps)
@@ -55,7 +57,6 @@ class Inboxes:
     def use(self, config: Config) -> None:
         """Use this configuration from now on; every inbox is swept."""
         before, self._config = self._config, config
-        self.on_hold.use(config)
         self._claims.use(config)
         self._claims.earlier.find(config, before)
         self.sources.use(config)
@@ -65,9 +66,11 @@ class Inboxes:
         write_adopted(config, self._claims.earlier.folders)
 
     def close(self) -> None:
-        """Stop watching, and looks that are in progress."""
+        """Stop watching, and what is in progress."""
         self.intake.close()
         self.sources.close()
+        if self._threads:
+            self._threads.close()
 
     def used_bytes(self, client: str) -> int | None:
         """Return the size of the files that stay in an inbox, None where it has no limit."""
@@ -75,14 +78,14 @@ class Inboxes:
 
     def next_at(self) -> float:
         """Return the next time at which there is work if no event arrives, by the monotonic clock."""
-        return min(self.intake.next_at(), self.sweeps.next_at, self.backlog.next_due_at(), self.sources.next_at)
+        return min(self.intake.next_at(), self.sweeps.next_at, self._claims.next_at(), self.sources.next_at)
 
     def next_import_at(self) -> float:
         """Return when the next file is likely to be imported, by values alone: it is asked while a file is checked."""
         without = self.intake.left_alone()
         names_at = self.intake.settling.next_ready_at(without=without)
         events_at = self.events.quiet_since(without) + self._config.intake.quiet_s
-        return min(names_at, events_at, self.backlog.next_due_at())
+        return min(names_at, events_at, self._claims.next_at())
 
     def sweep_due(self) -> list[str]:
         """Sweep what is due, until a signal to stop; return the clients whose inbox was swept, usable or not."""
@@ -113,7 +116,14 @@ class Inboxes:
         while not self.signals.stop_asked:
             if not self.work():
                 names_at = self.intake.settling.next_due_at(without=self.backlog.blocked(), in_writing=False)
-                next_at = min(names_at, self.backlog.next_due_at())
-                if next_at > until:
+                next_at = min(names_at, self._claims.next_at())
+                if next_at > until and not self.backlog.running.claims:
                     break
                 self.events.wait(next_at - time.monotonic())
+        self.finish()
+
+    def finish(self) -> None:
+        """Wait for what is being processed; after a signal to stop it ends, or is aborted, in time."""
+        while self.backlog.running.claims:
+            if not self._claims.take_in_ended():
+                self.events.wait(_GATHERING_S)

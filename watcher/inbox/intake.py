@@ -1,8 +1,8 @@
 """
 From a name that is due to a claim: examines one name at a time, and acts on the verdict.
 
-`settle` decides, `holds` reads, `entries` examines, `processing` imports what is claimed. A client whose files take
-long to read, again and again without a claim, gets fewer looks.
+`settle` decides, `holds` reads, `entries` examines, `work/claims` has what is claimed imported. A client whose files
+take long to read, again and again without a claim, gets fewer looks.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from watcher.inbox.events import InboxEvent
 from watcher.inbox.holds import hold_reason_of, is_failed_csv, refusal
 from watcher.inbox.large_files import LARGE_BYTES, Reading, Readings
 from watcher.inbox.layout import Inbox
-from watcher.inbox.processing import Claims
 from watcher.inbox.queue import LAST_RETRY_S
 from watcher.inbox.settle import Settling
 from watcher.inbox.sweeps import Sweeps, work_in
+from watcher.inbox.work.claims import Claims
 from watcher.model import HOLDS, Look, Verdict, Writer
 from watcher.settings import Config
 

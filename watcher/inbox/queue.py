@@ -4,6 +4,9 @@ The claims that are not done: which is next, and when a large one is preempted f
 One transaction imports one file: without preemption others would wait 20 to 40 s for a million new users. The check
 that the import makes, also from within SQLite, reads only values: clocks, and the events that other threads have
 queued. No folder is opened until the import was aborted and rolled back.
+
+With a database on a server several claims are processed at a time, each of another client. Nothing is preempted there:
+small files never wait for large ones.
 """
 
 from __future__ import annotations
@@ -28,6 +31,9 @@ LAST_RETRY_S: Final = 60.0
 # New users, which take longest, are imported at 5 to 18 MiB a second.
 _BYTES_PER_S: Final = 8 << 20
 _CHECK_INTERVAL_S: Final = 0.05
+_MORE_IN_OTHERS: Final = (
+    16  # times the bytes of a workbook or an archive are in it; a claim left behind counts as large
+)
 _TOGETHER: Final = 32  # claims that share a transaction: what is shared by more does not count any more
 _TOGETHER_BYTES: Final = 256 << 10  # of all their files, so that nobody waits long for the others
 
@@ -35,9 +41,10 @@ _TOGETHER_BYTES: Final = 256 << 10  # of all their files, so that nobody waits l
 class _Deferred:
     """A claim in `.work` that waits for its next try; `blocks`: nothing newer of the client may overtake it."""
 
-    def __init__(self, client: str, size_bytes: float = math.inf) -> None:
+    def __init__(self, client: str, size_bytes: float = math.inf, *, is_plain: bool = False) -> None:
         self.client = client
-        self.shared_bytes = size_bytes  # infinite: nothing is shared with other claims
+        self.is_small = size_bytes * (1 if is_plain else _MORE_IN_OTHERS) < LARGE_BYTES
+        self.shared_bytes = size_bytes if is_plain else math.inf  # infinite: nothing is shared with other claims
         self.due_at = -math.inf
         self.first_tried_at = math.inf
         self.was_preempted = False
@@ -51,21 +58,62 @@ class Due(msgspec.Struct, frozen=True):
 
     claims: list[tuple[str, str]]
     has_room: bool
+    is_small: bool
+
+
+class Running:
+    """
+    The claims that are being processed next to the loop, `at_once` at a time: none if that is 0.
+
+    While all of them are large, a small one is processed in addition.
+    """
+
+    def __init__(self, at_once: int = 0) -> None:
+        self.at_once = at_once
+        self._claims: dict[str, tuple[str, bool]] = {}  # to client, and whether it is small
+
+    @property
+    def claims(self) -> Collection[str]:
+        """Return the ids of the claims."""
+        return self._claims.keys()
+
+    def clients(self) -> set[str]:
+        """Return the clients, none of whom may have another claim processed."""
+        return {client for client, _ in self._claims.values()}
+
+    def has_room(self, *, is_small: bool) -> bool:
+        """Return whether another claim may be begun."""
+        has_small = any(small for _, small in self._claims.values())
+        return len(self._claims) < self.at_once or not self.at_once or (is_small and not has_small)
+
+    def begin(self, due: Due) -> None:
+        """Note that the claim that is due is being processed."""
+        ((client, claim_id),) = due.claims
+        self._claims[claim_id] = client, due.is_small
+
+    def end(self, claim_id: str) -> None:
+        """Note that it is not any more."""
+        del self._claims[claim_id]
 
 
 class Backlog:
-    """Claims to process, oldest first: just made, left behind, or deferred. Pure; the clock is passed in."""
+    """
+    Claims to process, oldest first: just made, left behind, or deferred. Pure; the clock is passed in.
 
-    def __init__(self) -> None:
+    `at_once`: how many are processed at a time, next to the loop; 0: by the loop, and then small ones together.
+    """
+
+    def __init__(self, at_once: int = 0) -> None:
+        self.running = Running(at_once)
         self._claims: dict[str, _Deferred] = {}
 
-    def add(self, client: str, claim_id: str, size_bytes: float = math.inf) -> None:
+    def add(self, client: str, claim_id: str, size_bytes: float = math.inf, *, is_plain: bool = False) -> None:
         """
         Add a claim that is due now, unless it waits already; to be called in the order of claims.
 
-        `size_bytes` is that of a file which was just claimed, and may share a transaction with others.
+        `size_bytes` is that of a file which was just claimed. One that `is_plain` may share a transaction with others.
         """
-        self._claims.setdefault(claim_id, _Deferred(client, size_bytes))
+        self._claims.setdefault(claim_id, _Deferred(client, size_bytes, is_plain=is_plain))
 
     def separate(self, claim_id: str) -> None:
         """Let a claim share nothing with others."""
@@ -94,8 +142,8 @@ class Backlog:
 
     def hold(self, claim_id: str) -> None:
         """Leave a claim until it is decided on; others of its client go on."""
-        claim = self._claims[claim_id]
-        claim.due_at, claim.blocks, claim.is_on_hold = math.inf, False, True
+        if claim := self._claims.get(claim_id):
+            claim.due_at, claim.blocks, claim.is_on_hold = math.inf, False, True
 
     def resume(self, claim_id: str) -> None:
         """Work on a claim again that was on hold: it is due now, and nothing newer may overtake it."""
@@ -117,25 +165,29 @@ class Backlog:
         With it come those of other clients that may share a transaction with it.
         """
         together: list[tuple[str, str]] = []
+        most = 1 if self.running.at_once else _TOGETHER
+        is_small = False
         room_bytes: float = _TOGETHER_BYTES
         for claim_id, claim in self._first_ones():
             if claim.due_at > now:
                 continue
             room_bytes -= claim.shared_bytes
-            if together and (room_bytes < 0 or len(together) == _TOGETHER):
+            if together and (room_bytes < 0 or len(together) == most):
                 break
             together.append((claim.client, claim_id))
-        return Due(together, has_room=room_bytes > 0 and 0 < len(together) < _TOGETHER)
+            is_small = is_small or claim.is_small
+        return Due(together, has_room=room_bytes > 0 and 0 < len(together) < most, is_small=is_small)
 
     def next_due_at(self, *, without: str = "") -> float:
         """Return when the next claim of any other client is due, infinity for never."""
         return min((claim.due_at for _, claim in self._first_ones() if claim.client != without), default=math.inf)
 
     def _first_ones(self) -> Iterator[tuple[str, _Deferred]]:
-        """Yield the claims that wait for no older one of their client."""
-        waiting: set[str] = set()
+        """Yield the claims that wait for no older one of their client, nor for others that are being processed."""
+        waiting = self.running.clients()
+        has_room = {is_small: self.running.has_room(is_small=is_small) for is_small in (True, False)}
         for claim_id, claim in self._claims.items():
-            if claim.client not in waiting:
+            if claim.client not in waiting and has_room[claim.is_small]:
                 yield claim_id, claim
             if claim.blocks:
                 waiting.add(claim.client)

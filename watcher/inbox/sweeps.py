@@ -21,9 +21,9 @@ from watcher.inbox import entries
 from watcher.inbox.events import EventQueue, InboxEvent
 from watcher.inbox.large_files import FRUITLESS_SHARE
 from watcher.inbox.layout import Inbox, opened, remove_abandoned
-from watcher.inbox.processing import Claims
 from watcher.inbox.settle import Settling
 from watcher.inbox.sources import EventSources
+from watcher.inbox.work.claims import Claims
 from watcher.model import Identity, Sighting
 from watcher.settings import Config
 from watcher.strays.report import Strays
