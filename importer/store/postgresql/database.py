@@ -77,9 +77,9 @@ class PostgresqlStore(Transactions):
         self, examination: Examination, feed: FeedSettings, *, import_id: int, at: datetime, approved: Sequence[Change]
     ) -> Recorder:
         """Return what records a file in the transaction that is open; somebody has `approved` changes of it."""
-        from importer.store.postgresql.rows import concerned, recorder
+        from importer.store.postgresql.rows import recorder, staging
 
-        file = concerned.File(examination, feed, import_id)
+        file = staging.File(examination, feed, import_id)
         return recorder.PostgresqlRecorder(self.conn, self._copies, file, at=at, approved=approved)
 
     def note_gone(self, unique_ids: Iterable[str]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import json
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -48,11 +47,6 @@ class ChangedValue(msgspec.Struct, frozen=True):
     new: str | None
 
 
-_DAYS_OF_BIRTH: Final = """
-    SELECT date_of_birth AS day, import_line AS line FROM users WHERE rowid > :top
-    UNION ALL
-    SELECT users.date_of_birth, users.import_line FROM temp.before CROSS JOIN users ON users.rowid = before.id
-    WHERE users.import_id = :import_id"""
 MOST_LINES: Final = 20  # of each kind of change
 
 # SQLite compares letters of ASCII alone without regard to case; it is asked first, as that is fast.
@@ -176,7 +170,7 @@ def changed_in(conn: Connection, client: str) -> Iterator[ChangedValue]:
             yield ChangedValue(line, unique_id, Kind(kind), field, old, new)
 
 
-def of_common_days(conn: Connection, scope: Mapping[str, str | int], rows: int, same_day: int) -> FileWarning | None:
+def of_common_days(others: Others, scope: Mapping[str, str | int], rows: int, same_day: int) -> FileWarning | None:
     """
     Return the warning that too many of the users that the import created or changed have the same day of birth.
 
@@ -185,11 +179,13 @@ def of_common_days(conn: Connection, scope: Mapping[str, str | int], rows: int, 
     """
     if not days.is_common(same_day, rows):
         return None
-    counts = f"SELECT day, count(*) FROM ({_DAYS_OF_BIRTH}) WHERE day IS NOT NULL GROUP BY day"
+    conn, born = others.days_of_birth()
+    counts = f"SELECT day, count(*) FROM ({born}) AS born WHERE day IS NOT NULL GROUP BY day"
     common = days.common(dict(conn.execute(counts, scope).fetchall()), rows)
     if not common:
         return None
-    having = f"SELECT line FROM ({_DAYS_OF_BIRTH}) WHERE day IN (SELECT value FROM json_each(:days)) ORDER BY line"
-    lines = [line for (line,) in conn.execute(having, {**scope, "days": json.dumps([*common])}).fetchall()]
+    named = {f"day{place}": day for place, day in enumerate(common)}
+    having = f"SELECT line FROM ({born}) AS born WHERE day IN ({', '.join(f':{name}' for name in named)}) ORDER BY line"
+    lines = [line for (line,) in conn.execute(having, {**scope, **named}).fetchall()]
     reason = message("value.placeholder/common_day", column="date_of_birth")
     return FileWarning(reason=reason, field="date_of_birth", rows=len(lines), lines=tuple(lines[:NAMED_LINES]))

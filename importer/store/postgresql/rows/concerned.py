@@ -1,133 +1,70 @@
 """
 Whom a file concerns, fetched into the working copy in a few statements for a file of any size.
 
-Its ids and keys are put into `work_rows`, next to which PostgreSQL finds: the users of its rows; who holds an address
-or a user name that a row claims; of a snapshot those who are missing. The rows go again in the same transaction.
+Its ids and keys are put into `work_rows` (`staging`), next to which PostgreSQL finds: the users of its rows; who
+holds an address or a user name that a row claims; of a snapshot those who are missing. The rows go again in the same
+transaction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
-
-import msgspec
 
 from importer.attributes import STATUS
 from importer.model import FileWarning
 from importer.roster import guards, removals
-from importer.roster.guards import PERSONAL
-from importer.rows.batches import Examination
 from importer.rows.validate import KEYS
-from importer.settings import FeedSettings
 from importer.store.connection import stamp
-from importer.store.postgresql.connection import PostgresqlConnection
-from importer.store.postgresql.rows.copying import copy_in, copy_out
+from importer.store.postgresql.rows.staging import HOLDERS, IS_STAGED, STAGED, Staging
 from importer.store.postgresql.rows.waiting import Waiting
-from importer.store.postgresql.rows.working_copy import add
 from importer.store.roster.counts import UNDOS
-from importer.store.roster.feeds import word_of
 from importer.store.sqlite.connection import SqliteConnection
 from importer.store.sqlite.rows.others import Others, spelled_otherwise
-
-_KEY_COLUMNS: Final = ("client", "import_id", "unique_id", *KEYS.values())
-_STAGED: Final = "work_rows WHERE work_rows.client = :client AND work_rows.import_id = :import_id"
-_IS_STAGED: Final = f"unique_id IN (SELECT unique_id FROM {_STAGED} AND unique_id IS NOT NULL)"
-# Who has the value of another row, or of one without id.
-_HOLDERS: Final = """
-    SELECT users.* FROM work_rows AS staged JOIN users ON users.client = :client AND users.{key} = staged.{key}
-      AND users.unique_id IS NOT staged.unique_id
-    WHERE staged.client = :client AND staged.import_id = :import_id"""
-_NEEDED: Final = ("login_source", "first_name", "last_name", *KEYS, *KEYS.values(), *PERSONAL)
-# What the working copy has to have, and nothing asks.
-_CONSTANTS: Final = {"created_at": "'-'", "created_import": "0"}
-_PLAIN: Final = ("updated_at", "import_id", "import_line", "inactive_by", "feeds", "missed")
-
-
-class File(msgspec.Struct, frozen=True):
-    """What is recorded."""
-
-    examination: Examination
-    feed: FeedSettings
-    import_id: int
-
-    @property
-    def named(self) -> dict[str, str | int]:
-        """Return what statements name."""
-        named: dict[str, str | int] = {"client": self.examination.terms.client.name, "import_id": self.import_id}
-        return {**named, "feed": word_of(self.feed)}
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Return the columns of users that the file may change, or by which it is decided what it changes."""
-        columns = dict.fromkeys((*self.examination.checker.columns, *_NEEDED, *_PLAIN, "unique_id"))
-        return tuple(columns)
-
-    @property
-    def keeps_feeds(self) -> bool:
-        """Tell whether it is known of each user which feeds state it."""
-        return self.examination.terms.client.keeps_feeds
-
-    @property
-    def is_snapshot(self) -> bool:
-        """Tell whether users may be missing from it."""
-        return self.feed.is_snapshot and not self.examination.table.header.is_failed_csv
 
 
 class Concerned(Others):
     """The users of the client who are in the working copy, and what is to be known of the others."""
 
-    def __init__(self, conn: PostgresqlConnection, copy: SqliteConnection, file: File) -> None:
+    exist = True
+
+    def __init__(self, copy: SqliteConnection, staging: Staging) -> None:
         super().__init__(copy)
-        self._server = conn
-        self._file = file
+        self._staging = staging
+        self._server, self._file = staging.conn, staging.file
         self._active = self._fetched = 0
         self._undone: dict[int, int] = {}
         self._warnings: list[FileWarning] = []
-        query = "SELECT EXISTS (SELECT 1 FROM users WHERE client = :client)"
-        self.exist = bool(conn.execute(query, file.named).fetchone()[0])
 
     def fetch(self, waiting: Waiting) -> None:
         """Fill the working copy."""
         file, copy = self._file, self.conn
         if file.feed.is_snapshot and file.examination.is_excerpt:
             waiting.note(copy.execute("SELECT unique_id, '', '' FROM temp.gone").fetchall())
-        self._stage(waiting)
-        columns = ", ".join(f"users.{column}" for column in file.columns)
-        self._add(f"SELECT {columns} FROM users WHERE client = :client AND {_IS_STAGED}")
+        self._staging.stage_ids(waiting)
+        known = self._staging.fetch(f"users WHERE client = :client AND {IS_STAGED}")
+        self._staging.stage_keys(waiting, known)
         self._stage_of_inactive(waiting)
-        holders = " UNION ALL ".join(_HOLDERS.format(key=key) for key in KEYS.values())
-        self._add(f"SELECT {columns} FROM ({holders}) AS users")
+        self._staging.fetch(f"({HOLDERS}) AS users")
         if file.feed.is_snapshot:
-            self._add(f"SELECT {columns} FROM users WHERE client = :client AND missed IS NOT NULL")
+            missing = "missed IS NOT NULL"
             if file.is_snapshot and not file.examination.is_excerpt:
                 of_feed = "strpos(feeds, :feed) > 0" if file.keeps_feeds else "true"
-                self._add(
-                    f"SELECT {columns} FROM users WHERE client = :client AND inactive_by IS NULL AND {of_feed} "
-                    f"AND NOT EXISTS (SELECT 1 FROM {_STAGED} AND work_rows.unique_id = users.unique_id)"
-                )
+                missing += f""" OR inactive_by IS NULL AND {of_feed}
+                    AND NOT EXISTS (SELECT 1 FROM {STAGED} AND work_rows.unique_id = users.unique_id)"""
+            self._staging.fetch(f"users WHERE client = :client AND ({missing})")
         if file.feed.is_snapshot or STATUS.name in file.examination.checker.columns:
             self._fetch_roster()
             self._active = self._count_active()
+        self._staging.complete()
         (self._fetched,) = copy.execute("SELECT count(*) FROM users").fetchone()
-
-    def _stage(self, waiting: Waiting) -> None:
-        if waiting.rows:
-            copy_in(self._server, "work_rows", _KEY_COLUMNS, waiting.lines())
-
-    def _add(self, query: str) -> None:
-        columns = (*self._file.columns, "client", *_CONSTANTS)
-        constants = ", ".join(_CONSTANTS.values())
-        select, source = query.split(" FROM ", 1)
-        rows = copy_out(self._server, f"{select}, users.client, {constants} FROM {source}", self._file.named)
-        add(self.conn, "users", columns, rows)
 
     def _stage_of_inactive(self, waiting: Waiting) -> None:
         """Look up what users take again when a row makes them active."""
         keys = ", ".join(f"ifnull(casefolded({name}), '')" for name in KEYS)
         found = self.conn.execute(f"SELECT unique_id, {keys} FROM users WHERE inactive_by IS NOT NULL").fetchall()
         waiting.note(found)
-        self._stage(waiting)
+        self._staging.stage(waiting)
 
     def _fetch_roster(self) -> None:
         """Fetch by what it is judged how many leave."""
@@ -159,9 +96,9 @@ class Concerned(Others):
         if self._file.is_snapshot:  # who is missing is in no row
             query = "SELECT unique_id, '', '' FROM users WHERE import_id = :import_id AND import_line = 0"
             waiting.note(self.conn.execute(query, self._file.named).fetchall())
-            self._stage(waiting)
+            self._staging.stage_ids(waiting)
         named, copy = self._file.named, self.conn
-        created = f"created_import = :import_id AND client = :client AND {_IS_STAGED}"
+        created = f"created_import = :import_id AND client = :client AND {IS_STAGED}"
         was_there = "theirs.created_import <> :import_id"
         if copy.execute("SELECT EXISTS (SELECT 1 FROM users WHERE created_import = :import_id)", named).fetchone()[0]:
             found = spelled_otherwise(self._server, named, is_new=created, was_there=was_there)
@@ -174,14 +111,10 @@ class Concerned(Others):
         """Fetch what the last undos have changed of the users in the file, and how much of all."""
         ids = ", ".join(map(str, undos))
         self._fetch_rows("imports", f"client = :client AND id IN ({ids})", self._file.named)
-        self._fetch_rows("user_changes", f"import_id IN ({ids}) AND {_IS_STAGED}", self._file.named)
+        self._fetch_rows("user_changes", f"import_id IN ({ids}) AND {IS_STAGED}", self._file.named)
         counts = f"""SELECT import_id, count(*) FROM user_changes CROSS JOIN json_object_keys(CAST(changes AS JSON))
             WHERE import_id IN ({ids}) GROUP BY import_id"""
         self._undone = {int(undo): int(count) for undo, count in self._server.execute(counts).fetchall()}
-
-    def forget(self) -> None:
-        """Remove the staged rows."""
-        self._server.execute(f"DELETE FROM {_STAGED}", self._file.named)
 
     def recorded(self) -> int:
         """Return how many there are."""

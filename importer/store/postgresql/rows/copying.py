@@ -22,21 +22,25 @@ _READ: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
-def lines_of(rows: Sequence[Row]) -> str:
-    """Return rows of texts as COPY takes them."""
-    text = "\n".join(["\t".join(row) for row in rows])
-    breaks = len(rows) - 1
-    if "\\" in text or "\r" in text or text.count("\n") != breaks or text.count("\t") != (breaks + 1) * _tabs(rows):
-        text = "\n".join(["\t".join([value.translate(_WRITTEN) for value in row]) for row in rows])
-    return f"{text}\n"
+def lines_of(rows: Sequence[Row], end: str = "\n") -> str:
+    """Return rows of texts as COPY takes them; each is completed by `end`, which has more values, or none."""
+    text = end.join(["\t".join(row) for row in rows]) + end
+    tabs = len(rows[0]) - 1 + end.count("\t")
+    is_plain = "\\" not in text and "\r" not in text
+    if not is_plain or text.count("\n") != len(rows) or text.count("\t") != len(rows) * tabs:
+        text = end.join(["\t".join([value.translate(_WRITTEN) for value in row]) for row in rows]) + end
+    return text
 
 
-def _tabs(rows: Sequence[Row]) -> int:
-    return len(rows[0]) - 1
+def into(table: str, columns: Sequence[str]) -> str:
+    """Return the statement that adds rows to a table; other tables than those of users take no NULL."""
+    null = "''" if table in _OF_USERS else r"'\N'"
+    return f"COPY {table} ({', '.join(columns)}) FROM STDIN WITH (NULL {null})"
 
 
 @contextlib.contextmanager
-def _copying(conn: PostgresqlConnection, statement: str, values: Values = ()) -> Iterator[psycopg.Copy]:
+def copying(conn: PostgresqlConnection, statement: str, values: Values = ()) -> Iterator[psycopg.Copy]:
+    """Give what the statement copies with."""
     connection.begin(conn)
     with translating():
         cursor = cast("psycopg.ClientCursor[Any]", conn.raw.cursor())
@@ -45,16 +49,15 @@ def _copying(conn: PostgresqlConnection, statement: str, values: Values = ()) ->
 
 
 def copy_in(conn: PostgresqlConnection, table: str, columns: Sequence[str], blocks: Iterable[str | bytes]) -> None:
-    """Add rows, in the form of `lines_of`, to a table; other tables than those of users take no NULL."""
-    null = "''" if table in _OF_USERS else r"'\N'"
-    with _copying(conn, f"COPY {table} ({', '.join(columns)}) FROM STDIN WITH (NULL {null})") as copy:
+    """Add rows, in the form of `lines_of`, to a table."""
+    with copying(conn, into(table, columns)) as copy:
         for block in blocks:
             copy.write(block)
 
 
 def copy_out(conn: PostgresqlConnection, query: str, values: Values) -> Iterator[Row]:
     """Yield the rows of a query, as texts."""
-    with _copying(conn, f"COPY ({query}) TO STDOUT WITH (NULL '')", values) as copy:
+    with copying(conn, f"COPY ({query}) TO STDOUT WITH (NULL '')", values) as copy:
         for block in copy:
             line = str(block, "utf-8")[:-1]
             row = line.split("\t")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshal
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Final
 
@@ -19,19 +19,54 @@ _BLOCK_BYTES: Final = 1 << 18
 _MARSHAL_VERSION: Final = 2
 
 
+class Lines:
+    """Rows in a temporary file, as COPY takes them."""
+
+    def __init__(self, stamp: Sequence[str]) -> None:
+        """`stamp`: with what each line begins."""
+        self._stamp = "".join(f"{each}\t" for each in stamp)
+        self._file = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115 - until `close`
+        self.count = 0
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Add rows."""
+        if rows:
+            text = lines_of(rows).replace(CLEARED, "")
+            self._file.write("".join([self._stamp + line for line in text.splitlines(keepends=True)]).encode())
+            self.count += len(rows)
+
+    def taken(self, known: Collection[int] = ()) -> Iterator[bytes]:
+        """Yield the lines, and forget them; those in `known`, by `hash_of` their values, are left out."""
+        self._file.seek(0)
+        start = len(self._stamp.encode())
+        while block := self._file.readlines(_BLOCK_BYTES):
+            yield b"".join([line for line in block if hash(line[start:-1]) not in known] if known else block)
+        self._file.seek(0)
+        self._file.truncate()
+        self.count = 0
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._file.close()
+
+
+def hash_of(values: Row) -> int:
+    """Return what stands for the values of a row."""
+    return hash("\t".join(values).encode())
+
+
 class Waiting:
     """Keeps batches as they come, and the id and the keys of each row as COPY takes them."""
 
     def __init__(self, examination: Examination, stamp: Sequence[str]) -> None:
-        """`stamp`: with what each line begins."""
+        """`stamp`: as in `Lines`."""
         checker = examination.checker
-        self._stamp = tuple(stamp)
+        self.ids, self.keys = Lines(stamp), Lines(stamp)
         self._id_at = checker.columns.index("unique_id")
         self._keys_at = [checker.columns.index(key) if key in checker.columns else None for key in KEYS.values()]
         self._id_place = examination.table.header.columns["unique_id"][0]
         self._lose_zeros = bool(checker.absent)  # a spreadsheet drops those of ids: see `taken.LOST_ZEROS`
-        self._batches, self._lines = (tempfile.TemporaryFile(dir=temporary_folder()) for _ in range(2))  # noqa: SIM115
-        self.rows = 0
+        self._batches = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115 - until `close`
 
     def add(self, batch: Batch) -> None:
         """Keep a batch."""
@@ -40,13 +75,17 @@ class Waiting:
         ids = columns[self._id_at]
         keys = [repeat("") if at is None else columns[at] for at in self._keys_at]
         self.note(zip(ids, *keys, strict=False))
-        self.note(self._of_others([*batch.partial, *batch.rejected]))
+        self.note_others((*batch.partial, *batch.rejected))
+
+    def note_others(self, rows: Iterable[Rejected]) -> None:
+        """Keep what is to be looked up of rows that may fail."""
+        self.note(self._of_others(rows))
 
     def note(self, rows: Iterable[Row]) -> None:
         """Keep ids and keys that are to be looked up."""
-        if stamped := [(*self._stamp, *row) for row in rows]:
-            self._lines.write(lines_of(stamped).replace(CLEARED, "").encode())
-            self.rows += len(stamped)
+        noted = [*rows]
+        self.ids.write([(row[0], "", "") for row in noted])
+        self.keys.write([row for row in noted if row[1] or row[2]])
 
     def _of_others(self, rows: Iterable[Rejected]) -> Iterator[Row]:
         for row in rows:
@@ -62,15 +101,6 @@ class Waiting:
             return (unique_id_in(row.cells[place]) if place < len(row.cells) else "", "", "")
         return [str(user[at] or "") if at is not None else "" for at in (self._id_at, *self._keys_at)]
 
-    def lines(self) -> Iterator[bytes]:
-        """Yield what COPY takes."""
-        self._lines.seek(0)
-        while block := self._lines.read(_BLOCK_BYTES):
-            yield block
-        self._lines.seek(0)
-        self._lines.truncate()
-        self.rows = 0
-
     def batches(self) -> Iterator[Batch]:
         """Yield the batches once more."""
         end = self._batches.tell()
@@ -80,8 +110,8 @@ class Waiting:
 
     def close(self) -> None:
         """Remove the temporary files."""
-        self._batches.close()
-        self._lines.close()
+        for each in (self._batches, self.ids, self.keys):
+            each.close()
 
 
 def _padded(unique_id: str) -> Iterator[str]:

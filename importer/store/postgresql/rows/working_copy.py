@@ -20,6 +20,7 @@ from importer.store.sqlite.connection import SqliteConnection, connect
 _TABLES: Final = ("users", "imports", "import_problems", "user_changes", "feeds", "guard_pauses")
 _PRAGMAS: Final = {"journal_mode": "OFF", "synchronous": 0, "cache_size": -16 * 1024}
 _STEPS_BETWEEN_LOOKS: Final = 200_000
+_UNIQUE: Final = ("CREATE UNIQUE INDEX", "CREATE TABLE")
 _AT_ONCE: Final = 500  # rows
 _NUMBERS: Final = ("import_id", "created_import", "import_line", "line", "line_before")
 
@@ -30,10 +31,22 @@ def made(stopping: Callable[[], bool]) -> SqliteConnection:
     for name, value in _PRAGMAS.items():
         conn.execute(f"PRAGMA {name} = {value}").fetchall()
     for statement in _statements():
-        conn.execute(statement)
+        if not _is_later(statement):
+            conn.execute(statement)
     conn.execute("BEGIN")
     conn.set_progress_handler(stopping, _STEPS_BETWEEN_LOOKS)
     return conn
+
+
+def complete(copy: SqliteConnection) -> None:
+    """Make the indexes that nothing needs until the users are fetched: then it is quicker."""
+    for statement in _statements():
+        if _is_later(statement):
+            copy.execute(statement)
+
+
+def _is_later(statement: str) -> bool:
+    return "ON users" in statement and not statement.startswith(_UNIQUE)
 
 
 @functools.cache

@@ -101,10 +101,10 @@ class FeedRoster:
 
     @property
     def new(self) -> dict[str, str]:
-        """Return the columns of new users, as SQL."""
-        columns = {"feeds": f"'{self._word}'"} if self._client.keeps_feeds else {}
+        """Return values of columns of new users."""
+        columns = {"feeds": self._word} if self._client.keeps_feeds else {}
         if self._feed.is_snapshot and not self._is_snapshot:
-            columns["missed"] = f"""'{{"{self._feed.name}":0}}'"""
+            columns["missed"] = f'{{"{self._feed.name}":0}}'
         return columns
 
     def note(self, known: Iterable[tuple[int, str | None]]) -> None:
@@ -127,9 +127,10 @@ class FeedRoster:
 
     def reinstate(self, rowids: Sequence[int]) -> None:
         """Note users who are active again: they belong to this feed alone."""
-        columns = ", ".join(f"{column} = {value}" for column, value in self.new.items())
+        columns = ", ".join(f"{column} = :{column}" for column in self.new)
         if columns:
-            self._conn.executemany(f"UPDATE users SET {columns} WHERE rowid = ?", [(rowid,) for rowid in rowids])
+            values = [{**self.new, "id": rowid} for rowid in rowids]
+            self._conn.executemany(f"UPDATE users SET {columns} WHERE rowid = :id", values)
 
     def note_rejected(self, rows: Sequence[Rejected]) -> None:
         """Note rows that fail: their users are in the file."""

@@ -31,11 +31,11 @@ class NewUsers:
     def __init__(
         self, conn: Connection, client: ClientSettings, columns: Sequence[str], same: Mapping[str, str]
     ) -> None:
-        """`same`: columns that are the same for all, as SQL."""
+        """`same`: values of columns that are the same for all."""
         self._conn = conn
         self._client = client
         self._columns = columns
-        self._same = {"client": quoted(client.name), **same}
+        self._same = {name: quoted(value) for name, value in same.items()}
         self._statement = self._insert(columns, ())
         self._blank: set[int] = set()  # columns of a first file in which some row has nothing
         self._used: set[int] = set()  # those of them in which some row has something

@@ -29,6 +29,13 @@ _OF_DIGITS: Final = f"""
       AND theirs.unique_id <> mine.unique_id AND theirs.unique_id IN (ltrim(mine.unique_id, '0'), {_PADDED}))"""
 
 
+_DAYS_OF_BIRTH: Final = """
+    SELECT date_of_birth AS day, import_line AS line FROM users WHERE rowid > :top
+    UNION ALL
+    SELECT users.date_of_birth, users.import_line FROM temp.before CROSS JOIN users ON users.rowid = before.id
+    WHERE users.import_id = :import_id"""
+
+
 class Others:
     """Nobody: all users of the client are in the table, which is in this database."""
 
@@ -49,6 +56,10 @@ class Others:
         """Return how many values an undo has changed, of all users."""
         query = "SELECT count(*) FROM user_changes, json_each(changes) WHERE import_id = ?"
         return int(self.conn.execute(query, (undo,)).fetchone()[0])
+
+    def days_of_birth(self) -> tuple[Connection, str]:
+        """Return where to ask for `day` and `line` of users whom the import has created or changed, and what."""
+        return self.conn, _DAYS_OF_BIRTH
 
     def other_spellings(self, scope: Mapping[str, str | int]) -> Iterator[FileWarning]:
         """Yield the warnings that new users have the id of a recorded one in another spelling."""

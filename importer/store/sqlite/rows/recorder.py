@@ -68,9 +68,10 @@ class Recorder:
         self._scope: conflicts.Scope = {"client": client.name, "import_id": import_id, "top": top}
         self._top = int(top)
         of_import = {"created_import": str(import_id), "import_id": str(import_id)}
-        of_time = dict.fromkeys(("created_at", "updated_at"), quoted(stamp(at)))
+        of_time = dict.fromkeys(("created_at", "updated_at"), stamp(at))
         of_feed = self._feed.new if self._feed else {}
-        self._new = NewUsers(conn, client, self._columns, {**of_time, **of_import, **of_feed})
+        self.of_new_users = {"client": client.name, **of_time, **of_import, **of_feed}  # columns alike for all
+        self._new = NewUsers(conn, client, self._columns, self.of_new_users)
         if self._is_first:
             self._new.load(size_bytes, top)
         self._at = stamp(at)
@@ -89,6 +90,18 @@ class Recorder:
             self.rejected.add(batch.partial)
         else:
             self._merge(batch)
+
+    @property
+    def changed_columns(self) -> tuple[str, ...]:
+        """Return the columns in which the file may have changed recorded users."""
+        changed = {*itertools.chain(*self._changed)}
+        if STATE in changed or self._client.has_snapshots:
+            changed |= {STATE, *TAKEN, "feeds", "missed"}
+        return (*sorted(changed), "updated_at", "import_id", "import_line")
+
+    def note_created(self, count: int) -> None:
+        """Count new users of a first file who are not all in the table."""
+        self._created += count
 
     def resolve_conflicts(self, table: Table, passed_over: int) -> None:
         """
@@ -149,7 +162,7 @@ class Recorder:
         if self._feed:
             yield from self._feed.warnings()
         rows = self._created + self._updated
-        if warning := of_common_days(self._conn, self._scope, rows, same_day):
+        if warning := of_common_days(self._others, self._scope, rows, same_day):
             yield warning
         if self._created and not self._is_first:
             yield from self._others.other_spellings(self._scope)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -10,8 +12,9 @@ from typing import Any, cast
 import pytest
 
 from importer.settings import FeedSettings
+from importer.store.connection import Values
 from importer.store.postgresql import connection
-from importer.store.postgresql.connection import PostgresqlConnection
+from importer.store.postgresql.connection import PostgresqlConnection, PostgresqlCursor
 from importer.store.postgresql.database import PostgresqlStore
 from importer.store.postgresql.rows import copying
 from tests.engine import UNGUARDED, Engine
@@ -62,6 +65,25 @@ def test_a_file_of_any_size_takes_as_many_statements(engine: Engine, monkeypatch
     small, large = counted
     assert max(large) <= MOST_STATEMENTS, counted
     assert max(map(abs, map(int.__sub__, large, small))) <= 1, counted
+
+
+def test_only_columns_that_the_file_changes_are_written(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of users whose last name changes nothing else is sent or set but which import that was."""
+    engine.settings(feed=()).rows(*rows(20))
+    execute, updates = PostgresqlConnection.execute, list[str]()
+
+    def noting(conn: PostgresqlConnection, statement: str, values: Values = ()) -> PostgresqlCursor:
+        if "UPDATE users SET" in statement:
+            updates.append(statement)
+        return execute(conn, statement, values)
+
+    monkeypatch.setattr(PostgresqlConnection, "execute", noting)
+    result = engine.settings(guard=UNGUARDED).rows(*rows(10, "Roy"), *rows(20)[10:])
+    assert (10, 10) == (result.tally.updated, result.tally.unchanged)
+    (update,) = updates
+    written = update.partition(" FROM ")[0]
+    assert ["last_name", "updated_at", "import_id", "import_line"] == re.findall(r"(\w+) = staged", written)
+    assert {"Roy": 10, "Lee": 10} == Counter(engine.column("last_name").values())
 
 
 def test_nothing_is_left_of_the_work(engine: Engine) -> None:
