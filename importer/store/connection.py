@@ -93,6 +93,10 @@ class Connection(Protocol):
         """Let the files of the database no longer hold what was deleted from tables, as far as that is possible."""
         ...
 
+    def expect_rows(self, count: int) -> None:
+        """Prepare for statements, in this transaction, that join so many rows of a table without statistics."""
+        ...
+
     def make_work_table(self, name: str, columns: Sequence[str]) -> None:
         """Make a table of which each transaction has rows of its own, or find it; the first two columns are its key."""
         ...

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import ipaddress
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar, cast
 
@@ -35,6 +36,7 @@ from importer.store.errors import (
     StoreUnusable,
 )
 from importer.store.postgresql import import_ids
+from importer.store.postgresql.dialect import Dialect
 from importer.store.postgresql.import_ids import ImportIds
 from importer.store.postgresql.statements import for_psycopg
 
@@ -58,7 +60,11 @@ INSERT INTO locks VALUES (?, 1) ON CONFLICT (client) DO UPDATE SET is_held = 1;
 SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'
 """
 _CANCEL_S: Final = 5.0  # for asking the server to cancel a statement; that ends by itself anyway
+_MANY: Final = 2000  # rows
+_BY_HASH: Final = """
+SELECT set_config('enable_nestloop', 'off', true) FROM pg_settings WHERE name = 'enable_nestloop'"""
 _AT_ONCE: Final = 500  # statements in one message
+_INSERT: Final = re.compile(r"(INSERT INTO \w+(?: \([\w, ]+\))? VALUES )(\([^()]*\))")
 _T = TypeVar("_T")
 _VERIFIED: Final = "verify-full"
 
@@ -167,7 +173,7 @@ class _Watched(psycopg.Connection[tuple[Any, ...]]):
             return cast("_T", end.value)
 
 
-class PostgresqlConnection:
+class PostgresqlConnection(Dialect):
     """A connection whose statements raise StoreError. No transaction begins by itself."""
 
     def __init__(self, raw: _Watched, host: str, connect: Callable[[], PostgresqlConnection]) -> None:
@@ -192,13 +198,18 @@ class PostgresqlConnection:
 
     def executemany(self, statement: str, rows: Iterable[Values], /) -> None:
         """Run one statement for each row of values, many in one message; all of a message are applied, or none."""
-        query, left = cast("Any", for_psycopg(statement)), iter(rows)
+        left, query = iter(rows), for_psycopg(statement)
+        # An INSERT of many rows is the same, and takes a fraction of as many INSERTs.
+        values_of = _INSERT.fullmatch(query)
+        head, each, between = (
+            (values_of[1], cast("Any", values_of[2]), ",") if values_of else ("", cast("Any", query), ";")
+        )
         with translating():
             cursor = cast("psycopg.ClientCursor[Any]", self.raw.cursor())
             while some := [*itertools.islice(left, _AT_ONCE)]:
                 begin(self)
-                message = ";".join(cursor.mogrify(query, cast("Any", values)) for values in some)
-                cursor.execute(cast("Any", message))
+                message = between.join(cursor.mogrify(each, cast("Any", values)) for values in some)
+                cursor.execute(cast("Any", f"{head}{message}"))
 
     def new_import_id(self) -> int:
         """Return the id of the next import; where a transaction is rolled back, or several run, some are missing."""
@@ -218,31 +229,21 @@ class PostgresqlConnection:
             raise StoreLocked(f"another host is working on a file of this client: {error}") from None
         return True
 
-    def seconds_between(self, earlier: str, later: str) -> str:
-        """Return what counts the seconds between two columns with times, 0 for a clock that was set back."""
-        return f"greatest(0, extract(epoch FROM CAST({later} AS TIMESTAMPTZ) - CAST({earlier} AS TIMESTAMPTZ)))"
-
-    def in_json(self, column: str, *path: str | int) -> str:
-        """Return what reads the text at a place of a column with JSON."""
-        return f"(CAST({column} AS JSONB) #>> '{{{','.join(map(str, path))}}}')"
-
-    def pair_in_json(self, first: str, second: str) -> str:
-        """Return what writes two columns with texts as a list in JSON in a statement."""
-        one, other = (f"coalesce(CAST(to_json({column}) AS TEXT), 'null')" for column in (first, second))
-        return f"('[' || {one} || ',' || {other} || ']')"
-
     def overwrite_deleted(self, tables: Sequence[str]) -> None:
         """Remove dead rows now, and not once there are many: their place may be overwritten from then on."""
         for table in tables:
             with contextlib.suppress(StoreError):  # who may not, or is in the way of another, leaves it to the server
                 self.execute(f"VACUUM {table}")
 
-    def make_work_table(self, name: str, columns: Sequence[str]) -> None:
-        """Leave it to the migrations, which have made it: not all that speak PostgreSQL have temporary tables."""
+    def expect_rows(self, count: int) -> None:
+        """
+        Let many rows be joined by hash, in this transaction.
 
-    def in_its_order(self, table: str) -> str:
-        """Return the table: PostgreSQL knows which way is faster, and has the users of all clients."""
-        return table
+        PostgreSQL takes a few rows for granted where it has no statistics, and looks each up by an index. An engine
+        that does not know the setting is left alone.
+        """
+        if count >= _MANY:
+            self.execute(_BY_HASH)
 
     def roll_back(self) -> None:
         """Roll back, if a transaction is open; with the connection it would end by itself."""

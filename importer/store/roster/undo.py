@@ -91,9 +91,9 @@ def _client_of(conn: Connection, import_id: int) -> str:
 
 def _plan(conn: Connection, scope: Scope) -> None:
     """Note in `work_plan` which values go back, and in `work_kept` those that were changed since."""
-    after = ""
+    after, count = "", 0
     while some := conn.execute(_CHANGES, {**scope, "after": after}).fetchall():
-        after = some[-1][0]
+        after, count = some[-1][0], count + len(some)
         conn.executemany(
             "INSERT INTO work_plan (client, id, field, given, former) VALUES (?, ?, ?, ?, ?)",
             [
@@ -103,7 +103,7 @@ def _plan(conn: Connection, scope: Scope) -> None:
             ],
         )
     other_state = _OTHER_STATE.format(state=conn.in_json("changes", "inactive_by"))
-    conn.execute(
+    count += conn.execute(
         f"""INSERT INTO work_plan (client, id, field, given, former)
             SELECT client, unique_id, 'inactive_by', inactive_by, :by FROM users
             WHERE client = :client AND created_import = :undone
@@ -111,7 +111,8 @@ def _plan(conn: Connection, scope: Scope) -> None:
             AND NOT EXISTS (SELECT 1 FROM work_plan AS other WHERE other.client = :client
                             AND other.id = users.unique_id AND other.field = 'inactive_by')""",
         scope,
-    )
+    ).rowcount
+    conn.expect_rows(count)
     for field in _fields(conn, scope):
         its = f"work_plan.client = :client AND work_plan.field = '{field}'"
         user = "users.client = :client AND users.unique_id = work_plan.id"
@@ -158,11 +159,21 @@ def _keep(conn: Connection, which: str, scope: Scope) -> int:
 
 
 def _set_back(conn: Connection, scope: Scope) -> None:
-    for field in (name for name in _fields(conn, scope) if name != "unique_id"):
+    # At once: PostgreSQL keeps every state of a user that a statement leaves, and passes over all of them from then on.
+    fields = [name for name in _fields(conn, scope) if name != "unique_id"]
+    if fields:
+        values = ", ".join(
+            f"{field} = CASE WHEN has_{field} = 1 THEN its_{field} ELSE users.{field} END" for field in fields
+        )
+        planned = ", ".join(
+            f"""max(CASE WHEN field = '{field}' THEN 1 ELSE 0 END) AS has_{field},
+                max(CASE WHEN field = '{field}' THEN former END) AS its_{field}"""
+            for field in fields
+        )
         conn.execute(
-            f"""UPDATE users SET {field} = work_plan.former FROM work_plan
-                WHERE work_plan.client = :client AND work_plan.field = '{field}'
-                AND users.client = :client AND users.unique_id = work_plan.id""",
+            f"""UPDATE users SET {values}
+                FROM (SELECT id, {planned} FROM work_plan WHERE client = :client GROUP BY id) AS plan
+                WHERE users.client = :client AND users.unique_id = plan.id""",
             scope,
         )
     keyed = ", ".join(f"'{name}'" for name in (*KEYS, "inactive_by"))
@@ -179,6 +190,8 @@ def _keep_taken(conn: Connection, scope: Scope) -> bool:
     kept = "work_kept WHERE client = :client AND is_taken = 1"
     for attribute, key in KEYS.items():
         claimants = _CLAIMANTS.format(key=key, images=WITH_IMAGES)
+        if not conn.execute(f"SELECT EXISTS ({claimants})", scope).fetchone()[0]:
+            continue
         only_state = f"""field = 'inactive_by' AND NOT EXISTS (SELECT 1 FROM work_plan AS other
             WHERE other.client = :client AND other.id = work_plan.id AND other.field = '{attribute}')"""
         conflicts += _keep(conn, f"id IN ({claimants}) AND (field = '{attribute}' OR {only_state})", scope)

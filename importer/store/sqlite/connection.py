@@ -132,6 +132,9 @@ class SqliteConnection(sqlite3.Connection):
         """Fold the log into the database, and cut it: it has the old pages. A reader may keep that for later."""
         self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
+    def expect_rows(self, count: int) -> None:
+        """Leave it to the statements: SQLite joins in the order in which they name the tables."""
+
     def make_work_table(self, name: str, columns: Sequence[str]) -> None:
         """Make an empty temporary table; the first two columns are in its index."""
         self.execute(f"DROP TABLE IF EXISTS temp.{name}")

@@ -256,6 +256,17 @@ def test_an_id_that_was_given_up_is_not_used(store: PostgresqlStore, url: str, m
         assert 2 == store.conn.new_import_id()
 
 
+def test_many_rows_are_inserted_in_one_statement(store: PostgresqlStore) -> None:
+    """What makes them one does not change what they are: also values that look like SQL."""
+    rows = [("h", "a), (b", 1), ("h", "%s ? :x '", 2)]
+    with store.transaction():
+        store.conn.executemany(
+            "INSERT INTO work_moves (client, old, new) VALUES (?, ?, ?)", [(*row[:2], str(row[2])) for row in rows]
+        )
+        found = store.conn.execute("SELECT client, old, new FROM work_moves ORDER BY new").fetchall()
+    assert [(*row[:2], str(row[2])) for row in rows] == found
+
+
 def test_a_statement_that_is_under_way_is_cancelled(store: PostgresqlStore) -> None:
     """A statement that takes long is asked about all the while, which also tells that the service is alive."""
     asked: list[bool] = []
