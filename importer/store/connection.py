@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -55,6 +55,10 @@ class Connection(Protocol):
 
     def execute(self, statement: str, values: Values = (), /) -> Cursor:
         """Run one statement."""
+        ...
+
+    def stream(self, statement: str, values: Values = (), /) -> Generator[Any, None, None]:
+        """Yield the rows of a query, of which no more than some are in memory. Close it, unless it has ended."""
         ...
 
     def executemany(self, statement: str, rows: Iterable[Values], /) -> object:

@@ -12,7 +12,7 @@ import functools
 import ipaddress
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import psycopg
@@ -64,6 +64,7 @@ _MANY: Final = 2000  # rows
 _BY_HASH: Final = """
 SELECT set_config('enable_nestloop', 'off', true) FROM pg_settings WHERE name = 'enable_nestloop'"""
 _AT_ONCE: Final = 500  # statements in one message
+_STREAMED: Final = 1000  # rows
 _INSERT: Final = re.compile(r"(INSERT INTO \w+(?: \([\w, ]+\))? VALUES )(\([^()]*\))")
 _T = TypeVar("_T")
 _VERIFIED: Final = "verify-full"
@@ -180,6 +181,7 @@ class PostgresqlConnection(Dialect):
         self.raw = raw
         self.host: Final = host
         self._ids = ImportIds(connect)
+        self._numbers = itertools.count()  # of cursors
         self.before_each: Callable[[], None] = lambda: None
 
     @property
@@ -195,6 +197,24 @@ class PostgresqlConnection(Dialect):
             # Without values psycopg would leave `%%` as it is.
             cursor.execute(cast("Any", for_psycopg(statement)), values)
             return PostgresqlCursor(cursor)
+
+    def stream(self, statement: str, values: Values = (), /) -> Generator[tuple[Any, ...], None, None]:
+        """
+        Yield the rows of a query; within a transaction some at a time, for which the server keeps a cursor.
+
+        A cursor ends with its transaction, so that a pooler can give the next one to another session.
+        """
+        if not self.in_transaction:
+            yield from self.execute(statement, values)
+            return
+        name = f"streamed_{next(self._numbers)}"
+        self.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {statement}", values)
+        try:
+            while rows := self.execute(f"FETCH {_STREAMED} FROM {name}").fetchall():
+                yield from rows
+        finally:
+            with contextlib.suppress(StoreError):  # a transaction that has failed has no cursor any more
+                self.execute(f"CLOSE {name}")
 
     def executemany(self, statement: str, rows: Iterable[Values], /) -> None:
         """Run one statement for each row of values, many in one message; all of a message are applied, or none."""

@@ -76,8 +76,8 @@ def since(conn: Connection, cursor: int, client: str | None) -> Iterator[Changed
     gone_since = _GONE.format(former_id=conn.in_json("changes", "unique_id", 0))
     named = {"since": cursor, "until": until, "client": client}
     with (
-        contextlib.closing(conn.execute(_CHANGED, named)) as changed,
-        contextlib.closing(conn.execute(gone_since, named)) as gone,
+        contextlib.closing(conn.stream(_CHANGED, named)) as changed,
+        contextlib.closing(conn.stream(gone_since, named)) as gone,
     ):
         yield from heapq.merge((_as_it_is(row) for row in changed), (_as_gone(*row) for row in gone), key=_place)
 

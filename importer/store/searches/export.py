@@ -26,5 +26,5 @@ def people(conn: Connection, client: str, *, with_former: bool) -> Generator[tup
     """
     query = f"""SELECT {", ".join(COLUMNS)} FROM users WHERE client = ? AND (? = 1 OR inactive_by IS NULL)
         ORDER BY unique_id"""
-    with contextlib.closing(conn.execute(query, (client, with_former))) as rows:
+    with contextlib.closing(conn.stream(query, (client, with_former))) as rows:
         yield from rows

@@ -7,10 +7,11 @@ import functools
 import os
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
+from importer.store.connection import Values
 from importer.store.errors import (
     StoreBusy,
     StoreCorrupt,
@@ -134,6 +135,11 @@ class SqliteConnection(sqlite3.Connection):
 
     def expect_rows(self, count: int) -> None:
         """Leave it to the statements: SQLite joins in the order in which they name the tables."""
+
+    def stream(self, statement: str, values: Values = (), /) -> Generator[Any, None, None]:
+        """Yield the rows of a query."""
+        with contextlib.closing(self.execute(statement, values)) as rows:
+            yield from rows
 
     def make_work_table(self, name: str, columns: Sequence[str]) -> None:
         """Make an empty temporary table; the first two columns are in its index."""

@@ -256,6 +256,24 @@ def test_an_id_that_was_given_up_is_not_used(store: PostgresqlStore, url: str, m
         assert 2 == store.conn.new_import_id()
 
 
+def test_a_long_answer_comes_in_parts(store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a transaction the server keeps what was not taken yet; whoever takes no more leaves nothing there."""
+    monkeypatch.setattr("importer.store.postgresql.connection._STREAMED", 2)
+    query, conn = "SELECT generate_series(1, ?)", store.conn
+    assert [(1,), (2,), (3,)] == [*conn.stream(query, (3,))]
+    with store.transaction():
+        assert [(1,), (2,), (3,)] == [*conn.stream(query, (3,))]
+        with (
+            contextlib.closing(conn.stream(query, (10**12,))) as one,
+            contextlib.closing(conn.stream(query, (5,))) as two,
+        ):
+            assert [(1,), (1,), (2,), (2,), (3,)] == [next(each) for each in (one, two, two, one, one)]
+        assert (0,) == conn.execute("SELECT count(*) FROM pg_cursors").fetchone()
+    with contextlib.closing(conn.stream(query, (5,))) as rows, pytest.raises(StoreError), store.transaction():  # noqa: PT012 - one transaction
+        next(rows)
+        conn.execute("SELECT 1 / 0")
+
+
 def test_many_rows_are_inserted_in_one_statement(store: PostgresqlStore) -> None:
     """What makes them one does not change what they are: also values that look like SQL."""
     rows = [("h", "a), (b", 1), ("h", "%s ? :x '", 2)]
