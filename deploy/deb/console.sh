@@ -54,7 +54,7 @@ test_console() {
     systemctl show rosterd-console -p MemoryCurrent,NRestarts
     shown S1 /imports/1/files/0
     test_taken_over
-    systemctl kill --signal KILL rosterd && shown 9033 /imports/1 || fail "the console after the service was killed"
+    kill -KILL "$(systemctl show -P MainPID rosterd)" && shown 9033 /imports/1 || fail "the console after the service was killed"
     systemctl stop rosterd && shown 'The service is not running' / && shown 9033 /imports/1 && restart ||
         fail "the console while the service is down"
     systemctl stop rosterd-console || fail "stop of the console"

@@ -157,12 +157,12 @@ sed -i 's/^Version: .*/&+next/' "$work/next/DEBIAN/control"
 dpkg-deb --root-owner-group --build "$work/next" "$root/next.deb" > /dev/null
 
 # As a version left it in which the console ran as the service, and a proxy was in the service's group for its socket.
-inside "$root" sh -c 'userdel rosterd-console; useradd proxy --groups rosterd
+inside "$root" sh -c 'userdel rosterd-console; useradd web --groups rosterd
     echo "{\"users\":[]}" | install -m 0600 -o rosterd -g rosterd /dev/stdin /var/lib/rosterd/console-users.json'
 is "upgrades" inside "$root" dpkg -i /next.deb
 is "gives the console a user of its own" inside "$root" sh -c \
     'id -nG rosterd-console | grep -qw rosterd && test "$(stat -c %U /var/lib/rosterd/console-users.json)" = rosterd-console'
-is "leaves a proxy the console's socket alone" inside "$root" sh -c 'test "$(id -nG proxy)" = "proxy rosterd-console"'
+is "leaves a proxy the console's socket alone" inside "$root" sh -c 'test "$(id -nG web)" = "web rosterd-console"'
 is "keeps what was edited" grep -qx '# edited' "$root/etc/rosterd/config.toml"
 is "keeps clients" has /etc/rosterd/clients.d/demo.toml /srv/sftp/demo/upload/.bak
 is "is removed" inside "$root" dpkg --remove rosterd
