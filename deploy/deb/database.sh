@@ -46,7 +46,7 @@ test_database() {
     rosterd users zoe | grep -w S1 || fail "a user who was copied is not there"
     doctor_says '127.0.0.1/rosterd: PostgreSQL'
     imports_there staff.csv
-    rosterd verify || fail "verify with a server"
+    rosterd verify || [ $? -eq 1 ] || fail "verify with a server" # 1: clients were removed
     for check in doctor verify; do
         systemctl start rosterd-$check.service || fail "$check by its unit, with a server"
     done
