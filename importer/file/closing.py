@@ -1,8 +1,8 @@
 """
 Lines of an export that are no users: totals, counts, dashes, headings of groups, error messages. Pure.
 
-They are found by their words, English and French, and by how few of their cells have a value. A user taken for such
-a line would be lost, so each rule is one that no row of a user meets.
+They are found by their words, English and French and some that databases write in other languages, and by how few of
+their cells have a value. A user taken for such a line would be lost, so each rule is one that no row of a user meets.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ CLOSING: Final = "closing"
 DASHES: Final = "dashes"
 ERROR: Final = "error"
 GROUP: Final = "group"
+ONE_CELL: Final = "one_cell"  # all values together
 TEXT: Final = "text"  # one text of an unknown kind
 
 _MOST_FILLED: Final = 4  # cells; a new user has more
@@ -38,16 +39,20 @@ _TOTAL_WORDS: Final = (
     "trl trlr tlr trailer ftr footer eof eor eod end fin total totals totaux totale subtotal subtotals sub-total "
     "sous-total sous-totaux count counts sum somme checksum records rows lignes enregistrements entries lines users "
     "students employees utilisateurs élèves étudiants employés recordcount rowcount reccount elapsed confidential "
-    "confidentiel confidentielle average averages moyenne moyennes \u03c3"
+    "confidentiel confidentielle average averages moyenne moyennes \u03c3 gesamt gesamtsumme insgesamt summe ende fim "
+    "zeilen zeile datensätze datensatz filas fila registros registro righe linhas rijen regels"
 )
 _OTHER_WORDS: Final = (
     "of the a in for this at is no number num nb nbr nbre nombre file report data export extract list listing output "
     "grand page pages affected selected returned exported processed written printed found fetched listed set sec secs "
     "second seconds s ms query ok time matched changed warnings warning successfully completed complete active general "
     "general général générale de du des le la les l d et and fichier rapport liste exportés exportées traités traitées "
-    "sélectionnés sélectionnées affectées affectés trouvés trouvées aucune aucun record row ligne enregistrement user "
-    "student élève utilisateur employee staff people header hash control date all tous toutes new more copied "
-    "retrieved unloaded columns colonnes sélectionnée exportée traitée affectée trouvée"
+    "sélectionnés sélectionnées affectées affectés trouvés trouvées aucune aucun record row ligne enregistrement "
+    "user student élève utilisateur employee staff people header hash control date all tous toutes new more copied "
+    "retrieved unloaded columns colonnes sélectionnée exportée traitée affectée trouvée betroffen ausgewählt "
+    "exportiert gefunden der datei des berichts anzahl afectadas afectada seleccionadas devueltas exportadas "
+    "exportados encontrados del archivo informe interessate selezionate esportate afetadas selecionadas do arquivo "
+    "relatório betrokken geselecteerd geëxporteerd aantal"
 )
 _TOTALS: Final = frozenset(_TOTAL_WORDS.split())
 _KNOWN: Final = _TOTALS.union(_OTHER_WORDS.split())
@@ -56,12 +61,20 @@ _SENTENCE: Final = regex(
     r"|générée?|imprimée?|exportée?|produite?|créée?|extraite?|préparée?)s?(?:\s*:|\s+(?:by|on|at|for|from|par|le|à|pour|date|time)\b)"
     r"|(?:copyright|confidential|confidentiel(?:le)?)\s|c\)\s*\d{4}|\xa9|(?:end|fin)\s+(?:of|de|du|des)\b"
     r"|(?:file|data|report|list|export|extract)\s+(?:ends?|completed?|finished|generated)\b"
-    r"|(?:generated|printed|exported|extracted|produced|created)\s+\d|1\s+(?:row|record|user|ligne|enregistrement)\b"
+    r"|(?:generated|printed|exported|extracted|produced|created)\s+\d|1\s+(?:row|record|user|ligne|enregistrement|zeile|fila|riga|linha|rij)\b"
     r"|(?:process|exportation|export|query|report|job)\s+(?:completed?|finished|done|terminée?)\b|fin\s+d['\u2019]export"
-    r"|(?:last\s+updated?|mis\s+à\s+jour|dernière\s+mise\s+à\s+jour|time|date|filters?|filtres?|nb|nbre)\s*:|page\s+\d+(?:\s*(?:of|de|sur|/)\s*\d+)?\Z|as\s+of\s|completion\s+time\b|disconnected\s+from\b|elapsed\b"
-    r"|(?:totals?|totaux|counts?|records?|rows?|nombre|number|checksum)\b[^:=]{0,40}[:=]|(?:users|students)\s*[:=]\s"
+    r"|(?:last\s+updated?|mis\s+à\s+jour|dernière\s+mise\s+à\s+jour|time|date|filters?|filtres?|nb|nbre)\s*:|as\s+of\s|completion\s+time\b|disconnected\s+from\b|elapsed\b"
+    r"|(?:totals?|totaux|counts?|records?|rows?|nombre|number|checksum|gesamt\w*|summe|anzahl|cantidad|número|aantal"
+    r"|datensätze|registros|filas|zeilen|crc-?\d*|md5|sha-?\d*|prüfsumme|somme de contrôle)\b[^:=]{0,40}[:=]"
+    r"|(?:users|students)\s*[:=]\s"
+    r"|(?:ende|fine?|fim)\s+(?:der|des|del|della|do|da|dello)\b"
+    r"|[0-9a-f]{32,128} [ *]\S+\.\w+\Z"  # what md5sum and its like write
+    r"|network packet size|clock time \(ms|version \d+\.\d"  # below what bcp and SQL*Plus wrote
     r"|.*\b(?:all rights reserved|tous droits réservés|successfully completed|completed successfully)\b",
     re.IGNORECASE,
+)
+_PAGE: Final = regex(
+    r"(?:page|seite|página|pagina)\s+\d+(?:\s*(?:of|de|sur|von|di|van|/)\s*\d+)?[\s*-]*\Z", re.IGNORECASE
 )
 _GROUP: Final = regex(
     r"(?:points possible\Z|(?:dep(?:t|artment)|class|grade|group|school|home ?room|section|division|location|site|team"
@@ -72,6 +85,8 @@ _GROUP: Final = regex(
     re.IGNORECASE,
 )
 _NO_TEXT: Final = regex(r"[\d@,;\t|]")  # in what may be a user
+
+_SEPARATOR: Final = regex(r"sep=.?\Z", re.IGNORECASE)  # which Excel takes on the first line alone
 
 _NO_MARK: Final = regex(r"[^\W_]")
 
@@ -91,6 +106,7 @@ _DESCRIBING: Final = regex(
 )
 _EXAMPLE: Final = regex(r"(?:e\.g\.|p\. ?ex\.|ex ?[.:]|examples?\b|exemples?\b|sample\b)", re.IGNORECASE)
 _DATA: Final = regex(r"[@\d]")
+_LIKE_A_NAME: Final = regex(r"[ _]|[a-z][A-Z]|^[^\W\d_a-z]+\Z")  # of a column
 _RECORD: Final = regex(r"(?:[A-Za-z]{1,3}|\d)\Z", re.ASCII)
 _FEW_DIGITS: Final = regex(r"\d{1,8}\Z", re.ASCII)
 _COUNT: Final = regex(r"\(?\d{1,4}\)?\Z", re.ASCII)  # of the users in a group
@@ -117,6 +133,8 @@ def kind_of_whole(cells: Sequence[str], id_cell: str, *, is_roster: bool) -> str
     `is_roster`: each user of the file has names, so a row with nothing but an id cannot be applied anyway.
     """
     texts, unique_id = _texts(cells), _text(id_cell)
+    if texts == [unique_id] and 2 < len(cells) <= 2 * max(map(id_cell.count, ",;\t|")):  # noqa: PLR2004 - or it is an id
+        return ONE_CELL
     kind = _kind_of(texts)
     if kind and kind != DASHES and unique_id:
         is_word = unique_id in _BARE and not any(map(_PHONE.match, texts[1:]))
@@ -142,7 +160,7 @@ def describes_columns(cells: Sequence[str], failed: Collection[str]) -> bool:
         return True
     if any(map(_DATA.search, texts)) or not {"login_source", "email"} <= {*failed}:
         return False
-    return 2 * sum(" " in text or bool(nearest(text)) for text in texts) > len(texts)
+    return 2 * sum(bool(_LIKE_A_NAME.search(text) or nearest(text)) for text in texts) > len(texts)
 
 
 def is_heading(cells: Sequence[str], id_cell: str) -> bool:
@@ -193,13 +211,14 @@ def _kind_of(texts: Sequence[str]) -> str:
         first.lstrip(_MARKS)
     ):
         return GROUP
-    return TEXT if is_alone and " " in first and not _NO_TEXT.search(first) else ""
+    is_text = " " in first and not _NO_TEXT.search(first)
+    return TEXT if is_alone and (is_text or _SEPARATOR.match(first)) else ""
 
 
 def _is_closing(texts: Sequence[str]) -> bool:
     if texts[0] == _END_OF_DOS and len(texts) == 1:
         return True
-    if _SENTENCE.match(texts[0].lstrip(_MARKS)):
+    if _SENTENCE.match(texts[0].lstrip(_MARKS)) or any(_PAGE.match(text.lstrip(_MARKS)) for text in texts):
         return True
     words, of_first = _words(" ".join(texts)), _words(texts[0])
     if _TOTAL.match(texts[0]) and _KNOWN.issuperset(of_first):
@@ -240,13 +259,16 @@ def begins_no_row(cells: Sequence[str], rows: Iterable[Sequence[str]]) -> bool:
     odd = _NO_MARK.sub("", first).translate(dict.fromkeys(map(ord, "".join(ids))))
     if len(odd) >= _ODD_MARKS or (any(others) and _shape(first) not in {*map(_shape, ids)}):
         return True
-    return len(cells) == 1 and first in _BARE and _is_unlike(first, ids)
+    is_word = first in _BARE or (first.replace(" ", "").isalpha() and kind_of(cells) == CLOSING)
+    return len(cells) == 1 and is_word and _is_unlike(first, ids)
 
 
 def _is_unlike(word: str, ids: Collection[str]) -> bool:
     """Tell whether no id begins like a word: at one place of it all have a digit, or the other case, for its letter."""
     kinds = ({_shape(unique_id[at]) for unique_id in ids if len(unique_id) > at} for at in range(len(word)))
-    return any(others and _shape(char) not in others for char, others in zip(word, kinds, strict=True))
+    return any(
+        others and char.isalpha() and _shape(char) not in others for char, others in zip(word, kinds, strict=True)
+    )
 
 
 def _fits(cell: str, others: set[str]) -> bool:

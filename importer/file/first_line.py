@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from importer.attributes import POSSIBLE_NAMES
@@ -13,6 +13,7 @@ from importer.model import FileRejected, Message, message, printable
 from importer.patterns import regex
 from importer.settings import ClientSettings
 
+_BRACKETS: Final = ("[]", "{}", "()", "<>")
 _COLUMNS: Final = 64  # that are looked at
 _FEWEST_NAMES, _FEWEST_COLUMNS = 3, 2  # of a file whose columns are lines
 # What is between two names, but for what may be in a name, such as brackets or hyphens, or around it. In linear time:
@@ -23,7 +24,7 @@ _THORN: Final = "\xfe"  # around the values of Concordance, or between them
 _WRITTEN_TAB: Final = r"\t"  # in place of the character
 _LETTERS_BETWEEN: Final = regex("\xfe[^\\w]?\xfe?|\\\\t")
 _ERROR_CODE: Final = regex(
-    r"\b(?:[A-Z]{2,5}\d?-\d{4,5}:|SQLSTATE\b|Msg \d|HTTP/\d)|^(?:Warning|Notice|Avertissement) ?:"
+    r"\b(?:[A-Z]{2,5}\d?-\d{4,5}:|SQLSTATE\b|Msg \d|HTTP/\d|SQLState = )|^(?:Warning|Notice|Avertissement) ?:"
 )
 _ERROR_WORD: Final = regex(
     r"error|fehler|exception|traceback|fatal|fail(?:ed|ure)\b|segmentation fault|deadlock|out of memory|disk full"
@@ -49,6 +50,8 @@ _ERROR_NAME: Final = regex(
     r"|(?i:unauthori[sz]ed|forbidden|timeout|denied|failed|failure|killed|aborted|segfault|non autorisé|interdit|échec)"
     r"[.!]?\Z"
 )
+_ERROR_VALUE: Final = regex(r"#(?:REF!|N/A|NAME\?|VALUE!|DIV/0!|NULL!|NUM!|ERROR!?)\Z", re.IGNORECASE)  # of a formula
+_LISTED: Final = regex(r"\W*(\w[\w .-]*?)\s*[:=]")  # a name before its value
 
 
 def _separator(cells: Sequence[str], delimiter: str, delimiters: Sequence[str], client: ClientSettings) -> str:
@@ -78,6 +81,25 @@ def refuse_separator(
         raise FileRejected(message(f"header.unknown/{kind}", line=str(line), separator=separator), line=line)
 
 
+def refuse_each_line(cells: Sequence[str], row: Sequence[str], client: ClientSettings, line: int) -> None:
+    """Raise header.unknown when names are in the row below, too, next to values."""
+    same = [cell for cell, below in zip(cells, row, strict=False) if cell == below]
+    values = [below for cell, below in zip(cells, row, strict=False) if cell != below]
+    if values and _known(same, client) >= _FEWEST_COLUMNS and not _known(values, client):
+        raise FileRejected(message("header.unknown/each_line", line=str(line)), line=line)
+
+
+def refuse_marks(cells: Sequence[str], row: Sequence[str], delimiters: Sequence[str], line: int) -> None:
+    """Raise header.unknown when names, and the values of the row below, are in marks that may mean something else."""
+    bars = {cell.strip(" ") for cell in cells[2:-1:2]}  # each taken for a delimiter
+    if len(bars) == 1 and bars < {*delimiters} and not (cells[0].strip() or cells[-1].strip()):
+        raise FileRejected(message("header.unknown/marks", line=str(line), mark="|"), line=line)
+    texts = [text for cell in (*cells, *row) if (text := cell.strip())]
+    for opening, closing in _BRACKETS if row else ():
+        if all(text[0] == opening and text[-1] == closing for text in texts):
+            raise FileRejected(message("header.unknown/marks", line=str(line), mark=opening + closing), line=line)
+
+
 def refuse_names_in_column(cells: Sequence[str], column: Sequence[str], client: ClientSettings, line: int) -> None:
     """Raise header.unknown when the names are in the first column; `column` has its first cells, one of each line."""
     if len(cells) < _FEWEST_COLUMNS or len(column) < _FEWEST_NAMES or _known(cells[1:], client):
@@ -85,6 +107,13 @@ def refuse_names_in_column(cells: Sequence[str], column: Sequence[str], client: 
     known = _known(column, client)
     if known >= _FEWEST_NAMES and 2 * known > len(column[:_COLUMNS]):
         raise FileRejected(message("header.unknown/transposed"), line=line)
+
+
+def refuse_list(lines: Iterable[str], client: ClientSettings, line: int) -> None:
+    """Raise header.unknown when each of the lines has the name of a column and its value."""
+    listed = [match[1] for text in lines if (match := _LISTED.match(text[:SHOWN_CHARS]))]
+    if len(listed) >= _FEWEST_NAMES and 2 * _known(listed, client) > len(listed[:_COLUMNS]):
+        raise FileRejected(message("header.unknown/list"), line=line)
 
 
 def one_name(text: str, delimiters: Sequence[str], client: ClientSettings, line: int) -> Message:
@@ -110,6 +139,7 @@ def refuse_error_message(text: str, cells: Sequence[str], line: int) -> None:
         first, is_sentence = text, True
     if (
         is_word
+        or _ERROR_VALUE.match(first)
         or _ERROR_CODE.search(first)
         or ((is_sentence or is_short) and (_ERROR_WORD.search(first) or _NOTHING_FOUND.match(first)))
     ):

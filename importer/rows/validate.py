@@ -17,6 +17,7 @@ import msgspec
 
 from importer.attributes import COLUMNS, INACTIVE, STATUS, Attribute, Rule
 from importer.characters import SHOWN_CHARS, Cell, clean, is_plain, unguarded
+from importer.file import closing
 from importer.file.header import DELIMITERS, Header, delimiter_message
 from importer.file.header_reasons import nameless, row_numbers
 from importer.file.table import Row, Stretch
@@ -301,7 +302,9 @@ class Checker:
         """Return exactly as many cells as the header has names, or the row rejected with 9003."""
         cells, width = row.cells, self.width
         if (kind := self.no_users.kind_of(cells)) and not self.no_users.may_be_user(cells):
-            return self._misfit(row, len(cells) - width, Problem("", message(f"9003/{kind}")))
+            is_joined = kind == closing.ONE_CELL
+            problem = _too_few_cells(cells, self._header) if is_joined else Problem("", message(f"9003/{kind}"))
+            return self._misfit(row, 1 - width if is_joined else len(cells) - width, problem)
         _refuse_nameless(self._header, row)
         surplus = cells[width:]
         if surplus and len(cells) > self._padded_width and not any(map(str.strip, surplus)):
@@ -356,7 +359,7 @@ def _refused(
 def _refuse_nameless(header: Header, row: Row) -> None:
     """Raise header.unknown when the row has a value in a column without a name."""
     if columns := [at for at in header.nameless if at < len(row.cells) and row.cells[at].strip()]:
-        is_numbered = columns == [0] and row.cells[0].strip() in ("0", "1")
+        is_numbered = columns == [0] and row.cells[0].strip() in ("0", "1", "2")
         raise row_numbers(header.line, row.line) if is_numbered else nameless(columns, header.line, row.line)
 
 
@@ -432,7 +435,7 @@ def _blank_cells(header: Header, cells: list[str]) -> Problem:
 
 def _too_few_cells(cells: list[str], header: Header) -> Problem:
     secret = "_secret" if header.secret else ""
-    if len(cells) == 1 and any(delimiter in cells[0] for delimiter in DELIMITERS):
+    if not any(map(str.strip, cells[1:])) and any(delimiter in cells[0] for delimiter in DELIMITERS):
         delimiter = delimiter_message(header.delimiter)
         between = header.width - 1
         others = (each for each in DELIMITERS if each != header.delimiter and cells[0].count(each) == between)
