@@ -165,8 +165,16 @@ def same_but_for_spelling(name: str) -> str:
 def nearest(name: str) -> str:
     """Return the possible name that `name` most likely means, "" when nothing is near."""
     plain = folded(name)
-    if known := _FOLDED.get(plain, ""):
-        return known
+    return known(plain) or mistyped(plain)
+
+
+def known(plain: str) -> str:
+    """Return the possible name that people mean by a folded name, "" if none."""
+    return _FOLDED.get(plain, "")
+
+
+def mistyped(plain: str) -> str:
+    """Return the possible name of which a folded name is most likely a misspelling, "" when nothing is near."""
     return next((_FOLDED[key] for key in _FOLDED if is_mistyped(plain, key)), "")
 
 

@@ -86,6 +86,7 @@ class _Reading(msgspec.Struct, frozen=True):
     line: int
     cells: list[str]
     known: int
+    numbered: str = ""  # the name of a first column that numbers the rows
 
     @property
     def near(self) -> int:
@@ -130,16 +131,20 @@ def read(head: str, client: ClientSettings, max_columns: int) -> Header:
     first_lines.refuse_separator(best.cells, best.delimiter, DELIMITERS, client, best.line)
     _refuse_broken_quotes(text, best, first_line)
     _refuse_one_line(text, best)
-    if best.known <= 1:
-        column = [cells[0] for _, cells in itertools.islice(_records(text, best.delimiter, first_line), _COMPARED)]
-        first_lines.refuse_names_in_column(best.cells, column, client, best.line)
+    rows = [cells for _, cells in itertools.islice(_records(text, best.delimiter, first_line), _COMPARED)][1:]
+    _refuse_other_layout(best, rows, client)
     if not any(_means_the_id(cell, client) for cell in best.cells):
         _refuse_for_header_below(text, best, first_line, client)
     if not best.known:
         if not best.near:
             said = next(itertools.islice(io.StringIO(text, newline=None), best.line - first_line, None))
             first_lines.refuse_error_message(said.strip(), best.cells, best.line)
+        first_lines.refuse_list(itertools.islice(io.StringIO(text, newline=None), _COMPARED), client, best.line)
         _refuse_for_user(best)
+    if titles[0] not in client.columns and header_reasons.is_numbering(titles[0], [row[0] for row in rows]):
+        best = msgspec.structs.replace(best, numbered=titles[0])
+    if best.known == len(titles):  # the missing one may be that of the id
+        _refuse_for_missing_name(text, best, first_line)
     header = _bind(best, tuple(titles), first_line, client)
     _refuse_for_missing_name(text, best, first_line)
     trailing_width = _trailing_width(text, best, first_line)
@@ -212,6 +217,16 @@ def _refuse_one_line(text: str, best: _Reading) -> None:
     has_data = best.known > 1 and any("@" in cell for cell in best.cells)  # in one line with the names
     if has_data or _FOREIGN_LINE_END.search(text):
         raise FileRejected(message("header.unknown/one_line"), line=best.line)
+
+
+def _refuse_other_layout(best: _Reading, rows: list[list[str]], client: ClientSettings) -> None:
+    """Raise header.unknown when the names and the next rows say that they are no table of names above values."""
+    below = rows[0] if rows else []
+    first_lines.refuse_each_line(best.cells, below, client, best.line)
+    first_lines.refuse_marks(best.cells, below, DELIMITERS, best.line)
+    if best.known <= 1:
+        column = [cells[0] for cells in (best.cells, *rows)]
+        first_lines.refuse_names_in_column(best.cells, column, client, best.line)
 
 
 def _records(text: str, delimiter: str, first_line: int) -> Iterator[tuple[int, list[str]]]:
@@ -304,9 +319,9 @@ def _wrong_names(
     if not (has_id or reading.known) and len(reading.cells) == 1 and not any(map(nearest, unknown)):
         yield first_lines.one_name(reading.cells[0], DELIMITERS, client, reading.line)
         return
-    proposals = header_reasons.proposals(unknown, client, has_id=has_id)
+    proposals = header_reasons.proposals(unknown, titles, client, has_id=has_id)
     wrong = [
-        *header_reasons.unknown(proposals, titles, client, reading.line),
+        *header_reasons.unknown(proposals, titles, client, reading.line, reading.numbered),
         *header_reasons.repeated(titles),
         *header_reasons.missing(proposals, attributes, client),
     ]
@@ -333,21 +348,22 @@ def _means_the_id(cell: str, client: ClientSettings) -> bool:
 
 def _refuse_for_header_below(text: str, best: _Reading, first_line: int, client: ClientSettings) -> None:
     """
-    Raise header.missing when one of the next lines has the id's name, which this one has not.
+    Raise header.missing when another line has the id's name, which this one has not.
 
     Names of another system count as well where this line has no name at all.
     """
     is_title = not best.known and not best.near
     for delimiter in DELIMITERS:
         for line, cells in _records(text, delimiter, first_line):
-            if line > best.line + _LINES_TO_SEARCH:
-                break
+            is_near = is_title and line <= best.line + _LINES_TO_SEARCH  # to look at all lines would take seconds
             if line > best.line and (
-                any(_means_the_id(cell, client) for cell in cells) or (is_title and _are_names(cells))
+                any(_means_the_id(cell, client) for cell in cells) or (is_near and _are_names(cells))
             ):
                 first, last = str(first_line), str(line - 1)
                 kind = "title" if first == last else "titles"
                 reason = message(f"header.missing/{kind}", line=str(line), first=first, last=last)
+                if delimiter == best.delimiter and len(cells) == len(best.cells) and _is_user(best):
+                    reason = message("header.missing/below", line=str(line))
                 raise FileRejected(reason, *_wrong_below(delimiter, line, cells, client), line=best.line)
 
 
@@ -386,7 +402,7 @@ def _refuse_for_missing_name(text: str, best: _Reading, first_line: int) -> None
     filled = sum(bool(row[-1].strip()) for row in rows)
     if len(rows) > 1 and filled * _FEW >= len(rows) and all(len(row) == row_width for row in rows):
         numbers = [row[0].strip() for row in rows]
-        if row_width == width + 1 and any(numbers == [*map(str, range(start, start + len(rows)))] for start in (0, 1)):
+        if row_width == width + 1 and header_reasons.is_numbering("", numbers):
             raise header_reasons.row_numbers(best.line, first)
         delimiter, count = delimiter_message(best.delimiter), row_width
         reason = message("header.unknown/too_few", line=str(best.line), count=count, width=width, delimiter=delimiter)
@@ -395,11 +411,16 @@ def _refuse_for_missing_name(text: str, best: _Reading, first_line: int) -> None
 
 def _refuse_for_user(best: _Reading) -> None:
     """Raise header.missing when the first line is a user."""
-    # A value can resemble the name of a column by chance: up to a quarter of the cells may.
-    is_text = len(best.cells) == 1 and " " in best.cells[0].strip()  # a title, or the error message of an export
-    if not is_text and any(map(_DATA.search, best.cells)) and best.near * 4 <= min(len(best.cells), _COMPARED):
+    if _is_user(best):
         width, names = len(best.cells), ("unique_id", "login_source", "first_name", "last_name", "email")
         kind, dots = ("user_more", ("...",)) if width > len(names) else ("user", ())
         line_of_names = best.delimiter.join((*names[:width], *dots))
         reason = message(f"header.missing/{kind}", line=str(best.line), count=width, names=line_of_names)
         raise FileRejected(reason, line=best.line)
+
+
+def _is_user(best: _Reading) -> bool:
+    # A value can resemble the name of a column by chance: up to a quarter of the cells may.
+    filled = [cell for cell in best.cells if cell.strip()]
+    is_text = len(filled) == 1 and " " in filled[0].strip()  # a title, or the error message of an export
+    return not is_text and any(map(_DATA.search, best.cells)) and best.near * 4 <= min(len(best.cells), _COMPARED)

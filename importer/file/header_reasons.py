@@ -8,12 +8,16 @@ from typing import Final
 
 from importer.attributes import POSSIBLE_NAMES, folded, same_but_for_spelling, secrets_in
 from importer.characters import SHOWN_CHARS
-from importer.file.proposals import identifying, nearest
+from importer.file.proposals import are_of_others, identifying, nearest
 from importer.model import FileRejected, Message, message, printable
 from importer.settings import ClientSettings
 
 _MARKS: Final = (  # of quotation, which CSV does not know
-    "'`\u2018\u2019\u201a\u201c\u201d\u201e\xab\xbb\xb4\u2032\u2033\u2039\u203a"
+    "'`\u2018\u2019\u201a\u201c\u201d\u201e\xab\xbb\xb4\u2032\u2033\u2039\u203a~^#$%|"
+)
+# Folded names of what numbers rows; those that are also given to numbers of people are left out.
+_NUMBERING: Final = frozenset(
+    ("", "index", "row", "rownum", "rownumber", "rowno", "ligne", "lfdnr", "slno", "srno", "obs", "unnamed0", "level0")
 )
 AN_ID: Final = "?"  # in place of a proposal: one of several columns that could be the id
 _MOST_SHOWN: Final = 50  # unknown names
@@ -25,13 +29,13 @@ def spelling(title: str, client: ClientSettings) -> str:
     return same_but_for_spelling(title) or own.get(folded(title), "")
 
 
-def proposals(names: Sequence[str], client: ClientSettings, *, has_id: bool) -> dict[str, str]:
+def proposals(names: Sequence[str], titles: Sequence[str], client: ClientSettings, *, has_id: bool) -> dict[str, str]:
     """
-    Return what each name probably means, "" if nothing.
+    Return what each name probably means, "" if nothing; `titles` are all of the file.
 
     Where no name means the id of the users, a number is it; each of several is AN_ID.
     """
-    proposed = {name: proposal(name, client) for name in names}
+    proposed = {name: "" if are_of_others(name, titles) else proposal(name, client) for name in names}
     if not has_id and "unique_id" not in (client.columns.get(name, name) for name in proposed.values()):
         ids = identifying(proposed)
         proposed |= dict.fromkeys(ids, "unique_id" if len(ids) == 1 else AN_ID)
@@ -61,14 +65,30 @@ def _meant(proposed: dict[str, str], attributes: Collection[str], client: Client
     return {*attributes, *(POSSIBLE_NAMES[name].name for name in names if name in POSSIBLE_NAMES)}
 
 
-def unknown(proposed: dict[str, str], titles: Sequence[str], client: ClientSettings, line: int) -> Iterator[Message]:
-    """Yield what to do about names, none of which is taken, by what they may mean; `titles` are all in `line`."""
-    if len(proposed) > 1 and all(name[0] in _MARKS and name[-1] in _MARKS for name in proposed):
+def is_numbering(name: str, values: Sequence[str]) -> bool:
+    """Tell whether a first column with these values below its name numbers the rows."""
+    texts, is_named = [value.strip() for value in values], bool(name) and folded(name) in _NUMBERING
+    if any(texts == [*map(str, range(start, start + len(texts)))] for start in (0, 1, 2)):
+        return len(texts) > 1 or is_named
+    numbers = [int(text) for text in texts if text.isdecimal() and len(text) < SHOWN_CHARS]
+    return is_named and len(numbers) == len(texts) and numbers == sorted({*numbers})
+
+
+def unknown(
+    proposed: dict[str, str], titles: Sequence[str], client: ClientSettings, line: int, numbered: str = ""
+) -> Iterator[Message]:
+    """
+    Yield what to do about names, none of which is taken, by what they may mean.
+
+    `titles` are all in `line`, `numbered` is the one of a column that numbers the rows.
+    """
+    if _are_in_marks(proposed):
         yield message("header.unknown/marks", line=str(line), mark=next(iter(proposed))[0])
         return
     rivals = Counter(proposed.values())
     unresolved = []
     others = {name: expected for name, expected in proposed.items() if expected != AN_ID}  # see `missing`
+    yield from _without_numbers(others, numbered)
     for name, expected in others.items():
         shown = shown_name(name)
         if secrets := secrets_in(name):
@@ -90,6 +110,17 @@ def unknown(proposed: dict[str, str], titles: Sequence[str], client: ClientSetti
         yield _unknown_names(tuple(unresolved))
 
 
+def _without_numbers(others: dict[str, str], numbered: str) -> Iterator[Message]:
+    """Take the column that numbers the rows out of others, and yield what to do about it."""
+    if others.get(numbered) == "":
+        del others[numbered]
+        yield message("header.unknown/numbered", name=shown_name(numbered))
+
+
+def _are_in_marks(names: Collection[str]) -> bool:
+    return len(names) > 1 and all(len(name) > 1 and name[0] in _MARKS and name[-1] in _MARKS for name in names)
+
+
 def proposal(name: str, client: ClientSettings) -> str:
     """Return the name that is probably meant, "" if there is none or another remedy."""
     if secrets_in(name) or name in client.columns:
@@ -107,7 +138,8 @@ def _unknown_names(names: tuple[str, ...]) -> Message:
 
 def ignored(names: Sequence[str], attributes: Collection[str]) -> Iterator[Message]:
     """Yield the warnings about ignored columns: those that may be an attribute, then the others."""
-    meant = {name: near for name in names if (near := nearest(name)) and POSSIBLE_NAMES[near].name not in attributes}
+    own = [name for name in names if not are_of_others(name, names)]
+    meant = {name: near for name in own if (near := nearest(name)) and POSSIBLE_NAMES[near].name not in attributes}
     for name, near in meant.items():
         yield message("columns.ignored/did_you_mean", name=shown_name(name), expected=near)
     shown = tuple(shown_name(name) for name in names if name not in meant)

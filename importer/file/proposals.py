@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from importer import attributes
@@ -20,7 +21,8 @@ _REMARK: Final = regex(
 _FIELD_NUMBER: Final = regex(r"\A(?:\[\d+\]|\d+[.)])\s*")  # the first form is of PowerSchool
 # The table of a column, if it is one of the users themselves, not of their parents or schools.
 _OF_USERS: Final = regex(
-    r"(?:.*\.)?(?:students?|teachers?|staff|users?|persons?|people|individuals?|employees?|members?|u_\w+|[a-z])\.\s*"
+    r"(?:(?!.*(?:parent|guardian|mother|father|contact|manager|supervisor|advisor|spouse|emergency|p[èe]re|m[èe]re|tuteur))"
+    r".*\.)?(?:students?|teachers?|staff|users?|persons?|people|individuals?|employees?|members?|u_\w+|(?-i:[a-z])(?=\.\S))\.\s*"
     r"|(?:spriden|spraddr|spbpers|goremal|gobtpac)_",  # Banner
     re.IGNORECASE,
 )
@@ -82,6 +84,12 @@ _FOREIGN: Final = {
     "employeeid": "employ_no",
     "teachernumber": "employ_no",
 }
+# What is one letter away from a name and means something else.
+_OTHERS: Final = regex(r"employer|pronom\Z|sourceid\Z")
+# The same for a letter that is a word: Email P, M_Mobile, emailF may be of parents.
+_LETTER: Final = regex(r"[A-Za-z][\W_]|.*(?:[\W_][A-Za-z]|[a-z][A-Z])[\W_]*\Z")
+_TEACHERS: Final = ("teacher", "staff")
+_STUDENTS: Final = ("student", "pupil", "stu", "élève", "eleve")
 _NUMBERS: Final = ("student_no", "employ_no")
 _MISREAD_MARK: Final = "\xef\xbb\xbf"  # the byte order mark of UTF-8, as Windows-1252 has it
 _COMPARED_CHARS: Final = 100  # of a name: to search one of 64 KiB for remarks would take minutes
@@ -106,5 +114,13 @@ def identifying(proposed: dict[str, str]) -> list[str]:
     return ids or names
 
 
+def are_of_others(name: str, names: Iterable[str]) -> bool:
+    """Tell whether a column is about the teachers of students, whom the other names are about."""
+    return name.casefold().startswith(_TEACHERS) and any(each.casefold().startswith(_STUDENTS) for each in names)
+
+
 def _nearest(name: str) -> str:
-    return _FOREIGN.get(folded(name), "") or attributes.nearest(name)
+    plain = folded(name)
+    if known := _FOREIGN.get(plain, "") or attributes.known(plain):
+        return known
+    return "" if _OTHERS.match(plain) or _LETTER.match(name) else attributes.mistyped(plain)

@@ -26,6 +26,7 @@ _MULTIBYTE: Final = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{
 _SUBSTITUTE: Final = b"\x1a"
 _ASCII_END: Final = 0x80
 _BEYOND_ASCII: Final = bytes(range(0x80, 0x100))
+_NEL: Final = b"\x85"
 _EBCDIC_BLANK: Final = b"@"
 _CHANCE: Final = 4  # of Chinese letters in another encoding less than one in so many bytes reads as UTF-8
 _SAMPLE_BYTES: Final = 1 << 16
@@ -65,6 +66,8 @@ def scan(raw: BinaryIO, limits: FileSettings, fallback: str = "") -> Scan:
     signature.refuse_other_kinds(head[start:], encoding)
     if encoding == "utf-8":
         signature.refuse_utf16_without_mark(head)
+    else:
+        signature.refuse_wrong_mark(head, encoding)
     digest = hashlib.sha256(head[:start])
     raw.seek(start)
     try:
@@ -194,6 +197,8 @@ def _resort(
     head = raw.read(_NAMES_BYTES)
     start = len(codecs.BOM_UTF8) * (encoding == "utf-8" and head.startswith(codecs.BOM_UTF8))  # a mark can be wrong
     holds_utf8 = encoding != "utf-8" or _holds_utf8(raw, start)
+    if not (holds_utf8 or _is_unreadable(head)) and _is_one_line(raw):
+        raise FileRejected(message("header.unknown/one_line"), line=1)
     if is_at_end and (holds_utf8 or start):
         raise FileRejected(message("upload.incomplete/letter", line=str(line)), line=line)
     if holds_utf8 or not fallback or _is_unreadable(head):
@@ -234,6 +239,13 @@ def _reads_by_chance(raw: BinaryIO) -> bool:
     sample = raw.read(_SAMPLE_BYTES)
     beyond = len(sample) - len(sample.translate(None, _BEYOND_ASCII))
     return sum(map(len, _MULTIBYTE.findall(sample))) * _CHANCE <= beyond
+
+
+def _is_one_line(raw: BinaryIO) -> bool:
+    """Tell whether the lines end by NEL alone, which is a byte of the older encodings."""
+    raw.seek(0)
+    sample = raw.read(_SAMPLE_BYTES)
+    return _NEL in sample and not (b"\n" in sample or b"\r" in sample)
 
 
 def _is_unreadable(head: bytes) -> bool:

@@ -59,6 +59,9 @@ _SIGNATURES: Final = (
     (rb"BEGIN:VCALENDAR", message("file.not_csv/data", kind="iCalendar")),
     (rb"ISA[^\w\s]\d\d|UNA.{5,6}\r?\n?UN[BG]|UN[BG]\+", message("file.not_csv/data", kind="EDI")),
     (rb"MSH\|\^", message("file.not_csv/data", kind="HL7")),
+    (rb"ID;P[^\r\n,]*\r?\n[A-Z];", message("file.not_csv/data", kind="SYLK")),
+    (rb"TABLE\r?\n0,\d+\r?\n\"", message("file.not_csv/data", kind="DIF")),
+    (rb"\"?ClassId2e4f51ef21dd47e99d3c952918aff9cd|@\{\w+=", message("file.not_csv/data", kind="PowerShell")),
     (rb"PAR1", message("file.not_csv/data", kind="Parquet")),
     (rb"(?:---\s+)?- ?\w+: ?[^,;\t|\r\n]*\r?\n +\w+:", message("file.not_csv/data", kind="YAML")),
     (rb"(?:[A-Za-z0-9+/]{76}\r?\n){2}|[A-Za-z0-9+/]{120}", message("file.not_csv/data", kind="Base64")),
@@ -95,6 +98,15 @@ def refuse_other_kinds(head: bytes, encoding: str) -> None:
     for pattern, reason in _SIGNATURES:
         if re.match(pattern, first, re.DOTALL):
             raise FileRejected(reason)
+
+
+def refuse_wrong_mark(head: bytes, encoding: str) -> None:
+    """Raise encoding.invalid when text with a mark of UTF-16 has none of its NUL bytes, or has them in other places."""
+    here, there = head[1::2].count(0), head[::2].count(0)
+    if encoding == "utf-16-be":
+        here, there = there, here
+    if len(head) > len(codecs.BOM_UTF16) and (not here or there > here):
+        raise FileRejected(message("encoding.invalid/mark"))
 
 
 def refuse_utf16_without_mark(head: bytes) -> None:

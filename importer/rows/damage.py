@@ -76,6 +76,7 @@ _IN_MARKS: Final = regex(
     r"""|\u2039.*\u203a\Z|[`\u00b4].*['`\u00b4]\Z|[\u2032\u2033].*[\u2032\u2033]\Z""",
     re.DOTALL,
 )
+_ODD_MARKS: Final = frozenset(("~~", "||", "^^", "##", "$$", "%%", "**", "[]", "{}", "()", "<>"))
 _ANY_MARK: Final = regex("""["'`\u00ab\u00b4\u00bb\u2018-\u201f\u2032\u2033\u2039\u203a]""")
 # What opens a cell and closes a later one, of values that are split in two.
 _SPLIT: Final = tuple(
@@ -371,6 +372,16 @@ def has_split_marks(cells: Sequence[str]) -> bool:
         if any(map(closing.search, cells[opened + 1 :])):
             return True
     return False
+
+
+def odd_marks_around(cells: Sequence[str]) -> str:
+    """Return the marks that all values of a row are in, which quote in no program of ours; "" if there are none."""
+    texts = [text for cell in cells if (text := cell.strip())]
+    marks = texts[0][0] + texts[0][-1] if texts else ""
+    is_around = len(texts) > 1 and marks in _ODD_MARKS
+    if not is_around or not all(len(text) > 1 and text[0] + text[-1] == marks for text in texts):
+        return ""
+    return marks if marks[0] != marks[1] else marks[0]
 
 
 def is_in_marks(text: str) -> bool:

@@ -73,6 +73,7 @@ class NamesAgain:
         self._header = [folded(title) for title in header.titles]
         own = (_spellings(title) for title in (*header.titles, *client.headings) if title)
         self._suspects = _NAMES, frozenset[str]().union(*own)
+        self._places = {name: frozenset(columns) for name, columns in header.columns.items()}
         self._looks_left = MOST_LOOKS
 
     def taken_out(self, ids: list[str], stretch: Stretch, others: dict[int, User | Rejected]) -> list[int]:
@@ -84,6 +85,9 @@ class NamesAgain:
         rejected = [(place, each) for place, each in others.items() if isinstance(each, Rejected)]
         misfits = (place for place, each in rejected if each.user is None)
         wordy = [place for place, each in rejected if each.user and _WORD.match(str(each.user[0]))]
+        for place, each in rejected:
+            if each.problems[0].reason.key == "9003/describing" and self._are_moved(stretch.records[place]):
+                self._refuse_changed(stretch.records[place], stretch.lines[place])
         again = self._positions(ids, misfits, wordy, stretch)
         for position in again:
             ids[position] = ""
@@ -103,6 +107,11 @@ class NamesAgain:
         for place in positions:
             self._refuse_changed(records[place], stretch.lines[place])
         return positions
+
+    def _are_moved(self, cells: list[str]) -> bool:
+        """Tell whether two cells of a row about the columns name what the header has in other columns."""
+        meant = {at: POSSIBLE_NAMES[name].name for at, cell in enumerate(cells) if (name := nearest(cell.strip(EDGE)))}
+        return sum(at not in self._places.get(name, {at}) for at, name in meant.items()) > 1
 
     def _are_names(self, cells: list[str]) -> bool:
         if [folded(cell) for cell in cells] == self._header:

@@ -228,6 +228,8 @@ class Shifts:
         if not (problems or self._has_address_elsewhere(cells)):
             return None
         failed = frozenset([problem.field for problem in problems])
+        if marks := damage.odd_marks_around(cells):
+            return _cause(message("9033/in_marks", mark=marks), self._names.values())
         has_marks = damage.have_marks(cells)
         if has_marks and damage.has_split_marks(cells):
             return _cause(message("9003/marks_moved", delimiter=self._delimiter), failed)

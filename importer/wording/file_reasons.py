@@ -142,6 +142,10 @@ _ENCODING: Final[dict[str, Reason]] = {
         "The file is in a Unicode format ({encoding}) that we cannot read.",
         _SAVE_AS_CSV,
     ),
+    "encoding.invalid/mark": Reason(
+        "The first bytes of the file say that it is UTF-16, but the rest is not.",
+        f"{_SAVE_AS_CSV} If a program makes the file, set it to UTF-8.",
+    ),
     "encoding.nul": Reason(
         "Line {line} has a character that is not text; the file was probably damaged on its way.",
         "Export the file again and upload it again.",
@@ -217,8 +221,8 @@ _NAMES: Final[dict[str, Reason]] = {
     ),
     "header.unknown/one_name": Reason(
         "Line {line} has no comma, semicolon or tab between column names.",
-        "Delete line {line} if it is a title or an error message. If it has the column names, in Excel: Data > Text "
-        "to Columns > Delimited, then File > Save As > CSV UTF-8.",
+        "Delete each line above the column names, such as a title or an error message. If line {line} has the column "
+        "names, in Excel: Data > Text to Columns > Delimited, then File > Save As > CSV UTF-8.",
     ),
     "header.unknown/separator": Reason(
         'Line {line} has "{separator}" between the column names. We expect a comma, semicolon or tab.',
@@ -235,6 +239,14 @@ _NAMES: Final[dict[str, Reason]] = {
     "header.unknown/transposed": Reason(
         "Each user has a column, with the column names in column A. We expect a row for each user.",
         "In Excel: copy the table, Paste Special > Transpose on a new sheet, then File > Save As > CSV UTF-8.",
+    ),
+    "header.unknown/list": Reason(
+        "Each value is on a line of its own, after its name. We expect a row for each user.",
+        "Choose CSV in the program that makes the file, and export it again.",
+    ),
+    "header.unknown/each_line": Reason(
+        "Column names are in each row, next to values, and not only on line {line}.",
+        "Have the export write each column name once, on the first line, or delete them from the other rows.",
     ),
     "header.unknown/one_line": Reason(
         "The whole file is one line, because its line ends are of a kind that we do not know.",
@@ -259,6 +271,10 @@ _NAMES: Final[dict[str, Reason]] = {
     "header.unknown/row_numbers": Reason(
         "Column A has no name on line {line} and seems to have row numbers, the first one on line {first}.",
         "Leave the row numbers out of the export, or delete them from each line.",
+    ),
+    "header.unknown/numbered": Reason(
+        'The column "{name}" seems to number the rows, not the users.',
+        'Leave the row numbers out of the export, or delete the column "{name}".',
     ),
     "header.unknown/too_few": Reason(
         "Each row has {count} values, more than line {line} has column names ({width}).",
@@ -286,6 +302,10 @@ _NAMES: Final[dict[str, Reason]] = {
     ),
     "header.missing/titles": Reason(
         "The column names are on line {line}. We expect them on the first line.", "Delete lines {first} to {last}."
+    ),
+    "header.missing/below": Reason(
+        "The column names are on line {line}, below users. We expect them on the first line.",
+        "Move line {line} to the top of the file.",
     ),
     "header.missing/user": Reason(
         "Line {line} is a user. We expect column names there.",

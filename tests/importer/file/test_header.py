@@ -311,10 +311,23 @@ def test_a_type_line_of_powershell_is_told_to_be_deleted(engine: Engine) -> None
     assert (BELOW_A_TITLE,) == result.refusal
 
 
-def test_a_header_further_below_is_not_looked_for(engine: Engine) -> None:
-    """Only the next fifty lines are searched for a header."""
-    assert "header.missing" == engine.file("Users", *["x"] * 49, HEADER, ROW).code
-    assert "header.unknown" == engine.file("Users", *["x"] * 50, HEADER, ROW).code
+def test_a_header_far_below_titles_is_found(engine: Engine) -> None:
+    """Its line is named, however many lines are above it; names of other systems are looked for in fifty lines."""
+    expected = message("header.missing/titles", line="62", first="1", last="61")
+    assert (expected,) == engine.file("Users", *["x"] * 60, HEADER, ROW).refusal
+    others = "Student ID,Source,First Name,Last Name,E-mail,Username"
+    assert "header.missing" == engine.file("Users", *["x"] * 49, others, ROW).code
+    refusal = engine.file("Users", *["x"] * 60, others, ROW)
+    assert "header.unknown" == refusal.code
+    assert "Delete each line above the column names" in refusal.detail
+
+
+def test_a_header_below_its_users_is_told_to_be_moved(engine: Engine) -> None:
+    """To delete the lines above it would delete the users."""
+    rows = [f"S{number},OPSCOM,Ann,Lee,a{number}@example.org,a{number}" for number in range(70)]
+    for above in (rows[:1], rows):
+        expected = message("header.missing/below", line=str(len(above) + 1))
+        assert (expected,) == engine.file(*above, HEADER).refusal
 
 
 def test_blank_lines_above_the_header_are_skipped(engine: Engine) -> None:

@@ -207,3 +207,26 @@ def test_of_two_numbers_the_one_called_id_identifies_the_users(engine: Engine) -
     assert [("Student ID", "unique_id"), ("Student Number", "student_no")] == [
         (dict(each.params)["name"], dict(each.params)["expected"]) for each in result.refusal
     ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Email P", "email_m", "EmailF", "M Mobile", "F_First_Name", "P.Email", "guardian.person.email"),
+        *("Employer Number", "Employer Phone", "Pronom", "Source ID", "Parent Email", "Home Room", "Date Modified"),
+        *("Guardian Phone", "Date of Hire", "Birth City", "Mailing City", "Last Login", "Street No", "Emergency Email"),
+    ],
+)
+def test_names_of_other_data_are_not_proposed(name: str) -> None:
+    """Whoever followed the proposal would have the data of parents, employers or others in the column."""
+    assert "" == nearest(name)
+
+
+def test_data_of_teachers_are_not_proposed_for_students(engine: Engine) -> None:
+    """In a file of students it is that of their teachers; in one of teachers it is their own."""
+    names = "unique_id,login_source,first_name,last_name,Teacher Email,Teacher Number"
+    assert {"email", "employ_no"} == {dict(each.params).get("expected") for each in engine.file(names).refusal}
+    refusal = engine.file(f"{names},Student Status").refusal
+    assert set() == {value for each in refusal for key, value in each.params if key == "expected"}
+    engine.settings(unknown_columns="ignore")
+    assert "columns.ignored" == engine.file(f"{names},Student Status").warnings["columns.ignored"].reason.key

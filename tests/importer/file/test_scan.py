@@ -274,6 +274,25 @@ def test_utf16_without_its_mark_is_named_as_such(engine: Engine, codec: str, nam
     assert (message("encoding.invalid/unicode", encoding="UTF-16"),) == result.refusal
 
 
+@pytest.mark.parametrize("codec", ["utf-8", "utf-16-be"])
+@pytest.mark.parametrize("name", ["Zoe", "Zoé"])
+def test_a_mark_of_another_unicode_format_is_told(engine: Engine, codec: str, name: str) -> None:
+    """A program that puts the mark of UTF-16 before everything leaves letters of no language."""
+    content = f"{HEADER}\r\nS1,OPSCOM,{name},Roy,z@example.org,z\r\n".encode(codec)
+    assert (message("encoding.invalid/mark"),) == engine.upload(codecs.BOM_UTF16_LE + content).refusal
+    if codec == "utf-8":
+        assert (message("encoding.invalid/mark"),) == engine.upload(codecs.BOM_UTF16_BE + content).refusal
+
+
+@pytest.mark.parametrize("fallback", ["", "cp1252"])
+@pytest.mark.parametrize("name", ["Zoe", "Zoé"])
+def test_line_ends_of_a_mainframe_are_named(engine: Engine, fallback: str, name: str) -> None:
+    """NEL is a line end in no CSV; in Latin-1 it is one byte, and no letter of an older format."""
+    text = f"{HEADER}\x85S1,OPSCOM,{name},Roy,z@example.org,z\x85"
+    engine.settings(fallback_encoding=fallback)
+    assert (message("header.unknown/one_line"),) == engine.upload(text.encode("latin-1")).refusal
+
+
 def test_utf32_is_refused_by_its_name() -> None:
     """UTF-32, whose mark begins with that of UTF-16, is not taken for it."""
     rejected = refused(f"{HEADER}\n{ROW}\n".encode("utf-32"))

@@ -76,6 +76,16 @@ def test_other_columns_refuse_the_file(engine: Engine, again: str, kind: str) ->
     assert ((message(f"header.changed/{kind}", line="3"),), {}) == (result.refusal, engine.users())
 
 
+def test_names_of_another_system_in_another_order_refuse_the_file(engine: Engine) -> None:
+    """Also near below the header, where a row may describe the columns: names would be exchanged."""
+    row = "S1,OPSCOM,Lee,Ann,ann@example.org,ann"
+    again = "SIS_ID,AUTH_TYPE,LNAME,FNAME,MAIL_ADDR,NET_NAME"
+    for rows in ((again, row), (row, again, row)):
+        assert "header.changed" == engine.rows(*rows).code
+    same = engine.rows("SIS_CD,AUTH_TYPE,FNAME,LNAME,MAILX,NET_NAME", row)
+    assert (1, {2: "9003"}) == (same.tally.created, same.codes)
+
+
 @pytest.mark.parametrize(
     "row",
     [
