@@ -40,7 +40,7 @@ _TOTAL_WORDS: Final = (
     "sous-total sous-totaux count counts sum somme checksum records rows lignes enregistrements entries lines users "
     "students employees utilisateurs élèves étudiants employés recordcount rowcount reccount elapsed confidential "
     "confidentiel confidentielle average averages moyenne moyennes \u03c3 gesamt gesamtsumme insgesamt summe ende fim "
-    "zeilen zeile datensätze datensatz filas fila registros registro righe linhas rijen regels"
+    "totaal zeilen zeile datensätze datensatz filas fila registros registro righe linhas rijen regels"
 )
 _OTHER_WORDS: Final = (
     "of the a in for this at is no number num nb nbr nbre nombre file report data export extract list listing output "
@@ -68,6 +68,7 @@ _SENTENCE: Final = regex(
     r"|datensätze|registros|filas|zeilen|crc-?\d*|md5|sha-?\d*|prüfsumme|somme de contrôle)\b[^:=]{0,40}[:=]"
     r"|(?:users|students)\s*[:=]\s"
     r"|(?:ende|fine?|fim)\s+(?:der|des|del|della|do|da|dello)\b"
+    r"|(?:édité|exporté|extrait)e?s?\s+le\b|\d+\s+(?:datensätze|zeilen)\s"
     r"|[0-9a-f]{32,128} [ *]\S+\.\w+\Z"  # what md5sum and its like write
     r"|network packet size|clock time \(ms|version \d+\.\d"  # below what bcp and SQL*Plus wrote
     r"|.*\b(?:all rights reserved|tous droits réservés|successfully completed|completed successfully)\b",
@@ -158,7 +159,7 @@ def describes_columns(cells: Sequence[str], failed: Collection[str]) -> bool:
         return True
     if sum(bool(_EXAMPLE.match(text)) for text in texts) >= _FEWEST_DESCRIBED:
         return True
-    if any(map(_DATA.search, texts)) or not {"login_source", "email"} <= {*failed}:
+    if len({*texts}) < len(texts) or any(map(_DATA.search, texts)) or not {"login_source", "email"} <= {*failed}:
         return False
     return 2 * sum(bool(_LIKE_A_NAME.search(text) or nearest(text)) for text in texts) > len(texts)
 

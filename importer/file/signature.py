@@ -52,7 +52,7 @@ _SIGNATURES: Final = (
         message("file.not_csv/html"),
     ),
     (
-        rb"(?i:-- (?:mysql|mariadb|postgresql)|--\r?\n-- postgresql|insert into |create table )",
+        rb"(?i:-- (?:mysql|mariadb|postgresql)|--\r?\n-- postgresql|insert into |create table |copy [^\s(]+ \()",
         message("file.not_csv/data", kind="SQL"),
     ),
     (rb"BEGIN:VCARD", message("file.not_csv/data", kind="vCard")),

@@ -378,7 +378,7 @@ def odd_marks_around(cells: Sequence[str]) -> str:
     """Return the marks that all values of a row are in, which quote in no program of ours; "" if there are none."""
     texts = [text for cell in cells if (text := cell.strip())]
     marks = texts[0][0] + texts[0][-1] if texts else ""
-    is_around = len(texts) > 1 and marks in _ODD_MARKS
+    is_around = len({*texts}) > 1 and marks in _ODD_MARKS  # the same in all cells is a word of its own, as <clear>
     if not is_around or not all(len(text) > 1 and text[0] + text[-1] == marks for text in texts):
         return ""
     return marks if marks[0] != marks[1] else marks[0]

@@ -446,6 +446,7 @@ def test_names_in_brackets_can_be_a_clients_own(engine: Engine, name: str) -> No
         ('<users count="1">', "XML"),
         ("<users>\n<user>", "XML"),
         ("-- MySQL dump 10.13\nINSERT INTO `users` VALUES ('1');", "SQL"),
+        ("COPY users (unique_id, email) FROM stdin;\nS1\ta@example.org", "SQL"),
         ("BEGIN:VCARD\nFN:Ann Lee", "vCard"),
         ("BEGIN:VCALENDAR\nVERSION:2.0", "iCalendar"),
         ("- unique_id: S1\n  email: a@example.org", "YAML"),

@@ -90,6 +90,9 @@ CLOSING_LINES = [
     "Seite 1 von 3",
     "11/30/2026,,,,,Page 2 of 3",
     "Network packet size (bytes): 4096",
+    "3 Datensätze exportiert am 30.11.2026",
+    "Totaal: 2",
+    "Édité le 30/11/2026",
     "Version 19.3.0.0.0",
 ]
 ERRORS = [
