@@ -1,10 +1,10 @@
-"""Codes of guards: a file on hold, the decision about it, and warnings about changes below the limits."""
+"""Guards: their codes, about files on hold, decisions and changes below the limits; and why a file is on hold."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from importer.wording.template import Code, Level
+from importer.wording.template import Code, Level, Reason
 
 GUARD_CODES: Final = (
     Code(
@@ -186,3 +186,74 @@ CHANGE_CODES: Final = (
         is_mailed=True,
     ),
 )
+
+_SORTED_ALONE: Final = "Check that no column was sorted or moved without the others."
+
+# The same for one and for many, but not in each language.
+_OTHER_IDENTITY: Final = (
+    "{count} of {total} users that we knew would get another identity: several of name, e-mail address, user name and "
+    "date of birth."
+)
+_OTHER_VALUE: Final = "{count} of {total} users that we knew would get another {column}."
+_MISSING: Final = (
+    "{count} of {total} active users would be deactivated: missing from this file and those of the last 7 days."
+)
+_LEAVING: Final = "{count} of {total} active users would leave, by {column} in this file or within the last 7 days."
+_COMING_AGAIN: Final = "{count} of {total} values that we have taken back from an earlier file would come again."
+
+GUARD_REASONS: Final[dict[str, Reason]] = {
+    "guard.identity": Reason(
+        _OTHER_IDENTITY,
+        _SORTED_ALONE,
+        _OTHER_IDENTITY,
+    ),
+    "guard.attribute": Reason(_OTHER_VALUE, _SORTED_ALONE, _OTHER_VALUE),
+    "guard.created": Reason(
+        "{count} user would be new. We have {total}.",
+        "Check that the unique_ids are those of before.",
+        "{count} users would be new. We have {total}.",
+    ),
+    "guard.deactivated": Reason(
+        _MISSING,
+        "Check that all users are in the file.",
+        _MISSING,
+    ),
+    "guard.deactivated/status": Reason(
+        _LEAVING,
+        "Check the values of {column}.",
+        _LEAVING,
+    ),
+    "guard.undone": Reason(
+        _COMING_AGAIN,
+        "Check whether the mistake of that file is corrected where the file comes from.",
+        _COMING_AGAIN,
+    ),
+    "guard.fewer_rows": Reason(
+        "The file has {count} row fewer than your last one, which had {total}.",
+        "Check that all users are in the file.",
+        "The file has {count} rows fewer than your last one, which had {total}.",
+    ),
+    "guard.rejected": Reason(
+        "The file was on hold, and we did not approve it.",
+        "Correct the file and upload it again. If it is right as it is, write to us.",
+    ),
+    "guard.rejected/why": Reason(
+        "The file was on hold, and we did not approve it. Our reason: {reason}.",
+        "Correct the file and upload it again. If it is right as it is, write to us.",
+    ),
+    "guard.superseded": Reason(
+        'The file was on hold, and your newer file "{name}" replaced it.', "You do not need to upload this one again."
+    ),
+    "order.older": Reason(
+        "We have already imported a file of {date}, which is later than the date in the name of this one.",
+        "Upload the newest file. If the name has the wrong date, correct it.",
+    ),
+    "feed.frozen": Reason(
+        "From {first} through {last} we import no files like this one. We keep it, but do not apply it.",
+        "Upload a new file after {last}. If it cannot wait, write to us.",
+    ),
+    "guard.expired": Reason(
+        "The file was on hold, and nobody approved it in time.",
+        "Upload the file again. If it is right as it is, write to us.",
+    ),
+}
