@@ -84,6 +84,11 @@ def is_plain(raw: str) -> bool:
     return bool(_PLAIN.match(raw))
 
 
+def is_placeholder(value: str) -> bool:
+    """Tell whether a value is a word or signs in place of one."""
+    return bool(_PLACEHOLDER.match(value))
+
+
 def clean(attribute: Attribute, raw: str) -> Cell:
     """Trim and normalise one cell and judge its characters; the rule of the attribute is not asked here."""
     if is_plain(raw):

@@ -24,7 +24,7 @@ from importer.model import Message, Problem
 from importer.rows import damage, rules, shifts
 from importer.rows.no_users import NoUsers
 from importer.rows.shifts import Shifts
-from importer.rows.values import addresses, days, words
+from importer.rows.values import addresses, days, kinds, remarks, words
 from importer.settings import ClientSettings
 
 Cells = Sequence[str]
@@ -42,8 +42,8 @@ _MIXED: Final = re.compile("[a-z](?=[\u4e00-\u9fff])|[\u4e00-\u9fff](?=[a-z])") 
 _CHINESE: Final = re.compile("[\u4e00-\u9fff]")
 _BLANK_END: Final = re.compile(r" (?=\n)")
 _UNTIDY: Final = re.compile(
-    r"""\n(?=[ \#"'=()\\\[\]<>{}`\xd7\xf7?.!*_/,:;&@%~^|$+iInNuUxXàÀ-])  # most cells are through with here
-        (?:[ \#"'?.!*_/,:;&@%~^|$\[\]<>{})`\xd7\xf7]  # blank, error value, guard, sign
+    r"""\n(?=[ \#"'=()\\\[\]<>{}`\xd7\xf7?.!*_/,:;&@%~^|$+iInNuUxXzZàÀ-])  # most cells are through with here
+        (?:[ \#"'?.!*_/,:;&@%~^|$\[\]<>{})`\xd7\xf7-]|[zZ]{2}|[xX]{2}  # blank, error value, guard, sign
           |="|[-+=(\\](?:[^\w\n]|_)*(?=\n)|\([A-Za-z/\ ]+\)(?=\n)  # formula, signs alone
           |(?=[nN][uUoOiIaA/]|[uU][nN]|[iI][nN]|[xX]{3}|[àÀ\\])  # words
            (?:[nN](?i:ull(?:\ null)?|one|il|/[ad]|o\ (?:name|id|value|data))|NaN|\\[nN]|[xX]{3,}|[àÀ]\ [^\n]*
@@ -108,9 +108,14 @@ class ColumnScreen:
         self._nameless = tuple(index for index in header.nameless if index < header.width)
         self.days: Counter[str] = Counter()  # of birth, and "", of the rows so far
         self._looks = tuple(
-            (header.columns[name][0], _look(COLUMNS[name], judges[name], client, self.days), name == "unique_id")
+            (
+                header.columns[name][0],
+                _look(COLUMNS[name], judges[name], client, self.days, moved.long_sources),
+                name == "unique_id",
+            )
             for name in names
         )
+        self._names = tuple(header.columns[name][0] for name in damage.NAMES if name in names)
 
     def screened(self, records: Sequence[list[str]], *, has_line_feeds: bool = True) -> Screened:
         """Check the records; `has_line_feeds`: a cell may have one."""
@@ -138,6 +143,8 @@ class ColumnScreen:
                 suspects.update(self._no_users.among(cells, records))
                 suspects.update(self._moved.login_sources_among(cells))
             screened.add(cells, suspects)
+        if len(self._names) == len(damage.NAMES):
+            screened.suspects.update(remarks.whole_names_among(*(columns[at] for at in self._names)))
         return screened
 
     def _of_same_width(self, records: Sequence[list[str]], misfits: set[int]) -> Sequence[list[str]]:
@@ -151,7 +158,9 @@ class ColumnScreen:
 _Look = Callable[[Cells, set[int]], Cells]  # returns the cells as they are stored, adds the positions of suspect ones
 
 
-def _look(attribute: Attribute, judge: rules.Judge, client: ClientSettings, births: Counter[str]) -> _Look:
+def _look(
+    attribute: Attribute, judge: rules.Judge, client: ClientSettings, births: Counter[str], sources: frozenset[str]
+) -> _Look:
     limit = rules.limit_of(attribute, client)
     if attribute.rule in _CHOSEN:
         return _Chosen(judge, limit, births if attribute.rule is Rule.DATE else None)
@@ -159,21 +168,25 @@ def _look(attribute: Attribute, judge: rules.Judge, client: ClientSettings, birt
         return _Address(judge, min(limit, _LOCAL_CHARS))
     if attribute.rule is Rule.KEY:
         return _Key(limit)
-    return _Text(limit, attribute.name)
+    return _Text(limit, attribute.name, sources)
 
 
 class _Text:
     """Looks at any text."""
 
-    def __init__(self, limit: int, name: str) -> None:
+    def __init__(self, limit: int, name: str, sources: frozenset[str]) -> None:
         self._limit = limit
         self._name = name
         self._moved = shifts.signs_in(name)
-        rare = self._moved[0] if self._moved else damage.SIGNS_IN_NAMES if name in damage.NAMES else b""
+        self._is_name = name in damage.NAMES
+        self._is_user_name = COLUMNS[name].rule is Rule.USER_NAME
+        self._other_kinds = kinds.Search(name)
+        rare = self._moved[0] if self._moved else damage.SIGNS_IN_NAMES if self._is_name else kinds.SIGNS
         self._plain = _PLAIN_ASCII.translate(None, rare)
         self._is_town = name in shifts.TOWNS
         self._is_number = name in damage.NUMBERS
-        self._words = words.IN_PLACE_OF.get(name)
+        self._has_more = self._is_name or self._is_user_name or self._is_number or self._other_kinds.has_some
+        self._words = words.IN_PLACE_OF.get(name, frozenset()) | (sources if self._is_name else frozenset())
 
     def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
         if any(cells):
@@ -181,19 +194,30 @@ class _Text:
             joined = _joined(cells)
             rest = _rest(joined, self._plain)
             suspects.update(_untidy(joined, rest))
-            if rest:
-                for pattern in damage.text_patterns(joined, self._name, rest):
-                    suspects.update(_found(pattern, joined))
-                if self._moved and self._moved[1].search(rest):
-                    suspects.update(_found(self._moved[2], joined))
+            if rest or self._has_more:
+                for pattern, text in self._searches(joined, rest):
+                    suspects.update(_found(pattern, text))
             if self._words and not self._words.isdisjoint(cells):
                 suspects.update(_positions(cells, self._words.__contains__))
-            if self._is_number:
-                for pattern in damage.number_patterns(joined):
-                    suspects.update(_found(pattern, joined))
             if self._is_town:
                 suspects.update(shifts.provinces_among(cells))
         return cells
+
+    def _searches(self, joined: str, rest: str) -> Iterator[tuple[re.Pattern[str], str]]:
+        """Yield what finds doubtful values in the column, and the text in which it does."""
+        if rest:
+            yield from ((pattern, joined) for pattern in damage.text_patterns(joined, self._name, rest))
+            if self._moved and self._moved[1].search(rest):
+                yield self._moved[2], joined
+        if self._is_number and not remarks.signs_in(joined):
+            return
+        yield from ((pattern, joined) for pattern in self._other_kinds(joined, rest))
+        if self._is_name:
+            yield from remarks.in_names(joined)
+        elif self._is_user_name:
+            yield from remarks.in_ids(joined, remarks.signs_in(joined), is_key=False)
+        elif self._is_number:
+            yield from ((pattern, joined) for pattern in damage.number_patterns(joined))
 
 
 class _Key:
@@ -209,8 +233,12 @@ class _Key:
         joined = _joined(cells)
         rest = _rest(joined)
         suspects.update(_untidy(joined, rest))
-        for pattern in damage.id_patterns(joined, rest):
-            suspects.update(_found(pattern, joined))
+        signs = remarks.signs_in(joined)
+        if signs:
+            for pattern in damage.id_patterns(joined, rest):
+                suspects.update(_found(pattern, joined))
+        for pattern, text in remarks.in_ids(joined, signs, is_key=True):
+            suspects.update(_found(pattern, text))
         if not words.SUSPECT_IDS.isdisjoint(cells):
             suspects.update(_positions(cells, words.SUSPECT_IDS.__contains__))
         if not self._has_full_number and max(map(len, cells)) >= damage.LONG_DIGITS:

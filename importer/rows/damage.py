@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from importer.attributes import Attribute, Rule
-from importer.characters import SHOWN_CHARS
+from importer.characters import SHOWN_CHARS, is_placeholder
 from importer.model import Problem, message
 from importer.patterns import regex
-from importer.rows.values import addresses, days, words
+from importer.rows.values import addresses, days, kinds, remarks, words
 
 LONG_DIGITS: Final = 16  # a spreadsheet keeps 15 digits of a number, and writes zeros for the others
 LOST_DIGITS: Final = "value.damaged/digits"
@@ -27,6 +27,7 @@ _FORMATTED: Final = r"[$\u20ac\xa3] ?\d[\d.,]*|\d[\d.,]*+ ?[$\u20ac\xa3%]|\(\d[\
 _TIME: Final = r"\d{1,2}:\d\d(?::\d\d)?(?: ?[AP]M)?"
 _SPACED: Final = r"\d{1,3}+(?:[ \u00a0\u2007\u2009\u202f]\d{3})+(?:[.,]\d+)?"
 _MARKED_THOUSANDS: Final = r"\d{1,3}+(?:['\u2019\u02bc]\d{3})+(?:[.,]\d+)?|\d{1,3}+(?:\.\d{3})+,\d+"
+_DOTTED: Final = r"[1-9]\d{0,2}(?:\.\d{3})++"  # thousands
 _DAY: Final = (
     rf"\d{{1,2}}-(?:{_MONTH})\.?(?:-\d{{2,4}})?|(?:{_MONTH})\.?-\d{{2,4}}|\d{{4}}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?"
 )
@@ -46,6 +47,7 @@ _DOUBTFUL_IDS: Final = (  # could be meant
     (regex(rf"(?:{_DAY}|{_SLASHED_DAY}|{_DOTTED_DAY}|{_SPELT_DAY}|{_TIME})\Z", re.ASCII), "value.damaged/date"),
     (regex(rf"(?:{_SPACED})\Z", re.ASCII), "value.damaged/spaces"),
     (regex(rf"(?:{_LOST_DIGITS})\Z", re.ASCII), LOST_DIGITS),
+    (regex(rf"(?:{_DOTTED})\Z", re.ASCII), "value.damaged/dots"),
 )
 _WORDS_AS_ID: Final = r"(?=\S+ )[^\W\d_]{2,}(?:[ ,.'-]+[^\W\d_]+)+"  # such as the name of the user
 _DOUBTFUL_NUMBERS: Final = (  # of people, in another column than the id
@@ -93,6 +95,8 @@ _SPLIT: Final = tuple(
 # Nothing of this module is in such a value, unless it is an id or a number.
 _PLAIN: Final = regex(r"[\w .,:;@()/#-]*\Z", re.ASCII)
 
+UNLESS_KNOWN: Final = ("9033/around", "9033/label", "9033/edge", "9033/alphabet", "9033/odd_sign")
+_IDS: Final = (Rule.KEY, Rule.USER_NAME)
 NAMES: Final = ("first_name", "last_name")
 NUMBERS: Final = ("student_no", "employ_no")
 _NO_NAME: Final = regex(
@@ -149,10 +153,10 @@ _LOST_IN_NAME: Final = regex(
 )
 _INITIALS: Final = 3  # characters, such as n/a
 _XML_CODE: Final = regex(r"_x[0-9A-Fa-f]{4}_")  # in names; as a workbook has letters and line ends
-_DOTTED: Final = regex(r"(?<![.])\b[^\W\d_]+\.[a-z]{2}(?!\w*\.)|[^\W\d_]\.\.[a-z]")
+_WITH_DOTS: Final = regex(r"(?<![.])\b[^\W\d_]+\.[a-z]{2}(?!\w*\.)|[^\W\d_]\.\.[a-z]")
 _DOTS: Final = "encoding.garbled/dots"
 _FEWEST_DOTTED: Final = 2
-_WIDE: Final = regex(r"[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]")
+_WIDE: Final = regex(r"[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\ufb00-\ufb06\u2460-\u24ff\U0001d400-\U0001d7ff]")
 _MARKUP: Final = regex(
     r"<!\[CDATA\[|&[A-Za-z](?:acute|grave|circ|uml|cedil|tilde|ring|slash|caron)\b|&(?:[A-Za-z]{2,8}|#\d{2,6}|#[xX][0-9A-Fa-f]{2,5});|</?(?:b|br|i|u|p|em|span|div|strong|font|a|sup|sub|td|tr|li)\b[^<>]*>"
 )
@@ -160,7 +164,7 @@ _ESCAPED: Final = regex(
     r"\\u(?:[0-9A-Fa-f]{4}|\{[0-9A-Fa-f]{2,6}\})|(?<=\w)\\/(?=\w)|\\x[0-9A-Fa-f]{2}|=[CDE][0-9A-F]=[89AB][0-9A-F]|%[CDE][0-9A-F]%[89AB][0-9A-F]|%2[0-9A-F]"
     r"|\+(?:A[K-X]|IB)[AEIMQUYcgkosw048](?:(?:[AB][A-Za-z0-9+/]{2,8})?-|(?![A-Za-z0-9+/@.]))"  # UTF-7
     r"|(?<=[a-z])(?:[%=][CDEF][0-9A-F](?![0-9A-F])|\\3[0-7]{2}(?!\d))|%u[0-9A-Fa-f]{4}|U\+00[0-9A-F]{2}"
-    r"|<(?:[0-9a-f]{2}|[0-9A-F]{2})>|\\[nrt](?=[A-Z\d\\]|\Z)|=\?[\w-]+\?[BbQq]\?"
+    r"|<(?:[0-9a-f]{2}|[0-9A-F]{2})>|\\[nrt](?=[A-Z\d\\\n]|\Z)|=\?[\w-]+\?[BbQq]\?"
 )
 _TURNED: Final = regex(
     r"[\u00ad\u180e\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff]|(?<=[A-Za-z])[\u200c-\u200f]|[\u200c-\u200f](?=[A-Za-z])"
@@ -171,6 +175,7 @@ _SPOILED_ASCII: Final = (
     (_LOST, "encoding.garbled/lost"),
 )
 _SPOILED: Final = (  # the surest first
+    (remarks.TWO_ALPHABETS, "encoding.garbled/alphabet"),
     (_GARBLED, "encoding.garbled"),
     (_MISREAD, "encoding.garbled/older"),
     (_MISREAD_ONE, "encoding.garbled/older"),
@@ -191,6 +196,7 @@ _ID_SHAPES: Final = tuple(
         (" ", _SPACED),
         ("-", _DAY),
         (".", _DOTTED_DAY),
+        (".", _DOTTED),
         (" ", _SPELT_DAY),
         ("/", _SLASHED_DAY),
         (":", _TIME),
@@ -212,13 +218,17 @@ _MARK_SHAPES: Final = (
 _SIGNS_OF_LOST: Final = "*#_^~!$%=|:;+/"
 _NAME_SHAPES: Final = (
     ("@", regex("@")),
-    *((digit, regex(rf"\n(?:[+(#]?|[A-Za-z]{{1,3}}-?){digit}|{digit}\d\d")) for digit in "0123456789"),
-    *((sign, regex(re.escape(sign))) for sign in _SIGNS_OF_LOST),
-    (".", regex(r"[A-Za-z]\.{1,2}[a-z]")),
+    *((sign, regex(re.escape(sign))) for sign in "0123456789,([{&\\>]}" + _SIGNS_OF_LOST),
+    (".", regex(r"[A-Za-z]\.{1,2}[a-z]|\.\.(?=\n)")),
 )
-SIGNS_IN_NAMES: Final = b"@0123456789" + _SIGNS_OF_LOST.encode()  # of ASCII, with which these begin
+SIGNS_IN_NAMES: Final = b"@0123456789,([{&\\>]}" + _SIGNS_OF_LOST.encode()  # of ASCII, with which these begin
 _UTF7_SHAPES: Final = (("+A", _ESCAPED), ("+IB", _ESCAPED))
-_ADDRESS_SHAPES: Final = (*_UTF7_SHAPES, ("\nno", regex(rf"\n{addresses.NO_LOCAL}")))
+_ADDRESS_SHAPES: Final = (
+    *_UTF7_SHAPES,
+    ("\nno", regex(rf"\n{addresses.NO_LOCAL}")),
+    ("reply@", regex(rf"\n{addresses.NO_REPLY}")),
+    ("\nzz", regex(rf"\n{addresses.LEFT}")),
+)
 _CODE_POINT_SHAPE: Final = ("+00", _ESCAPED)
 # Most letters of those above are looked at closely anyway, and are not here.
 _SPOILED_SHAPES: Final = (
@@ -254,9 +264,16 @@ def problem_in(attribute: Attribute, value: str) -> Problem | None:
         key = "9033/no_id" if value in words.NO_IDS else _first_of(_BROKEN_IDS, value)
     if not key and attribute.rule in KEYED and has_marks(value):
         key = "9033/marks"
-    if not key and attribute.rule in (Rule.KEY, Rule.USER_NAME) and not value.isascii() and _WIDE.search(value):
-        key = "9033/full_width"
+    if not key and attribute.rule in _IDS and not is_placeholder(value):
+        key = _problem_of_id(value, is_key=attribute.rule is Rule.KEY)
     return _damaged(key, attribute.name, value) if key else None
+
+
+def _problem_of_id(value: str, *, is_key: bool) -> str:
+    if not value.isascii() and _WIDE.search(value):
+        return "9033/full_width"
+    is_spoiled = not _PLAIN.match(value) and any(pattern.search(value) for pattern, _ in _SPOILED)  # that is told
+    return "" if is_spoiled and not remarks.TWO_ALPHABETS.search(value) else remarks.problem_of_id(value, is_key=is_key)
 
 
 def has_marks(value: str) -> bool:
@@ -293,10 +310,9 @@ def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
         yield from filter(None, ["value.placeholder" if is_no_day else days.doubt_of(value)])
     elif attribute.rule is Rule.EMAIL:
         yield from filter(None, [addresses.doubt_of(value)])
-    if value in words.IN_PLACE_OF.get(attribute.name, ()):
-        yield "value.placeholder/number" if value[-1:].isdigit() else "value.placeholder"
-    if attribute.name in NAMES:
-        yield from _doubts_of_name(value)
+    if attribute.rule in _IDS:
+        yield from filter(None, [remarks.doubt_of_id(value, is_key=attribute.rule is Rule.KEY)])
+    yield from _doubts_of_kind(attribute.name, value)
     if attribute.rule is Rule.TEXT and not _PLAIN.match(value):
         yield from ["value.marks"] if _MARKED.match(value) else []
         yield from ["value.damaged/full_width"] if _WIDE.search(value) else []
@@ -305,16 +321,37 @@ def warnings_in(attribute: Attribute, value: str) -> Iterator[str]:
         yield from filter(None, [next((key for pattern, key in families if pattern.search(value)), "")])
 
 
+def _doubts_of_kind(name: str, value: str) -> Iterator[str]:
+    if value in words.IN_PLACE_OF.get(name, ()):
+        yield "value.placeholder/number" if value[-1:].isdigit() else "value.placeholder"
+    elif doubt := kinds.doubt_of(name, value):
+        yield doubt
+    if name in NAMES:
+        yield from _doubts_of_name(value)
+
+
 def _doubts_of_name(value: str) -> Iterator[str]:
     has_codes = bool(_MARKUP.search(value) or _ESCAPED.search(value))  # which have signs and digits
     if _XML_CODE.search(value):
         yield "encoding.garbled/escaped"
     elif _NO_NAME.match(value) and ("@" in value or not has_codes):
         yield "name.doubtful"
+    elif not has_codes and (doubt := remarks.doubt_of_name(value)):
+        yield doubt
+        return
     if len(value) > _INITIALS and _LOST_IN_NAME.search(value):
         yield from [] if has_codes or _XML_CODE.search(value) else ["encoding.garbled/lost"]
-    elif _DOTTED.search(value):
+    elif _WITH_DOTS.search(value):
         yield _DOTS
+
+
+def unexplained(codes: Collection[str]) -> list[str]:
+    """Return the codes of the warnings of a value but those that another one explains."""
+    told = [code for code in codes if code not in (remarks.SIGN, remarks.REMARK)] or [*codes]
+    if "value.placeholder" in told:
+        return [code for code in told if code not in (kinds.PHONE, kinds.OTHER, "encoding.garbled/lost")]
+    is_garbled = "encoding.garbled" in told
+    return [code for code in told if not (is_garbled and code.startswith("encoding.garbled/"))]
 
 
 def placeholder_in(attribute: Attribute, value: str) -> Problem:

@@ -28,9 +28,11 @@ _LOCAL_CHARS: Final = 64
 _ADDRESS_CHARS: Final = 254
 _NO_ADDRESSES: Final = (
     (regex(r"\Amailto:", re.IGNORECASE), "9033/mailto"),
+    (regex(r"\A(?:smtp|sip|e?mail):|#mailto:", re.IGNORECASE), "9033/remark"),
     (regex(r"[<>]"), "9033/brackets"),
     (regex(r"@.*@"), "9033/addresses"),
-    (regex(r"@.*\(.*\)|://"), "9033/remark"),
+    (regex(r"@\S+\.[A-Za-z]{2,}(?:[(\[{?_/#\\]|\s+[^.]*\Z)|://|\A[\[({].*@.*[\])}]\Z"), "9033/remark"),
+    (regex(r"@[^@,]+,\s?[A-Za-z]+\Z"), "9033/comma"),
     (regex(r"%40|&#0*64;|&#x40;|&commat;|[(\[{]at[)\]}]|[\uff20\ufe6b]", re.IGNORECASE), "9033/no_plain_at"),
     (regex(r"\A[^@]*\Z"), "9033/no_at"),
     (regex(r"&(?:#?\w{2,6});"), "9033/markup"),

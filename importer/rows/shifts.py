@@ -22,10 +22,12 @@ from importer.model import Message, Problem, message
 from importer.patterns import regex
 from importer.rows import damage, provinces
 from importer.rows.provinces import CODES
+from importer.rows.values import remarks
 from importer.settings import ReferenceSettings
 
 _COLUMNS: Final = (-1, 1, -2, 2, -3, 3)  # by which values are looked for, to where they belong
 _SIGNS: Final = 2  # that are enough
+_LONG: Final = 4  # letters of a login source that nobody is called
 _ADRIFT_KINDS: Final = ("street", "town", "postal", "phone")  # where a value without the form of its column is a sign
 _NEXT_KINDS: Final = ("street", "postal", "phone", "mail", "province")  # whose form few other values have
 _WORD_KINDS: Final = ("name", "town")  # a word may belong there, or anywhere
@@ -73,9 +75,9 @@ _KINDS: Final = {
 _LOWER: Final = bytes(range(0x61, 0x7B))
 _LETTERS: Final = _LOWER + bytes(range(0x41, 0x5B))
 _BY_KIND: Final = {
-    "postal": (_LOWER, regex(r"[a-z]"), regex(r"\n[^\W\d_]{3}")),
+    "postal": (_LOWER + b"@/", regex(r"[a-z]"), regex(r"\n[^\W\d_]{3}")),
     "phone": (
-        _LETTERS,
+        _LETTERS + b"@/",
         regex(r"[A-Za-z]"),
         regex(r"\n(?:[^\W\d_]|\d[\w/-]*,? +(?!ext|poste|x)[^\W\d_]{2})", re.IGNORECASE),
     ),
@@ -199,7 +201,9 @@ class Shifts:
 
     def __init__(self, header: Header, reference: ReferenceSettings) -> None:
         self._login_sources = frozenset(("OPSCOM", *reference.login_sources))
+        self.long_sources = frozenset(source for source in self._login_sources if len(source) >= _LONG)
         names = {index: name for name, (index, *_) in header.columns.items()}
+        self._name_places = {name: at for at, name in names.items() if name in damage.NAMES}
         self._kinds = {at: _KINDS[name] for at, name in sorted(names.items()) if name in _KINDS}
         self._strays = _Strays(self._kinds)
         self._mail_at = next((at for at, kind in self._kinds.items() if kind == "mail"), -1)
@@ -221,7 +225,8 @@ class Shifts:
         if unique_id in self._login_sources:
             return [("row.shifted/id", "unique_id")]
         key, places = self._strays.found(cells)
-        return [(key, " ".join(self._names[at] for at in places))] if places else []
+        moved = [(key, " ".join(self._names[at] for at in places))] if places else []
+        return moved + _of_names({name: cells[at].strip() for name, at in self._name_places.items()}, self.long_sources)
 
     def cause(self, cells: Sequence[str], problems: Sequence[Problem]) -> Cause | None:
         """Return what explains problems of a row that has as many cells as the header, or that it has no address."""
@@ -353,6 +358,14 @@ class Shifts:
             for at in texts
             if at in columns
         )
+
+
+def _of_names(names: Mapping[str, str], sources: Collection[str]) -> list[tuple[str, str]]:
+    """Return the warnings of names, that are a login source, or both names in one."""
+    wrong = [("row.shifted/source", name) for name, text in names.items() if text in sources]
+    if len(names) == len(damage.NAMES) and remarks.is_whole(names["first_name"], names["last_name"]):
+        wrong.append(("name.doubtful/whole", "first_name"))
+    return wrong
 
 
 def _cause(reason: Message, explained: Collection[str], by: int = 0) -> Cause:

@@ -26,14 +26,15 @@ from importer.rows import damage, rules
 from importer.rows.column_screen import Cells, ColumnScreen
 from importer.rows.no_users import NoUsers
 from importer.rows.shifts import Shifts
-from importer.rows.values import addresses
+from importer.rows.values import addresses, kinds
 from importer.settings import ClientSettings, ReferenceSettings
 
 CLEARED: Final = "\0"  # in place of a value: the attribute is emptied. No accepted file contains NUL.
 
 _LOST_DIGITS: Final = (damage.LOST_DIGITS, "unique_id")
 _SHOWN_CELLS: Final = 5  # of those that are too many
-_UNLESS_KNOWN: Final = ("9003/closing", "9003/heading")  # keys of what a row is if there is no user with its id
+# Keys of what is wrong with a row if there is no user with its id.
+_UNLESS_KNOWN: Final = ("9003/closing", "9003/heading", *damage.UNLESS_KNOWN)
 _KNOWN_CELLS: Final = 1000  # of one attribute, that may come again
 _MOST_OTHERS: Final = 10_000  # after so many that are not among them, the next ones are kept in their place
 _KNOWN_CHARS: Final = 100  # of such a cell
@@ -289,7 +290,8 @@ class Checker:
             problems.append(rules.required("unique_id"))
         if rejected := self._rejected(row.line, cells, problems, user):
             return rejected
-        warnings += self._shifts.warnings_in(values[0] or "", cells)
+        moved = self._shifts.warnings_in(values[0] or "", cells)
+        warnings = [*kinds.unexplained(warnings, moved), *moved]
         if self._has_full_number or self._warnings.get(_LOST_DIGITS, _Warned()).rows > damage.MOST_LOST:
             warnings = [each for each in warnings if each != _LOST_DIGITS]
         if warnings:
@@ -339,8 +341,7 @@ class Checker:
 
 def _doubts(attribute: Attribute, value: str, warnings: Collection[str]) -> Iterable[tuple[str, str]]:
     codes = dict.fromkeys((*warnings, *damage.warnings_in(attribute, value)))
-    is_garbled = "encoding.garbled" in codes  # one cause is enough
-    return [(code, attribute.name) for code in codes if not (is_garbled and code.startswith("encoding.garbled/"))]
+    return [(code, attribute.name) for code in damage.unexplained(codes)]
 
 
 def _refused(

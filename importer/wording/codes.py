@@ -407,9 +407,9 @@ _WARNINGS: Final = (
     Code(
         "name.doubtful",
         Level.WARNING,
-        "A name is an address or a number",
-        "Values may be in the wrong columns. We stored them as they are.",
-        "`ann.lee@example.org` in `first_name`.",
+        "A name has an address or a number, or is two in one",
+        "Values may be in the wrong columns, or a column has the whole name. We stored them as they are.",
+        "`ann.lee@example.org` or `Lee, Ann` in `first_name`.",
         "Look at the order of the columns, correct the name, and upload the file again.",
         is_mailed=True,
     ),
@@ -417,8 +417,8 @@ _WARNINGS: Final = (
         "row.shifted",
         Level.WARNING,
         "Values of a row seem to be in the wrong columns",
-        "A cell is missing, or a comma split a value in two, and the values behind it moved. The row has as many cells "
-        "as it should, so we stored it.",
+        "A cell is missing, or a comma split a value in two, and the values behind it moved. Or a value is of another "
+        "kind than its column. The row has as many cells as it should, so we stored it.",
         "`ON` in `city` and `12 Main St` in `phone_cell`.",
         "Bring each value of the row back to its column, and upload the file again.",
         is_mailed=True,
@@ -426,10 +426,11 @@ _WARNINGS: Final = (
     Code(
         "value.marks",
         Level.WARNING,
-        "Quotation marks are part of a value",
-        'The export quotes values with other marks than ", or writes \\ before a mark. We stored them with the value.',
-        "`O\\'Brien`, `'Ann'` or `“Ann”`.",
-        'Set the export to quote values with " only, and to write each " inside a value twice. Upload the file again.',
+        "Marks or remarks are part of a value",
+        'The export quotes values with other marks than ", or somebody wrote a sign or a remark next to the value. We '
+        "stored them with it.",
+        "`O\\'Brien`, `“Ann”`, `#100`, `Lee (deceased)` or `ann@example.org.old`.",
+        'Set the export to quote values with " only, and delete signs and remarks there. Upload the file again.',
         is_mailed=True,
     ),
     Code(

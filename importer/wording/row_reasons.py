@@ -27,6 +27,8 @@ _NO_SPACES: Final = "Enter the number without spaces. In Excel, format the colum
 _NARROW: Final = "Switch the keyboard to half-width characters and type the value again."
 _NO_SIGN: Final = "Enter the number alone. In Excel, format the column as Text."
 _NO_MARKS: Final = 'Enter the value without these marks. If all rows have them, set the export to quote with " only.'
+_ALONE: Final = "Enter the value alone. If all rows are so, change it in the export."
+_PLAIN_KEYS: Final = "Type the value again, with the plain letters, digits and signs of your keyboard."
 _ENTER_ID: Final = "Enter the unique_id of the user, or delete the row if it is not a user."
 _ONE_ID: Final = "If two rows are the same person, use one unique_id for both."
 _OWN_ADDRESS: Final = f"Enter an address that no other user has. If a family shares one, write to us. {_ONE_ID}"
@@ -255,6 +257,23 @@ _CHARACTERS: Final[dict[str, Reason]] = {
     "9033/formatted!": Reason('{column} has "{value}", a number with a sign that a spreadsheet added.', _NO_SIGN),
     "9033/marks": Reason("{column} has quotation marks, or \\ before one.", _NO_MARKS),
     "9033/marks!": Reason('{column} has "{value}", with quotation marks or a \\ that we do not expect.', _NO_MARKS),
+    "9033/around": Reason("{column} has brackets or signs around the value.", _ALONE),
+    "9033/around!": Reason('{column} has "{value}", with brackets or signs around the value.', _ALONE),
+    "9033/edge": Reason("{column} has a sign before or behind the value.", _ALONE),
+    "9033/edge!": Reason('{column} has "{value}", with a sign before or behind the value.', _ALONE),
+    "9033/label": Reason("{column} has a word such as ID or No. in front of the value.", _ALONE),
+    "9033/label!": Reason('{column} has "{value}", with a word such as ID or No. in front of the value.', _ALONE),
+    "9033/alphabet": Reason(
+        "{column} has Cyrillic or Greek letters that look like Latin ones.", "Type the value again with Latin letters."
+    ),
+    "9033/alphabet!": Reason(
+        '{column} has "{value}", with Cyrillic or Greek letters that look like Latin ones.',
+        "Type the value again with Latin letters.",
+    ),
+    "9033/odd_sign": Reason("{column} has a sign that no keyboard has, such as a long dash or \xb2.", _PLAIN_KEYS),
+    "9033/odd_sign!": Reason(
+        '{column} has "{value}", with a sign that no keyboard has, such as a long dash or \xb2.', _PLAIN_KEYS
+    ),
     "9033/invisible": Reason("{column} has an invisible character ({character}).", _TYPE_AGAIN),
     "9033/no_day": Reason("{column} has a day that only means that the date is not known.", "Empty the cell."),
     "9033/placeholder": Reason("{column} has a word for a missing value.", "Empty the cell."),
@@ -295,6 +314,7 @@ _ADDRESSES: Final[dict[str, Reason]] = {
     "9033/no_at": Reason("{column} has no @.", _ENTER_ADDRESS),
     "9033/no_plain_at": Reason("{column} has a code or another sign in place of @, such as %40 or (at).", "Enter @."),
     "9033/markup": Reason("{column} has a code of a web page, such as &amp; or &#39;.", _ENTER_ADDRESS),
+    "9033/comma": Reason("{column} has a comma in place of a dot.", "Replace the comma with a dot."),
     "9033/punctuation": Reason("{column} ends with a punctuation mark.", "Delete the punctuation mark."),
     "9033/blank": Reason("{column} has a space inside.", "Delete the space."),
     "9033/domain": Reason(

@@ -50,6 +50,14 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "{column} seems to have lost letters: it has a sign such as ?, # or \u25a1 in their place.", _UPLOAD_AGAIN
     ),
     "encoding.garbled/dots": Reason("{column} seems to have lost letters: it has dots in their place.", _UPLOAD_AGAIN),
+    "encoding.garbled/alphabet": Reason(
+        "{column} has words with letters of two alphabets, such as a Cyrillic letter that looks like a Latin one.",
+        "Type these values again.",
+    ),
+    "encoding.garbled/blank": Reason(
+        "{column} has special spaces, such as no-break spaces, inside names.",
+        "Replace them with plain spaces in the export and upload again.",
+    ),
     "column.secret": Reason(
         'The column "{title}" has passwords or tokens. We did not store them or send them back.',
         "Delete the column from the export, and change the passwords or tokens.",
@@ -195,9 +203,15 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "{column} has numbers with spaces between their thousands, and we stored them so.",
         "If the spaces are not part of the number, write the column as text in the export and upload again.",
     ),
+    "value.damaged/dots": Reason(
+        "{column} has numbers with dots between their thousands, such as 1.234, and we stored them so.",
+        "If the dots are not part of it, write the column as text in the export, and write to us to remove the user "
+        "whom the file has made.",
+    ),
     "value.damaged/full_width": Reason(
-        "{column} has full-width digits or letters, and we stored them so.",
-        "Switch the keyboard to half-width characters and type the values again.",
+        "{column} has digits or letters in a special form, such as full-width ones or \ufb01 in place of fi, and we "
+        "stored them so.",
+        "Type the values again with plain letters and digits.",
     ),
     "value.placeholder/day": Reason(
         "{column} has 1900-01-01, which usually means that nobody entered it.", _UNKNOWN_DAY
@@ -220,8 +234,12 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "Compare the address with the real one.",
     ),
     "name.doubtful": Reason(
-        "{column} has an address or a number in place of a name, and we stored it.",
+        "{column} has an address or a number in place of a name or with it, and we stored it.",
         "Look whether the columns are in the right order, and correct the name in the export.",
+    ),
+    "name.doubtful/whole": Reason(
+        "{column} seems to have first and last name together, and we stored it so.",
+        "Enter each name in its own column, first_name and last_name, in the export and upload again.",
     ),
     "row.shifted": Reason(
         "{first}, {second} and perhaps more have values that seem to belong in other columns, and we stored them.",
@@ -234,6 +252,29 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
     "row.shifted/id": Reason(
         "{column} has a login source in place of the number of a user, and we stored it.",
         "Look whether the values of the row are in the right columns. Write to us to remove a user who does not exist.",
+    ),
+    "row.shifted/source": Reason(
+        "{column} has a login source in place of a name, and we stored it.",
+        "Look whether the values of the row are in the right columns. Correct the row in the export and upload again.",
+    ),
+    "row.shifted/phone": Reason(
+        "{column} has a date, an address or words in place of a phone number, or letters among its digits. We stored "
+        "it.",
+        "Look whether the values of the row are in the right columns, and enter the number. If there is none, leave "
+        "the cell blank from now on, and write to us to remove the value.",
+    ),
+    "row.shifted/other": Reason(
+        "{column} has a value of another kind, such as a date, a phone number or an e-mail address, and we stored it.",
+        "Look whether the values of the row are in the right columns. Correct the row in the export and upload again.",
+    ),
+    "value.marks/remark": Reason(
+        "{column} has a remark such as (deceased), inactive or .old with the value, and we stored both.",
+        "Delete the remark in the export and upload again. If it says that somebody has left, write to us.",
+    ),
+    "value.marks/sign": Reason(
+        "{column} has a sign such as # or * before or behind the value, or ; between two. We stored it so.",
+        "If the sign is not part of the value, delete it in the export and upload again. If the value is a unique_id, "
+        "also write to us to remove the user whom the file has made.",
     ),
     "value.marks": Reason(
         "{column} has quotation marks at or around the value, two in place of one, or \\ before one. We stored them.",

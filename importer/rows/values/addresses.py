@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from importer.attributes import is_mistyped
 from importer.model import Message, message
 from importer.patterns import regex
+from importer.rows.values import remarks
 
 MISSPELT: Final = "email.misspelt"
 
 # What people make up for who has none.
-NO_LOCAL: Final = r"no(?:ne|[-_.]?(?:e?mail|reply))@"
-_NO_DOMAIN: Final = regex(r"(?:none|no-?e?mail|test|fake|dummy|temp|unknown|null|na|xxx+)\.[a-z]{2,4}\Z")
-_ONE_LETTER: Final = r"([a-z])\1*"
+NO_LOCAL: Final = r"no(?:ne|body|[-_.]?one|[-_.]?(?:e?mail|reply|address|adresse))@"
+NO_REPLY: Final = r"do[-_.]?not[-_.]?reply@"
+# What administrators put in front of the address of somebody who has left, and behind it.
+LEFT: Final = r"zz+[_.-]"
+_HAS_LEFT: Final = regex(LEFT)
+_LEFT_END: Final = regex(
+    r"(?:old|inactive|disabled|deleted|removed|off|bak|expired|archived?|[a-z]|gone|left|xx+|former)\Z", re.IGNORECASE
+)
+_NO_DOMAIN: Final = regex(
+    r"(?:none|no-?e?mail|test|fake|dummy|temp|unknown|undefined|null|na|xxx+|(?:your-?)?domain)\.[a-z]{2,4}\Z"
+)
+_ONE_LETTER: Final = r"([a-z\d])\1*"
 _NO_DOMAIN_OF: Final = regex(rf"{_ONE_LETTER}\.[a-z]{{2,4}}\Z")  # where nobody is called by the same letter
-_NO_ADDRESS: Final = regex(rf"{NO_LOCAL}|.*@(?:{_NO_DOMAIN.pattern})|{_ONE_LETTER}@\1+\.[a-z]{{2,4}}\Z")
+_NO_ADDRESS: Final = regex(rf"{NO_LOCAL}|{NO_REPLY}|.*@(?:{_NO_DOMAIN.pattern})|{_ONE_LETTER}@\1+\.[a-z]{{2,4}}\Z")
 _FULL_WIDTH: Final = regex(r"[\u3002\uff01-\uff64]")
 # Providers that many people have an address at, and the ends at which they have none, or that are no ends.
 _PROVIDERS: Final = ("gmail", "hotmail", "outlook", "yahoo", "icloud")
@@ -26,9 +37,11 @@ _WRONG_ENDS: Final = {
     **dict.fromkeys(("edi", "eud", "edy"), "edu"),
     "caa": "ca",
 }
+_DOUBLED: Final = ("com", "org", "net", "edu", "ca")
 _OF_PROVIDERS: Final = ("com", "co", "cm", "om", "cam", "cc", "c", "ca", "fr", "net", "org")
 _FOREIGN_ENDS: Final = ("co", "cm", "om", "cam", "cc", "c")  # where none of the providers is
-_TWO_ALPHABETS: Final = regex(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
+_TWO_ALPHABETS: Final = regex(rf"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]|[A-Za-z]\.[{remarks.ALIKE}]+\Z")
+_EDGE: Final = regex(r"[*~#!$%&^=?|{}/+]|[^@]*[*~#!$%&^=?|{}/'`]@")  # valid, and nobody's
 
 
 def doubt_of(address: str) -> str:
@@ -37,13 +50,22 @@ def doubt_of(address: str) -> str:
         return "email.letters" if _has_odd_letters(address) else ""
     if _NO_ADDRESS.match(address):
         return "value.placeholder/address"
-    found, _ = misspelt(address.rpartition("@")[2])
+    domain = address.rpartition("@")[2]
+    if _HAS_LEFT.match(address) or _LEFT_END.match(domain.rpartition(".")[2]):
+        return remarks.REMARK
+    if _EDGE.match(address):
+        return remarks.SIGN
+    found, _ = misspelt(domain)
     return f"{MISSPELT} {found}" if found else ""
 
 
 def misspelt(domain: str) -> tuple[str, str]:
     """Return what is probably misspelt of a domain, all of it or its end, and what is meant; "" if nothing is."""
     rest, _, end = domain.lower().rpartition(".")
+    if rest.endswith(f".{end}") and end in _DOUBLED:
+        return f".{end}.{end}", f".{end}"
+    if rest.startswith("www."):
+        return f"@{domain.lower()}", f"@{domain.lower()[4:]}"
     right = _WRONG_ENDS.get(end, end)
     if "." not in rest and right in _OF_PROVIDERS and (provider := _provider(rest)):
         is_right = rest == provider and end == right and end not in _FOREIGN_ENDS
@@ -70,4 +92,5 @@ def _has_odd_letters(address: str) -> bool:
 
 def is_doubtful(domain: str) -> bool:
     """Tell whether a domain is made up or misspelt."""
-    return bool(_NO_DOMAIN.match(domain) or _NO_DOMAIN_OF.match(domain)) or bool(misspelt(domain)[0])
+    has_left = _LEFT_END.match(domain.rpartition(".")[2])
+    return bool(_NO_DOMAIN.match(domain) or _NO_DOMAIN_OF.match(domain) or has_left or misspelt(domain)[0])

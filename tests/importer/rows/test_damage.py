@@ -291,7 +291,6 @@ def test_marks_around_other_values_are_told(engine: Engine, value: str) -> None:
         "Will “Bill” Lee",
         "\u2018Abd",
         "Ka\u2018imi",
-        '12 x 5"',
         "O\xb4Brien",
         "Keali`i",
     ],
@@ -703,7 +702,7 @@ def test_an_address_that_a_program_wrote_in_codes_fails(engine: Engine, value: s
     assert told in result.reasons[2]
 
 
-@pytest.mark.parametrize("value", ["Smith & Co", "A&W; B", "50% off", "Lăşcău", "VĹČA", "Jean+Luc", "Ann (?)", "a < b"])
+@pytest.mark.parametrize("value", ["Smith & Co", "A&W; B", "Lăşcău", "VĹČA", "Jean+Luc", "Ann (?)", "a < b"])
 def test_letters_that_only_look_spoiled(engine: Engine, value: str) -> None:
     """What people write is stored without a word."""
     assert {} == engine.file(COLUMNS, f"S1,OPSCOM,Ann,{value},ann@example.org").warnings
