@@ -33,7 +33,7 @@ from importer.rows.worker import ExaminerProcess
 from importer.settings import ClientSettings, FileSettings, HookSettings, MailSettings, ReferenceSettings
 from importer.store import baselines, ledger
 from importer.store.database import Store
-from importer.store.errors import StoreConflict, StoreUnreachable
+from importer.store.errors import StoreBusy, StoreConflict, StoreLocked, StoreUnreachable
 from importer.store.roster import feeds
 
 _PAUSES_S: Final = (0.05, 0.2, 1.0)  # at most, before the same is tried again
@@ -95,15 +95,25 @@ class Importer:
         self, raw: BinaryIO, claim: Claim, client: ClientSettings, *, stopping: Callable[[], bool] = lambda: False
     ) -> Receipt:
         """Import from an open file, as `import_file` does; the claim says where it comes from."""
-        for most_s in _PAUSES_S:
+        lost: StoreUnreachable | None = None
+        for most_s in (*_PAUSES_S, 0):
             try:
                 return self._try(raw, claim, client, stopping)
             except (StoreConflict, StoreUnreachable) as error:
                 error.with_traceback(None)  # as below
+                if not most_s:
+                    raise
                 time.sleep(random.uniform(0, most_s))  # noqa: S311 - so that two hosts do not meet again
                 if isinstance(error, StoreUnreachable):
+                    lost = error
                     self._store.open_again()
-        return self._try(raw, claim, client, stopping)
+            except StoreLocked:
+                raise
+            except StoreBusy:
+                if lost is None:
+                    raise
+                raise lost from None  # a server that hangs has what it was told before, and its locks
+        raise AssertionError
 
     def _try(self, raw: BinaryIO, claim: Claim, client: ClientSettings, stopping: Callable[[], bool]) -> Receipt:
         with self._store.interruptible(stopping):

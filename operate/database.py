@@ -29,8 +29,14 @@ def database(config: Config) -> Iterator[Connection]:
             yield conn
     except (StoreError, StoreUnusable) as error:
         raise_if_denied(error, place)
-        missing = "it does not exist yet; the service creates it at its first start" if place.is_missing else str(error)
+        missing = (
+            "it does not exist yet; the service creates it at its first start" if place.is_missing else _reason(error)
+        )
         cannot_answer(f"{place.name}: cannot be read: {missing}")
+
+
+def _reason(error: StoreError | StoreUnusable) -> str:
+    return error.advice if isinstance(error, StoreError) else str(error)
 
 
 def check_known(config: Config, conn: Connection, client: str | None) -> None:

@@ -12,7 +12,7 @@ import structlog
 from importer.durable import discard_unfinished
 from importer.durations import back_off_s
 from importer.store.database import Store
-from importer.store.errors import StoreBusy, StoreFull, StoreUnreachable
+from importer.store.errors import StoreBusy, StoreFull, StoreUnavailable, StoreUnreachable
 from watcher import notify
 from watcher.daemon import Daemon
 from watcher.exits import EXIT_NOT_PERMITTED, EXIT_RUNNING_ALREADY
@@ -105,8 +105,10 @@ def _open_patiently(config: Config, events: EventQueue, signals: Signals) -> Sto
     while not signals.stop_asked:
         try:
             return config.service.place.open()
-        except (StoreBusy, StoreFull, StoreUnreachable) as error:
-            if logged != (logged := str(error)):
+        except StoreUnavailable as error:
+            if not (error.remedy or isinstance(error, StoreBusy | StoreFull | StoreUnreachable)):
+                raise
+            if logged != (logged := error.advice):
                 log.error("store.refused", reason=logged)
         notify.extend_start(LAST_RETRY_S)
         failures += 1

@@ -6,6 +6,13 @@ from __future__ import annotations
 class StoreError(Exception):
     """The database could not do what was asked. The text is the database's own and quotes no data."""
 
+    remedy = ""  # what the operator does about it; of a server alone
+
+    @property
+    def advice(self) -> str:
+        """Return the text, with the remedy."""
+        return f"{self}: {self.remedy}" if self.remedy else str(self)
+
 
 class StoreUnavailable(StoreError):
     """The cause is the host, not the statement: it may pass, or the operator can fix it."""

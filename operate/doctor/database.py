@@ -108,7 +108,7 @@ def server_findings(place: Place) -> Findings:
     except StoreUnusable as error:
         yield topic.fault(str(error), "edit config.toml; its comments explain every setting")
     except StoreError as error:
-        yield topic.fault(f"{place.name}: {error}", "uploads wait in .work until the server answers; see its log")
+        yield topic.fault(f"{place.name}: {error}", f"{error.remedy or 'see its log'}; uploads wait meanwhile")
 
 
 def _of_server(topic: Topic, place: Place, conn: Connection) -> Findings:

@@ -41,7 +41,8 @@ UPDATE import_ids SET last = 0; UPDATE retention SET history_from = 1"""
 class PostgresqlServer:
     """A running server, with a database for whoever asks; `settings` are in place of those that suit most tests."""
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, primary: PostgresqlServer | None = None, /, **settings: str) -> None:
+        """`primary`: it is a standby of that one, and follows it."""
         self._settings = {**_STARTED, **settings}
         self._port = settings.get("port", "5432")
         self.folder = Path(tempfile.mkdtemp(prefix="rosterd-pg-", dir=MEMORY))
@@ -49,9 +50,14 @@ class PostgresqlServer:
         if self._user:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
         self._made = self._emptied = 0
-        self._run("initdb", "--no-sync", "--no-instructions", *_CREATED)
-        self.start()
-        self.run_sql("postgres", "CREATE DATABASE common")
+        if primary is None:
+            self._run("initdb", "--no-sync", "--no-instructions", *_CREATED)
+            self.start()
+            self.run_sql("postgres", "CREATE DATABASE common")
+        else:
+            source = f"--dbname=host={primary.folder} user=rosterd"
+            self._run("pg_basebackup", "--no-sync", "--write-recovery-conf", "--checkpoint=fast", source)
+            self.start()
 
     @property
     def is_of_other_user(self) -> bool:
@@ -70,9 +76,18 @@ class PostgresqlServer:
         log = self.folder / "log"
         self._run("pg_ctl", "--wait", f"--log={log}", f"--options=-k {self.folder} {options}", "start")
 
-    def stop(self) -> None:
-        """Stop the server at once, as if it had crashed."""
-        self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop the server; "immediate" is as if it had crashed, "smart" only begins: it waits for all clients."""
+        self._run("pg_ctl", "--no-wait" if mode == "smart" else "--wait", f"--mode={mode}", "stop")
+
+    def promote(self) -> None:
+        """Let a standby become a server that can be written."""
+        self._run("pg_ctl", "--wait", "promote")
+
+    def processes(self) -> list[int]:
+        """Return the processes of the server and of its connections, which first."""
+        (pid, *_) = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
+        return [int(pid), *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
     def new_database(self) -> str:
         """Create an empty database; return its URL."""

@@ -78,6 +78,17 @@ class Alerts:
             del self._reported_at[cause]
         return bool(causes)
 
+    def is_shared(self, shared_cause: str) -> bool:
+        """Return whether this cause was reported, and is not over."""
+        return (shared_cause,) in self._shared_at
+
+    def end_shared(self, shared_cause: str, event: str) -> bool:
+        """Clear a cause that is over for all, and the problem which tells of it; return whether it was reported."""
+        if self._shared_at.pop((shared_cause,), None) is None:
+            return False
+        self.clear(event)
+        return True
+
     @property
     def next_at(self) -> float:
         """Return when `tend` is to be called next, by the monotonic clock."""

@@ -17,7 +17,7 @@ from importer.store.errors import StoreBusy, StoreReadOnly, StoreUnavailable
 from importer.store.places import Place
 from importer.store.sqlite.connection import log_files
 from watcher.health.obstacle import obstacle
-from watcher.health.trouble import Troubles, raise_if_fatal
+from watcher.health.trouble import Troubles, raise_if_fatal, reason
 
 log = structlog.get_logger()
 
@@ -40,9 +40,10 @@ class Storage:
             return
         self.next_at = now + _LOOK_INTERVAL_S
         before, self.trouble = self.trouble, self._look()
+        is_server = self._database.file is None
         if self.trouble:
-            self._troubles.report("store.refused", reason=self.trouble)
-        elif before:
+            self._troubles.report_database(self.trouble, is_server=is_server)
+        elif (is_server and self._troubles.server_is_back()) or before:
             self._troubles.clear("store.refused")
             log.info("store.restored")
 
@@ -58,8 +59,8 @@ class Storage:
                 return self._replaced(file)
         try:
             self._store.check_writable()
-        except StoreBusy:  # by somebody who writes
-            return ""
+        except StoreBusy:  # by somebody who writes, or by what was given up and the server has not ended
+            return "" if file is not None else self.trouble
         except StoreUnavailable as error:
             raise_if_fatal(error)
             return self._opened_again(error) if file is None or isinstance(error, StoreReadOnly) else ""
@@ -83,9 +84,11 @@ class Storage:
         try:
             self._store.open_again()
             self._store.check_writable()
+        except StoreBusy:
+            return f"{self._database.name}: {reason(error)}"
         except StoreUnavailable as again:
             raise_if_fatal(again)
-            return f"{self._database.name}: {error}"
+            return f"{self._database.name}: {reason(again)}"
         return ""
 
 

@@ -11,7 +11,9 @@ import contextlib
 import functools
 import ipaddress
 import itertools
+import math
 import re
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar, cast
 
@@ -19,7 +21,7 @@ import psycopg
 from psycopg import pq
 from psycopg.abc import PQGen
 from psycopg.adapt import Dumper, Loader
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.waiting import Ready
 
 from importer.store.connection import Values
@@ -59,6 +61,11 @@ SET LOCAL lock_timeout = '3s';
 INSERT INTO locks VALUES (?, 1) ON CONFLICT (client) DO UPDATE SET is_held = 1;
 SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'
 """
+_PATIENCE_S: Final = 30.0  # for a statement that nothing on the server bounds: one of its own, or a COMMIT
+_OWN_PATIENCE_S: Final = {"COMMIT": _PATIENCE_S, "VACUUM": math.inf}
+_ASK_S: Final = 10.0  # after it, and again, an answer is so late that the server is asked whether it is there
+_PING_S: Final = 5
+_SILENT: Final = "the server does not answer"
 _CANCEL_S: Final = 5.0  # for asking the server to cancel a statement; that ends by itself anyway
 _MANY: Final = 2000  # rows
 _BY_HASH: Final = """
@@ -86,29 +93,43 @@ _KINDS: Final[dict[str, type[StoreError]]] = {
     "XX001": StoreCorrupt,
     "XX002": StoreCorrupt,
 }
-# What to do about what libpq or the server says while connecting; a server may say it in its own language.
-_TELL_US: Final = "put it into /etc/rosterd/database_password, ROSTERD_DATABASE_PASSWORD or ~/.pgpass"
-_REMEDIES: Final = {
-    "password authentication failed": _TELL_US,
-    "no password supplied": _TELL_US,
-    "pg_hba.conf": "let this host and this role in there",
-    "root certificate file": "name its authority in the URL: ?sslrootcert=/etc/ssl/certs/ca-certificates.crt",
-    "certificate verify failed": "name its authority in the URL: ?sslrootcert=FILE",
-    "does not match host name": "name the server in the URL as its certificate does",
-    "server does not support SSL": "set ssl = on there",
+_REMEDIES: Final[dict[type[StoreError], str]] = {
+    StoreUnreachable: "start the server, or see its log and the network",
+    StoreReadOnly: "promote this server or name the primary; or take back default_transaction_read_only",
+    StoreFull: "make room on the disk of the database server",
+    StoreUnavailable: "see the log of the database server",
 }
+# What to do about what libpq or the server says while connecting; a server may say it in its own language.
+_WHERE_TO_PUT_IT: Final = "put it into /etc/rosterd/database_password, ROSTERD_DATABASE_PASSWORD or ~/.pgpass"
+_REMEDIES_OF_TEXTS: Final = (
+    ("password authentication failed", _WHERE_TO_PUT_IT),
+    ("no password supplied", _WHERE_TO_PUT_IT),
+    ("pg_hba.conf", "let this host and this role in there"),
+    ("root certificate file", "name its authority in the URL: ?sslrootcert=/etc/ssl/certs/ca-certificates.crt"),
+    ("certificate verify failed", "name its authority in the URL: ?sslrootcert=FILE"),
+    ("does not match host name", "name the server in the URL as its certificate does"),
+    ("server does not support SSL", "set ssl = on there"),
+    ("too many c", "end other sessions, or raise max_connections"),  # clients; connections for a role or database
+    ("connection slots", "end other sessions, or raise max_connections"),
+    (_SILENT, "see whether the server hangs, or its commits wait for a synchronous standby that is away"),
+)
 
 
 def in_our_words(error: psycopg.Error) -> StoreError:
     """Return an error of PostgreSQL as the rest of the program knows it, without the row that it may quote."""
-    code, text = error.sqlstate or "", error.diag.message_primary or str(error).partition("\n")[0]
-    for length in (5, 2):
-        if kind := _KINDS.get(code[:length]):
-            return kind(text)
+    code, text = error.sqlstate or "", error.diag.message_primary or _one_line(str(error))
+    kind = next((_KINDS[code[:length]] for length in (5, 2) if code[:length] in _KINDS), StoreError)
     if not code and isinstance(error, psycopg.OperationalError):  # so libpq tells whatever keeps it from connecting
-        remedies = (f"{text}; {remedy}" for said, remedy in _REMEDIES.items() if said in text)
-        return StoreUnreachable(next(remedies, text))
-    return StoreError(text)
+        kind = StoreReadOnly if "read-only" in text else StoreUnreachable
+    known = kind(text)
+    known.remedy = next((what for part, what in _REMEDIES_OF_TEXTS if part in text), _REMEDIES.get(kind, ""))
+    return known
+
+
+def _one_line(text: str) -> str:
+    """Return the first line, or, of several servers that were tried, what each of them said."""
+    first, *more = text.splitlines()
+    return "; ".join(line.removeprefix("- ") for line in more) if more and first.endswith(":") else first
 
 
 @contextlib.contextmanager
@@ -152,16 +173,27 @@ class PostgresqlCursor:
 
 
 class _Watched(psycopg.Connection[tuple[Any, ...]]):
-    """While a statement is under way asks `stopping` some times a second, which then has the server cancel it."""
+    """
+    Watches the wait for an answer.
+
+    Asks `stopping` some times a second, after which the server cancels the statement. A server that hangs, or waits
+    for a standby that is away, keeps to no timeout of its own: after `patience_s`, or when it does not answer others
+    either, the connection is given up.
+    """
 
     stopping: Callable[[], bool] | None = None
+    is_given_up = False
+    patience_s: float | None = None  # None: for a statement of its own, and without end in a transaction
 
     def wait(self, gen: PQGen[_T], *args: Any, **more: Any) -> _T:  # noqa: ANN401 - as psycopg has it
         """Wait for what the server answers."""
         return super().wait(self._asking(gen), *args, **more)
 
     def _asking(self, gen: PQGen[_T]) -> PQGen[_T]:
-        may_cancel = self.stopping is not None
+        may_cancel, now = self.stopping is not None, time.monotonic()
+        is_alone = self.info.transaction_status == pq.TransactionStatus.IDLE
+        most_s = self.patience_s or (_PATIENCE_S if is_alone else math.inf)
+        ask_at, until = now + _ASK_S, now + most_s
         try:
             state = next(gen)
             while True:
@@ -169,9 +201,23 @@ class _Watched(psycopg.Connection[tuple[Any, ...]]):
                 if ready == Ready.NONE and may_cancel and self.stopping and self.stopping():
                     may_cancel = False
                     self.cancel_safe(timeout=_CANCEL_S)
+                if ready == Ready.NONE and (now := time.monotonic()) >= ask_at:
+                    if now >= until + _CANCEL_S * is_alone or not self._is_there():
+                        self.is_given_up = True
+                        self.close()
+                        raise psycopg.OperationalError(_SILENT)
+                    ask_at = time.monotonic() + _ASK_S
+                    if now >= until and is_alone:  # a COMMIT that is cancelled says that it went well
+                        ask_at = now + _CANCEL_S
+                        self.cancel_safe(timeout=_CANCEL_S)
                 state = gen.send(ready)
         except StopIteration as end:
             return cast("_T", end.value)
+
+    def _is_there(self) -> bool:
+        """Ask the server by another connection; one that answers at all is there, also if it refuses that."""
+        dsn = make_conninfo(self.info.dsn, connect_timeout=_PING_S)
+        return pq.PGconn.ping(dsn.encode()) in (pq.Ping.OK, pq.Ping.REJECT)
 
 
 class PostgresqlConnection(Dialect):
@@ -192,7 +238,10 @@ class PostgresqlConnection(Dialect):
     def execute(self, statement: str, values: Values = (), /) -> PostgresqlCursor:
         """Run one statement."""
         begin(self)
+        self.raw.patience_s = _OWN_PATIENCE_S.get(statement.partition(" ")[0])
         with translating():
+            if self.raw.is_given_up:
+                raise psycopg.OperationalError(_SILENT)
             cursor = self.raw.cursor()
             # Without values psycopg would leave `%%` as it is.
             cursor.execute(cast("Any", for_psycopg(statement)), values)

@@ -110,9 +110,14 @@ class PostgresqlStore(Transactions):
             conn.before_each, conn.raw.stopping, self._copies.stopping = lambda: None, None, lambda: False
 
     def check_writable(self) -> None:
-        """Raise StoreUnavailable when nothing could be written now; a full disk shows only once there is something."""
+        """
+        Raise StoreUnavailable when nothing could be written now; StoreBusy while an earlier check is not over.
+
+        It writes, and commits: a server that waits for its standby, or whose log is full, shows only then.
+        """
         with self.transaction():
-            self.conn.execute("UPDATE rosterd_schema SET version = version WHERE is_ours = 2")
+            self.conn.execute("SET LOCAL lock_timeout = '3s'")
+            self.conn.execute("UPDATE hosts SET last_seen = last_seen WHERE host = ?", (self.conn.host,))
 
     def is_replaced(self) -> bool:
         """Tell that it is not a file that another one could replace."""

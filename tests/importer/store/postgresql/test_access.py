@@ -81,7 +81,7 @@ def refusal(url: str) -> str:
     """Return why a database cannot be opened."""
     with pytest.raises(StoreUnreachable) as refused:
         Place(url, "ham").open()
-    return str(refused.value)
+    return refused.value.advice
 
 
 @pytest.mark.usefixtures("known")
