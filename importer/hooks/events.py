@@ -24,8 +24,13 @@ Value = str | int | float | bool | list[str] | None
 
 def add(conn: Connection, hooks: Iterable[HookSettings], event: str, at: datetime, data: Mapping[str, Value]) -> None:
     """Queue an event for the hooks that want it, inside the caller's transaction."""
-    if names := [hook.name for hook in hooks if wanted(hook, event)]:
-        tables.insert(conn, made(event, at, data), names)
+    queue(conn, hooks, made(event, at, data))
+
+
+def queue(conn: Connection, hooks: Iterable[HookSettings], event: HookEvent) -> None:
+    """Do so with one that was made before, and may be queued already."""
+    if names := [hook.name for hook in hooks if wanted(hook, event.event)]:
+        tables.insert(conn, event, names)
 
 
 def made(event: str, at: datetime, data: Mapping[str, Value]) -> HookEvent:

@@ -82,7 +82,7 @@ class Dropper:
             while True:
                 kind = _exactly(client, 1)
                 body = _message(client)
-                is_import = is_import or b"INSERT INTO imports" in body
+                is_import = is_import or b"INSERT INTO imports" in body or b"INSERT INTO hook_events" in body
                 if kind == b"Q" and body[4:] == _COMMIT and self.when and is_import:
                     self._drop(client, server, kind + body)
                     return

@@ -48,7 +48,8 @@ class Hooks:
         self._troubles = troubles
         self._settings = hooks
         self._lanes: dict[str, _Lane] = {}
-        self._noted: list[EventDict] = []  # kept until they are queued, in case the database fails
+        # Kept until they are queued, in case the database fails, or the answer to its commit is lost.
+        self._noted: list[HookEvent] = []
         self._are_known = False  # what waits for hooks of before is given up
         self.next_at = -math.inf  # by the monotonic clock
         note_events(of_the_log(hooks))
@@ -86,13 +87,12 @@ class Hooks:
 
     def queue_logged(self) -> None:
         """Queue what was logged since the last call. Raises StoreError; it is queued by a later call then."""
-        self._noted = [*self._noted, *noted_events()][-_MOST_NOTED:]
+        self._noted = [*self._noted, *map(_made, noted_events())][-_MOST_NOTED:]
         if not self._noted:
             return
         with self._store.transaction():
             for event in self._noted:
-                at = datetime.fromisoformat(event["at"])
-                events.add(self._store.conn, self._settings, event["event"], at, dict(_data(event)))
+                events.queue(self._store.conn, self._settings, event)
         self._noted.clear()
 
     def close(self, at: datetime, wait_s: float) -> None:
@@ -174,6 +174,10 @@ class _Lane:
             self._sender.start()
             self._pump = Pump(self._sender, functools.partial(outbox.take, hook=self.name), outbox.record)
         self._sender.use(transport)
+
+
+def _made(event: EventDict) -> HookEvent:
+    return events.made(event["event"], datetime.fromisoformat(event["at"]), dict(_data(event)))
 
 
 def _data(event: EventDict) -> Iterable[tuple[str, events.Value]]:

@@ -384,12 +384,15 @@ CREATE TABLE locks (client TEXT COLLATE "C" PRIMARY KEY, is_held BIGINT NOT NULL
 
 _PASSES: Final = """ALTER TABLE hosts ADD COLUMN passed_at TEXT COLLATE "C" NOT NULL DEFAULT ''"""
 
+_ONCE: Final = "CREATE UNIQUE INDEX hook_events_once ON hook_events (client, hook, event_id)"
+
 MIGRATIONS: Final = (
     Migration(17, _FIRST),
     Migration(18, _REASONS),
     Migration(19, _REQUESTS),
     Migration(20, _HOSTS),
     Migration(21, _PASSES),
+    Migration(22, _ONCE),
 )
 
 

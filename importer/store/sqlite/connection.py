@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 VERSION: Final = sqlite3.sqlite_version
 VERSION_INFO: Final = sqlite3.sqlite_version_info
-NEWEST: Final = "m021_passes"  # the last migration of `schema`
+NEWEST: Final = "m022_once"  # the last migration of `schema`
 APPLICATION_ID: Final = 0x526F7374  # "Rost": a database of another program is never touched
 
 _HEAD: Final = struct.Struct(">16sH10xI36xI")  # magic text, bytes of a page, pages, application id

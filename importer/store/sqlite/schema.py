@@ -435,5 +435,11 @@ def m021_passes(db: Database) -> None:
     db.execute("ALTER TABLE hosts ADD COLUMN passed_at TEXT NOT NULL DEFAULT ''")
 
 
+@migrations()
+def m022_once(db: Database) -> None:
+    """Queue an event once, also if it is not known what came of the first try."""
+    db.execute("CREATE UNIQUE INDEX hook_events_once ON hook_events (client, hook, event_id)")
+
+
 def _statements(script: str) -> list[str]:
     return [statement for part in script.split(";\n") if (statement := part.strip())]

@@ -86,11 +86,11 @@ class HookCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def insert(conn: Connection, event: HookEvent, hooks: Iterable[str]) -> None:
-    """Write an event for each of these hooks, inside the caller's transaction."""
+    """Write an event for each of these hooks, but where it is there already, inside the caller's transaction."""
     at = stamp(event.created_at)
     conn.executemany(
         "INSERT INTO hook_events (hook, event_id, event, client, created_at, due_at, body, host)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (client, hook, event_id) DO NOTHING",
         [(hook, event.event_id, event.event, event.client, at, at, event.body, conn.host) for hook in hooks],
     )
 

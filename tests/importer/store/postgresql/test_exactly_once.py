@@ -13,7 +13,8 @@ import pytest
 from importer import ending
 from importer.model import AlreadyRecorded, Claim
 from importer.names import RESULT_TXT
-from importer.store.errors import StoreConflict, StoreError, StoreLocked
+from importer.settings import HookSettings, MailSettings
+from importer.store.errors import StoreConflict, StoreError, StoreLocked, StoreUnreachable
 from importer.store.postgresql import connection
 from importer.store.postgresql.connection import PostgresqlConnection, connect
 from importer.store.postgresql.database import PostgresqlStore
@@ -21,6 +22,9 @@ from tests.engine import HEADER, Engine
 from tests.lab import wait_until
 from tests.lab.dropper import WHENS, Dropper
 from tests.lab.postgresql import PostgresqlServer
+from watcher.health.alerts import Alerts
+from watcher.health.trouble import Troubles
+from watcher.outgoing import hooks as outgoing
 
 REFUSED = b"%PDF-1.7"  # also that is a transaction with a row of the ledger and a mail
 ROWS = f"""{HEADER}
@@ -219,3 +223,19 @@ def test_another_host_at_the_same_client_is_told_apart(site: Site, monkeypatch: 
         site.direct.execute("ROLLBACK")
         site.work_on(claim)
         site.assert_recorded_once(claim)
+
+
+@pytest.mark.parametrize("when", [each for each in WHENS if each != "late"])
+def test_an_event_of_the_log_is_queued_once(site: Site, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the server had committed it or not, it is queued again under the same id, and is there once."""
+    logged = [{"event": "mail.dead", "level": "error", "at": "2026-11-22T07:42:05Z", "client": "acme"}]
+    monkeypatch.setattr(outgoing, "noted_events", lambda: [logged.pop()] if logged else [])
+    chat = HookSettings(name="chat", url="https://example.org", events=("*",))
+    hooks = outgoing.Hooks(site.store, Troubles(Alerts(MailSettings()), watching=True), (chat,))
+    site.dropper.when = when
+    with contextlib.suppress(StoreUnreachable):  # lost after its answer, it shows only at the next statement
+        hooks.queue_logged()
+    assert 1 == site.dropper.dropped
+    site.store.open_again()
+    hooks.queue_logged()
+    assert (1, 1) == site.direct.execute("SELECT count(*), count(DISTINCT event_id) FROM hook_events").fetchone()
