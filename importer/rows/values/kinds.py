@@ -24,7 +24,7 @@ _NO_PHONE: Final = regex(
     rf"|\d{{1,5}}[A-Za-z]?,? +(?!ext|poste|loc|x)[^\W\d_]{{2,}}\.? \D*\Z"
     r"|(?!x|ext|loc|p|tel)[A-Za-z]{1,3}-?(?:\d{4,6}|\d{8,9})\Z"
 )
-_NO_POSTAL_CODE: Final = regex(rf".*@|{_DATE}\Z|[^\d]*[a-z][^\d]*[a-z][^\d]*\Z")
+_NO_POSTAL_CODE: Final = regex(rf".*@|{_DATE}\Z|(?=[^\W\d_]{{3}})\D*[a-z]\D*\Z")
 _NO_TOWN: Final = regex(rf"{_MAIL}\Z|{_DATE}\Z|{_DIALLED}\Z|{_POSTAL}\Z")
 _NO_STREET: Final = regex(rf"{_MAIL}\Z")
 _NO_NUMBER: Final = regex(rf"{_MAIL}\Z|{_DIALLED}\Z")

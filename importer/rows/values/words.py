@@ -57,7 +57,7 @@ _NO_NAME_PHRASES: Final = (
     "tbd,tba,tbc,to be determined,undef,s/o,dbnull,aucun,aucune,vacant,(vacant),do not use,no first name,no last name,"
     "not provided,not given,not available,sans nom,à combler,poste vacant,"
     "first name,last name,first_name,last_name,firstname,lastname,given name,family name,surname,fname,lname,prénom,"
-    "nom de famille,unknown unknown,none none,nan nan,nobody,anonymous,noname,admin,administrator,"
+    "nom de famille,unknown unknown,none none,nan nan,nobody,anonymous,noname,administrator,"
     "asdf,qwerty,mrs,mme,mlle,jr.,sr.,iii,ph.d.,phd,female,inactive,deceased,withdrawn,inactif,décédé,"
     "décédée,baby boy,baby girl"
 )
