@@ -138,9 +138,9 @@ class PostgresqlStore(Transactions):
 
     @property
     def size_bytes(self) -> int:
-        """Return the size of the database."""
+        """Return the size of the database; 0 where the server does not tell."""
         (size_bytes,) = self.conn.execute("SELECT pg_database_size(current_database())").fetchone()
-        return int(size_bytes)
+        return int(size_bytes or 0)
 
     def close(self) -> None:
         """Close the connection."""

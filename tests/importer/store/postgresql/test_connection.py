@@ -188,6 +188,19 @@ def test_a_lost_connection_is_told_and_opened_again(store: PostgresqlStore, post
     assert [] == store.conn.execute("SELECT hook FROM hook_totals").fetchall()
 
 
+def test_a_size_that_the_server_does_not_tell_is_none(store: PostgresqlStore, postgresql: PostgresqlServer) -> None:
+    """A folder that is not there has no size for PostgreSQL, not even 0."""
+    (number,) = store.conn.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()
+    folder = postgresql.folder / "data" / "base" / str(number)
+    assert store.size_bytes > 0
+    folder.rename(folder.with_name("away"))
+    try:
+        assert store.size_bytes == 0
+    finally:
+        folder.with_name("away").rename(folder)
+    assert store.size_bytes > 0
+
+
 def test_a_server_that_is_away_is_unreachable(store: PostgresqlStore, postgresql: PostgresqlServer, url: str) -> None:
     """While the server is stopped nothing can be opened; once it is back everything is there."""
     run(store, INSERTED)
