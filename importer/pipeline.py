@@ -64,6 +64,8 @@ class Importer:
         """`check_room` is asked about the CSV that came out of an upload. Raises OSError when it needs too much."""
         self._store = store
         self._check_room = check_room
+        # Called before a claim is tried by another connection, which may be one to another server.
+        self.connected_again: Callable[[Claim], None] = lambda _: None
         self._file = file
         self._reference = reference
         self._mail = mail
@@ -107,6 +109,7 @@ class Importer:
                 if isinstance(error, StoreUnreachable):
                     lost = error
                     self._store.open_again()
+                    self.connected_again(claim)
             except StoreLocked:
                 raise
             except StoreBusy:

@@ -17,7 +17,15 @@ OF_THE_LOG: Final = (
     *("inbox.unusable", "inbox.restored", "inbox.full", "inbox.emptied", "intake.unprobed", "sessions.unheard"),
     *("check.unusable", "check.restored"),
     *("clock.differs", "clock.agrees", "host.faulty", "host.recovered"),
-    *("watch.lost", "watch.restored", "store.refused", "store.restored", "copy.refused", "retention.deferred"),
+    *(
+        "watch.lost",
+        "watch.restored",
+        "store.refused",
+        "store.restored",
+        "store.rewound",
+        "copy.refused",
+        "retention.deferred",
+    ),
     *("mail.dead", "mail.stuck", "mail.unusable", "mail.restored", "mail.overflowed", "ping.failed", "ping.restored"),
     *("daemon.started", "config.reloaded", "config.refused", "backup.made", "backup.restored"),
 )

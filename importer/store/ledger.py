@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from importer.model import FileRejected, Outcome, Receipt
-from importer.store.connection import Connection, stamp, stored
+from importer.store.connection import Connection, marks, stamp, stored
 from importer.store.tables import replays
 from importer.wording.catalogue import words
 
@@ -132,6 +132,17 @@ def last_warnings(conn: Connection, client: str, *, file: str, before: str) -> f
 def find(conn: Connection, claim_id: str) -> Entry | None:
     """Return the entry of a claim, None when its import was never committed."""
     return next(iter(_entries(conn, "claim_id = ?", claim_id)), None)
+
+
+def recorded(conn: Connection, claim_ids: Sequence[str]) -> set[str]:
+    """Return those of the claims that the ledger has."""
+    rows = conn.execute(f"SELECT claim_id FROM imports WHERE claim_id IN {marks(claim_ids)}", claim_ids).fetchall()
+    return {claim_id for (claim_id,) in rows}
+
+
+def knows_host(conn: Connection) -> bool:
+    """Tell whether the ledger has anything that this host did."""
+    return conn.execute("SELECT 1 FROM imports WHERE host = ? LIMIT 1", (conn.host,)).fetchone() is not None
 
 
 def unarchived(conn: Connection, client: str) -> list[Entry]:

@@ -31,7 +31,7 @@ Row = dict[str, Any]  # as SQLite gives it
 
 OWN_STATE = {
     *("rosterd.db", "rosterd.db-wal", "rosterd.db-shm", "lock", "mail", "canary", "control.sock"),
-    *("status.json", "adopted.json", "doctor.json", "verify.json", "backup.json", "checks"),
+    *("status.json", "adopted.json", "committed.jsonl", "doctor.json", "verify.json", "backup.json", "checks"),
 }
 TABLES = ("imports", "users", "user_changes", "outbox", "on_hold", "feeds")
 _APPROVES = ".approve-"  # in a name: what is in the file does not matter

@@ -71,6 +71,10 @@ _SENTENCES: Final = {
         "The database cannot be used for now, so nothing is imported.",
         "`rosterd doctor` checks the database and its disk. Uploads wait in the inboxes; none is lost.",
     ),
+    "store.rewound": (
+        "The database lacks files that it had confirmed: another server has taken over, or a backup was restored.",
+        "They are imported again from .bak, by each host its own. Repeat what you ordered then: approvals, undos.",
+    ),
 }
 _OTHER: Final = (
     "rosterd has a problem that the operator has to solve.",

@@ -20,10 +20,12 @@ import msgspec
 from importer.durable import Unsynced, sync, write_durably
 from importer.fs import open_file, open_folder
 from importer.model import Claim, Message
+from importer.names import answers
 from watcher.inbox import layout
 from watcher.inbox.archive import free_archive_name
 from watcher.inbox.entries import find_identity, is_valid_sidecar, look_at, sidecar_of, writer_of
 from watcher.inbox.layout import MAX_NAME_BYTES, SIDECAR, Inbox, clear_claim_folder, exists
+from watcher.inbox.work.committed import Committed
 from watcher.model import Capture, ClaimGone, Identity, Writer
 
 _REFUSAL: Final = b".refusal"
@@ -52,10 +54,7 @@ def claim_upload(
     """
     claim_id = _make_claim_folder(inbox, at)
     with open_folder(claim_id, inbox.work_fd) as folder_fd:
-        if refusal:
-            write_durably(folder_fd, _REFUSAL, [msgspec.json.encode(refusal)])
-        if is_released:
-            write_durably(folder_fd, _RELEASED, [])
+        _write_decision(folder_fd, refusal, is_released=is_released)
         try:
             layout.move(inbox.fd, name, folder_fd, name)
         except OSError as error:
@@ -69,6 +68,35 @@ def claim_upload(
         elif _give_back(inbox, claim_id, folder_fd, name):
             return None
     return Capture(claim_id, settled=settled)
+
+
+def _write_decision(folder_fd: int, refusal: Message | None, *, is_released: bool) -> None:
+    if refusal:
+        write_durably(folder_fd, _REFUSAL, [msgspec.json.encode(refusal)])
+    if is_released:
+        write_durably(folder_fd, _RELEASED, [])
+
+
+def claim_again(inbox: Inbox, before: Committed) -> bool:
+    """
+    Take an upload out of `.bak` again, under the id of its claim; return whether it was there. Raises OSError.
+
+    Its answers are removed first: those of the import that is to come get their names. Killed in between, it is still
+    an upload in `.bak` that the ledger does not have.
+    """
+    if not exists(inbox.bak_fd, before.archive):
+        return False
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(before.claim_id, 0o700, dir_fd=inbox.work_fd)
+    with open_folder(before.claim_id, inbox.work_fd) as folder_fd:
+        _write_decision(folder_fd, before.refusal, is_released=before.is_released)
+        for answer in answers(before.archive):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(answer, dir_fd=inbox.bak_fd)
+        layout.move(inbox.bak_fd, before.archive, folder_fd, before.name)
+        for fd in (folder_fd, inbox.work_fd, inbox.bak_fd):
+            sync(fd)
+    return True
 
 
 def _make_claim_folder(inbox: Inbox, at: datetime) -> str:

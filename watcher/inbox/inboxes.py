@@ -17,6 +17,7 @@ from watcher.inbox.settle import Settling
 from watcher.inbox.sources import EventSources
 from watcher.inbox.sweeps import Sweeps
 from watcher.inbox.work.claims import Claims
+from watcher.inbox.work.lost import LostClaims
 from watcher.inbox.work.threads import ImportThreads
 from watcher.settings import Config
 from watcher.signals import Signals
@@ -40,7 +41,8 @@ class Inboxes:
         self.signals = signals
         at_once = config.service.at_once
         self.backlog = Backlog(at_once)
-        self._threads = ImportThreads(signals, troubles, events.wake) if at_once else None
+        lost = LostClaims(config.service.state_dir, store, self.backlog, troubles) if at_once else None
+        self._threads = ImportThreads(signals, troubles, events.wake, lost) if lost else None
         self.sources = EventSources(config, events, troubles, watching=watching)
         settling, readings = Settling(config.intake), Readings(watching=watching)
         preemption = Preemption(settling, readings, self.backlog, events, signals, watching=watching)

@@ -30,7 +30,8 @@ from watcher.health.room import Room
 from watcher.health.trouble import raise_if_fatal
 from watcher.inbox.archive import archive_answers, archive_claims
 from watcher.inbox.claim import discard_drafts, is_in_writing, resume_claim
-from watcher.inbox.layout import Inbox, opened
+from watcher.inbox.layout import Inbox, exists, opened
+from watcher.inbox.work.committed import Record
 from watcher.model import ClaimGone
 from watcher.settings import Config
 
@@ -77,10 +78,13 @@ class Pace(Protocol):
 class Processing:
     """Processes claims one after the other, on the thread that has opened the store."""
 
-    def __init__(self, store: Store, room: Room, pace: Pace) -> None:
+    def __init__(self, store: Store, room: Room, pace: Pace, record: Record | None = None) -> None:
+        """`record`: what a server commits is noted there before, and what it has lost since comes first."""
         self._store = store
         self._room = room
         self._pace = pace
+        self._record = record
+        self._compared: tuple[object, set[str]] = None, set()  # the connection, and clients of which it lacks nothing
 
     def use(self, config: Config) -> None:
         """Use this configuration from now on."""
@@ -93,6 +97,7 @@ class Processing:
             hooks=config.hook,
             check_room=self._room.check_content,
         )
+        self._importer.connected_again = lambda claim: self._give_way(claim.client, claim.bak_fd)
         self._room.use(config)
 
     def process(self, job: Job) -> End:
@@ -137,6 +142,7 @@ class Processing:
 
     def _resume(self, inbox: Inbox, end: End) -> None:
         claim_id = end.job.claim_id
+        self._give_way(inbox.client, inbox.bak_fd)
         entry = ledger.find(self._store.conn, claim_id)
         with resume_claim(inbox, claim_id, archive=None if entry is None else entry.archive) as resumed:
             claim = resumed
@@ -166,9 +172,25 @@ class Processing:
             self._archive([(inbox, claim)])
             end.was_on_hold = held is not None
 
+    def _give_way(self, client: str, bak_fd: int | None) -> None:
+        """Raise Interrupted when older files of the client were lost: by a connection that is new to it."""
+        if self._record is None or bak_fd is None:
+            return
+        conn = self._store.conn
+        if conn is not self._compared[0]:
+            self._compared = conn, set()
+            self._record.doubt()
+        if client not in self._compared[1]:
+            if any(exists(bak_fd, each.archive) for each in self._record.missing(conn, [client])):
+                self._record.doubt()
+                raise Interrupted
+            self._compared[1].add(client)
+
     def _import(self, claim: Claim, client: ClientSettings) -> tuple[Receipt, float]:
         """Import a file; return its receipt, and how many seconds that took."""
-        if not self._store.conn.host:  # else they may be those of a commit of which we were not told
+        if self._record:
+            self._record.note(claim)
+        else:  # with a server they may be those of a commit of which we were not told
             discard_drafts(claim)
         started = time.monotonic()
         stopping = self._pace.check_for(claim)

@@ -107,13 +107,24 @@ class Backlog:
         self.running = Running(at_once)
         self._claims: dict[str, _Deferred] = {}
 
-    def add(self, client: str, claim_id: str, size_bytes: float = math.inf, *, is_plain: bool = False) -> None:
+    def add(
+        self,
+        client: str,
+        claim_id: str,
+        size_bytes: float = math.inf,
+        *,
+        is_plain: bool = False,
+        is_oldest: bool = False,
+    ) -> None:
         """
         Add a claim that is due now, unless it waits already; to be called in the order of claims.
 
-        `size_bytes` is that of a file which was just claimed. One that `is_plain` may share a transaction with others.
+        `size_bytes` is that of a file which was just claimed. One that `is_plain` may share a transaction with others,
+        one that `is_oldest` comes before all that wait.
         """
         self._claims.setdefault(claim_id, _Deferred(client, size_bytes, is_plain=is_plain))
+        if is_oldest:
+            self._claims = {claim_id: self._claims.pop(claim_id), **self._claims}
 
     def separate(self, claim_id: str) -> None:
         """Let a claim share nothing with others."""

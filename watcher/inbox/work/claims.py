@@ -128,6 +128,7 @@ class Claims:
     def _work_by(self, threads: ImportThreads) -> bool:
         """Take in what has ended, and give what is due to threads that are free; return whether there was any."""
         worked = self.take_in_ended()
+        threads.lost.find(self._clients)
         while (due := self.backlog.next_due(time.monotonic())).claims:
             self.backlog.running.begin(due)
             threads.give(self._config, self._job(*due.claims[0]))

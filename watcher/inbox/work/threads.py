@@ -19,6 +19,8 @@ from importer.store.errors import StoreUnreachable
 from watcher.health.room import Room
 from watcher.health.trouble import Troubles
 from watcher.inbox.processing import End, Job, Processing
+from watcher.inbox.work.committed import Record
+from watcher.inbox.work.lost import LostClaims
 from watcher.settings import Config
 from watcher.signals import Signals
 
@@ -28,10 +30,11 @@ _PATIENCE_S: Final = 2.0  # for all at the end; what a thread has not committed 
 class ImportThreads:
     """The threads. The methods are for the loop; `wake` lets it know that there is something to take."""
 
-    def __init__(self, signals: Signals, troubles: Troubles, wake: Callable[[], None]) -> None:
+    def __init__(self, signals: Signals, troubles: Troubles, wake: Callable[[], None], lost: LostClaims) -> None:
         self._signals = signals
         self._troubles = troubles
         self._wake = wake
+        self.lost = lost
         self._jobs: queue.SimpleQueue[tuple[Config, Job] | None] = queue.SimpleQueue()
         self._ends: queue.SimpleQueue[End] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -77,7 +80,7 @@ class ImportThreads:
     # The threads
 
     def _run(self) -> None:
-        own = _Own(self._troubles, self.should_abort)
+        own = _Own(self._troubles, self.should_abort, self.lost.record)
         while (given := self._jobs.get()) is not None:
             end = own.process(*given)
             del given
@@ -90,8 +93,9 @@ class ImportThreads:
 class _Own:
     """What a thread has of its own."""
 
-    def __init__(self, troubles: Troubles, should_abort: Callable[[], bool]) -> None:
+    def __init__(self, troubles: Troubles, should_abort: Callable[[], bool], record: Record) -> None:
         self._troubles = troubles
+        self._record = record
         self._pace = _Unhurried(should_abort)
         self._store: Store | None = None
         self._config: Config | None = None
@@ -112,7 +116,8 @@ class _Own:
                 self._store, self._config = config.service.place.open(), None
             if self._config is not config:
                 room = Room(self._store, self._troubles, self._pace.should_abort)
-                self._config, self._processing = config, Processing(self._store, room, self._pace)
+                self._config = config
+                self._processing = Processing(self._store, room, self._pace, self._record)
                 self._processing.use(config)
         except Exception as error:  # noqa: BLE001 - the loop knows what each means
             return End(job, error=error)
