@@ -37,6 +37,7 @@ _LAST_STEPS: Final = {
     "guard.expired": "",
     "guard.rejected": "",
     "guard.superseded": "",
+    "header.unknown/list": "step/refused/that",
     "header.unknown/mapping": "",
     "header.unknown/marks": "step/refused/saved",
     "header.unknown/one_line": "step/refused/that",

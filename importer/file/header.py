@@ -141,7 +141,7 @@ def read(head: str, client: ClientSettings, max_columns: int) -> Header:
             first_lines.refuse_error_message(said.strip(), best.cells, best.line)
         first_lines.refuse_list(itertools.islice(io.StringIO(text, newline=None), _COMPARED), client, best.line)
         _refuse_for_user(best)
-    if titles[0] not in client.columns and header_reasons.is_numbering(titles[0], [row[0] for row in rows]):
+    if titles and titles[0] not in client.columns and header_reasons.is_numbering(titles[0], [row[0] for row in rows]):
         best = msgspec.structs.replace(best, numbered=titles[0])
     if best.known == len(titles):  # the missing one may be that of the id
         _refuse_for_missing_name(text, best, first_line)

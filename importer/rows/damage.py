@@ -27,7 +27,7 @@ _FORMATTED: Final = r"[$\u20ac\xa3] ?\d[\d.,]*|\d[\d.,]*+ ?[$\u20ac\xa3%]|\(\d[\
 _TIME: Final = r"\d{1,2}:\d\d(?::\d\d)?(?: ?[AP]M)?"
 _SPACED: Final = r"\d{1,3}+(?:[ \u00a0\u2007\u2009\u202f]\d{3})+(?:[.,]\d+)?"
 _MARKED_THOUSANDS: Final = r"\d{1,3}+(?:['\u2019\u02bc]\d{3})+(?:[.,]\d+)?|\d{1,3}+(?:\.\d{3})+,\d+"
-_DOTTED: Final = r"[1-9]\d{0,2}(?:\.\d{3})++"  # thousands
+_DOTTED: Final = r"[1-9]\d{0,2}(?:\.\d{3})+"  # thousands
 _DAY: Final = (
     rf"\d{{1,2}}-(?:{_MONTH})\.?(?:-\d{{2,4}})?|(?:{_MONTH})\.?-\d{{2,4}}|\d{{4}}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?"
 )

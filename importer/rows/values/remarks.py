@@ -23,7 +23,8 @@ _AROUND: Final = regex(  # brackets, or the same sign at the front and at the en
 )
 _LABEL_PATTERN: Final = (
     r"(?:(?:(?:student|employee|user|staff|person|account|unique)[ _-]?)?"
-    r"(?:ids?|no|nr|num|number|numéro|matricule|emplid|pidm|emp|stu|i\.d)|n[°º]|№)(?:\s*[:=#°]\s*|\.?\s+)(?=\S*\d)"
+    r"(?:(?:ids?|no|nr|num|number|numéro|matricule|emplid|pidm|i\.d)(?:\s*[:=#°]\s*|\.?\s+)|(?:emp|stu)\s*[:=#°]\s*)"
+    r"|(?:n[°º]|№)(?:\s*[:=#°]\s*|\.?\s+))(?=\S*\d)"
 )
 _LABEL: Final = regex(_LABEL_PATTERN, re.IGNORECASE)
 _AT_EDGE: Final = regex(  # of no id
