@@ -36,7 +36,35 @@ class Cursor(Protocol):
         ...
 
 
-class Connection(Protocol):
+class Dialect(Protocol):
+    """What each database says in its own words, or does its own way, in a statement."""
+
+    def seconds_between(self, earlier: str, later: str) -> str:
+        """Return what counts the seconds between two columns with times in a statement, 0 for a clock set back."""
+        ...
+
+    def in_json(self, column: str, *path: str | int) -> str:
+        """Return what reads the text at a place of a column with JSON in a statement, NULL when nothing is there."""
+        ...
+
+    def pair_in_json(self, first: str, second: str) -> str:
+        """Return what writes two columns with texts as a list in JSON in a statement."""
+        ...
+
+    def expect_rows(self, count: int) -> None:
+        """Prepare for statements, in this transaction, that join so many rows of a table without statistics."""
+        ...
+
+    def make_work_table(self, name: str, columns: Sequence[str]) -> None:
+        """Make a table of which each transaction has rows of its own, or find it; the first two columns are its key."""
+        ...
+
+    def in_its_order(self, table: str) -> str:
+        """Return what reads all of a table by no index, where that is the faster way to find many rows of a client."""
+        ...
+
+
+class Connection(Dialect, Protocol):
     """
     A connection whose statements raise StoreError.
 
@@ -81,32 +109,8 @@ class Connection(Protocol):
         """
         ...
 
-    def seconds_between(self, earlier: str, later: str) -> str:
-        """Return what counts the seconds between two columns with times in a statement, 0 for a clock set back."""
-        ...
-
-    def in_json(self, column: str, *path: str | int) -> str:
-        """Return what reads the text at a place of a column with JSON in a statement, NULL when nothing is there."""
-        ...
-
-    def pair_in_json(self, first: str, second: str) -> str:
-        """Return what writes two columns with texts as a list in JSON in a statement."""
-        ...
-
     def overwrite_deleted(self, tables: Sequence[str]) -> None:
         """Let the files of the database no longer hold what was deleted from tables, as far as that is possible."""
-        ...
-
-    def expect_rows(self, count: int) -> None:
-        """Prepare for statements, in this transaction, that join so many rows of a table without statistics."""
-        ...
-
-    def make_work_table(self, name: str, columns: Sequence[str]) -> None:
-        """Make a table of which each transaction has rows of its own, or find it; the first two columns are its key."""
-        ...
-
-    def in_its_order(self, table: str) -> str:
-        """Return what reads all of a table by no index, where that is the faster way to find many rows of a client."""
         ...
 
     def close(self) -> None:

@@ -50,8 +50,7 @@ class Recorder:
         conn = others.conn
         client, checker = examination.terms.client, examination.checker
         size_bytes = examination.terms.scan.size_bytes
-        self._others, self._conn = others, conn
-        self._client = client
+        self._others, self._conn, self._client = others, conn, client
         self._columns = checker.columns
         self._id_at = self._columns.index("unique_id")
         self._created = self._updated = self._unchanged = self._reinstated = 0
