@@ -341,7 +341,7 @@ def _doubts_of_name(value: str) -> Iterator[str]:
         return
     if len(value) > _INITIALS and _LOST_IN_NAME.search(value):
         yield from [] if has_codes or _XML_CODE.search(value) else ["encoding.garbled/lost"]
-    elif _WITH_DOTS.search(value):
+    elif _WITH_DOTS.search(value) and not _NO_NAME.match(value):  # an address has dots of its own
         yield _DOTS
 
 

@@ -26,7 +26,7 @@ _NO_DOMAIN: Final = regex(
 )
 _ONE_LETTER: Final = r"([a-z\d])\1*"
 _NO_DOMAIN_OF: Final = regex(rf"{_ONE_LETTER}\.[a-z]{{2,4}}\Z")  # where nobody is called by the same letter
-_NO_ADDRESS: Final = regex(rf"{NO_LOCAL}|{NO_REPLY}|.*@(?:{_NO_DOMAIN.pattern})|{_ONE_LETTER}@\1+\.[a-z]{{2,4}}\Z")
+_NO_ADDRESS: Final = regex(rf"{NO_LOCAL}|{NO_REPLY}|.*@(?:{_NO_DOMAIN.pattern})|{_ONE_LETTER}@\1+\.[a-z]{{1,4}}\Z")
 _FULL_WIDTH: Final = regex(r"[\u3002\uff01-\uff64]")
 # Providers that many people have an address at, and the ends at which they have none, or that are no ends.
 _PROVIDERS: Final = ("gmail", "hotmail", "outlook", "yahoo", "icloud")

@@ -21,6 +21,9 @@ _GUID: Final = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 _AROUND: Final = regex(  # brackets, or the same sign at the front and at the end
     rf"\([^()]*\)\Z|\[[^\[\]]*\]\Z|\{{(?!{_GUID}\}})[^{{}}]*\}}\Z|<[^<>]*>\Z|([~|*^/\\#%!=+:;-])\1*\w.*\1\Z", re.DOTALL
 )
+_BASE_64: Final = regex(  # with its end, which no other id has: of an account at Microsoft
+    r"(?=.*[A-Za-z])(?:[A-Za-z\d+/]{4}){2,}(?:[A-Za-z\d+/]{2}==|[A-Za-z\d+/]{3}=)\Z", re.ASCII
+)
 _LABEL_PATTERN: Final = (
     r"(?:(?:(?:student|employee|user|staff|person|account|unique)[ _-]?)?"
     r"(?:(?:ids?|no|nr|num|number|numéro|matricule|emplid|pidm|i\.d)(?:\s*[:=#°]\s*|\.?\s+)|(?:emp|stu)\s*[:=#°]\s*)"
@@ -67,8 +70,8 @@ _REMARK: Final = regex(
     re.IGNORECASE,
 )
 _REMARK_OF_ID: Final = regex(
-    rf"\w[-_ .(\[*]+(?:{_GONE}|old|dup|copy|bak|backup|archive|wrong|ancien|copie)\W*\d?\Z|\w ?\(\w{{0,3}}\d+\)\Z"
-    r"|\A(?:copy of |copie de |zz+(?=\w)|(?:old|deleted|dup|inactive|disabled)[-_ ])",
+    rf"\w[-_ .(\[*]+(?:{_GONE}|old|dup|copy|bak|backup|archive|wrong|ancien|copie)\W*\d?\Z"
+    r"|(?:\w |\w\w)\(\w{0,3}\d+\)\Z|\A(?:copy of |copie de |zz+(?=\w)|(?:old|deleted|dup|inactive|disabled)[-_ ])",
     re.IGNORECASE,
 )
 _SUFFIX: Final = (
@@ -94,7 +97,7 @@ def problem_of_id(value: str, *, is_key: bool) -> str:
         return "9033/around"
     if is_key and _LABEL.match(value):
         return "9033/label"
-    if _AT_EDGE.match(value):
+    if _AT_EDGE.match(value) and not _BASE_64.match(value):
         return "9033/edge"
     if value.isascii():
         return ""
@@ -115,7 +118,9 @@ def doubt_of_id(value: str, *, is_key: bool) -> str:
         return "value.placeholder/id"
     if _REMARK_OF_ID.search(value):
         return REMARK
-    return SIGN if _DOUBTFUL.match(value if is_key else value.strip("-.@")) and value != "-1" else ""
+    if value == "-1" or _BASE_64.match(value):
+        return ""
+    return SIGN if _DOUBTFUL.match(value if is_key else value.strip("-.@")) else ""
 
 
 def doubt_of_name(value: str) -> str:

@@ -115,7 +115,9 @@ def test_an_id_that_may_be_meant_is_told(engine: Engine, key: str, values: list[
     [
         *("{6F9619FF-8B86-D011-B42D-00C04FC964FF}", "6f9619ff-8b86-d011-b42d-00c04fc964ff", "alee@example.org"),
         *("ACME\\alee", "+16135550101", "12-34", "S2/3", "a.b", "12.3456", "Gold2", "a-gold", "IDA 7", "Nova 7", "id7"),
-        *("Template1", "Newton2", "_svc", "S(2)b", "0.123"),
+        *("Template1", "Newton2", "_svc", "S(2)b", "0.123", "D(4)"),
+        # The id of an account at Microsoft, in base 64.
+        *("kL9x+wQh0kmPz7cVb1nE2A==", "+9aBcD3fGhIjKlMnOpQrSg==", "/0aBcD3fGhIjKlMnOpQrSw=="),
     ],
 )
 def test_ids_that_only_look_like_it(engine: Engine, value: str) -> None:
@@ -136,6 +138,12 @@ def test_signs_in_a_user_name_fail_the_row(engine: Engine, value: str) -> None:
 def test_a_doubtful_user_name_is_told(engine: Engine, value: str, key: str) -> None:
     """It may be meant."""
     assert [(f"value.marks/{key}", "user_name", (2,))] == keys(one(engine, user_name=value))
+
+
+def test_addresses_and_links_in_place_of_names_are_told_once(engine: Engine) -> None:
+    """Their dots do not stand for letters."""
+    rows = [f"S{n},OPSCOM,{name},Lee,a{n}@example.org" for n, name in enumerate(("ann@x.ca", "www.x.ca", "bo@x.ca"))]
+    assert [("name.doubtful", "first_name", (2, 3, 4))] == keys(engine.file(COLUMNS, *rows))
 
 
 REMARKS = [
@@ -235,7 +243,7 @@ def test_names_that_only_look_like_it(engine: Engine, value: str) -> None:
         ("value.marks/sign", ["*kim@example.ca", "#kim@example.ca", "kim_x.ca#EXT#@school.ca"]),
         (
             "value.placeholder/address",
-            ["donotreply@school.ca", "nobody@school.ca", "no-one@school.ca", "0@0.com", "a@domain.com"],
+            ["donotreply@school.ca", "nobody@school.ca", "no-one@school.ca", "0@0.com", "a@domain.com", "a@a.a"],
         ),
         ("email.misspelt", ["kim@school.com.com", "kim@school.ca.ca", "kim@www.school.ca"]),
         ("email.letters", ["kim@example.\u0441\u0430"]),
