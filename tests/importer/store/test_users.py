@@ -455,9 +455,10 @@ def test_a_new_id_that_lacks_the_leading_zeros_of_a_recorded_one_is_told(engine:
         "00500,OPSCOM,A,C,c@example.org,",
         "5,OPSCOM,A,B,f@example.org,",
         "A123,OPSCOM,A,B,g@example.org,",
+        "0000500,OPSCOM,A,B,h@example.org,",
     )
     warning = result.warnings["id.recorded_case"]
-    assert (4, "id.recorded_case/zeros", 2, 2) == (
+    assert (5, "id.recorded_case/zeros", 3, 2) == (
         result.tally.created,
         warning.reason.key,
         warning.rows,

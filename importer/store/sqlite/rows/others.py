@@ -20,13 +20,14 @@ _WITH_LETTERS: Final = """
                 AND EXISTS (SELECT 1 FROM mine AS any_of_them))
     SELECT kind, count(DISTINCT import_line), min(import_line) FROM pairs GROUP BY kind"""
 
-# The same of ids that are digits: a spreadsheet drops zeros. At most eight are compared, by the index of ids.
-_PADDED: Final = ", ".join(f"'{'0' * zeros}' || mine.unique_id" for zeros in range(1, 9))
+# The same of ids that are digits: a spreadsheet drops zeros, a program adds some. Up to eight zeros are compared, by
+# the index of ids.
+_PADDED: Final = ", ".join(f"'{'0' * zeros}' || ltrim(mine.unique_id, '0')" for zeros in range(9))
 _OF_DIGITS: Final = f"""
     SELECT 'id.recorded_case/zeros', count(*), min(import_line) FROM users AS mine
     WHERE {{is_new}} AND ltrim(unique_id, '0123456789') = '' AND EXISTS (
       SELECT 1 FROM users AS theirs WHERE theirs.client = :client AND {{was_there}}
-      AND theirs.unique_id <> mine.unique_id AND theirs.unique_id IN (ltrim(mine.unique_id, '0'), {_PADDED}))"""
+      AND theirs.unique_id <> mine.unique_id AND theirs.unique_id IN ({_PADDED}))"""
 
 
 _DAYS_OF_BIRTH: Final = """
