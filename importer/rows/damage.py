@@ -115,7 +115,7 @@ _GARBLED: Final = regex(
 # middle of a word, and capitals behind a small letter. Those that could be meant are below.
 _MISREAD_CAPITALS: Final = "\u0152\u0160\u017d\u0178\xc6\u0102\u0139\u0106"  # the last ones: UTF-8 in Eastern Europe
 _MISREAD_SIGNS: Final = "\u201a\u0192\u201e\u2020\u2021\u02c6\u2030\u2039\u20ac\u02dc\xa1-\xa6\xa8\xaf\xb5\xb6"
-_MISREAD_INSIDE: Final = "\u201c\u201d\u2022\u2026\u203a\u2122\u2014\xf7\xb2\xb3\xb9"
+_MISREAD_INSIDE: Final = "\u201c\u201d\u2022\u2026\u203a\u2122\u2014\xf7\xb1\xb2\xb3\xb9"
 _MISREAD_IN_FRONT: Final = "\u0192\u2020\u2021\u02c6\u2030\u02dc\xa1-\xa5\xb5"
 _MISREAD: Final = regex(  # all that it can be comes first: other values are through in no time
     rf"[{_MISREAD_SIGNS}{_MISREAD_INSIDE}{_MISREAD_CAPITALS}\xd5\u2018]"
@@ -126,6 +126,7 @@ _MISREAD: Final = regex(  # all that it can be comes first: other values are thr
 # The same of signs and letters that are right in other places, as in Mu\u2013oz, Garc\u2019a and J\u0161rg; and of
 # the capitals that Mac Roman has for letters of Windows-1252, as in Ren\xc8, but not in O h\xd3g\xe1in.
 _CONSONANT: Final = "bcdfghjklmnpqstvwxz"  # r can be a syllable in Slavic names
+_BEHIND_A_SMALL_LETTER: Final = r"(?<=[^\W\d_][a-z].)(?<!Mac.)(?<!Mc.)(?<!De.)(?<!La.)(?<!Le.)"
 _AMBIGUOUS: Final = {
     "\u2013": r"(?<=[a-z].)(?=[a-z])(?!(?:d[eu]s?|l[ae]s?|sur|sous|en|et|y|aux?|v[oa]n|und|of|the|and|to)\b)",
     "\u2019": r"(?:(?<=[A-Za-z][bcdfgjklmnprstvz].)(?=(?:as?|os?|n|n?[gd]uez|nez)\b)|(?<=qu.)(?=n\b)"
@@ -139,10 +140,9 @@ _AMBIGUOUS: Final = {
     "\xe7": rf"(?<!\w.)(?=[{_CONSONANT}r])",
     "\xe3": "(?=[\xa7-\xae\xb1-\xb6\xb9\xbc-\xbe])",  # of letters in UTF-8 that a program made small
     "\xb4": r"(?<=[a-z][aeiou].)(?![^\W\d_])",
-    **dict.fromkeys(
-        "\xc1\xc2\xc3\xc8\xcb\xcc\xcd\xce\xd2\xd3\xd4\xd9\xda\xdb",
-        r"(?<=[^\W\d_][a-z].)(?<!Mac.)(?<!Mc.)(?<!De.)(?<!La.)(?<!Le.)",
-    ),
+    **dict.fromkeys("\xc1\xc2\xc3\xcb\xcc\xcd\xce\xd2\xd3\xd4\xd9\xdb", _BEHIND_A_SMALL_LETTER),
+    # \xe9 in Mac Roman and in code page 850.
+    **dict.fromkeys("\xc8\xda", rf"(?:{_BEHIND_A_SMALL_LETTER}|(?<=\b[B-DF-HJ-NP-TV-Z].)(?=[a-z]))"),
 }
 _MISREAD_ONE: Final = regex("|".join(f"{char}{place}" for char, place in _AMBIGUOUS.items()))
 # A letter that a program could not write and replaced by another sign.
@@ -409,6 +409,13 @@ def has_split_marks(cells: Sequence[str]) -> bool:
         if any(map(closing.search, cells[opened + 1 :])):
             return True
     return False
+
+
+def is_split(cell: str, following: str) -> bool:
+    """Tell whether a value in marks is split between a cell and the next one."""
+    mark = cell[:1]
+    is_marked = mark in ("'", "`") and following.endswith(mark)
+    return is_marked and cell.count(mark) == following.count(mark) == 1 and len(following) > 1
 
 
 def odd_marks_around(cells: Sequence[str]) -> str:

@@ -226,7 +226,15 @@ class Shifts:
             return [("row.shifted/id", "unique_id")]
         key, places = self._strays.found(cells)
         moved = [(key, " ".join(self._names[at] for at in places))] if places else []
+        moved += [("value.marks", self._names[at]) for at in self._split(cells)]
         return moved + _of_names({name: cells[at].strip() for name, at in self._name_places.items()}, self.long_sources)
+
+    def _split(self, cells: Sequence[str]) -> Iterator[int]:
+        """Yield the columns between which a value in marks is split, although no cell is too many."""
+        if damage.have_marks(cells):
+            for at in self._names:
+                if at + 1 in self._names and damage.is_split(cells[at].strip(), cells[at + 1].strip()):
+                    yield from (at, at + 1)
 
     def cause(self, cells: Sequence[str], problems: Sequence[Problem]) -> Cause | None:
         """Return what explains problems of a row that has as many cells as the header, or that it has no address."""

@@ -291,7 +291,7 @@ class Checker:
         if rejected := self._rejected(row.line, cells, problems, user):
             return rejected
         moved = self._shifts.warnings_in(values[0] or "", cells)
-        warnings = [*kinds.unexplained(warnings, moved), *moved]
+        warnings = [*dict.fromkeys((*kinds.unexplained(warnings, moved), *moved))]
         if self._has_full_number or self._warnings.get(_LOST_DIGITS, _Warned()).rows > damage.MOST_LOST:
             warnings = [each for each in warnings if each != _LOST_DIGITS]
         if warnings:

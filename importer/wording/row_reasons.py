@@ -135,8 +135,14 @@ _REQUIRED: Final[dict[str, Reason]] = {
     "9014/one": Reason("Enter the login source {choice}.", _CHECK_ID),
     "9014/many": Reason("Enter the login source, such as {choices}.", _CHECK_ID),
     "9016": Reason("Enter the e-mail address.", _CHECK_ID),
-    "9017": Reason("Enter the first name; if there is only one name, enter it in both columns.", _CHECK_ID),
-    "9018": Reason("Enter the last name; if there is only one name, enter it in both columns.", _CHECK_ID),
+    "9017": Reason(
+        "Enter the first name; if it is in last_name, move it; if there is only one name, enter it in both columns.",
+        _CHECK_ID,
+    ),
+    "9018": Reason(
+        "Enter the last name; if it is in first_name, move it; if there is only one name, enter it in both columns.",
+        _CHECK_ID,
+    ),
     "9033": Reason("Enter a value for {column}.", _CHECK_ID),
     "9014/no_column": Reason(
         "A new user needs a login source ({choices}), but the file has no column login_source.", _NEW_USER

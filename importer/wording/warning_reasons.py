@@ -219,6 +219,9 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
     "value.placeholder/old": Reason(
         "{column} has a day more than 110 years ago, which is probably not the real one.", _UNKNOWN_DAY
     ),
+    "value.placeholder/young": Reason(
+        "{column} has a day less than two years ago, which is probably not the real one.", _UNKNOWN_DAY
+    ),
     "value.placeholder/epoch": Reason(
         "{column} has 1970-01-01 in several rows, which usually means that nobody entered it.", _UNKNOWN_DAY
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from importer.patterns import regex
@@ -17,6 +18,7 @@ _NO_DAY: Final = regex(
 )
 _DUMMY_DAYS: Final = {"1900-01-01": "value.placeholder/day", "1970-01-01": "value.placeholder/epoch"}
 _OLDEST: Final = "1915"  # the year in which nobody who lives was born yet, but for a handful
+_YOUNGEST: Final = 2  # years, of a user
 _FEWEST, _ONE_IN = 5, 100  # rows with the day that Unix counts from: fewer people may be born then
 # Rows with any other day. Of people born in one year a fiftieth shares a day only by design, in a file of 500 and more.
 _FEWEST_OF_MANY, _ONE_OF_MANY_IN = 10, 50
@@ -29,16 +31,18 @@ def is_none(value: str) -> bool:
 
 def doubt_of(value: str) -> str:
     """Return the code of what is doubtful about a day of birth, "" if nothing is."""
-    return _DUMMY_DAYS.get(value, "") or ("value.placeholder/old" if _is_of_nobody(value) else "")
-
-
-def _is_of_nobody(value: str) -> bool:
-    return len(value) == len("1900-01-01") and "1900" < value < _OLDEST
+    if value in _DUMMY_DAYS or len(value) != len("1900-01-01"):
+        return _DUMMY_DAYS.get(value, "")
+    if "1900" < value < _OLDEST:
+        return "value.placeholder/old"
+    now = datetime.now(UTC)
+    first = f"{now.year - _YOUNGEST}{now:-%m-%d}"  # compared as text, as 2025-02-29 is none
+    return "value.placeholder/young" if first < value <= f"{now:%Y-%m-%d}" else ""
 
 
 def is_dummy(value: str) -> bool:
     """Tell whether a value may be the day of a program, in place of a day of birth."""
-    return value in _DUMMY_DAYS or _is_of_nobody(value)
+    return bool(doubt_of(value))
 
 
 def is_reported(key: str, rows: int, rows_of_file: int) -> bool:

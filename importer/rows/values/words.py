@@ -25,6 +25,8 @@ _OBJECTS: Final = (
     *(f"System.{kind}" for kind in ("Object", "String", "String[]", "Int32", "Int64", "Guid", "Decimal", "DBNull")),
     *("System.Data.DataRow", "System.Data.DataRowView", "System.Byte[]"),
     *("NaN", "NaT", "NoneType", "1.#IND", "-1.#IND", "1.#INF", "1.#QNAN", "DBNull", "DBNull.Value"),
+    *("ADPropertyValueCollection", "Microsoft.ActiveDirectory.Management.ADPropertyValueCollection"),
+    *("System.Collections.ArrayList", "System.Collections.Hashtable", "System.Object[]"),
     *("Infinity", "-Infinity", "inf", "-inf", "nan(ind)", "-nan(ind)"),
     *(f"Error {number}" for number in (2000, 2007, 2015, 2023, 2029, 2036, 2042)),
     *("00000000-0000-0000-0000-000000000000", "{00000000-0000-0000-0000-000000000000}"),
@@ -58,10 +60,11 @@ _NO_NAME_PHRASES: Final = (
     "not provided,not given,not available,sans nom,à combler,poste vacant,"
     "first name,last name,first_name,last_name,firstname,lastname,given name,family name,surname,fname,lname,prénom,"
     "nom de famille,unknown unknown,none none,nan nan,nobody,anonymous,noname,administrator,"
-    "asdf,qwerty,mrs,mme,mlle,jr.,sr.,iii,ph.d.,phd,female,inactive,deceased,withdrawn,inactif,décédé,"
+    "asdf,qwerty,mr,mr.,ms.,mrs,mrs.,dr.,mme,mlle,jr.,sr.,iii,ph.d.,phd,female,inactive,deceased,withdrawn,inactif,décédé,"
     "décédée,baby boy,baby girl"
 )
-_NO_NAMES: Final = _spelt(_NO_NAME_PHRASES.split(",")) | {"System.Object", "DBNull", "FNU", "LNU", "NFN", "NLN"}
+_TYPES: Final = tuple(each for each in _OBJECTS if each.startswith(("System.", "Microsoft.", "ADProperty", "DBNull")))
+_NO_NAMES: Final = _spelt(_NO_NAME_PHRASES.split(",")) | {*_TYPES, "FNU", "LNU", "NFN", "NLN"}
 
 # In place of numbers of people, and of phones.
 _NO_NUMBERS: Final = NO_IDS | _spelt(("yes", "no", "oui", "non", "x", "xx")) | {*_ZEROS, *_NINES, "-1"}

@@ -45,8 +45,9 @@ def test_the_failed_csv_to_the_byte(engine: Engine) -> None:
         '"2";"9033";"email";"email has a code or another sign in place of @, such as %40 or (at). Enter @."\r\n'
         '"S2";"";"";"";"";"3";"9014; 9017; 9018; 9016";"login_source; first_name; last_name; email";'
         '"Enter the login source OPSCOM. If the user is already in our system, check the '
-        "unique_id. If the row is not a user, delete the row. Enter the first name; if there is only one name, enter "
-        "it in both columns. Enter the last name; if there is only one name, enter it in both columns. Enter the "
+        "unique_id. If the row is not a user, delete the row. Enter the first name; if it is in last_name, move it; if "
+        "there is only one name, enter it in both columns. Enter the last name; if it is in first_name, move it; if "
+        "there is only one name, enter it in both columns. Enter the "
         'e-mail address."\r\n'
     )
     assert expected.encode("utf-8-sig") == result.failed

@@ -457,8 +457,9 @@ def test_an_address_or_a_number_is_not_a_name(engine: Engine, attribute: str, va
 def test_what_to_write_for_a_person_with_one_name(engine: Engine) -> None:
     """The answer about a missing name says what to do if there is none."""
     result = engine.file(COLUMNS, "S1,OPSCOM,Sukarno,,s@example.org", "S2,OPSCOM,,Teller,t@example.org")
-    told = "if there is only one name, enter it in both columns."
-    assert [True, True] == [told in reason for reason in result.reasons.values()]
+    told = "if it is in {}, move it; if there is only one name, enter it in both columns."
+    reasons = zip(("first_name", "last_name"), result.reasons.values(), strict=True)
+    assert [True, True] == [told.format(other) in reason for other, reason in reasons]
 
 
 # -- letters -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tests.engine import Engine, Result
@@ -117,7 +119,7 @@ def test_an_id_that_may_be_meant_is_told(engine: Engine, key: str, values: list[
         *("ACME\\alee", "+16135550101", "12-34", "S2/3", "a.b", "12.3456", "Gold2", "a-gold", "IDA 7", "Nova 7", "id7"),
         *("Template1", "Newton2", "_svc", "S(2)b", "0.123", "D(4)"),
         # The id of an account at Microsoft, in base 64.
-        *("kL9x+wQh0kmPz7cVb1nE2A==", "+9aBcD3fGhIjKlMnOpQrSg==", "/0aBcD3fGhIjKlMnOpQrSw=="),
+        *("kL9x+wQh0kmPz7cVb1nE2A==", "+9aBcD3fGhIjKlMnOpQrSg==", "/0aBcD3fGhIjKlMnOpQrSw==", "VXNlcjoxMA=="),
     ],
 )
 def test_ids_that_only_look_like_it(engine: Engine, value: str) -> None:
@@ -177,12 +179,16 @@ SIGNS = [
         ("name.doubtful/whole", ["Lee, Ann", "Lee,Ann", "de la Cruz, Ana"]),
         ("encoding.garbled/blank", ["Ann\xa0Lou", "Ann\u2009Lou", "Ki\xa0m"]),
         ("encoding.garbled/alphabet", ["\u0410nn", "Ann\u0430"]),
+        ("encoding.garbled/older", ["Mu\xb1oz", "C\xdaline", "R\xc8mi"]),
         ("encoding.garbled/invisible", ["An\u200bn"]),
         ("value.damaged/full_width", ["\ufb01ona", "\U0001d400nn"]),
         ("row.shifted/source", ["OPSCOM"]),
         (
             "value.placeholder/name",
-            ["First Name", "last_name", "Inactive", "Unknown Unknown", "Jr.", "asdf", "Kim undefined"],
+            [
+                *("First Name", "last_name", "Inactive", "Unknown Unknown", "Jr.", "asdf", "Kim undefined", "Mr."),
+                *("System.String[]", "ADPropertyValueCollection"),
+            ],
         ),
     ],
 )
@@ -191,6 +197,22 @@ def test_what_is_no_part_of_a_name_is_told(engine: Engine, name: str, key: str, 
     """It is stored with one warning, which says what it is."""
     for value in values:
         assert [(key, name, (2,))] == keys(one(engine.emptied(), **{name: value})), value
+
+
+@pytest.mark.parametrize("mark", ["'", "`"])
+def test_a_value_that_a_comma_split_between_marks_is_told(engine: Engine, mark: str) -> None:
+    """Also where the row has as many values as the file has columns, as one is missing at its end."""
+    rows = [f"S1,OPSCOM,{mark}Ann,Lee{mark},a@example.org,", "S2,OPSCOM,Jan,'t Hooft,b@example.org,Hull"]
+    result = engine.file(f"{COLUMNS},city", *rows)
+    assert {("value.marks", name, (2,)) for name in ("first_name", "last_name")} == {*keys(result)}
+
+
+@pytest.mark.parametrize(("days", "told"), [(0, 1), (400, 1), (1200, 0)])
+def test_a_day_of_birth_of_an_infant_is_told(engine: Engine, days: int, told: int) -> None:
+    """A program wrote the day of the export, or of the enrolment."""
+    day = (datetime.now(UTC) - timedelta(days)).date().isoformat()
+    expected = [("value.placeholder/young", "date_of_birth", (2,))]
+    assert expected * told == keys(one(engine, date_of_birth=day))
 
 
 @pytest.mark.parametrize("last", ["Ann Roy", "Roy"])
@@ -225,7 +247,8 @@ def test_a_whole_name_in_the_first_one_is_told(engine: Engine, last: str) -> Non
             "佐藤\u3000健太",
             "Иван",
         ),
-        *("Left Hand", "Dupont", "Zz"[:1], "Mª", "Heather", "Sherry"),
+        *("Left Hand", "Dupont", "Zz"[:1], "Mª", "Heather", "Sherry", "'t Hooft", "N\xda\xd1EZ", "\xdarsula"),
+        *("MacÚra", "L'\xc8ve"),
     ],
 )
 def test_names_that_only_look_like_it(engine: Engine, value: str) -> None:

@@ -40,7 +40,7 @@ def test_all_problems_of_a_row_are_reported(engine: Engine) -> None:
         "in place of @",
         'has "Ontario". It must be a two-letter code. Enter ON.',
         "has 21 characters",
-        "Enter the first name; if there is only one name, enter it in both columns.",
+        "Enter the first name; if it is in last_name, move it; if there is only one name, enter it in both columns.",
     ):
         assert reason in row["import_reason"]
     assert "2" == row["import_line"]
