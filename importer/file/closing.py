@@ -61,6 +61,8 @@ _SENTENCE: Final = regex(
     r"|générée?|imprimée?|exportée?|produite?|créée?|extraite?|préparée?)s?(?:\s*:|\s+(?:by|on|at|for|from|par|le|à|pour|date|time)\b)"
     r"|(?:copyright|confidential|confidentiel(?:le)?)\s|c\)\s*\d{4}|\xa9|(?:end|fin)\s+(?:of|de|du|des)\b"
     r"|(?:file|data|report|list|export|extract)\s+(?:ends?|completed?|finished|generated)\b"
+    r"|(?:fichier|rapport|liste|listado|informe|reporte|archivo)\s+(?:générée?|imprimée?|exportée?|produite?|créée?"
+    r"|extraite?|(?:gener|cre|export)ado|impreso)\b"
     r"|(?:generated|printed|exported|extracted|produced|created)\s+\d|1\s+(?:row|record|user|ligne|enregistrement|zeile|fila|riga|linha|rij)\b"
     r"|(?:process|exportation|export|query|report|job)\s+(?:completed?|finished|done|terminée?)\b|fin\s+d['\u2019]export"
     r"|(?:last\s+updated?|mis\s+à\s+jour|dernière\s+mise\s+à\s+jour|time|date|filters?|filtres?|nb|nbre)\s*:|as\s+of\s|completion\s+time\b|disconnected\s+from\b|elapsed\b"
