@@ -193,7 +193,7 @@ class Importer:
             changes=changes,
             warnings=(
                 *upload.warnings,
-                *file_warnings.warnings(upload.csv, examination, tally),
+                *file_warnings.warnings(upload.csv, examination, tally, recorder.rejected.lines),
                 *recorder.warnings(changes, examination.findings.same_day),
             ),
             is_correction=examination.table.header.is_failed_csv,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, Final
+
+import msgspec
 
 from importer.attributes import COLUMNS
 from importer.file import header_reasons
@@ -20,8 +22,14 @@ _FALLBACK_SAMPLES: Final = 5
 _SAMPLE_CHARS: Final = 40
 
 
-def warnings(raw: BinaryIO, examination: Examination, tally: Tally) -> Iterator[FileWarning]:
-    """Yield what the client should know although the file was imported; `raw` is the whole of it."""
+def warnings(
+    raw: BinaryIO, examination: Examination, tally: Tally, failed: Callable[[], Iterable[int]]
+) -> Iterator[FileWarning]:
+    """
+    Yield what the client should know although the file was imported.
+
+    `raw` is the whole of it; `failed` returns the lines of the rows that are not applied.
+    """
     scan = examination.terms.scan
     if not tally.rows:
         yield FileWarning(reason=message("file.no_users"))
@@ -37,7 +45,23 @@ def warnings(raw: BinaryIO, examination: Examination, tally: Tally) -> Iterator[
         yield FileWarning(reason=message("column.secret", title=shown), field=shown)
     header = examination.table.header
     yield from (FileWarning(reason=reason) for reason in header_reasons.ignored(header.ignored, header.columns))
-    yield from examination.findings.warnings
+    found = examination.findings.warnings
+    yield from _of_applied(found, failed()) if found and tally.failed else found
+
+
+def _of_applied(found: Sequence[FileWarning], failed: Iterable[int]) -> Iterator[FileWarning]:
+    """Yield the warnings without rows that fail, of which nothing is stored, as far as all their lines are known."""
+    lost = {line for each in found if _tells_of_values(each) for line in each.lines}.intersection(failed)
+    for each in found:
+        if not _tells_of_values(each):
+            yield each
+        elif lines := tuple(line for line in each.lines if line not in lost):
+            yield msgspec.structs.replace(each, rows=len(lines), lines=lines)
+
+
+def _tells_of_values(warning: FileWarning) -> bool:
+    is_of_columns = warning.code == "columns.disagree" or not warning.field
+    return not is_of_columns and warning.rows == len(warning.lines)
 
 
 def _read_in_fallback(examination: Examination, encoding: str) -> FileWarning:

@@ -317,7 +317,7 @@ _ADDRESSES: Final[dict[str, Reason]] = {
     "9033/remark": Reason("{column} has more than the address.", "Enter the address alone."),
     "9033/brackets": Reason("{column} has more than the address.", "Enter only the part between < and >."),
     "9033/addresses": Reason("{column} has more than one address, or more than one @.", "Enter one address."),
-    "9033/no_at": Reason("{column} has no @.", _ENTER_ADDRESS),
+    "9033/no_at": Reason("{column} has no @.", f"{_ENTER_ADDRESS} If somebody has none, write to us."),
     "9033/no_plain_at": Reason("{column} has a code or another sign in place of @, such as %40 or (at).", "Enter @."),
     "9033/markup": Reason("{column} has a code of a web page, such as &amp; or &#39;.", _ENTER_ADDRESS),
     "9033/comma": Reason("{column} has a comma in place of a dot.", "Replace the comma with a dot."),

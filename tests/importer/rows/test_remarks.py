@@ -346,3 +346,15 @@ def test_two_values_of_other_kinds_are_both_told(engine: Engine) -> None:
     """A date in the column of the phone, and the phone in that of the student number."""
     told = keys(one(engine, phone_cell="2001-05-23", student_no="613-555-0101"))
     assert [("row.shifted/phone", "phone_cell", (2,)), ("row.shifted/other", "student_no", (2,))] == told
+
+
+def test_a_row_that_fails_has_no_warnings(engine: Engine) -> None:
+    """Nothing of it is stored, also where only the table shows that it fails: a new user lacks a name."""
+    rows = [
+        "S1,OPSCOM,,Ann Lee (old),a@example.org",
+        "S2,OPSCOM,Bo,Roy (old),b@example.org",
+        "0,OPSCOM,,Li,c@example.org",
+    ]
+    result = engine.file(COLUMNS, *rows)
+    assert [("value.marks/remark", "last_name", (3,))] == keys(result)
+    assert [1] == [each.rows for each in result.receipt.warnings]
