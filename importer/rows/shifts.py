@@ -10,8 +10,9 @@ are told. In a row that fails they are told in place of the rules that they brea
 from __future__ import annotations
 
 import functools
+import itertools
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -226,15 +227,8 @@ class Shifts:
             return [("row.shifted/id", "unique_id")]
         key, places = self._strays.found(cells)
         moved = [(key, " ".join(self._names[at] for at in places))] if places else []
-        moved += [("value.marks", self._names[at]) for at in self._split(cells)]
+        moved += [("value.marks", self._names[at]) for at in _split(self._names, cells)]
         return moved + _of_names({name: cells[at].strip() for name, at in self._name_places.items()}, self.long_sources)
-
-    def _split(self, cells: Sequence[str]) -> Iterator[int]:
-        """Yield the columns between which a value in marks is split, although no cell is too many."""
-        if damage.have_marks(cells):
-            for at in self._names:
-                if at + 1 in self._names and damage.is_split(cells[at].strip(), cells[at + 1].strip()):
-                    yield from (at, at + 1)
 
     def cause(self, cells: Sequence[str], problems: Sequence[Problem]) -> Cause | None:
         """Return what explains problems of a row that has as many cells as the header, or that it has no address."""
@@ -366,6 +360,14 @@ class Shifts:
             for at in texts
             if at in columns
         )
+
+
+def _split(columns: Container[int], cells: Sequence[str]) -> Iterator[int]:
+    """Yield those of the columns between which a value in marks is split, although no cell is too many."""
+    if damage.have_marks(cells):
+        for at, (cell, following) in enumerate(itertools.pairwise(cells)):
+            if at in columns and at + 1 in columns and damage.is_split(cell.strip(), following.strip()):
+                yield from (at, at + 1)
 
 
 def _of_names(names: Mapping[str, str], sources: Collection[str]) -> list[tuple[str, str]]:
