@@ -221,9 +221,9 @@ _NAMES: Final[dict[str, Reason]] = {
         "Write to us. We will correct the settings, and you can upload the file again.",
     ),
     "header.unknown/one_name": Reason(
-        "Line {line} has no comma, semicolon or tab between column names.",
-        "Delete each line above the column names, such as a title or an error message. If line {line} has the column "
-        "names, in Excel: Data > Text to Columns > Delimited, then File > Save As > CSV UTF-8.",
+        "Line {line} has no comma, semicolon or tab between names.",
+        "Delete the lines above the column names, such as a title or an error message. If line {line} has the names, "
+        "in Excel: Data > Text to Columns > Delimited, then File > Save As > CSV UTF-8.",
     ),
     "header.unknown/separator": Reason(
         'Line {line} has "{separator}" between the column names. We expect a comma, semicolon or tab.',

@@ -261,10 +261,9 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "Look whether the values of the row are in the right columns. Correct the row in the export and upload again.",
     ),
     "row.shifted/phone": Reason(
-        "{column} has a date, an address or words in place of a phone number, or letters among its digits. We stored "
-        "it.",
-        "Look whether the values of the row are in the right columns, and enter the number. If there is none, leave "
-        "the cell blank from now on, and write to us to remove the value.",
+        "{column} has something other than a phone number, or letters among its digits, and we stored it.",
+        "Look whether the values of the row are in the right columns, and enter the number. If there is none, write "
+        "to us to remove the value.",
     ),
     "row.shifted/other": Reason(
         "{column} has a value of another kind, such as a date, a phone number or an e-mail address, and we stored it.",
@@ -275,9 +274,9 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "Delete the remark in the export and upload again. If it says that somebody has left, write to us.",
     ),
     "value.marks/sign": Reason(
-        "{column} has a sign such as # or * before or behind the value, or ; between two. We stored it so.",
-        "If the sign is not part of the value, delete it in the export and upload again. If the value is a unique_id, "
-        "also write to us to remove the user whom the file has made.",
+        "{column} has a sign such as # at the value, or ; between two, and we stored it so.",
+        "If the value is without the sign, delete it in the export and upload again. If it is a unique_id, also write "
+        "to us to remove the new user.",
     ),
     "value.marks": Reason(
         "{column} has quotation marks at or around the value, two in place of one, or \\ before one. We stored them.",
