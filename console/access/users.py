@@ -23,7 +23,7 @@ from msgspec import Meta
 from importer import fs
 from importer.durable import write_durably
 from importer.settings import CLIENT_NAME
-from watcher.owner import user_name
+from watcher.owner import NotOwner, user_name
 from watcher.settings import CONSOLE_USERS
 
 NAME: Final = r"\A[a-z][a-z0-9._-]{0,31}\Z"
@@ -85,7 +85,7 @@ def read_users(state_dir: str) -> dict[str, ConsoleUser]:
         return {}
     except PermissionError:
         us = user_name(os.geteuid())
-        raise UsersUnreadable(f"{path}: permission denied to {us}, whose it has to be: chown {us}: {path}") from None
+        raise NotOwner(f"{path}: permission denied to {us}, whose it has to be: chown {us}: {path}") from None
     if mode & 0o077:
         raise UsersUnreadable(
             f"{path}: mode {mode:04o}; expected 0600, as it has hashes of passwords: chmod 600 {path}"

@@ -58,7 +58,11 @@ class Place(msgspec.Struct, frozen=True):
     @property
     def hosts(self) -> list[str]:
         """Return the hosts that a URL names, one of which is the server; none for a file or a socket."""
-        named = urllib.parse.urlsplit(self.name).netloc.rpartition("@")[2].split(",") if self.file is None else []
+        if self.file is not None:
+            return []
+        # `urlsplit` refuses one host in brackets among several.
+        netloc = self.name.partition("://")[2].partition("/")[0].partition("?")[0]
+        named = netloc.rpartition("@")[2].split(",")
         return [re.sub(r":\d*$", "", host).strip("[]") for host in named if host]
 
     @property

@@ -236,11 +236,12 @@ def _make_private(path: Path) -> None:
     """
     with contextlib.suppress(OSError):
         os.close(os.open(path, fs.NEW_FILE, 0o600))
-    mode = fs.own_mode(path.parent)
+    of_others = fs.own_mode(path.parent) & 0o077
     for each in (path, *log_files(path)):
         with contextlib.suppress(OSError):
-            if stat.S_IMODE(each.stat().st_mode) != mode:
-                each.chmod(mode)
+            mode = stat.S_IMODE(each.stat().st_mode)
+            if mode & 0o077 != of_others:
+                each.chmod(mode & 0o700 | of_others)
 
 
 def _prepare(conn: SqliteConnection, path: Path) -> None:

@@ -319,7 +319,7 @@ def test_a_header_far_below_titles_is_found(engine: Engine) -> None:
     assert "header.missing" == engine.file("Users", *["x"] * 49, others, ROW).code
     refusal = engine.file("Users", *["x"] * 60, others, ROW)
     assert "header.unknown" == refusal.code
-    assert "Delete each line above the column names" in refusal.detail
+    assert "Delete the lines above the column names" in refusal.detail
 
 
 def test_a_header_below_its_users_is_told_to_be_moved(engine: Engine) -> None:
