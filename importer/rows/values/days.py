@@ -1,4 +1,4 @@
-"""Days of birth that mean that nobody entered one: those of programs, and one that many people have. Pure."""
+"""Days of birth that mean that nobody entered one: those of programs, and one that many people have."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def doubt_of(value: str) -> str:
     if "1900" < value < _OLDEST:
         return "value.placeholder/old"
     now = datetime.now(UTC)
+    if value < str(now.year - _YOUNGEST):  # most are through with here: to write a day takes longer than all else
+        return ""
     first = f"{now.year - _YOUNGEST}{now:-%m-%d}"  # compared as text, as 2025-02-29 is none
     return "value.placeholder/young" if first < value <= f"{now:%Y-%m-%d}" else ""
 
