@@ -31,9 +31,8 @@ LAST_RETRY_S: Final = 60.0
 # New users, which take longest, are imported at 5 to 18 MiB a second.
 _BYTES_PER_S: Final = 8 << 20
 _CHECK_INTERVAL_S: Final = 0.05
-_MORE_IN_OTHERS: Final = (
-    16  # times the bytes of a workbook or an archive are in it; a claim left behind counts as large
-)
+# So many times the bytes of a workbook or an archive are in it. A claim that was left behind counts as large.
+_MORE_IN_OTHERS: Final = 16
 _TOGETHER: Final = 32  # claims that share a transaction: what is shared by more does not count any more
 _TOGETHER_BYTES: Final = 256 << 10  # of all their files, so that nobody waits long for the others
 

@@ -124,7 +124,7 @@ def doubt_of_id(value: str, *, is_key: bool) -> str:
 
 
 def doubt_of_name(value: str) -> str:
-    """Return the code of what is no part of a name, "" if nothing is."""
+    """Return the code of a sign or a remark that does not belong in a name, "" if there is none."""
     if _REMARK.search(value):
         return REMARK
     if _WHOLE_NAME.match(value):
