@@ -20,6 +20,7 @@ _CAPABILITIES: Final = {
     2: ("CAP_DAC_READ_SEARCH", "uploads that only the client may read cannot be imported"),
     28: ("CAP_LEASE", "only a long quiet period shows that a file is finished"),
 }
+_SERVER: Final = "database server"  # in a reason whose remedy is there
 # systemd refuses a start after too many failures, until they are reset.
 _START: Final = "why it ended: journalctl -u rosterd; then: systemctl reset-failed rosterd; systemctl start rosterd"
 _UNIT_REMEDY: Final = "run it with the systemd unit that comes with rosterd"
@@ -91,16 +92,21 @@ def trouble_findings(config: Config, clients: Iterable[ClientSettings]) -> Findi
     """Yield what keeps the running service from importing the files of these clients."""
     status = read_status(config.service.state_dir) if is_locked(config.service.state_dir) else None
     known = {client.client: client for client in status.clients} if status else {}
+    of_server: dict[str, str] = {}  # by what to do: of each client it may name another table
     for client in (known[each.name] for each in clients if each.name in known):
         topic = Topic(f"client {client.client}")
         if client.trouble:
             remedy = "see the lines about its folders; the service looks again every 10 s"
             yield topic.fault(f"its inbox cannot be used: {client.trouble}", remedy)
-        if client.deferred:
+        if _SERVER in client.deferred:  # no finding about the client, or another one of it would explain this
+            of_server.setdefault(client.deferred.rpartition(": ")[2], client.deferred)
+        elif client.deferred:
             remedy = "see the lines about disk, database and folders; the service tries again every minute"
             if status and "locked" in client.deferred:
                 remedy = _unlocking(config.service.database, status.pid)
             yield topic.fault(f"its files have to wait: {client.deferred}", remedy)
+    for reason in of_server.values():
+        yield Topic("database").fault(f"files have to wait: {reason}", "do that; the service tries again every minute")
 
 
 def _unlocking(database: str, service_pid: int) -> str:
