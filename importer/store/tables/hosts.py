@@ -47,6 +47,11 @@ def note(conn: Connection, at: datetime) -> None:
         )
 
 
+def is_known(conn: Connection) -> bool:
+    """Tell whether this host was ever there."""
+    return conn.execute("SELECT 1 FROM hosts WHERE host = ?", (conn.host,)).fetchone() is not None
+
+
 def note_pass(conn: Connection, began_at: datetime) -> None:
     """Note when this host last removed what is old of its own."""
     at = stamp(began_at)

@@ -77,13 +77,7 @@ def lose(servers: tuple[PostgresqlServer, PostgresqlServer], site: Rosterd) -> N
         upload(site, number)
         wait_for(site, len(CLIENTS) * number)
     site.wait_for_event("mail.sent")
-    position = primary.run_sql("postgres", "SELECT pg_current_wal_lsn()")
-    arrived = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
-    wait_until(lambda: standby.run_sql("postgres", arrived) == "t", "the standby")
-    standby.run_sql("postgres", "ALTER SYSTEM SET primary_conninfo = ''")
-    standby.run_sql("postgres", "SELECT pg_reload_conf()")
-    ended = "SELECT count(*) FROM pg_stat_wal_receiver"
-    wait_until(lambda: standby.run_sql("postgres", ended) == "0", "the end of the replication")
+    detach(primary, standby)
     for number in (3, 4):
         upload(site, number)
         wait_for(site, len(CLIENTS) * number)
@@ -95,10 +89,26 @@ def lose(servers: tuple[PostgresqlServer, PostgresqlServer], site: Rosterd) -> N
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         wait_until(lambda: primary.run_sql("postgres", waiting) == "2", "two imports")
         wait_until(lambda: len(site.events("file.claimed", file="5.csv")) == len(CLIENTS), "the others")
-        for pid in primary.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill(primary)
     standby.promote()
+
+
+def detach(primary: PostgresqlServer, standby: PostgresqlServer) -> None:
+    """Let the standby have all that was committed so far, and nothing from then on."""
+    position = primary.run_sql("postgres", "SELECT pg_current_wal_lsn()")
+    arrived = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
+    wait_until(lambda: standby.run_sql("postgres", arrived) == "t", "the standby")
+    standby.run_sql("postgres", "ALTER SYSTEM SET primary_conninfo = ''")
+    standby.run_sql("postgres", "SELECT pg_reload_conf()")
+    ended = "SELECT count(*) FROM pg_stat_wal_receiver"
+    wait_until(lambda: standby.run_sql("postgres", ended) == "0", "the end of the replication")
+
+
+def kill(server: PostgresqlServer) -> None:
+    """End all processes of a server as a crash of its host does."""
+    for pid in server.processes():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def imported(site: Rosterd) -> list[tuple[str, str]]:
@@ -154,3 +164,45 @@ def test_what_was_lost_while_the_service_was_down_is_found(
     site.wait_for_event("store.rewound", files=str(2 * len(CLIENTS)))
     wait_until(lambda: len(imported(site)) == 5 * len(CLIENTS) or None, "the lost files")
     wait_until(lambda: "nothing is lost" in site.execute("verify").stdout or None, "the archive")
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["running", "killed"])
+def test_a_new_host_whose_only_commits_were_lost(
+    servers: tuple[PostgresqlServer, PostgresqlServer], site: Rosterd, *, is_killed: bool
+) -> None:
+    """A server that has nothing of this host but that it was there is no other database: all is made again."""
+    primary, standby = servers
+    site.start()
+    noted = "SELECT count(*) FROM hosts"
+    wait_until(lambda: primary.run_sql(database(site), noted) == "1", "the note that it is there")
+    detach(primary, standby)
+    upload(site, 1)
+    wait_for(site, len(CLIENTS))
+    if is_killed:
+        site.kill9()
+    kill(primary)
+    standby.promote()
+    if is_killed:
+        site.start()
+    upload(site, 2)
+    wait_for(site, 3 * len(CLIENTS))
+    assert sorted((client, "1.csv") for client in CLIENTS) == lost(site)
+    for client in CLIENTS:
+        assert ["1.csv", "2.csv"] == [file for each, file in imported(site) if each == client]
+
+
+def test_another_database_gets_nothing_of_before(
+    servers: tuple[PostgresqlServer, PostgresqlServer], site: Rosterd
+) -> None:
+    """A URL that names a database which has nothing of this host has the new files alone."""
+    site.start()
+    upload(site, 1)
+    wait_for(site, len(CLIENTS))
+    site.stop()
+    before, other = database(site), servers[0].new_database().partition("@/")[2].partition("?")[0]
+    site.config.write_text(site.config.read_text().replace(f"@/{before}?", f"@/{other}?"))
+    site.start()
+    upload(site, 2)
+    wait_for(site, 2 * len(CLIENTS))
+    assert [] == lost(site)
+    assert sorted((client, "2.csv") for client in CLIENTS) == sorted(imported(site))

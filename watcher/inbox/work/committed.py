@@ -20,6 +20,7 @@ from importer.durable import write_durably
 from importer.model import Claim, Message
 from importer.store import ledger
 from importer.store.connection import Connection
+from importer.store.tables import hosts
 
 _FILE: Final = "committed.jsonl"
 _MOST: Final = 2000  # claims: far more than a standby lags behind
@@ -62,6 +63,12 @@ class Record:
                 self._keep(known)
             claim.unsynced.add(self._fd)
 
+    def forget_other(self, conn: Connection) -> None:
+        """Forget all claims if the database has never seen this host: it is another one. Raises StoreError, OSError."""
+        if self._claims and not hosts.is_known(conn) and not ledger.knows_host(conn):
+            self._claims.clear()
+            os.unlink(os.path.join(self._folder, _FILE))
+
     def doubt(self) -> None:
         """Have all claims compared: another server may answer now."""
         with self._lock:
@@ -75,18 +82,12 @@ class Record:
         return doubted
 
     def missing(self, conn: Connection, clients: Collection[str]) -> list[Committed]:
-        """
-        Return the claims of these clients that the ledger does not have.
-
-        None if it has nothing of this host: it is another database. Raises StoreError.
-        """
+        """Return the claims of these clients that the ledger does not have. Raises StoreError."""
         with self._lock:
             claims = [claim for claim in self._claims.values() if claim.client in clients]
         if not claims:
             return []
         known = ledger.recorded(conn, [claim.claim_id for claim in claims])
-        if not known and not ledger.knows_host(conn):
-            return []
         return [claim for claim in claims if claim.claim_id not in known]
 
     def _keep(self, claim: Committed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import structlog
@@ -29,6 +30,8 @@ class LostClaims:
 
     def __init__(self, state_dir: str, store: Store, backlog: Backlog, troubles: Troubles) -> None:
         self.record = Record(state_dir)
+        with contextlib.suppress(StoreError):  # as before then; the first look tells of it
+            self.record.forget_other(store.conn)  # before anybody notes in it that this host is there
         self._store = store
         self._backlog = backlog
         self._troubles = troubles
