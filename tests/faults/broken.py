@@ -37,6 +37,7 @@ from importer.store.sqlite.rows import feed
 from importer.store.tables import strays
 from operate.backup import installing
 from operate.backup import target as restores
+from tests.faults import broken_hosts
 from watcher import log as watcher_log
 from watcher import start
 from watcher.approval import files, freezes
@@ -392,25 +393,6 @@ def tell_of_strays_in_pieces() -> None:
     report.Strays._write = write_in_pieces  # type: ignore[method-assign]
 
 
-def send_unleased() -> None:
-    """Send a mail without telling the other hosts."""
-    table.lease = lambda *_, **__: True
-
-
-def import_beside_other_hosts() -> None:
-    """Do not wait for other hosts that import files of the same client."""
-    from importer.store.postgresql.connection import PostgresqlConnection  # noqa: PLC0415 - takes libpq
-
-    PostgresqlConnection.lock = lambda *_: True  # type: ignore[method-assign]
-
-
-def miss_no_commits() -> None:
-    """Do not compare what was committed with the ledger of another server."""
-    from watcher.inbox.work.committed import Record  # noqa: PLC0415 - as above
-
-    Record.missing = lambda *_: []  # type: ignore[method-assign]
-
-
 MISTAKES: dict[str, Callable[[], None]] = {
     "archive before commit": archive_before_commit,
     "archive together before commit": archive_together_before_commit,
@@ -440,8 +422,6 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "misses counted twice": count_misses_twice,
     "restore without a mark": restore_without_a_mark,
     "states not undone": undo_no_states,
-    "lost commits not missed": miss_no_commits,
-    "mail not leased": send_unleased,
-    "beside other hosts": import_beside_other_hosts,
     "strays in pieces": tell_of_strays_in_pieces,
+    **broken_hosts.MISTAKES,
 }
