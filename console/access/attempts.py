@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +16,7 @@ MOST_OF_PAIR: Final = 5
 MOST_OF_NAME: Final = 50
 MOST_OF_ADDRESS: Final = 25
 
-_Key = tuple[str, str]
+_Key = tuple[str, ...]  # what is counted, and whose
 
 
 class Attempts:
@@ -55,5 +56,20 @@ class Attempts:
 
 
 def _limits(name: str, address: str) -> tuple[tuple[_Key, int], ...]:
-    name = name[:_LONGEST_NAME]
-    return ((name, address), MOST_OF_PAIR), ((name, ""), MOST_OF_NAME), (("", address), MOST_OF_ADDRESS)
+    name, network = name[:_LONGEST_NAME], _network(address)
+    return (
+        (("pair", name, network), MOST_OF_PAIR),
+        (("name", name), MOST_OF_NAME),
+        (("address", network), MOST_OF_ADDRESS),
+    )
+
+
+def _network(address: str) -> str:
+    """Return what counts as one address: of IPv6 the network /64, as whoever has one address has all of it."""
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(known, ipaddress.IPv4Address):
+        return address
+    return str(known.ipv4_mapped or known.packed[:8].hex())
