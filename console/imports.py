@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from datetime import UTC, date, datetime, timedelta
+from datetime import MAXYEAR, UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -211,7 +211,7 @@ def wanted(reading: Reading, asked: Filter, before: str) -> Wanted:
         clients=clients,
         outcome=asked.outcome,
         since=since,
-        until=until and until + timedelta(days=1),
+        until=until + timedelta(days=1) if until and until.year < MAXYEAR else None,
         file=asked.file,
         code=asked.code,
         before=int(before) if before.isascii() and before.isdigit() and len(before) < 18 else 0,  # noqa: PLR2004 - digits

@@ -121,6 +121,7 @@ def test_a_filter_that_means_nothing_is_answered(console: Console) -> None:
     assert '"soon" is not a day' in Page(browser.get("/imports?since=soon").text).text
     for query in ("before=x", "before=" + "9" * 30, "client=" + "x" * 5000, "outcome=%00", "file=%ff"):
         assert 200 == browser.get(f"/imports?{query}").status, query
+    assert "users.csv" in browser.get("/imports?since=0001-01-01&until=9999-12-31").text
 
 
 def test_an_import_says_what_failed(console: Console) -> None:
