@@ -10,7 +10,7 @@ import structlog
 from litestar import Litestar, MediaType, Request, Response, get
 from litestar.config.csrf import CSRFConfig
 from litestar.datastructures import State
-from litestar.exceptions import HTTPException, NotFoundException
+from litestar.exceptions import HTTPException, InternalServerException, NotFoundException
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR, HTTP_503_SERVICE_UNAVAILABLE
 
 from console import api, clients, entrance, imports, mail, on_hold, overview, people
@@ -26,10 +26,12 @@ from watcher.settings import Config
 log = structlog.get_logger()
 
 _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_MAX_BODY_BYTES: Final = 64 << 10
 _TROUBLES: Final = {
     403: ("You may not do that.", "If you came from a page that was open for long, go back, reload it and try again."),
     404: ("There is no such page.", "It may be of a client whom you do not look after."),
     405: ("There is no such page.", ""),
+    413: ("The request is too large.", ""),
 }
 HANDLERS: Final = (
     *(entrance.login_page, entrance.login, entrance.logout, entrance.logout_everywhere, entrance.account),
@@ -82,6 +84,7 @@ def make_app(config: Config) -> Gate:
         logging_config=None,
         include_in_schema=False,
         openapi_config=api.schema(),
+        request_max_body_size=_MAX_BODY_BYTES,
         state=State(state),
         template_config=template_config(),
     )
@@ -103,7 +106,8 @@ def _failed(request: Request[Any, Any, Any], error: HTTPException) -> Response[A
 
 
 def _broken(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    log.error("console.failed", path=request.url.path, exc_info=error)
+    if type(error) is not InternalServerException:  # Litestar's own: the browser went away in the middle of a request
+        log.error("console.failed", path=request.url.path, exc_info=error)
     return _trouble(
         request,
         HTTP_500_INTERNAL_SERVER_ERROR,

@@ -1,8 +1,8 @@
 """
 What every request passes before it reaches a page, and every answer on its way back.
 
-By itself, so that no page can forget it: which names of this host are answered, how large a request may be, who asks,
-and the headers that keep a browser from doing more than the page says.
+By itself, so that no page can forget it: which names of this host are answered, how large the head of a request may be,
+who asks, and the headers that keep a browser from doing more than the page says.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ _NOT_LET_IN: Final = (
     "`rosterd console user list` says who may, `rosterd console user add NAME --role ROLE --no-password` adds one.\n"
 )
 _RENEWAL: Final = "x-renewal"  # our script asks, and not a person: the session lasts no longer for that
-_MAX_BODY_BYTES: Final = 64 << 10
 MAX_HEAD_BYTES: Final = 32 << 10  # uvicorn counts only one that comes in pieces
 _MAX_COOKIE_CHARS: Final = 4096
 _HEADERS: Final = {
@@ -127,12 +126,6 @@ class Gate:
         if not self._is_ours(headers.get("host", "")):
             await _answer(guarded, 421, "This is not the name of this host. See [console] url in config.toml.\n")
             return
-        if (
-            not headers.get("content-length", "0").isdigit()
-            or int(headers.get("content-length", "0")) > _MAX_BODY_BYTES
-        ):
-            await _answer(guarded, 413, "The request is too large.\n")
-            return
         if _head_bytes(scope) > MAX_HEAD_BYTES:
             await _answer(guarded, 431, "The head of the request is too large.\n")
             return
@@ -157,7 +150,7 @@ class Gate:
             return
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}  # uvicorn leaves the body out, by what it has kept
-        await self._app(scope, _bounded(receive), guarded)
+        await self._app(scope, receive, guarded)
 
     def _is_ours(self, host: str) -> bool:
         """Tell whether a request is for us: a page elsewhere whose name leads to this address is not."""
@@ -174,7 +167,8 @@ class Gate:
         return morsel.value if morsel else ""
 
     def _session(self, token: str, *, is_used: bool) -> Session | None:
-        return self._sessions.find(token, self._directory.users(), is_used=is_used) if token else None
+        users = self._directory.users()  # also for nobody: or a password would be typed in vain
+        return self._sessions.find(token, users, is_used=is_used) if token else None
 
     def _named_by_proxy(self, scope: _Message, address: str) -> Session | None:
         """Return the session of whom the proxy names; a header that is there twice may be the browser's own."""
@@ -222,22 +216,6 @@ def _with_headers(send: _Send, more: dict[str, str]) -> _Send:
         await send(message)
 
     return sending
-
-
-def _bounded(receive: _Receive) -> _Receive:
-    """Return a receiver that takes no more of a body than is allowed, whatever its length was said to be."""
-    taken = 0
-
-    async def receiving() -> _Message:
-        nonlocal taken
-        message = await receive()
-        if message["type"] == "http.request":
-            taken += len(message.get("body", b""))
-            if taken > _MAX_BODY_BYTES:
-                return {"type": "http.disconnect"}
-        return message
-
-    return receiving
 
 
 async def _answer(send: _Send, status: int, text: str, *headers: tuple[str, str]) -> None:
