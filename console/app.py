@@ -15,7 +15,7 @@ from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR, HTTP_503_SERVI
 
 from console import api, clients, entrance, imports, mail, on_hold, overview, people
 from console.access.attempts import Attempts
-from console.access.gate import Gate, door_of
+from console.access.gate import Forms, Gate, door_of
 from console.access.sessions import Sessions
 from console.access.users import Directory
 from console.charts import RowsPerDay
@@ -67,15 +67,16 @@ def make_app(config: Config) -> Gate:
         "rows_per_day": RowsPerDay(),
         "sessions": sessions,
     }
+    forms = CSRFConfig(
+        secret=secrets.token_urlsafe(32),
+        cookie_name=door.csrf_cookie,
+        cookie_httponly=True,
+        cookie_samesite="lax",
+        cookie_secure=door.is_secure,
+    )
     app = Litestar(
         [static, *HANDLERS, api.ROUTER],
-        csrf_config=CSRFConfig(
-            secret=secrets.token_urlsafe(32),
-            cookie_name=door.csrf_cookie,
-            cookie_httponly=True,
-            cookie_samesite="lax",
-            cookie_secure=door.is_secure,
-        ),
+        csrf_config=forms,
         exception_handlers={
             DatabaseUnreadable: _unreadable,
             HTTPException: _failed,
@@ -88,7 +89,7 @@ def make_app(config: Config) -> Gate:
         state=State(state),
         template_config=template_config(),
     )
-    return Gate(app, door, sessions, directory)
+    return Gate(Forms(app, forms), door, sessions, directory)
 
 
 def _unreadable(request: Request[Any, Any, Any], error: DatabaseUnreadable) -> Response[Any]:

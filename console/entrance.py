@@ -40,10 +40,16 @@ _Form = Annotated[LoginForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
 
 
 @get("/login", sync_to_thread=False)
-def login_page(request: Request[Any, Any, State], next_: str = "") -> Template | Redirect:
+def login_page(request: Request[Any, Any, State]) -> Template | Redirect:
     """Ask who wants in."""
-    target = inside(request.query_params.get("next", next_))
-    if visit_of(request.scope).session is not None:
+    visit = visit_of(request.scope)
+    if visit.undone_at is not None:
+        trouble = "You are logged out, so nothing was done. Log in, and do it again."
+        return page(
+            request, "login", status=HTTP_401_UNAUTHORIZED, target=inside(visit.undone_at), trouble=trouble, name=""
+        )
+    target = inside(request.query_params.get("next", ""))
+    if visit.session is not None:
         return Redirect(target, status_code=HTTP_303_SEE_OTHER)
     return page(request, "login", target=target, trouble="", name="")
 
@@ -77,10 +83,7 @@ async def login(request: Request[Any, Any, State], state: State, data: _Form) ->
     attempts.note_success(name, address)
     sessions.end(visit_of(request.scope).token)
     log.info("console.entered", user=name, address=address)
-    door: Door = state.door
-    cookie = Cookie(
-        key=door.cookie, value=sessions.begin(user), path="/", httponly=True, samesite="lax", secure=door.is_secure
-    )
+    cookie = _cookie(state.door, sessions.begin(user))
     return Redirect(inside(data.next), status_code=HTTP_303_SEE_OTHER, cookies=[cookie])
 
 
@@ -106,9 +109,21 @@ def account(request: Request[Any, Any, State], state: State) -> Template:
 
 
 def _outside(state: State) -> Response[Any]:
-    answer = Redirect("/login", status_code=HTTP_303_SEE_OTHER)
-    answer.delete_cookie(state.door.cookie, path="/")
-    return answer
+    # Not by delete_cookie: a cookie with the prefix __Host- is kept unless what ends it is Secure, too.
+    ended = _cookie(state.door, "", max_age=0)
+    return Redirect("/login", status_code=HTTP_303_SEE_OTHER, cookies=[ended])
+
+
+def _cookie(door: Door, value: str, *, max_age: int | None = None) -> Cookie:
+    return Cookie(
+        key=door.cookie,
+        value=value,
+        max_age=max_age,
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=door.is_secure,
+    )
 
 
 def inside(target: str) -> str:

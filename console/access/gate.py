@@ -7,6 +7,7 @@ who asks, and the headers that keep a browser from doing more than the page says
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 import urllib.parse
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -15,6 +16,8 @@ from typing import Any, Final, cast
 
 import msgspec
 import structlog
+from litestar.config.csrf import CSRFConfig
+from litestar.middleware.csrf import CSRF_SECRET_LENGTH, generate_csrf_hash
 
 from console.access.sessions import Session, Sessions
 from console.access.users import Directory, UsersUnreadable
@@ -57,6 +60,7 @@ class Visit(msgspec.Struct, frozen=True):
     token: str  # what the cookie has, whatever that is
     address: str
     is_by_proxy: bool = False  # which has let the user in, and logs out
+    undone_at: str | None = None  # the page of a form that nobody sent who is logged in
 
 
 def visit_of(scope: object) -> Visit:
@@ -146,8 +150,10 @@ class Gate:
             await _answer(guarded, 403, _NOT_LET_IN.format(header=self._door.user_header))
             return
         if session is None and not path.startswith(OPEN_PATHS):
-            await self._send_away(scope, guarded)
-            return
+            if path.startswith("/api") or scope["method"] in ("GET", "HEAD"):
+                await self._send_away(scope, guarded)
+                return
+            scope = _told_to_log_in(scope, headers.get("referer", ""))
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}  # uvicorn leaves the body out, by what it has kept
         await self._app(scope, receive, guarded)
@@ -191,13 +197,53 @@ class Gate:
     @staticmethod
     async def _send_away(scope: _Message, send: _Send) -> None:
         path = scope["path"]
-        if path.startswith("/api") or scope["method"] not in ("GET", "HEAD"):
+        if path.startswith("/api"):
             await _answer(send, 401, "Log in first.\n")
             return
         query = scope.get("query_string", b"").decode("latin-1")
         wanted = urllib.parse.quote(path) + (f"?{query}" if query else "")
         target = "/login" if wanted == "/" else f"/login?next={urllib.parse.quote(wanted, safe='')}"
         await _answer(send, 303, "", ("location", target))
+
+
+class Forms:
+    """
+    The application, without tokens of forms that it has not signed, such as those of before a restart.
+
+    Litestar would show one in all forms, as the browser has it, and refuse each: nobody could log in there again.
+    """
+
+    def __init__(self, app: App, config: CSRFConfig) -> None:
+        self._app = app
+        self._config = config
+
+    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        """Answer one request, as an ASGI application does."""
+        if scope["type"] == "http":
+            headers = [
+                (name, self._without_stale(value) if name == b"cookie" else value) for name, value in scope["headers"]
+            ]
+            scope = {**scope, "headers": headers}
+        await self._app(scope, receive, send)
+
+    def _without_stale(self, cookies: bytes) -> bytes:
+        prefix = f"{self._config.cookie_name}=".encode()
+        parts = (part.strip() for part in cookies.split(b";"))
+        kept = (part for part in parts if not part.startswith(prefix) or self._is_signed(part.removeprefix(prefix)))
+        return b"; ".join(kept)
+
+    def _is_signed(self, token: bytes) -> bool:
+        text = token.decode("latin-1")
+        signature = generate_csrf_hash(text[:CSRF_SECRET_LENGTH], self._config.secret)
+        return hmac.compare_digest(signature.encode(), token[CSRF_SECRET_LENGTH:])
+
+
+def _told_to_log_in(scope: _Message, page: str) -> _Message:
+    """Return a request for the form to log in, in place of one that changes something on a page."""
+    path = page.partition("://")[2].partition("/")[2]
+    visit = msgspec.structs.replace(visit_of(scope), undone_at=f"/{path}")
+    asked = {"method": "GET", "path": "/login", "raw_path": b"/login", "query_string": b""}
+    return {**scope, **asked, "visit": visit}
 
 
 def _head_bytes(scope: _Message) -> int:

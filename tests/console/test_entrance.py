@@ -31,7 +31,8 @@ from console.access.users import (
 )
 from console.entrance import inside
 from console.serve import listener
-from tests.lab.console import HOST, PASSWORD, Browser, Console, let_in
+from tests.lab.console import HOST, PASSWORD, Browser, Console, Page, let_in
+from tests.lab.daemon import Rosterd, make_inboxes
 from watcher.settings import Config, ConsoleSettings
 
 OLGA = ConsoleUser(name="olga", role="operator", salt="00", key="00")
@@ -101,10 +102,17 @@ def test_nobody_sees_anything(console: Console, path: str) -> None:
 
 
 def test_nobody_changes_anything(console: Console) -> None:
-    """Without a login no form is taken."""
+    """Without a login no form is taken, and who was logged out meanwhile is told so, and comes back to the page."""
     browser = console.browser()
     for path in ("/on-hold/1/approve", "/logout", "/logout/everywhere"):
         assert 401 == browser.submit("/login", path).status
+    here = f"http://{HOST}:{console.port}/on-hold/1?examples"
+    answer = browser.request("POST", "/on-hold/1/approve", b"", Referer=here)
+    assert 401 == answer.status
+    assert "You are logged out, so nothing was done." in answer.text
+    assert ("input", "/on-hold/1?examples") in [(tag, of.get("value")) for tag, of in Page(answer.text).elements]
+    assert "evil" not in browser.request("POST", "/logout", b"", Referer="https://evil.example//evil.example").text
+    assert "Log in first.\n" == browser.request("POST", "/api/overview", b"").text
 
 
 def test_the_login_leads_to_the_page_that_was_asked_for(console: Console) -> None:
@@ -170,6 +178,19 @@ def test_logging_out_ends_the_session(console: Console) -> None:
     assert 303 == browser.submit("/account", "/logout").status
     browser.cookies["rosterd"] = copied
     assert 303 == browser.get("/").status
+
+
+def test_the_cookie_goes_with_the_logout(tmp_path: Path) -> None:
+    """Behind a proxy, too: browsers take nothing of a name with the prefix `__Host-` that is not Secure."""
+    settings = {"console": {"listen": "127.0.0.1:0", "url": "https://imports.example.org"}}
+    with Rosterd(tmp_path, make_inboxes(tmp_path), settings=settings) as installation:
+        let_in(tmp_path / "state", "olga")
+        installation.start()
+        with Console(installation.config, tmp_path / "console.log") as console:
+            browser = console.logged_in("olga")
+            browser.submit("/account", "/logout")
+    *_, line = [line for line in browser.cookie_lines if line.startswith("__Host-rosterd=")]
+    assert {"Max-Age=0", "Path=/", "Secure"} <= {part.strip() for part in line.split(";")}
 
 
 def test_logging_out_everywhere(console: Console) -> None:
@@ -322,6 +343,18 @@ def test_a_form_of_another_browser_is_refused(console: Console) -> None:
     browser, other = console.logged_in("olga"), console.logged_in("vera")
     assert 403 == browser.post("/logout", {"_csrf_token": other.token("/account")}).status
     assert 200 == browser.get("/").status
+
+
+def test_a_restart_of_the_console_lets_everybody_in_again(console: Console, rosterd: Rosterd) -> None:
+    """A browser that has a token of before gets another one: forms with the old one are refused for ever."""
+    browser = console.logged_in("olga")
+    with Console(rosterd.config, rosterd.config.parent / "restarted.log") as restarted:
+        later = restarted.browser()
+        later.cookies |= browser.cookies
+        assert 303 == later.get("/").status
+        assert 303 == later.log_in("olga").status
+        assert later.cookies["rosterd-form"] != browser.cookies["rosterd-form"]
+        assert 303 == later.submit("/account", "/logout").status
 
 
 def test_a_page_changes_nothing(console: Console) -> None:
