@@ -357,15 +357,16 @@ def console_findings(settings: ConsoleSettings) -> Findings:
         ):
             certificate = secured.getpeercert() or {}
     except ssl.SSLCertVerificationError as error:
+        reason = error.verify_message.rstrip(".")
         if error.verify_code in _UNKNOWN_ISSUER:
             yield topic.warning(
-                f"{settings.url}: this host does not know who signed its certificate: {error.verify_message}",
+                f"{settings.url}: this host does not know who signed its certificate: {reason}",
                 "browsers that do not know it either refuse the page; if yours do, let this host know the authority: "
                 "put it into /usr/local/share/ca-certificates, then update-ca-certificates",
             )
         else:
             yield topic.fault(
-                f"{settings.url}: browsers refuse its certificate: {error.verify_message}",
+                f"{settings.url}: browsers refuse its certificate: {reason}",
                 "have the proxy use a certificate of this name that is valid today, and reload the proxy",
             )
     except (OSError, ValueError) as error:  # no port has such a number, no host such a name

@@ -65,6 +65,7 @@ def test_a_wrong_certificate_is_a_fault(authority: trustme.CA, certificate: dict
     """Browsers refuse the page, so the operator, who cannot see it, is told here why, and what to do."""
     finding = found(authority, **certificate)  # type: ignore[arg-type]  # of the table
     assert (Severity.FAULT, True) == (finding.level, said in finding.what), finding.what
+    assert not finding.what.endswith(".")
     assert "reload the proxy" in finding.remedy
 
 
