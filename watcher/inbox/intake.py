@@ -103,14 +103,15 @@ class Intake:
     def _consider(self, client: str, name: bytes) -> None:
         started, taken = time.monotonic(), self.taken
         with structlog.contextvars.bound_contextvars(client=client, file=printable(name), claim_id=""):
-            if work_in(
+            if is_done := work_in(
                 self._clients[client],
                 lambda inbox: self._consider_in(inbox, name),
                 lambda error: self._put_off(client, name, error),
             ):
                 self._troubles.resolve(client, printable(name))
         if self._readings.name_of(client) != name:
-            self._readings.rest(client, time.monotonic() - started, is_fruitless=self.taken == taken)
+            took_s = time.monotonic() - started if is_done else 0.0  # one that failed may have waited for the database
+            self._readings.rest(client, took_s, is_fruitless=self.taken == taken)
 
     def _consider_in(self, inbox: Inbox, name: bytes) -> None:
         client, look = inbox.client, entries.look(inbox, name)

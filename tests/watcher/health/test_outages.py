@@ -23,7 +23,8 @@ from tests.lab.daemon import Rosterd, make_inboxes
 from tests.lab.postgresql import USER, PostgresqlServer
 
 HEADER = "unique_id,login_source,first_name,last_name,email,user_name"
-# Nothing but how long is waited, so that an outage that lasts for many looks does not last for minutes.
+# Nothing but how long is waited, so that an outage that lasts for many looks does not last for minutes; and a client
+# whose files take long to read rests for a day: the time that went by waiting for the server is none of that.
 SOON = """
 import importer.store.postgresql.connection as c, watcher.health.storage as s, watcher.health.status as t
 c._ASK_S, c._PING_S, c._PATIENCE_S, c._CANCEL_S, s._LOOK_INTERVAL_S = 0.5, 2, 2.0, 2.0, 0.5
@@ -31,6 +32,8 @@ t.IDLE_INTERVAL_S = 0.5
 import importer.store.postgresql.import_ids as i
 i._BEGIN = i._BEGIN.replace("30s", "2s")
 c._CONNECTING["connect_timeout"] = 2
+import watcher.inbox.large_files as l
+l.FRUITLESS_SHARE = 1e-5
 """
 LOOKS = 2
 OURS = "application_name = 'rosterd' AND pid <> pg_backend_pid()"
