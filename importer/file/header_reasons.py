@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
@@ -10,6 +11,7 @@ from importer.attributes import POSSIBLE_NAMES, folded, same_but_for_spelling, s
 from importer.characters import SHOWN_CHARS
 from importer.file.proposals import are_of_others, identifying, nearest
 from importer.model import FileRejected, Message, message, printable
+from importer.patterns import regex
 from importer.settings import ClientSettings
 
 _MARKS: Final = (  # of quotation, which CSV does not know
@@ -19,6 +21,7 @@ _MARKS: Final = (  # of quotation, which CSV does not know
 _NUMBERING: Final = frozenset(
     ("", "index", "row", "rownum", "rownumber", "rowno", "ligne", "lfdnr", "slno", "srno", "obs", "unnamed0", "level0")
 )
+_BOX: Final = regex(r"Textbox\d+\Z", re.IGNORECASE)  # as SSRS calls those of a report that nobody named
 AN_ID: Final = "?"  # in place of a proposal: one of several columns that could be the id
 _MOST_SHOWN: Final = 50  # unknown names
 
@@ -87,9 +90,9 @@ def unknown(
         return
     rivals = Counter(proposed.values())
     unresolved = []
-    others = {name: expected for name, expected in proposed.items() if expected != AN_ID}  # see `missing`
-    yield from _without_numbers(others, numbered)
-    for name, expected in others.items():
+    meant = {name: expected for name, expected in proposed.items() if expected != AN_ID}  # see `missing`
+    yield from _without_numbers(meant, numbered)
+    for name, expected in meant.items():
         shown = shown_name(name)
         if secrets := secrets_in(name):
             yield message(f"header.unknown/{secrets}", name=shown)
@@ -106,8 +109,7 @@ def unknown(
         else:
             kind = "spelling" if spelling(name, client) == expected else "did_you_mean"
             yield message(f"header.unknown/{kind}", line=str(line), name=shown, expected=expected)
-    if unresolved:
-        yield _unknown_names(tuple(unresolved))
+    yield from _unknown_names(unresolved)
 
 
 def _without_numbers(others: dict[str, str], numbered: str) -> Iterator[Message]:
@@ -128,12 +130,16 @@ def proposal(name: str, client: ClientSettings) -> str:
     return spelling(name, client) or nearest(name)
 
 
-def _unknown_names(names: tuple[str, ...]) -> Message:
-    if len(names) == 1:
-        return message("header.unknown/strange", names=names)
-    if len(names) <= _MOST_SHOWN:
-        return message("header.unknown/strange_many", names=names)
-    return message("header.unknown/strange_more", names=names[:_MOST_SHOWN], count=len(names) - _MOST_SHOWN)
+def _unknown_names(names: Sequence[str]) -> Iterator[Message]:
+    if boxes := tuple(filter(_BOX.match, names)):
+        yield message("header.unknown/boxes", names=boxes[:_MOST_SHOWN])
+    others = tuple(name for name in names if name not in boxes)
+    if len(others) == 1:
+        yield message("header.unknown/strange", names=others)
+    elif 1 < len(others) <= _MOST_SHOWN:
+        yield message("header.unknown/strange_many", names=others)
+    elif others:
+        yield message("header.unknown/strange_more", names=others[:_MOST_SHOWN], count=len(others) - _MOST_SHOWN)
 
 
 def ignored(names: Sequence[str], attributes: Collection[str]) -> Iterator[Message]:

@@ -15,10 +15,19 @@ _REMARK: Final = regex(
     r"\s+-\s+(?:required|mandatory|optional|obligatoire|requise?|facultati(?:f|ve))\Z"
     r"|\s*:\s*(?:string|text|varchar|char|int|integer|date)\Z|\s*[\[({<]\s*(?:\d+|required|mandatory|optional|obligatoire|requise?|facultati(?:f|ve)|mobile|cell(?:ulaire)?|text"
     r"|[YMDJA]{1,4}(?:[-/. ]?[YMDJA]{1,4}){2}|max\.?\s*\d+[\w\s]*|\d+\s*(?:chars|characters|caractères))\s*[\])}>]"
+    r"|\s\[(?-i:[a-z]+(?:[A-Z][a-z]+)*)\](?:\s+required)?\Z"  # Entra: Email [mail]
+    r"|\s+(?:n?(?:var)?char2?|number|text)\s*\(\d+\)\Z|__c\Z"
     r"|[\s*:]+\Z",
     re.IGNORECASE,
 )
 _FIELD_NUMBER: Final = regex(r"\A(?:\[\d+\]|\d+[.)])\s*")  # the first form is of PowerSchool
+_BRACKETS_OF_SQL: Final = regex(r"\A\[.+\]\.\[.+\]\Z")
+# Numbers that SSRS adds to names, of what nobody has two of: an email2 could be another address.
+_REPORT_NUMBER: Final = regex(r"(?<=[a-z_])1\Z|(?<=(?:e_id|urce|name))\d\Z")
+# A word for the people in front of a name.
+_PREFIX: Final = regex(
+    r"\A(?:users?|usr|u|student|stu|pupil|employee|emp|staff|person|member|payroll)[_ .](?!source)", re.IGNORECASE
+)
 # The table of a column, if it is one of the users themselves, not of their parents or schools.
 _OF_USERS: Final = regex(
     r"(?:(?!.*(?:parent|guardian|mother|father|contact|manager|supervisor|advisor|spouse|emergency|p[èe]re|m[èe]re|tuteur))"
@@ -33,7 +42,16 @@ _FOREIGN: Final = {
         ("bannerid", "personid", "permid", "emplid", "stdidlocal", "externalpersonkey", "orgdefinedid", "idnumber"),
         "unique_id",
     ),
-    **dict.fromkeys(("sisuserid", "sisid"), "unique_id"),
+    **dict.fromkeys(("sisuserid", "sisid", "uniqueuserid", "personnumber", "personnelnumber", "pernr"), "unique_id"),
+    **dict.fromkeys(("vorna", "legalgivenname"), "first_name"),
+    **dict.fromkeys(("nachn", "legalsurname"), "last_name"),
+    **dict.fromkeys(("correo", "courrielinstitutionnel", "businessemail", "primarysmtpaddress"), "email"),
+    **dict.fromkeys(("gbdat", "datenaissance"), "date_of_birth"),
+    **dict.fromkeys(("telcellulaire", "cellnumber", "mobileno", "cellno", "nocellulaire"), "phone_cell"),
+    "stras": "street",
+    "ort01": "city",
+    "stateorprovince": "province",
+    **dict.fromkeys(("pstlz", "postal", "ziporpostalcode"), "postal_code"),
     "sisloginid": "user_name",
     **dict.fromkeys(("fiche", "nofiche", "codepermanent", "matricula", "schulernummer"), "unique_id"),
     **dict.fromkeys(("psnnamefirst", "prenomdeleleve", "prenoms", "vorname"), "first_name"),
@@ -92,19 +110,28 @@ _TEACHERS: Final = ("teacher", "staff")
 _STUDENTS: Final = ("student", "pupil", "stu", "élève", "eleve")
 _NUMBERS: Final = ("student_no", "employ_no")
 _MISREAD_MARK: Final = "\xef\xbb\xbf"  # the byte order mark of UTF-8, as Windows-1252 has it
+_NO_BRACKETS: Final = str.maketrans("", "", "[]")
 _COMPARED_CHARS: Final = 100  # of a name: to search one of 64 KiB for remarks would take minutes
 
 
 def nearest(name: str) -> str:
     """Return the possible name that a column most likely means, "" when none is similar."""
     name = name[:_COMPARED_CHARS].removeprefix(_MISREAD_MARK)
+    if _BRACKETS_OF_SQL.match(name):
+        name = name.translate(_NO_BRACKETS)
     plain = _FIELD_NUMBER.sub("", name)
     for each in dict.fromkeys((name, plain, _REMARK.sub("", plain))):
         if meant := _nearest(each):
             return meant
         if (of_users := _OF_USERS.match(each)) and (meant := _nearest(each[of_users.end() :])):
             return meant
-    return ""
+    return _without_additions(_REMARK.sub("", plain))
+
+
+def _without_additions(name: str) -> str:
+    """Return the possible name that is left of one without what a report or an export added to it, "" if none."""
+    others = (_REPORT_NUMBER.sub("", name), _PREFIX.sub("", name), name.replace("#", " number"))
+    return next((meant for other in others if other != name and (meant := attributes.known(folded(other)))), "")
 
 
 def identifying(proposed: dict[str, str]) -> list[str]:

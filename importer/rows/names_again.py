@@ -41,6 +41,9 @@ _ABROAD: Final = frozenset(
     ).split()
 )
 MOST_LOOKS: Final = 5_000  # for nearly right names, in a file
+_FEWEST_BELOW: Final = 2  # rows that make a table
+_COLUMN_NAME: Final = re.compile(r"(?=.{2,40}\Z)(?!.*(?:@|\d{3}))[^\W\d_].*[^\W_][).:*#]?\Z")
+_VALUE: Final = re.compile(r"\d")
 
 
 @functools.lru_cache(1000)
@@ -75,6 +78,7 @@ class NamesAgain:
         self._suspects = _NAMES, frozenset[str]().union(*own)
         self._places = {name: frozenset(columns) for name, columns in header.columns.items()}
         self._looks_left = MOST_LOOKS
+        self._other_table = _OtherTable()
 
     def taken_out(self, ids: list[str], stretch: Stretch, others: dict[int, User | Rejected]) -> list[int]:
         """
@@ -89,6 +93,9 @@ class NamesAgain:
             if each.problems[0].reason.key == "9003/describing" and self._are_moved(stretch.records[place]):
                 self._refuse_changed(stretch.records[place], stretch.lines[place])
         again = self._positions(ids, misfits, wordy, stretch)
+        if rejected:
+            self._other_table.refuse([place for place, _ in rejected if place not in again], stretch)
+        self._other_table.end = stretch.lines[-1] if stretch.lines else self._other_table.end
         for position in again:
             ids[position] = ""
             others.pop(position, None)
@@ -136,3 +143,54 @@ class NamesAgain:
         if names != self._header:
             kind = "order" if sorted(filter(None, names)) == sorted(filter(None, self._header)) else "names"
             raise FileRejected(message(f"header.changed/{kind}", line=str(line)), line=line)
+
+
+class _OtherTable:
+    """Finds a line of names that no column of users has, by the rows below it: they fail as it does, and are alike."""
+
+    def __init__(self) -> None:
+        self._line = 0  # of such names above the next row, 0 if none are
+        self._names: list[str] = []
+        self._below: list[list[str]] = []  # rows
+        self._last = 0  # line of the last row that failed
+        self.end = 0  # where the rows so far end, 0 if there are none
+        self._is_apart = False  # the names are below a blank line, or a text alone
+
+    def refuse(self, failed: Iterable[int], stretch: Stretch) -> None:
+        """Take the positions of the rows that fail, in their order; raise FileRejected header.changed."""
+        lines, records = stretch.lines, stretch.records
+        for place in failed:
+            cells, line = _filled(records[place]), lines[place]
+            before = lines[place - 1] if place else self.end
+            if line != self._last + 1:
+                self._line = 0
+            if self._line and len(cells) == len(self._names):
+                self._below.append(cells)
+                if len(self._below) == _FEWEST_BELOW and (self._is_apart or self._have_numbers()):
+                    raise FileRejected(message("header.changed/table", line=str(self._line)), line=self._line)
+            elif _are_column_names(cells):
+                is_below_text = bool(place) and len(_filled(records[place - 1])) == 1
+                self._line, self._names, self._below = line, cells, []
+                self._is_apart = is_below_text or 0 < before < line - 1
+            else:
+                self._line = 0
+            self._last = line
+
+    def _have_numbers(self) -> bool:
+        """Tell whether a column has numbers in all rows, and its name has none."""
+        return any(
+            not _VALUE.search(name) and all(map(_VALUE.search, values))
+            for name, *values in zip(self._names, *self._below, strict=True)
+        )
+
+
+def _filled(cells: list[str]) -> list[str]:
+    """Return the cells up to the last one with content."""
+    texts = [cell.strip(EDGE) for cell in cells]
+    while texts and not texts[-1]:
+        texts.pop()
+    return texts
+
+
+def _are_column_names(texts: list[str]) -> bool:
+    return len(texts) > 1 and len({*map(str.casefold, texts)}) == len(texts) and all(map(_COLUMN_NAME.match, texts))

@@ -208,6 +208,10 @@ _NAMES: Final[dict[str, Reason]] = {
         "We do not know these columns: {names} and {count} more.",
         "Rename or delete the columns that we do not know, or write to us and we will set up your names.",
     ),
+    "header.unknown/boxes": Reason(
+        "These columns are boxes of a report that have no name there: {names}.",
+        "Name the boxes in the report as we expect the columns, or delete the columns that you do not need.",
+    ),
     "header.unknown/passwords": Reason(
         'The column "{name}" seems to have passwords, which we never import.',
         'Delete the column "{name}". If it has real passwords, change them.',
@@ -321,6 +325,10 @@ _NAMES: Final[dict[str, Reason]] = {
 
 _CHANGED: Final[dict[str, Reason]] = {
     "header.changed/order": Reason("Line {line} is a line of column names again, in another order.", _ONE_ORDER),
+    "header.changed/table": Reason(
+        "Another table begins on line {line}: it has column names of its own.",
+        "Delete it from the file, from line {line} on. If it has users, upload them as a file of their own.",
+    ),
     "header.changed/names": Reason("Line {line} is a line of column names again, with other names.", _ONE_ORDER),
 }
 

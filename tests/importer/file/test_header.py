@@ -730,3 +730,13 @@ def test_names_in_answers_are_printable(engine: Engine) -> None:
     assert r'"Student\nID"' in result.detail
     assert "\x1b" not in engine.file("unique_id,login_source,\x1b[31mred", "S1,OPSCOM,x").detail
     assert 500 > len(engine.file(f"unique_id,login_source,{'x' * 5000}", "S1,OPSCOM,x").detail)
+
+
+def test_boxes_of_a_report_are_told_apart_from_columns(engine: Engine) -> None:
+    """Nobody gave them a name in the report, so none can be proposed."""
+    result = engine.file("unique_id1,Textbox12,Bus,Textbox3", "S1,a,b,c")
+    assert [
+        message("header.unknown/did_you_mean", line="1", name="unique_id1", expected="unique_id"),
+        message("header.unknown/boxes", names=("Textbox12", "Textbox3")),
+        message("header.unknown/strange", names=("Bus",)),
+    ] == [*result.refusal]

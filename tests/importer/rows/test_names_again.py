@@ -153,3 +153,48 @@ def test_ids_that_are_names_of_columns_do_not_take_for_ever(engine: Engine, monk
     rows = [f"email,OPSCOM,{'x' * (number % 50)}a,b{number % 97},c,d" for number in range(2_000)]
     assert 0 == engine.rows(ANN, *rows).tally.repeated
     assert len(looks) == names_again.MOST_LOOKS
+
+
+@pytest.mark.parametrize(
+    ("below", "line"),
+    [
+        (("", "vehicle_id,plate,make", "V1,ABCD 12,Ford", "V2,ABCE 13,Kia"), 5),
+        (("vehicle_id,plate,make", "V1,ABCD 12,Ford", "V2,ABCE 13,Kia"), 4),
+        (("", "Vehicles", "plate,model", "ABCD 12,Focus", "ABCE 13,Rio"), 6),
+        ((",,,,,", "Grade,Students,,,,", "9,120,,,,", "10,130,,,,"), 5),
+        (("Plate,Make,Model,Colour,Owner,Year", "AB 1,Ford,Focus,red,S1,2012", "AB 2,Kia,Rio,red,S2,2013"), 4),
+        (("", "Code,Description", "OPSCOM,Local", "AD,Directory"), 5),
+    ],
+)
+def test_another_table_below_the_users_refuses_the_file(engine: Engine, below: tuple[str, ...], line: int) -> None:
+    """It is told from where on, although none of its columns is one of a user."""
+    result = engine.rows(ANN, BOB, *below)
+    assert ((message("header.changed/table", line=str(line)),), {}) == (result.refusal, engine.users())
+
+
+def test_another_table_is_told_where_the_rows_are_read_in_stretches(engine: Engine) -> None:
+    """Also if its names end a stretch, and its rows begin the next one."""
+    users = [f"S{n},OPSCOM,Ann,Lee,ann{n}@example.org,ann{n}" for n in range(999)]
+    result = engine.rows(*users, "plate,make", "AB 1,Ford", "AB 2,Kia")
+    assert (message("header.changed/table", line="1001"),) == result.refusal
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (ANN, "", "Grade,Students", BOB),
+        (ANN, "Marie,Roy", "Zoe,Roy", "Luc,Roy", BOB),
+        (ANN, "S3,OPSCOM,Eve", "Hart,eve@example.org,eve", "S4,OPSCOM,Sam", "Cole,sam@example.org,sam"),
+        (ANN, "", "Questions, ask", "the office"),
+        ("Vehicle,Plate", "V1,AB 1", ANN),
+    ],
+)
+def test_rows_that_fail_are_no_table_without_two_below_its_names(engine: Engine, rows: tuple[str, ...]) -> None:
+    """Each of them is told, and the users around them are imported."""
+    assert ("", True) == ((result := engine.rows(*rows)).code, result.tally.created > 0)
+
+
+def test_a_file_whose_rows_all_fail_is_no_table(engine: Engine) -> None:
+    """Words in columns that take none are told as such."""
+    result = engine.file("unique_id,user_type_id", "", "asmith,Teacher", "bjones,Student", "croy,Student")
+    assert ("", [3, 4, 5]) == (result.code, [*result.codes])
