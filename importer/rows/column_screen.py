@@ -33,6 +33,10 @@ Cells = Sequence[str]
 # Valid anywhere: printable ASCII, and letters that are one code point each.
 _ODD: Final = re.compile("[^\n -~\xc0-\u024f\u0391-\u03a1\u03a3-\u03c9\u0410-\u044f\u1e00-\u1eff\u4e00-\u9fff]+")
 _PLAIN_ASCII: Final = (b"\n" + bytes(range(0x20, 0x7F))).translate(None, damage.SIGNS + b":")
+# All signs, and the letters with which words for no value begin. What has none of them, as most numbers, is right.
+_TELLING: Final = b" #\"'=()\\[]<>{}`?.!*_/,:;&@%~^|$+-iInNuUxXzZ"
+_UNTELLING: Final = _PLAIN_ASCII.translate(None, _TELLING)
+_UNTELLING_IN_IDS: Final = _UNTELLING.translate(None, remarks.IN_NUMBERED_WORDS)
 _GARBLED: Final = re.compile(  # and letters of two alphabets in one word
     "[ÂÃÄÅÎâ](?=[\u0152-\u017e])|[ÐÑØÙÆ\xd7](?=[ŒŠŽŸœšž\u0192])|[äåæçèêëìí](?=[ŒŠŽŸœšž\u0192]{2})"
     "|[A-Za-z](?=[\u0370-\u052f])|[\u0370-\u052f](?=[A-Za-z])"
@@ -42,7 +46,8 @@ _MIXED: Final = re.compile("[a-z](?=[\u4e00-\u9fff])|[\u4e00-\u9fff](?=[a-z])") 
 _CHINESE: Final = re.compile("[\u4e00-\u9fff]")
 _BLANK_END: Final = re.compile(r" (?=\n)")
 _UNTIDY: Final = re.compile(
-    r"""\n(?=[ \#"'=()\\\[\]<>{}`\xd7\xf7?.!*_/,:;&@%~^|$+iInNuUxXzZàÀ-])  # most cells are through with here
+    rf"\n(?=[{re.escape(_TELLING.decode())}\xd7\xf7àÀ])"  # most cells are through with here
+    r"""
         (?:[ \#"'?.!*_/,:;&@%~^|$\[\]<>{})`\xd7\xf7-]|[zZ]{2}|[xX]{2}  # blank, error value, guard, sign
           |="|[-+=(\\](?:[^\w\n]|_)*(?=\n)|\([A-Za-z/\ ]+\)(?=\n)  # formula, signs alone
           |(?=[nN][uUoOiIaA/]|[uU][nN]|[iI][nN]|[xX]{3}|[àÀ\\])  # words
@@ -59,6 +64,7 @@ _NUMBERED_ERROR: Final = re.compile(r"\nErr:\d{3}(?=\n)")
 _ADDRESS: Final = re.compile(r"\n(?:[A-Za-z0-9_][A-Za-z0-9_+-]*(?:\.[A-Za-z0-9_+-]+)*@([A-Za-z0-9.-]+))?(?=\n)")
 _LOCAL_CHARS: Final = 64
 _KNOWN_DOMAINS: Final = 10_000
+_KNOWN_TEXTS: Final = 5_000  # of one column
 
 _CHOSEN: Final = (Rule.LOGIN_SOURCE, Rule.PROVINCE, Rule.USER_TYPE, Rule.LOCKER_TYPE, Rule.DATE, Rule.STATUS)
 _UNDECIDED: Final = Problem("", Message(""))  # needs a closer look
@@ -172,7 +178,7 @@ def _look(
 
 
 class _Text:
-    """Looks at any text."""
+    """Looks at any text; where values repeat, as most names and towns do, at each of them once."""
 
     def __init__(self, limit: int, name: str, sources: frozenset[str]) -> None:
         self._limit = limit
@@ -183,39 +189,59 @@ class _Text:
         self._other_kinds = kinds.Search(name)
         rare = self._moved[0] if self._moved else damage.SIGNS_IN_NAMES if self._is_name else kinds.SIGNS
         self._plain = _PLAIN_ASCII.translate(None, rare)
+        self._untelling = _UNTELLING.translate(None, rare)
         self._is_town = name in shifts.TOWNS
         self._is_number = name in damage.NUMBERS
         self._has_more = self._is_name or self._is_user_name or self._is_number or self._other_kinds.has_some
         self._words = words.IN_PLACE_OF.get(name, frozenset()) | (sources if self._is_name else frozenset())
+        self._right: set[str] | None = set()  # values that are; None: they hardly repeat
 
     def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
-        if any(cells):
-            suspects.update(_too_long(cells, self._limit))
-            joined = _joined(cells)
-            rest = _rest(joined, self._plain)
-            suspects.update(_untidy(joined, rest))
-            if rest or self._has_more:
-                for pattern, text in self._searches(joined, rest):
-                    suspects.update(_found(pattern, text))
-            if self._words and not self._words.isdisjoint(cells):
-                suspects.update(_positions(cells, self._words.__contains__))
-            if self._is_town:
-                suspects.update(shifts.provinces_among(cells))
+        if self._right is None:
+            suspects.update(self._doubtful(cells) if any(cells) else ())
+        elif not self._right.issuperset(cells):
+            suspects.update(self._doubtful_once(cells, self._right))
         return cells
 
-    def _searches(self, joined: str, rest: str) -> Iterator[tuple[re.Pattern[str], str]]:
+    def _doubtful_once(self, cells: Cells, right: set[str]) -> Iterator[int]:
+        """Yield the positions of doubtful cells, of which only new ones are looked at."""
+        new = [*{*cells} - right]
+        wrong = {new[position] for position in self._doubtful(new)}
+        if len(right) > 1 and 2 * len(new) > len(cells):
+            self._right = None
+        elif len(right) > _KNOWN_TEXTS:
+            right.clear()
+        else:
+            right.update(text for text in new if text not in wrong)
+        return _positions(cells, wrong.__contains__) if wrong else iter(())
+
+    def _doubtful(self, cells: Cells) -> Iterator[int]:
+        yield from _too_long(cells, self._limit)
+        joined = _joined(cells)
+        if telling := joined.encode().translate(None, self._untelling):
+            rest = _rest(telling, self._plain)
+            yield from _untidy(joined, telling, rest)
+            if rest or self._has_more:
+                for pattern, text in self._searches(joined, telling, rest):
+                    yield from _found(pattern, text)
+        if self._words and not self._words.isdisjoint(cells):
+            yield from _positions(cells, self._words.__contains__)
+        if self._is_town:
+            yield from shifts.provinces_among(cells)
+
+    def _searches(self, joined: str, telling: bytes, rest: str) -> Iterator[tuple[re.Pattern[str], str]]:
         """Yield what finds doubtful values in the column, and the text in which it does."""
         if rest:
             yield from ((pattern, joined) for pattern in damage.text_patterns(joined, self._name, rest))
             if self._moved and self._moved[1].search(rest):
                 yield self._moved[2], joined
-        if self._is_number and not remarks.signs_in(joined):
+        if self._is_number and not remarks.signs_in(telling):
             return
         yield from ((pattern, joined) for pattern in self._other_kinds(joined, rest))
         if self._is_name:
             yield from remarks.in_names(joined)
         elif self._is_user_name:
-            yield from remarks.in_ids(joined, remarks.signs_in(joined), is_key=False)
+            yield from remarks.in_ids(joined, remarks.signs_in(telling), is_key=False)
         elif self._is_number:
             yield from ((pattern, joined) for pattern in damage.number_patterns(joined))
 
@@ -229,21 +255,26 @@ class _Key:
         self._lost = 0  # ids that may have lost digits
 
     def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
-        suspects.update(_too_long(cells, self._limit))
+        longest = max(map(len, cells))
+        if longest > self._limit:
+            suspects.update(_too_long(cells, self._limit))
         joined = _joined(cells)
-        rest = _rest(joined)
-        suspects.update(_untidy(joined, rest))
-        signs = remarks.signs_in(joined)
-        if signs:
-            for pattern in damage.id_patterns(joined, rest):
-                suspects.update(_found(pattern, joined))
-        for pattern, text in remarks.in_ids(joined, signs, is_key=True):
-            suspects.update(_found(pattern, text))
+        if telling := joined.encode().translate(None, _UNTELLING_IN_IDS):
+            suspects.update(self._doubtful(joined, telling))
         if not words.SUSPECT_IDS.isdisjoint(cells):
             suspects.update(_positions(cells, words.SUSPECT_IDS.__contains__))
-        if not self._has_full_number and max(map(len, cells)) >= damage.LONG_DIGITS:
+        if not self._has_full_number and longest >= damage.LONG_DIGITS:
             self._look_for_lost_digits(joined, suspects)
         return cells
+
+    def _doubtful(self, joined: str, telling: bytes) -> Iterator[int]:
+        rest, signs = _rest(telling), remarks.signs_in(telling)
+        yield from _untidy(joined, telling, rest)
+        if signs:
+            for pattern in damage.id_patterns(joined, rest):
+                yield from _found(pattern, joined)
+        for pattern, text in remarks.in_ids(joined, signs, is_key=True):
+            yield from _found(pattern, text)
 
     def _look_for_lost_digits(self, joined: str, suspects: set[int]) -> None:
         full = [*itertools.islice(_found(damage.FULL_NUMBER_SHAPE, joined), 1)]  # one is enough to know
@@ -340,18 +371,20 @@ def _joined(cells: Cells) -> str:
 
 def _is_tidy(text: str) -> bool:
     joined = _joined((text,))
-    return not any(True for _ in _untidy(joined, _rest(joined)))
+    telling = joined.encode().translate(None, _UNTELLING)
+    return not any(True for _ in _untidy(joined, telling, _rest(telling)))
 
 
-def _rest(joined: str, plain: bytes = _PLAIN_ASCII) -> str:
+def _rest(telling: bytes, plain: bytes = _PLAIN_ASCII) -> str:
     """Return what is left of a column without the characters that are in order in any text: of most columns nothing."""
     # Leaving out bytes is four times as fast as looking for others, and what is left is short.
-    return joined.encode().translate(None, plain).decode()
+    return telling.translate(None, plain).decode()
 
 
-def _untidy(joined: str, rest: str) -> Iterator[int]:
+def _untidy(joined: str, telling: bytes, rest: str) -> Iterator[int]:
     """Yield the positions of cells that need a closer look."""
-    yield from _found(_UNTIDY, joined)
+    if telling.strip(b"-") or "\n-" in joined:  # or they are numbers such as those of phones
+        yield from _found(_UNTIDY, joined)
     if " \n" in joined:
         yield from _found(_BLANK_END, joined)
     if rest:

@@ -52,6 +52,7 @@ _NUMBERED: Final = (
     *("provisoire", "attente"),
 )
 _SPELT: Final = frozenset(spelt for word in _NUMBERED for spelt in (word, word.upper(), word.capitalize()))
+IN_NUMBERED_WORDS: Final = b"eEnNtTuUxX"  # one of these is in each
 _NUMBERED_ID: Final = regex(rf"(?:{'|'.join(sorted(_SPELT))})[-_ .#]*\d+\Z")
 
 _GONE: Final = (  # what nobody is called
@@ -164,9 +165,9 @@ _REMARK_IN_NAMES: Final = regex(
 _HYPHEN_SHAPE: Final = regex(rf"-(?=[\n ]|(?:{_GONE})(?![a-z]))")
 
 
-def signs_in(joined: str) -> str:
+def signs_in(column: bytes) -> str:
     """Return all of a column of ids that is not a letter or a digit of ASCII: of most columns nothing."""
-    return joined.encode().translate(None, _PLAIN_IN_IDS).decode()
+    return column.translate(None, _PLAIN_IN_IDS).decode()
 
 
 def in_ids(joined: str, signs: str, *, is_key: bool) -> Iterator[tuple[re.Pattern[str], str]]:

@@ -358,3 +358,15 @@ def test_a_row_that_fails_has_no_warnings(engine: Engine) -> None:
     result = engine.file(COLUMNS, *rows)
     assert [("value.marks/remark", "last_name", (3,))] == keys(result)
     assert [1] == [each.rows for each in result.receipt.warnings]
+
+
+def test_each_word_with_a_number_is_told_as_the_only_one_of_its_file(engine: Engine) -> None:
+    """A column without signs and some letters is looked at no further; each of these words has one of them."""
+    words = (
+        "pending temp temporary tmp tba tbc tbd test dummy sample unknown undefined null none placeholder xxx xxxx "
+        "xxxxx new noid default fake nouveau inconnu provisoire attente"
+    )
+    for word in words.split():
+        for spelt in (word, word.upper(), word.capitalize()):
+            result = one(engine.emptied(), unique_id=f"{spelt}12")
+            assert [("value.placeholder/id", "unique_id", (2,))] == keys(result), spelt
