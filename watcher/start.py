@@ -16,7 +16,7 @@ from importer.store.errors import StoreBusy, StoreFull, StoreUnavailable, StoreU
 from watcher import notify
 from watcher.daemon import Daemon
 from watcher.exits import EXIT_NOT_PERMITTED, EXIT_RUNNING_ALREADY
-from watcher.health.patience import Patience
+from watcher.health.patience import Patience, tell_of_wait
 from watcher.inbox.events import EventQueue
 from watcher.inbox.queue import FIRST_RETRY_S, LAST_RETRY_S
 from watcher.lock import RESTORED, RunningAlready, locked
@@ -104,7 +104,7 @@ def _open_patiently(config: Config, events: EventQueue, signals: Signals) -> Sto
     failures, logged = 0, ""
     while not signals.stop_asked:
         try:
-            return config.service.place.open()
+            return config.service.place.open(tell_of_wait)
         except StoreUnavailable as error:
             if not (error.remedy or isinstance(error, StoreBusy | StoreFull | StoreUnreachable)):
                 raise

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -70,15 +70,19 @@ class Place(msgspec.Struct, frozen=True):
         """Tell whether it is a file that is not there yet."""
         return self.file is not None and not self.file.exists()
 
-    def open(self) -> Store:
-        """Open the database for writing, and bring it up to date. Raises StoreUnusable, StoreError."""
+    def open(self, waiting: Callable[[], None] | None = None) -> Store:
+        """
+        Open the database for writing, and bring it up to date. Raises StoreUnusable, StoreError.
+
+        `waiting` is called some times a second while a server is to answer.
+        """
         if self.file is not None:
             from importer.store.sqlite.database import SqliteStore
 
             return SqliteStore.open(self.file)
         with _libpq():
             from importer.store.postgresql.database import PostgresqlStore
-        return PostgresqlStore.open(self.name, self.host, _password())
+        return PostgresqlStore.open(self.name, self.host, _password(), waiting=waiting)
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Open the database for reading, one moment for all questions. Raises StoreError when it cannot be read."""

@@ -21,17 +21,21 @@ auth_file = {folder}/pooled.txt
 pool_mode = transaction
 default_pool_size = {connections}
 # By default a statement waits for two minutes for a server that is away.
-query_wait_timeout = 5
+query_wait_timeout = {wait_s}
 server_login_retry = 1
 logfile = {folder}/pgbouncer.log
 """
 
 
 @contextlib.contextmanager
-def pooled(server: PostgresqlServer, connections: int = 3) -> Iterator[None]:
-    """Run PgBouncer for the databases of a server, with so many connections to each of them; see `pooled_url`."""
+def pooled(server: PostgresqlServer, connections: int = 3, *, wait_s: int = 5) -> Iterator[None]:
+    """
+    Run PgBouncer for the databases of a server, with so many connections to each of them; see `pooled_url`.
+
+    `wait_s`: how long a statement waits for one of them.
+    """
     settings, users = server.folder / "pooled.ini", server.folder / "pooled.txt"
-    settings.write_text(_SETTINGS.format(folder=server.folder, connections=connections))
+    settings.write_text(_SETTINGS.format(folder=server.folder, connections=connections, wait_s=wait_s))
     users.write_text('"rosterd" ""\n')
     for file in (settings, users):
         server.own(file)

@@ -1,10 +1,12 @@
 """
-Watchdog notifications while a single call waits for a disk.
+Watchdog notifications while a single call waits for a disk, or for the server of the database.
 
 A commit or an fsync can take minutes on an overloaded disk. The service manager would take that for a hang, kill the
 service, and the restart would meet the same. So another thread notifies the watchdog while the kernel reports the main
 thread in an uninterruptible wait for a device; not while it waits for a lock or a pipe, or is in an endless loop. After
 ten minutes a disk that does not answer counts as a hang, too.
+
+Each wait for a server ends by itself; several of them may come before the loop makes its next turn.
 """
 
 from __future__ import annotations
@@ -38,6 +40,12 @@ class Patience:
         while not self._is_over.wait(self._interval_s):
             if self._interval_s <= notify.silent_s() < LONGEST_S and waits_for_disk(os.getpid()):
                 notify.watchdog(is_own=False)
+
+
+def tell_of_wait() -> None:
+    """Notify the watchdog from within a wait for the server, unless there was no progress for ten minutes."""
+    if notify.silent_s() < LONGEST_S:
+        notify.watchdog(is_own=False)
 
 
 def waits_for_disk(thread: int) -> bool:

@@ -13,6 +13,7 @@ import ipaddress
 import itertools
 import math
 import re
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar, cast
@@ -176,11 +177,12 @@ class _Watched(psycopg.Connection[tuple[Any, ...]]):
     """
     Watches the wait for an answer.
 
-    Asks `stopping` some times a second, after which the server cancels the statement. A server that hangs, or waits
-    for a standby that is away, keeps to no timeout of its own: after `patience_s`, or when it does not answer others
-    either, the connection is given up.
+    Calls `waiting` some times a second, and asks `stopping`, after which the server cancels the statement. A server
+    that hangs, or waits for a standby that is away, keeps to no timeout of its own: after `patience_s`, or when it does
+    not answer others either, the connection is given up.
     """
 
+    waiting: Callable[[], None] | None = None
     stopping: Callable[[], bool] | None = None
     is_given_up = False
     patience_s: float | None = None  # None: for a statement of its own, and without end in a transaction
@@ -198,9 +200,11 @@ class _Watched(psycopg.Connection[tuple[Any, ...]]):
             state = next(gen)
             while True:
                 ready = yield state
+                if ready == Ready.NONE and self.waiting:
+                    self.waiting()
                 if ready == Ready.NONE and may_cancel and self.stopping and self.stopping():
                     may_cancel = False
-                    self.cancel_safe(timeout=_CANCEL_S)
+                    self._cancel()
                 if ready == Ready.NONE and (now := time.monotonic()) >= ask_at:
                     if now >= until + _CANCEL_S * is_alone or not self._is_there():
                         self.is_given_up = True
@@ -209,10 +213,16 @@ class _Watched(psycopg.Connection[tuple[Any, ...]]):
                     ask_at = time.monotonic() + _ASK_S
                     if now >= until and is_alone:  # a COMMIT that is cancelled says that it went well
                         ask_at = now + _CANCEL_S
-                        self.cancel_safe(timeout=_CANCEL_S)
+                        self._cancel()
                 state = gen.send(ready)
         except StopIteration as end:
             return cast("_T", end.value)
+
+    def _cancel(self) -> None:
+        """Ask the server to cancel the statement; by a thread, as libpq before 17 waits without end for the answer."""
+        asking = threading.Thread(target=self._try_cancel, kwargs={"timeout": _CANCEL_S}, name="cancel", daemon=True)
+        asking.start()
+        asking.join(_CANCEL_S)
 
     def _is_there(self) -> bool:
         """Ask the server by another connection; one that answers at all is there, also if it refuses that."""
@@ -347,9 +357,18 @@ class _Number(Loader):
         return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
-def connect(url: str, host: str = "", password: str = "", *, is_writing: bool = True) -> PostgresqlConnection:
+def connect(
+    url: str,
+    host: str = "",
+    password: str = "",
+    *,
+    is_writing: bool = True,
+    waiting: Callable[[], None] | None = None,
+) -> PostgresqlConnection:
     """
     Open a database; `host`: what this one is called among those that share it, `is_writing`: it may be written.
+
+    `waiting` is called some times a second while the server is to answer.
 
     Raises StoreError, StoreUnusable when the URL will not do.
     """
@@ -361,13 +380,16 @@ def connect(url: str, host: str = "", password: str = "", *, is_writing: bool = 
     wanted: dict[str, Any] = {"sslmode": _VERIFIED, **_CONNECTING, **settings}
     wanted |= {"password": password} if password else {}
     wanted |= {} if is_writing else {"target_session_attrs": "any"}
+    if waiting:
+        waiting()
     with translating():
         raw = _Watched.connect(
             autocommit=True, prepare_threshold=None, cursor_factory=cast("Any", psycopg.ClientCursor), **wanted
         )
+    raw.waiting = waiting
     raw.adapters.register_dumper(bool, _Flag)
     raw.adapters.register_loader("numeric", _Number)
-    return PostgresqlConnection(raw, host, functools.partial(connect, url, host, password))
+    return PostgresqlConnection(raw, host, functools.partial(connect, url, host, password, waiting=waiting))
 
 
 def check_is_verified(settings: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -35,22 +36,24 @@ class PostgresqlStore(Transactions):
 
     conn: PostgresqlConnection
 
-    def __init__(self, conn: PostgresqlConnection, url: str, password: str) -> None:
+    def __init__(self, conn: PostgresqlConnection, connect_again: Callable[[], PostgresqlConnection]) -> None:
         self.conn = conn
         self._copies = WorkingCopies()
-        self._url = url
-        self._password = password
+        self._connect_again = connect_again
 
     @classmethod
-    def open(cls, url: str, host: str = "", password: str = "") -> PostgresqlStore:
-        """Open the database and bring it up to date; `host` as in `connect`. Raises StoreUnusable, StoreError."""
-        conn = connect(url, host, password)
+    def open(
+        cls, url: str, host: str = "", password: str = "", *, waiting: Callable[[], None] | None = None
+    ) -> PostgresqlStore:
+        """Open the database and bring it up to date; more as in `connect`. Raises StoreUnusable, StoreError."""
+        connect_again = functools.partial(connect, url, host, password, waiting=waiting)
+        conn = connect_again()
         try:
             migrate(conn)
         except BaseException:
             conn.close()
             raise
-        return cls(conn, url, password)
+        return cls(conn, connect_again)
 
     @contextlib.contextmanager
     def _whole(self, before_commit: Callable[[], None]) -> Iterator[None]:
@@ -132,7 +135,7 @@ class PostgresqlStore(Transactions):
 
     def open_again(self) -> None:
         """Connect again: a connection that was lost stays so."""
-        fresh = connect(self._url, self.conn.host, self._password)
+        fresh = self._connect_again()
         self.conn.close()
         self.conn = fresh
 
