@@ -177,7 +177,7 @@ class Importer:
             at=datetime.now(UTC),
             approved=approval.tripped if approval else (),
         )
-        for batch in examiner.batches(examination):
+        for batch in examiner.batches(examination, recorder.form):
             recorder.apply(batch)
             del batch  # before the next one is read
         recorder.resolve_conflicts(examination.table, skippable)

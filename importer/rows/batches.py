@@ -32,6 +32,9 @@ class Batch(msgspec.Struct):
     rejected: list[Rejected]
     retracted: list[str]
     size_bytes: int = 0  # of the cells of partial and rejected rows, in memory
+    block: bytes = b""  # as many more complete users, as `worker.CopyLines` has them
+    block_rows: int = 0
+    shared: list[tuple[str, str]] = []  # of those in blocks: a column and a value that another user may have as well
 
     def is_full(self) -> bool:
         """Tell whether the batch should be applied before it takes more memory."""

@@ -93,6 +93,25 @@ class Duplicates:
         yield self._log
 
 
+class SeenBefore:
+    """Remembers values, and tells which it may have had before: those, and of a million others some hundred."""
+
+    def __init__(self) -> None:
+        self._seen = memoryview(mmap.mmap(-1, 8 * _WORDS)).cast("Q")
+
+    def again(self, values: Sequence[str]) -> list[str]:
+        """Note values; return those that may have been noted before. Blank ones never were."""
+        seen, masks, most, again = self._seen, _MASKS, len(_MASKS), []
+        for value, hashed in zip(values, map(hash, values), strict=True):
+            slot, mask = hashed & (_WORDS - 1), masks[(hashed >> 20) % most]
+            word = seen[slot]
+            if word & mask != mask:
+                seen[slot] = word | mask
+            elif value:
+                again.append(value)
+        return again
+
+
 def _alike(unique_ids: Sequence[str]) -> list[str]:
     """Return the ids without what does not make them differ: case and leading zeros."""
     folded = "\n".join(unique_ids).casefold().split("\n")  # at once, which is faster

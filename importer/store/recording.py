@@ -11,6 +11,7 @@ import msgspec
 from importer.file.table import Table
 from importer.model import Change, FileWarning, Leaving, Problem, ProblemGroup, Tally
 from importer.rows.batches import Batch
+from importer.rows.worker import CopyLines
 
 FULL_ROWS: Final = 1000  # that say what to do about the same problem; later rows of the failed CSV refer to the first
 
@@ -48,6 +49,11 @@ class Rejections(Protocol):
 
 class Recorder(Protocol):
     """Records one file, inside the caller's transaction: `apply` each batch, then `resolve_conflicts`."""
+
+    @property
+    def form(self) -> CopyLines | None:
+        """Return as what it takes complete users, None: by columns."""
+        ...
 
     @property
     def rejected(self) -> Rejections:

@@ -16,20 +16,8 @@ from importer.store.postgresql.statements import for_psycopg
 
 Row = Sequence[str]
 _OF_USERS: Final = ("users", "work_users", "work_rows")
-# Source: https://www.postgresql.org/docs/current/sql-copy.html, "Text Format".
-_WRITTEN: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _READ: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
-
-
-def lines_of(rows: Sequence[Row], end: str = "\n") -> str:
-    """Return rows of texts as COPY takes them; each is completed by `end`, which has more values, or none."""
-    text = end.join(["\t".join(row) for row in rows]) + end
-    tabs = len(rows[0]) - 1 + end.count("\t")
-    is_plain = "\\" not in text and "\r" not in text
-    if not is_plain or text.count("\n") != len(rows) or text.count("\t") != len(rows) * tabs:
-        text = end.join(["\t".join([value.translate(_WRITTEN) for value in row]) for row in rows]) + end
-    return text
 
 
 def into(table: str, columns: Sequence[str]) -> str:
@@ -49,7 +37,7 @@ def copying(conn: PostgresqlConnection, statement: str, values: Values = ()) -> 
 
 
 def copy_in(conn: PostgresqlConnection, table: str, columns: Sequence[str], blocks: Iterable[str | bytes]) -> None:
-    """Add rows, in the form of `lines_of`, to a table."""
+    """Add rows, in the form of `worker.lines_of`, to a table."""
     with copying(conn, into(table, columns)) as copy:
         for block in blocks:
             copy.write(block)

@@ -2,7 +2,7 @@
 The rows of a client's first file, which go to the server by COPY while the rest of the file is still being examined.
 
 Nobody is recorded who could be changed. Which rows must not stay is decided, as for any file, in the working copy: it
-is given those users who share an address or a user name, or have the id or a key of a row that fails. Whom that has
+is given those users who may share an address or a user name, or have the id or a key of a row that fails. Whom that has
 removed there is then removed from the server.
 """
 
@@ -12,33 +12,26 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from importer.attributes import INACTIVE
 from importer.model import Interrupted
 from importer.rows.batches import Batch
-from importer.rows.validate import CLEARED, KEYS, Users
+from importer.rows.validate import KEYS
+from importer.rows.worker import CopyLines, lines_of
 from importer.store.connection import Connection
 from importer.store.errors import StoreError
 from importer.store.postgresql.connection import translating
-from importer.store.postgresql.rows.copying import copying, into, lines_of
+from importer.store.postgresql.rows.copying import copying, into
 from importer.store.postgresql.rows.staging import HOLDERS, IS_STAGED, Staging
 from importer.store.postgresql.rows.waiting import Waiting
 from importer.store.roster.states import STATUS
 from importer.store.sqlite.connection import SqliteConnection
-from importer.store.sqlite.rows.merge import STATE
 from importer.store.sqlite.rows.others import Others
 
 if TYPE_CHECKING:
     import psycopg
 
-_SHARERS: Final = " UNION ALL ".join(
-    f"""SELECT unique_id FROM users WHERE client = :client AND {key} IN (
-          SELECT {key} FROM users WHERE client = :client AND {key} IS NOT NULL GROUP BY {key} HAVING count(*) > 1)"""
-    for key in KEYS.values()
-)
 _CONCERNED: Final = f"""
     INSERT INTO work_rows (client, import_id, unique_id)
-    SELECT CAST(:client AS TEXT), CAST(:import_id AS BIGINT), unique_id FROM (
-      {_SHARERS} UNION ALL SELECT unique_id FROM ({HOLDERS}) AS holders) AS concerned"""
+    SELECT CAST(:client AS TEXT), CAST(:import_id AS BIGINT), unique_id FROM ({HOLDERS}) AS concerned"""
 
 
 class FirstFile(Others):
@@ -54,41 +47,30 @@ class FirstFile(Others):
         self._login_source = examination.terms.client.login_source
         self._copying = contextlib.ExitStack()
         self._writer: psycopg.Copy | None = None
-        self._end = ""  # of each line: what is the same for all users
+        self._statement = ""
         self._copied = 0
         copy.execute("CREATE TEMP TABLE taken_back (unique_id TEXT NOT NULL)")
         staging.complete()
 
-    def add(self, batch: Batch, alike: Mapping[str, str]) -> None:
-        """Copy the users of a batch, and keep what is to be looked up of its other rows. `alike` as in `_begin`."""
-        self._waiting.note_others((*batch.partial, *batch.rejected))
-        self.conn.executemany("INSERT INTO temp.taken_back VALUES (?)", [(each,) for each in batch.retracted])
-        if batch.complete.lines:
-            writer = self._writer or self._begin(alike)
-            with translating():
-                writer.write(self._lines(batch.complete))
-            self._copied += len(batch.complete.lines)
-
-    def _begin(self, alike: Mapping[str, str]) -> psycopg.Copy:
-        """Begin to copy; `alike`: values of columns that are the same for all."""
+    def form(self, alike: Mapping[str, str]) -> CopyLines:
+        """Return as what `add` takes users; `alike`: values of columns that are the same for all."""
         same = {**alike}
         if "login_source" not in self._columns:
             same["login_source"] = self._login_source
-        self._end = f"\t{lines_of([tuple(same.values())])}"
-        statement = into("users", (*self._columns, "import_line", *same))
-        self._writer = self._copying.enter_context(copying(self._server, statement))
-        return self._writer
+        self._statement = into("users", (*self._columns, "import_line", *same))
+        return CopyLines(self._columns, self._login_source, STATUS, f"\t{lines_of([[*same.values()]])}")
 
-    def _lines(self, users: Users) -> bytes:
-        """Return users as COPY takes them: `sqlite/rows/new_users` says the same in SQL."""
-        columns = [*users.columns]
-        for at, name in enumerate(self._columns):
-            if name == "login_source":
-                columns[at] = [self._login_source if each in ("", CLEARED) else each for each in columns[at]]
-            elif name == STATE:
-                columns[at] = [STATUS if each == INACTIVE else "" for each in columns[at]]
-        rows = [*zip(*columns, map(str, users.lines), strict=True)]
-        return lines_of(rows, self._end).replace(CLEARED, "").encode()
+    def add(self, batch: Batch) -> None:
+        """Copy the users of a batch, and keep what is to be looked up of its other rows."""
+        self._waiting.note_others((*batch.partial, *batch.rejected))
+        self.conn.executemany("INSERT INTO temp.taken_back VALUES (?)", [(each,) for each in batch.retracted])
+        if batch.block:
+            writer = self._writer = self._writer or self._copying.enter_context(copying(self._server, self._statement))
+            with translating():
+                writer.write(batch.block)
+            self._copied += batch.block_rows
+        if shared := batch.shared:
+            self._waiting.note([("", *(value * (key == each) for each in KEYS.values())) for key, value in shared])
 
     def finish(self) -> int:
         """End the copying, and fill the working copy; return how many users are on the server."""

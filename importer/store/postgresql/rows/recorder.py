@@ -62,6 +62,7 @@ class PostgresqlRecorder:
         if self._first:
             copies.close_with_it(self._first.close)
         self._inner = self._begun(self._first) if self._first else None
+        self.form = self._first.form(self._inner.of_new_users) if self._first and self._inner else None
 
     def _begun(self, others: Others) -> Recorder:
         (self._top,) = self._copy.execute("SELECT coalesce(max(rowid), 0) FROM users").fetchone()
@@ -77,7 +78,7 @@ class PostgresqlRecorder:
     def apply(self, batch: Batch) -> None:
         """Keep the rows of a batch until it is known whom they concern; of a first file the server has them at once."""
         if self._first:
-            self._first.add(batch, self._recorder.of_new_users)
+            self._first.add(batch)
             self._recorder.apply(Batch(Users([], []), batch.partial, batch.rejected, []))
         else:
             self._waiting.add(batch)

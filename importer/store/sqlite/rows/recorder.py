@@ -36,6 +36,8 @@ _ROWS_PER_PROBE: Final = 10
 class Recorder:
     """Applies one file, of which somebody may have `approved` changes: `apply` each batch, then `resolve_conflicts`."""
 
+    form = None
+
     def __init__(
         self,
         others: Others,
@@ -49,7 +51,6 @@ class Recorder:
         """`others` has the database with the table, and knows who is not in it."""
         conn = others.conn
         client, checker = examination.terms.client, examination.checker
-        size_bytes = examination.terms.scan.size_bytes
         self._others, self._conn, self._client = others, conn, client
         self._columns = checker.columns
         self._id_at = self._columns.index("unique_id")
@@ -66,13 +67,12 @@ class Recorder:
         self._is_first = not (known or others.exist)
         self._scope: conflicts.Scope = {"client": client.name, "import_id": import_id, "top": top}
         self._top = int(top)
-        of_import = {"created_import": str(import_id), "import_id": str(import_id)}
-        of_time = dict.fromkeys(("created_at", "updated_at"), stamp(at))
-        of_feed = self._feed.new if self._feed else {}
-        self.of_new_users = {"client": client.name, **of_time, **of_import, **of_feed}  # columns alike for all
+        alike = dict.fromkeys(("created_at", "updated_at"), stamp(at))
+        alike |= dict.fromkeys(("created_import", "import_id"), str(import_id))
+        self.of_new_users = {"client": client.name, **alike, **(self._feed.new if self._feed else {})}
         self._new = NewUsers(conn, client, self._columns, self.of_new_users)
         if self._is_first:
-            self._new.load(size_bytes, top)
+            self._new.load(examination.terms.scan.size_bytes, top)
         self._at = stamp(at)
         self._changed_by = f"import_id = {import_id}, updated_at = {quoted(stamp(at))}"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from importer.rows import worker
 from importer.store.postgresql.connection import connect
 from importer.store.postgresql.database import PostgresqlStore
 from importer.store.postgresql.rows.first_file import FirstFile
@@ -66,14 +67,28 @@ def file() -> str:
     return "\n".join((HEADER, *rows, ""))
 
 
-def test_a_first_file_leads_to_the_same_in_both_databases(engine: Engine, model: Engine) -> None:
+@pytest.mark.parametrize("sorted_chars", [0, 20_000, 1 << 20])
+def test_a_first_file_leads_to_the_same_in_both_databases(
+    engine: Engine, model: Engine, monkeypatch: pytest.MonkeyPatch, sorted_chars: int
+) -> None:
     """Who shares an address or an id with a row of another batch is not recorded, and the client told as ever."""
+    monkeypatch.setattr(worker, "_SORTED_CHARS", sorted_chars)
     ours, theirs = engine.upload(file().encode()), model.upload(file().encode())
     assert outcome(theirs) == outcome(ours)
     assert theirs.tally.failed > 7
     assert model.users() == engine.users()
     keys = "SELECT unique_id, email_key, user_name_key, import_line FROM users ORDER BY 1"
     assert model.store.conn.execute(keys).fetchall() == engine.store.conn.execute(keys).fetchall()
+
+
+def test_rows_come_to_the_server_in_the_order_of_ids(engine: Engine, url: str) -> None:
+    """So it adds them to its index side by side, whatever order the file has; the lines are those of the file."""
+    rows = sorted((row(number) for number in range(COUNT)), key=hash)
+    engine.upload("\n".join((HEADER, *rows, "")).encode())
+    with contextlib.closing(connect(url)) as conn:
+        stored = conn.execute("SELECT unique_id, import_line FROM users ORDER BY ctid").fetchall()
+    assert sorted(stored) == stored
+    assert {(each.partition(",")[0], line) for line, each in enumerate(rows, 2)} == {*stored}
 
 
 def test_a_file_of_which_nothing_is_left_leaves_nothing(engine: Engine) -> None:

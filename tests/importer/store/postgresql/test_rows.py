@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from importer.rows.worker import lines_of
 from importer.settings import FeedSettings
 from importer.store.connection import Values
 from importer.store.postgresql import connection
@@ -99,6 +100,6 @@ def test_any_characters_come_back(engine: Engine) -> None:
     found: list[Any] = [("S1", "a\\b", "", "x\ty"), ("S2", "\\N", "c\\.", "é\U0001f600")]
     conn = cast("PostgresqlConnection", engine.store.conn)
     columns = ("unique_id", "email_key", "user_name_key", "client")
-    copying.copy_in(conn, "work_rows", (*columns, "import_id"), [copying.lines_of([(*row, "7") for row in found])])
+    copying.copy_in(conn, "work_rows", (*columns, "import_id"), [lines_of([(*row, "7") for row in found])])
     query = f"SELECT {', '.join(columns)} FROM work_rows WHERE import_id = :id ORDER BY 1"  # noqa: S608
     assert found == [tuple(row) for row in copying.copy_out(conn, query, {"id": 7})]
