@@ -22,19 +22,27 @@ function exchange(part, fresh) {
   });
 }
 
+// Null where there is none: the console is down, or cannot read.
+async function fetched() {
+  try {
+    const answer = await fetch(location.href, { redirect: "manual", headers: { "X-Renewal": "1" } });
+    if (answer.type === "opaqueredirect") return "elsewhere";
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = answer.ok ? page.querySelector("[data-refresh]") : null;
+    if (fresh) localise(fresh);
+    return fresh;
+  } catch {
+    return null;
+  }
+}
+
 function renewing(part) {
   setInterval(async () => {
     if (document.hidden || part.contains(document.activeElement)) return;
-    try {
-      const answer = await fetch(location.href, { redirect: "error", headers: { "X-Renewal": "1" } });
-      if (!answer.ok) return;
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-refresh]");
-      if (!fresh) return;
-      localise(fresh);
-      exchange(part, fresh);
-    } catch {
-      // Shown as it was; the time on the page says of when it is.
-    }
+    const fresh = await fetched();
+    if (fresh === "elsewhere") location.reload(); // to the login: the session has ended
+    else if (fresh) exchange(part, fresh);
+    part.querySelector(".stale").hidden = Boolean(fresh);
   }, Number(part.dataset.refresh) * 1000);
 }
 

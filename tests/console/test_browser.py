@@ -308,6 +308,25 @@ def test_the_overview_renews_itself(site: tuple[Rosterd, Console], chromium: Chr
     assert chromium.script("return window.stays === document.querySelector('#clients').parentElement")
 
 
+def test_an_overview_that_is_not_renewed_says_so(site: tuple[Rosterd, Console], chromium: Chromium) -> None:
+    """What was well an hour ago is not shown as if it were so now: the page says so, or asks for the password again."""
+    chromium.log_in("vera")
+    faster = "const slow = setInterval; setInterval = (what, after_ms) => slow(what, after_ms / 100)"
+    chromium.emulate("Page.addScriptToEvaluateOnNewDocument", source=faster)
+    chromium.open("/")
+    chromium.emulate("Network.enable")
+    network = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    chromium.emulate("Network.emulateNetworkConditions", offline=True, **network)
+    try:
+        chromium.wait_for("This page cannot be renewed")
+    finally:
+        chromium.emulate("Network.emulateNetworkConditions", offline=False, **network)
+    wait_until(lambda: not chromium.all(".stale:not([hidden])"), "the page of now")
+    site[1].logged_in("vera").submit("/account", "/logout/everywhere")
+    chromium.wait_for("Password")
+    assert "/login" == chromium.path
+
+
 # What clients write
 
 
@@ -358,6 +377,21 @@ def test_pages_have_no_barriers(chromium: Chromium, paths: list[str]) -> None:
         with chromium.looking(PHONE, "dark"):
             assert chromium.script("return document.documentElement.scrollWidth") <= PHONE, path
             assert [] == chromium.barriers("color-contrast"), path
+
+
+def test_words_are_not_torn(chromium: Chromium, paths: list[str]) -> None:
+    """On a desk codes, outcomes and heads of columns are on one line each, and sentences are apart."""
+    chromium.log_in("olga")
+    whole = "return [...document.querySelectorAll('thead th, td .outcome, td code')].every(each => {"
+    whole += "const range = document.createRange(); range.selectNodeContents(each);"
+    whole += "return new Set([...range.getClientRects()].map(line => line.top)).size <= 1})"
+    for path in kinds(paths):
+        chromium.open(path)
+        assert chromium.script(whole), path
+        assert not re.search(r"[a-z][.,:;][A-Z]", chromium.find("main").text), path
+        for width in (740, 900):
+            with chromium.looking(width, "light"):
+                assert chromium.script("return document.documentElement.scrollWidth") <= width, path
 
 
 def test_the_tab_key_goes_down_the_page(site: tuple[Rosterd, Console], chromium: Chromium) -> None:
