@@ -29,7 +29,7 @@ _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; chars
 _MAX_BODY_BYTES: Final = 64 << 10
 _TROUBLES: Final = {
     403: ("You may not do that.", "If you came from a page that was open for long, go back, reload it and try again."),
-    404: ("There is no such page.", "It may be of a client whom you do not look after."),
+    404: ("There is no such page.", "What it showed may be decided, or purged, or of a client whom you do not see."),
     405: ("There is no such page.", ""),
     413: ("The request is too large.", ""),
 }
