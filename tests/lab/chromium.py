@@ -151,7 +151,13 @@ class Chromium:
         form = self.find("html")
         self.fill(name=name, password=password)
         self.press("Log in")
-        wait_until(lambda: staleness_of(form)(self.driver), "the answer to the login")
+        wait_until(lambda: self._is_gone(form), "the answer to the login")
+
+    def _is_gone(self, element: WebElement) -> bool:
+        try:
+            return bool(staleness_of(element)(self.driver))
+        except WebDriverException:  # the page is being exchanged
+            return False
 
     # What a person sees
 
