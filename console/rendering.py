@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final
 
 import jinja2
 from litestar import Request, Response
+from litestar.background_tasks import BackgroundTask
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Stream, Template
 from litestar.status_codes import HTTP_200_OK
@@ -59,10 +60,11 @@ def attachment(name: str, content: bytes) -> Response[bytes]:
 
 
 def attached(name: str, file: BinaryIO) -> Stream:
-    """Return an open file to save, piece by piece, as large as it is now; it is closed at the end."""
+    """Return an open file to save, piece by piece, as large as it is now; it is closed at the end, whoever ends it."""
     size_bytes = os.fstat(file.fileno()).st_size
     headers = {**_saved_as(name), "content-length": str(size_bytes)}
-    return Stream(_pieces(file, size_bytes), media_type="application/octet-stream", headers=headers)
+    closing = BackgroundTask(file.close)  # a generator that nobody asks further would keep it open
+    return Stream(_pieces(file, size_bytes), media_type="application/octet-stream", headers=headers, background=closing)
 
 
 def _saved_as(name: str) -> dict[str, str]:
@@ -71,10 +73,9 @@ def _saved_as(name: str) -> dict[str, str]:
 
 def _pieces(file: BinaryIO, size_bytes: int) -> Iterator[bytes]:
     left = size_bytes
-    with file:
-        while left and (piece := file.read(min(left, _PIECE_BYTES))):
-            left -= len(piece)
-            yield piece
+    while left and (piece := file.read(min(left, _PIECE_BYTES))):
+        left -= len(piece)
+        yield piece
 
 
 def template_config() -> TemplateConfig[JinjaTemplateEngine]:

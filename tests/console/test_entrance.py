@@ -31,6 +31,8 @@ from console.access.users import (
 )
 from console.entrance import inside
 from console.serve import listener
+from tests.console.conftest import HEADER
+from tests.lab import wait_until
 from tests.lab.console import HOST, PASSWORD, Browser, Console, Page, let_in
 from tests.lab.daemon import Rosterd, make_inboxes
 from watcher.settings import Config, ConsoleSettings
@@ -585,7 +587,31 @@ def test_that_header_is_not_believed_elsewhere(tmp_path: Path) -> None:
     assert not is_password(msgspec.structs.replace(OLGA, salt="", key=""), "")
 
 
-# Peers that are slow
+# Peers that are slow, or go away
+
+
+def test_a_download_that_nobody_takes_is_closed(tmp_path: Path) -> None:
+    """Whoever goes away in the middle of it leaves no file open: a process may have 1024 of them."""
+    users = "".join(f"S-{number},OPSCOM,Ann,Lee,ann{number}@school.example\n" for number in range(100_000))
+    settings = {"console": {"listen": "127.0.0.1:0"}}
+    with Rosterd(tmp_path, make_inboxes(tmp_path), settings=settings) as installation:
+        let_in(tmp_path / "state", "olga")
+        installation.drop("users.csv", HEADER + users)
+        installation.start()
+        installation.wait_for_imports(1)
+        with Console(installation.config, tmp_path / "console.log") as console:
+            cookie = console.logged_in("olga").cookies["rosterd"]
+            request = f"GET /imports/1/files/0 HTTP/1.1\r\nHost: localhost\r\nCookie: rosterd={cookie}\r\n\r\n"
+            for _ in range(3):
+                with socket.create_connection((HOST, console.port), timeout=60) as connection:
+                    connection.sendall(request.encode())
+                    assert connection.recv(15) == b"HTTP/1.1 200 OK"
+            wait_until(lambda: not _archives_opened_by(console.pid), "the files to be closed")
+
+
+def _archives_opened_by(pid: int) -> list[Path]:
+    opened = [path.resolve() for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return [path for path in opened if ".bak" in path.parts]
 
 
 def test_a_slow_peer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
