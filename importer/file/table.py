@@ -34,6 +34,7 @@ STRETCH_ROWS: Final = 1000  # a chunk of short lines holds more
 _STRETCH_BYTES: Final = 1 << 20  # in memory, of rows that are read again: one can have 32 MiB
 EVERY_LINE: Final = range(1, sys.maxsize)
 MOST_BLANK_ROWS: Final = 5_000_000  # some seconds; 1 GiB of line feeds would take minutes
+_SAMPLE_CHARS, _MANY_MARKS = 1000, 16  # with so many quotation marks at its beginning most lines of a text have some
 HEAD_CHARS: Final = 1 << 16  # enough for titles and a header; Excel's 16,384 empty columns are 16 KiB
 
 
@@ -162,12 +163,9 @@ class Table:
             place = bisect_left(self._numbers, line, passed, min(line, len(self._numbers)))
             first = next(itertools.islice(lines, place - passed, None))
             # A record of several lines: the reader takes what it needs from those that follow.
-            reader = self._reader(itertools.chain((first,), lines))
+            reader = _reader(itertools.chain((first,), lines), self.header.delimiter)
             yield Row(line, next(reader))
             passed = place + reader.line_num
-
-    def _reader(self, lines: Iterator[str]) -> _csv.Reader:
-        return csv.reader(lines, delimiter=self.header.delimiter, strict=True, skipinitialspace=True)
 
     def _parsed(self) -> Iterator[Stretch]:
         """Yield the records of one chunk of text at a time."""
@@ -200,16 +198,14 @@ class Table:
         return self._parse_any(text)
 
     def _parse_plain(self, text: str) -> Stretch | None:
-        """Return the records of a text if each is a row of one line, as is usual; twice as fast as `_parse_any`."""
-        reader = self._reader(io.StringIO(text, newline=""))
+        """Return the records of a text if each is a row of one line, as is usual; thrice as fast as `_parse_any`."""
         try:
-            records = list(reader)
-        except csv.Error:
+            records = _plain_records(text, self.header.delimiter, self.limits.max_cell_chars)
+        except (csv.Error, StopIteration):  # a record has several lines
             return None
         lines = [*self._numbers[self._line - 1 : self._line - 1 + len(records)]]
-        is_plain = len(records) == reader.line_num and all(map(_has_content, records))
-        is_below = bool(lines) and lines[0] > self.header.line
-        return Stretch(lines, records, array("I"), has_line_feeds=False) if is_plain and is_below else None
+        is_plain = bool(lines) and lines[0] > self.header.line and all(map(_has_content, records))
+        return Stretch(lines, records, array("I"), has_line_feeds=False) if is_plain else None
 
     def _parse_any(self, text: str) -> tuple[Stretch, str, Broken | None]:
         physical = io.StringIO(text, newline="")
@@ -218,7 +214,7 @@ class Table:
         records: list[list[str]] = []
         recheck_lines = array("I")
         numbers, header_line, broken = self._numbers, self.header.line, None
-        reader = self._reader(physical)
+        reader = _reader(physical, self.header.delimiter)
         try:
             for cells in reader:
                 number, after = numbers[first + done], reader.line_num
@@ -245,6 +241,27 @@ class Table:
         lines = text_lines(text_chunks(self.raw, self.scan, self.limits))
         of_record = itertools.islice(lines, self._line - 1, broken.line)
         return explained(broken, of_record, self._line, self.header.delimiter, self.limits)
+
+
+def _reader(lines: Iterable[str], delimiter: str) -> _csv.Reader:
+    return csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
+
+
+def _plain_records(text: str, delimiter: str, most: int) -> list[list[str]]:
+    """
+    Return the records of a text, none or StopIteration if one has several lines; `most`: characters of a cell.
+
+    Few lines need the reader, which takes longer than to split the others.
+    """
+    if text.count('"', 0, _SAMPLE_CHARS) > _MANY_MARKS:
+        reader = _reader(io.StringIO(text, newline=""), delimiter)
+        records = list(reader)
+        return records if len(records) == reader.line_num else []
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+    blank = f"{delimiter} "
+    need_reader = ['"' in line or blank in line or line[:1] == " " or len(line) > most for line in lines]
+    reader = _reader(itertools.compress(lines, need_reader), delimiter)
+    return [next(reader) if need else line.split(delimiter) for line, need in zip(lines, need_reader, strict=True)]
 
 
 def size_of(cells: list[str]) -> int:

@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from importer.file import table
+from importer.file.scan import CHUNK_BYTES
 from importer.file.table import Row
 from importer.model import FileRejected, HoldReason, message
 from importer.settings import FileSettings
@@ -262,6 +263,31 @@ def test_what_is_written_is_read(
         HoldReason.UNTERMINATED,
         HoldReason.NONE,
     )
+
+
+@given(
+    lines=st.lists(st.text("ab ,'\t\x0b\u2028é", max_size=8) | st.text('ab ,"', max_size=8) | st.just('"a, b",c')),
+    line_end=st.sampled_from(["\n", "\r\n", "\r", "\n\r\n"]),
+)
+@example(lines=["a", 'b,"c', 'd,"e', '"f",g'], line_end="\n")
+@example(lines=["a, b", "c,  d"], line_end="\n")
+@example(lines=["a," + "b" * 101, "c"], line_end="\n")
+def test_what_is_split_is_what_the_csv_module_reads(lines: list[str], line_end: str) -> None:
+    """Lines below the first chunk are split in faster ways if they can be, with the same cells."""
+    filler = ["1," + "x" * 98] * (CHUNK_BYTES // 100)
+    text = line_end.join((*lines, ""))
+    content = line_end.join(("unique_id,city", *filler, text)).encode()
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    try:
+        expected = [cells for cells in reader if any(map(str.strip, cells))]
+    except csv.Error:
+        expected = None
+    try:
+        found = read(content, limits=FileSettings(max_cell_chars=100))
+    except FileRejected:
+        assert expected is None or any(len(cell) > 100 for cells in expected for cell in cells)
+    else:
+        assert expected == [row.cells for row in found[len(filler) :]]
 
 
 @given(content=st.binary(max_size=300) | st.text('",;\t\n\r ab=sep\0\ufeffé', max_size=60).map(str.encode))
