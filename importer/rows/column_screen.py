@@ -61,7 +61,7 @@ _EXPONENT: Final = re.compile(r"[eE]\+\d")
 _GUARDED_PART: Final = re.compile(r"[,;|]'")
 _NUMBERED_ERROR: Final = re.compile(r"\nErr:\d{3}(?=\n)")
 # Matches each cell that is blank or a plain address; the group is the domain.
-_ADDRESS: Final = re.compile(r"\n(?:[A-Za-z0-9_][A-Za-z0-9_+-]*(?:\.[A-Za-z0-9_+-]+)*@([A-Za-z0-9.-]+))?(?=\n)")
+_ADDRESS: Final = re.compile(r"\n(?:[A-Za-z0-9_][A-Za-z0-9_+-]*+(?:\.[A-Za-z0-9_+-]++)*+@([A-Za-z0-9.-]++))?(?=\n)")
 _LOCAL_CHARS: Final = 64
 _KNOWN_DOMAINS: Final = 10_000
 _KNOWN_TEXTS: Final = 5_000  # of one column

@@ -114,7 +114,9 @@ class SeenBefore:
 
 def _alike(unique_ids: Sequence[str]) -> list[str]:
     """Return the ids without what does not make them differ: case and leading zeros."""
-    folded = "\n".join(unique_ids).casefold().split("\n")  # at once, which is faster
+    joined = "\n".join(unique_ids).casefold()  # at once, which is faster
+    folded = joined.split("\n")
     if len(folded) != len(unique_ids):  # there are line feeds in them
         folded = [unique_id.casefold() for unique_id in unique_ids]
-    return [each.lstrip("0") or each for each in folded]
+    has_zeros = joined.startswith("0") or "\n0" in joined
+    return [each.lstrip("0") or each for each in folded] if has_zeros else folded

@@ -75,7 +75,8 @@ class NamesAgain:
         self._known = {folded(title) for title in (*header.titles, *client.headings) if title}
         self._header = [folded(title) for title in header.titles]
         own = (_spellings(title) for title in (*header.titles, *client.headings) if title)
-        self._suspects = _NAMES, frozenset[str]().union(*own)
+        others = frozenset[str]().union(*own) - _NAMES  # as a rule none
+        self._suspects = (_NAMES, others) if others else (_NAMES,)
         self._places = {name: frozenset(columns) for name, columns in header.columns.items()}
         self._looks_left = MOST_LOOKS
         self._other_table = _OtherTable()

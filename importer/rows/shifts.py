@@ -117,10 +117,10 @@ _STRONG: Final = _whole(*_TELLING)  # all that belongs anywhere but mere words a
 _ELSEWHERE: Final = _whole(*_TELLING, r"[^\W\d_][^\d@]*")  # what breaks a rule because it moved is one of these
 # What surely does not belong there, where _FORMS has not all of it.
 _FOREIGN: Final = {
-    "postal": _whole(_SOME_LOWER + _WORDS, rf"(?-i:{_CODE})").match,
-    "secret": _whole(_POSTAL, _MAIL, _STREET).match,
-    "date": _NOTHING.match,
-    "login": _NOTHING.match,
+    "postal": _whole(_SOME_LOWER + _WORDS, rf"(?-i:{_CODE})"),
+    "secret": _whole(_POSTAL, _MAIL, _STREET),
+    "date": _NOTHING,
+    "login": _NOTHING,
 }
 _ADDRESS: Final = _whole(_MAIL)
 _IDS: Final = ("unique_id", "user_name", "student_no", "employ_no")
@@ -214,7 +214,7 @@ class Shifts:
         self._failing_kinds = {
             at: "secret" if at in secret else _FAILING_KINDS.get(name, "") for at, name in self._names.items()
         }
-        foreign = {**{kind: pattern.match for kind, (_, pattern) in _FORMS.items()}, **_FOREIGN}
+        foreign = {**{kind: pattern for kind, (_, pattern) in _FORMS.items()}, **_FOREIGN}
         self._looks = [(at, name, foreign[self._failing_kinds[at]]) for at, name in self._names.items()]
 
     def login_sources_among(self, ids: Sequence[str]) -> Iterator[int]:
@@ -301,9 +301,9 @@ class Shifts:
         sources = self._login_sources
         return [
             at
-            for at, name, is_foreign in self._looks
+            for at, name, foreign in self._looks
             if (text := cells[at].strip())
-            and (name in failed or is_foreign(text) or (text in sources and name != "login_source"))
+            and (name in failed or foreign.match(text) or (text in sources and name != "login_source"))
             and not (name in _PROVINCES and provinces.code_meant(text))
         ]
 
