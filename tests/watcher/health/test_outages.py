@@ -261,6 +261,37 @@ def test_a_full_disk_of_the_tables(scene: Scene, small_disk: Path) -> None:
         resumed(scene, files=2)
 
 
+def test_a_full_disk_of_the_log(scene: Scene, small_disk: Path) -> None:
+    """A server that cannot write its log ends at once; what was uploaded waits until it has room and is started."""
+    log = scene.server.folder / "data" / "pg_wal"
+    scene.server.stop("fast")
+    shutil.move(log, small_disk / "log")
+    log.symlink_to(small_disk / "log")
+    for path in (log, small_disk / "log", *(small_disk / "log").rglob("*")):
+        shutil.chown(path, USER, USER)
+    scene.server.start()
+    with scene.serve() as site:
+        site.start()
+        scene.upload(1)
+        wait_until(lambda: len(site.events("file.archived")) == 2 or None, "the files before")
+        make_room = filled(small_disk)
+        scene.upload(2, users=5000)
+
+        def has_ended() -> bool:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                scene.sql("CREATE TABLE other (); DROP TABLE other; SELECT pg_switch_wal()")
+            return "PANIC" in (scene.server.folder / "log").read_text()
+
+        wait_until(has_ended, "the end of the server")
+        alerted(scene)
+        told(scene, "the server")
+        make_room()
+        with contextlib.suppress(AssertionError):  # it may have ended
+            scene.server.stop("immediate")
+        scene.server.start()
+        resumed(scene, files=2)
+
+
 def test_a_standby_takes_over(scene: Scene, needs: Needs) -> None:
     """Of two servers in the URL the one that can be written is used: none for a while, then the standby."""
     needs("pg_basebackup")
