@@ -77,6 +77,8 @@ def replay(config: Config, id_: str, *, approve: bool) -> None:
             cannot_answer(f"there is no import {id_}; `rosterd imports` lists all")
         if entry.purged_at is not None:
             cannot_answer(f"import {id_}: its file was purged on {entry.purged_at:%Y-%m-%d}")
+        if entry.host != conn.host:
+            cannot_answer(f"import {id_}: its file is on {entry.host}; run this there")
         archive = queries.archive_name(conn, entry.id)
     client = chosen_client(config, entry.client)
     _check_followable(config)

@@ -101,11 +101,12 @@ class Connection(Dialect, Protocol):
         """Return the id up to which no import is under way any more; 0 for none."""
         ...
 
-    def lock(self, client: str) -> bool:
+    def lock(self, client: str, *, briefly: bool = False) -> bool:
         """
         Wait until nobody else writes about a client, until the end of the transaction that is open; "": about mail.
 
-        Return whether what was read before may have changed meanwhile.
+        `briefly`: for who asks while others wait for the loop. Return whether what was read before may have changed
+        meanwhile. Raises StoreLocked.
         """
         ...
 

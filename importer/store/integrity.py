@@ -61,8 +61,9 @@ def records(conn: Connection) -> list[Record]:
 
 
 def find(conn: Connection, client: str, id_: str) -> Record | None:
-    """Return what the ledger says about one import of a client."""
-    records = _records(conn, "kind = 'file' AND client = ? AND CAST(id AS TEXT) = ?", client, id_)
+    """Return what the ledger says about one import of a client on this host."""
+    where = "kind = 'file' AND client = ? AND CAST(id AS TEXT) = ? AND host = ?"
+    records = _records(conn, where, client, id_, conn.host)
     return records[0] if records else None
 
 

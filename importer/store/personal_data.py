@@ -42,7 +42,7 @@ def erase(store: Store, client: str, unique_id: str) -> Erased:
     ledger has no personal data.
     """
     with store.transaction():
-        store.conn.lock(client)
+        store.conn.lock(client, briefly=True)
         mails = mails_about(store.conn, client, unique_id)
         for id_ in mails:
             store.conn.execute(

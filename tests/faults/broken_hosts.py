@@ -17,7 +17,7 @@ def import_beside_other_hosts() -> None:
     """Do not wait for other hosts that import files of the same client."""
     from importer.store.postgresql.connection import PostgresqlConnection  # noqa: PLC0415 - takes libpq
 
-    PostgresqlConnection.lock = lambda *_: True  # type: ignore[method-assign]
+    PostgresqlConnection.lock = lambda *_, **__: True  # type: ignore[method-assign]
 
 
 def take_all_claims_as_new() -> None:

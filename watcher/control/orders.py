@@ -131,13 +131,17 @@ def approval_orders(files: FilesOnHold) -> dict[str, Handler]:
                 done = files.decide_on_removals(held, "approved", order.by or "operator")
             except ListUnusable as error:
                 raise Refused(f"nobody is deactivated: {error}") from None
-            return _deactivated(held, done.users if done else 0)
-        files.decide(held, "approved", order.by or "operator")
+            if done is None:
+                raise _no_longer(order)
+            return _deactivated(held, done.users)
+        if not files.decide(held, "approved", order.by or "operator"):
+            raise _no_longer(order)
         return f"{held.file} of {held.client} is approved, and imported as soon as the service runs"
 
     def reject(order: Order) -> str:
         held, reason = _on_hold(files, order), _reason(order)
-        files.decide(held, "rejected", order.by or "operator", reason=reason)
+        if not files.decide(held, "rejected", order.by or "operator", reason=reason):
+            raise _no_longer(order)
         if held.is_of_removals:
             return f"users of {held.client} who are missing from {held.file} stay active, and the client is told"
         return f"{held.file} of {held.client} is rejected, and the client is told"
@@ -195,6 +199,11 @@ def _on_hold(files: FilesOnHold, order: Order) -> OnHold:
     for held in files.waiting(order.client):
         if held.file == order.file and str(held.import_id) == order.id:
             return held
-    raise Refused(
+    raise _no_longer(order)
+
+
+def _no_longer(order: Order) -> Refused:
+    """Return that it was decided before; by another host also since we looked."""
+    return Refused(
         f"{order.file} of {order.client} is no longer on hold as import {order.id}; `rosterd status` lists what is"
     )

@@ -58,10 +58,12 @@ _CONNECTING: Final = {
 }
 # In a message of its own, within a transaction whose other statements may wait longer: others have files meanwhile.
 _LOCK: Final = f"""
-SET LOCAL lock_timeout = '3s';
+SET LOCAL lock_timeout = '{{}}';
 INSERT INTO locks VALUES (?, 1) ON CONFLICT (client) DO UPDATE SET is_held = 1;
 SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'
 """
+_WHILE_IMPORTING: Final = "3s"
+_BRIEFLY: Final = "200ms"
 _PATIENCE_S: Final = 30.0  # for a statement that nothing on the server bounds: one of its own, or a COMMIT
 _OWN_PATIENCE_S: Final = {"COMMIT": _PATIENCE_S, "VACUUM": math.inf}
 _ASK_S: Final = 10.0  # after it, and again, an answer is so late that the server is asked whether it is there
@@ -112,6 +114,8 @@ _REMEDIES_OF_TEXTS: Final = (
     ("server does not support SSL", "set ssl = on there"),
     ("too many c", "end other sessions, or raise max_connections"),  # clients; connections for a role or database
     ("connection slots", "end other sessions, or raise max_connections"),
+    ("statement timeout", "see why the database server takes so long; a statement has 15 minutes"),
+    ("lock timeout", "end the session of the database server that holds the lock, which pg_locks names"),
     (_SILENT, "see whether the server hangs, or its commits wait for a synchronous standby that is away"),
 )
 
@@ -298,10 +302,10 @@ class PostgresqlConnection(Dialect):
         """Return the id up to which no import is under way any more; 0 for none."""
         return import_ids.newest(self)
 
-    def lock(self, client: str) -> bool:
+    def lock(self, client: str, *, briefly: bool = False) -> bool:
         """Write the row of a client under its key: that waits for any other transaction which has done so."""
         try:
-            self.execute(_LOCK, (client,))
+            self.execute(_LOCK.format(_BRIEFLY if briefly else _WHILE_IMPORTING), (client,))
         except StoreConflict:
             raise
         except StoreBusy as error:

@@ -65,6 +65,7 @@ def carry_out(
     conn, users = store.conn, 0
     try:
         with store.importing():
+            conn.lock(action.client, briefly=True)  # an import has it until its end, whoever asks hears that at once
             scope: Scope = {
                 "client": action.client,
                 "import_id": ledger.next_id(conn, action.client),

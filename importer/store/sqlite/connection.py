@@ -112,7 +112,7 @@ class SqliteConnection(sqlite3.Connection):
         """Return the id of the last import: they are committed in the order of their ids."""
         return int(self.execute("SELECT coalesce(max(id), 0) FROM imports").fetchone()[0])
 
-    def lock(self, _client: str) -> bool:
+    def lock(self, _client: str, *, briefly: bool = False) -> bool:  # noqa: ARG002 - as Connection has it
         """Tell that there is nobody to wait for: whoever has a transaction open writes alone."""
         return False
 

@@ -35,6 +35,10 @@ c._CONNECTING["connect_timeout"] = 2
 import watcher.inbox.large_files as l
 l.FRUITLESS_SHARE = 1e-5
 """
+SHORT = """
+import importer.store.postgresql.database as d
+d._BEGIN = d._BEGIN.replace("15min", "1s")
+"""
 LOOKS = 2
 OURS = "application_name = 'rosterd' AND pid <> pg_backend_pid()"
 DISK_MB = 160
@@ -327,6 +331,25 @@ def test_a_table_that_somebody_locks(scene: Scene) -> None:
             site.wait_for_event("file.deferred", level="error")
             other.rollback()
         resumed(scene, files=2)
+
+
+def test_a_statement_that_takes_too_long(scene: Scene) -> None:
+    """It is ended, told once with what to look at, and tried again; files of others are imported meanwhile."""
+    with scene.serve() as site:
+        site.planted += SHORT
+        site.start()
+        scene.sql("CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3600); END'")
+        of_acme = "FOR EACH ROW WHEN (new.client = 'acme') EXECUTE FUNCTION slow()"
+        scene.sql(f"CREATE TRIGGER slow BEFORE INSERT ON users {of_acme}")
+        scene.upload(1)
+        site.wait_for_event("file.archived", client="beta")
+        log = scene.server.folder / "log"
+        wait_until(lambda: log.read_text().count("statement timeout") > LOOKS, "some tries")
+        (told_once,) = site.events("file.deferred", client="acme", level="error")
+        assert "statement timeout: see" in str(told_once["reason"])
+        assert "statement timeout: see" in site.execute("status").stdout
+        scene.sql("DROP TRIGGER slow ON users")
+        resumed(scene, files=1)
 
 
 def test_a_server_that_never_answers(tmp_path: Path) -> None:

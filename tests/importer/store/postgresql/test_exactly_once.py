@@ -211,10 +211,7 @@ def test_what_always_collides_is_left_for_later(site: Site, monkeypatch: pytest.
 
 def test_another_host_at_the_same_client_is_told_apart(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another host imports a file of a client, ours waits a moment and is then deferred: nothing is wrong."""
-    monkeypatch.setattr(
-        "importer.store.postgresql.connection._LOCK",
-        connection._LOCK.replace("3s", "10ms"),
-    )
+    monkeypatch.setattr(connection, "_WHILE_IMPORTING", "10ms")
     site.direct.execute("BEGIN")
     site.direct.lock("acme")
     with site.engine.claimed(site.content) as claim:
