@@ -98,6 +98,7 @@ _NO_MARK: Final = regex(r"[^\W_]")
 _HEADING: Final = regex(
     r"(?=.*[^\W\d_]{3})(?!.*(?:[@\\_]|\d{3}))"
     r"(?:[^\W_]+(?:[ ,/&(]|\. ).*|(?=[^\W_a-z])[^\W\d_](?:[^\W\d_]|['\u2019&/-]){3,})\Z"
+    r"|\d{1,4}\Z|\d{1,4}([-./])\d{1,2}\1\d{1,4}\b|https?://"  # or a count, a date, an address
 )
 # In a row that describes the columns.
 _FEWEST_DESCRIBED: Final = 2
@@ -111,8 +112,9 @@ _EXAMPLE: Final = regex(r"(?:e\.g\.|p\. ?ex\.|ex ?[.:]|examples?\b|exemples?\b|s
 _DATA: Final = regex(r"[@\d]")
 _LIKE_A_NAME: Final = regex(r"[ _]|[a-z][A-Z]|^[^\W\d_a-z]+\Z")  # of a column
 _RECORD: Final = regex(r"(?:[A-Za-z]{1,3}|\d)\Z", re.ASCII)
+_FEWEST_COUNTS: Final = 3  # one of each column
 _FEW_DIGITS: Final = regex(r"\d{1,8}\Z", re.ASCII)
-_COUNT: Final = regex(r"\(?\d{1,4}\)?\Z", re.ASCII)  # of the users in a group
+_COUNT: Final = regex(r"\(?\d{1,4}\)?\Z|\d{4}[-/]\d[\d:/ -]*\Z", re.ASCII)  # of the users in a group; a year, a day
 
 # In the column of ids: what few ids have, or a word that is a whole closing line.
 _PLAIN_ID: Final = bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)) + b"_.@-"
@@ -178,6 +180,8 @@ def is_count(cells: Sequence[str], id_cell: str) -> bool:
     """Tell whether a row that fails has numbers alone, or behind the letter or digit of a kind of record."""
     texts, unique_id = _texts(cells), _text(id_cell)
     others = [text for text in texts if text != unique_id]
+    if len(texts) >= _FEWEST_COUNTS and all(map(_FEW_DIGITS.match, texts)):
+        return True
     is_record = not unique_id or (len(texts) - len(others) == 1 and bool(_RECORD.match(unique_id)))
     return is_record and bool(others) and all(map(_FEW_DIGITS.match, others))
 

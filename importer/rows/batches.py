@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import BinaryIO, Final
 
 import msgspec
@@ -17,10 +17,11 @@ from importer.rows.delta import MOST_LINES, is_comparable, is_skippable
 from importer.rows.duplicates import Duplicates
 from importer.rows.names_again import NamesAgain
 from importer.rows.validate import Checker, Rejected, User, Users
-from importer.rows.values import days
+from importer.rows.values import days, words
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 
 _BATCH_ROWS: Final = 500
+_FEWEST_ROWS: Final = 4  # that tell how ids are
 _BATCH_BYTES: Final = 4 << 20  # of rows kept with their cells: one row can have 32 MiB in memory
 
 
@@ -69,6 +70,28 @@ class _Counted(msgspec.Struct):
         return tuple(self.lines)
 
 
+class _WordIds(msgspec.Struct):
+    """Rows with a word for an id, as few have."""
+
+    counted: _Counted = msgspec.field(default_factory=_Counted)
+    are_many: bool = False  # in some stretch: most ids are words
+
+    def note(self, places: Collection[int], lines: Sequence[int], *, but: Collection[int]) -> None:
+        """Add those in these places of a stretch."""
+        self.are_many |= not words.are_few(len(places), len(lines))
+        told = [lines[at] for at in places if at not in but]
+        self.counted.note(len(told), told)
+
+    def are_told(self, rows: int) -> bool:
+        """Tell whether they are unlike the other rows."""
+        return self.counted.rows > 0 and not self.are_many and rows >= _FEWEST_ROWS
+
+    def warning(self) -> FileWarning:
+        """Return the warning of them."""
+        reason = message("value.placeholder/id_word", column="unique_id")
+        return FileWarning(reason=reason, field="unique_id", rows=self.counted.rows, lines=self.counted.named())
+
+
 class Terms(msgspec.Struct, frozen=True):
     """What the rows of a file are judged by."""
 
@@ -107,6 +130,7 @@ class Examination:
         self._repeated = _Counted()
         self._names_again = NamesAgain(self.table.header, terms.client)
         self._headers = _Counted()  # rows that are the header again
+        self._words = _WordIds()
         self.is_excerpt = self.table.is_excerpt
         # Whether blank cells at the end of rows are allowed depends on all rows of the file.
         is_whole = bool(self.table.header.trailing_width)
@@ -134,9 +158,10 @@ class Examination:
             yield self._first_look(stretch)
         yield from self._late_batches()
         self._note_recheck(self.checker.warned_lines)
+        warnings = self._warnings()
         recheck_lines = None if self._recheck_lines is None else self._recheck_lines.tobytes()
         same_day = days.most_of_one_day(self.checker.days)
-        self.findings = Findings(self._repeated.rows, self._warnings(), recheck_lines, same_day)
+        self.findings = Findings(self._repeated.rows, warnings, recheck_lines, same_day)
 
     def _note_recheck(self, lines: Iterable[int]) -> None:
         if self._recheck_lines is not None:
@@ -148,6 +173,10 @@ class Examination:
         warnings = self.checker.warnings()
         if rows := self._headers.rows:
             warnings.append(FileWarning(reason=message("header.again"), rows=rows, lines=self._headers.named()))
+        # Some lines of a file do not tell how its other ids are. So the next file is examined whole.
+        if not self.is_excerpt and self._words.are_told(self.checker.rows):
+            warnings.append(self._words.warning())
+            self._recheck_lines = None
         if rows := self._repeated.rows:
             warnings.append(FileWarning(reason=message("row.repeated"), rows=rows, lines=self._repeated.named()))
         return [*warnings, *_variants(self._case_variants, "id.case"), *_variants(self._zero_variants, "id.case/zeros")]
@@ -162,6 +191,8 @@ class Examination:
         again = self._names_again.taken_out(ids, stretch, others)
         self._headers.note(len(again), lines := [stretch.lines[position] for position in again])
         self._note_recheck(lines)
+        failed = (at for at, verdict in others.items() if isinstance(verdict, Rejected))
+        self._words.note(self.checker.wordy, stretch.lines, but={*again, *failed})
         self._note_recheck(stretch.recheck_lines)
         self._note_recheck(stretch.lines[position] for position in self._recheck_positions(ids, stretch, others))
         held = {*self._duplicates.held_back(ids, stretch.lines)}

@@ -24,7 +24,7 @@ from importer.model import Message, Problem
 from importer.rows import damage, rules, shifts
 from importer.rows.no_users import NoUsers
 from importer.rows.shifts import Shifts
-from importer.rows.values import addresses, days, kinds, remarks, words
+from importer.rows.values import addresses, days, kinds, remarks, samples, words
 from importer.settings import ClientSettings
 
 Cells = Sequence[str]
@@ -42,6 +42,10 @@ _GARBLED: Final = re.compile(  # and letters of two alphabets in one word
     "|[A-Za-z](?=[\u0370-\u052f])|[\u0370-\u052f](?=[A-Za-z])"
 )
 _GARBLED_SIGNS: Final = re.compile("[ÂÃÄÅÎâÐÑØÙÆ\xd7äåæçèêëìí\u0370-\u052f]")
+_ODD_ACCENTS: Final = re.compile(f"[{damage.ODD_ACCENTS}]")
+_ACCENTS: Final = re.compile("[\xc0-\xff]{3}")
+_CYRILLIC: Final = re.compile("[\u0410-\u044f]")
+_TWO_CASES: Final = re.compile("[\u0430-\u044f](?=[\u0410-\u042f])")
 _MIXED: Final = re.compile("[a-z](?=[\u4e00-\u9fff])|[\u4e00-\u9fff](?=[a-z])")  # what is read as Chinese
 _CHINESE: Final = re.compile("[\u4e00-\u9fff]")
 _BLANK_END: Final = re.compile(r" (?=\n)")
@@ -63,6 +67,7 @@ _NUMBERED_ERROR: Final = re.compile(r"\nErr:\d{3}(?=\n)")
 # Matches each cell that is blank or a plain address; the group is the domain.
 _ADDRESS: Final = re.compile(r"\n(?:[A-Za-z0-9_][A-Za-z0-9_+-]*+(?:\.[A-Za-z0-9_+-]++)*+@([A-Za-z0-9.-]++))?(?=\n)")
 _LOCAL_CHARS: Final = 64
+_NO_NUMBERS: Final = bytes({*range(0x100)} - {*b"0123456789\n"})
 _KNOWN_DOMAINS: Final = 10_000
 _KNOWN_TEXTS: Final = 5_000  # of one column
 
@@ -113,10 +118,11 @@ class ColumnScreen:
         self.is_direct = all(len(columns) == 1 for columns in header.columns.values())
         self._nameless = tuple(index for index in header.nameless if index < header.width)
         self.days: Counter[str] = Counter()  # of birth, and "", of the rows so far
+        self.wordy: list[int] = []  # positions in the last records of ids that are a word unlike the others
         self._looks = tuple(
             (
                 header.columns[name][0],
-                _look(COLUMNS[name], judges[name], client, self.days, moved.long_sources),
+                _look(COLUMNS[name], judges[name], client, self, moved.long_sources),
                 name == "unique_id",
             )
             for name in names
@@ -126,6 +132,7 @@ class ColumnScreen:
     def screened(self, records: Sequence[list[str]], *, has_line_feeds: bool = True) -> Screened:
         """Check the records; `has_line_feeds`: a cell may have one."""
         every = set(range(len(records)))
+        self.wordy.clear()
         if not self.is_direct or not records:
             return Screened([[""] * len(records) for _ in self._looks], every, [every for _ in self._looks])
         misfits: set[int] = set()
@@ -147,7 +154,8 @@ class ColumnScreen:
                 if "" in cells:
                     suspects.update(_positions(cells, "".__eq__))
                 suspects.update(self._no_users.among(cells, records))
-                suspects.update(self._moved.login_sources_among(cells))
+                suspects.update(sources := {*self._moved.login_sources_among(cells)})
+                self.wordy[:] = [at for at in self.wordy if at not in sources]
             screened.add(cells, suspects)
         if len(self._names) == len(damage.NAMES):
             screened.suspects.update(remarks.whole_names_among(*(columns[at] for at in self._names)))
@@ -165,15 +173,15 @@ _Look = Callable[[Cells, set[int]], Cells]  # returns the cells as they are stor
 
 
 def _look(
-    attribute: Attribute, judge: rules.Judge, client: ClientSettings, births: Counter[str], sources: frozenset[str]
+    attribute: Attribute, judge: rules.Judge, client: ClientSettings, screen: ColumnScreen, sources: frozenset[str]
 ) -> _Look:
     limit = rules.limit_of(attribute, client)
     if attribute.rule in _CHOSEN:
-        return _Chosen(judge, limit, births if attribute.rule is Rule.DATE else None)
+        return _Chosen(judge, limit, screen.days if attribute.rule is Rule.DATE else None)
     if attribute.rule is Rule.EMAIL:
         return _Address(judge, min(limit, _LOCAL_CHARS))
     if attribute.rule is Rule.KEY:
-        return _Key(limit)
+        return _Key(limit, screen.wordy)
     return _Text(limit, attribute.name, sources)
 
 
@@ -193,7 +201,8 @@ class _Text:
         self._is_town = name in shifts.TOWNS
         self._is_number = name in damage.NUMBERS
         self._has_more = self._is_name or self._is_user_name or self._is_number or self._other_kinds.has_some
-        self._words = words.IN_PLACE_OF.get(name, frozenset()) | (sources if self._is_name else frozenset())
+        self._words = words.IN_PLACE_OF.get(name, frozenset()) | samples.SUSPECTS.get(name, frozenset())
+        self._words |= sources if self._is_name else frozenset()
         self._right: set[str] | None = set()  # values that are; None: they hardly repeat
 
     def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
@@ -249,10 +258,12 @@ class _Text:
 class _Key:
     """Looks at unique ids."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, wordy: list[int]) -> None:
         self._limit = limit
+        self._wordy = wordy
         self._has_full_number = False
         self._lost = 0  # ids that may have lost digits
+        self._are_words = False  # most ids
 
     def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
         longest = max(map(len, cells))
@@ -261,6 +272,8 @@ class _Key:
         joined = _joined(cells)
         if telling := joined.encode().translate(None, _UNTELLING_IN_IDS):
             suspects.update(self._doubtful(joined, telling))
+        if b"\n\n" in joined.encode().translate(None, _NO_NUMBERS):
+            self._wordy[:] = self._words_among(cells)
         if not words.SUSPECT_IDS.isdisjoint(cells):
             suspects.update(_positions(cells, words.SUSPECT_IDS.__contains__))
         if not self._has_full_number and longest >= damage.LONG_DIGITS:
@@ -275,6 +288,14 @@ class _Key:
                 yield from _found(pattern, joined)
         for pattern, text in remarks.in_ids(joined, signs, is_key=True):
             yield from _found(pattern, text)
+
+    def _words_among(self, cells: Cells) -> list[int]:
+        """Return where ids are words without a number, unless more than a few are."""
+        if self._are_words:
+            return []
+        places = [*_positions(cells, words.is_one_word)]
+        self._are_words = not words.are_few(len(places), len(cells))
+        return places
 
     def _look_for_lost_digits(self, joined: str, suspects: set[int]) -> None:
         full = [*itertools.islice(_found(damage.FULL_NUMBER_SHAPE, joined), 1)]  # one is enough to know
@@ -398,6 +419,10 @@ def _patterns(rest: str) -> Iterator[re.Pattern[str]]:
         yield _ODD
     if not rest.isascii() and _GARBLED_SIGNS.search(rest):
         yield _GARBLED
+    if not rest.isascii() and _ODD_ACCENTS.search(rest):
+        yield _ACCENTS
+    if not rest.isascii() and _CYRILLIC.search(rest):
+        yield _TWO_CASES
     if not rest.isascii() and _CHINESE.search(rest):
         yield _MIXED
     if "+" in rest:

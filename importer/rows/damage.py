@@ -69,7 +69,7 @@ _MARKED_KEY: Final = regex(
 _MARKED: Final = regex(
     r"""".*"\Z|'.*'\Z|'\d|.*\\["']|\u2018.*\u2019\Z|«.*»\Z|[“”„‟][^“”„‟]*["“”„‟]\Z|[“”„‟][^“”„‟"]*\Z|[^“”„‟"]*[“”„‟]\Z"""
     r"""|\u2039.*\u203a\Z|[`\u00b4].*['`\u00b4]\Z|[\u2032\u2033].*[\u2032\u2033]\Z|"[^"]*\Z|[^"]*[^\W\d]"\Z"""
-    r"""|[bu]?'.*'\Z|[\[({]+["'].*["'],?[\])}]+\Z|.*\w''\w""",  # of a programming language; doubled by a database
+    r"""|'[A-Za-z]\d|[buneNE]?'.*'\Z|[\[({]+["'].*["'],?[\])}]+\Z|.*\w''\w""",  # of a program; doubled
     re.DOTALL,
 )
 # A value in a pair of marks. The straight double one is there when a program quoted a value twice.
@@ -103,12 +103,18 @@ _NO_NAME: Final = regex(
     r".*\S@\S+\.\w|[+(#]?\d[\d ().-]*\Z|\d+[ -].*[A-Za-z]{2}|.*\d{3}|[A-Za-z]{1,3}-?\d+\Z|(?:https?://|www\.)", re.ASCII
 )
 
+ODD_ACCENTS: Final = "\xc3\xc5\xcc\xcd\xd0\xd2\xd5\xdd-\xdf\xe3\xe5\xec\xed\xf0\xf2\xf5\xf8\xfd-\xff"  # rare in French
 # Letters of UTF-8 as Mac Roman, code pages 850, 437 and 1250 have them; Windows-1252 is known to `clean`.
 _GARBLED: Final = regex(
     "[\u221a\u2248\u00ac\u2500-\u259f]|\u00d4\u00c7[\u00d6\u00ff\u00f4\u00a3\u00a5]|\u0393\u00c7[\u00d6\u00f4]"
     "|(?:[\u0420\u0421][\u0402-\u040f\u0451-\u045f\u0490\u0491\xa0-\xbb\u2013-\u2122]){2}"  # Cyrillic, as Windows-1251
-    "|[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]|[a-z][\u3400-\u9fff\uff61-\uff9f]|[\u3400-\u9fff][a-z]"
+    "|[A-Za-z][\u0370-\u052f\u0590-\u06ff\u0e00-\u0e7f]|[\u0370-\u052f\u0590-\u06ff\u0e00-\u0e7f][A-Za-z]|[a-z][\u3400-\u9fff\uff61-\uff9f]|[\u3400-\u9fff][a-z]"
     "|(?:\\A|[ -])[\u0300-\u036f]"
+    # Cyrillic in another of its encodings: a capital behind a small letter, or letters of two languages.
+    "|[\u0430-\u045f][\u0410-\u042f]|[\u0400-\u045f]\u2116|[\u0452\u0453\u0455-\u045c\u045f]\\w*[\u044a\u044b\u044d\u0451]"
+    "|[\u044a\u044b\u044d\u0451]\\w*[\u0452\u0453\u0458-\u045c\u045f]"
+    # Cyrillic, Greek or Hebrew as Windows-1252: letters with accents alone.
+    f"|(?=[\xc0-\xff]*[{ODD_ACCENTS}])(?:[\xc0-\xff]{{4}}|(?<![^\\W\\d_])[\xc0-\xff]{{3}}(?![^\\W\\d_]))"
     "|[\u0102\u0139][\u00a9\u00a8\u00ab\u00ae\u00bb\u00a4\u00a7\u00ad\u00b0-\u00b8\u0142\u2018-\u2030\u2122\u02c7]"
 )
 # Letters of Mac Roman and of code page 850 as Windows-1252 has them: signs that are at no letter otherwise, or in the
@@ -142,7 +148,7 @@ _AMBIGUOUS: Final = {
     "\xb4": r"(?<=[a-z][aeiou].)(?![^\W\d_])",
     **dict.fromkeys("\xc1\xc2\xc3\xcb\xcc\xcd\xce\xd2\xd3\xd4\xd9\xdb", _BEHIND_A_SMALL_LETTER),
     # \xe9 in Mac Roman and in code page 850.
-    **dict.fromkeys("\xc8\xda", rf"(?:{_BEHIND_A_SMALL_LETTER}|(?<=\b[B-DF-HJ-NP-TV-Z].)(?=[a-z]))"),
+    **dict.fromkeys("\xc4\xc7\xc8\xd6\xda", rf"(?:{_BEHIND_A_SMALL_LETTER}|(?<=\b[B-DF-HJ-NP-TV-Z].)(?=[a-z]))"),
 }
 _MISREAD_ONE: Final = regex("|".join(f"{char}{place}" for char, place in _AMBIGUOUS.items()))
 # A letter that a program could not write and replaced by another sign.
@@ -225,9 +231,7 @@ SIGNS_IN_NAMES: Final = b"@0123456789,([{&\\>]}" + _SIGNS_OF_LOST.encode()  # of
 _UTF7_SHAPES: Final = (("+A", _ESCAPED), ("+IB", _ESCAPED))
 _ADDRESS_SHAPES: Final = (
     *_UTF7_SHAPES,
-    ("\nno", regex(rf"\n{addresses.NO_LOCAL}")),
-    ("reply@", regex(rf"\n{addresses.NO_REPLY}")),
-    ("\nzz", regex(rf"\n{addresses.LEFT}")),
+    ("\n", regex(rf"\n(?:{addresses.NO_LOCAL}|{addresses.LEFT})")),  # faster than to look for each
 )
 _CODE_POINT_SHAPE: Final = ("+00", _ESCAPED)
 # Most letters of those above are looked at closely anyway, and are not here.
@@ -362,6 +366,8 @@ def placeholder_in(attribute: Attribute, value: str) -> Problem:
 
 def is_reported(key: str, rows: int, rows_of_file: int) -> bool:
     """Tell whether this number of rows is enough for a warning."""
+    if key == remarks.TWO:
+        return remarks.is_two_reported(rows, rows_of_file)
     return rows >= _FEWEST_DOTTED if key == _DOTS else days.is_reported(key, rows, rows_of_file)
 
 

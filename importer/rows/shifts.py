@@ -23,7 +23,7 @@ from importer.model import Message, Problem, message
 from importer.patterns import regex
 from importer.rows import damage, provinces
 from importer.rows.provinces import CODES
-from importer.rows.values import remarks
+from importer.rows.values import remarks, samples
 from importer.settings import ReferenceSettings
 
 _COLUMNS: Final = (-1, 1, -2, 2, -3, 3)  # by which values are looked for, to where they belong
@@ -204,7 +204,7 @@ class Shifts:
         self._login_sources = frozenset(("OPSCOM", *reference.login_sources))
         self.long_sources = frozenset(source for source in self._login_sources if len(source) >= _LONG)
         names = {index: name for name, (index, *_) in header.columns.items()}
-        self._name_places = {name: at for at, name in names.items() if name in damage.NAMES}
+        self._who = {name: at for at, name in names.items() if name in (*damage.NAMES, "unique_id", "email")}
         self._kinds = {at: _KINDS[name] for at, name in sorted(names.items()) if name in _KINDS}
         self._strays = _Strays(self._kinds)
         self._mail_at = next((at for at, kind in self._kinds.items() if kind == "mail"), -1)
@@ -228,7 +228,7 @@ class Shifts:
         key, places = self._strays.found(cells)
         moved = [(key, " ".join(self._names[at] for at in places))] if places else []
         moved += [("value.marks", self._names[at]) for at in _split(self._names, cells)]
-        return moved + _of_names({name: cells[at].strip() for name, at in self._name_places.items()}, self.long_sources)
+        return moved + _of_names({name: cells[at].strip() for name, at in self._who.items()}, self.long_sources)
 
     def cause(self, cells: Sequence[str], problems: Sequence[Problem]) -> Cause | None:
         """Return what explains problems of a row that has as many cells as the header, or that it has no address."""
@@ -370,12 +370,16 @@ def _split(columns: Container[int], cells: Sequence[str]) -> Iterator[int]:
                 yield from (at, at + 1)
 
 
-def _of_names(names: Mapping[str, str], sources: Collection[str]) -> list[tuple[str, str]]:
-    """Return the warnings of names, that are a login source, or both names in one."""
-    wrong = [("row.shifted/source", name) for name, text in names.items() if text in sources]
-    if len(names) == len(damage.NAMES) and remarks.is_whole(names["first_name"], names["last_name"]):
-        wrong.append(("name.doubtful/whole", "first_name"))
-    return wrong
+def _of_names(values: Mapping[str, str], sources: Collection[str]) -> list[tuple[str, str]]:
+    """Return the warnings of names: a login source, both names in one, or those of nobody."""
+    wrong = [("row.shifted/source", name) for name in damage.NAMES if values.get(name, "") in sources]
+    if values.keys() >= {*damage.NAMES}:
+        first, last = (values[name] for name in damage.NAMES)
+        if remarks.is_whole(first, last):
+            wrong.append(("name.doubtful/whole", "first_name"))
+        elif remarks.is_whole_last(first, last):
+            wrong.append(("name.doubtful/whole", "last_name"))
+    return wrong + samples.doubts_of(values)
 
 
 def _cause(reason: Message, explained: Collection[str], by: int = 0) -> Cause:

@@ -260,6 +260,10 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "{column} has a login source in place of a name, and we stored it.",
         "Look whether the values of the row are in the right columns. Correct the row in the export and upload again.",
     ),
+    "row.shifted/province": Reason(
+        "{column} has the code of a province in place of a name, and we stored it.",
+        "Look whether the values of the row are in the right columns. Correct the row in the export and upload again.",
+    ),
     "row.shifted/phone": Reason(
         "{column} has something other than a phone number, or letters among its digits, and we stored it.",
         "Look whether the values of the row are in the right columns, and enter the number. If there is none, write "
@@ -277,6 +281,10 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "{column} has a sign such as # at the value, or ; between two, and we stored it so.",
         "If the value is without the sign, delete it in the export and upload again. If it is a unique_id, also write "
         "to us to remove the new user.",
+    ),
+    "value.marks/two": Reason(
+        "{column} seems to have two values in one cell, such as S2 and S3, and we stored them as one.",
+        "If they are two users, give each a row of its own, and write to us to remove the user whom the file has made.",
     ),
     "value.marks": Reason(
         "{column} has quotation marks at or around the value, two in place of one, or \\ before one. We stored them.",
@@ -298,6 +306,14 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
     "value.placeholder/id_words": Reason(
         "{column} has words without a number, such as a name, and we stored them.",
         "If it is not the real one, enter that, and write to us to remove the user whom the file has made.",
+    ),
+    "value.placeholder/id_word": Reason(
+        "{column} has a word without a number, unlike the other rows, and we stored it.",
+        "If it is not the real one, enter that, and write to us to remove the user whom the file has made.",
+    ),
+    "value.placeholder/sample": Reason(
+        "{column} is that of a user in a sample or a test, such as First Last or Test User, and we stored it.",
+        "If the row is from a template, delete it, and write to us to remove the user whom the file has made.",
     ),
     "value.placeholder/name": Reason(
         "{column} has a word or sign for a missing value, such as NULL, unknown or ?, and we stored it.",

@@ -13,8 +13,12 @@ from importer.rows.values import remarks
 MISSPELT: Final = "email.misspelt"
 
 # What people make up for who has none.
-NO_LOCAL: Final = r"no(?:ne|body|[-_.]?one|[-_.]?(?:e?mail|reply|address|adresse))@"
-NO_REPLY: Final = r"do[-_.]?not[-_.]?reply@"
+NO_LOCAL: Final = (  # by their first letters, which is faster
+    r"(?:n(?:o(?:ne|body|[-_.]?one|[-_.]?(?:e?mail|reply|address|adresse))|ull(?:\.null)?|/?a(?=@))|inconnue?|placeholder"
+    r"|t(?:est(?:[-_.]?(?:er|user|ing|student))?|emp|b[ad])|un(?:known|defined)(?:\.un(?:known|defined))?|xxx+|aucune?"
+    r"|d(?:o[-_.]?not[-_.]?reply|ummy)|f(?:ake|irst(?:[-_.]?name)?[-_.]?last(?:[-_.]?name)?)|e(?:mail|xample)"
+    r"|s(?:ans[-_.]?courriel|omeone|ample))\d{0,3}@"
+)
 # What administrators put in front of the address of somebody who has left, and behind it.
 LEFT: Final = r"zz+[_.-]"
 _HAS_LEFT: Final = regex(LEFT)
@@ -22,11 +26,11 @@ _LEFT_END: Final = regex(
     r"(?:old|inactive|disabled|deleted|removed|off|bak|expired|archived?|[a-z]|gone|left|xx+|former)\Z", re.IGNORECASE
 )
 _NO_DOMAIN: Final = regex(
-    r"(?:none|no-?e?mail|test|fake|dummy|temp|unknown|undefined|null|na|xxx+|(?:your-?)?domain)\.[a-z]{2,4}\Z"
+    r"(?:none|no-?e?mail|test|fake|dummy|temp|unknown|undefined|null|na|xxx+|(?:your-?)?domain|asdf|qwerty|1234?)\.[a-z]{2,4}\Z"
 )
 _ONE_LETTER: Final = r"([a-z\d])\1*"
 _NO_DOMAIN_OF: Final = regex(rf"{_ONE_LETTER}\.[a-z]{{2,4}}\Z")  # where nobody is called by the same letter
-_NO_ADDRESS: Final = regex(rf"{NO_LOCAL}|{NO_REPLY}|.*@(?:{_NO_DOMAIN.pattern})|{_ONE_LETTER}@\1+\.[a-z]{{1,4}}\Z")
+_NO_ADDRESS: Final = regex(rf"{NO_LOCAL}|.*@(?:{_NO_DOMAIN.pattern})|{_ONE_LETTER}@\1+\.[a-z]{{1,4}}\Z")
 _FULL_WIDTH: Final = regex(r"[\u3002\uff01-\uff64]")
 # Providers that many people have an address at, and the ends at which they have none, or that are no ends.
 _PROVIDERS: Final = ("gmail", "hotmail", "outlook", "yahoo", "icloud")

@@ -16,6 +16,7 @@ from importer.patterns import regex
 
 SIGN: Final = "value.marks/sign"
 REMARK: Final = "value.marks/remark"
+TWO: Final = "value.marks/two"
 
 _GUID: Final = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 _AROUND: Final = regex(  # brackets, or the same sign at the front and at the end
@@ -35,6 +36,11 @@ _AT_EDGE: Final = regex(  # of no id
 )
 _DOUBTFUL: Final = regex(  # such as #100; + is also in front of a phone number
     r"[@&.$#-]\S|\+(?!\d{10})|.*\d\s?[/&+]\s\S*\d|.*\S[@&.$#%+-]\Z|.*[;|]|.*,\s*[^\W\d_]+\d", re.DOTALL
+)
+_TWO: Final = regex(  # in one cell, with the same letters; of digits alone, as long
+    r"([A-Za-z]{1,5}[-_]?)\d+\s?(?:[/,;|+&]|(?<=\s)(?:and|or|et|ou|und|y)(?=\s))\s?\1\d+\Z"
+    r"|\d{4,}\s?,\s?\d{4,}\Z|\d{3,}\s?(?:[;|+&]|(?<=\s)(?:and|or|et|ou|und|y)(?=\s)|(?<=\s)/(?=\s))\s?\d{3,}\Z"
+    r"|(?=\d{4}/\d{4}\Z|\d{5}/\d{5}\Z|\d{6}/\d{6}\Z|\d{7}/\d{7}\Z|\d{8}/\d{8}\Z|\d{9}/\d{9}\Z)"
 )
 ALIKE: Final = (  # letters of Cyrillic and Greek that look like Latin ones
     "\u0405\u0406\u0408\u0410\u0412\u0415\u041a\u041c-\u041e\u0420-\u0423\u0425\u0430\u0435\u043e\u0440\u0441\u0443"
@@ -89,6 +95,30 @@ _WHOLE_NAME: Final = regex(rf"[^,()]*[^\W\d_][^,()]*,\s*(?!{_SUFFIX}\b\.?)[^\W\d
 _UNDEFINED: Final = regex(r"\bundefined\b|\[object Object\]")  # as JavaScript joins names
 # But in ordinals, such as 3rd.
 _DIGIT: Final = regex(r".*\d(?!\d*(?:st|nd|rd|th|e|er|re|ère|ème)\b)", re.ASCII)
+# In front of a last name, where they can also be a first name, or in front of one.
+_PARTICLES: Final = frozenset(
+    (
+        *(
+            "al",
+            "el",
+            "ben",
+            "bin",
+            "ibn",
+            "abu",
+            "san",
+            "são",
+            "santa",
+            "santo",
+            "saint",
+            "sainte",
+            "st",
+            "st.",
+            "ste",
+        ),
+        *("de", "da", "do", "dos", "del", "di", "du", "le", "la", "van", "von", "mac"),
+    )
+)
+_SOME_NAME: Final = regex(r".*[^\W\d_]{2}")
 _BLANK: Final = regex(r"[\xa0\u2000-\u200a\u202f\u205f]|(?<=[A-Za-z])\u3000|\u3000(?=[A-Za-z])")
 
 
@@ -121,6 +151,8 @@ def doubt_of_id(value: str, *, is_key: bool) -> str:
         return REMARK
     if value == "-1" or _BASE_64.match(value):
         return ""
+    if is_key and _TWO.match(value):
+        return TWO
     return SIGN if _DOUBTFUL.match(value if is_key else value.strip("-.@")) else ""
 
 
@@ -139,9 +171,23 @@ def doubt_of_name(value: str) -> str:
     return "name.doubtful" if _DIGIT.match(value) else ""
 
 
+def is_two_reported(rows: int, rows_of_file: int) -> bool:
+    """Tell whether so few rows have two ids in one cell that it is not how ids are written, such as 2024/0012."""
+    return rows * 2 <= rows_of_file or rows_of_file <= _FEW_ROWS
+
+
 def is_whole(first: str, last: str) -> bool:
     """Tell whether the whole name of a user is in the column of the first name."""
     return " " in first and bool(last) and (first == last or first.endswith(f" {last}"))
+
+
+def is_whole_last(first: str, last: str) -> bool:
+    """Tell whether the whole name of a user is in the column of the last name."""
+    if not first:
+        return False
+    if last.startswith(f"{first} "):
+        return first.lower() not in _PARTICLES and bool(_SOME_NAME.match(last.removeprefix(first)))
+    return last.endswith(f" {first}") and last.removesuffix(first).strip(" ,").lower() not in _PARTICLES
 
 
 # The same in a column, as `column_screen` has it. What is not ASCII, and signs in names, are looked at closely anyway.
@@ -150,6 +196,9 @@ _NO_WORD_IN_IDS: Final = b"0123456789-_ .#"
 _WORDS: Final = frozenset(word.encode() for word in _SPELT)
 _NUMBERED_SHAPE: Final = regex(rf"\n(?:{'|'.join(sorted(_SPELT))})[-_ .#]*\d")
 _EDGE_SHAPE: Final = regex(r"\n[^\w\n]|[^\w\n](?=\n)|[;|,]|[/&+] |[^\x00-\x7f]")
+_TWO_SHAPE: Final = regex(r"\d ?(?:[/+&]|and|or|et|ou|und|y) ?[A-Za-z\d]")
+_BETWEEN_TWO: Final = frozenset("/+& ")
+_FEW_ROWS: Final = 2
 _NO_EDGES: Final = frozenset("-.@ _")
 _LABEL_SIGNS: Final = frozenset(" :=#\xb0")
 _EDGES: Final = tuple(edge for sign in "-.@" for edge in (f"\n{sign}", f"{sign}\n"))
@@ -180,6 +229,8 @@ def in_ids(joined: str, signs: str, *, is_key: bool) -> Iterator[tuple[re.Patter
         yield _EDGE_SHAPE, joined
     if is_key and not _LABEL_SIGNS.isdisjoint(signs):
         yield _LABEL_SHAPE, joined
+    if is_key and not _BETWEEN_TWO.isdisjoint(signs):
+        yield _TWO_SHAPE, joined
     yield _REMARK_SHAPE, joined.lower()
 
 
@@ -192,6 +243,8 @@ def in_names(joined: str) -> Iterator[tuple[re.Pattern[str], str]]:
 
 
 def whole_names_among(first: Sequence[str], last: Sequence[str]) -> Iterator[int]:
-    """Yield the positions of whole names in the column of the first name."""
+    """Yield the positions of whole names in the column of the first name, or of the last name."""
     if " " in "".join(first) and True in map(operator.contains, first, last):
         yield from (at for at, names in enumerate(zip(first, last, strict=True)) if is_whole(*names))
+    if " " in "".join(last) and True in map(operator.contains, last, first):
+        yield from (at for at, names in enumerate(zip(first, last, strict=True)) if is_whole_last(*names))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from importer.attributes import ATTRIBUTES
+
 # Where they have no id: each in capitals, in small letters, and with one capital.
 _WORDS: Final = (
     "undefined nan nat na n.a n.a. <na> unknown inconnu inconnue tbd tbc tba pending undef empty missing blank (blank) "
@@ -49,10 +51,11 @@ _ZEROS: Final = tuple("0" * length for length in range(1, 16))
 _NINES: Final = tuple("9" * length for length in range(6, 16))
 _DOUBTFUL: Final = (
     "new nouveau temp test dummy default nd nc sample example exemple deleted duplicate invalid auto later ditto "
-    "idem x xx"
+    "idem x xx 123456789 1234567890 0123456789"
 )
 DOUBTFUL_IDS: Final = _spelt(_DOUBTFUL.split()) | {*_ZEROS, *_NINES, "-1"}
-SUSPECT_IDS: Final = NO_IDS | DOUBTFUL_IDS
+SAMPLE_ID: Final = ATTRIBUTES["unique_id"].sample  # of the template
+SUSPECT_IDS: Final = NO_IDS | DOUBTFUL_IDS | {SAMPLE_ID}
 
 # Those that no person is called, and others that are in place of a name.
 _NO_NAME_PHRASES: Final = (
@@ -61,10 +64,11 @@ _NO_NAME_PHRASES: Final = (
     "first name,last name,first_name,last_name,firstname,lastname,given name,family name,surname,fname,lname,prénom,"
     "nom de famille,unknown unknown,none none,nan nan,nobody,anonymous,noname,administrator,"
     "asdf,qwerty,mr,mr.,ms.,mrs,mrs.,dr.,mme,mlle,jr.,sr.,iii,ph.d.,phd,female,inactive,deceased,withdrawn,inactif,décédé,"
-    "décédée,baby boy,baby girl"
+    "décédée,baby boy,baby girl,oui,active,actif"
 )
+_IN_CAMEL_CASE: Final = frozenset(("FirstName", "LastName", "GivenName", "FamilyName", "firstName", "lastName"))
 _TYPES: Final = tuple(each for each in _OBJECTS if each.startswith(("System.", "Microsoft.", "ADProperty", "DBNull")))
-_NO_NAMES: Final = _spelt(_NO_NAME_PHRASES.split(",")) | {*_TYPES, "FNU", "LNU", "NFN", "NLN"}
+_NO_NAMES: Final = _spelt(_NO_NAME_PHRASES.split(",")) | {*_TYPES, "FNU", "LNU", "NFN", "NLN"} | _IN_CAMEL_CASE
 
 # In place of numbers of people, and of phones.
 _NO_NUMBERS: Final = NO_IDS | _spelt(("yes", "no", "oui", "non", "x", "xx")) | {*_ZEROS, *_NINES, "-1"}
@@ -82,3 +86,17 @@ IN_PLACE_OF: Final = {
     **dict.fromkeys(("student_no", "employ_no"), _NO_NUMBERS),
     **dict.fromkeys(("phone_cell", "employee_phone", "student_phone"), _NO_NUMBERS | _NO_PHONES),
 }
+
+_NO_SIGNS: Final = str.maketrans("", "", "._@-/:")
+_ONE_WORD_IN: Final = 50
+
+
+def is_one_word(unique_id: str) -> bool:
+    """Tell whether an id is a word without a number, and not one that is told as something else."""
+    is_word = unique_id.translate(_NO_SIGNS).isalpha() and len(unique_id) > 1
+    return is_word and unique_id not in SUSPECT_IDS
+
+
+def are_few(ids: int, rows: int) -> bool:
+    """Tell whether so few of these rows have such an id that it is unlike the others."""
+    return ids <= max(1, rows // _ONE_WORD_IN)

@@ -91,7 +91,7 @@ def test_names_of_another_system_in_another_order_refuse_the_file(engine: Engine
     [
         "id,OPSCOM,City,Town,city@example.org,state",
         "mail,OPSCOM,Mail,Admin,mail@example.org,mail",
-        "login,OPSCOM,First,Last,first.last@example.org,",
+        "login,OPSCOM,Given,Last,given.last@example.org,",
         "kennung,OPSCOM,Nome,Cognome,nome@example.org,stadt",
     ],
 )
