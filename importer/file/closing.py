@@ -98,7 +98,7 @@ _NO_MARK: Final = regex(r"[^\W_]")
 _HEADING: Final = regex(
     r"(?=.*[^\W\d_]{3})(?!.*(?:[@\\_]|\d{3}))"
     r"(?:[^\W_]+(?:[ ,/&(]|\. ).*|(?=[^\W_a-z])[^\W\d_](?:[^\W\d_]|['\u2019&/-]){3,})\Z"
-    r"|\d{1,4}\Z|\d{1,4}([-./])\d{1,2}\1\d{1,4}\b|https?://"  # or a count, a date, an address
+    r"|\d{1,4}([-./])\d{1,2}\1\d{1,4}\b|https?://"  # or a date, an address
 )
 # In a row that describes the columns.
 _FEWEST_DESCRIBED: Final = 2

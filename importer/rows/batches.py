@@ -17,7 +17,7 @@ from importer.rows.delta import MOST_LINES, is_comparable, is_skippable
 from importer.rows.duplicates import Duplicates
 from importer.rows.names_again import NamesAgain
 from importer.rows.validate import Checker, Rejected, User, Users
-from importer.rows.values import days, words
+from importer.rows.values import days, exchanged, words
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 
 _BATCH_ROWS: Final = 500
@@ -131,6 +131,7 @@ class Examination:
         self._names_again = NamesAgain(self.table.header, terms.client)
         self._headers = _Counted()  # rows that are the header again
         self._words = _WordIds()
+        self._exchanged: list[FileWarning] | None = None  # of columns; known after the first rows
         self.is_excerpt = self.table.is_excerpt
         # Whether blank cells at the end of rows are allowed depends on all rows of the file.
         is_whole = bool(self.table.header.trailing_width)
@@ -173,7 +174,10 @@ class Examination:
         warnings = self.checker.warnings()
         if rows := self._headers.rows:
             warnings.append(FileWarning(reason=message("header.again"), rows=rows, lines=self._headers.named()))
-        # Some lines of a file do not tell how its other ids are. So the next file is examined whole.
+        # Some lines of a file tell nothing of all the others. So the next file is examined whole.
+        if self._exchanged:
+            warnings += self._exchanged
+            self._recheck_lines = None
         if not self.is_excerpt and self._words.are_told(self.checker.rows):
             warnings.append(self._words.warning())
             self._recheck_lines = None
@@ -184,6 +188,9 @@ class Examination:
     def _first_look(self, stretch: Stretch) -> Batch:
         """Judge the rows of a stretch; hold back those whose id may occur earlier in the file."""
         judged = self.checker.judge(stretch)
+        if self._exchanged is None:
+            columns = dict(zip(self.checker.columns, judged.columns, strict=False))
+            self._exchanged = [] if self.is_excerpt else [*exchanged.warnings(columns)]
         others = judged.others
         ids = [*judged.columns[0]]
         for position, verdict in others.items():

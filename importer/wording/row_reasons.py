@@ -55,8 +55,7 @@ _BACK_RIGHT: Final = (
     "if nobody knows it."
 )
 _SHORT: Final = (
-    "If the row is not a user, such as a total or a note, delete it. If it is, put each value in its column. If all "
-    "rows are so, line 1 may have a name too many."
+    "If the row is not a user, such as a total or a note, delete it. If it is, put each value in its column."
 )
 _SWITCH_OFF: Final = "Delete it, or switch it off in the export."
 _ONE_CELL: Final = "Put each value into a cell of its own, or delete the row if it is not a user."
@@ -107,7 +106,7 @@ _FIELDS: Final[dict[str, Reason]] = {
     "9003/closing": Reason("The row looks like a closing line of the export, not like a user.", _SWITCH_OFF),
     "9003/group": Reason("The row looks like the heading of a group, not like a user.", _SWITCH_OFF),
     "9003/heading": Reason(
-        "The row has a word or a number in place of a unique_id and nothing else, like the heading of a group.",
+        "The row has a word or a date in place of a unique_id and nothing else, like the heading of a group.",
         "Delete it, or switch off groups in the export. If it is a user, enter the other values.",
     ),
     "9003/describing": Reason(
@@ -135,7 +134,7 @@ _REQUIRED: Final[dict[str, Reason]] = {
     "9014": Reason("Enter the login source; possible values: {choices}.", _CHECK_ID),
     "9014/one": Reason("Enter the login source {choice}.", _CHECK_ID),
     "9014/many": Reason("Enter the login source, such as {choices}.", _CHECK_ID),
-    "9016": Reason("Enter the e-mail address; if it is in another column, such as user_name, move it.", _CHECK_ID),
+    "9016": Reason("Enter the e-mail address.", _CHECK_ID),
     "9017": Reason(
         "Enter the first name; if it is in last_name, move it; if there is only one name, enter it in both columns.",
         _CHECK_ID,

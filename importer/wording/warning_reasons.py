@@ -136,6 +136,10 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "First and last name are exchanged, compared with what we have recorded.",
         "Check the order of the columns first_name and last_name in the export.",
     ),
+    "name.exchanged/columns": Reason(
+        "first_name seems to have the last names, and last_name the first names.",
+        "Check the order of the columns first_name and last_name in the export.",
+    ),
     "changes.many/identity": Reason(
         "{count} of {total} users that we knew gets another identity: several of name, e-mail address, user name and "
         "date of birth.",
@@ -248,6 +252,10 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "{first}, {second} and perhaps more have values that seem to belong in other columns, and we stored them.",
         "Look whether a cell is missing or a value was split in two. Correct the row in the export and upload again.",
     ),
+    "row.shifted/column": Reason(
+        "{first} has addresses, and {second} is empty: the two columns are perhaps exchanged.",
+        "Look whether the names on line 1 are those of the columns. Correct them in the export and upload again.",
+    ),
     "row.shifted/one": Reason(
         "{first} has a value that seems to belong in {second}, and we stored it.",
         "Look whether the values of the row are in the right columns. Correct the row in the export and upload again.",
@@ -284,7 +292,7 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
     ),
     "value.marks/two": Reason(
         "{column} seems to have two values in one cell, such as S2 and S3, and we stored them as one.",
-        "If they are two users, give each a row of its own, and write to us to remove the user whom the file has made.",
+        "If they are two users, give each a row, and write to us to remove the user whom the file has made.",
     ),
     "value.marks": Reason(
         "{column} has quotation marks at or around the value, two in place of one, or \\ before one. We stored them.",
