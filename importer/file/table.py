@@ -85,17 +85,20 @@ class Table:
         scan: Scan,
         limits: FileSettings,
         client: ClientSettings,
-        whole: Table | None = None,
+        header: Header | None = None,
         numbers: Sequence[int] = EVERY_LINE,
     ) -> None:
-        """For an excerpt: the table of the `whole` file, and the `numbers` of its lines, all of the header included."""
+        """For an excerpt: the header of the whole file, and the `numbers` of its lines, all of the header included."""
+        if numbers is not EVERY_LINE:
+            size_bytes = os.fstat(raw.fileno()).st_size
+            scan = msgspec.structs.replace(scan, start=0, end=size_bytes, size_bytes=size_bytes)
         self.raw = raw
         self.scan = scan
         self.limits = limits
         self._client = client
         self._numbers = numbers
         csv.field_size_limit(limits.max_cell_chars)
-        self.header: Header = whole.header if whole else self._read_header()
+        self.header = header or self._read_header()
 
     def _read_header(self) -> Header:
         head = ""
@@ -125,9 +128,7 @@ class Table:
 
     def excerpt(self, raw: BinaryIO, numbers: Sequence[int]) -> Table:
         """Return the table of some lines of this file, which `raw` contains; then Entangled may be raised."""
-        size_bytes = os.fstat(raw.fileno()).st_size
-        scan = msgspec.structs.replace(self.scan, start=0, end=size_bytes, size_bytes=size_bytes)
-        return Table(raw, scan, self.limits, self._client, self, numbers)
+        return Table(raw, self.scan, self.limits, self._client, self.header, numbers)
 
     def stretches(self) -> Iterator[Stretch]:
         """Yield the same in stretches of at most STRETCH_ROWS rows."""

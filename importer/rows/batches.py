@@ -10,6 +10,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from importer.file import closing
+from importer.file.header import Header
 from importer.file.scan import Scan
 from importer.file.table import Row, Stretch, Table, size_of
 from importer.model import NAMED_LINES, FileWarning, Message, Problem, message
@@ -102,6 +103,14 @@ class Terms(msgspec.Struct, frozen=True):
     protected: tuple[str, ...] = ()  # ids of users whom no file changes, sorted
 
 
+class Excerpt(msgspec.Struct, frozen=True):
+    """Which lines of a file are examined, from a file of their own with the header above them."""
+
+    header: Header
+    lines: bytes  # their numbers, an array("I")
+    passed_over: int  # how many others there are
+
+
 class Findings(msgspec.Struct, frozen=True):
     """The results about all rows of a file, besides the batches."""
 
@@ -118,12 +127,15 @@ class Examination:
     Raises FileRejected from the constructor (header) and from `batches` (rows).
     """
 
-    def __init__(self, raw: BinaryIO, terms: Terms, table: Table | None = None) -> None:
-        """`table`: what to examine if not the whole file."""
+    def __init__(self, raw: BinaryIO, terms: Terms, of: Excerpt | None = None) -> None:
+        """`of`: what `raw` has if it is not the whole file."""
         self.raw = raw
         self.terms = terms
-        self.table = table or Table(raw, terms.scan, terms.limits, terms.client)
+        self.of = of
+        part = (of.header, array("I", of.lines)) if of else ()
+        self.table = Table(raw, terms.scan, terms.limits, terms.client, *part)
         self.checker = Checker(self.table.header, terms.client, terms.reference)
+        self.checker.rows = of.passed_over if of else 0
         self._duplicates = Duplicates()
         self._case_variants = _Counted()  # rows whose id differs from another in case only
         self._zero_variants = _Counted()  # likewise in leading zeros
@@ -146,9 +158,7 @@ class Examination:
 
     def excerpt(self, raw: BinaryIO, lines: array[int], passed_over: int) -> Examination:
         """Return the examination of some lines of the file, which `raw` contains; `passed_over`: how many others."""
-        excerpt = Examination(raw, self.terms, self.table.excerpt(raw, lines))
-        excerpt.checker.rows = passed_over
-        return excerpt
+        return Examination(raw, self.terms, Excerpt(self.table.header, lines.tobytes(), passed_over))
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows of the file; rows whose id occurs earlier in the file come last."""

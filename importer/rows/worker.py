@@ -28,7 +28,7 @@ from importer import helper_process
 from importer.attributes import INACTIVE, STATUS
 from importer.file.upload import Upload
 from importer.model import FileRejected, Interrupted, Message, Problem
-from importer.rows.batches import Batch, Examination, Findings, Terms
+from importer.rows.batches import Batch, Examination, Excerpt, Findings, Terms
 from importer.rows.code_digest import CODE_DIGEST
 from importer.rows.duplicates import SeenBefore
 from importer.rows.validate import CLEARED, KEYS, Rejected, Users
@@ -142,7 +142,7 @@ def _escaped(rows: Sequence[Sequence[str]]) -> list[str]:
 
 class ExaminerProcess:
     """
-    The worker of one file, if that is large. A context manager: the process ends with the block.
+    The worker of one file, if much of it is to be examined. A context manager: the process ends with the block.
 
     `start` may be called beforehand, as starting takes 0.2 s. `stopping` is asked all the time while waiting for the
     worker.
@@ -165,13 +165,13 @@ class ExaminerProcess:
             self._process.wait()
 
     def start(self) -> None:
-        """Start the process if the file is large; it waits for what `batches` asks."""
-        if os.fstat(self.raw.fileno()).st_size >= _MIN_BYTES:
-            self._started()
+        """Start the process if the whole file is to be examined, and large; it waits for what `batches` asks."""
+        if _is_large(self.raw):
+            self._started(self.raw)
 
     def batches(self, examination: Examination, form: CopyLines | None = None) -> Generator[Batch, None, None]:
         """
-        Yield the batches of an examination, examined here or, if a whole large file is, in the process.
+        Yield the batches of an examination, examined here or, if the file or the excerpt is large, in the process.
 
         `form`: as what complete users come, if not by columns.
 
@@ -179,10 +179,10 @@ class ExaminerProcess:
         process cannot be started, as ChildProcessError when it ends before its work, hangs, or runs other code than
         this process.
         """
-        if examination.is_excerpt or examination.terms.scan.size_bytes < _MIN_BYTES:
+        if not _is_large(examination.raw):
             yield from _batches(examination, form)
             return
-        answers = self._answers(examination.terms, form)
+        answers = self._answers(examination, form)
         if next(answers, _OUR_CODE) != _OUR_CODE:
             raise ChildProcessError(
                 "the worker that examines the file is of another version than the service. Restart rosterd"
@@ -192,18 +192,19 @@ class ExaminerProcess:
                 raise FileRejected(*msgspec.json.decode(refusal[0], type=tuple[Message, ...]), line=refusal[1])
             if findings := frame.get("findings"):
                 examination.findings = msgspec.json.decode(findings, type=Findings)
+                examination.raw.seek(0, os.SEEK_END)  # else a buffer takes it to be where this process has read up to
                 return
             yield unpacked(frame)
             del frame
         raise ChildProcessError("the worker that examines the file ended before its work")
 
-    def _answers(self, terms: Terms, form: CopyLines | None) -> Iterator[Frame]:
-        process = self._process or self._started()
+    def _answers(self, examination: Examination, form: CopyLines | None) -> Iterator[Frame]:
+        process = self._process or self._started(examination.raw)
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
         fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-            self._send(stdin.fileno(), msgspec.json.encode((terms, form)))
+            self._send(stdin.fileno(), msgspec.json.encode((examination.terms, examination.of, form)))
         return self._frames(process.stdout.fileno())
 
     def _send(self, fd: int, data: bytes) -> None:
@@ -245,9 +246,13 @@ class ExaminerProcess:
                 return
         raise ChildProcessError(f"the worker that examines the file did not respond for {SILENCE_S:g} s")
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        self._process = helper_process.start(__name__, self.raw.fileno())
+    def _started(self, raw: BinaryIO) -> subprocess.Popen[bytes]:
+        self._process = helper_process.start(__name__, raw.fileno())
         return self._process
+
+
+def _is_large(raw: BinaryIO) -> bool:
+    return os.fstat(raw.fileno()).st_size >= _MIN_BYTES
 
 
 def _batches(examination: Examination, form: CopyLines | None) -> Iterable[Batch]:
@@ -283,10 +288,10 @@ def unpacked(frame: Frame) -> Batch:
     return Batch(complete, partial, rejected, frame["retracted"], 0, *frame["block"])
 
 
-def _answer(raw: BinaryIO, terms: Terms, form: CopyLines | None) -> Iterator[Frame]:
-    """Yield all that is to be said about a file."""
+def _answer(raw: BinaryIO, terms: Terms, of: Excerpt | None, form: CopyLines | None) -> Iterator[Frame]:
+    """Yield all that is to be said about a file, or about lines `of` one."""
     try:
-        examination = Examination(raw, terms)
+        examination = Examination(raw, terms, of)
         for batch in _batches(examination, form):
             yield packed(batch)
     except FileRejected as rejected:
@@ -299,9 +304,9 @@ def main(fd: int) -> None:
     """Run as the worker: examine the open file by the terms that are read from standard input."""
     gc.disable()  # nothing here refers to itself; looking for what does costs 6 %
     _write_frame(sys.stdout.fileno(), marshal.dumps(_OUR_CODE, _MARSHAL_VERSION))
-    terms, form = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[Terms, CopyLines | None])
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[Terms, Excerpt | None, CopyLines | None])
     with open(sys.stdout.fileno(), "wb", buffering=0) as out, Upload(fd, _KeepAlive(out.fileno())) as raw:
-        for frame in _answer(raw, terms, form):
+        for frame in _answer(raw, *task):
             _write_frame(out.fileno(), marshal.dumps(frame, _MARSHAL_VERSION))
 
 

@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +75,28 @@ def test_the_process_beside_answers_as_we_do(tmp_path: Path) -> None:
         assert there.findings.repeated
         assert there.findings.warnings
         assert not children()
+
+
+def test_the_process_beside_examines_an_excerpt_as_we_do(tmp_path: Path) -> None:
+    """Of lines that differ, with their numbers in the file, all comes across; then we read on where we left off."""
+    text = users(2500) + 'S9,OPSCOM,Bob,"Le\ne",b\nS2000,OPSCOM,N/A,Lee,a@example.org\n'
+    lines = [HEADER, *text.splitlines(keepends=True)]
+    numbers = array("I", [1, *range(1500, len(lines) + 1)])
+    with examination(tmp_path, text) as whole, tempfile.TemporaryFile() as raw:
+        raw.writelines(lines[number - 1].encode() for number in numbers)
+        raw.flush()
+        here, there = (whole.excerpt(raw, numbers, 1498) for _ in range(2))
+        expected = everything(here.batches())
+        raw.seek(0)
+        raw.read(10)  # and the buffer has more
+        with ExaminerProcess(whole.raw) as helper:
+            batches = helper.batches(there)
+            taken = [next(batches)]
+            assert children()
+            assert everything(iter([*taken, *batches])) == expected
+        assert here.findings == there.findings
+        assert [row.line for row in there.table.rows()] == [row.line for row in here.table.rows()]
+        assert [row.cells[0] for stretch in there.table.reread([1500, 2502]) for row in stretch.rows] == ["S1498", "S9"]
 
 
 def test_a_refusal_comes_across(tmp_path: Path) -> None:
