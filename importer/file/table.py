@@ -199,7 +199,7 @@ class Table:
         return self._parse_any(text)
 
     def _parse_plain(self, text: str) -> Stretch | None:
-        """Return the records of a text if each is a row of one line, as is usual; thrice as fast as `_parse_any`."""
+        """Return the records of a text if each is a row of one line, as is usual; 0.6 of the time of `_parse_any`."""
         try:
             records = _plain_records(text, self.header.delimiter, self.limits.max_cell_chars)
         except (csv.Error, StopIteration):  # a record has several lines
