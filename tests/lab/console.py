@@ -116,7 +116,7 @@ class Browser:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=180)
+        connection = self.connected()
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()
@@ -128,6 +128,10 @@ class Browser:
             name, _, value = line.partition(";")[0].partition("=")
             self.cookies[name] = value.strip('"')
         return answer
+
+    def connected(self) -> http.client.HTTPConnection:
+        """Return a connection for one request."""
+        return http.client.HTTPConnection(HOST, self._port, timeout=180)
 
     def get(self, path: str, **headers: str) -> Answer:
         """Ask for a page."""
