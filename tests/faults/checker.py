@@ -22,12 +22,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tests.faults.ground import NOT_UPLOADS, SNAPSHOTS, Ground
 from tests.faults.roster import Changes, Roster
-
-Row = dict[str, Any]  # as SQLite gives it
+from tests.faults.tables import Row, of_server
 
 OWN_STATE = {
     *("rosterd.db", "rosterd.db-wal", "rosterd.db-shm", "lock", "mail", "canary", "control.sock"),
@@ -125,6 +123,8 @@ def ledger(ground: Ground) -> list[Row]:
 
 
 def _scene(ground: Ground, mails: Sequence[bytes] | None) -> Scene:
+    if ground.url:
+        return scene_of(ground, of_server(ground.url), damage=[], mails=mails)
     with tempfile.TemporaryDirectory() as folder:
         for path in ground.state.glob("rosterd.db*"):
             if not path.name.endswith("-shm"):

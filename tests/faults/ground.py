@@ -134,6 +134,7 @@ class Ground:
         self.folder = folder
         self.clients = tuple(inboxes or clients)
         self._inboxes = inboxes or {client: folder / "inboxes" / client for client in clients}
+        self.url = ""  # of the database, if that is on a server
         self.log = folder / "log"  # what all runs have written on standard output and error
         self.uploads: list[Upload] = []
         self._number = itertools.count(1)
@@ -169,7 +170,7 @@ class Ground:
         subprocess.run(["cp", "-a", self.folder, folder], check=True)
         copied = object.__new__(type(self))
         copied.folder, copied.clients, copied.uploads = folder, self.clients, list(self.uploads)
-        copied.roster = self.roster
+        copied.roster, copied.url = self.roster, self.url
         copied.log = folder / "log"
         copied._inboxes = {client: folder / "inboxes" / client for client in self.clients}
         copied._number = itertools.count(1 + max((upload.number for upload in self.uploads), default=0))
@@ -202,7 +203,7 @@ class Ground:
         """Be `host` of those that share a database, and number uploads with the `first` of them."""
         of_service = f'[service]\ndatabase = "{url}"\nhost = "{host}"\n'
         self.config.write_text(self.config.read_text().replace("[service]\n", of_service))
-        self._number = first._number
+        self._number, self.url = first._number, url
 
     @property
     def state(self) -> Path:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from tests.faults import checker, tracing
+from tests.faults import checker, tables, tracing
 from tests.faults.ground import Ground, Kind
 from tests.faults.harnesses import wait_for_start
 from tests.faults.nursery import Nursery
@@ -37,17 +37,8 @@ SHARES = {"daemon": 60, "backend ended": 28, "backend killed": 9, "server stoppe
 IS_READY = 0.5  # of the daemons that are killed have started
 AT_WORK = 0.7  # of the backends that are killed are at work, if any is
 _CONNECTION_LOST = 2  # as psql ends
-_OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rosterd'"
 _ONE_OF_US = "SELECT pid FROM pg_stat_activity WHERE application_name = 'rosterd' ORDER BY random() LIMIT 1"
 _ONE_AT_WORK = _ONE_OF_US.replace("random()", "state = 'idle', random()")
-_ORDER = {
-    "imports": "id",
-    "users": "client, unique_id",
-    "user_changes": "import_id, unique_id",
-    "outbox": "id",
-    "on_hold": "claim_id",
-    "feeds": "client, feed",
-}
 _OF_TRANSACTIONS = (
     *("work_rows", "work_users", "work_images", "work_plan", "work_kept", "work_moves", "work_moved", "open_imports"),
 )
@@ -159,23 +150,22 @@ class Hosts:
 
     def look(self, *, finished: bool) -> None:
         """Add what is wrong now, while no daemon runs."""
-        wait_until(lambda: self._sql(_OURS) == "0", "lost sessions")
-        tables = self._tables()
+        rows_of = tables.of_server(self._server.url(self._name))
         mails = list(self._relay.mails) if self._relay else []
         for host, ground in self.grounds.items():
-            of_host = {**tables, "imports": [row for row in tables["imports"] if row["host"] == host]}
+            of_host = {**rows_of, "imports": [row for row in rows_of["imports"] if row["host"] == host]}
             scene = checker.scene_of(ground, of_host, damage=[])
             mails += scene.mails
             self.found += [f"{host}: {each}" for each in checker.of_files(scene, finished=finished, in_order=True)]
         whole = copy.copy(self.grounds[HOSTS[0]])
         whole.uploads = [upload for ground in self.grounds.values() for upload in ground.uploads]
-        scene = checker.scene_of(whole, tables, damage=[], mails=mails)
+        scene = checker.scene_of(whole, rows_of, damage=[], mails=mails)
         self.found += checker.of_rows(scene, finished=finished, doubles_allowed=self._relay is not None)
         # Killed between the answer to a mail and its record, a daemon sends the same bytes again.
         if (doubled := len(mails) - len(set(mails))) > self.killed["daemon"] + self.killed["daemon, all at once"]:
             self.found.append(f"{doubled} mails arrived more than once")
         if finished:
-            self.found += [*self._left_behind(tables["outbox"]), *self._unverified()]
+            self.found += [*self._left_behind(rows_of["outbox"]), *self._unverified()]
 
     def let_mail_be_due(self) -> None:
         """Change the times in the outbox as if an hour had passed."""
@@ -231,7 +221,7 @@ class Hosts:
         uploads = sum(len(ground.uploads) for ground in self.grounds.values())
         return self._sql("SELECT count(*) FROM imports WHERE archived_at IS NOT NULL") == str(uploads)
 
-    def _left_behind(self, outbox: Sequence[checker.Row]) -> Iterator[str]:
+    def _left_behind(self, outbox: Sequence[tables.Row]) -> Iterator[str]:
         """What is there for the time of a transaction, or of an attempt, is gone with it."""
         yield from (f"mail {row['message_id']} is leased to {row['host']}" for row in outbox if row["leased_until"])
         for table in _OF_TRANSACTIONS:
@@ -244,14 +234,6 @@ class Hosts:
         for host, ground in self.grounds.items():
             status = self._nursery.run("verify", "--config", ground.config, log=ground.log)
             yield from [f"{host}: verify ended with {status}"] if status else []
-
-    def _tables(self) -> dict[str, list[checker.Row]]:
-        import psycopg  # noqa: PLC0415 - takes libpq
-        from psycopg.rows import dict_row  # noqa: PLC0415
-
-        with psycopg.connect(self._server.url(self._name), row_factory=dict_row) as conn:
-            rows = {name: f"SELECT * FROM {name} ORDER BY {order}" for name, order in _ORDER.items()}  # noqa: S608 - ours
-            return {name: conn.execute(statement.encode()).fetchall() for name, statement in rows.items()}
 
     def _sql(self, statement: str) -> str:
         """Run a statement, as often as it takes while the server starts again."""

@@ -14,17 +14,20 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from tests.faults.checker import Row, ledger, on_hold, violations
+from tests.faults.checker import ledger, on_hold, violations
 from tests.faults.ground import SNAPSHOTS, Ground, Kind, RosterRules
 from tests.faults.nursery import Nursery
+from tests.faults.tables import Row
 from tests.faults.trials import FULL, MAIL_ROUNDS
 from tests.lab import MEMORY
+from tests.lab.postgresql import PostgresqlServer
 
 log = logging.getLogger(__name__)
 Thing = TypeVar("Thing")
 pytestmark = pytest.mark.faults
 
 SEQUENCES = 2000 if FULL else 60
+ON_SERVER = 10  # so many are tried with SQLite for one with a server, which takes as much longer
 PARTS = 20 if FULL else 1  # each by a seed of its own: an interrupted run goes on with those that lack, by `-k`
 STEPS = 14
 CRASH_STEPS = 120  # as many as a run has that begins with nothing
@@ -49,6 +52,7 @@ class Clients(RuleBasedStateMachine):
     """
 
     nursery: Nursery
+    server: PostgresqlServer | None = None  # that has the database, unless it is SQLite
     ended = 0
 
     @initialize(roster=st.sampled_from(["guarded", "snapshots", "removals"]))
@@ -57,6 +61,8 @@ class Clients(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
         folder = self.folder / "ground"
         self.ground = Ground(folder, resume_grace_s=HOLD_S, roster=roster)
+        if self.server:
+            self.ground.share(self.server.new_database(), "ham", self.ground)
         self.clock_s = 0.0
         self.decided: dict[str, str] = {}  # by claim
 
@@ -154,6 +160,12 @@ class Clients(RuleBasedStateMachine):
                 found.append(f"{held['claim_id']}: was {decision}, and is {held['decision']!r}")
         assert not found, found
 
+    def remove(self) -> None:
+        """Remove all that there is of it."""
+        shutil.rmtree(self.folder)
+        if self.server:
+            self.server.drop_database(self.ground.url)
+
     def teardown(self) -> None:
         """Let days go by: in the end everything is imported, answered and told."""
         if not hasattr(self, "ground"):
@@ -161,7 +173,7 @@ class Clients(RuleBasedStateMachine):
         try:
             self.let_days_go_by()
         finally:
-            shutil.rmtree(self.folder)
+            self.remove()
         type(self).ended += 1
 
     def let_days_go_by(self) -> None:
@@ -185,24 +197,24 @@ def at(place: int, things: Sequence[Thing]) -> Thing:
     return things[place % len(things)]
 
 
-def crash_at_every_step(nursery: Nursery) -> None:
+def crash_at_every_step(nursery: Nursery, server: PostgresqlServer | None = None) -> None:
     """Try an upload and a crash at each step in turn; raises AssertionError at one that ends otherwise than it must."""
-    for step in range(1, CRASH_STEPS + 1):
+    for step in range(1, CRASH_STEPS + 1, 1 if FULL or not server else ON_SERVER):
         machine = Clients()
-        machine.nursery = nursery
+        machine.nursery, machine.server = nursery, server
         machine.install("snapshots")
         try:
             machine.upload(name="users.csv", kind=Kind.PARTLY)
             machine.crash(step=step)
             machine.nothing_is_wrong()
         finally:
-            shutil.rmtree(machine.folder)
+            machine.remove()
 
 
-def decide_in_every_way(nursery: Nursery) -> None:
+def decide_in_every_way(nursery: Nursery, server: PostgresqlServer | None = None) -> None:
     """Let files be superseded, approved, rejected, given up and undone; raises AssertionError as the others do."""
     machine = Clients()
-    machine.nursery = nursery
+    machine.nursery, machine.server = nursery, server
     machine.install("guarded")
 
     def upload(name: str, kind: Kind = Kind.GOOD) -> None:
@@ -236,17 +248,17 @@ def decide_in_every_way(nursery: Nursery) -> None:
         ]
         machine.let_days_go_by()
     finally:
-        shutil.rmtree(machine.folder)
+        machine.remove()
 
 
-def check_model(nursery: Nursery, sequences: int, part: int) -> None:
+def check_model(nursery: Nursery, sequences: int, part: int, server: PostgresqlServer | None = None) -> None:
     """Try so many sequences; raises AssertionError at one that ends otherwise than the model says."""
 
     @seed(part)
     class Machine(Clients):
         pass
 
-    Machine.nursery = nursery
+    Machine.nursery, Machine.server = nursery, server
     run_state_machine_as_test(
         Machine,
         settings=settings(
@@ -261,16 +273,22 @@ def check_model(nursery: Nursery, sequences: int, part: int) -> None:
     log.info("%d sequences by seed %d", Machine.ended, part)
 
 
-def test_a_crash_at_every_step() -> None:
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])
+def server(request: pytest.FixtureRequest) -> PostgresqlServer | None:
+    """Return the server of the database, None for SQLite: each test runs on both."""
+    return request.getfixturevalue("postgresql") if request.param == "postgresql" else None
+
+
+def test_a_crash_at_every_step(server: PostgresqlServer | None) -> None:
     """Wherever the first run ends, nothing is lost, doubled or half done."""
     with Nursery() as nursery:
-        crash_at_every_step(nursery)
+        crash_at_every_step(nursery, server)
 
 
-def ask_before_users_leave(nursery: Nursery) -> None:
+def ask_before_users_leave(nursery: Nursery, server: PostgresqlServer | None = None) -> None:
     """Let removals be superseded, approved after another feed has stated one of the users, and given up."""
     machine = Clients()
-    machine.nursery = nursery
+    machine.nursery, machine.server = nursery, server
     machine.install("removals")
     try:
         for number, name in enumerate(("roster.csv", "roster.csv", "roster.csv", "roster.csv", "users.csv")):
@@ -291,24 +309,24 @@ def ask_before_users_leave(nursery: Nursery) -> None:
         assert ["superseded", "approved", "expired"] == [held["decision"] for held in on_hold(machine.ground)]
         machine.let_days_go_by()
     finally:
-        shutil.rmtree(machine.folder)
+        machine.remove()
 
 
-def test_removals() -> None:
+def test_removals(server: PostgresqlServer | None) -> None:
     """Users who are missing too often leave once that is approved, and only those whom no other feed has stated."""
     with Nursery() as nursery:
-        ask_before_users_leave(nursery)
+        ask_before_users_leave(nursery, server)
 
 
-def test_every_decision() -> None:
+def test_every_decision(server: PostgresqlServer | None) -> None:
     """Files that are superseded, approved, rejected, given up and undone end so, and nobody is changed otherwise."""
     with Nursery() as nursery:
-        decide_in_every_way(nursery)
+        decide_in_every_way(nursery, server)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_any_sequence_ends_as_the_model_says(part: int) -> None:
+def test_any_sequence_ends_as_the_model_says(part: int, server: PostgresqlServer | None) -> None:
     """Whatever clients, crashes and clocks do, in any order, no upload is lost, doubled or left unanswered."""
     assert part in range(PARTS)
     with Nursery() as nursery:
-        check_model(nursery, SEQUENCES // PARTS, part)
+        check_model(nursery, SEQUENCES // PARTS // (ON_SERVER if server else 1), part, server)

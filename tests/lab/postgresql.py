@@ -96,6 +96,10 @@ class PostgresqlServer:
         self.run_sql("postgres", f"CREATE DATABASE {name}")
         return self.url(name)
 
+    def drop_database(self, url: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        self.run_sql("postgres", f"DROP DATABASE {url.partition('@/')[2].partition('?')[0]} WITH (FORCE)")
+
     def emptied_database(self, number: int) -> str:
         """Return the URL of a database that is used again, and empty: a new one takes ten times as long."""
         name = f"emptied{number}"
