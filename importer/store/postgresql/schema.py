@@ -396,9 +396,18 @@ MIGRATIONS: Final = (
 )
 
 
+# A statement may take as long as an index of all users does; who waits for it comes again, and who hangs is ended.
+_BEGIN: Final = """
+BEGIN;
+SET LOCAL lock_timeout = '10s';
+SET LOCAL idle_in_transaction_session_timeout = '1min';
+SET LOCAL client_connection_check_interval = '10s'
+"""
+
+
 def migrate(conn: PostgresqlConnection) -> None:
     """
-    Bring the tables up to date, in one transaction; whoever comes meanwhile waits for its row.
+    Bring the tables up to date, in one transaction; whoever comes meanwhile waits for its row for a while.
 
     Raises StoreUnusable for tables of a newer build, StoreBusy when another host does the same right now.
     """
@@ -407,7 +416,7 @@ def migrate(conn: PostgresqlConnection) -> None:
     except StoreError as error:
         # Of two that create the first table at one moment, one fails on PostgreSQL's own key.
         raise StoreBusy(f"another host may have been creating the tables: {error}") from error
-    conn.execute("BEGIN")
+    conn.execute(_BEGIN)
     try:
         (version,) = conn.execute("SELECT version FROM rosterd_schema FOR UPDATE").fetchone()
         for migration in _missing(int(version)):

@@ -17,6 +17,7 @@ from importer.store.errors import (
     StoreUnreachable,
     StoreUnusable,
 )
+from importer.store.postgresql import schema
 from importer.store.postgresql.connection import check_is_verified, connect
 from importer.store.postgresql.database import PostgresqlStore
 from importer.store.postgresql.import_ids import ImportIds
@@ -130,6 +131,18 @@ def test_two_hosts_may_start_at_once(url: str) -> None:
         thread.join()
     assert 4 == len(ended)
     assert "open" in ended
+    PostgresqlStore.open(url).close()
+
+
+def test_a_host_that_hangs_in_a_migration_is_not_waited_for(
+    store: PostgresqlStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever starts meanwhile gives up after a while, and comes again."""
+    monkeypatch.setattr(schema, "_BEGIN", schema._BEGIN.replace("10s", "10ms"))
+    with store.transaction():
+        store.conn.execute("SELECT version FROM rosterd_schema FOR UPDATE")
+        with pytest.raises(StoreBusy):
+            PostgresqlStore.open(url)
     PostgresqlStore.open(url).close()
 
 
