@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from importer.store import ledger
 from importer.store import mail_queue as table
 
 
@@ -20,11 +19,6 @@ def import_beside_other_hosts() -> None:
     PostgresqlConnection.lock = lambda *_, **__: True  # type: ignore[method-assign]
 
 
-def take_all_claims_as_new() -> None:
-    """Do not look into the ledger for a claim that may have been committed before."""
-    ledger.find = lambda *_: None
-
-
 def miss_no_commits() -> None:
     """Do not compare what was committed with the ledger of another server."""
     from watcher.inbox.work.committed import Record  # noqa: PLC0415 - as above
@@ -34,7 +28,6 @@ def miss_no_commits() -> None:
 
 MISTAKES: dict[str, Callable[[], None]] = {
     "lost commits not missed": miss_no_commits,
-    "ledger not looked into": take_all_claims_as_new,
     "mail not leased": send_unleased,
     "beside other hosts": import_beside_other_hosts,
 }
