@@ -143,7 +143,7 @@ def download(request: Request[Any, Any, State], state: State, number: int, index
         file, _ = handed_over(reading.config, ARCHIVED, client.name, name)
     except NotHandedOver as error:
         title = f"{printable(name)} cannot be downloaded."
-        return page(request, "trouble", status=HTTP_409_CONFLICT, title=title, remedy=f"{str(error).capitalize()}.")
+        return page(request, "trouble", status=HTTP_409_CONFLICT, title=title, remedy=f"The reason: {error}.")
     log.info("console.downloaded", user=request.user.name, client=entry.client, id=entry.id, file=printable(name))
     return attached(printable(name), file)
 

@@ -107,7 +107,9 @@ def all_changes(request: Request[Any, Any, State], state: State, number: int) ->
     except OSError as error:
         trouble = f"{tempfile.gettempdir()}: {error.strerror}"
     if file is None:
-        return page(request, "trouble", status=HTTP_409_CONFLICT, title="It cannot be shown.", remedy=f"{trouble}.")
+        return page(
+            request, "trouble", status=HTTP_409_CONFLICT, title="It cannot be saved.", remedy=f"The reason: {trouble}."
+        )
     name = f"{shown(held.file)}.changes.csv"
     log.info("console.downloaded", user=request.user.name, client=held.client, id=held.import_id, file=name)
     return attached(name, file)

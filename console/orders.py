@@ -20,8 +20,8 @@ from watcher.control.client import NoAnswer, NotRunning, Order, ask, ask_for_fil
 from watcher.settings import Config
 
 _HINTS: Final = {
-    "StoreBusy": ". Another program writes to {database}: `fuser -v {database}` shows which. Try again later",
-    "StoreFull": ". Make room on the disk of {database}, and try again",
+    "StoreBusy": "Another program writes to the database: `fuser -v {database}` shows which. Try again later",
+    "StoreFull": "The disk of the database is full: make room on that of {database}, and try again",
 }
 
 _NOT_RUNNING: Final = "not running: `systemctl start rosterd`"
@@ -48,7 +48,7 @@ def carried_out(installation: Installation, order: Order) -> tuple[bool, str]:
     except NoAnswer as error:
         return False, f"The service has not answered ({error}): see whether it was done before you try again"
     hint = next((hint for kind, hint in _HINTS.items() if not answer.done and f" {kind}: " in answer.text), "")
-    return answer.done, answer.text + hint.format(database=installation.config().service.database)
+    return answer.done, hint.format(database=installation.config().service.database) or answer.text
 
 
 def handed_over(config: Config, do: str, client: str, name: bytes) -> tuple[BinaryIO, bytes]:

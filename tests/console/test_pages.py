@@ -215,7 +215,7 @@ def test_a_folder_of_the_client_is_not_downloaded_from(tmp_path: Path) -> None:
             bak.rename(tmp_path / "elsewhere")
             bak.symlink_to(tmp_path / "elsewhere")
             answer = browser.get("/imports/1/files/1")
-            assert (409, True) == (answer.status, "The service cannot open it" in answer.text)
+            assert (409, True) == (answer.status, "The reason: the service cannot open it" in answer.text)
 
 
 def test_an_import_is_done_again_and_taken_back(tmp_path: Path) -> None:
@@ -372,6 +372,8 @@ def test_without_the_service_nothing_is_decided(held: tuple[Rosterd, Console]) -
     answer = browser.submit(f"/on-hold/{number}", f"/on-hold/{number}/approve")
     assert 409 == answer.status
     assert "Nothing was decided." in answer.text
+    answer = browser.get(f"/on-hold/{number}/changes.csv")
+    assert (409, True) == (answer.status, "The reason: the service hands files over, and is not running" in answer.text)
     assert "on_hold" == installation.imports()[-1]["outcome"]
 
 
@@ -446,6 +448,7 @@ def test_a_locked_database_and_a_full_disk_are_told(
         answer = browser.post("/imports/1/undo", {"_csrf_token": token})
     assert 409 == answer.status
     assert "Another program writes to" in answer.text
+    assert "StoreBusy" not in answer.text
     monkeypatch.setattr(obstacle, "FREE_BYTES", 1 << 80)
     assert "make room on it" in obstacle.full_disk(str(rosterd.config.parent))
 
