@@ -148,7 +148,7 @@ class Processing:
             claim = resumed
             end.file = claim.file
             structlog.contextvars.bind_contextvars(file=claim.file)
-            held = held_files.find(self._store.conn, claim_id)
+            held = None if entry is None else held_files.find(self._store.conn, claim_id)
             if held is not None and entry is not None and entry.outcome is Outcome.ON_HOLD:
                 archive_answers(inbox, claim)
                 if not held.decision:

@@ -242,24 +242,48 @@ class PostgresqlConnection(Dialect):
         self.host: Final = host
         self._ids = ImportIds(connect)
         self._numbers = itertools.count()  # of cursors
+        self._later: list[str] = []  # statements that go with the next one
         self.before_each: Callable[[], None] = lambda: None
 
     @property
     def in_transaction(self) -> bool:
         """Return whether a transaction is open, whatever its state."""
-        return self.raw.info.transaction_status not in (pq.TransactionStatus.IDLE, pq.TransactionStatus.UNKNOWN)
+        return bool(self._later) or self.raw.info.transaction_status not in (
+            pq.TransactionStatus.IDLE,
+            pq.TransactionStatus.UNKNOWN,
+        )
 
     def execute(self, statement: str, values: Values = (), /) -> PostgresqlCursor:
-        """Run one statement."""
+        """Run one statement, or several whose last one has a result."""
         begin(self)
         self.raw.patience_s = _OWN_PATIENCE_S.get(statement.partition(" ")[0])
         with translating():
+            self.execute_later(statement, values)  # without values psycopg would leave `%%` as it is
+            return self._run()
+
+    def execute_later(self, statement: str, values: Values = (), /) -> None:
+        """Run a statement with the next one, in one message. It begins a transaction, or is within one."""
+        with translating():
             if self.raw.is_given_up:
                 raise psycopg.OperationalError(_SILENT)
-            cursor = self.raw.cursor()
-            # Without values psycopg would leave `%%` as it is.
-            cursor.execute(cast("Any", for_psycopg(statement)), values)
-            return PostgresqlCursor(cursor)
+            cursor = cast("psycopg.ClientCursor[Any]", self.raw.cursor())
+            self._later.append(cursor.mogrify(cast("Any", for_psycopg(statement)), values))
+
+    def flush(self) -> None:
+        """Run what is still to be run, before a statement that has a message of its own."""
+        if self._later:
+            begin(self)
+            with translating():
+                self._run()
+
+    def _run(self) -> PostgresqlCursor:
+        """Run what is to be run; return what the last statement returns."""
+        later, self._later = self._later, []
+        cursor = self.raw.cursor()
+        cursor.execute(cast("Any", ";\n".join(later)))
+        while cursor.nextset():
+            pass
+        return PostgresqlCursor(cursor)
 
     def stream(self, statement: str, values: Values = (), /) -> Generator[tuple[Any, ...], None, None]:
         """
@@ -290,6 +314,7 @@ class PostgresqlConnection(Dialect):
         with translating():
             cursor = cast("psycopg.ClientCursor[Any]", self.raw.cursor())
             while some := [*itertools.islice(left, _AT_ONCE)]:
+                self.flush()
                 begin(self)
                 message = between.join(cursor.mogrify(each, cast("Any", values)) for values in some)
                 cursor.execute(cast("Any", f"{head}{message}"))
@@ -330,6 +355,7 @@ class PostgresqlConnection(Dialect):
 
     def roll_back(self) -> None:
         """Roll back, if a transaction is open; with the connection it would end by itself."""
+        self._later.clear()
         if self.in_transaction:
             with contextlib.suppress(psycopg.Error):
                 self.raw.execute("ROLLBACK")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -31,6 +33,9 @@ SET LOCAL client_connection_check_interval = '10s'
 """
 
 
+_SIZE_S: Final = 10.0  # a size is kept: the server looks at each file of the database, for each file of a client
+
+
 class PostgresqlStore(Transactions):
     """The database of several hosts, as `store/database` names what is asked of it."""
 
@@ -39,6 +44,7 @@ class PostgresqlStore(Transactions):
     def __init__(self, conn: PostgresqlConnection, connect_again: Callable[[], PostgresqlConnection]) -> None:
         self.conn = conn
         self._copies = WorkingCopies()
+        self._size_bytes, self._size_until = 0, -math.inf
         self._connect_again = connect_again
 
     @classmethod
@@ -58,7 +64,7 @@ class PostgresqlStore(Transactions):
     @contextlib.contextmanager
     def _whole(self, before_commit: Callable[[], None]) -> Iterator[None]:
         """Raise StoreUnreachable when the connection is lost: at the COMMIT it is then not known what came of it."""
-        self.conn.execute(_BEGIN)
+        self.conn.execute_later(_BEGIN)
         try:
             yield
             before_commit()
@@ -141,9 +147,11 @@ class PostgresqlStore(Transactions):
 
     @property
     def size_bytes(self) -> int:
-        """Return the size of the database; 0 where the server does not tell."""
-        (size_bytes,) = self.conn.execute("SELECT pg_database_size(current_database())").fetchone()
-        return int(size_bytes or 0)
+        """Return the size of the database, some seconds ago at most; 0 where the server does not tell."""
+        if (now := time.monotonic()) >= self._size_until:
+            (size_bytes,) = self.conn.execute("SELECT pg_database_size(current_database())").fetchone()
+            self._size_bytes, self._size_until = int(size_bytes or 0), now + _SIZE_S
+        return self._size_bytes
 
     def close(self) -> None:
         """Close the connection."""

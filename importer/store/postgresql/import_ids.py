@@ -19,7 +19,7 @@ from importer.store.errors import StoreBusy, StoreError
 if TYPE_CHECKING:
     from importer.store.postgresql.connection import PostgresqlConnection
 
-_BEGIN: Final = "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '30s'"
+_BOUNDS: Final = "SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '30s'"
 _FORGET: Final = """DELETE FROM open_imports WHERE id IN (
     SELECT id FROM open_imports WHERE began_at < now() - INTERVAL '1 minute' FOR UPDATE SKIP LOCKED)"""
 _TAKE: Final = """WITH taken AS (UPDATE import_ids SET last = last + 1 RETURNING last)
@@ -60,10 +60,8 @@ class ImportIds:
     def _noted(self) -> int:
         conn = self._conn = self._conn or self._connect()
         try:
-            conn.execute(_BEGIN)
-            conn.execute(_FORGET)
-            (import_id,) = conn.execute(_TAKE).fetchone()
-            conn.execute("COMMIT")
+            # What is in one message is one transaction.
+            (import_id,) = conn.execute(f"{_BOUNDS}; {_FORGET}; {_TAKE}").fetchone()
         except StoreError:
             self.close()
             raise

@@ -30,7 +30,7 @@ import importer.store.postgresql.connection as c, watcher.health.storage as s, w
 c._ASK_S, c._PING_S, c._PATIENCE_S, c._CANCEL_S, s._LOOK_INTERVAL_S = 0.5, 2, 2.0, 2.0, 0.5
 t.IDLE_INTERVAL_S = 0.5
 import importer.store.postgresql.import_ids as i
-i._BEGIN = i._BEGIN.replace("30s", "2s")
+i._BOUNDS = i._BOUNDS.replace("30s", "2s")
 c._CONNECTING["connect_timeout"] = 2
 import watcher.inbox.large_files as l
 l.FRUITLESS_SHARE = 1e-5

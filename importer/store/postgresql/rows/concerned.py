@@ -43,9 +43,9 @@ class Concerned(Others):
             waiting.note(copy.execute("SELECT unique_id, '', '' FROM temp.gone").fetchall())
         self._staging.stage_ids(waiting)
         known = self._staging.fetch(f"users WHERE client = :client AND {IS_STAGED}")
-        self._staging.stage_keys(waiting, known)
-        self._stage_of_inactive(waiting)
-        self._staging.fetch(f"({HOLDERS}) AS users")
+        has_keys = self._staging.stage_keys(waiting, known)
+        if self._stage_of_inactive(waiting) or has_keys:
+            self._staging.fetch(f"({HOLDERS}) AS users")
         if file.feed.is_snapshot:
             missing = "missed IS NOT NULL"
             if file.is_snapshot and not file.examination.is_excerpt:
@@ -59,12 +59,12 @@ class Concerned(Others):
         self._staging.complete()
         (self._fetched,) = copy.execute("SELECT count(*) FROM users").fetchone()
 
-    def _stage_of_inactive(self, waiting: Waiting) -> None:
-        """Look up what users take again when a row makes them active."""
+    def _stage_of_inactive(self, waiting: Waiting) -> bool:
+        """Stage what users take again when a row makes them active; tell whether there is any."""
         keys = ", ".join(f"ifnull(casefolded({name}), '')" for name in KEYS)
         found = self.conn.execute(f"SELECT unique_id, {keys} FROM users WHERE inactive_by IS NOT NULL").fetchall()
         waiting.note(found)
-        self._staging.stage(waiting)
+        return self._staging.stage(waiting)
 
     def _fetch_roster(self) -> None:
         """Fetch by what it is judged how many leave."""

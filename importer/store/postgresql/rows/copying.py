@@ -29,6 +29,7 @@ def into(table: str, columns: Sequence[str]) -> str:
 @contextlib.contextmanager
 def copying(conn: PostgresqlConnection, statement: str, values: Values = ()) -> Iterator[psycopg.Copy]:
     """Give what the statement copies with."""
+    conn.flush()
     connection.begin(conn)
     with translating():
         cursor = cast("psycopg.ClientCursor[Any]", conn.raw.cursor())

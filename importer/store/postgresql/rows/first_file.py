@@ -78,10 +78,10 @@ class FirstFile(Others):
             self._copying.close()
         count = self._copied - self._removed("temp.taken_back")
         staging = self._staging
-        staging.stage(self._waiting)
-        self._server.execute(_CONCERNED, staging.named)
-        staging.fetch(f"users WHERE client = :client AND {IS_STAGED}")
-        staging.forget()
+        if staging.stage(self._waiting):
+            self._server.execute(_CONCERNED, staging.named)
+            staging.fetch(f"users WHERE client = :client AND {IS_STAGED}")
+            staging.forget()
         self.conn.execute("CREATE TEMP TABLE fetched AS SELECT rowid AS id, unique_id FROM users")
         return count
 

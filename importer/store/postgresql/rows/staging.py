@@ -79,24 +79,29 @@ class Staging:
         self.file = file
         self.named: Final = file.named
 
-    def stage(self, waiting: Waiting) -> None:
-        """Put ids and keys on the server."""
-        if waiting.ids.count:
-            copy_in(self.conn, "work_rows", _COLUMNS, itertools.chain(waiting.ids.taken(), waiting.keys.taken()))
+    def stage(self, waiting: Waiting) -> bool:
+        """Put ids and keys on the server; tell whether there were any."""
+        if not waiting.ids.count:
+            return False
+        copy_in(self.conn, "work_rows", _COLUMNS, itertools.chain(waiting.ids.taken(), waiting.keys.taken()))
+        return True
 
     def stage_ids(self, waiting: Waiting) -> None:
         """Put ids on the server, without keys."""
         if waiting.ids.count:
             copy_in(self.conn, "work_rows", _COLUMNS, waiting.ids.taken())
 
-    def stage_keys(self, waiting: Waiting, known: Collection[int]) -> None:
-        """Put keys on the server, but for those that are `known` to be the user's own."""
-        if waiting.keys.count:
-            copy_in(self.conn, "work_rows", _COLUMNS, waiting.keys.taken(known))
+    def stage_keys(self, waiting: Waiting, known: Collection[int]) -> bool:
+        """Put keys on the server, but for those that are `known` to be the user's own; tell whether there were any."""
+        blocks = filter(None, waiting.keys.taken(known))
+        if (first := next(blocks, None)) is None:
+            return False
+        copy_in(self.conn, "work_rows", _COLUMNS, itertools.chain((first,), blocks))
+        return True
 
     def forget(self) -> None:
         """Remove all of that."""
-        self.conn.execute(f"DELETE FROM {STAGED}", self.named)
+        self.conn.execute_later(f"DELETE FROM {STAGED}", self.named)
 
     def fetch(self, source: str) -> Collection[int]:
         """

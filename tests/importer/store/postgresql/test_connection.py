@@ -201,8 +201,11 @@ def test_a_lost_connection_is_told_and_opened_again(store: PostgresqlStore, post
     assert [] == store.conn.execute("SELECT hook FROM hook_totals").fetchall()
 
 
-def test_a_size_that_the_server_does_not_tell_is_none(store: PostgresqlStore, postgresql: PostgresqlServer) -> None:
+def test_a_size_that_the_server_does_not_tell_is_none(
+    store: PostgresqlStore, postgresql: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A folder that is not there has no size for PostgreSQL, not even 0."""
+    monkeypatch.setattr("importer.store.postgresql.database._SIZE_S", 0.0)
     (number,) = store.conn.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()
     folder = postgresql.folder / "data" / "base" / str(number)
     assert store.size_bytes > 0

@@ -23,6 +23,7 @@ from tests.lab.postgresql import PostgresqlServer
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 MOST_STATEMENTS = 40
+MOST_OF_SMALL = [17, 21, 18]  # all new, all changed, nothing changed
 LARGE = 5_000
 
 
@@ -40,8 +41,9 @@ def rows(count: int, last: str = "Lee", shift: int = 0) -> list[str]:
     return [f"S{n},OPSCOM,Ann,{last},u{(n + shift) % count}@example.org,u{n}" for n in range(count)]
 
 
-def test_a_file_of_any_size_takes_as_many_statements(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """New users, others' addresses, conflicts, leavers and an undo before: each file takes some dozens at most."""
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list whose only value counts messages to the server."""
     begin, taken = connection.begin, [0]
 
     def counting(conn: PostgresqlConnection) -> None:
@@ -49,6 +51,21 @@ def test_a_file_of_any_size_takes_as_many_statements(engine: Engine, monkeypatch
         begin(conn)
 
     monkeypatch.setattr(connection, "begin", counting)
+    return taken
+
+
+def test_a_small_file_takes_few_statements(engine: Engine, taken: list[int]) -> None:
+    """Nothing is asked that cannot be: about addresses that users have already, or rows that fail where none does."""
+    counted = []
+    for last in ("Lee", "Roy", "Roy"):
+        taken[0] = 0
+        engine.settings(guard=UNGUARDED, feed=()).rows(*rows(20, last))
+        counted.append(taken[0])
+    assert counted == MOST_OF_SMALL
+
+
+def test_a_file_of_any_size_takes_as_many_statements(engine: Engine, taken: list[int]) -> None:
+    """New users, others' addresses, conflicts, leavers and an undo before: each file takes some dozens at most."""
     counted = []
     for count in (50, LARGE):
         engine.emptied()
