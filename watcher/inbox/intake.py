@@ -15,7 +15,7 @@ import structlog
 from importer.model import HoldReason, Message, printable
 from importer.names import approval_in
 from importer.settings import ClientSettings
-from importer.store.errors import StoreError
+from importer.store.errors import StoreError, StoreLocked
 from watcher.health.trouble import Troubles
 from watcher.inbox import entries
 from watcher.inbox.events import InboxEvent
@@ -202,7 +202,10 @@ class Intake:
 
     def _put_off(self, client: str, name: bytes, error: Exception) -> None:
         now = time.monotonic()
-        self._troubles.defer(client, printable(name), error)
+        if isinstance(error, StoreLocked):  # nothing is wrong
+            log.warning("file.deferred", reason=str(error))
+        else:
+            self._troubles.defer(client, printable(name), error)
         candidate = self.settling.of(client)[name]
         candidate.retry_later(now)
         # The database is away for the files that came later, too: none of them may meet it first once it is back.

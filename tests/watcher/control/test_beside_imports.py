@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Needs
 from tests.lab import wait_until
-from tests.lab.daemon import Rosterd
+from tests.lab.daemon import Rosterd, Setting
 from tests.lab.postgresql import PostgresqlServer
 
 HEADER = "unique_id,login_source,first_name,last_name,email\n"
@@ -22,6 +22,7 @@ GUARD: dict[str, str | float] = {"identity": "10 %", "identity_floor": 2, "attri
 # Who is in the way waits for as long as the test: an order that waits for it as imports do is not answered.
 LONG = "import importer.store.postgresql.connection as c\nc._WHILE_IMPORTING = '1h'\n"
 ANSWERED_S = 60.0
+LOCKED = "INSERT INTO locks VALUES ('acme', 1) ON CONFLICT (client) DO UPDATE SET is_held = 1"
 TRY_AGAIN = "a file of this client is being imported; nothing was changed. Try again later\n"
 
 pytestmark = pytest.mark.xdist_group("postgresql")
@@ -103,7 +104,7 @@ ORDERS = {
 def test_what_changes_users_is_answered_at_once(host: str, sites: Sites) -> None:
     """An order that has to wait for the import changes nothing and says so; afterwards it is done, and only once."""
     site = sites.hosts[host]
-    with sites.transaction("INSERT INTO locks VALUES ('acme', 1) ON CONFLICT (client) DO UPDATE SET is_held = 1"):
+    with sites.transaction(LOCKED):
         for order in ORDERS.values():
             started = time.monotonic()
             done = site.execute(*order)
@@ -121,7 +122,7 @@ def test_what_does_not_change_users_is_done_meanwhile(sites: Sites) -> None:
     """Decisions, mail and an archive that is imported again do not wait for the import; other hosts say where it is."""
     ham, sto = sites.hosts.values()
     wait_until(lambda: sites.sql("SELECT DISTINCT state FROM outbox") == "sent", "the mail")
-    with sites.transaction("INSERT INTO locks VALUES ('acme', 1) ON CONFLICT (client) DO UPDATE SET is_held = 1"):
+    with sites.transaction(LOCKED):
         sites.sql("UPDATE outbox SET state = 'dead' WHERE id = 1")
         assert 0 == sto.execute("mail", "retry", "1").returncode
         assert 0 == sto.execute("approve", "held.csv", "--client", "acme").returncode
@@ -149,3 +150,36 @@ def test_a_file_that_another_one_decides_on_meanwhile(order: str, sites: Sites) 
         commit()
         deciding.join()
     assert (1, True) == (answers[0].returncode, "no longer on hold" in answers[0].stderr), answers[0]
+
+
+def test_an_upload_that_approves_waits_for_the_import(
+    needs: Needs, postgresql: PostgresqlServer, tmp_path: Path
+) -> None:
+    """Removals that a client approves while another host imports one of its files: nobody is alarmed, then done."""
+    needs("postgres", "initdb", "psql")
+    url = postgresql.new_database()
+    (tmp_path / "acme").mkdir()
+    settings: dict[str, dict[str, Setting]] = {
+        "guard": {"approve_by": ["client"], "fewer_rows": "off", "deactivated": "0 %", "deactivated_floor": 0},
+        "intake": {"quiet_s": 0.1},
+        "service": {"database": url, "host": "ham"},
+    }
+    feed = {"name": "all", "files": "*", "mode": "snapshot"}
+    folders = {"acme": tmp_path / "acme"}
+    with Rosterd(tmp_path, folders, settings=settings, client_settings={"feed": [feed]}) as site:
+        site.start()
+        site.drop("users.csv", users("Lee"))
+        site.wait_for_event("file.archived")
+        site.drop("users.csv", HEADER + users("Lee").splitlines()[1] + "\n")
+        site.wait_for_event("removals.placed")
+        name = url.partition("@/")[2].partition("?")[0]
+        code = postgresql.run_sql(name, "SELECT code FROM on_hold")
+        import psycopg  # noqa: PLC0415 - takes libpq
+
+        with psycopg.connect(url) as other:
+            other.execute(LOCKED.encode())
+            site.drop(f"users.csv.approve-{code}", "")
+            waits = site.wait_for_event("file.deferred")
+            assert ("warning", True) == (waits["level"], "another host" in str(waits["reason"]))
+        site.wait_for_event("hold.decided", decision="approved", by="client")
+        assert "3" == postgresql.run_sql(name, "SELECT count(*) FROM users WHERE inactive_by IS NOT NULL")
