@@ -178,10 +178,10 @@ def is_heading(cells: Sequence[str], id_cell: str) -> bool:
 
 def is_count(cells: Sequence[str], id_cell: str) -> bool:
     """Tell whether a row that fails has numbers alone, or behind the letter or digit of a kind of record."""
-    texts, unique_id = _texts(cells), _text(id_cell)
+    texts, unique_id = [text for cell in cells if cell and (text := _text(cell))], _text(id_cell)
     others = [text for text in texts if text != unique_id]
     if len(texts) >= _FEWEST_COUNTS and all(map(_FEW_DIGITS.match, texts)):
-        return True
+        return texts != [*map(str, range(1, len(texts) + 1))]  # which are numbers of the columns
     is_record = not unique_id or (len(texts) - len(others) == 1 and bool(_RECORD.match(unique_id)))
     return is_record and bool(others) and all(map(_FEW_DIGITS.match, others))
 

@@ -29,6 +29,7 @@ _ERROR_CODE: Final = regex(
 _ERROR_WORD: Final = regex(
     r"error|fehler|exception|traceback|fatal|fail(?:ed|ure)\b|segmentation fault|deadlock|out of memory|disk full"
     r"|truncated|unexpectedly"
+    r"|(?:down for|under|en) maintenance|returned no (?:results|rows|records|data|matches)"
     r"|\b[45]\d\d (?:not found|forbidden|unauthorized|bad|internal|service|gateway|request|too many)\b"
     r"|limit (?:reached|exceeded)|limite .*(?:atteinte|dépassée)|exceeded|unavailable|indisponible"
     r"|invalid (?:user|pass)|\b(?:denied|refused|expired|timed out|timeout|not found|no such"
@@ -41,7 +42,7 @@ _ERROR_WORD: Final = regex(
 
 _NOTHING_FOUND: Final = regex(
     r"(?:no|aucune?|aucuns) (?:data|rows?|records?|results?|users?|students?|matche?s?|données?|résultats?|lignes?"
-    r"|enregistrements?|élèves?|utilisateurs?|employés?)\b",
+    r"|enregistrements?|élèves?|utilisateurs?|employés?)\b|\(?0 (?:rows?|records?|lignes?|enregistrements?)\b",
     re.IGNORECASE,
 )
 # A whole line of one word, such as java.lang.NullPointerException.

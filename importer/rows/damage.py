@@ -110,12 +110,18 @@ _GARBLED: Final = regex(
     "|(?:[\u0420\u0421][\u0402-\u040f\u0451-\u045f\u0490\u0491\xa0-\xbb\u2013-\u2122]){2}"  # Cyrillic, as Windows-1251
     "|[A-Za-z][\u0370-\u052f\u0590-\u06ff\u0e00-\u0e7f]|[\u0370-\u052f\u0590-\u06ff\u0e00-\u0e7f][A-Za-z]|[a-z][\u3400-\u9fff\uff61-\uff9f]|[\u3400-\u9fff][a-z]"
     "|(?:\\A|[ -])[\u0300-\u036f]"
-    # Cyrillic in another of its encodings: a capital behind a small letter, or letters of two languages.
-    "|[\u0430-\u045f][\u0410-\u042f]|[\u0400-\u045f]\u2116|[\u0452\u0453\u0455-\u045c\u045f]\\w*[\u044a\u044b\u044d\u0451]"
-    "|[\u044a\u044b\u044d\u0451]\\w*[\u0452\u0453\u0458-\u045c\u045f]"
-    # Cyrillic, Greek or Hebrew as Windows-1252: letters with accents alone.
-    f"|(?=[\xc0-\xff]*[{ODD_ACCENTS}])(?:[\xc0-\xff]{{4}}|(?<![^\\W\\d_])[\xc0-\xff]{{3}}(?![^\\W\\d_]))"
     "|[\u0102\u0139][\u00a9\u00a8\u00ab\u00ae\u00bb\u00a4\u00a7\u00ad\u00b0-\u00b8\u0142\u2018-\u2030\u2122\u02c7]"
+)
+# Cyrillic in another of its encodings: a capital behind a small letter, or letters of two languages in a word.
+_MISREAD_CYRILLIC: Final = regex(
+    "[\u0400-\u045f](?:(?<=[\u0430-\u045f])[\u0410-\u042f]|\u2116"
+    "|(?<=[\u0452\u0453\u0455-\u045c\u045f])\\w*[\u044a\u044b\u044d\u0451]"
+    "|(?<=[\u044a\u044b\u044d\u0451])\\w*[\u0452\u0453\u0458-\u045c\u045f])"
+)
+# Cyrillic, Greek or Hebrew as Windows-1252 has it: letters with accents alone.
+_ACCENTS_ALONE: Final = regex(
+    f"[\xc0-\xff]{{3}}(?:(?<=[{ODD_ACCENTS}]..)|(?<=[{ODD_ACCENTS}].)|(?<=[{ODD_ACCENTS}])|(?=[\xc0-\xff]*[{ODD_ACCENTS}]))"
+    "(?:(?=[\xc0-\xff])|(?<![^\\W\\d_][\xc0-\xff]{3})(?![^\\W\\d_]))"
 )
 # Letters of Mac Roman and of code page 850 as Windows-1252 has them: signs that are at no letter otherwise, or in the
 # middle of a word, and capitals behind a small letter. Those that could be meant are below.
@@ -183,6 +189,8 @@ _SPOILED_ASCII: Final = (
 _SPOILED: Final = (  # the surest first
     (remarks.TWO_ALPHABETS, "encoding.garbled/alphabet"),
     (_GARBLED, "encoding.garbled"),
+    (_MISREAD_CYRILLIC, "encoding.garbled"),
+    (_ACCENTS_ALONE, "encoding.garbled"),
     (_MISREAD, "encoding.garbled/older"),
     (_MISREAD_ONE, "encoding.garbled/older"),
     *_SPOILED_ASCII[:2],

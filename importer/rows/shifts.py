@@ -204,7 +204,7 @@ class Shifts:
         self._login_sources = frozenset(("OPSCOM", *reference.login_sources))
         self.long_sources = frozenset(source for source in self._login_sources if len(source) >= _LONG)
         names = {index: name for name, (index, *_) in header.columns.items()}
-        self._who = {name: at for at, name in names.items() if name in (*damage.NAMES, "unique_id", "email")}
+        self._name_places = {name: at for at, name in names.items() if name in damage.NAMES}
         self._kinds = {at: _KINDS[name] for at, name in sorted(names.items()) if name in _KINDS}
         self._strays = _Strays(self._kinds)
         self._mail_at = next((at for at, kind in self._kinds.items() if kind == "mail"), -1)
@@ -228,7 +228,11 @@ class Shifts:
         key, places = self._strays.found(cells)
         moved = [(key, " ".join(self._names[at] for at in places))] if places else []
         moved += [("value.marks", self._names[at]) for at in _split(self._names, cells)]
-        return moved + _of_names({name: cells[at].strip() for name, at in self._who.items()}, self.long_sources)
+        values = {name: cells[at].strip() for name, at in self._name_places.items()}
+        moved += _of_names(values, self.long_sources)
+        if samples.may_be_one(unique_id, values.get("first_name", ""), values.get("last_name", "")):
+            moved += samples.doubts_of({name: cells[at].strip() for at, name in self._names.items()})
+        return moved
 
     def cause(self, cells: Sequence[str], problems: Sequence[Problem]) -> Cause | None:
         """Return what explains problems of a row that has as many cells as the header, or that it has no address."""
@@ -371,15 +375,15 @@ def _split(columns: Container[int], cells: Sequence[str]) -> Iterator[int]:
 
 
 def _of_names(values: Mapping[str, str], sources: Collection[str]) -> list[tuple[str, str]]:
-    """Return the warnings of names: a login source, both names in one, or those of nobody."""
-    wrong = [("row.shifted/source", name) for name in damage.NAMES if values.get(name, "") in sources]
-    if values.keys() >= {*damage.NAMES}:
-        first, last = (values[name] for name in damage.NAMES)
+    """Return the warnings of names, that are a login source, or both names in one."""
+    wrong = [("row.shifted/source", name) for name, text in values.items() if text in sources]
+    if len(values) == len(damage.NAMES):
+        first, last = values["first_name"], values["last_name"]
         if remarks.is_whole(first, last):
             wrong.append(("name.doubtful/whole", "first_name"))
         elif remarks.is_whole_last(first, last):
             wrong.append(("name.doubtful/whole", "last_name"))
-    return wrong + samples.doubts_of(values)
+    return wrong
 
 
 def _cause(reason: Message, explained: Collection[str], by: int = 0) -> Cause:

@@ -209,7 +209,7 @@ _NAMES: Final[dict[str, Reason]] = {
         "Rename or delete the columns that we do not know, or write to us and we will set up your names.",
     ),
     "header.unknown/boxes": Reason(
-        "These columns are boxes of a report that have no name there: {names}.",
+        "The file has boxes of a report that have no name there: {names}.",
         "Name the boxes in the report as we expect the columns, or delete the columns that you do not need.",
     ),
     "header.unknown/passwords": Reason(

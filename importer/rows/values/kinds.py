@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from importer.patterns import regex
+from importer.rows.provinces import CODES
 
 PHONES: Final = ("phone_cell", "employee_phone", "student_phone")
 _POSTAL_CODES: Final = ("postal_code", "postal_code2")
@@ -25,7 +26,13 @@ _NO_PHONE: Final = regex(
     r"|(?!x|ext|loc|p|tel)[A-Za-z]{1,3}-?(?:\d{4,6}|\d{8,9})\Z"
 )
 _NO_POSTAL_CODE: Final = regex(rf".*@|{_DATE}\Z|(?=[^\W\d_]{{3}})\D*[a-z]\D*\Z")
-_NO_TOWN: Final = regex(rf"{_MAIL}\Z|{_DATE}\Z|{_DIALLED}\Z|{_POSTAL}\Z")
+_STREET: Final = (
+    r"\d{1,5}[A-Za-z]?,? (?:[^\W\d_].* )?(?:(?:St|Street|Ave?|Avenue|Rd|Road|Dr|Drive|Blvd|Cres|Lane|Court)\b\.?"
+    r"|(?i:rue|avenue|boul|boulevard|chemin)\b.*)"
+)
+_NO_TOWN: Final = regex(
+    rf"{_MAIL}\Z|{_DATE}\Z|{_DIALLED}\Z|{_POSTAL}\Z|(?:{'|'.join(sorted(CODES))})\Z|{_STREET}(?: \w+)?\Z"
+)
 _NO_STREET: Final = regex(rf"{_MAIL}\Z")
 _NO_NUMBER: Final = regex(rf"{_MAIL}\Z|{_DIALLED}\Z")
 

@@ -247,4 +247,4 @@ def whole_names_among(first: Sequence[str], last: Sequence[str]) -> Iterator[int
     if " " in "".join(first) and True in map(operator.contains, first, last):
         yield from (at for at, names in enumerate(zip(first, last, strict=True)) if is_whole(*names))
     if " " in "".join(last) and True in map(operator.contains, last, first):
-        yield from (at for at, names in enumerate(zip(first, last, strict=True)) if is_whole_last(*names))
+        yield from (at for at, name in enumerate(last) if " " in name and is_whole_last(first[at], name))

@@ -32,6 +32,7 @@ _TOGETHER: Final = {
 }
 _WITH_EXAMPLE_ADDRESS: Final = {"doe": frozenset(("john", "jane"))}  # as some people are called
 _EXAMPLE_ADDRESS: Final = regex(r".*@(?:[\w-]+\.)*(?:example|(?:your-?)?domain|sample|yourschool)\.[a-z]{2,4}\Z")
+_SAMPLE_ID: Final = ATTRIBUTES["unique_id"].sample
 _OF_TEMPLATE: Final = ("unique_id", "last_name", "email")  # all of a user of our own one
 # As last names, of Canada; others are also names. First names may be initials.
 _PROVINCES: Final = frozenset(("ON", "QC", "BC", "AB", "SK", "MB", "NB", "NS", "NL", "YT", "NT"))
@@ -42,6 +43,11 @@ LAST_NAMES: Final = frozenset(
 )
 # What a column of names must have for such a user.
 SUSPECTS: Final = {"first_name": _FIRST, "last_name": LAST_NAMES | _PROVINCES}
+
+
+def may_be_one(unique_id: str, first: str, last: str) -> bool:
+    """Tell whether `doubts_of` may find something, as in hardly any row."""
+    return last in SUSPECTS["last_name"] or first in _FIRST or unique_id == _SAMPLE_ID
 
 
 def doubts_of(values: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -445,3 +445,10 @@ def test_few_values_of_a_user_are_no_record_of_counts(engine: Engine, row: str) 
     header = "unique_id,login_source,first_name,last_name,email"
     result = engine.file(header, "S1,OPSCOM,Ann,Lee,ann@example.org", row)
     assert "9003" not in result.codes[3]
+
+
+@pytest.mark.parametrize("row", ["4,4,4,4,4,4", "4,4,4,4,3,4", "2026-11-30,,,,,", "https://sis.example.org/r/4,,,,,"])
+def test_counts_of_each_column_and_a_date_alone_are_no_user(engine: Engine, row: str) -> None:
+    """A report writes them below the users; nobody is asked for their names."""
+    result = engine.rows("S1,OPSCOM,Ann,Lee,ann@example.org,ann", row)
+    assert (1, {3: "9003"}) == (result.tally.created, result.codes)

@@ -219,3 +219,14 @@ def test_an_address_that_is_a_user_name_is_not_exchanged(engine: Engine) -> None
         "unique_id,login_source,first_name,last_name,email,user_name", "S1,OPSCOM,Ann,Lee,none,ann@example.org"
     )
     assert {2: "9033"} == result.codes
+
+
+@pytest.mark.parametrize("city", ["ON", "12 Main St", "4 Elm Avenue E", "12 rue Main"])
+def test_a_street_or_a_province_alone_is_no_town(engine: Engine, city: str) -> None:
+    """It is told also where its own column has a value."""
+    header = "unique_id,login_source,first_name,last_name,email,street,city,province"
+    result = engine.rows(f"S1,OPSCOM,Ann,Lee,ann@example.org,1 Elm St,{city},ON", header=header)
+    assert ["row.shifted/other city"] == [f"{each.reason.key} {each.field}" for each in result.receipt.warnings]
+    for town in ("100 Mile House", "Street", "St. John's", "Avenue", "On"):
+        row = f"S1,OPSCOM,Ann,Lee,ann@example.org,1 Elm St,{town},ON"
+        assert {} == engine.emptied().rows(row, header=header).warnings
