@@ -1,9 +1,10 @@
 """
-Hosts that share a PostgreSQL server: python -m bench.hosts [HOSTS[,HOSTS...] [CLIENTS [FILES]]].
+Hosts that share a PostgreSQL server: python -m bench.hosts [HOSTS[,HOSTS...] [CLIENTS [FILES [SYNC_MS]]]].
 
 Each host has a daemon, and inboxes of all clients. All files wait when the daemons start: those of a client are spread
-over the hosts, and after its first file each changes one of its users. The server syncs, as one that counts does. Time
-is that from the start of the daemons until the last file is committed, processor time all that they and the server use.
+over the hosts, and after its first file each changes one of its users. The server syncs, as one that counts does, and
+that takes SYNC_MS longer, as with a slower disk, or a standby that confirms. Time is that from the start of the daemons
+until the last file is committed, processor time all that they and the server use.
 """
 
 from __future__ import annotations
@@ -41,16 +42,19 @@ def main() -> None:
     hosts = sys.argv[1] if len(sys.argv) > 1 else _HOSTS
     clients = int(sys.argv[2]) if len(sys.argv) > 2 else _CLIENTS  # noqa: PLR2004 - as documented
     files = int(sys.argv[3]) if len(sys.argv) > 3 else _FILES  # noqa: PLR2004 - as documented
+    sync_ms = int(sys.argv[4]) if len(sys.argv) > 4 else 0  # noqa: PLR2004 - as documented
     heads = ("hosts", "s", "files/s", "daemons, us a file", "server, us a file", "peak MiB")
-    print(f"{clients:,} clients, {files:,} files\n\n| {' | '.join(heads)} |")
+    print(f"{clients:,} clients, {files:,} files, a sync takes {sync_ms} ms longer\n\n| {' | '.join(heads)} |")
     print("|---|---|---|---|---|---|", flush=True)
     for count in map(int, hosts.split(",")):
         with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as name:
-            _compare(Path(name), count, clients, files)
+            _compare(Path(name), count, clients, files, sync_ms)
 
 
-def _compare(folder: Path, hosts: int, clients: int, files: int) -> None:
-    with contextlib.closing(PostgresqlServer(**_SERVER)) as server, contextlib.redirect_stderr(io.StringIO()):
+def _compare(folder: Path, hosts: int, clients: int, files: int, sync_ms: int) -> None:
+    slower = {"commit_delay": str(1000 * sync_ms), "commit_siblings": "0"}
+    server = PostgresqlServer(**_SERVER, **slower)
+    with contextlib.closing(server), contextlib.redirect_stderr(io.StringIO()):
         url = server.url("common")
         with _installed(folder, hosts, clients, url) as daemons:
             for number in range(files):
@@ -77,7 +81,9 @@ def _installed(folder: Path, hosts: int, clients: int, url: str) -> Iterator[lis
     with contextlib.ExitStack() as stack:
         daemons = []
         for host in range(hosts):
-            inboxes = {f"client{client}": folder / str(host) / f"client{client}" for client in range(clients)}
+            # Each begins with other clients, or all would wait for each other at each client.
+            turned = ((client + host * clients // hosts) % clients for client in range(clients))
+            inboxes = {f"client{client}": folder / str(host) / f"client{client}" for client in turned}
             for inbox in inboxes.values():
                 inbox.mkdir(parents=True)
             settings: dict[str, dict[str, Setting]] = {

@@ -33,7 +33,8 @@ _CHANGED: Final = """
     users WHERE rowid IN (
       SELECT users.rowid FROM temp.before JOIN users ON users.rowid = before.id WHERE users.import_id = :import_id
       UNION SELECT users.rowid FROM temp.fetched JOIN users ON users.rowid = fetched.id
-        WHERE fetched.feeds IS NOT users.feeds OR fetched.missed IS NOT users.missed)"""
+        WHERE fetched.feeds IS NOT users.feeds OR fetched.missed IS NOT users.missed)
+    ORDER BY unique_id"""
 
 
 class PostgresqlRecorder:
