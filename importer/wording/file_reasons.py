@@ -327,7 +327,7 @@ _CHANGED: Final[dict[str, Reason]] = {
     "header.changed/order": Reason("Line {line} is a line of column names again, in another order.", _ONE_ORDER),
     "header.changed/table": Reason(
         "Another table begins on line {line}: it has column names of its own.",
-        "Delete it from the file, from line {line} on, or make each table a file of its own.",
+        "Delete the other table, from line {line} on, or make each table a file of its own.",
     ),
     "header.changed/names": Reason("Line {line} is a line of column names again, with other names.", _ONE_ORDER),
 }
