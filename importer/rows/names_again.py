@@ -79,7 +79,7 @@ class NamesAgain:
         self._suspects = (_NAMES, others) if others else (_NAMES,)
         self._places = {name: frozenset(columns) for name, columns in header.columns.items()}
         self._looks_left = MOST_LOOKS
-        self._other_table = _OtherTable()
+        self._other_table = _OtherTable(header.width)
 
     def taken_out(self, ids: list[str], stretch: Stretch, others: dict[int, User | Rejected]) -> list[int]:
         """
@@ -149,13 +149,15 @@ class NamesAgain:
 class _OtherTable:
     """Finds a line of names that no column of users has, by the rows below it: they fail as it does, and are alike."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
+        self._width = width  # of the rows of users
         self._line = 0  # of such names above the next row, 0 if none are
         self._names: list[str] = []
         self._below: list[list[str]] = []  # rows
         self._last = 0  # line of the last row that failed
         self.end = 0  # where the rows so far end, 0 if there are none
         self._is_apart = False  # the names are below a blank line, or a text alone
+        self._is_of_users = False  # they fill a row of users
 
     def refuse(self, failed: Iterable[int], stretch: Stretch) -> None:
         """Take the positions of the rows that fail, in their order; raise FileRejected header.changed."""
@@ -167,22 +169,24 @@ class _OtherTable:
                 self._line = 0
             if self._line and len(cells) == len(self._names):
                 self._below.append(cells)
-                if len(self._below) == _FEWEST_BELOW and (self._is_apart or self._have_numbers()):
+                if len(self._below) == _FEWEST_BELOW and self._is_table():
                     raise FileRejected(message("header.changed/table", line=str(self._line)), line=self._line)
             elif _are_column_names(cells):
                 is_below_text = bool(place) and len(_filled(records[place - 1])) == 1
                 self._line, self._names, self._below = line, cells, []
                 self._is_apart = is_below_text or 0 < before < line - 1
+                self._is_of_users = len(records[place]) == self._width
             else:
                 self._line = 0
             self._last = line
 
-    def _have_numbers(self) -> bool:
-        """Tell whether a column has numbers in all rows, and its name has none."""
-        return any(
+    def _is_table(self) -> bool:
+        """Tell whether the names are apart, or columns below have numbers in all rows that their names lack."""
+        numbers = sum(
             not _VALUE.search(name) and all(map(_VALUE.search, values))
             for name, *values in zip(self._names, *self._below, strict=True)
         )
+        return self._is_apart or 2 * numbers >= (len(self._names) if self._is_of_users else 1)
 
 
 def _filled(cells: list[str]) -> list[str]:

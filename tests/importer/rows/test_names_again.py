@@ -198,3 +198,14 @@ def test_a_file_whose_rows_all_fail_is_no_table(engine: Engine) -> None:
     """Words in columns that take none are told as such."""
     result = engine.file("unique_id,user_type_id", "", "asmith,Teacher", "bjones,Student", "croy,Student")
     assert ("", [3, 4, 5]) == (result.code, [*result.codes])
+
+
+def test_users_who_all_fail_are_no_table_although_the_first_has_words_alone(engine: Engine) -> None:
+    """A street without a number is no name of a column whose values have some."""
+    result = engine.file(
+        "unique_id,first_name,last_name,user_type_id,street,city,email",
+        "Sx,Ann,Roy,Student,Main Street,Ottawa,",
+        "S2,Bob,Lee,Student,12 Elm Road,Toronto,",
+        "S3,Eve,Kim,Student,34 Elm Road,Toronto,",
+    )
+    assert ("", [2, 3, 4]) == (result.code, [*result.codes])
