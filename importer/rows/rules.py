@@ -12,7 +12,7 @@ from importer.attributes import REQUIRED_CODES, Attribute, Rule
 from importer.characters import SHOWN_CHARS
 from importer.model import Message, Problem, message
 from importer.patterns import regex
-from importer.rows import provinces
+from importer.rows.values import provinces
 from importer.settings import ClientSettings, ReferenceSettings, StatusSettings, as_status
 
 Judge = Callable[[str], str | Problem]  # a cleaned, non-blank value -> the value to store, or what is wrong with it

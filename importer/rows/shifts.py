@@ -21,9 +21,9 @@ from importer.file.header import Header, delimiter_message
 from importer.file.header_reasons import shown_name
 from importer.model import Message, Problem, message
 from importer.patterns import regex
-from importer.rows import damage, provinces
-from importer.rows.provinces import CODES
-from importer.rows.values import remarks, samples
+from importer.rows import damage
+from importer.rows.values import provinces, remarks, samples
+from importer.rows.values.provinces import CODES
 from importer.settings import ReferenceSettings
 
 _COLUMNS: Final = (-1, 1, -2, 2, -3, 3)  # by which values are looked for, to where they belong

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from importer.patterns import regex
-from importer.rows.provinces import CODES
+from importer.rows.values.provinces import CODES
 
 PHONES: Final = ("phone_cell", "employee_phone", "student_phone")
 _POSTAL_CODES: Final = ("postal_code", "postal_code2")
