@@ -34,7 +34,7 @@ class Batch(msgspec.Struct):
     rejected: list[Rejected]
     retracted: list[str]
     size_bytes: int = 0  # of the cells of partial and rejected rows, in memory
-    block: bytes = b""  # as many more complete users, as `worker.CopyLines` has them
+    block: bytes = b""  # as many more complete users, as `copy_lines.CopyLines` has them
     block_rows: int = 0
     shared: list[tuple[str, str]] = []  # of those in blocks: a column and a value that another user may have as well
 

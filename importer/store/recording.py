@@ -11,7 +11,7 @@ import msgspec
 from importer.file.table import Table
 from importer.model import Change, FileWarning, Leaving, Problem, ProblemGroup, Tally
 from importer.rows.batches import Batch
-from importer.rows.worker import CopyLines
+from importer.rows.copy_lines import CopyLines
 
 FULL_ROWS: Final = 1000  # that say what to do about the same problem; later rows of the failed CSV refer to the first
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from importer.model import Interrupted
 from importer.rows.batches import Batch
+from importer.rows.copy_lines import CopyLines, lines_of
 from importer.rows.validate import KEYS
-from importer.rows.worker import CopyLines, lines_of
 from importer.store.connection import Connection
 from importer.store.errors import StoreError
 from importer.store.postgresql.connection import translating

@@ -11,8 +11,9 @@ from typing import Final
 from importer.characters import unique_id_in
 from importer.fs import temporary_folder
 from importer.rows.batches import Batch, Examination
+from importer.rows.copy_lines import lines_of
 from importer.rows.validate import CLEARED, KEYS, Rejected
-from importer.rows.worker import lines_of, packed, unpacked
+from importer.rows.worker import packed, unpacked
 from importer.store.postgresql.rows.copying import Row
 
 _BLOCK_BYTES: Final = 1 << 18

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Final
 
-from importer.rows.worker import lines_of
+from importer.rows.copy_lines import lines_of
 from importer.store.connection import Connection
 from importer.store.sqlite.checks import new_tables
 from importer.store.sqlite.connection import SqliteConnection, connect

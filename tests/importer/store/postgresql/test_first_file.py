@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from importer.rows import worker
+from importer.rows import copy_lines
 from importer.store.postgresql.connection import connect
 from importer.store.postgresql.database import PostgresqlStore
 from importer.store.postgresql.rows.first_file import FirstFile
@@ -72,7 +72,7 @@ def test_a_first_file_leads_to_the_same_in_both_databases(
     engine: Engine, model: Engine, monkeypatch: pytest.MonkeyPatch, sorted_chars: int
 ) -> None:
     """Who shares an address or an id with a row of another batch is not recorded, and the client told as ever."""
-    monkeypatch.setattr(worker, "_SORTED_CHARS", sorted_chars)
+    monkeypatch.setattr(copy_lines, "_SORTED_CHARS", sorted_chars)
     ours, theirs = engine.upload(file().encode()), model.upload(file().encode())
     assert outcome(theirs) == outcome(ours)
     assert theirs.tally.failed > 7

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from importer.rows.worker import lines_of
+from importer.rows.copy_lines import lines_of
 from importer.settings import FeedSettings
 from importer.store.connection import Values
 from importer.store.postgresql import connection
