@@ -96,28 +96,10 @@ _UNDEFINED: Final = regex(r"\bundefined\b|\[object Object\]")  # as JavaScript j
 # But in ordinals, such as 3rd.
 _DIGIT: Final = regex(r".*\d(?!\d*(?:st|nd|rd|th|e|er|re|ère|ème)\b)", re.ASCII)
 # In front of a last name, where they can also be a first name, or in front of one.
-_PARTICLES: Final = frozenset(
-    (
-        *(
-            "al",
-            "el",
-            "ben",
-            "bin",
-            "ibn",
-            "abu",
-            "san",
-            "são",
-            "santa",
-            "santo",
-            "saint",
-            "sainte",
-            "st",
-            "st.",
-            "ste",
-        ),
-        *("de", "da", "do", "dos", "del", "di", "du", "le", "la", "van", "von", "mac"),
-    )
+_PARTICLE_WORDS: Final = (
+    "al el ben bin ibn abu san são santa santo saint sainte st st. ste de da do dos del di du le la van von mac"
 )
+_PARTICLES: Final = frozenset(_PARTICLE_WORDS.split())
 _SOME_NAME: Final = regex(r".*[^\W\d_]{2}")
 _BLANK: Final = regex(r"[\xa0\u2000-\u200a\u202f\u205f]|(?<=[A-Za-z])\u3000|\u3000(?=[A-Za-z])")
 
