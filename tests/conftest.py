@@ -28,6 +28,7 @@ settings.register_profile("any machine", deadline=None)  # how long an example t
 settings.load_profile("any machine")
 
 Needs = Callable[..., None]
+_LONG = 100  # characters, or bytes, of a value
 
 
 def usable(name: str) -> bool:
@@ -88,6 +89,11 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], S
         opened.conn.execute(f"TRUNCATE {names} RESTART IDENTITY")
         opened.conn.execute("UPDATE import_ids SET last = 0")
     return functools.partial(PostgresqlStore.open, server.url("common"))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name no test by a long value: one may have the time in it, and a process cannot be told of one without end."""
+    return argname if isinstance(val, str | bytes) and len(val) > _LONG else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -244,7 +244,6 @@ def test_the_sheet_with_the_names_is_chosen(engine: Engine) -> None:
         ),
         (by_hand(row(*NAMES) + row(*ANN), workbook="<sheets/>", **{SHEET: "<worksheet"}), "wrap.damaged", "Save As"),
     ],
-    ids=lambda value: "workbook" if isinstance(value, bytes) else None,  # which has the time at which it was made
 )
 def test_what_cannot_be_read_says_what_to_do(engine: Engine, upload: bytes, code: str, said: str) -> None:
     """A refusal names the cause and the remedy, and no other form than that of the file."""
