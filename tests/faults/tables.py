@@ -15,7 +15,7 @@ _ORDER = {
     "users": "client, unique_id",
     "user_changes": "import_id, unique_id",
     "outbox": "id",
-    "on_hold": "claim_id",
+    "on_hold": "(SELECT id FROM imports WHERE imports.claim_id = on_hold.claim_id), kind",
     "feeds": "client, feed",
 }
 
