@@ -23,6 +23,7 @@ MADE_BY_OTHERS = (
     "/etc/fail2ban/*",
     "/etc/fluent-bit/*",
     "/etc/logrotate.d/*",
+    "/etc/nginx/*",
     "/etc/prometheus/*",
     "/etc/rsyslog.d/*",
     "/etc/vector/*",
