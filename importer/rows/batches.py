@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final
 
 import msgspec
@@ -18,11 +18,10 @@ from importer.rows.delta import MOST_LINES, is_comparable, is_skippable
 from importer.rows.duplicates import Duplicates
 from importer.rows.names_again import NamesAgain
 from importer.rows.validate import Checker, Rejected, User, Users
-from importer.rows.values import days, exchanged, words
+from importer.rows.values import days, exchanged
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 
 _BATCH_ROWS: Final = 500
-_FEWEST_ROWS: Final = 4  # that tell how ids are
 _BATCH_BYTES: Final = 4 << 20  # of rows kept with their cells: one row can have 32 MiB in memory
 
 
@@ -69,28 +68,6 @@ class _Counted(msgspec.Struct):
     def named(self) -> tuple[int, ...]:
         """Return the lines in their order."""
         return tuple(self.lines)
-
-
-class _WordIds(msgspec.Struct):
-    """Rows with a word for an id, as few have."""
-
-    counted: _Counted = msgspec.field(default_factory=_Counted)
-    are_many: bool = False  # in some stretch: most ids are words
-
-    def note(self, places: Collection[int], lines: Sequence[int], *, but: Collection[int]) -> None:
-        """Add those in these places of a stretch."""
-        self.are_many |= not words.are_few(len(places), len(lines))
-        told = [lines[at] for at in places if at not in but]
-        self.counted.note(len(told), told)
-
-    def are_told(self, rows: int) -> bool:
-        """Tell whether they are unlike the other rows."""
-        return self.counted.rows > 0 and not self.are_many and rows >= _FEWEST_ROWS
-
-    def warning(self) -> FileWarning:
-        """Return the warning of them."""
-        reason = message("value.placeholder/id_word", column="unique_id")
-        return FileWarning(reason=reason, field="unique_id", rows=self.counted.rows, lines=self.counted.named())
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -142,7 +119,6 @@ class Examination:
         self._repeated = _Counted()
         self._names_again = NamesAgain(self.table.header, terms.client)
         self._headers = _Counted()  # rows that are the header again
-        self._words = _WordIds()
         self._exchanged: list[FileWarning] | None = None  # of columns; known after the first rows
         self.is_excerpt = self.table.is_excerpt
         # Whether blank cells at the end of rows are allowed depends on all rows of the file.
@@ -188,9 +164,6 @@ class Examination:
         if self._exchanged:
             warnings += self._exchanged
             self._recheck_lines = None
-        if not self.is_excerpt and self._words.are_told(self.checker.rows):
-            warnings.append(self._words.warning())
-            self._recheck_lines = None
         if rows := self._repeated.rows:
             warnings.append(FileWarning(reason=message("row.repeated"), rows=rows, lines=self._repeated.named()))
         return [*warnings, *_variants(self._case_variants, "id.case"), *_variants(self._zero_variants, "id.case/zeros")]
@@ -208,8 +181,6 @@ class Examination:
         again = self._names_again.taken_out(ids, stretch, others)
         self._headers.note(len(again), lines := [stretch.lines[position] for position in again])
         self._note_recheck(lines)
-        failed = (at for at, verdict in others.items() if isinstance(verdict, Rejected))
-        self._words.note(self.checker.wordy, stretch.lines, but={*again, *failed})
         self._note_recheck(stretch.recheck_lines)
         self._note_recheck(stretch.lines[position] for position in self._recheck_positions(ids, stretch, others))
         held = {*self._duplicates.held_back(ids, stretch.lines)}

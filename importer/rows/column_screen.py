@@ -65,9 +65,8 @@ _EXPONENT: Final = re.compile(r"[eE]\+\d")
 _GUARDED_PART: Final = re.compile(r"[,;|]'")
 _NUMBERED_ERROR: Final = re.compile(r"\nErr:\d{3}(?=\n)")
 # Matches each cell that is blank or a plain address; the group is the domain.
-_ADDRESS: Final = re.compile(r"\n(?:[A-Za-z0-9_][A-Za-z0-9_+-]*+(?:\.[A-Za-z0-9_+-]++)*+@([A-Za-z0-9.-]++))?(?=\n)")
+_ADDRESS: Final = re.compile(r"\n(?:[A-Za-z0-9_][A-Za-z0-9_+-]*+(?:\.[A-Za-z0-9_+-]++)*@([A-Za-z0-9.-]++))?(?=\n)")
 _LOCAL_CHARS: Final = 64
-_NO_NUMBERS: Final = bytes({*range(0x100)} - {*b"0123456789\n"})
 _KNOWN_DOMAINS: Final = 10_000
 _KNOWN_TEXTS: Final = 5_000  # of one column
 
@@ -118,11 +117,10 @@ class ColumnScreen:
         self.is_direct = all(len(columns) == 1 for columns in header.columns.values())
         self._nameless = tuple(index for index in header.nameless if index < header.width)
         self.days: Counter[str] = Counter()  # of birth, and "", of the rows so far
-        self.wordy: list[int] = []  # positions in the last records of ids that are a word unlike the others
         self._looks = tuple(
             (
                 header.columns[name][0],
-                _look(COLUMNS[name], judges[name], client, self, moved.long_sources),
+                _look(COLUMNS[name], judges[name], client, self.days, moved.long_sources),
                 name == "unique_id",
             )
             for name in names
@@ -132,7 +130,6 @@ class ColumnScreen:
     def screened(self, records: Sequence[list[str]], *, has_line_feeds: bool = True) -> Screened:
         """Check the records; `has_line_feeds`: a cell may have one."""
         every = set(range(len(records)))
-        self.wordy.clear()
         if not self.is_direct or not records:
             return Screened([[""] * len(records) for _ in self._looks], every, [every for _ in self._looks])
         misfits: set[int] = set()
@@ -154,8 +151,7 @@ class ColumnScreen:
                 if "" in cells:
                     suspects.update(_positions(cells, "".__eq__))
                 suspects.update(self._no_users.among(cells, records))
-                suspects.update(sources := {*self._moved.login_sources_among(cells)})
-                self.wordy[:] = [at for at in self.wordy if at not in sources]
+                suspects.update(self._moved.login_sources_among(cells))
             screened.add(cells, suspects)
         if len(self._names) == len(damage.NAMES):
             screened.suspects.update(remarks.whole_names_among(*(columns[at] for at in self._names)))
@@ -173,15 +169,15 @@ _Look = Callable[[Cells, set[int]], Cells]  # returns the cells as they are stor
 
 
 def _look(
-    attribute: Attribute, judge: rules.Judge, client: ClientSettings, screen: ColumnScreen, sources: frozenset[str]
+    attribute: Attribute, judge: rules.Judge, client: ClientSettings, births: Counter[str], sources: frozenset[str]
 ) -> _Look:
     limit = rules.limit_of(attribute, client)
     if attribute.rule in _CHOSEN:
-        return _Chosen(judge, limit, screen.days if attribute.rule is Rule.DATE else None)
+        return _Chosen(judge, limit, births if attribute.rule is Rule.DATE else None)
     if attribute.rule is Rule.EMAIL:
         return _Address(judge, min(limit, _LOCAL_CHARS))
     if attribute.rule is Rule.KEY:
-        return _Key(limit, screen.wordy)
+        return _Key(limit)
     return _Text(limit, attribute.name, sources)
 
 
@@ -258,12 +254,10 @@ class _Text:
 class _Key:
     """Looks at unique ids."""
 
-    def __init__(self, limit: int, wordy: list[int]) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._wordy = wordy
         self._has_full_number = False
         self._lost = 0  # ids that may have lost digits
-        self._are_words = False  # most ids
 
     def __call__(self, cells: Cells, suspects: set[int]) -> Cells:
         longest = max(map(len, cells))
@@ -272,8 +266,6 @@ class _Key:
         joined = _joined(cells)
         if telling := joined.encode().translate(None, _UNTELLING_IN_IDS):
             suspects.update(self._doubtful(joined, telling))
-        if b"\n\n" in joined.encode().translate(None, _NO_NUMBERS):
-            self._wordy[:] = self._words_among(cells)
         if not words.SUSPECT_IDS.isdisjoint(cells):
             suspects.update(_positions(cells, words.SUSPECT_IDS.__contains__))
         if not self._has_full_number and longest >= damage.LONG_DIGITS:
@@ -288,14 +280,6 @@ class _Key:
                 yield from _found(pattern, joined)
         for pattern, text in remarks.in_ids(joined, signs, is_key=True):
             yield from _found(pattern, text)
-
-    def _words_among(self, cells: Cells) -> list[int]:
-        """Return where ids are words without a number, unless more than a few are."""
-        if self._are_words:
-            return []
-        places = [*_positions(cells, words.is_one_word)]
-        self._are_words = not words.are_few(len(places), len(cells))
-        return places
 
     def _look_for_lost_digits(self, joined: str, suspects: set[int]) -> None:
         full = [*itertools.islice(_found(damage.FULL_NUMBER_SHAPE, joined), 1)]  # one is enough to know

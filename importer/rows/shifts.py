@@ -230,7 +230,7 @@ class Shifts:
         moved += [("value.marks", self._names[at]) for at in _split(self._names, cells)]
         values = {name: cells[at].strip() for name, at in self._name_places.items()}
         moved += _of_names(values, self.long_sources)
-        if samples.may_be_one(unique_id, values.get("first_name", ""), values.get("last_name", "")):
+        if samples.may_be_one(values.get("first_name", ""), values.get("last_name", "")):
             moved += samples.doubts_of({name: cells[at].strip() for at, name in self._names.items()})
         return moved
 

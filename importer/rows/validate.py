@@ -199,7 +199,7 @@ class Checker:
         self._shifts = Shifts(header, reference)
         judges = {field.attribute.name: field.judge for field in self._fields}
         self._screen = ColumnScreen(header, client, judges, self.no_users, self._shifts)
-        self.days, self.wordy = self._screen.days, self._screen.wordy
+        self.days = self._screen.days
 
     def allow_trailing(self, width: int) -> None:
         """Take rows of so many cells for whole if those beyond the header are blank: every row of the file has them."""

@@ -315,10 +315,6 @@ WARNING_REASONS: Final[dict[str, Reason]] = {
         "{column} has words without a number, such as a name, and we stored them.",
         "If it is not the real one, enter that, and write to us to remove the user whom the file has made.",
     ),
-    "value.placeholder/id_word": Reason(
-        "{column} has a word without a number, unlike the other rows, and we stored it.",
-        "If it is not the real one, enter that, and write to us to remove the user whom the file has made.",
-    ),
     "value.placeholder/sample": Reason(
         "{column} is that of a user in a sample or a test, such as First Last or Test User, and we stored it.",
         "If the row is from a template, delete it, and write to us to remove the user whom the file has made.",

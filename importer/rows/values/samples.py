@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from importer.attributes import ATTRIBUTES
 from importer.patterns import regex
 
 SAMPLE: Final = "value.placeholder/sample"
@@ -32,8 +31,6 @@ _TOGETHER: Final = {
 }
 _WITH_EXAMPLE_ADDRESS: Final = {"doe": frozenset(("john", "jane"))}  # as some people are called
 _EXAMPLE_ADDRESS: Final = regex(r".*@(?:[\w-]+\.)*(?:example|(?:your-?)?domain|sample|yourschool)\.[a-z]{2,4}\Z")
-_SAMPLE_ID: Final = ATTRIBUTES["unique_id"].sample
-_OF_TEMPLATE: Final = ("unique_id", "last_name", "email")  # all of a user of our own one
 # As last names, of Canada; others are also names. First names may be initials.
 _PROVINCES: Final = frozenset(("ON", "QC", "BC", "AB", "SK", "MB", "NB", "NS", "NL", "YT", "NT"))
 _FIRST: Final = frozenset(("ON", "QC"))
@@ -45,9 +42,9 @@ LAST_NAMES: Final = frozenset(
 SUSPECTS: Final = {"first_name": _FIRST, "last_name": LAST_NAMES | _PROVINCES}
 
 
-def may_be_one(unique_id: str, first: str, last: str) -> bool:
+def may_be_one(first: str, last: str) -> bool:
     """Tell whether `doubts_of` may find something, as in hardly any row."""
-    return last in SUSPECTS["last_name"] or first in _FIRST or unique_id == _SAMPLE_ID
+    return last in SUSPECTS["last_name"] or first in _FIRST
 
 
 def doubts_of(values: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -55,8 +52,6 @@ def doubts_of(values: Mapping[str, str]) -> list[tuple[str, str]]:
     first, last = values.get("first_name", ""), values.get("last_name", "")
     if _is_sample(first.lower(), last.lower(), values.get("email", "")):
         return [(SAMPLE, "last_name")]
-    if all(values.get(name) == ATTRIBUTES[name].sample for name in _OF_TEMPLATE):
-        return [(SAMPLE, "unique_id")]
     if first in _FIRST and not last.isupper():
         return [(PROVINCE, "first_name")]
     return [(PROVINCE, "last_name")] if last in _PROVINCES and first and not first.isupper() else []

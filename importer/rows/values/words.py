@@ -86,17 +86,3 @@ IN_PLACE_OF: Final = {
     **dict.fromkeys(("student_no", "employ_no"), _NO_NUMBERS),
     **dict.fromkeys(("phone_cell", "employee_phone", "student_phone"), _NO_NUMBERS | _NO_PHONES),
 }
-
-_NO_SIGNS: Final = str.maketrans("", "", "._@-/:")
-_ONE_WORD_IN: Final = 50
-
-
-def is_one_word(unique_id: str) -> bool:
-    """Tell whether an id is a word without a number, and not one that is told as something else."""
-    is_word = unique_id.translate(_NO_SIGNS).isalpha() and len(unique_id) > 1
-    return is_word and unique_id not in SUSPECT_IDS
-
-
-def are_few(ids: int, rows: int) -> bool:
-    """Tell whether so few of these rows have such an id that it is unlike the others."""
-    return ids <= max(1, rows // _ONE_WORD_IN)

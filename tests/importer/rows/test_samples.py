@@ -31,12 +31,6 @@ def test_users_of_samples_and_tests_are_told(engine: Engine, first: str, last: s
     assert ["sample last_name"] == keys(engine, first, last)
 
 
-def test_the_example_of_our_template_is_told(engine: Engine) -> None:
-    """A client may have filled in the template without deleting it."""
-    assert ["sample unique_id"] == keys(engine, "Zoé", "Tremblay", "zoe.tremblay@example.org", "S0012345")
-    assert [] == keys(engine, "Zoé", "Tremblay", "zoe.tremblay@school.ca", "S0012345")
-
-
 def test_john_doe_is_a_sample_with_an_example_address(engine: Engine) -> None:
     """With another address it may be somebody's name."""
     assert ["sample last_name"] == keys(engine, "Jane", "Doe", "jane.doe@example.com")
@@ -87,27 +81,6 @@ def test_ids_that_all_have_a_sign_between_numbers_are_not_told(engine: Engine) -
     assert {} == engine.rows(*rows).warnings
     assert remarks.is_two_reported(1, 2)
     assert not remarks.is_two_reported(2, 3)
-
-
-@pytest.mark.parametrize("unique_id", ["Ann", "asdf", "unk", "Student", "ann.lee", "ann@school.ca", "ID"])
-def test_a_word_among_ids_with_numbers_is_told(engine: Engine, unique_id: str) -> None:
-    """It is the one of nobody, or a value of another column."""
-    assert ["id_word unique_id"] == keys(engine, "Eve", "Hart", unique_id=unique_id)
-
-
-def test_a_word_among_ids_is_told_again_with_the_next_file(engine: Engine) -> None:
-    """Of which hardly a row differs."""
-    users = [f"S{n},OPSCOM,Ann,Lee,ann{n}@school.ca,ann{n}" for n in range(100, 400)]
-    for others in ([], [], ["S9,OPSCOM,Bob,Roy,bob@school.ca,bob"]):
-        warnings = engine.rows(*users, "unk,OPSCOM,Eve,Hart,eve@school.ca,eve", *others).receipt.warnings
-        assert [("value.placeholder/id_word", (302,))] == [(each.reason.key, each.lines) for each in warnings]
-
-
-def test_words_for_ids_are_not_told_where_several_are(engine: Engine) -> None:
-    """Then they are those of accounts."""
-    words = [f"{name},OPSCOM,Ann,Lee,{name}@school.ca,{name}" for name in ("alee", "broy", "chart")]
-    assert {} == engine.rows(*ROWS, *words).warnings
-    assert {} == engine.emptied().rows(*words).warnings
 
 
 def test_a_line_of_names_or_a_closing_line_is_no_word_for_an_id(engine: Engine) -> None:
