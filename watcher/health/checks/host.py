@@ -43,6 +43,7 @@ class Host:
         self._state_dir = service.state_dir
         self._troubles = troubles
         self._ahead_s: dict[str, float] = {}  # the file systems of inboxes, by `.work`
+        self._differing: dict[str, float] = {}  # those by too much: to look for them would take each sweep of all
         self._faults: tuple[str, ...] = ()  # of doctor, as logged
 
     @property
@@ -63,12 +64,13 @@ class Host:
     @property
     def clock_trouble(self) -> str:
         """Return what is wrong with the clock, "" for nothing."""
-        return next(filter(None, (difference(folder, ahead) for folder, ahead in self._ahead_s.items())), "")
+        return next((difference(folder, ahead) for folder, ahead in self._differing.items()), "")
 
     def use(self, clients: Iterable[ClientSettings]) -> None:
         """Look at the inboxes of these clients from now on."""
         folders = {_work_of(client) for client in clients}
         self._ahead_s = {folder: ahead for folder, ahead in self._ahead_s.items() if folder in folders}
+        self._differing = {folder: ahead for folder, ahead in self._differing.items() if folder in folders}
 
     def tend(self, now: float) -> None:
         """Check database and doctor, if it is time. Raises as `Storage.tend` does."""
@@ -79,12 +81,16 @@ class Host:
 
     def note_swept(self, client: ClientSettings) -> None:
         """Compare the clock with that of the file system of an inbox that was swept just now."""
-        folder, had_trouble = _work_of(client), bool(self.clock_trouble)
+        folder, had_trouble = _work_of(client), bool(self._differing)
+        self._differing.pop(folder, None)
         try:
-            self._ahead_s[folder] = ahead_s(folder)
+            self._ahead_s[folder] = ahead = ahead_s(folder)
         except OSError:  # the next sweep says why
             self._ahead_s.pop(folder, None)
-        if self.clock_trouble:
+        else:
+            if difference(folder, ahead):
+                self._differing[folder] = ahead
+        if self._differing:
             self._troubles.report("clock.differs", reason=f"by more than {SLACK_S} s from that of a file system")
         elif had_trouble:
             self._troubles.clear("clock.differs")
