@@ -201,7 +201,7 @@ def test_a_file_whose_rows_all_fail_is_no_table(engine: Engine) -> None:
 
 
 def test_users_who_all_fail_are_no_table_although_the_first_has_words_alone(engine: Engine) -> None:
-    """A street without a number is no name of a column whose values have some."""
+    """Each row is answered: a street without a number is not taken for a column name."""
     result = engine.file(
         "unique_id,first_name,last_name,user_type_id,street,city,email",
         "Sx,Ann,Roy,Student,Main Street,Ottawa,",

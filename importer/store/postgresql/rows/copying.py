@@ -40,7 +40,7 @@ def copying(conn: PostgresqlConnection, statement: str, values: Values = ()) -> 
 
 
 def copy_in(conn: PostgresqlConnection, table: str, columns: Sequence[str], blocks: Iterable[str | bytes]) -> None:
-    """Add rows, in the form of `worker.lines_of`, to a table."""
+    """Add rows, in the form of `copy_lines.lines_of`, to a table."""
     with copying(conn, into(table, columns)) as copy:
         for block in blocks:
             copy.write(block)
