@@ -146,7 +146,7 @@ class Chores:
             pid=os.getpid(),
             started_at=self._started_at,
             written_at=at,
-            clients=tuple(self._status_of(each.name, each.max_inbox_bytes, now, at) for each in self._config.clients),
+            clients=tuple(self._status_of(client.name, now, at) for client in self._config.clients),
             watch_restarts=self._inboxes.sources.restarts,
             ping_trouble=self._heartbeat.trouble,
             database_trouble=self._host.database_trouble,
@@ -157,7 +157,7 @@ class Chores:
             reload_trouble=self.reload_trouble,
         )
 
-    def _status_of(self, client: str, max_inbox_bytes: int, now: float, at: datetime) -> ClientStatus:
+    def _status_of(self, client: str, now: float, at: datetime) -> ClientStatus:
         intake = self._inboxes.intake
         waiting = list(intake.settling.waiting(client))
         swept_at, sweep_s = self._inboxes.sweeps.last_sweep(client)
@@ -171,7 +171,7 @@ class Chores:
             trouble=self._troubles.reason_for("inbox.unusable", client),
             deferred=self._troubles.reason_for("file.deferred", client) if has_come else "",
             used_bytes=self._inboxes.used_bytes(client),
-            max_inbox_bytes=max_inbox_bytes,
+            max_inbox_bytes=self._config.clients_by_name[client].max_inbox_bytes,
             is_overdue=not has_come and self._is_overdue(client, at),
             claims=self._inboxes.backlog.count(client),
             counts=count_states(waiting, strays.count(client)),

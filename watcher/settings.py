@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 from typing import Annotated, Final, Literal
@@ -110,7 +111,7 @@ class ConsoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_session_s: Seconds = 43_200.0  # however busy it is
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
+class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Everything that can be set. All paths are absolute; `ca_file` may be empty."""
 
     service: ServiceSettings = ServiceSettings()
@@ -129,7 +130,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     base: str = ""  # where relative paths in it start
     is_outdated: bool = False  # the file has errors now: this is what the service last adopted
 
-    @property
+    @functools.cached_property
     def clients_by_name(self) -> dict[str, ClientSettings]:
         """Return the clients by their names, in the order of the files."""
         return {client.name: client for client in self.clients}
