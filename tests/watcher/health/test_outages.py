@@ -229,6 +229,16 @@ def filled(folder: Path) -> Callable[[], None]:
     return ballast.unlink
 
 
+def with_too_large_files(scene: Scene, site: Rosterd, disk: Path) -> Callable[[], None]:
+    """Start the service, and upload files that the disk has no room for; return what makes room for them."""
+    site.start()
+    scene.upload(1)
+    wait_until(lambda: len(site.events("file.archived")) == 2 or None, "the files before")
+    make_room = filled(disk)
+    scene.upload(2, users=5000)
+    return make_room
+
+
 @pytest.fixture
 def small_disk(needs: Needs) -> Iterator[Path]:
     """Yield a disk of its own, in memory, on which the server may write."""
@@ -249,11 +259,7 @@ def test_a_full_disk_of_the_tables(scene: Scene, small_disk: Path) -> None:
     scene.server.run_sql("postgres", f"CREATE TABLESPACE small LOCATION '{small_disk}/data'")
     scene.server.run_sql("postgres", f"ALTER DATABASE {scene.name} SET TABLESPACE small")
     with scene.serve() as site:
-        site.start()
-        scene.upload(1)
-        wait_until(lambda: len(site.events("file.archived")) == 2 or None, "the files before")
-        make_room = filled(small_disk)
-        scene.upload(2, users=5000)
+        make_room = with_too_large_files(scene, site, small_disk)
         site.wait_for_event("file.deferred")
         wait_until(lambda: "of the database server" in site.execute("status").stdout or None, "the status")
         for client in ("acme", "beta"):  # another fault of theirs
@@ -275,11 +281,7 @@ def test_a_full_disk_of_the_log(scene: Scene, small_disk: Path) -> None:
         shutil.chown(path, USER, USER)
     scene.server.start()
     with scene.serve() as site:
-        site.start()
-        scene.upload(1)
-        wait_until(lambda: len(site.events("file.archived")) == 2 or None, "the files before")
-        make_room = filled(small_disk)
-        scene.upload(2, users=5000)
+        make_room = with_too_large_files(scene, site, small_disk)
 
         def has_ended() -> bool:
             with contextlib.suppress(subprocess.CalledProcessError):
