@@ -101,3 +101,29 @@ def test_a_file_on_hold_takes_nothing_from_others(rosterd: Rosterd, tmp_path: Pa
     assert [("Lee",), ("Lee",)] == rows(rosterd, "SELECT last_name FROM users WHERE client = 'beta'")
     newcomers = "SELECT client FROM users WHERE unique_id = 'Eve' ORDER BY client"
     assert [("acme",), ("delta",), ("gamma",)] == rows(rosterd, newcomers)
+
+
+def test_a_file_that_was_on_hold_shares_nothing(rosterd: Rosterd, tmp_path: Path) -> None:
+    """What was decided on it is done, also where files of others wait beside it that share a transaction."""
+    upload_at_once(tmp_path, {client: users("Ann", "Bob") for client in CLIENTS})
+    rosterd.start()
+    wait_for(rosterd, "file.archived", len(CLIENTS))
+    rosterd.stop()
+    renamed = users("Ann", "Bob").replace(",Lee,", ",Roy,")
+    upload_at_once(tmp_path, {"acme": users("Eve"), "beta": renamed, "gamma": users("Eve"), "delta": users("Eve")})
+    told = tmp_path / "told"
+    rosterd.planted = PLANTED.format(told=str(told), fails=False)
+    rosterd.start()
+    rosterd.wait_for_event("hold.placed", client="beta")
+    assert "beta True" in told.read_text().splitlines()
+
+    with rosterd.stopped():  # so that all are claimed together; the newer file of beta replaces the one on hold
+        upload_at_once(tmp_path, {client: users("Kim") for client in CLIENTS})
+        for client in CLIENTS:
+            if client != "beta":
+                (tmp_path / client / "more.csv").write_text(users("Pat"))
+    wait_for(rosterd, "file.archived", 4 * len(CLIENTS) - 1)
+
+    outcomes = rows(rosterd, "SELECT outcome, code FROM imports WHERE client = 'beta' ORDER BY id")
+    assert [*[("imported", "")] * 2, ("refused", "guard.superseded")] == sorted(outcomes)
+    assert [("superseded",)] == rows(rosterd, "SELECT decision FROM on_hold")

@@ -151,9 +151,10 @@ class Backlog:
         return was_preempted
 
     def hold(self, claim_id: str) -> None:
-        """Leave a claim until it is decided on; others of its client go on."""
+        """Leave a claim until it is decided on; others of its client go on. It shares nothing any more."""
         if claim := self._claims.get(claim_id):
             claim.due_at, claim.blocks, claim.is_on_hold = math.inf, False, True
+            claim.shared_bytes = math.inf
 
     def resume(self, claim_id: str) -> None:
         """Work on a claim again that was on hold: it is due now, and nothing newer may overtake it."""

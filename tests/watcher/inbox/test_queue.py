@@ -49,6 +49,17 @@ def test_small_files_of_different_clients_are_next_together() -> None:
     assert backlog.next_due(0.0).claims == [("gamma", "4")]
 
 
+def test_a_file_that_was_on_hold_is_next_alone() -> None:
+    """What was decided on it is asked for only where it is worked on alone."""
+    backlog = Backlog()
+    for client in ("acme", "beta"):
+        backlog.add(client, client, 100, is_plain=True)
+    backlog.hold("acme")
+    backlog.resume("acme")
+
+    assert backlog.next_due(0.0).claims == [("acme", "acme")]
+
+
 def test_files_that_share_a_transaction_are_few_and_small() -> None:
     """Nobody waits for long until those are done that were taken together."""
     backlog = Backlog()
