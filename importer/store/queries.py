@@ -37,6 +37,7 @@ _IS_CALLED: Final = """
     CROSS JOIN users WHERE client = whose AND unique_id = id"""
 _HAS_PATTERN: Final = " OR ".join(rf"{column} LIKE :pattern ESCAPE '\'" for column in _SEARCHED)
 _CONTAINS: Final = f"users WHERE (:client IS NULL OR client = :client) AND ({_HAS_PATTERN})"
+_IN_ORDER: Final = "ORDER BY client || '', unique_id"  # sorted: by the index SQLite took four times as long
 
 IMPORTS: Final = """FROM (
   SELECT imports.*, coalesce(on_hold.users, 0) AS missing FROM imports LEFT JOIN on_hold
@@ -272,7 +273,7 @@ def problems(conn: Connection, import_id: int) -> list[RecordedProblem]:
     """Return what failed in an import, most rows first."""
     rows = conn.execute(
         """SELECT code, field, detail, count(DISTINCT line), min(line) FROM import_problems WHERE import_id = ?
-           GROUP BY code, field, detail ORDER BY 4 DESC, 5 LIMIT ?""",
+           GROUP BY code, field, detail ORDER BY 4 DESC, 5, 1, 2, 3 LIMIT ?""",
         (import_id, MOST_GROUPS),
     ).fetchall()
     return [
@@ -303,9 +304,13 @@ def users(conn: Connection, query: str, *, client: str | None, limit: int, is_in
     state = " AND inactive_by IS NOT NULL" if is_inactive else ""
     if not query:
         return users_of(
-            conn, f"users WHERE (:client IS NULL OR client = :client){state} ORDER BY updated_at DESC", named
+            conn,
+            f"users WHERE (:client IS NULL OR client = :client){state}"
+            " ORDER BY updated_at DESC, client, unique_id",
+            named,
         )
-    return users_of(conn, f"{_IS_CALLED}{state}", named) or users_of(conn, f"{_CONTAINS}{state}", named)
+    found = (users_of(conn, f"{where}{state} {_IN_ORDER}", named) for where in (_IS_CALLED, _CONTAINS))
+    return next(filter(None, found), [])
 
 
 def find_user(conn: Connection, client: str, unique_id: str) -> User | None:

@@ -49,5 +49,6 @@ def begin_with(conn: Connection, text: str, clients: Collection[str], *, is_of_a
 
 def named(conn: Connection, text: str, client: str, limit: int) -> list[User]:
     """Return users of one client whose first, last or whole name begins with a text. It reads all of the client's."""
-    where = f"users WHERE client = :client AND ({_IS_NAMED}) ORDER BY last_name NULLS FIRST, first_name NULLS FIRST"
+    order = "last_name NULLS FIRST, first_name NULLS FIRST, unique_id"
+    where = f"users WHERE client = :client AND ({_IS_NAMED}) ORDER BY {order}"
     return users_of(conn, where, {"client": client, "pattern": f"{literally(text)}%", "limit": limit})
