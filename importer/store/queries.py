@@ -305,8 +305,7 @@ def users(conn: Connection, query: str, *, client: str | None, limit: int, is_in
     if not query:
         return users_of(
             conn,
-            f"users WHERE (:client IS NULL OR client = :client){state}"
-            " ORDER BY updated_at DESC, client, unique_id",
+            f"users WHERE (:client IS NULL OR client = :client){state} ORDER BY updated_at DESC, client, unique_id",
             named,
         )
     found = (users_of(conn, f"{where}{state} {_IN_ORDER}", named) for where in (_IS_CALLED, _CONTAINS))

@@ -103,6 +103,18 @@ def test_an_unknown_client_is_a_usage_error(rosterd: Rosterd, command: tuple[str
     assert 'unknown client "Acmee"; did you mean "acme"? known clients: acme, beta' in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("undo",), ("mail", "show"), ("mail", "retry"), ("hook", "show"), ("hook", "drop"), ("imports", "--limit")],
+    ids=" ".join,
+)
+def test_a_number_that_no_database_can_hold_is_a_sentence(rosterd: Rosterd, command: tuple[str, ...]) -> None:
+    """A number above that of any row ends a command with one line, as any other number does that is not there."""
+    result = rosterd.execute(*command, str(1 << 63))
+    assert (result.returncode, result.stdout) in {(1, ""), (2, "")}
+    assert [True] == [line.count("Overflow") == 0 for line in result.stderr.splitlines()]
+
+
 def test_an_unknown_client_of_many_is_told_which_are_similar() -> None:
     """With many clients the message has the nearest names, and how many there are."""
     text = str(unknown_client("shool7", [f"school{number}" for number in range(1000)]))

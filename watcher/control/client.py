@@ -24,6 +24,7 @@ CLAIMED: Final = "claim.open"
 OTHERS: Final = ("client", "operator", "pause")  # what the ledger has for deciders without a name
 MAX_LINE_BYTES: Final = 8 << 20  # some 200,000 new ids
 MOST_REASON_CHARS: Final = 500
+_MOST_DIGITS: Final = 18  # of a number that a database can hold
 _PIECE_BYTES: Final = 64 << 10
 PEER_PATIENCE_S: Final = 5.0  # for the line of a caller
 LOOP_PATIENCE_S: Final = 60.0  # for the work loop, which may be importing a large file
@@ -47,6 +48,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     by: str = ""  # who decides, if that is known: a user of the console
     reason: str = ""  # why something is rejected, for its client: never logged
     is_applied: bool = True  # else only tried: nothing is changed
+
+    @property
+    def number(self) -> int | None:
+        """Return the id as a number; None when it is none, or no database could have it."""
+        is_number = self.id.isascii() and self.id.isdigit() and len(self.id) <= _MOST_DIGITS
+        return int(self.id) if is_number else None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

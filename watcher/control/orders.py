@@ -160,18 +160,18 @@ def _reason(order: Order) -> str:
 
 
 def _change_mail(order: Order, change: Callable[[int], bool]) -> None:
-    if not (order.id.isascii() and order.id.isdigit()):
+    if order.number is None:
         raise Refused("expected the number of a mail; `rosterd mail list` shows it")
-    if not change(int(order.id)):
+    if not change(order.number):
         raise Refused(
             f"no mail {order.id} is waiting or dead; `rosterd mail list --all` also shows those that were sent"
         )
 
 
 def _change_event(order: Order, change: Callable[[int], bool]) -> None:
-    if not (order.id.isascii() and order.id.isdigit()):
+    if order.number is None:
         raise Refused("expected the number of an event; `rosterd hook list` shows it")
-    if not change(int(order.id)):
+    if not change(order.number):
         raise Refused(
             f"no event {order.id} is waiting or dead; `rosterd hook list --all` also shows those that were sent"
         )

@@ -20,9 +20,9 @@ def roster_orders(store: Store, stopping: Callable[[], bool] = lambda: False) ->
     """Return the orders about users; `stopping` is asked now and then whether to leave it: nothing is changed then."""
 
     def take_back(order: Order) -> str:
-        if not (order.id.isascii() and order.id.isdigit()):
+        if order.number is None:
             raise Refused("expected the number of an import; `rosterd imports` lists all")
-        undone = undo(store, int(order.id), is_applied=order.is_applied, by=order.by)
+        undone = undo(store, order.number, is_applied=order.is_applied, by=order.by)
         if not undone.done.users:
             raise Refused("\n".join((f"nothing is left to undo of import {order.id}", *_conflicts(undone))))
         title = f"undo of import {order.id} of {undone.client}"

@@ -67,6 +67,8 @@ def _translating(method: Callable[_P, _T]) -> Callable[_P, _T]:
             return method(*args, **more)
         except sqlite3.Error as error:
             raise in_our_words(error) from None
+        except OverflowError as error:
+            raise StoreError(f"a number is larger than the database can hold: {error}") from None
 
     return call
 

@@ -149,7 +149,9 @@ def both(postgresql: PostgresqlServer, tmp_path_factory: pytest.TempPathFactory)
         for each in (engine.store, other):
             put_next_to(each)
         first = other.conn.execute("SELECT min(unique_id) FROM users").fetchone()
-        other.conn.execute("UPDATE users SET missed = NULL WHERE unique_id = ?", first)  # PostgreSQL puts it behind others
+        other.conn.execute(
+            "UPDATE users SET missed = NULL WHERE unique_id = ?", first
+        )  # PostgreSQL puts it behind others
         yield engine.store, other
 
 
