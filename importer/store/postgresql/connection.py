@@ -400,7 +400,7 @@ def connect(
 
     `waiting` is called some times a second while the server is to answer.
 
-    Raises StoreError, StoreUnusable when the URL will not do.
+    Raises StoreError, StoreUnusable when the URL or the encoding of the database will not do.
     """
     try:
         settings = conninfo_to_dict(url)
@@ -416,6 +416,9 @@ def connect(
         raw = _Watched.connect(
             autocommit=True, prepare_threshold=None, cursor_factory=cast("Any", psycopg.ClientCursor), **wanted
         )
+    if (encoding := raw.info.parameter_status("server_encoding")) not in (None, "UTF8"):
+        raw.close()
+        raise StoreUnusable(f"the database has the encoding {encoding}; expected one made with ENCODING 'UTF8'")
     raw.waiting = waiting
     raw.adapters.register_dumper(bool, _Flag)
     raw.adapters.register_loader("numeric", _Number)

@@ -153,6 +153,16 @@ def test_a_newer_database_is_refused(store: PostgresqlStore, url: str) -> None:
         PostgresqlStore.open(url)
 
 
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_have_all_names_is_refused(postgresql: PostgresqlServer, encoding: str) -> None:
+    """A database in another encoding than UTF-8 is not used: each file with a letter that it lacks would fail."""
+    name = encoding.lower()
+    made = f"ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+    postgresql.run_sql("postgres", f"CREATE DATABASE {name} {made}")
+    with pytest.raises(StoreUnusable, match=f"has the encoding {encoding}; expected one made with ENCODING 'UTF8'"):
+        PostgresqlStore.open(postgresql.url(name))
+
+
 def test_what_fails_is_rolled_back(store: PostgresqlStore) -> None:
     """An error within a transaction leaves nothing, and the next one works."""
     with pytest.raises(StoreError, match="syntax"):
