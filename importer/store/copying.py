@@ -7,8 +7,9 @@ same command tells so. Nothing is committed unless each table has the same rows.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
@@ -119,7 +120,9 @@ def _copied(
     if table in _MADE_WITH_THE_TABLES:
         target.conn.execute(f"DELETE FROM {table}")
     digest = _Digest(advance)
-    target.fill(table, columns, digest.following(_named(source, target, table, columns)))
+    # Closed with its statement, or SQLite would be closed first when the target refuses a row.
+    with contextlib.closing(digest.following(_named(source, target, table, columns))) as rows:
+        target.fill(table, columns, rows)
     expected, actual = digest.of(table), _digest(table, target.rows(table, listed), advance)
     if expected != actual:
         raise StoreError(
@@ -147,7 +150,7 @@ class _Digest:
         self._advance = advance
         self._rows = self._sum = 0
 
-    def following(self, rows: Iterable[Rows]) -> Iterator[Rows]:
+    def following(self, rows: Iterable[Rows]) -> Generator[Rows, None, None]:
         """Yield the same rows, and add them up."""
         encode = msgspec.msgpack.Encoder().encode
         for some in rows:

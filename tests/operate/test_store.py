@@ -75,6 +75,14 @@ def test_what_cannot_be_copied_is_a_sentence(rosterd: Rosterd, postgresql: Postg
         assert "secret" not in done.stderr
 
 
+def test_a_text_that_the_target_cannot_have_is_a_sentence(rosterd: Rosterd, postgresql: PostgresqlServer) -> None:
+    """A text with NUL is told by its table and column, in one line, and nothing is copied."""
+    rosterd.change("UPDATE users SET city = char(65, 0, 66) WHERE unique_id = 'S2'")
+    done = rosterd.execute("store", "copy", "--to", postgresql.new_database())
+    told = "nothing was copied: users.city: got a text with the character NUL, which PostgreSQL cannot store\n"
+    assert (EXIT_CANNOT_ANSWER, "", told) == (done.returncode, done.stdout, done.stderr)
+
+
 def test_a_url_is_told_without_its_password() -> None:
     """A message has neither the password nor the settings of a URL."""
     url = "postgresql://rosterd:se@cret@db.example.org/rosterd?sslmode=verify-full&password=x"

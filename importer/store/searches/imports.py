@@ -28,7 +28,7 @@ def search(conn: Connection, wanted: Wanted, limit: int) -> list[Import]:
         "outcome = :outcome": wanted.outcome,
         "finished_at >= :since": wanted.since,
         "finished_at < :until": wanted.until,
-        r"file LIKE :file ESCAPE '\'": wanted.file,
+        "file LIKE :file ESCAPE '!'": wanted.file,
         """(code = :code OR EXISTS (SELECT 1 FROM import_problems AS problem
             WHERE problem.import_id = ledger.id AND problem.code = :code))""": wanted.code,
         "id < :before": wanted.before,

@@ -22,7 +22,7 @@ _BEGINS: Final = f"""
       UNION SELECT * FROM (SELECT client, unique_id FROM users WHERE user_name_key >= :key
                            AND user_name_key < :key_end AND {_WHOSE} LIMIT :limit) AS by_user_name) AS hits
     CROSS JOIN users WHERE client = of_client AND unique_id = id ORDER BY client, unique_id"""
-_IS_NAMED: Final = " OR ".join(rf"{name} LIKE :pattern ESCAPE '\'" for name in _NAMES)
+_IS_NAMED: Final = " OR ".join(f"{name} LIKE :pattern ESCAPE '!'" for name in _NAMES)
 
 
 def begin_with(conn: Connection, text: str, clients: Collection[str], *, is_of_all: bool, limit: int) -> list[User]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from importer.model import Interrupted
+from importer.store import queries
 from importer.store.errors import (
     StoreBusy,
     StoreError,
@@ -92,6 +93,13 @@ def test_texts_are_compared_by_bytes(store: PostgresqlStore) -> None:
     assert [("B",), ("a",), ("b",), ("é",)] == store.conn.execute(
         "SELECT hook FROM hook_totals ORDER BY hook"
     ).fetchall()
+
+
+def test_a_backslash_is_one(store: PostgresqlStore) -> None:
+    """Values and searches are the same where the server takes a backslash in a text for the begin of something else."""
+    store.conn.execute("SET standard_conforming_strings = off; SET backslash_quote = off")
+    assert ("a\\'b",) == store.conn.execute("SELECT ?", ("a\\'b",)).fetchone()
+    assert [] == queries.users(store.conn, "a\\'%_!", client=None, limit=1)
 
 
 def test_tables_and_columns_are_those_of_sqlite(store: PostgresqlStore, tmp_path: Path) -> None:
