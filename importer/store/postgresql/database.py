@@ -23,9 +23,10 @@ if TYPE_CHECKING:  # what only imports need
     from importer.settings import FeedSettings
     from importer.store.recording import Recorder
 
+# Whatever is the default: what others have committed is seen by the next statement, as after the wait for a lock.
 # Of one transaction alone: a pooler gives the next one to another session. Nothing waits, or is held, for ever.
 _BEGIN: Final = f"""
-BEGIN;
+BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';
 SET LOCAL statement_timeout = '15min';
 SET LOCAL idle_in_transaction_session_timeout = '5min';

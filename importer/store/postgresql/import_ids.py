@@ -19,7 +19,8 @@ from importer.store.errors import StoreBusy, StoreError
 if TYPE_CHECKING:
     from importer.store.postgresql.connection import PostgresqlConnection
 
-_BOUNDS: Final = "SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '30s'"
+_BOUNDS: Final = """SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '30s'"""
 _FORGET: Final = """DELETE FROM open_imports WHERE id IN (
     SELECT id FROM open_imports WHERE began_at < now() - INTERVAL '1 minute' FOR UPDATE SKIP LOCKED)"""
 _TAKE: Final = """WITH taken AS (UPDATE import_ids SET last = last + 1 RETURNING last)

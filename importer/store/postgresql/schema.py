@@ -398,7 +398,7 @@ MIGRATIONS: Final = (
 
 # A statement may take as long as an index of all users does; who waits for it comes again, and who hangs is ended.
 _BEGIN: Final = """
-BEGIN;
+BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL lock_timeout = '10s';
 SET LOCAL idle_in_transaction_session_timeout = '1min';
 SET LOCAL client_connection_check_interval = '10s'

@@ -171,6 +171,17 @@ def test_a_database_that_cannot_have_all_names_is_refused(postgresql: Postgresql
         PostgresqlStore.open(postgresql.url(name))
 
 
+@pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
+def test_the_isolation_that_is_the_default_does_not_matter(
+    postgresql: PostgresqlServer, url: str, isolation: str
+) -> None:
+    """A transaction sees what was committed since it began, such as the id that an import takes, whatever is usual."""
+    database = url.partition("@/")[2].partition("?")[0]
+    postgresql.run_sql("postgres", f"ALTER DATABASE {database} SET default_transaction_isolation = '{isolation}'")
+    with contextlib.closing(PostgresqlStore.open(url)) as opened, opened.transaction():
+        assert [1, 2] == [opened.conn.new_import_id(), opened.conn.new_import_id()]
+
+
 def test_what_fails_is_rolled_back(store: PostgresqlStore) -> None:
     """An error within a transaction leaves nothing, and the next one works."""
     with pytest.raises(StoreError, match="syntax"):
