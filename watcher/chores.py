@@ -113,6 +113,7 @@ class Chores:
         troubles = (*host, *self.outgoing.troubles, self._heartbeat.trouble, self.reload_trouble)
         before, self._shown = self._shown, troubles
         self._status_file.keep(self._status, time.monotonic(), worked=is_news or self._shown != before)
+        self._store.fold_log()
 
     def write_mail(self) -> None:
         """Put what is due of all mail but answers into the outbox; alerts and events since the last call likewise."""

@@ -82,8 +82,12 @@ class Store(Protocol):
         """Open the database again: a connection that once could not write may stay so."""
         ...
 
-    def shrink_log(self) -> None:
-        """Free the disk space of the log, if the database has one and nobody reads."""
+    def fold_log(self, *, shrink: bool = False) -> None:
+        """
+        Do what a large transaction has left for when its answers are out, if the database has a log.
+
+        `shrink`: free the disk space of the log as well, if nobody reads.
+        """
         ...
 
     def close(self) -> None:

@@ -46,7 +46,7 @@ def databases():
 
 for other in earlier:
     engine.upload(other)
-engine.store.shrink_log()
+engine.store.fold_log(shrink=True)
 before, most = databases(), {"state": 0, "temporary": 0, "inbox": 0}
 
 def look(folder_fd=None):

@@ -43,6 +43,15 @@ def test_a_worker_that_stands_still_keeps_nobody_waiting(rosterd: Rosterd) -> No
     assert worker_process.has_ended(pid)
 
 
+def test_the_log_of_a_large_file_is_folded_into_the_database(rosterd: Rosterd, tmp_path: Path) -> None:
+    """The commit leaves it, and the service does it without waiting for another file."""
+    rosterd.drop("large.csv", LARGE)
+    rosterd.wait_for_event("file.archived", file="large.csv")
+    wait_until(
+        lambda: (tmp_path / "state" / "rosterd.db").stat().st_size > len(LARGE), "the database to have the users"
+    )
+
+
 @pytest.mark.parametrize("stop", ["stop", "kill9"])
 def test_a_worker_that_stands_still_ends_with_the_daemon(rosterd: Rosterd, stop: str) -> None:
     """A stop is done in time, and neither it nor a kill leaves the worker behind; the next start goes on."""

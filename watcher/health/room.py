@@ -107,7 +107,7 @@ class Room:
         """Raise OSError ENOSPC when a disk has less free than an import may need; 0 `rows`: not known yet."""
         needed = self._need(client, size_bytes, rows)
         if self._shortage(client, inbox_fd, needed):
-            self._store.shrink_log()
+            self._store.fold_log(shrink=True)
             if shortage := self._shortage(client, inbox_fd, needed):
                 raise OSError(errno.ENOSPC, shortage)
 

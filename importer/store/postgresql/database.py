@@ -137,7 +137,7 @@ class PostgresqlStore(Transactions):
         """Tell the same."""
         return False
 
-    def shrink_log(self) -> None:
+    def fold_log(self, *, shrink: bool = False) -> None:
         """Leave the log to the server."""
 
     def open_again(self) -> None:

@@ -42,6 +42,8 @@ COPIED: Final = {
     "users": "1 = 1",
 }
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_LARGE_CHANGES: Final = 10_000  # of rows in one transaction: some thousand pages of the log
+_FOLD_AT_PAGES: Final = 1000  # SQLite's own default
 
 
 class SqliteStore(Transactions):
@@ -57,6 +59,7 @@ class SqliteStore(Transactions):
         self.conn = conn
         self._path = path
         self._identity = _identity(path)
+        self._is_unfolded = False
 
     @classmethod
     def open(cls, path: Path, *, model: Path | None = None) -> SqliteStore:
@@ -74,7 +77,7 @@ class SqliteStore(Transactions):
                 shape.take_over(conn, model)
             _prepare(conn, path)
             store = cls(conn, path)
-            store.shrink_log()  # a process that was killed during an import left it as large as it was then
+            store.fold_log(shrink=True)  # a process that was killed during an import left it as large as it was then
         except BaseException as error:
             conn.close()
             if isinstance(error, StoreError) and not isinstance(error, StoreUnavailable):
@@ -126,7 +129,7 @@ class SqliteStore(Transactions):
 
         Its log has to be empty: SQLite finds logs by name, and would apply it to the other database.
         """
-        self.shrink_log()
+        self.fold_log(shrink=True)
         log = log_files(self._path)[0]
         try:
             return is_whole(self._path) and not (log.exists() and log.stat().st_size)
@@ -138,6 +141,7 @@ class SqliteStore(Transactions):
         fresh = SqliteStore.open(self._path)
         self.conn.close()
         self.conn, self._identity = fresh.conn, fresh._identity  # noqa: SLF001 - our own class
+        self._is_unfolded = False
 
     def close(self) -> None:
         """Close the connection; the last one out folds the write-ahead log into the database."""
@@ -193,26 +197,37 @@ class SqliteStore(Transactions):
     @contextlib.contextmanager
     def _whole(self, before_commit: Callable[[], None]) -> Iterator[None]:
         """Take the write lock at once."""
+        before = self.conn.total_changes
         self.conn.execute("BEGIN IMMEDIATE")
         try:
             yield
             before_commit()
+            if self.conn.total_changes - before >= _LARGE_CHANGES:
+                self._is_unfolded = True
+                self.conn.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
             self.conn.execute("COMMIT")
         except BaseException as error:
             if self.conn.in_transaction:
                 self.conn.execute("ROLLBACK")
             if isinstance(error, StoreFull) or (isinstance(error, OSError) and error.errno in _DISK_FULL):
-                self.shrink_log()
+                self.fold_log(shrink=True)
             raise
 
-    def shrink_log(self) -> None:
+    def fold_log(self, *, shrink: bool = False) -> None:
         """
-        Free the disk space of the write-ahead log, unless another process is reading.
+        Write what large transactions have changed from the log into the database.
 
-        What was rolled back stays in it otherwise, and SQLite never gives back space on its own.
+        SQLite would do so within their commit, which is durable before: for a first file of 1,000,000 users that takes
+        1.6 s, a sixth of the time until its answers. What cannot be done now SQLite does after a later commit.
+
+        `shrink`: whatever is in the log, and free its disk space, unless another process is reading. What was rolled
+        back stays in it otherwise, and SQLite never gives back space on its own.
         """
-        with contextlib.suppress(StoreUnavailable):
-            self.conn.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchall()
+        if self._is_unfolded or shrink:
+            self._is_unfolded = False
+            self.conn.execute(f"PRAGMA wal_autocheckpoint = {_FOLD_AT_PAGES}").fetchall()
+            with contextlib.suppress(StoreUnavailable):
+                self.conn.execute(f"PRAGMA main.wal_checkpoint({'TRUNCATE' if shrink else 'PASSIVE'})").fetchall()
 
     @property
     def size_bytes(self) -> int:

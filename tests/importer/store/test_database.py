@@ -324,6 +324,24 @@ def test_a_full_disk_gets_back_what_was_rolled_back(path: Path) -> None:
         assert 0 == log_bytes(path)
 
 
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_large_commit_leaves_its_log_for_later(path: Path, *, is_read: bool) -> None:
+    """It is durable, and `fold_log` writes it into the database; if somebody reads meanwhile, a later commit does."""
+    with contextlib.closing(SqliteStore.open(path)) as store, contextlib.closing(read_only(path)) as reader:
+        empty_bytes = path.stat().st_size
+        if is_read:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM imports").fetchall()
+        with store.transaction():
+            fill(store)
+        assert empty_bytes == path.stat().st_size
+        store.fold_log()
+        assert is_read == (path.stat().st_size == empty_bytes)
+        reader.rollback()
+        store.conn.execute("DELETE FROM users WHERE unique_id = '1'")
+        assert path.stat().st_size > empty_bytes + 40_000_000
+
+
 def test_a_killed_import_leaves_no_large_log(path: Path) -> None:
     """What a killed process had written without a commit is given back at the next start."""
     script = f"""
