@@ -159,15 +159,21 @@ def test_a_stop_is_heard_while_the_process_stands_still(tmp_path: Path) -> None:
     assert not children()
 
 
-def test_a_process_that_reads_on_is_not_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that gives nothing to record for long is waited for, as long as the worker reads on."""
+def test_a_process_that_reads_on_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that gives nothing to record for long is waited for: the worker sends empty frames as it reads on."""
+    lengths = []
+    read = ExaminerProcess._read
+
+    def noted(self: ExaminerProcess, fd: int, length: int) -> bytearray:
+        lengths.append(length)
+        return read(self, fd, length)
+
+    monkeypatch.setattr(ExaminerProcess, "_read", noted)
     tall = "".join(f'S{n // 2},BAD,Ann,Lee,"' + "\n" * 65_000 + '"\n' for n in range(500))
     with examination(tmp_path, tall) as there, ExaminerProcess(there.raw) as helper:
-        helper.start()
-        worker_process.wait_for_start(*children())
-        monkeypatch.setattr(worker, "SILENCE_S", 0.7)
         list(helper.batches(there))
     assert 250 == there.findings.repeated
+    assert lengths.count(0) > 2
 
 
 PARENT = """
