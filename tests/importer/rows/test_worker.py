@@ -314,3 +314,12 @@ def test_a_worker_of_another_version_is_refused(tmp_path: Path) -> None:
         text=True,
     ).stdout
     assert "the worker that examines the file is of another version than the service. Restart rosterd\n" == told
+
+
+def test_on_one_processor_there_is_no_worker() -> None:
+    """It would only take turns with the service: for files of any size."""
+    script = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from importer.rows import worker"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}; print(worker._MIN_BYTES)"], capture_output=True, cwd=REPOSITORY, check=True
+    )
+    assert sys.maxsize == int(done.stdout)
