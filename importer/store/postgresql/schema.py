@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from importer.store.errors import StoreBusy, StoreError, StoreUnusable
+from importer.store.errors import StoreBusy, StoreError, StoreUnavailable, StoreUnusable
 from importer.store.postgresql.connection import PostgresqlConnection
 
 # A row is the lock of whoever migrates: not all that speak PostgreSQL have advisory locks.
@@ -409,13 +409,18 @@ def migrate(conn: PostgresqlConnection) -> None:
     """
     Bring the tables up to date, in one transaction; whoever comes meanwhile waits for its row for a while.
 
-    Raises StoreUnusable for tables of a newer build, StoreBusy when another host does the same right now.
+    Raises StoreUnusable for tables of a newer build, StoreBusy when they cannot be made now.
     """
     try:
-        conn.execute(_VERSION)
+        if not version_of(conn):  # else the role need not have the right to create tables
+            conn.execute(_VERSION)
+    except StoreUnavailable:
+        raise
     except StoreError as error:
         # Of two that create the first table at one moment, one fails on PostgreSQL's own key.
-        raise StoreBusy(f"another host may have been creating the tables: {error}") from error
+        refused = StoreBusy(f"the tables cannot be made: {error}")
+        refused.remedy = "let this role create tables in a schema of its search_path, unless another host is doing it"
+        raise refused from error
     conn.execute(_BEGIN)
     try:
         (version,) = conn.execute("SELECT version FROM rosterd_schema FOR UPDATE").fetchone()

@@ -182,6 +182,19 @@ def test_the_isolation_that_is_the_default_does_not_matter(
         assert [1, 2] == [opened.conn.new_import_id(), opened.conn.new_import_id()]
 
 
+def test_a_role_that_may_not_create_tables_uses_those_that_are_there(postgresql: PostgresqlServer, url: str) -> None:
+    """Without tables it is told what it lacks, as something that may pass; once somebody else made them it works."""
+    database, weak = url.partition("@/")[2].partition("?")[0], url.replace("rosterd@", "weak@")
+    postgresql.run_sql("postgres", "CREATE ROLE weak LOGIN")
+    with pytest.raises(StoreBusy, match="cannot be made: permission denied for schema public") as refused:
+        PostgresqlStore.open(weak)
+    assert "let this role create tables" in refused.value.advice
+    PostgresqlStore.open(url).close()
+    postgresql.run_sql(database, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO weak")
+    with contextlib.closing(PostgresqlStore.open(weak)) as opened, opened.transaction():
+        assert 1 == opened.conn.new_import_id()
+
+
 def test_what_fails_is_rolled_back(store: PostgresqlStore) -> None:
     """An error within a transaction leaves nothing, and the next one works."""
     with pytest.raises(StoreError, match="syntax"):
