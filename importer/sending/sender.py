@@ -113,7 +113,7 @@ class Pump(Generic[ItemT, ResultT]):
         """
         self.collect(store, now)
         if not self._under_way:
-            item = self._take(store, now)
+            item = self._take(store, store.shared_time(now))
             if item is not None:
                 self._sender.send(item)
                 self._under_way = True
@@ -137,5 +137,5 @@ class Pump(Generic[ItemT, ResultT]):
         """Record what was answered, and hand over nothing. Raises as `pump`."""
         self._answer = self._answer or self._sender.answer()
         if self._answer is not None:
-            self._record(store, self._answer, now)
+            self._record(store, self._answer, store.shared_time(now))
             self._answer, self._under_way = None, False

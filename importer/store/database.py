@@ -36,6 +36,10 @@ class Store(Protocol):
         """Return the size of the database without its log."""
         ...
 
+    def shared_time(self, now: datetime) -> datetime:
+        """Return what it is by the clock that all hosts share, while it is `now` by ours. Raises StoreError."""
+        ...
+
     def transaction(self, before_commit: Callable[[], None] = ...) -> AbstractContextManager[None]:
         """
         Run the block in one transaction that nobody else writes beside; roll back when it raises.
@@ -100,6 +104,10 @@ class Transactions(abc.ABC):
 
     conn: Connection
     _parts: contextlib.ExitStack | None = None  # what is called before the commit of `together`
+
+    def shared_time(self, now: datetime) -> datetime:
+        """Return it as it is: with SQLite there is one host."""
+        return now
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from importer.model import Interrupted
@@ -34,6 +34,8 @@ SET LOCAL client_connection_check_interval = '10s'
 """
 
 
+_CLOCK_S: Final = 60.0  # so often the clocks are compared
+_CLOCK_SLACK: Final = timedelta(seconds=5)  # the way to the server takes time, too
 _SIZE_S: Final = 10.0  # a size is kept: the server looks at each file of the database, for each file of a client
 
 
@@ -46,6 +48,7 @@ class PostgresqlStore(Transactions):
         self.conn = conn
         self._copies = WorkingCopies()
         self._size_bytes, self._size_until = 0, -math.inf
+        self._ahead, self._ahead_until = timedelta(), -math.inf  # of the server's clock
         self._connect_again = connect_again
 
     @classmethod
@@ -153,6 +156,15 @@ class PostgresqlStore(Transactions):
             (size_bytes,) = self.conn.execute("SELECT pg_database_size(current_database())").fetchone()
             self._size_bytes, self._size_until = int(size_bytes or 0), now + _SIZE_S
         return self._size_bytes
+
+    def shared_time(self, now: datetime) -> datetime:
+        """Return it by the server's clock, by which leases and limits hold for all hosts."""
+        if (tick := time.monotonic()) >= self._ahead_until:
+            (server_s,) = self.conn.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
+            ahead = datetime.fromtimestamp(float(server_s), UTC) - datetime.now(UTC)
+            self._ahead = ahead if abs(ahead) > _CLOCK_SLACK else timedelta()
+            self._ahead_until = tick + _CLOCK_S
+        return now + self._ahead
 
     def close(self) -> None:
         """Close the connection."""

@@ -101,7 +101,7 @@ class Host:
         if now >= self._note_at and not self._storage.trouble:
             self._note_at = now + _NOTE_INTERVAL_S
             with contextlib.suppress(StoreError):  # its next check tells of it
-                hosts.note(self._store.conn, datetime.now(UTC))
+                hosts.note(self._store.conn, self._store.shared_time(datetime.now(UTC)))
 
     def _note_doctor(self) -> None:
         run = last_run(self._state_dir, DOCTOR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
@@ -85,6 +85,26 @@ def test_a_host_takes_at_once_what_it_had_in_hand_before_a_restart(
     ham, _ = both
     first = write(ham, 1)
     assert [first, 0, first] == [taken(ham, NOW), taken(ham, NOW), taken(ham, NOW + 2 * MINUTE)]
+
+
+@pytest.mark.parametrize("wrong_by", [timedelta(hours=1), -timedelta(hours=1)])
+def test_a_mail_has_one_sender_whatever_the_clocks_say(
+    both: tuple[PostgresqlStore, PostgresqlStore], monkeypatch: pytest.MonkeyPatch, wrong_by: timedelta
+) -> None:
+    """Leases go by the server's clock: a host whose own is wrong by an hour takes no mail that another one has."""
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + wrong_by
+
+    ham, sto = both
+    now = datetime.now(UTC)
+    first = write(ham, 1, at=now)
+    assert first == taken(ham, ham.shared_time(now))
+    monkeypatch.setattr("importer.store.postgresql.database.datetime", Wrong)
+    assert abs(sto.shared_time(now + wrong_by) - now) < MINUTE
+    assert 0 == taken(sto, sto.shared_time(now + wrong_by))
 
 
 def test_a_lease_of_a_clock_that_was_wrong_is_ignored(both: tuple[PostgresqlStore, PostgresqlStore]) -> None:
