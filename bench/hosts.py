@@ -10,6 +10,7 @@ until the last file is committed, processor time all that they and the server us
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import resource
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +31,17 @@ _FILES: Final = 1_200
 _USERS: Final = 20  # of each client
 _HEADER: Final = "unique_id,login_source,first_name,last_name,email\n"
 _LOOK_EVERY_S: Final = 0.5
-_SERVER: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "128MB"}
+_LOOKS_SHARED: Final = 10_000  # of more files it looks less often: to count them takes time of the server
+_TELL_EVERY_S: Final = 60.0
+_START_WITHIN_S: Final = 900  # each daemon lists the inboxes of all clients first
+_SERVER: Final = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "128MB",
+    "max_connections": "100",
+    "autovacuum": "on",
+}
 _LARGEST: Final = """
     SELECT string_agg(relname || ' ' || pg_size_pretty(pg_table_size(oid)) || ' + ' ||
       pg_size_pretty(pg_indexes_size(oid)), ', ' ORDER BY pg_total_relation_size(oid) DESC)
@@ -61,10 +73,9 @@ def _compare(folder: Path, hosts: int, clients: int, files: int, sync_ms: int) -
                 _upload(folder, number, hosts, clients)
             before_s, servers_s = _children_s(), server.processor_s()
             began = time.monotonic()
-            for daemon in daemons:
-                daemon.start()
-            while _imported(server) < files:
-                time.sleep(_LOOK_EVERY_S)
+            with ThreadPoolExecutor(hosts) as pool:
+                list(pool.map(functools.partial(Rosterd.start, patience_s=_START_WITHIN_S), daemons))
+            _wait_for(files, server)
             took_s = time.monotonic() - began
             peak_mib = max(_peak_mib(daemon.pid) for daemon in daemons)
             for daemon in daemons:
@@ -104,6 +115,16 @@ def _upload(folder: Path, number: int, hosts: int, clients: int) -> None:
 def _name(user: int, turn: int) -> str:
     """Return the last name of a user in a file: each file has another name for one of them."""
     return "Lee" + "ab"[turn > user % _USERS]
+
+
+def _wait_for(files: int, server: PostgresqlServer) -> None:
+    """Wait until all files are imported, and tell how it goes."""
+    told_at, told = time.monotonic(), 0
+    while (imported := _imported(server)) < files:
+        if (passed_s := time.monotonic() - told_at) >= _TELL_EVERY_S:
+            print(f"{imported:,} files, {(imported - told) / passed_s:.0f} a second", file=sys.__stderr__, flush=True)
+            told_at, told = time.monotonic(), imported
+        time.sleep(_LOOK_EVERY_S * max(1, files / _LOOKS_SHARED))
 
 
 def _imported(server: PostgresqlServer) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from tests import REPOSITORY
-from tests.lab import Found, wait_until
+from tests.lab import PATIENCE_S, Found, wait_until
 
 Setting = str | float | Sequence[str] | Sequence[Mapping[str, str]]
 Row = dict[str, str | int | None]
@@ -86,7 +86,7 @@ class Rosterd:
         else:
             self.kill9()
 
-    def start(self, *, inject: str = "") -> None:
+    def start(self, *, inject: str = "", patience_s: float = PATIENCE_S) -> None:
         """
         Start the daemon and wait until it watches.
 
@@ -103,7 +103,7 @@ class Rosterd:
                 env=self._environment,
             )
         try:
-            self._wait(lambda: len(self.events("daemon.started")) > started, "daemon.started")
+            self._wait(lambda: len(self.events("daemon.started")) > started, "daemon.started", patience_s)
         except BaseException:
             self.kill9()
             raise
@@ -260,13 +260,13 @@ class Rosterd:
     def _log(self) -> Path:
         return self._folder / "rosterd.log"
 
-    def _wait(self, condition: Callable[[], Found], what: str) -> Found:
+    def _wait(self, condition: Callable[[], Found], what: str, patience_s: float = PATIENCE_S) -> Found:
         def check() -> Found:
             if self._process is not None and self._process.poll() is not None:
                 raise ChildProcessError(f"rosterd ended with {self._process.returncode}")
             return condition()
 
-        return wait_until(check, what)
+        return wait_until(check, what, patience_s=patience_s)
 
     def _command(self, *command: str) -> list[str]:
         program = (

@@ -117,8 +117,10 @@ class Inboxes:
         until = time.monotonic() + 2 * intake.quiet_s + intake.unterminated_grace_s
         while not self.signals.stop_asked:
             if not self.work():
-                names_at = self.intake.settling.next_due_at(without=self.backlog.blocked(), in_writing=False)
-                next_at = min(names_at, self._claims.next_at())
+                next_at = self._claims.next_at()
+                if not self.backlog.is_ahead:
+                    without = self.backlog.blocked()
+                    next_at = min(next_at, self.intake.settling.next_due_at(without=without, in_writing=False))
                 if next_at > until and not self.backlog.running.claims:
                     break
                 self.events.wait(next_at - time.monotonic())

@@ -8,6 +8,7 @@ take long to read, again and again without a claim, gets fewer looks.
 from __future__ import annotations
 
 import functools
+import math
 import time
 
 import structlog
@@ -64,6 +65,8 @@ class Intake:
 
     def next_at(self) -> float:
         """Return the next time at which there is work if no event arrives."""
+        if self._claims.backlog.is_ahead:
+            return math.inf  # until a claim has ended
         names_at = self.settling.next_due_at(without=self.left_alone())
         return min([names_at, *self._readings.resting().values()])
 
@@ -78,6 +81,8 @@ class Intake:
 
     def consider_next(self) -> bool:
         """Examine one name that is due, and act on the verdict; return whether there was one."""
+        if self._claims.backlog.is_ahead:
+            return False
         now = time.monotonic()
         for client in self._claims.on_hold.take_freed():
             for candidate in self.settling.of(client).values():

@@ -11,8 +11,10 @@ small files never wait for large ones.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
@@ -33,6 +35,7 @@ _BYTES_PER_S: Final = 8 << 20
 _CHECK_INTERVAL_S: Final = 0.05
 # So many times the bytes of a workbook or an archive are in it. A claim that was left behind counts as large.
 _MORE_IN_OTHERS: Final = 16
+AHEAD: Final = 64  # claims that wait while as many are processed as may be: each turn looks through them
 _TOGETHER: Final = 32  # claims that share a transaction: what is shared by more does not count any more
 _TOGETHER_BYTES: Final = 256 << 10  # of all their files, so that nobody waits long for the others
 
@@ -95,6 +98,43 @@ class Running:
         del self._claims[claim_id]
 
 
+class _Claims:
+    """Claims by their ids, oldest first, and how many each client has."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, _Deferred] = {}
+        self.counts: Counter[str] = Counter()  # the status asks for each client
+
+    def put(self, claim_id: str, claim: _Deferred, *, is_oldest: bool = False) -> _Deferred:
+        """Return the claim of this id, which is this one if there was none."""
+        if claim_id not in self.by_id:
+            self.by_id[claim_id] = claim
+            self.counts[claim.client] += 1
+        if is_oldest:
+            self.by_id = {claim_id: self.by_id.pop(claim_id), **self.by_id}
+        return self.by_id[claim_id]
+
+    def pop(self, claim_id: str) -> None:
+        """Remove a claim, if it is there."""
+        if claim := self.by_id.pop(claim_id, None):
+            self.counts[claim.client] -= 1
+
+    def next_ones(self, running: Running) -> Iterator[tuple[str, _Deferred]]:
+        """Yield the claims that wait for no older one of their client, nor for others that are being processed."""
+        has_room = {is_small: running.has_room(is_small=is_small) for is_small in (True, False)}
+        if any(has_room.values()):
+            yield from (each for each in self.oldest(running) if has_room[each[1].is_small])
+
+    def oldest(self, running: Running) -> Iterator[tuple[str, _Deferred]]:
+        """Yield the claims that wait for no older one of their client."""
+        waiting = running.clients()
+        for claim_id, claim in self.by_id.items():
+            if claim.client not in waiting:
+                yield claim_id, claim
+            if claim.blocks:
+                waiting.add(claim.client)
+
+
 class Backlog:
     """
     Claims to process, oldest first: just made, left behind, or deferred. Pure; the clock is passed in.
@@ -104,7 +144,7 @@ class Backlog:
 
     def __init__(self, at_once: int = 0) -> None:
         self.running = Running(at_once)
-        self._claims: dict[str, _Deferred] = {}
+        self._claims = _Claims()
 
     def add(
         self,
@@ -121,53 +161,59 @@ class Backlog:
         `size_bytes` is that of a file which was just claimed. One that `is_plain` may share a transaction with others,
         one that `is_oldest` comes before all that wait.
         """
-        self._claims.setdefault(claim_id, _Deferred(client, size_bytes, is_plain=is_plain))
-        if is_oldest:
-            self._claims = {claim_id: self._claims.pop(claim_id), **self._claims}
+        self._claims.put(claim_id, _Deferred(client, size_bytes, is_plain=is_plain), is_oldest=is_oldest)
 
     def separate(self, claim_id: str) -> None:
         """Let a claim share nothing with others."""
-        if claim_id in self._claims:
-            self._claims[claim_id].shared_bytes = math.inf
+        if claim := self._claims.by_id.get(claim_id):
+            claim.shared_bytes = math.inf
 
     def defer(self, client: str, claim_id: str, now: float, *, blocks: bool = True) -> None:
         """Defer a claim, each time for longer."""
-        claim = self._claims.setdefault(claim_id, _Deferred(client))
+        claim = self._claims.put(claim_id, _Deferred(client))
         claim.blocks, claim.shared_bytes = blocks, math.inf
         claim.failures += 1
         claim.due_at = now + back_off_s(claim.failures, first_s=FIRST_RETRY_S, last_s=LAST_RETRY_S)
 
     def note_try(self, claim_id: str, now: float) -> float:
         """Note that a claim could start; return when it could for the first time."""
-        claim = self._claims[claim_id]
+        claim = self._claims.by_id[claim_id]
         claim.first_tried_at = min(claim.first_tried_at, now)
         return claim.first_tried_at
 
     def preempt(self, claim_id: str, now: float) -> bool:
         """Defer a claim for a moment, for files of other clients; return whether it was deferred so before."""
-        claim = self._claims[claim_id]
+        claim = self._claims.by_id[claim_id]
         claim.due_at = now + FIRST_RETRY_S
         was_preempted, claim.was_preempted = claim.was_preempted, True
         return was_preempted
 
     def hold(self, claim_id: str) -> None:
         """Leave a claim until it is decided on; others of its client go on. It shares nothing any more."""
-        if claim := self._claims.get(claim_id):
+        if claim := self._claims.by_id.get(claim_id):
             claim.due_at, claim.blocks, claim.is_on_hold = math.inf, False, True
             claim.shared_bytes = math.inf
 
     def resume(self, claim_id: str) -> None:
         """Work on a claim again that was on hold: it is due now, and nothing newer may overtake it."""
-        if (claim := self._claims.get(claim_id)) and claim.is_on_hold:
+        if (claim := self._claims.by_id.get(claim_id)) and claim.is_on_hold:
             claim.due_at, claim.blocks, claim.is_on_hold = -math.inf, True, False
 
     def keep(self, clients: Collection[str]) -> None:
         """Drop the claims of all other clients; they stay in `.work` until the client is configured again."""
-        self._claims = {claim_id: claim for claim_id, claim in self._claims.items() if claim.client in clients}
+        for claim_id in [claim_id for claim_id, claim in self._claims.by_id.items() if claim.client not in clients]:
+            self._claims.pop(claim_id)
 
     def drop(self, claim_id: str) -> None:
         """Remove a claim that is done."""
-        self._claims.pop(claim_id, None)
+        self._claims.pop(claim_id)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Return whether another small file, if it were claimed, would only wait behind many that wait already."""
+        oldest = (claim for _, claim in self._claims.oldest(self.running))
+        waiting = (claim for claim in oldest if claim.is_small and claim.due_at == -math.inf)
+        return self.running.at_once > 0 and len([*itertools.islice(waiting, AHEAD)]) == AHEAD
 
     def next_due(self, now: float) -> Due:
         """
@@ -179,7 +225,7 @@ class Backlog:
         most = 1 if self.running.at_once else _TOGETHER
         is_small = False
         room_bytes: float = _TOGETHER_BYTES
-        for claim_id, claim in self._first_ones():
+        for claim_id, claim in self._claims.next_ones(self.running):
             if claim.due_at > now:
                 continue
             room_bytes -= claim.shared_bytes
@@ -191,25 +237,16 @@ class Backlog:
 
     def next_due_at(self, *, without: str = "") -> float:
         """Return when the next claim of any other client is due, infinity for never."""
-        return min((claim.due_at for _, claim in self._first_ones() if claim.client != without), default=math.inf)
-
-    def _first_ones(self) -> Iterator[tuple[str, _Deferred]]:
-        """Yield the claims that wait for no older one of their client, nor for others that are being processed."""
-        waiting = self.running.clients()
-        has_room = {is_small: self.running.has_room(is_small=is_small) for is_small in (True, False)}
-        for claim_id, claim in self._claims.items():
-            if claim.client not in waiting and has_room[claim.is_small]:
-                yield claim_id, claim
-            if claim.blocks:
-                waiting.add(claim.client)
+        claims = (claim for _, claim in self._claims.next_ones(self.running) if claim.client != without)
+        return min((claim.due_at for claim in claims), default=math.inf)
 
     def count(self, client: str) -> int:
         """Return how many claims of a client are not done."""
-        return sum(claim.client == client for claim in self._claims.values())
+        return self._claims.counts[client]
 
     def blocked(self) -> set[str]:
         """Return the clients whose new files must wait."""
-        return {claim.client for claim in self._claims.values() if claim.blocks}
+        return {claim.client for claim in self._claims.by_id.values() if claim.blocks}
 
 
 class Preemption:

@@ -74,11 +74,12 @@ class Sweeps:
                 self._last_sweep.pop(client, None)
         self._settling.use(config.intake)
         self._sweep_at = dict.fromkeys(self._clients, -math.inf)
+        self._next_at = -math.inf  # at the earliest: each turn would look at all clients
 
     @property
     def next_at(self) -> float:
-        """Return when the next inbox is due for a sweep."""
-        return min(self._sweep_at.values(), default=math.inf)
+        """Return when the next inbox may be due for a sweep."""
+        return self._next_at
 
     def last_sweep(self, client: str) -> tuple[float, float]:
         """Return when a client's inbox was swept last, and how long that took."""
@@ -129,7 +130,10 @@ class Sweeps:
 
     def due_for_sweep(self) -> Iterator[str]:
         """Yield the clients whose inbox is due for a sweep."""
-        return (client for client, due_at in self._sweep_at.items() if due_at <= time.monotonic())
+        if time.monotonic() < self._next_at:
+            return
+        yield from [client for client, due_at in self._sweep_at.items() if due_at <= time.monotonic()]
+        self._next_at = min(self._sweep_at.values(), default=math.inf)
 
     def _sweep_again(self, client: str) -> None:
         """Schedule a sweep as soon as the last one allows."""
@@ -139,6 +143,7 @@ class Sweeps:
     def sweep_soon(self, client: str, at: float) -> None:
         """Schedule a sweep of an inbox for that time at the latest."""
         self._sweep_at[client] = min(self._sweep_at[client], at)
+        self._next_at = min(self._next_at, at)
 
     def sweep(self, client: str) -> bool:
         """List an inbox, and find the claims that were left in it; return whether it could be used."""

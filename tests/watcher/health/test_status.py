@@ -13,6 +13,7 @@ from watcher.health.status import (
     CHANGE_INTERVAL_S,
     IDLE_INTERVAL_S,
     MAX_FILES_LISTED,
+    ClientStatus,
     State,
     Status,
     StatusFile,
@@ -85,6 +86,17 @@ def test_work_is_told_within_a_second(tmp_path: Path) -> None:
     teller.status = a_status(restarts=1)
     file.keep(teller.look, file.next_at, worked=False)
     assert teller.status == read_status(str(tmp_path))
+
+
+@pytest.mark.parametrize(("clients", "looks"), [(1, 40), (1_000, 40), (10_000, 4), (100_000, 2)])
+def test_many_clients_are_looked_at_less_often(tmp_path: Path, clients: int, looks: int) -> None:
+    """However many clients there are, so many are looked at a second, and all of them every 30 s."""
+    teller, file = Teller(), StatusFile(str(tmp_path))
+    one = ClientStatus(client="acme", is_watched=True, swept_at=None, sweep_s=0.0)
+    teller.status = msgspec.structs.replace(teller.status, clients=(one,) * clients)
+    for tenth in range(400):
+        file.keep(teller.look, tenth / 10, worked=True)
+    assert looks == teller.count
 
 
 def test_idle_daemon_gives_a_sign_of_life(tmp_path: Path) -> None:

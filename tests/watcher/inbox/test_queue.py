@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 from watcher.inbox.large_files import LARGE_BYTES
-from watcher.inbox.queue import FIRST_RETRY_S, Backlog
+from watcher.inbox.queue import AHEAD, FIRST_RETRY_S, Backlog
 
 
 def test_claim_behind_a_deferred_one_is_not_due() -> None:
@@ -145,3 +145,46 @@ def test_a_small_file_waits_for_no_large_one() -> None:
     backlog.running.end("zeta")
     backlog.drop("zeta")
     assert ["gamma"] == started(backlog)
+
+
+def test_no_more_is_claimed_than_is_imported_soon() -> None:
+    """With many small claims waiting another would only wait with them; large, deferred and blocked ones do not count."""
+    backlog = Backlog(at_once=2)
+    for number in range(AHEAD):
+        backlog.add(f"client{number}", f"small{number}", 100, is_plain=True)
+        backlog.add(f"client{number}", f"newer{number}", 100, is_plain=True)
+    for number in range(AHEAD):
+        backlog.add(f"large{number}", f"large{number}", LARGE_BYTES, is_plain=True)
+    assert backlog.is_ahead
+    assert ["small0", "small1"] == started(backlog)
+    assert not backlog.is_ahead
+
+    for number in range(2):
+        backlog.add(f"more{number}", f"more{number}", 100, is_plain=True)
+    assert backlog.is_ahead
+    backlog.defer("more1", "more1", 0.0)
+    assert not backlog.is_ahead
+
+
+def test_one_after_the_other_there_is_always_a_look() -> None:
+    """Where the loop itself imports, what waits is as much as shares a transaction."""
+    backlog = Backlog()
+    for number in range(2 * AHEAD):
+        backlog.add(f"client{number}", f"small{number}", 100, is_plain=True)
+    assert not backlog.is_ahead
+
+
+def test_claims_of_a_client_are_counted_as_they_come_and_go() -> None:
+    """A claim counts once, until it is done or its client is configured no more."""
+    backlog = Backlog()
+    for claim_id in ("1", "1", "2"):
+        backlog.add("acme", claim_id)
+    backlog.add("beta", "3")
+    backlog.defer("acme", "2", 0.0)
+    backlog.defer("acme", "4", 0.0)
+    assert [3, 1, 0] == [backlog.count(client) for client in ("acme", "beta", "gamma")]
+    backlog.drop("1")
+    backlog.drop("1")
+    assert 2 == backlog.count("acme")
+    backlog.keep({"beta"})
+    assert [0, 1] == [backlog.count(client) for client in ("acme", "beta")]
