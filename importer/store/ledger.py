@@ -150,6 +150,14 @@ def unarchived(conn: Connection, client: str) -> list[Entry]:
     return _entries(conn, "client = ? AND host = ? AND archived_at IS NULL ORDER BY id", client, conn.host)
 
 
+def clients_unarchived(conn: Connection) -> set[str]:
+    """Return the clients of whom `unarchived` returns something."""
+    rows = conn.execute(
+        "SELECT DISTINCT client FROM imports WHERE host = ? AND archived_at IS NULL", (conn.host,)
+    ).fetchall()
+    return {client for (client,) in rows}
+
+
 def mark_archived(conn: Connection, claim_ids: Sequence[str], at: datetime) -> None:
     """Note that the files of some claims are in `.bak`."""
     places = ", ".join("?" * len(claim_ids))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from typing import Final
 
@@ -89,10 +90,10 @@ class Inboxes:
         events_at = self.events.quiet_since(without) + self._config.intake.quiet_s
         return min(names_at, events_at, self._claims.next_at())
 
-    def sweep_due(self) -> list[str]:
-        """Sweep what is due, until a signal to stop; return the clients whose inbox was swept, usable or not."""
+    def sweep_due(self, most: int | None = None) -> list[str]:
+        """Sweep what is due, `most` at most, until a signal to stop; return the clients, also of unusable inboxes."""
         swept = []
-        for client in self.sweeps.due_for_sweep():
+        for client in itertools.islice(self.sweeps.due_for_sweep(), most):
             if self.signals.stop_asked:
                 break
             self.sweeps.sweep(client)

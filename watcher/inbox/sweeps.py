@@ -130,9 +130,9 @@ class Sweeps:
 
     def due_for_sweep(self) -> Iterator[str]:
         """Yield the clients whose inbox is due for a sweep."""
-        if time.monotonic() < self._next_at:
+        if (now := time.monotonic()) < self._next_at:
             return
-        yield from [client for client, due_at in self._sweep_at.items() if due_at <= time.monotonic()]
+        yield from [client for client, due_at in self._sweep_at.items() if due_at <= now]
         self._next_at = min(self._sweep_at.values(), default=math.inf)
 
     def _sweep_again(self, client: str) -> None:

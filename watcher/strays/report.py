@@ -61,6 +61,7 @@ class Strays:
         self._store = store
         self._troubles = troubles
         self._status: dict[str, tuple[int, tuple[WaitingFile, ...]]] = {}
+        self._noted: set[str] | None = None  # clients of whom the database may have names; None: it was not asked
         self.use(config)
 
     def use(self, config: Config) -> None:
@@ -87,7 +88,9 @@ class Strays:
             self._troubles.report_error("store.refused", error)
 
     def _note(self, client: str, listings: Sequence[Listing], names: Names, at: datetime) -> None:
-        known = table.known(self._store.conn, client)
+        if self._noted is None:
+            self._noted = table.clients(self._store.conn)
+        known = table.known(self._store.conn, client) if client in self._noted else {}
         changes = [
             changes_of([each for each in known.values() if (b"/" in each.path) == is_inner], listing, at)
             for is_inner, listing in enumerate(listings)
@@ -98,7 +101,9 @@ class Strays:
         due = self._due(client, known.values(), here, names, at)
         kinds = {b"/" in each.path for each in due}  # of those that are listed in part, the others count as well
         more = sum(listing.more for is_inner, listing in enumerate(listings) if is_inner in kinds)
-        others = table.clients(self._store.conn) - self._clients.keys() if self._has_others else set()
+        others = self._noted - self._clients.keys() if self._has_others else set()
+        if any(each.put for each in changes):
+            self._noted.add(client)
         self._write(client, changes, self._told(client, due, more, names, at), others)
         self._has_others = False
         _log(client, [path for each in changes for path in each.appeared], names)

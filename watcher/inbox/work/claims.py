@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 import structlog
 
@@ -32,6 +33,8 @@ from watcher.model import ClaimGone, Identity
 from watcher.settings import Config
 
 log = structlog.get_logger()
+
+_ASK_INTERVAL_S: Final = 10.0  # a question for each inbox took more time than sweeping it
 
 
 class Claims:
@@ -59,6 +62,8 @@ class Claims:
         self.room = Room(store, troubles, preemption.should_abort)
         self._processing = Processing(store, self.room, preemption)
         self.earlier = EarlierInboxes(backlog)
+        self._asked: set[str] = set()
+        self._ask_at = -math.inf
         self.use(config)
 
     def use(self, config: Config) -> None:
@@ -101,7 +106,7 @@ class Claims:
             self.earlier.forget(claim_id)  # the folder was moved with its contents
             self.backlog.add(client, claim_id)
         try:
-            for entry in ledger.unarchived(self._store.conn, client):
+            for entry in ledger.unarchived(self._store.conn, client) if client in self._unarchived() else ():
                 if entry.claim_id not in unfinished and not self.earlier.path_of(entry.claim_id):
                     if holds_archive(inbox, entry.archive):
                         ledger.mark_archived(self._store.conn, [entry.claim_id], datetime.now(UTC))
@@ -109,6 +114,13 @@ class Claims:
                         self._troubles.report("archive.missing", client=client, claim_id=entry.claim_id)
         except StoreError as error:
             self._troubles.report_error("store.refused", error)
+
+    def _unarchived(self) -> set[str]:
+        """Return the clients of whom the ledger has files that may not be in `.bak`; it is asked for all at once."""
+        if (now := time.monotonic()) >= self._ask_at:
+            self._asked = ledger.clients_unarchived(self._store.conn)
+            self._ask_at = now + _ASK_INTERVAL_S
+        return self._asked
 
     def next_at(self) -> float:
         """Return when there is something to do, by values alone: it is asked while something else is done."""
