@@ -23,6 +23,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     claim_id: str
     client: str
+    file: str
     archive: bytes  # name in `.bak`
     outcome: Outcome
     archived: bool
@@ -171,9 +172,16 @@ def mark_rewritten(conn: Connection, id_: int, sha256: str, size_bytes: int) -> 
 
 def _entries(conn: Connection, where: str, *values: str) -> list[Entry]:
     rows = conn.execute(
-        f"SELECT claim_id, client, archive, outcome, archived_at IS NOT NULL FROM imports WHERE {where}", values
+        f"SELECT claim_id, client, file, archive, outcome, archived_at IS NOT NULL FROM imports WHERE {where}", values
     ).fetchall()
     return [
-        Entry(claim_id=claim_id, client=client, archive=archive, outcome=Outcome(outcome), archived=bool(archived))
-        for claim_id, client, archive, outcome, archived in rows
+        Entry(
+            claim_id=claim_id,
+            client=client,
+            file=file,
+            archive=archive,
+            outcome=Outcome(outcome),
+            archived=bool(archived),
+        )
+        for claim_id, client, file, archive, outcome, archived in rows
     ]

@@ -136,9 +136,9 @@ def refused(trials: Trials, start: Ground, refusals: Iterable[Refusal]) -> list[
 
 
 def wrongly_told(ground: Ground, status: int) -> Iterator[str]:
-    """Yield what is wrong about what the operator was told: of one cause once, and of whatever kept files waiting."""
+    """Yield what is wrong about what the operator was told: once of each client, and of whatever kept files waiting."""
     told = alerts(ground)
-    if len(told) > 1:
+    if len(told) > len({alert.get("client") for alert in told}):
         yield f"told {len(told)} times: {[(alert['event'], alert.get('reason')) for alert in told]}"
     if status < 0:
         yield f"hung, and was ended with {status}"

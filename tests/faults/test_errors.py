@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ from tests.faults import harnesses, tracing
 from tests.faults.checker import violations
 from tests.faults.ground import Ground
 from tests.faults.harnesses import Refusal
+from tests.faults.nursery import Nursery
 from tests.faults.tracing import Point
-from tests.faults.trials import Trials, later_batch, sample, told
+from tests.faults.trials import LATER, Trials, sample, told
 
 pytestmark = pytest.mark.faults
+
+Later = Callable[[Path, Nursery], Ground]
 
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE", "EINTR")
 
@@ -31,20 +35,22 @@ def sync_refusals(points: list[Point]) -> list[Refusal]:
     return [Refusal(point, "EIO", for_good=False) for point in points if point.call == "fsync"]
 
 
-def test_every_call_can_be_refused(tmp_path: Path, trials: Trials) -> None:
+@pytest.mark.parametrize("batch", LATER)
+def test_every_call_can_be_refused(batch: Later, tmp_path: Path, trials: Trials) -> None:
     """Whatever call the host refuses, and with whatever error: the operator is told once, and the next run goes on."""
     with trials.nursery() as nursery:
-        start = later_batch(tmp_path / "later", nursery)
+        start = batch(tmp_path / "later", nursery)
         points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
     start.log.unlink()
     found = harnesses.refused(trials, start, sample(refusals(points), 40))
     assert not found, told(found)
 
 
-def test_every_sync_can_fail(tmp_path: Path, trials: Trials) -> None:
+@pytest.mark.parametrize("batch", LATER)
+def test_every_sync_can_fail(batch: Later, tmp_path: Path, trials: Trials) -> None:
     """A sync that meets an I/O error ends the run with the status for that, told once; the next run does the rest."""
     with trials.nursery() as nursery:
-        start = later_batch(tmp_path / "later", nursery)
+        start = batch(tmp_path / "later", nursery)
         points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
     start.log.unlink()
     found = harnesses.refused(trials, start, sample(sync_refusals(points), 12))

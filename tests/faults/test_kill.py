@@ -9,10 +9,13 @@ import pytest
 
 from tests.faults import harnesses, tracing
 from tests.faults.ground import Ground
+from tests.faults.nursery import Nursery
 from tests.faults.tracing import Point
-from tests.faults.trials import FULL, Trials, batch_of_several, first_batch, later_batch, sample, told
+from tests.faults.trials import FULL, LATER, Trials, batch_of_several, first_batch, sample, told
 
 pytestmark = pytest.mark.faults
+
+Later = Callable[[Path, Nursery], Ground]
 
 
 @pytest.mark.parametrize("batch", [first_batch, batch_of_several])
@@ -25,10 +28,11 @@ def test_killed_at_every_call_of_the_first_run(batch: Callable[[Path], Ground], 
     assert not found, told(found)
 
 
-def test_killed_at_every_call_of_a_later_run(tmp_path: Path, trials: Trials) -> None:
+@pytest.mark.parametrize("batch", LATER)
+def test_killed_at_every_call_of_a_later_run(batch: Later, tmp_path: Path, trials: Trials) -> None:
     """A run that updates users, and archives beside older files, can be killed before any of its system calls."""
     with trials.nursery() as nursery:
-        start = later_batch(tmp_path / "later", nursery)
+        start = batch(tmp_path / "later", nursery)
         points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
     found = harnesses.killed(trials, start, sample(points, 40))
     assert not found, told(found)
@@ -41,10 +45,11 @@ def test_killed_at_every_call_of_the_mail_thread(tmp_path: Path, trials: Trials)
     assert not found, told(found)
 
 
-def test_killed_again_in_the_recovery(tmp_path: Path, trials: Trials) -> None:
+@pytest.mark.parametrize("batch", LATER)
+def test_killed_again_in_the_recovery(batch: Later, tmp_path: Path, trials: Trials) -> None:
     """A run that sets right what a killed one left can be killed before any of its system calls, too."""
     with trials.nursery() as nursery:
-        start = later_batch(tmp_path / "later", nursery)
+        start = batch(tmp_path / "later", nursery)
         points = tracing.points(nursery, start.copy(tmp_path / "undisturbed"))
 
     found = [

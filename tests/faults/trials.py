@@ -148,6 +148,25 @@ def later_batch(folder: Path, nursery: Nursery) -> Ground:
     return ground
 
 
+def later_batch_of_several(folder: Path, nursery: Nursery) -> Ground:
+    """Return an installation with another batch of several clients waiting, of which one goes on hold."""
+    ground = Ground(folder, clients=("acme", "beta", "gamma", "delta", "epsilon"), roster="guarded")
+    for client in ("acme", "beta", "delta"):
+        ground.upload("good.csv", client=client)
+    assert tracing.sweep(nursery, ground) == 0, ground.log.read_text()
+    let_mail_be_due(ground)
+    ground.upload("new.csv", Kind.NEWCOMER)
+    ground.upload("new.csv", Kind.NEWCOMER, client="beta")
+    ground.upload("newer.csv", Kind.NEWCOMER, client="beta")
+    ground.upload("refused.csv", Kind.REFUSED, client="gamma")
+    ground.upload("on-hold.csv", client="delta")
+    ground.upload("partly.csv", Kind.PARTLY, client="epsilon")
+    return ground
+
+
+LATER = (later_batch, later_batch_of_several)
+
+
 def _upload_batch(ground: Ground) -> None:
     ground.upload("good.csv")
     ground.upload("partly.csv", Kind.PARTLY)

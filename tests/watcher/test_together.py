@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,31 @@ def planted(self, claim, client, **more):
     return import_file(self, claim, client, **more)
 pipeline.Importer.import_file = planted
 """
+# Happens once, in a group: before its folders are opened, between the imports of two files, or after the commit.
+MISHAP = """
+import os, shutil, signal, subprocess
+from importer import pipeline
+from watcher.inbox import processing
+holder, name = {{
+    "before": (processing.Processing, "process_together"),
+    "between": (pipeline.Importer, "import_file"),
+    "after": (processing, "archive_claims"),
+}}[{when!r}]
+real, left = getattr(holder, name), [{count}]
+def planted(*given, **more):
+    left[0] -= 1
+    if left[0] == 0:
+        {what}
+    return real(*given, **more)
+setattr(holder, name, planted)
+"""
+TO_ANOTHER_PLACE = "os.rename({0!r}, {0!r} + '-before'); os.symlink({outside!r}, {0!r})"
+ERASE = """
+        folder = f"/proc/{{subprocess.Popen({command!r}, stdout=open({told!r}, 'w')).pid}}/fd"
+        while not any("socket:" in os.readlink(each.path) for each in os.scandir(folder)):  # it has given the order
+            os.sched_yield()
+"""
+REMOVED = "shutil.rmtree({0!r})"
 
 
 @pytest.fixture
@@ -127,3 +153,99 @@ def test_a_file_that_was_on_hold_shares_nothing(rosterd: Rosterd, tmp_path: Path
     outcomes = rows(rosterd, "SELECT outcome, code FROM imports WHERE client = 'beta' ORDER BY id")
     assert [*[("imported", "")] * 2, ("refused", "guard.superseded")] == sorted(outcomes)
     assert [("superseded",)] == rows(rosterd, "SELECT decision FROM on_hold")
+
+
+def group_with(rosterd: Rosterd, tmp_path: Path, when: str, what: str) -> None:
+    """Start the service on a file of each client, and let something happen while they share a transaction."""
+    count = 3 if when == "between" else 1  # those of acme and beta are imported, and not committed
+    rosterd.planted = MISHAP.format(when=when, count=count, what=what)
+    upload_at_once(tmp_path, {client: users("Ann") for client in CLIENTS})
+    rosterd.start()
+
+
+@pytest.mark.parametrize(
+    ("when", "folder", "what"),
+    [
+        ("before", "delta", TO_ANOTHER_PLACE),
+        ("between", "delta", TO_ANOTHER_PLACE),
+        ("after", "delta/.bak", TO_ANOTHER_PLACE),
+        ("before", "delta", REMOVED),
+        ("between", "delta/.work", REMOVED),
+        ("after", "delta/.bak", REMOVED),
+        ("after", "delta", REMOVED),
+    ],
+)
+def test_a_folder_that_goes_away(rosterd: Rosterd, tmp_path: Path, when: str, folder: str, what: str) -> None:
+    """Files of others are imported and archived at once, nothing is written where a link leads, and no row is left."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    group_with(rosterd, tmp_path, when, what.format(str(tmp_path / folder), outside=str(outside)))
+
+    others = set(CLIENTS) - {"delta"}
+    wait_until(lambda: others <= {entry["client"] for entry in rosterd.events("file.archived")}, "those of others")
+    assert [] == [*outside.iterdir()]
+    path = tmp_path / folder
+    if path.is_symlink():
+        path.unlink()
+        Path(f"{path}-before").rename(path)
+    (tmp_path / "delta").mkdir(exist_ok=True)
+    rosterd.stop()
+    assert [] == rows(rosterd, "SELECT claim_id FROM imports WHERE client <> 'delta' AND archived_at IS NULL")
+    assert 0 == rosterd.execute("sweep").returncode
+    assert [(1,)] * len(others) == rows(rosterd, "SELECT count(*) FROM imports WHERE client <> 'delta' GROUP BY client")
+
+
+def test_a_second_signal_to_stop(rosterd: Rosterd, tmp_path: Path) -> None:
+    """It takes back what a group has done so far; the next start imports each file once."""
+    group_with(rosterd, tmp_path, "between", "[os.kill(os.getpid(), signal.SIGTERM) for _ in range(2)]")
+    rosterd.stop()
+    assert [] == rows(rosterd, "SELECT claim_id FROM imports")
+
+    rosterd.planted = ""
+    rosterd.start()
+    wait_for(rosterd, "file.archived", len(CLIENTS))
+    assert [(client,) for client in sorted(CLIENTS)] == rows(rosterd, "SELECT client FROM imports ORDER BY client")
+
+
+def test_another_configuration(rosterd: Rosterd, tmp_path: Path) -> None:
+    """A client that leaves the configuration while its file shares a transaction has it imported, and then no more."""
+    rosterd.start()
+    rosterd.stop()
+    text = rosterd.config.read_text()
+    start = text.index("[[client]]", text.index("beta") - 40)
+    without = text[:start] + text[text.index("[[client]]", start + 1) :]
+    assert 'name = "beta"' not in without
+    what = f"open({str(rosterd.config)!r}, 'w').write({without!r}); os.kill(os.getpid(), signal.SIGHUP)"
+    group_with(rosterd, tmp_path, "between", what)
+    wait_for(rosterd, "file.archived", len(CLIENTS))
+    rosterd.wait_for_event("config.reloaded")
+
+    (tmp_path / "beta" / "more.csv").write_text(users("Bob"))
+    (tmp_path / "acme" / "more.csv").write_text(users("Bob"))
+    wait_for(rosterd, "file.archived", len(CLIENTS) + 1)
+    assert [("acme", 2), ("beta", 1), ("delta", 1), ("gamma", 1)] == rows(
+        rosterd, "SELECT client, count(*) FROM users GROUP BY client ORDER BY client"
+    )
+
+
+def test_an_order_meanwhile(rosterd: Rosterd, tmp_path: Path) -> None:
+    """A user who is erased while a file that names her shares a transaction is erased after that, with the history."""
+    upload_at_once(tmp_path, {"acme": users("Ann", "Bob")})
+    rosterd.start()
+    wait_for(rosterd, "file.archived", 1)
+    rosterd.stop()
+    told = tmp_path / "told"
+    command = [
+        sys.executable,
+        "-m",
+        "operate.cli",
+        "erase",
+        "Ann",
+        "--client=acme",
+        "--yes",
+        f"--config={rosterd.config}",
+    ]
+    group_with(rosterd, tmp_path, "between", ERASE.format(command=command, told=str(told)))
+    wait_for(rosterd, "file.archived", 1 + len(CLIENTS))
+    wait_until(lambda: told.exists() and "removed: users 1" in told.read_text(), "the answer")
+    assert [("Bob",)] == rows(rosterd, "SELECT unique_id FROM users WHERE client = 'acme'")

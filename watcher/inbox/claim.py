@@ -153,6 +153,13 @@ def unfinished_claims(inbox: Inbox, being_processed: Collection[str] = ()) -> li
     return [claim_id for claim_id in claim_ids if claim_id in being_processed or _holds_upload(inbox, claim_id)]
 
 
+def is_all_moved(inbox: Inbox, claim_id: str, archive: bytes) -> bool:
+    """Return whether the upload of a claim is in `.bak`, and nothing of it is to be moved; its folder is removed."""
+    if not exists(inbox.bak_fd, archive):
+        return False
+    return not exists(inbox.work_fd, claim_id.encode()) or not _holds_upload(inbox, claim_id)
+
+
 def _holds_upload(inbox: Inbox, claim_id: str) -> bool:
     with open_folder(claim_id, inbox.work_fd) as folder_fd:
         name = _upload_name(folder_fd)

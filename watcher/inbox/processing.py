@@ -29,7 +29,7 @@ from watcher.approval.files import as_decided
 from watcher.health.room import Room
 from watcher.health.trouble import raise_if_fatal
 from watcher.inbox.archive import archive_answers, archive_claims
-from watcher.inbox.claim import discard_drafts, is_in_writing, resume_claim
+from watcher.inbox.claim import discard_drafts, is_all_moved, is_in_writing, resume_claim
 from watcher.inbox.layout import Inbox, exists, opened
 from watcher.inbox.work.committed import Record
 from watcher.model import ClaimGone
@@ -144,11 +144,16 @@ class Processing:
         claim_id = end.job.claim_id
         self._give_way(inbox.client, inbox.bak_fd)
         entry = ledger.find(self._store.conn, claim_id)
+        held = None if entry is None else held_files.find(self._store.conn, claim_id)
+        if entry is not None and is_all_moved(inbox, claim_id, entry.archive):  # an earlier try failed after that
+            ledger.mark_archived(self._store.conn, [claim_id], datetime.now(UTC))
+            log.info("file.archived", file=entry.file, archive=printable(entry.archive))
+            end.was_on_hold = held is not None
+            return
         with resume_claim(inbox, claim_id, archive=None if entry is None else entry.archive) as resumed:
             claim = resumed
             end.file = claim.file
             structlog.contextvars.bind_contextvars(file=claim.file)
-            held = None if entry is None else held_files.find(self._store.conn, claim_id)
             if held is not None and entry is not None and entry.outcome is Outcome.ON_HOLD:
                 archive_answers(inbox, claim)
                 if not held.decision:

@@ -17,7 +17,14 @@ GOOD = "S1,OPSCOM,Ann,Lee,ann@example.org,ann"
 def test_a_claim_that_was_committed_is_found(engine: Engine) -> None:
     """A claim is found by its id once its import is committed, and not before."""
     claim_id = engine.rows(GOOD).receipt.claim.claim_id
-    expected = Entry(claim_id=claim_id, client=CLIENT, archive=ARCHIVE, outcome=Outcome.IMPORTED, archived=False)
+    expected = Entry(
+        claim_id=claim_id,
+        client=CLIENT,
+        file="users.csv",
+        archive=ARCHIVE,
+        outcome=Outcome.IMPORTED,
+        archived=False,
+    )
     assert expected == ledger.find(engine.store.conn, claim_id)
     assert None is ledger.find(engine.store.conn, "20261122T074205Z-never")
 
