@@ -84,11 +84,15 @@ class Commands:
         return killed_at(self.nursery, point, *command, "--config", self.config, log=self.told) != 0
 
 
-def sweep_refused_at(nursery: Nursery, ground: Ground, point: Point, error: str, *, for_good: bool) -> int:
-    """Run a sweep in which that call fails, once or from then on; return its exit status."""
+def sweep_refused_at(nursery: Nursery, ground: Ground, point: Point, error: str, *, for_good: bool) -> tuple[int, bool]:
+    """Run a sweep in which that call fails, once or from then on; return its exit status, and if it came there."""
     when = f"{point.number}{'+' if for_good else ''}"
     inject = f"{point.call}:error={error}:when={when}"
-    return _traced_to_its_end(nursery, inject, ("sweep", "--config", ground.config), ground.log)
+    trace = ground.folder / "trace"
+    status = _traced_to_its_end(nursery, inject, ("sweep", "--config", ground.config), ground.log, "-o", trace)
+    came_there = "(INJECTED)" in trace.read_text()
+    trace.unlink()
+    return status, came_there
 
 
 def sweep_that_cannot_read(nursery: Nursery, ground: Ground, path: Path) -> int:
