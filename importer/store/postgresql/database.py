@@ -14,8 +14,8 @@ from importer.model import Interrupted
 from importer.store.database import Transactions
 from importer.store.errors import StoreBusy, StoreInterrupted
 from importer.store.postgresql.connection import LOCK_TIMEOUT, PostgresqlConnection, connect
+from importer.store.postgresql.migrating import migrate
 from importer.store.postgresql.rows.copies import WorkingCopies
-from importer.store.postgresql.schema import migrate
 
 if TYPE_CHECKING:  # what only imports need
     from importer.model import Change

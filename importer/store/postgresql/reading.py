@@ -8,7 +8,8 @@ from typing import Final
 
 from importer.store.errors import StoreOutdated
 from importer.store.postgresql.connection import PostgresqlConnection, connect
-from importer.store.postgresql.schema import MIGRATIONS, version_of
+from importer.store.postgresql.migrating import version_of
+from importer.store.postgresql.schema import MIGRATIONS
 
 _BEGIN: Final = """
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
