@@ -248,7 +248,7 @@ def refuse(store: Store, claim: Claim, sha256: str, rejected: FileRejected, told
         begin(store.conn, claim)
         import_id = ledger.next_id(store.conn, claim.client)
         ledger.add(store.conn, import_id, answer)
-        ledger.add_problem(store.conn, import_id, rejected)
+        ledger.add_problem(store.conn, import_id, claim.client, rejected)
         drafts.write(answer, told.client, told.mail)
         _tell(store, answer, import_id, told)
     return answer

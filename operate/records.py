@@ -136,11 +136,12 @@ def details_of(config: Config, conn: Connection, id_: str) -> ImportDetails | No
     entry = queries.find_import(conn, id_)
     if entry is None:
         return None
+    told = queries.count_rows_with_problems(conn, entry.client, entry.id)
     return ImportDetails(
         entry=entry,
-        problems=queries.problems(conn, entry.id),
+        problems=queries.problems(conn, entry.client, entry.id),
         warnings=[RecordedWarning(code=code, title=_title(code)) for code in queries.warnings(conn, entry.id)],
-        more_rows=0 if entry.purged_at else max(0, entry.failed - queries.count_rows_with_problems(conn, entry.id)),
+        more_rows=0 if entry.purged_at else max(0, entry.failed - told),
         files=_files_of(entry, _archived_names(config, entry.client) if entry.host == conn.host else None),
         mails=queries.mails_of(conn, entry.claim_id),
         decision=_decision(held_files.find(conn, entry.claim_id)),

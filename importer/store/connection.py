@@ -51,6 +51,14 @@ class Dialect(Protocol):
         """Return what writes two columns with texts as a list in JSON in a statement."""
         ...
 
+    def same_client(self, table: str, client: str) -> str:
+        """Return the condition that what imports left in a table is of a client: a value, or a column."""
+        ...
+
+    def with_client(self, client: str, columns: str) -> str:
+        """Return columns, or values, of a row that an import leaves there, with the client where it is noted."""
+        ...
+
     def expect_rows(self, count: int) -> None:
         """Prepare for statements, in this transaction, that join so many rows of a table without statistics."""
         ...

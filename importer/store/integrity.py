@@ -91,7 +91,7 @@ _LEDGER_CHECKS: Final = {
     "ledger.silent": (
         """SELECT client, id, file FROM imports WHERE (failed > 0 OR outcome = 'refused') AND purged_at IS NULL
            AND outcome <> 'on_hold'
-           AND NOT EXISTS (SELECT 1 FROM import_problems WHERE import_id = imports.id)""",
+           AND NOT EXISTS (SELECT 1 FROM import_problems WHERE import_id = imports.id AND {of_import})""",
         "Import {1} ({2}) failed, and no problem of it is recorded.",
     ),
     "users.unexplained": (
@@ -105,8 +105,8 @@ _LEDGER_CHECKS: Final = {
         "{1} inactive users hold an e-mail address or a user name.",
     ),
     "history.unexplained": (
-        """SELECT '', count(*) FROM user_changes WHERE NOT EXISTS (SELECT 1 FROM imports WHERE id = import_id)
-           HAVING count(*) > 0""",
+        """SELECT '', count(*) FROM user_changes WHERE NOT EXISTS (SELECT 1 FROM imports WHERE id = import_id
+           AND {of_change}) HAVING count(*) > 0""",
         "{1} changes of users were made by an import that the ledger does not have.",
     ),
     "users.doubled_email": (
@@ -167,6 +167,8 @@ def outbox_findings(conn: Connection, now: datetime) -> Iterator[Finding]:
 
 
 def _contradictions(conn: Connection, checks: dict[str, tuple[str, str]]) -> Iterator[Finding]:
+    of_import = conn.same_client("import_problems", "imports.client")
+    of_change = conn.same_client("user_changes", "imports.client")
     for check, (query, sentence) in checks.items():
-        for row in conn.execute(query).fetchall():
+        for row in conn.execute(query.format(of_import=of_import, of_change=of_change)).fetchall():
             yield Finding(check=check, client=row[0], text=sentence.format(*row))

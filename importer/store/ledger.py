@@ -107,12 +107,18 @@ def note_approval(conn: Connection, import_id: int, by: str) -> None:
     conn.execute("UPDATE imports SET approved_by = ? WHERE id = ?", (by, import_id))
 
 
-def add_problem(conn: Connection, import_id: int, rejected: FileRejected) -> None:
+def add_problem(conn: Connection, import_id: int, client: str, rejected: FileRejected) -> None:
     """Record why a whole file was refused."""
-    conn.execute(
-        "INSERT INTO import_problems VALUES (?, ?, ?, '', ?)",
-        (import_id, rejected.line, rejected.code, words().refusal(rejected)),
-    )
+    row = {
+        "client": client,
+        "import_id": import_id,
+        "line": rejected.line,
+        "code": rejected.code,
+        "detail": words().refusal(rejected),
+    }
+    columns = conn.with_client("client", "import_id, line, code, field, detail")
+    values = conn.with_client(":client", ":import_id, :line, :code, '', :detail")
+    conn.execute(f"INSERT INTO import_problems ({columns}) VALUES ({values})", row)
 
 
 def last_warnings(conn: Connection, client: str, *, file: str, before: str) -> frozenset[str] | None:

@@ -52,7 +52,11 @@ def erase(store: Store, client: str, unique_id: str) -> Erased:
             )
         problems = problems_about(store.conn, client, unique_id)
         for id_ in problems:
-            store.conn.execute("UPDATE import_problems SET detail = ? WHERE import_id = ?", (_REMOVED, id_))
+            is_its = store.conn.same_client("import_problems", ":client")
+            store.conn.execute(
+                f"UPDATE import_problems SET detail = :detail WHERE {is_its} AND import_id = :id",
+                {"client": client, "id": id_, "detail": _REMOVED},
+            )
         ids = {unique_id, *history.former_ids(store.conn, client, unique_id)}
         changes = history.forget_person(store.conn, client, unique_id)
         users = store.conn.execute("DELETE FROM users WHERE client = ? AND unique_id = ?", (client, unique_id)).rowcount
@@ -68,9 +72,10 @@ def erase(store: Store, client: str, unique_id: str) -> Erased:
 def problems_about(conn: Connection, client: str, unique_id: str) -> list[int]:
     """Return the ids of the refused imports whose header was this person's row."""
     rows = conn.execute(
-        """SELECT imports.id, detail FROM imports JOIN import_problems ON import_id = imports.id
-           WHERE client = ? AND imports.code LIKE 'header.%'""",
-        (client,),
+        f"""SELECT imports.id, detail FROM imports JOIN import_problems ON import_id = imports.id
+            WHERE imports.client = :client AND {conn.same_client("import_problems", ":client")}
+            AND imports.code LIKE 'header.%'""",
+        {"client": client},
     ).fetchall()
     return [id_ for id_, detail in rows if _quotes(detail, unique_id)]
 

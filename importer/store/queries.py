@@ -269,17 +269,22 @@ def count_unarchived(conn: Connection) -> int:
     return _count(conn, "SELECT count(*) FROM imports WHERE archived_at IS NULL AND outcome <> 'on_hold'")
 
 
-def problems(conn: Connection, import_id: int) -> list[RecordedProblem]:
+def problems(conn: Connection, client: str, import_id: int) -> list[RecordedProblem]:
     """Return what failed in an import, most rows first."""
     rows = conn.execute(
-        """SELECT code, field, detail, count(DISTINCT line), min(line) FROM import_problems WHERE import_id = ?
-           GROUP BY code, field, detail ORDER BY 4 DESC, 5, 1, 2, 3 LIMIT ?""",
-        (import_id, MOST_GROUPS),
+        f"""SELECT code, field, detail, count(DISTINCT line), min(line) FROM {problems_of(conn)}
+            GROUP BY code, field, detail ORDER BY 4 DESC, 5, 1, 2, 3 LIMIT :most""",
+        {"client": client, "import_id": import_id, "most": MOST_GROUPS},
     ).fetchall()
     return [
         RecordedProblem(code=code, field=field, detail=detail, rows=count, first_line=line)
         for code, field, detail, count, line in rows
     ]
+
+
+def problems_of(conn: Connection) -> str:
+    """Return from where statements read the problems of the import `:import_id` of `:client`; conditions may follow."""
+    return f"import_problems WHERE {conn.same_client('import_problems', ':client')} AND import_id = :import_id"
 
 
 def warnings(conn: Connection, import_id: int) -> list[str]:
@@ -288,9 +293,10 @@ def warnings(conn: Connection, import_id: int) -> list[str]:
     return str(row[0]).split() if row else []
 
 
-def count_rows_with_problems(conn: Connection, import_id: int) -> int:
+def count_rows_with_problems(conn: Connection, client: str, import_id: int) -> int:
     """Return of how many rows the problems are recorded; of a file with very many not those of all."""
-    return _count(conn, "SELECT count(DISTINCT line) FROM import_problems WHERE import_id = ?", str(import_id))
+    query = f"SELECT count(DISTINCT line) FROM {problems_of(conn)}"
+    return int(conn.execute(query, {"client": client, "import_id": import_id}).fetchone()[0])
 
 
 def users(conn: Connection, query: str, *, client: str | None, limit: int, is_inactive: bool = False) -> list[User]:

@@ -25,6 +25,7 @@ from importer import names
 from importer.durable import sync
 from importer.model import printable
 from importer.settings import ClientSettings, RetentionSettings
+from importer.store import queries
 from importer.store.connection import Connection, stamp
 from importer.store.database import Store
 from importer.store.tables import hooks as tables
@@ -76,11 +77,15 @@ def note_pass(store: Store, began_at: datetime) -> None:
 def clients(conn: Connection) -> list[str]:
     """Return whose mail or problems are kept; "" is the operator."""
     rows = conn.execute(
-        """SELECT client FROM outbox WHERE length(body) > 0
-           UNION SELECT client FROM imports WHERE EXISTS (SELECT 1 FROM import_problems WHERE import_id = imports.id)
-           ORDER BY client"""
+        f"""SELECT client FROM outbox WHERE length(body) > 0
+            UNION SELECT client FROM imports WHERE {_has_problems(conn)} ORDER BY client"""
     ).fetchall()
     return [client for (client,) in rows]
+
+
+def _has_problems(conn: Connection) -> str:
+    return f"""EXISTS (SELECT 1 FROM import_problems
+        WHERE import_id = imports.id AND {conn.same_client("import_problems", "imports.client")})"""
 
 
 def due(conn: Connection, client: str, before: datetime) -> Kept | None:
@@ -102,8 +107,9 @@ def purge(store: Store, bak_fd: int, archived: Kept, at: datetime) -> bool:
     """
     _remove(bak_fd, archived.archive)
     with store.transaction():
-        _forget_some_problems(store.conn, archived.id)
-        if store.conn.execute("SELECT 1 FROM import_problems WHERE import_id = ? LIMIT 1", (archived.id,)).fetchone():
+        _forget_some_problems(store.conn, archived.client, archived.id)
+        left = f"SELECT 1 FROM {queries.problems_of(store.conn)} LIMIT 1"
+        if store.conn.execute(left, {"client": archived.client, "import_id": archived.id}).fetchone():
             return False
         store.conn.execute("UPDATE imports SET purged_at = ? WHERE id = ?", (stamp(at), archived.id))
         store.conn.execute("UPDATE on_hold SET reason = '' WHERE claim_id = ?", (archived.claim_id,))
@@ -120,20 +126,20 @@ def forget_problems(store: Store, client: str, before: datetime) -> int:
     """
     with store.transaction():
         row = store.conn.execute(
-            """SELECT id FROM imports WHERE client = ? AND finished_at < ?
-               AND EXISTS (SELECT 1 FROM import_problems WHERE import_id = imports.id) LIMIT 1""",
+            f"""SELECT id FROM imports WHERE client = ? AND finished_at < ? AND {_has_problems(store.conn)}
+                ORDER BY id LIMIT 1""",
             (client, stamp(before)),
         ).fetchone()
-        return _forget_some_problems(store.conn, int(row[0])) if row else 0
+        return _forget_some_problems(store.conn, client, int(row[0])) if row else 0
 
 
-def _forget_some_problems(conn: Connection, import_id: int) -> int:
+def _forget_some_problems(conn: Connection, client: str, import_id: int) -> int:
     """Remove problems of an import, down to a line or all; return how many. Only the line tells them apart."""
-    line = conn.execute(
-        "SELECT line FROM import_problems WHERE import_id = ? LIMIT 1 OFFSET ?", (import_id, _PROBLEMS_AT_ONCE - 1)
-    ).fetchone()
-    up_to, values = (" AND line <= ?", (import_id, *line)) if line else ("", (import_id,))
-    return conn.execute(f"DELETE FROM import_problems WHERE import_id = ?{up_to}", values).rowcount
+    its = queries.problems_of(conn)
+    named = {"client": client, "import_id": import_id, "passed": _PROBLEMS_AT_ONCE - 1}
+    line = conn.execute(f"SELECT line FROM {its} LIMIT 1 OFFSET :passed", named).fetchone()
+    up_to = f" AND line <= {line[0]:d}" if line else ""
+    return conn.execute(f"DELETE FROM {its}{up_to}", named).rowcount
 
 
 def _remove(bak_fd: int, archive: bytes) -> None:
@@ -145,8 +151,8 @@ def _remove(bak_fd: int, archive: bytes) -> None:
     sync(bak_fd)
 
 
-def forget_history(store: Store, before: datetime) -> int:
-    """Remove some of what imports that ended before this time have changed; return how many changes there were."""
+def begin_history(store: Store, before: datetime) -> int:
+    """Let the history begin with the first import that ended at this time or later; return which that is."""
     with store.transaction():
         (first,) = store.conn.execute(
             """SELECT coalesce(min(id), (SELECT coalesce(max(id), 0) + 1 FROM imports)) FROM imports
@@ -155,10 +161,17 @@ def forget_history(store: Store, before: datetime) -> int:
         ).fetchone()
         # Before the changes go: nobody may take for whole what is left.
         store.conn.execute("UPDATE retention SET history_from = ? WHERE history_from < ?", (first, first))
+        return int(first)
+
+
+def forget_history(store: Store, client: str, first: int) -> int:
+    """Remove some of what imports of a client before the `first` have changed; return how many changes there were."""
+    its = store.conn.same_client("user_changes", ":client")
+    with store.transaction():
         return store.conn.execute(
-            """DELETE FROM user_changes WHERE (import_id, unique_id) IN (
-                 SELECT import_id, unique_id FROM user_changes WHERE import_id < ? LIMIT ?)""",
-            (first, _CHANGES_AT_ONCE),
+            f"""DELETE FROM user_changes WHERE {its} AND (import_id, unique_id) IN (
+                  SELECT import_id, unique_id FROM user_changes WHERE {its} AND import_id < :first LIMIT :most)""",
+            {"client": client, "first": first, "most": _CHANGES_AT_ONCE},
         ).rowcount
 
 

@@ -19,7 +19,7 @@ from importer.names import FAILED_CSV, RESULT_TXT
 from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings, FileSettings, ReferenceSettings
 from importer.store import integrity, ledger, personal_data, retention
-from importer.store.roster import deactivation, held_files, ids, removal
+from importer.store.roster import deactivation, held_files, history, ids, removal
 from importer.store.roster.action import NotPossible
 from importer.store.roster.undo import undo
 from importer.store.sqlite.database import SqliteStore
@@ -32,8 +32,8 @@ _TIMES = re.compile(rb"Date: [^\r\n]*|\d{4}-\d\d-\d\d(?:</span>)? \d\d:\d\d")
 _TABLES = (
     "SELECT * FROM users ORDER BY client, unique_id",
     "SELECT * FROM imports ORDER BY id",
-    "SELECT * FROM user_changes ORDER BY import_id, unique_id",
-    "SELECT * FROM import_problems ORDER BY import_id, line, code, field, detail",
+    f"SELECT {history.COLUMNS} FROM user_changes ORDER BY import_id, unique_id",  # noqa: S608 - names of ours
+    "SELECT import_id, line, code, field, detail FROM import_problems ORDER BY import_id, line, code, field, detail",
     "SELECT * FROM outbox ORDER BY id",
     "SELECT * FROM feeds ORDER BY client, feed",
     """SELECT claim_id, import_id, client, feed, file, tripped, changes, was_approved, decision, decided_by

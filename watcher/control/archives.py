@@ -12,7 +12,7 @@ import structlog
 from importer.model import Interrupted
 from importer.redact import NotRewritable, Rewriter
 from importer.settings import ClientSettings
-from importer.store import integrity, retention
+from importer.store import integrity, queries, retention
 from importer.store.database import Store
 from importer.store.errors import StoreError
 from watcher.checking.cleaning import remove_expired
@@ -89,10 +89,11 @@ class Purging:
             log.info("check.purged", client=client.name, files=files)
 
     def _pieces_of_history(self, before: datetime) -> Iterator[bool]:
-        changes = 0
-        while removed := retention.forget_history(self._store, before):
-            changes += removed
-            yield True
+        changes, first = 0, retention.begin_history(self._store, before)
+        for client in queries.clients(self._store.conn):
+            while removed := retention.forget_history(self._store, client, first):
+                changes += removed
+                yield True
         if changes:
             log.info("history.purged", changes=changes)
 

@@ -21,6 +21,14 @@ class Dialect:
         one, other = (f"coalesce(CAST(to_json({column}) AS TEXT), 'null')" for column in (first, second))
         return f"('[' || {one} || ',' || {other} || ']')"
 
+    def same_client(self, table: str, client: str) -> str:
+        """Return the condition that what imports left in a table is of a client, who is first in its key."""
+        return f"{table}.client = {client}"
+
+    def with_client(self, client: str, columns: str) -> str:
+        """Return columns, or values, of a row that an import leaves there, with the client."""
+        return f"{client}, {columns}"
+
     def make_work_table(self, name: str, columns: Sequence[str]) -> None:
         """Leave it to the migrations, which have made it: not all that speak PostgreSQL have temporary tables."""
 

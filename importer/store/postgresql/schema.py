@@ -377,6 +377,21 @@ _PASSES: Final = """ALTER TABLE hosts ADD COLUMN passed_at TEXT COLLATE "C" NOT 
 
 _ONCE: Final = "CREATE UNIQUE INDEX hook_events_once ON hook_events (client, hook, event_id)"
 
+# What a ledger does not have, which `rosterd verify` tells, is nobody's. An earlier rosterd that still runs cannot add
+# rows without a client: its imports fail, and wait.
+_CLIENT_OF_CHANGES: Final = """
+DROP INDEX import_problems_by_import;
+ALTER TABLE import_problems ADD COLUMN client TEXT COLLATE "C" NOT NULL DEFAULT '';
+UPDATE import_problems SET client = imports.client FROM imports WHERE imports.id = import_id;
+ALTER TABLE import_problems ALTER COLUMN client DROP DEFAULT;
+CREATE INDEX import_problems_by_import ON import_problems (client, import_id);
+ALTER TABLE user_changes DROP CONSTRAINT user_changes_pkey;
+ALTER TABLE user_changes ADD COLUMN client TEXT COLLATE "C" NOT NULL DEFAULT '';
+UPDATE user_changes SET client = imports.client FROM imports WHERE imports.id = import_id;
+ALTER TABLE user_changes ALTER COLUMN client DROP DEFAULT;
+ALTER TABLE user_changes ADD PRIMARY KEY (client, import_id, unique_id);
+"""
+
 MIGRATIONS: Final = (
     Migration(17, _FIRST),
     Migration(18, _REASONS),
@@ -384,4 +399,5 @@ MIGRATIONS: Final = (
     Migration(20, _HOSTS),
     Migration(21, _PASSES),
     Migration(22, _ONCE),
+    Migration(23, _CLIENT_OF_CHANGES),
 )

@@ -14,9 +14,12 @@ from importer.store.connection import Connection
 from importer.store.queries import USER_COLUMNS, User
 
 _IS_ASKED_FOR: Final = "import_id > :since AND import_id <= :until AND (:client IS NULL OR client = :client)"
+# BETWEEN: of two equalities, one of which follows from the other, PostgreSQL expects next to no rows, and would then go
+# through all that there are for each user.
 _HISTORY: Final = """
-    (SELECT import_id, imports.client AS client, unique_id, user_changes.kind AS kind, changes
-     FROM user_changes JOIN imports ON imports.id = import_id) AS history"""
+    (SELECT imports.id AS import_id, imports.client AS client, unique_id, user_changes.kind AS kind, changes
+     FROM imports CROSS JOIN user_changes
+     WHERE {same_client} AND user_changes.import_id BETWEEN imports.id AND imports.id) AS history"""
 _KINDS: Final = ("updated", "deactivated", "reinstated", "rekeyed", "undone", "erased")
 # Which of them there are, as a sum of powers of two: each database has a list of its own kind.
 _SUM_OF_KINDS: Final = " + ".join(
@@ -25,7 +28,7 @@ _SUM_OF_KINDS: Final = " + ".join(
 # All users are read: they have no index by import.
 _CHANGED: Final = f"""
     WITH told AS MATERIALIZED (
-      SELECT client AS whose, unique_id AS id, {_SUM_OF_KINDS} AS kinds FROM {_HISTORY}
+      SELECT client AS whose, unique_id AS id, {_SUM_OF_KINDS} AS kinds FROM {{history}}
       WHERE {_IS_ASKED_FOR} GROUP BY client, unique_id)
     SELECT CASE WHEN created_import > :since THEN 1 ELSE 0 END, coalesce(kinds, 0), {", ".join(USER_COLUMNS)}
     FROM users LEFT JOIN told ON whose = client AND id = unique_id
@@ -35,7 +38,7 @@ _GONE: Final = f"""
     SELECT max(import_id), client, id, {_SUM_OF_KINDS} FROM (
       SELECT import_id, client, CASE WHEN kind = 'erased' THEN kind ELSE 'rekeyed' END AS kind,
         CASE WHEN kind = 'erased' THEN unique_id ELSE {{former_id}} END AS id
-      FROM {_HISTORY} WHERE kind IN ('erased', 'rekeyed', 'undone') AND {_IS_ASKED_FOR}) AS gone
+      FROM {{history}} WHERE kind IN ('erased', 'rekeyed', 'undone') AND {_IS_ASKED_FOR}) AS gone
     WHERE id IS NOT NULL
       AND NOT EXISTS (SELECT 1 FROM users WHERE users.client = gone.client AND users.unique_id = gone.id)
     GROUP BY client, id ORDER BY 1, 2, 3"""
@@ -73,10 +76,11 @@ def since(conn: Connection, cursor: int, client: str | None) -> Iterator[Changed
         raise CursorUnusable(f"there is no import {cursor}: was the database restored from a backup?")
     if 0 < cursor < first - 1:
         raise CursorUnusable(f"the history begins with import {first}: who was erased before is not known any more")
-    gone_since = _GONE.format(former_id=conn.in_json("changes", "unique_id", 0))
+    history = _HISTORY.format(same_client=conn.same_client("user_changes", "imports.client"))
+    gone_since = _GONE.format(history=history, former_id=conn.in_json("changes", "unique_id", 0))
     named = {"since": cursor, "until": until, "client": client}
     with (
-        contextlib.closing(conn.stream(_CHANGED, named)) as changed,
+        contextlib.closing(conn.stream(_CHANGED.format(history=history), named)) as changed,
         contextlib.closing(conn.stream(gone_since, named)) as gone,
     ):
         yield from heapq.merge((_as_it_is(row) for row in changed), (_as_gone(*row) for row in gone), key=_place)

@@ -11,11 +11,7 @@ from importer.attributes import ATTRIBUTES
 from importer.store.connection import Connection
 
 Values = tuple[str | None, str | None]  # old, new
-# Imports first: there are few compared with what they changed, and each has its changes in the order of ids.
-_OF_ONE: Final = """
-    FROM imports CROSS JOIN user_changes
-    WHERE user_changes.import_id = imports.id AND unique_id = :unique_id AND imports.client = :client
-      AND user_changes.kind <> 'erased'"""
+COLUMNS: Final = "import_id, unique_id, kind, line, line_before, changed_at, changes"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +34,13 @@ _KIND: Final = """
          WHEN users.inactive_by IS NULL THEN 'reinstated' ELSE 'deactivated' END"""
 
 
+def of_client(conn: Connection) -> str:
+    """Return from where statements read what imports changed of users of `:client`; their conditions follow."""
+    # Imports first: there are few compared with what they changed, and each has its changes in the order of ids.
+    return f"""imports CROSS JOIN user_changes WHERE user_changes.import_id = imports.id AND imports.client = :client
+        AND {conn.same_client("user_changes", ":client")}"""
+
+
 def record(
     conn: Connection,
     scope: Mapping[str, str | int],
@@ -56,10 +59,10 @@ def record(
             ELSE ',"{name}":' || {conn.pair_in_json(f"before.{name}", f"users.{name}")} END"""
         for name in names
     )
+    values = f":import_id, users.unique_id, {kind}, users.import_line, before.import_line, users.updated_at"
     conn.execute(
-        f"""INSERT INTO user_changes
-            SELECT :import_id, users.unique_id, {kind}, users.import_line, before.import_line, users.updated_at,
-              '{{' || substr({pairs}, 2) || '}}'
+        f"""INSERT INTO user_changes ({conn.with_client("client", COLUMNS)})
+            SELECT {conn.with_client(":client", values)}, '{{' || substr({pairs}, 2) || '}}'
             FROM {images} AND users.import_id = :import_id ORDER BY users.unique_id""",
         scope,
     )
@@ -69,7 +72,7 @@ def of_person(conn: Connection, client: str, unique_id: str) -> list[Change]:
     """Return what was changed of a person, oldest first."""
     rows = conn.execute(
         f"""SELECT import_id, file, approved_by, requested_by, line, line_before, user_changes.kind, changed_at, changes
-            {_OF_ONE} ORDER BY 1""",
+            FROM {_of_person(conn)} ORDER BY 1""",
         {"client": client, "unique_id": unique_id},
     ).fetchall()
     return [
@@ -81,19 +84,21 @@ def of_person(conn: Connection, client: str, unique_id: str) -> list[Change]:
     ]
 
 
+def _of_person(conn: Connection) -> str:
+    return f"{of_client(conn)} AND unique_id = :unique_id AND user_changes.kind <> 'erased'"
+
+
 def story(conn: Connection, client: str, unique_id: str) -> list[Change]:
     """Return everything that is known to have happened to a person, or to former ones of this id, oldest first."""
     changes = of_person(conn, client, unique_id)
     rows = conn.execute(
-        """SELECT import_id, file, approved_by, requested_by, 'erased', changed_at, 0
-           FROM imports CROSS JOIN user_changes
-           WHERE user_changes.import_id = imports.id AND unique_id = :unique_id AND user_changes.kind = 'erased'
-             AND imports.client = :client
-           UNION ALL
-           SELECT created_import, file, approved_by, requested_by, 'created', created_at,
-             CASE WHEN import_id = created_import THEN import_line ELSE 0 END
-           FROM users JOIN imports ON imports.id = created_import
-           WHERE users.client = :client AND unique_id = :unique_id""",
+        f"""SELECT import_id, file, approved_by, requested_by, 'erased', changed_at, 0
+            FROM {of_client(conn)} AND unique_id = :unique_id AND user_changes.kind = 'erased'
+            UNION ALL
+            SELECT created_import, file, approved_by, requested_by, 'created', created_at,
+              CASE WHEN import_id = created_import THEN import_line ELSE 0 END
+            FROM users JOIN imports ON imports.id = created_import AND imports.client = users.client
+            WHERE users.client = :client AND unique_id = :unique_id""",
         {"client": client, "unique_id": unique_id},
     ).fetchall()
     (first,) = conn.execute("SELECT history_from FROM retention").fetchone()
@@ -123,10 +128,9 @@ def former_ids(conn: Connection, client: str, unique_id: str) -> set[str]:
 def later_id(conn: Connection, client: str, unique_id: str) -> str:
     """Return the id that somebody has now who had this one, "" for nobody; of several the last."""
     row = conn.execute(
-        f"""SELECT user_changes.unique_id FROM imports CROSS JOIN user_changes WHERE import_id = imports.id
-           AND client = ? AND imports.kind IN ('rekey', 'undo') AND {conn.in_json("changes", "unique_id", 0)} = ?
-           ORDER BY import_id DESC LIMIT 1""",
-        (client, unique_id),
+        f"""SELECT user_changes.unique_id FROM {of_client(conn)} AND imports.kind IN ('rekey', 'undo')
+            AND {conn.in_json("changes", "unique_id", 0)} = :unique_id ORDER BY import_id DESC LIMIT 1""",
+        {"client": client, "unique_id": unique_id},
     ).fetchone()
     return str(row[0]) if row else ""
 
@@ -134,8 +138,9 @@ def later_id(conn: Connection, client: str, unique_id: str) -> str:
 def forget_person(conn: Connection, client: str, unique_id: str) -> int:
     """Remove what was changed of a person; return how often it was."""
     return conn.execute(
-        f"""DELETE FROM user_changes WHERE (import_id, unique_id) IN (
-              SELECT user_changes.import_id, user_changes.unique_id {_OF_ONE})""",
+        f"""DELETE FROM user_changes WHERE {conn.same_client("user_changes", ":client")}
+            AND (import_id, unique_id) IN (
+              SELECT user_changes.import_id, user_changes.unique_id FROM {_of_person(conn)})""",
         {"client": client, "unique_id": unique_id},
     ).rowcount
 
@@ -143,8 +148,9 @@ def forget_person(conn: Connection, client: str, unique_id: str) -> int:
 def note_erased(conn: Connection, import_id: int, client: str, ids: Collection[str]) -> None:
     """Note of ids of an erased person, as far as they are nobody's now, that they are gone."""
     conn.executemany(
-        """INSERT INTO user_changes SELECT :import_id, :unique_id, 'erased', 0, 0, finished_at, '{}' FROM imports
-           WHERE id = :import_id
-           AND NOT EXISTS (SELECT 1 FROM users WHERE client = :client AND unique_id = :unique_id)""",
+        f"""INSERT INTO user_changes ({conn.with_client("client", COLUMNS)})
+            SELECT {conn.with_client(":client", ":import_id, :unique_id, 'erased', 0, 0, finished_at, '{}'")}
+            FROM imports WHERE client = :client AND id = :import_id
+            AND NOT EXISTS (SELECT 1 FROM users WHERE client = :client AND unique_id = :unique_id)""",
         [{"import_id": import_id, "client": client, "unique_id": each} for each in ids],
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 from importer.store.connection import Connection
 from importer.store.database import Store
+from importer.store.roster import history
 from importer.store.roster.action import Action, Done, NotPossible, carry_out
 from importer.store.roster.work import Scope, keep_images
 
@@ -16,7 +17,6 @@ _TAKEN: Final = f"""
     SELECT old FROM work_moves JOIN users ON users.client = work_moves.client AND users.unique_id = work_moves.new
     WHERE work_moves.client = :client AND users.unique_id NOT IN ({_MOVED})"""
 _BETWEEN: Final = "\x01"  # before an id that two may be about to exchange: no id begins with it
-_CHANGES: Final = "import_id, unique_id, kind, line, line_before, changed_at, changes"
 
 
 def rekey(store: Store, client: str, pairs: Iterable[tuple[str, str]], *, is_applied: bool) -> Done:
@@ -76,26 +76,28 @@ def move(conn: Connection, scope: Scope) -> None:
         between,
     )
     follow(conn, scope, "work_images")
+    is_theirs = conn.same_client("user_changes", ":client")
     conn.execute(
-        f"""INSERT INTO work_moved (client, moved_to, {_CHANGES})
+        f"""INSERT INTO work_moved (client, moved_to, {history.COLUMNS})
             SELECT imports.client, work_moves.new, import_id, unique_id, user_changes.kind, line, line_before,
               changed_at, changes
             FROM imports CROSS JOIN user_changes CROSS JOIN work_moves
-            WHERE imports.client = :client AND user_changes.import_id = imports.id AND user_changes.kind <> 'erased'
+            WHERE imports.client = :client AND user_changes.import_id = imports.id AND {is_theirs}
+            AND user_changes.kind <> 'erased'
             AND work_moves.client = :client AND work_moves.old = user_changes.unique_id""",
         scope,
     )
     # In the place of what is left of somebody whom no command has removed.
     for id_ in ("unique_id", "moved_to"):
         conn.execute(
-            f"""DELETE FROM user_changes WHERE (import_id, unique_id) IN (
+            f"""DELETE FROM user_changes WHERE {is_theirs} AND (import_id, unique_id) IN (
                   SELECT import_id, {id_} FROM work_moved WHERE client = :client)""",
             scope,
         )
     conn.execute(
-        f"""INSERT INTO user_changes ({_CHANGES})
-            SELECT import_id, moved_to, kind, line, line_before, changed_at, changes FROM work_moved
-            WHERE client = :client""",
+        f"""INSERT INTO user_changes ({conn.with_client("client", history.COLUMNS)})
+            SELECT {conn.with_client("client", history.COLUMNS.replace("unique_id", "moved_to"))}
+            FROM work_moved WHERE client = :client""",
         scope,
     )
     conn.execute("DELETE FROM work_moved WHERE client = :client", scope)

@@ -23,11 +23,10 @@ from importer.store.roster.work import WITH_IMAGES, Scope, keep_images
 MOST_TOLD: Final = 1000  # conflicts; all are counted
 # Somebody may be made as a leaver. Who became one later was changed since.
 _OTHER_STATE: Final = """
-    SELECT 1 FROM imports CROSS JOIN user_changes
-    WHERE import_id = imports.id AND user_changes.unique_id = users.unique_id
-    AND imports.client = :client AND imports.id > :undone AND {state} IS NOT NULL"""
+    SELECT 1 FROM {changes} AND user_changes.unique_id = users.unique_id
+    AND imports.id > :undone AND {state} IS NOT NULL"""
 _CHANGES: Final = """SELECT unique_id, changes FROM user_changes
-    WHERE import_id = :undone AND unique_id > :after ORDER BY unique_id LIMIT 5000"""
+    WHERE {same_client} AND import_id = :undone AND unique_id > :after ORDER BY unique_id LIMIT 5000"""
 # Users who have been given a value that another has: there were none before.
 _CLAIMANTS: Final = """
     SELECT before.id FROM {images} AND users.{key} IS NOT NULL AND users.{key} IS NOT before.{key} AND EXISTS (
@@ -92,7 +91,8 @@ def _client_of(conn: Connection, import_id: int) -> str:
 def _plan(conn: Connection, scope: Scope) -> None:
     """Note in `work_plan` which values go back, and in `work_kept` those that were changed since."""
     after, count = "", 0
-    while some := conn.execute(_CHANGES, {**scope, "after": after}).fetchall():
+    changes_after = _CHANGES.format(same_client=conn.same_client("user_changes", ":client"))
+    while some := conn.execute(changes_after, {**scope, "after": after}).fetchall():
         after, count = some[-1][0], count + len(some)
         conn.executemany(
             "INSERT INTO work_plan (client, id, field, given, former) VALUES (?, ?, ?, ?, ?)",
@@ -102,7 +102,7 @@ def _plan(conn: Connection, scope: Scope) -> None:
                 for field, (former, given) in msgspec.json.decode(changes, type=dict[str, history.Values]).items()
             ],
         )
-    other_state = _OTHER_STATE.format(state=conn.in_json("changes", "inactive_by"))
+    other_state = _OTHER_STATE.format(changes=history.of_client(conn), state=conn.in_json("changes", "inactive_by"))
     count += conn.execute(
         f"""INSERT INTO work_plan (client, id, field, given, former)
             SELECT client, unique_id, 'inactive_by', inactive_by, :by FROM users

@@ -29,8 +29,8 @@ def search(conn: Connection, wanted: Wanted, limit: int) -> list[Import]:
         "finished_at >= :since": wanted.since,
         "finished_at < :until": wanted.until,
         "file LIKE :file ESCAPE '!'": wanted.file,
-        """(code = :code OR EXISTS (SELECT 1 FROM import_problems AS problem
-            WHERE problem.import_id = ledger.id AND problem.code = :code))""": wanted.code,
+        f"""(code = :code OR EXISTS (SELECT 1 FROM import_problems AS problem WHERE problem.import_id = ledger.id
+            AND {conn.same_client("problem", "ledger.client")} AND problem.code = :code))""": wanted.code,
         "id < :before": wanted.before,
     }
     conditions = [sql for sql, value in parts.items() if value]

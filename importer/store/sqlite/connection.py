@@ -24,13 +24,14 @@ from importer.store.errors import (
     StoreUnavailable,
     StoreUnopened,
 )
+from importer.store.sqlite.dialect import Dialect
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 VERSION: Final = sqlite3.sqlite_version
 VERSION_INFO: Final = sqlite3.sqlite_version_info
-NEWEST: Final = "m022_once"  # the last migration of `schema`
+NEWEST: Final = "m023_client_of_changes"  # the last migration of `schema`
 APPLICATION_ID: Final = 0x526F7374  # "Rost": a database of another program is never touched
 
 _HEAD: Final = struct.Struct(">16sH10xI36xI")  # magic text, bytes of a page, pages, application id
@@ -84,7 +85,7 @@ class _Cursor(sqlite3.Cursor):
     __next__ = _translating(sqlite3.Cursor.__next__)  # type: ignore[arg-type]  # mypy looks for an Iterator
 
 
-class SqliteConnection(sqlite3.Connection):
+class SqliteConnection(Dialect, sqlite3.Connection):
     """
     A connection whose statements raise StoreError: the one place where errors of SQLite are translated.
 
@@ -118,19 +119,6 @@ class SqliteConnection(sqlite3.Connection):
         """Tell that there is nobody to wait for: whoever has a transaction open writes alone."""
         return False
 
-    def seconds_between(self, earlier: str, later: str) -> str:
-        """Return what counts the seconds between two columns with times, 0 for a clock that was set back."""
-        return f"max(0, (julianday({later}) - julianday({earlier})) * 86400)"
-
-    def in_json(self, column: str, *path: str | int) -> str:
-        """Return what reads the text at a place of a column with JSON: `->>` is not in each SQLite that we support."""
-        places = (f"[{place}]" if isinstance(place, int) else f".{place}" for place in path)
-        return f"json_extract({column}, '${''.join(places)}')"
-
-    def pair_in_json(self, first: str, second: str) -> str:
-        """Return what writes two columns with texts as a list in JSON in a statement."""
-        return f"json_array({first}, {second})"
-
     def overwrite_deleted(self, _tables: Sequence[str]) -> None:
         """Fold the log into the database, and cut it: it has the old pages. A reader may keep that for later."""
         self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -148,10 +136,6 @@ class SqliteConnection(sqlite3.Connection):
         self.execute(f"DROP TABLE IF EXISTS temp.{name}")
         self.execute(f"CREATE TEMP TABLE {name} ({', '.join(columns)})")
         self.execute(f"CREATE INDEX temp.{name}_by_key ON {name} ({', '.join(columns[:2])})")
-
-    def in_its_order(self, table: str) -> str:
-        """Return what reads a table by no index, of which each row would be a look-up of its own."""
-        return f"{table} NOT INDEXED"
 
     @_translating
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:  # noqa: ANN401 - likewise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -11,6 +12,9 @@ from importer.store.copying import Rows
 from importer.store.sqlite.connection import SqliteConnection
 from importer.store.sqlite.database import SqliteStore
 
+# In PostgreSQL these have the client as well: that of the import, or nobody's.
+_WITH_CLIENT: Final = ("import_problems", "user_changes")
+_CLIENT: Final = "coalesce((SELECT client FROM imports WHERE id = import_id), '')"
 NOT_COPIED: Final = ("_sqlite_migrations", "hosts", "importing")
 _AT_ONCE: Final = 1000
 
@@ -28,7 +32,8 @@ class SqliteSide:
 
     def columns(self, table: str) -> list[str]:
         """Return the names of the columns of a table."""
-        return [name for (name,) in self.conn.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()]
+        rows = self.conn.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+        return [*(["client"] if table in _WITH_CLIENT else []), *(name for (name,) in rows)]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -42,6 +47,8 @@ class SqliteSide:
 
     def rows(self, table: str, columns: str) -> Iterator[Rows]:
         """Yield all rows of a table, some at a time."""
+        if table in _WITH_CLIENT:
+            table = f"(SELECT {_CLIENT} AS client, * FROM {table})"
         with contextlib.closing(self.conn.execute(f"SELECT {columns} FROM {table}")) as rows:
             while some := rows.fetchmany(_AT_ONCE):
                 yield some
@@ -55,9 +62,11 @@ class SqliteSide:
 
     def fill(self, table: str, columns: Sequence[str], rows: Iterable[Rows]) -> None:
         """Add rows to a table."""
-        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {marks(columns)}"
+        places = [at for at, name in enumerate(columns) if name != "client" or table not in _WITH_CLIENT]
+        names = [columns[at] for at in places]
+        insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES {marks(names)}"
         for some in rows:
-            self.conn.executemany(insert, some)
+            self.conn.executemany(insert, map(operator.itemgetter(*places), some))
 
     def number_on(self) -> None:
         """Leave it to SQLite, which goes by the largest id there is."""

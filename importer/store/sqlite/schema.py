@@ -441,5 +441,10 @@ def m022_once(db: Database) -> None:
     db.execute("CREATE UNIQUE INDEX hook_events_once ON hook_events (client, hook, event_id)")
 
 
+@migrations()
+def m023_client_of_changes(_: Database) -> None:
+    """Change nothing: what PostgreSQL notes with problems and changes, the import tells here (`sqlite/dialect`)."""
+
+
 def _statements(script: str) -> list[str]:
     return [statement for part in script.split(";\n") if (statement := part.strip())]

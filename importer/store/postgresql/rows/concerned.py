@@ -111,10 +111,12 @@ class Concerned(Others):
         """Fetch what the last undos have changed of the users in the file, and how much of all."""
         ids = ", ".join(map(str, undos))
         self._fetch_rows("imports", f"client = :client AND id IN ({ids})", self._file.named)
-        self._fetch_rows("user_changes", f"import_id IN ({ids}) AND {IS_STAGED}", self._file.named)
+        theirs = f"client = :client AND import_id IN ({ids})"
+        self._fetch_rows("user_changes", f"{theirs} AND {IS_STAGED}", self._file.named)
         counts = f"""SELECT import_id, count(*) FROM user_changes CROSS JOIN json_object_keys(CAST(changes AS JSON))
-            WHERE import_id IN ({ids}) GROUP BY import_id"""
-        self._undone = {int(undo): int(count) for undo, count in self._server.execute(counts).fetchall()}
+            WHERE {theirs} GROUP BY import_id"""
+        rows = self._server.execute(counts, self._file.named).fetchall()
+        self._undone = {int(undo): int(count) for undo, count in rows}
 
     def recorded(self) -> int:
         """Return how many there are."""

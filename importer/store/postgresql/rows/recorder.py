@@ -27,7 +27,7 @@ from importer.store.roster.feeds import last_snapshot, note_snapshot
 from importer.store.sqlite.rows.others import Others
 from importer.store.sqlite.rows.recorder import Recorder
 
-_CHANGES: Final = ("import_id", "unique_id", "kind", "line", "line_before", "changed_at", "changes")
+_CHANGES: Final = ("client", "import_id", "unique_id", "kind", "line", "line_before", "changed_at", "changes")
 # Users with values of this import, and those of whom only something about feeds was noted.
 _CHANGED: Final = """
     users WHERE rowid IN (
@@ -109,7 +109,8 @@ class PostgresqlRecorder:
         columns = (*self._file.columns, "client", "created_at", "created_import")
         self._staging.hand_over("users", columns, f"users WHERE rowid > {self._top}")
         self._write_changes()
-        self._staging.hand_over("user_changes", _CHANGES, "user_changes WHERE import_id = :import_id")
+        changes = "user_changes WHERE import_id = :import_id"
+        self._staging.hand_over("user_changes", _CHANGES, changes, {"client": ":client"})
 
     def _write_changes(self) -> None:
         columns = self._recorder.changed_columns
@@ -132,7 +133,7 @@ class PostgresqlRecorder:
     @property
     def rejected(self) -> Rejections:
         """Return the rows that were not applied."""
-        return Rejections(self._recorder.rejected, self._copy, self._conn)
+        return Rejections(self._recorder.rejected, self._staging)
 
     @property
     def leaving(self) -> Leaving:

@@ -7,21 +7,18 @@ from collections.abc import Iterator
 from typing import Final
 
 from importer.model import ProblemGroup, Tally
-from importer.store.postgresql.connection import PostgresqlConnection
-from importer.store.postgresql.rows.copying import copy_in
-from importer.store.postgresql.rows.working_copy import lines
+from importer.store.postgresql.rows.staging import Staging
 from importer.store.recording import FailedRow
-from importer.store.sqlite import connection as sqlite
 from importer.store.sqlite.rows.rejected import RejectedRows
 
-_PROBLEMS: Final = ("import_id", "line", "code", "field", "detail")
+_PROBLEMS: Final = ("client", "import_id", "line", "code", "field", "detail")
 
 
 class Rejections:
     """The rejected rows, which are in the working copy."""
 
-    def __init__(self, rejected: RejectedRows, copy: sqlite.SqliteConnection, conn: PostgresqlConnection) -> None:
-        self._rejected, self._copy, self._conn = rejected, copy, conn
+    def __init__(self, rejected: RejectedRows, staging: Staging) -> None:
+        self._rejected, self._staging = rejected, staging
         self.recheck_lines = rejected.recheck_lines
         self.count_listed, self.lines = rejected.count_listed, rejected.lines
 
@@ -33,5 +30,5 @@ class Rejections:
         """Write the problems to import_problems, as many as it has room for; return all grouped, most rows first."""
         groups = self._rejected.record_problems(import_id, tally)
         if tally.failed:
-            copy_in(self._conn, "import_problems", _PROBLEMS, lines(self._copy, _PROBLEMS, "import_problems", {}))
+            self._staging.hand_over("import_problems", _PROBLEMS, "import_problems", {"client": ":client"})
         return groups
