@@ -218,6 +218,8 @@ class Examination:
         batch.size_bytes += size_of(row.cells)
 
     def _late_batches(self) -> Iterator[Batch]:
+        for lines in self._duplicates.released():
+            yield from self._resolved(lines, {})
         for lines in self._duplicates.groups():
             by_id = self._duplicates_in(lines)
             batch = self._batch()
@@ -253,12 +255,12 @@ class Examination:
         """Yield the rows of these lines that fail because of a duplicate id, and those that turned out to have none."""
         batch = self._batch()
         for row, verdict in self._judged_again(lines):
-            duplicate = by_id[_id_and_hash(verdict)[0]]
-            if duplicate.rows > 1:
+            duplicate = by_id.get(_id_and_hash(verdict)[0])
+            if duplicate and duplicate.rows > 1:
                 self._note_recheck((row.line,))
-            if duplicate.differ:
+            if duplicate and duplicate.differ:
                 self._add_verdict(row, self._with_duplicate_id(row, verdict, duplicate.lines), batch)
-            elif duplicate.is_first_held and row.line == duplicate.lines[0]:
+            elif not duplicate or (duplicate.is_first_held and row.line == duplicate.lines[0]):
                 self._add_verdict(row, verdict, batch)
             if batch.is_full():
                 yield batch
