@@ -118,6 +118,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; an error of the host, or a missing permission, ends it with a sentence and an exit code."""
         _import_when_used("asyncio")  # structlog imports it for programs that use it: 20 ms
+        sys.modules.setdefault("rich", None)  # type: ignore[arg-type] # nor this, which draws tracebacks: 35 ms
         try:
             return super().invoke(ctx)
         except OSError as error:

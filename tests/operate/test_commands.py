@@ -18,7 +18,7 @@ from tests import REPOSITORY
 # What only some files, some settings or some commands need.
 HEAVY = {
     *("asyncio", "email_validator", "litestar", "openpyxl", "premailer", "prometheus_client", "sqlite_utils"),
-    *("tomlkit", "yagmail", "zoneinfo"),
+    *("rich.console", "tomlkit", "yagmail", "zoneinfo"),
 }
 
 
