@@ -58,7 +58,9 @@ def grow_users(folder: Path, sizes: Iterable[int]) -> list[Point]:
         file = folder / "users.csv"
         write_file(file, rows)
         with installed(folder / "one") as product:
-            measured, _ = product.take(file)
+            measured, counts = product.take(file)
+            if counts.created < rows * 0.98:
+                raise SystemExit(f"{rows:,} rows: unexpected {counts}")
             points.append(_point(rows, measured.cpu_s, measured.peak_mib, folder / "one"))
         print(_row(points[-1]), flush=True)
     return points

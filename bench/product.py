@@ -29,6 +29,7 @@ state_dir = "state"
 quiet_s = 0.01
 [file]
 max_file_bytes = 4294967296
+max_rows = 20000000
 [guard]
 identity = "off"
 attribute = "off"
