@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from bench.generate import write_file
-from bench.measure import measure
+from bench.measure import machine, measure
 from bench.product import command, environment, installed
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=_CLIENTS)
     parser.add_argument("--plot", action="store_true", help="draw docs/growth.svg")
     arguments = parser.parse_args()
+    print(f"{machine()}\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         print("| users of one client | us a row | peak MiB | database MiB |\n|---|---|---|---|")
         users = grow_users(Path(name), arguments.rows)

@@ -1,9 +1,11 @@
-"""Runs a command and measures all of it: wall time, processor time and memory of the process and its children."""
+"""Runs a command and measures all of it: time, processor time and memory of the process and its children; on what."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ import msgspec
 
 _PAGE_MIB: Final = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 _SAMPLE_S: Final = 0.02
+_IDLE_LOAD: Final = 0.5
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -29,6 +32,16 @@ class Measured(msgspec.Struct, frozen=True):
     work_s: float
     cpu_s: float
     peak_mib: float
+
+
+def machine() -> str:
+    """Return what the figures are measured on, and how busy it is beside that: without it they tell little."""
+    models = (line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    model = next(models, platform.machine()).rpartition(":")[2].strip()
+    usable, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, Linux {platform.release()}"
+    state = "idle" if load < _IDLE_LOAD else "busy: take ratios of processor time"
+    return f"{usable} of {os.cpu_count()} processors, {model}; {versions}; load {load:.1f}, {state}"
 
 
 def measure(command: list[str], output: Path = Path(os.devnull), **environment: str) -> Measured:

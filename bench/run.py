@@ -4,14 +4,14 @@ Ours and the peers on the same files, interleaved, as one table: `make bench`, o
 Each figure is a whole process, from start to exit; "at work" is the part of ours from claimed to archived, which is
 what a running service takes. Ratios are taken within one repetition, against the sqlite3 shell's `.import` of the same
 file (1.00), and the median over the repetitions is shown: on a shared machine seconds drift by a tenth and more, ratios
-by much less. Everything lies in a temporary folder (TMPDIR), which needs some 12 times the largest file.
+by much less, and those of processor time ("CPU") by less still. Everything lies in a temporary folder (TMPDIR), which
+needs some 12 times the largest file.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
-import sqlite3
+import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ import msgspec
 
 from bench import peers
 from bench.generate import write_file
-from bench.measure import Measured, measure
+from bench.measure import Measured, machine, measure
 from bench.product import Counts, installed
 
 _BASELINE: Final = "sqlite3 .import"
@@ -32,6 +32,7 @@ _STARTS: Final = 5
 
 _Result = tuple[str, Measured]
 _Results = Iterator[_Result]
+_Ratios = tuple[float, float, float]  # to the baseline: whole process, at work, processor time
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -55,7 +56,11 @@ def main() -> None:
     plan = _QUICK if arguments.quick else _FULL
     if arguments.rows:
         plan = Plan((arguments.rows,), 1, 0)
-    print(f"SQLite {sqlite3.sqlite_version}, Python {platform.python_version()}, {platform.machine()}\n")
+    if not shutil.which("sqlite3"):
+        raise SystemExit(
+            "The sqlite3 shell, to compare with, is missing. On Debian and Ubuntu: apt-get install sqlite3"
+        )
+    print(f"{machine()}\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         for rows in plan.sizes:
             _compare(Path(name), rows, plan.repetitions)
@@ -68,13 +73,15 @@ def _compare(folder: Path, rows: int, repetitions: int) -> None:
     write_file(file, rows)
     write_file(changed, rows, changed=True)
     runs: dict[str, list[Measured]] = {}
-    ratios: dict[str, list[tuple[float, float]]] = {}
+    ratios: dict[str, list[_Ratios]] = {}
     for _ in range(repetitions):
         results = dict(_peers(folder, file, rows)) | dict(_ours(folder, file, changed, rows))
         for what, measured in results.items():
             runs.setdefault(what, []).append(measured)
-            base_s = results[_BASELINE].wall_s
-            ratios.setdefault(what, []).append((measured.wall_s / base_s, measured.work_s / base_s))
+            base = results[_BASELINE]
+            ratios.setdefault(what, []).append(
+                (measured.wall_s / base.wall_s, measured.work_s / base.wall_s, measured.cpu_s / base.cpu_s)
+            )
     _print_table(rows, file.stat().st_size, runs, ratios)
 
 
@@ -108,17 +115,15 @@ def _ours(folder: Path, file: Path, changed: Path, rows: int) -> _Results:
                 yield f"{what}{suffix}", measured
 
 
-def _print_table(
-    rows: int, size_bytes: int, runs: dict[str, list[Measured]], ratios: dict[str, list[tuple[float, float]]]
-) -> None:
+def _print_table(rows: int, size_bytes: int, runs: dict[str, list[Measured]], ratios: dict[str, list[_Ratios]]) -> None:
     print(f"{rows:,} rows, {size_bytes / 1e6:.0f} MB")
-    print(f"  {'':36}{'ratio':>7}{'at work':>9}{'s':>9}{'CPU s':>9}{'rows/s':>11}{'peak MiB':>10}")
+    print(f"  {'':36}{'ratio':>7}{'at work':>9}{'CPU':>7}{'s':>9}{'CPU s':>9}{'rows/s':>11}{'peak MiB':>10}")
     for what, measured in runs.items():
         wall_s = statistics.median(each.wall_s for each in measured)
         cpu_s = statistics.median(each.cpu_s for each in measured)
-        peak_mib = max(each.peak_mib for each in measured)
-        ratio, at_work = (statistics.median(each) for each in zip(*ratios[what], strict=True))
-        print(f"  {what:36}{ratio:7.2f}{at_work:9.2f}{wall_s:9.2f}{cpu_s:9.2f}{rows / wall_s:11,.0f}{peak_mib:10.0f}")
+        ratio, at_work, cpu = (statistics.median(each) for each in zip(*ratios[what], strict=True))
+        speed, peak_mib = rows / wall_s, max(each.peak_mib for each in measured)
+        print(f"  {what:36}{ratio:7.2f}{at_work:9.2f}{cpu:7.2f}{wall_s:9.2f}{cpu_s:9.2f}{speed:11,.0f}{peak_mib:10.0f}")
     print(flush=True)
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.generate import write_file
+from bench.measure import machine
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _COMMANDS: Final = {
@@ -147,6 +148,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     arguments = parser.parse_args()
     roots = {"ours": _ROOT} | ({"beside": arguments.beside.resolve()} if arguments.beside else {})
+    print(machine(), flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         measure(roots, Path(name), arguments.rounds)
 
