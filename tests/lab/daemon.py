@@ -86,16 +86,17 @@ class Rosterd:
         else:
             self.kill9()
 
-    def start(self, *, inject: str = "", patience_s: float = PATIENCE_S) -> None:
+    def start(self, *, inject: str = "", at: Path | None = None, patience_s: float = PATIENCE_S) -> None:
         """
         Start the daemon and wait until it watches.
 
-        `inject` is strace's: what to do to which of its system calls, "fsync:delay_enter=300000" (microseconds).
+        `inject` is strace's: what to do to which of its system calls, "fsync:delay_enter=300000" (microseconds); with
+        `at` to those alone that concern this file.
         """
         started = len(self.events("daemon.started"))
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._tracer(inject), *self._command("run")],
+                [*self._tracer(inject, at), *self._command("run")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -295,12 +296,13 @@ class Rosterd:
         return ["setpriv", *ids, *rights, "--no-new-privs"]
 
     @staticmethod
-    def _tracer(inject: str) -> list[str]:
+    def _tracer(inject: str, at: Path | None) -> list[str]:
         if not inject:
             return []
         # -D keeps the daemon our own child: signals and exit statuses are its own, not strace's.
         quietly = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull]
-        return [*quietly, "-e", f"trace={inject.partition(':')[0]}", "-e", f"inject={inject}"]
+        which = [] if at is None else ["-P", str(at)]
+        return [*quietly, *which, "-e", f"trace={inject.partition(':')[0]}", "-e", f"inject={inject}"]
 
     def _configuration(self, settings: Mapping[str, Mapping[str, Setting]]) -> str:
         defaults: dict[str, dict[str, Setting]] = {
