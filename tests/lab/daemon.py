@@ -19,6 +19,7 @@ from typing import Self
 
 from tests import REPOSITORY
 from tests.lab import PATIENCE_S, Found, wait_until
+from tests.lab.postgresql import PostgresqlServer
 
 Setting = str | float | Sequence[str] | Sequence[Mapping[str, str]]
 Row = dict[str, str | int | None]
@@ -69,6 +70,7 @@ class Rosterd:
         self._service_uid = service_uid
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
+        self._server: tuple[PostgresqlServer, str] | None = None
         self._state = folder / "state"
         self._state.mkdir(mode=0o700)
         if service_uid is not None:
@@ -148,6 +150,14 @@ class Rosterd:
             subprocess.run(["cp", "-aT", ours, theirs], check=True)
         return other
 
+    def move_to(self, server: PostgresqlServer) -> None:
+        """Copy the database to a server, and use that from now on; the installation is down."""
+        url = server.new_database()
+        done = self.execute("store", "copy", "--to", url)
+        assert done.returncode == 0, done.stderr
+        self._server = server, url
+        self._config.write_text(self._config.read_text().replace("[service]", f'[service]\ndatabase = "{url}"', 1))
+
     def reload(self, change: Callable[[str], str]) -> None:
         """Change the text of the configuration and tell the daemon by SIGHUP, as `systemctl reload` does."""
         self._config.write_text(change(self._config.read_text()))
@@ -207,7 +217,7 @@ class Rosterd:
 
     def imports(self) -> list[Row]:
         """Return the ledger, oldest first."""
-        return self.query("SELECT * FROM imports ORDER BY rowid")
+        return self.query("SELECT * FROM imports ORDER BY id")
 
     def users(self, client: str = "acme") -> dict[str, Row]:
         """Return a client's users by unique_id."""
@@ -216,12 +226,17 @@ class Rosterd:
 
     def query(self, sql: str, *values: str) -> list[Row]:
         """Return what a reader of the database sees."""
+        if self._server:
+            return self._server[0].rows(self._server[1], sql, values)
         with contextlib.closing(sqlite3.connect(f"file:{self._state}/rosterd.db?mode=ro", uri=True)) as database:
             database.row_factory = sqlite3.Row
             return [dict(row) for row in database.execute(sql, values)]
 
     def change(self, sql: str) -> None:
         """Change the database behind the daemon's back; only for what stands for the passing of time."""
+        if self._server:
+            self._server[0].rows(self._server[1], sql)
+            return
         with contextlib.closing(sqlite3.connect(self._state / "rosterd.db")) as database, database:
             database.execute(sql)
 

@@ -8,7 +8,9 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.lab import MEMORY, wait_until
 
@@ -139,6 +141,15 @@ class PostgresqlServer:
             text=True,
         )
         return done.stdout.strip()
+
+    def rows(self, url: str, statement: str, values: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """Return the rows of a statement with `?` for each value, by column; none of one that changes."""
+        import psycopg  # noqa: PLC0415 - takes libpq
+        from psycopg.rows import dict_row  # noqa: PLC0415 - likewise
+
+        with psycopg.connect(url, row_factory=dict_row) as conn:
+            cursor = conn.execute(statement.replace("?", "%s"), values or None)
+            return cursor.fetchall() if cursor.description else []
 
     def close(self) -> None:
         """Stop the server and remove all that it has written."""

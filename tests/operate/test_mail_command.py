@@ -4,7 +4,7 @@ import contextlib
 import email
 import email.policy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,13 @@ DEAD = "UPDATE outbox SET state = 'dead', attempts = 30, last_error = 'SMTPDataE
 
 
 @pytest.fixture
-def rosterd(tmp_path: Path) -> Iterator[Rosterd]:
+def rosterd(tmp_path: Path, on_both: Callable[[Rosterd], None]) -> Iterator[Rosterd]:
     """Yield an installation that has given up the one mail it had; it does not run."""
     (tmp_path / "acme").mkdir()
     with Rosterd(tmp_path, {"acme": tmp_path / "acme"}) as installation:
         installation.drop("users.csv", HEADER + BAD)
         assert installation.execute("sweep").returncode == 0
+        on_both(installation)
         installation.change(DEAD)
         installation.change("UPDATE outbox SET sent_at = NULL")
         for delivered in (tmp_path / "state" / "mail" / "new").iterdir():
