@@ -113,7 +113,7 @@ class Examination:
         self.table = Table(raw, terms.scan, terms.limits, terms.client, *part)
         self.checker = Checker(self.table.header, terms.client, terms.reference)
         self.checker.rows = of.passed_over if of else 0
-        self._duplicates = Duplicates()
+        self._duplicates = Duplicates(self.table.scan.size_bytes)
         self._case_variants = _Counted()  # rows whose id differs from another in case only
         self._zero_variants = _Counted()  # likewise in leading zeros
         self._repeated = _Counted()

@@ -13,6 +13,9 @@ from importer.fs import temporary_folder
 
 # A Bloom filter in words of 64 bits, 8 MiB: 20 bits of a hash choose the word, the others three bits of it.
 _WORDS: Final = 1 << 20
+# For a small file 64 KiB: each row of it would touch a page of its own of the large one, a tenth of a small import.
+_FEW_WORDS: Final = 1 << 13
+_FEW_BYTES: Final = 256 << 10
 _MASKS: Final = tuple(
     sum(1 << bit for bit in bits) for bits in itertools.islice(itertools.combinations(range(64), 3), 0, None, 10)
 )
@@ -32,19 +35,21 @@ class Duplicates:
     an unnamed temporary file, 16 bytes a row; the line of a held row is negated in it.
     """
 
-    def __init__(self) -> None:
-        # Pages that no row of a small file touches are never filled with zeros: that alone would take 1 to 3 ms.
-        self._seen = memoryview(mmap.mmap(-1, 8 * _WORDS)).cast("Q")
+    def __init__(self, size_bytes: int) -> None:
+        """`size_bytes`: of the file."""
+        # Of a mapping, pages that no row touches are never filled with zeros: that alone would take 1 to 3 ms.
+        words = bytearray(8 * _FEW_WORDS) if size_bytes <= _FEW_BYTES else mmap.mmap(-1, 8 * _WORDS)
+        self._seen = memoryview(words).cast("Q")
         self._log = array("q")
         self._file: BinaryIO | None = None
         self._held = array("q")  # hashes
 
     def held_back(self, unique_ids: Sequence[str], lines: Sequence[int]) -> list[int]:
         """Note the rows; return the positions of those that have to wait. Rows without an id never do."""
-        seen, masks, most, held = self._seen, _MASKS, len(_MASKS), []
+        seen, masks, most, held, last = self._seen, _MASKS, len(_MASKS), [], len(self._seen) - 1
         hashes, marked = array("q", map(hash, _alike(unique_ids))), array("q", lines)
         for position, hashed in enumerate(hashes):
-            slot, mask = hashed & (_WORDS - 1), masks[(hashed >> 20) % most]
+            slot, mask = hashed & last, masks[(hashed >> 20) % most]
             word = seen[slot]
             if word & mask != mask:
                 seen[slot] = word | mask

@@ -175,17 +175,19 @@ def test_batches_are_small_however_large_the_rows_are() -> None:
     assert 5 << 20 > max(sizes)
 
 
-def test_repeats_are_found_in_any_number_of_rows() -> None:
+@pytest.mark.parametrize(("rows", "size_bytes"), [(10_000, 200_000), (60_000, 1_200_000)])
+def test_repeats_are_found_in_any_number_of_rows(rows: int, size_bytes: int) -> None:
     """Of many ids exactly those that stood before wait, but for a few in vain; groups tell all lines of each."""
-    repeats = Duplicates()
-    ids = [f"id{n}" for n in range(60_000)]
-    first = repeats.held_back(ids, list(range(2, 60_002)))
-    second = repeats.held_back(["ID7", "id59999", "", "new", "ID7"], [60_002, 60_003, 60_004, 60_005, 60_006])
+    repeats = Duplicates(size_bytes)
+    ids = [f"id{n}" for n in range(rows)]
+    first = repeats.held_back(ids, list(range(2, rows + 2)))
+    late = [rows + 2, rows + 3, rows + 4, rows + 5, rows + 6]
+    second = repeats.held_back(["ID7", f"id{rows - 1}", "", "new", "ID7"], late)
     assert 100 > len(list(first))
     assert {0, 1, 4} <= set(second)
     assert 2 not in set(second)
     lines = [line for group in repeats.groups() for line in group]
-    assert {9, -60_002, -60_006, 60_001, -60_003} <= set(lines)
+    assert {9, -late[0], -late[4], rows + 1, -late[1]} <= set(lines)
     assert 200 > len(lines)
     assert sorted(map(abs, lines)) == list(map(abs, lines))
 
