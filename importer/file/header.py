@@ -131,7 +131,9 @@ def read(head: str, client: ClientSettings, max_columns: int) -> Header:
     first_lines.refuse_separator(best.cells, best.delimiter, DELIMITERS, client, best.line)
     _refuse_broken_quotes(text, best, first_line)
     _refuse_one_line(text, best)
-    rows = [cells for _, cells in itertools.islice(_records(text, best.delimiter, first_line), _COMPARED)][1:]
+    is_known = 1 < best.known == len(titles)  # as with nearly all files: then the first row tells enough
+    most = 2 if is_known else _COMPARED
+    rows = [cells for _, cells in itertools.islice(_records(text, best.delimiter, first_line), most)][1:]
     _refuse_other_layout(best, rows, client)
     if not any(_means_the_id(cell, client) for cell in best.cells):
         _refuse_for_header_below(text, best, first_line, client)
@@ -141,8 +143,8 @@ def read(head: str, client: ClientSettings, max_columns: int) -> Header:
             first_lines.refuse_error_message(said.strip(), best.cells, best.line)
         first_lines.refuse_list(itertools.islice(io.StringIO(text, newline=None), _COMPARED), client, best.line)
         _refuse_for_user(best)
-    if titles and titles[0] not in client.columns and header_reasons.is_numbering(titles[0], [row[0] for row in rows]):
-        best = msgspec.structs.replace(best, numbered=titles[0])
+    if not is_known:
+        best = _with_numbering(best, titles, rows, client)
     if best.known == len(titles):  # the missing one may be that of the id
         _refuse_for_missing_name(text, best, first_line)
     header = _bind(best, tuple(titles), first_line, client)
@@ -175,6 +177,14 @@ def with_wrong_names(rejected: FileRejected, raw: BinaryIO, client: ClientSettin
         reasons = (reason for reason in names.reasons if reason.code in _OF_NAMES)
         return FileRejected(*rejected.reasons, *reasons, line=rejected.line)
     return rejected
+
+
+def _with_numbering(best: _Reading, titles: list[str], rows: list[list[str]], client: ClientSettings) -> _Reading:
+    """Return the reading with the name of its first column, if that numbers the rows."""
+    if not titles or titles[0] in client.columns:
+        return best
+    is_numbering = header_reasons.is_numbering(titles[0], [row[0] for row in rows])
+    return msgspec.structs.replace(best, numbered=titles[0]) if is_numbering else best
 
 
 def _numbered_line(head: str, client: ClientSettings) -> re.Match[str] | None:

@@ -55,6 +55,8 @@ def _completeness(raw: BinaryIO, scan: Scan, client: ClientSettings, limits: Fil
         last, lines_end = chunk, lines_end or "\n" in chunk or "\r" in chunk
     if blank:
         return HoldReason.EMPTY
+    if not quotes and last.endswith(("\n", "\r")):  # whatever its names are
+        return HoldReason.NONE
     try:
         table = Table(raw, scan, limits, client)
     except FileRejected as rejected:
