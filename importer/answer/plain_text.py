@@ -60,6 +60,8 @@ def _bullets(say: Words, problems: Iterable[ListedProblem], sheet: Sheet) -> Ite
 
 def wrapped(text: str, names: Iterable[str] = (), mark: str = "") -> list[str]:
     """Break a text between words, but in no quotation and none of these names of files."""
+    if 0 < len(mark) + len(text) <= WIDTH and text.isprintable() and text.strip() == text:  # as most
+        return [mark + text]
     for name in names:
         text = text.replace(name, name.replace(" ", _BLANK))
     text = _QUOTED.sub(lambda quoted: quoted[0].replace(" ", _BLANK), text)

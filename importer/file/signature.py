@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import re
 from typing import Final
 
-from importer.model import FileRejected, message
+from importer.model import FileRejected, Message, message
 
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -80,6 +81,11 @@ _SIGNATURES: Final = (
 )
 
 
+@functools.cache
+def _kinds() -> list[tuple[re.Pattern[bytes], Message]]:
+    return [(re.compile(pattern, re.DOTALL), reason) for pattern, reason in _SIGNATURES]
+
+
 def byte_order_mark(head: bytes) -> tuple[int, str]:
     """Return where the text begins, and its encoding: UTF-8 without a mark. Raises encoding.invalid for UTF-32."""
     for mark, encoding in _BOMS:
@@ -95,8 +101,8 @@ def refuse_other_kinds(head: bytes, encoding: str) -> None:
     if encoding != "utf-8":
         head = head[: len(head) & ~1].decode(encoding, "replace").encode()
     first = head.lstrip(b" \t\r\n\x0b\x0c")
-    for pattern, reason in _SIGNATURES:
-        if re.match(pattern, first, re.DOTALL):
+    for pattern, reason in _kinds():
+        if pattern.match(first):
             raise FileRejected(reason)
 
 

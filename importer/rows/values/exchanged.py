@@ -61,7 +61,7 @@ def _are_exchanged(pairs: Sequence[tuple[str, str]], accounts: Sequence[str]) ->
 
 
 def _is_given(name: str) -> bool:
-    return name.lower() in _GIVEN or name.partition(" ")[0].lower() in _GIVEN
+    return name.partition(" ")[0].lower() in _GIVEN
 
 
 def _are_of_others(pairs: Sequence[tuple[str, str]], accounts: Sequence[str]) -> bool:
