@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -68,8 +68,10 @@ def _shown(value: Value) -> str:
     return (" ".join(value) if isinstance(value, list) else str(value)).translate(_TAMED)
 
 
-def add_receipt(conn: Connection, hooks: Iterable[HookSettings], receipt: Receipt, import_id: int) -> None:
+def add_receipt(conn: Connection, hooks: Sequence[HookSettings], receipt: Receipt, import_id: int) -> None:
     """Queue how a file ended, inside the transaction that records it."""
+    if not hooks:
+        return
     for event, data in _of_receipt(receipt):
         add(conn, hooks, event, receipt.finished_at, {**_about(receipt, import_id), **data})
 

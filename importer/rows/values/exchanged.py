@@ -50,7 +50,9 @@ def warnings(columns: Mapping[str, Sequence[str]]) -> Iterator[FileWarning]:
 
 
 def _are_exchanged(pairs: Sequence[tuple[str, str]], accounts: Sequence[str]) -> bool:
-    given_first, given_last = (sum(map(_is_given, names)) for names in zip(*pairs, strict=True))
+    given_first, given_last = (
+        [name.partition(" ")[0].lower() in _GIVEN for name in names].count(True) for names in zip(*pairs, strict=True)
+    )
     if given_last >= max(_FEWEST, len(pairs) / _ONE_IN) and given_last >= _SURE * given_first:
         return True
     if len(pairs) < _FEWEST_ALIKE or given_first > given_last:
@@ -58,10 +60,6 @@ def _are_exchanged(pairs: Sequence[tuple[str, str]], accounts: Sequence[str]) ->
     if all(len(first.replace(".", "")) > _INITIALS and first.isupper() and not last.isupper() for first, last in pairs):
         return True  # as last names are often written
     return len(accounts) == len(pairs) and _are_of_others(pairs, accounts)
-
-
-def _is_given(name: str) -> bool:
-    return name.partition(" ")[0].lower() in _GIVEN
 
 
 def _are_of_others(pairs: Sequence[tuple[str, str]], accounts: Sequence[str]) -> bool:
