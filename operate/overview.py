@@ -248,6 +248,7 @@ def summary_of(config: Config, conn: Connection, *, looks_into_inboxes: bool = T
     known = {client.client: client for client in status.clients} if status else {}
     accepts = Names(config.intake.pattern)
     causes = queries.failing_mail(conn)
+    last = queries.last_imports(conn, [client.name for client in config.clients])
     return ServiceSummary(
         is_running=is_running,
         has_failed=not is_running and _has_failed(),
@@ -262,7 +263,7 @@ def summary_of(config: Config, conn: Connection, *, looks_into_inboxes: bool = T
                 if looks_into_inboxes
                 else _count_known(known.get(client.name)),
                 status=known.get(client.name),
-                last_import=queries.last_import(conn, client.name),
+                last_import=last.get(client.name),
                 expected_s=client.expected_s,
             )
             for client in config.clients

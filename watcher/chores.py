@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime
 
 from importer.store.database import Store
@@ -143,11 +143,12 @@ class Chores:
 
     def _status(self) -> Status:
         now, at = time.monotonic(), datetime.now(UTC)
+        overdue = self._overdue_at(at)
         return Status(
             pid=os.getpid(),
             started_at=self._started_at,
             written_at=at,
-            clients=tuple(self._status_of(client.name, now, at) for client in self._config.clients),
+            clients=tuple(self._status_of(client.name, now, at, overdue) for client in self._config.clients),
             watch_restarts=self._inboxes.sources.restarts,
             ping_trouble=self._heartbeat.trouble,
             database_trouble=self._host.database_trouble,
@@ -158,7 +159,7 @@ class Chores:
             reload_trouble=self.reload_trouble,
         )
 
-    def _status_of(self, client: str, now: float, at: datetime) -> ClientStatus:
+    def _status_of(self, client: str, now: float, at: datetime, overdue: Container[str]) -> ClientStatus:
         intake = self._inboxes.intake
         waiting = list(intake.settling.waiting(client))
         swept_at, sweep_s = self._inboxes.sweeps.last_sweep(client)
@@ -173,15 +174,15 @@ class Chores:
             deferred=self._troubles.reason_for("file.deferred", client) if has_come else "",
             used_bytes=self._inboxes.used_bytes(client),
             max_inbox_bytes=self._config.clients_by_name[client].max_inbox_bytes,
-            is_overdue=not has_come and self._is_overdue(client, at),
+            is_overdue=not has_come and client in overdue,
             claims=self._inboxes.backlog.count(client),
             counts=count_states(waiting, strays.count(client)),
             files=(*listed_files(waiting, now, at), *strays.listed(client)),
             check_folder=self.check_folder(client),
         )
 
-    def _is_overdue(self, client: str, at: datetime) -> bool:
+    def _overdue_at(self, at: datetime) -> Container[str]:
         try:
-            return self._overdue.overdue(client, at) is not None
+            return self._overdue.overdue(at)
         except StoreError:  # reported elsewhere, by what cannot work without it
-            return False
+            return ()

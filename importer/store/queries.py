@@ -21,6 +21,7 @@ _RowT = TypeVar("_RowT", bound=msgspec.Struct)
 User = dict[str, str | int | None]
 
 _SILENT: Final = timedelta(minutes=5)
+_CLIENTS_AT_ONCE: Final = 500  # in one statement
 _MOST_DIGITS: Final = 18  # of a number that SQLite can hold
 _SIMILAR: Final = 20_000  # ids that are compared with one that is not there
 USER_COLUMNS: Final = (
@@ -188,19 +189,27 @@ def find_upload(conn: Connection, client: str, inode: int, mtime_ns: int) -> Imp
     return rows[0] if rows else None
 
 
-def last_import(conn: Connection, client: str) -> Import | None:
-    """Return the newest import of a client's files."""
-    source = f"{IMPORTS} WHERE client = :client AND kind = 'file' ORDER BY id DESC LIMIT 1"
-    rows = rows_of(conn, Import, source, {"client": client})
-    return rows[0] if rows else None
+def last_imports(conn: Connection, clients: Sequence[str]) -> dict[str, Import]:
+    """Return the newest import of files of each of these clients; clients without any are left out."""
+    found = (
+        rows_of(conn, Import, f"{IMPORTS} WHERE id IN (SELECT last FROM ({newest}) AS newest)", part)
+        for newest, part in _of_last("id", clients)
+    )
+    return {each.client: each for rows in found for each in rows}
 
 
-def last_upload_at(conn: Connection, client: str) -> datetime | None:
-    """Return when a file of a client was last dealt with, None when there never was one."""
-    row = conn.execute(
-        "SELECT finished_at FROM imports WHERE client = ? AND kind = 'file' ORDER BY id DESC LIMIT 1", (client,)
-    ).fetchone()
-    return datetime.fromisoformat(row[0]) if row else None
+def last_uploads_at(conn: Connection, clients: Sequence[str]) -> dict[str, datetime]:
+    """Return when a file of each of these clients was last dealt with; clients without any are left out."""
+    found = (conn.execute(*each).fetchall() for each in _of_last("finished_at", clients))
+    return {client: datetime.fromisoformat(last_at) for rows in found for client, last_at in rows if last_at}
+
+
+def _of_last(column: str, clients: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
+    newest = f"SELECT {column} FROM imports WHERE client = named.client AND kind = 'file' ORDER BY id DESC LIMIT 1"
+    for at in range(0, len(clients), _CLIENTS_AT_ONCE):
+        part = clients[at : at + _CLIENTS_AT_ONCE]
+        named = ", ".join(["(?)"] * len(part))
+        yield f"WITH named (client) AS (VALUES {named}) SELECT client, ({newest}) AS last FROM named", part
 
 
 def last_finished_at(conn: Connection) -> str | None:

@@ -45,24 +45,24 @@ class OverdueUploads:
         `waiting`: the clients with a file that is not imported yet. Raises StoreError.
         """
         self.next_at = now + _LOOK_INTERVAL_S
-        for name in self._clients:
-            overdue = None if name in waiting else self.overdue(name, at)
-            if overdue is not None and overdue.name not in self._reported:
+        for name, overdue in self.overdue(at).items():
+            if name not in waiting and overdue.name not in self._reported:
                 self._report(overdue, at)
                 self._reported.add(overdue.name)
 
-    def overdue(self, name: str, at: datetime) -> OverdueUpload | None:
+    def overdue(self, at: datetime) -> dict[str, OverdueUpload]:
         """
-        Return the overdue upload of a client, if none of its files waits; None when none is overdue.
+        Return the uploads that are overdue, by client, except that a file may be waiting.
 
         Log, mail, `rosterd status` and the metrics all use this. Raises StoreError.
         """
-        client = self._clients.get(name)
-        if client is None:
-            return None
-        last_at = queries.last_upload_at(self._store.conn, name)
-        is_over = (at - (last_at or self._known_since[name])).total_seconds() > (client.expected_s or math.inf)
-        return OverdueUpload(client=client, last_at=last_at) if is_over else None
+        uploads = {}
+        last = queries.last_uploads_at(self._store.conn, [*self._clients])
+        for name, client in self._clients.items():
+            since = last.get(name) or self._known_since[name]
+            if (at - since).total_seconds() > (client.expected_s or math.inf):
+                uploads[name] = OverdueUpload(client=client, last_at=last.get(name))
+        return uploads
 
     def _report(self, overdue: OverdueUpload, at: datetime) -> None:
         client, last_at = overdue.client, overdue.last_at

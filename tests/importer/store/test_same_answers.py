@@ -58,7 +58,10 @@ QUESTIONS: dict[str, Ask] = {
     "queries.find_import": lambda conn: [queries.find_import(conn, id_) for id_ in ("2", "20261122T074205Z-00000003")],
     "queries.totals": lambda conn: sorted(queries.totals(conn), key=lambda total: total.outcome),
     "queries.clients": queries.clients,
-    "queries.last": lambda conn: (queries.last_import(conn, CLIENT), queries.last_upload_at(conn, CLIENT)),
+    "queries.last": lambda conn: (
+        queries.last_imports(conn, [CLIENT, "nobody"]),
+        queries.last_uploads_at(conn, [CLIENT, "nobody"]),
+    ),
     "queries.last_finished_at": queries.last_finished_at,
     "queries.unarchived": lambda conn: (queries.unarchived_by_client(conn), queries.count_unarchived(conn)),
     "queries.problems": lambda conn: [queries.problems(conn, CLIENT, id_) for id_ in range(1, 5)],

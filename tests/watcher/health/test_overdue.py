@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from importer.model import Letter, for_operator
 from importer.settings import ClientSettings, MailSettings
+from importer.store.connection import Cursor
 from importer.store.sqlite.database import SqliteStore
 from tests.tables import tables_of
 from watcher.config import ConfigError, load
@@ -224,3 +225,25 @@ def test_mail_to_nobody_stops_the_start(client: str, expected: str, tmp_path: Pa
         load(path)
     assert "late_mail" in str(caught.value)
     assert expected in str(caught.value)
+
+
+def test_the_database_is_asked_for_all_clients_at_once(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The status asks which uploads are overdue each second: of 10,000 clients that was a statement for each."""
+    acme = config().clients[0]
+    clients = tuple(msgspec.structs.replace(acme, name=f"client{number}") for number in range(1_200))
+    record_upload(store, AT)
+    statements: list[str] = []
+    execute = store.conn.execute
+
+    def note(text: str, *values: Any) -> Cursor:  # noqa: ANN401 - as Connection has it
+        statements.append(text)
+        return execute(text, *values)
+
+    monkeypatch.setattr(store.conn, "execute", note)
+    overdue = OverdueUploads(store)
+    for expecting, asked in (((), 0), ((*clients, acme), 3)):
+        overdue.use(Config(mail=MAIL, clients=expecting), AT - 24 * HOUR)
+        statements.clear()
+        late = overdue.overdue(AT + 25 * HOUR)
+        assert {each.name for each in expecting} - {"acme"} == late.keys()
+        assert asked == len(statements)

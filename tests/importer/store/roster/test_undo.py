@@ -65,7 +65,7 @@ def test_an_undo_is_a_row_of_the_ledger_and_no_file(swapped: Engine) -> None:
     assert ("undo", "undo of 2", "imported", 3) == (found.kind, found.file, found.outcome, found.updated)
     assert [] == [*integrity.ledger_findings(conn, quick=False)]
     assert [1, 2] == [record.id for record in integrity.records(conn)]
-    last = queries.last_import(conn, CLIENT)
+    last = queries.last_imports(conn, [CLIENT]).get(CLIENT)
     assert last
     assert 2 == last.id
     assert 2 == sum(each.uploads for each in queries.totals(conn))
