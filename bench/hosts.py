@@ -34,7 +34,7 @@ _LOOK_EVERY_S: Final = 0.5
 _LOOKS_SHARED: Final = 10_000  # of more files it looks less often: to count them takes time of the server
 _TELL_EVERY_S: Final = 60.0
 _START_WITHIN_S: Final = 900  # each daemon lists the inboxes of all clients first
-_SERVER: Final = {
+SERVER: Final = {  # one that counts
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
@@ -65,7 +65,7 @@ def main() -> None:
 
 def _compare(folder: Path, hosts: int, clients: int, files: int, sync_ms: int) -> None:
     slower = {"commit_delay": str(1000 * sync_ms), "commit_siblings": "0"}
-    server = PostgresqlServer(**_SERVER, **slower)
+    server = PostgresqlServer(**SERVER, **slower)
     with contextlib.closing(server), contextlib.redirect_stderr(io.StringIO()):
         url = server.url("common")
         with _installed(folder, hosts, clients, url) as daemons:

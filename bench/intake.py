@@ -2,6 +2,7 @@
 How long files wait, and what many clients cost: the daemon as it runs, on inboxes it owns.
 
     python -m bench.intake latency     from close to committed, a 100-row file, p50 and p99 beside quiet_s
+    python -m bench.intake server      claimed to archived with PostgreSQL and with SQLite, a file of each in turn
     python -m bench.intake fairness    the same while another client has 50,000 files waiting
     python -m bench.intake large       the same while another client's file of 1 GiB is imported, and when it was
     python -m bench.intake burst       files a second: 300 files of one client, then a file each of 300 clients
@@ -22,13 +23,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from bench import hosts
 from bench.generate import write_file
 from tests.lab import wait_until
-from tests.lab.daemon import Rosterd
+from tests.lab.daemon import Rosterd, Setting
+from tests.lab.postgresql import PostgresqlServer
 
 _HEADER: Final = "unique_id,login_source,first_name,last_name,email\n"
 _QUIET_S: Final = 0.5
-_SETTINGS: Final[dict[str, dict[str, float]]] = {"intake": {"quiet_s": _QUIET_S}}
+_SETTINGS: Final[dict[str, dict[str, Setting]]] = {"intake": {"quiet_s": _QUIET_S}}
 _FILES: Final = 100
 _CROWD: Final = 50_000
 _LARGE_ROWS: Final = 4_600_000
@@ -42,6 +45,7 @@ def main() -> None:
     """Measure what is asked for."""
     parts: dict[str, Callable[[Path], None]] = {
         "latency": latency,
+        "server": server,
         "fairness": fairness,
         "large": large,
         "burst": burst,
@@ -61,6 +65,33 @@ def latency(folder: Path) -> None:
     with _installed(folder, ["acme"]) as rosterd:
         rosterd.start()
         _print("alone", _delays(rosterd, folder, "acme"))
+
+
+def server(folder: Path) -> None:
+    """Tell how long a file of a client alone takes from claimed to archived, by database."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(contextlib.closing(PostgresqlServer(**hosts.SERVER)))
+        services = {}
+        for name, database in {"SQLite": {}, "PostgreSQL": {"database": server.url("common")}}.items():
+            (folder / name).mkdir()
+            services[name] = stack.enter_context(_installed(folder / name, ["acme"], service=database))
+            services[name].start()
+        for number in range(_FILES + 1):  # the first one also opens connections
+            for name, rosterd in services.items():
+                (folder / name / "acme" / f"users{number}.csv").write_text(_users(100 + number % 2))
+                rosterd.wait_for_event("file.archived", file=f"users{number}.csv")
+        for name, rosterd in services.items():
+            took = sorted(_took_s(rosterd, f"users{number}.csv") for number in range(1, _FILES + 1))
+            p50_ms, p99_ms = 1000 * statistics.median(took), 1000 * took[len(took) * 99 // 100 - 1]
+            print(f"{name}: {p50_ms:.1f} ms (p50), {p99_ms:.1f} ms (p99), of {len(took)} files")
+
+
+def _took_s(rosterd: Rosterd, file: str) -> float:
+    claimed, archived = (
+        datetime.fromisoformat(str(rosterd.events(event, file=file)[0]["at"]))
+        for event in ("file.claimed", "file.archived")
+    )
+    return (archived - claimed).total_seconds()
 
 
 def fairness(folder: Path) -> None:
@@ -134,11 +165,11 @@ def clients(folder: Path) -> None:
         print(f"idle {share:.2%} of a core, {facts['VmRSS']} resident, {facts['Threads']} threads")
 
 
-def _installed(folder: Path, names: list[str]) -> Rosterd:
+def _installed(folder: Path, names: list[str], *, service: dict[str, str] | None = None) -> Rosterd:
     inboxes = {name: folder / name for name in names}
     for inbox in inboxes.values():
         inbox.mkdir()
-    return Rosterd(folder, inboxes, settings=_SETTINGS)
+    return Rosterd(folder, inboxes, settings={**_SETTINGS, "service": service or {}})
 
 
 def _delays(rosterd: Rosterd, folder: Path, client: str) -> list[float]:
