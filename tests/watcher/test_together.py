@@ -108,22 +108,26 @@ def test_files_that_wait_together(rosterd: Rosterd, tmp_path: Path, *, fails: bo
     assert [] == [*rosterd.events("file.deferred"), *rosterd.events("file.failed")]
 
 
-def test_a_file_on_hold_takes_nothing_from_others(rosterd: Rosterd, tmp_path: Path) -> None:
-    """What a file that goes on hold has done is rolled back, and nothing of those beside it."""
+def hold_one_of_all(rosterd: Rosterd, tmp_path: Path) -> None:
+    """Have a file of beta, which gives all its users other names, go on hold in a transaction with those of others."""
     upload_at_once(tmp_path, {client: users("Ann", "Bob") for client in CLIENTS})
     rosterd.start()
     wait_for(rosterd, "file.archived", len(CLIENTS))
     rosterd.stop()
-
     renamed = users("Ann", "Bob").replace(",Lee,", ",Roy,")
     upload_at_once(tmp_path, {"acme": users("Eve"), "beta": renamed, "gamma": users("Eve"), "delta": users("Eve")})
     told = tmp_path / "told"
     rosterd.planted = PLANTED.format(told=str(told), fails=False)
     rosterd.start()
-    wait_for(rosterd, "file.archived", 2 * len(CLIENTS) - 1)
     rosterd.wait_for_event("hold.placed", client="beta")
-
     assert "beta True" in told.read_text().splitlines()
+
+
+def test_a_file_on_hold_takes_nothing_from_others(rosterd: Rosterd, tmp_path: Path) -> None:
+    """What a file that goes on hold has done is rolled back, and nothing of those beside it."""
+    hold_one_of_all(rosterd, tmp_path)
+    wait_for(rosterd, "file.archived", 2 * len(CLIENTS) - 1)
+
     assert [("Lee",), ("Lee",)] == rows(rosterd, "SELECT last_name FROM users WHERE client = 'beta'")
     newcomers = "SELECT client FROM users WHERE unique_id = 'Eve' ORDER BY client"
     assert [("acme",), ("delta",), ("gamma",)] == rows(rosterd, newcomers)
@@ -131,17 +135,7 @@ def test_a_file_on_hold_takes_nothing_from_others(rosterd: Rosterd, tmp_path: Pa
 
 def test_a_file_that_was_on_hold_shares_nothing(rosterd: Rosterd, tmp_path: Path) -> None:
     """What was decided on it is done, also where files of others wait beside it that share a transaction."""
-    upload_at_once(tmp_path, {client: users("Ann", "Bob") for client in CLIENTS})
-    rosterd.start()
-    wait_for(rosterd, "file.archived", len(CLIENTS))
-    rosterd.stop()
-    renamed = users("Ann", "Bob").replace(",Lee,", ",Roy,")
-    upload_at_once(tmp_path, {"acme": users("Eve"), "beta": renamed, "gamma": users("Eve"), "delta": users("Eve")})
-    told = tmp_path / "told"
-    rosterd.planted = PLANTED.format(told=str(told), fails=False)
-    rosterd.start()
-    rosterd.wait_for_event("hold.placed", client="beta")
-    assert "beta True" in told.read_text().splitlines()
+    hold_one_of_all(rosterd, tmp_path)
 
     with rosterd.stopped():  # so that all are claimed together; the newer file of beta replaces the one on hold
         upload_at_once(tmp_path, {client: users("Kim") for client in CLIENTS})
