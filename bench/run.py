@@ -4,8 +4,8 @@ Ours and the peers on the same files, interleaved, as one table: `make bench`, o
 Each figure is a whole process, from start to exit; "at work" is the part of ours from claimed to archived, which is
 what a running service takes. Ratios are taken within one repetition, against the sqlite3 shell's `.import` of the same
 file (1.00), and the median over the repetitions is shown: on a shared machine seconds drift by a tenth and more, ratios
-by much less, and those of processor time ("CPU") by less still. Everything lies in a temporary folder (TMPDIR), which
-needs some 12 times the largest file.
+by much less, and those of processor time ("CPU") by less still. The temporary folder (TMPDIR) needs room for some 12
+times the largest file.
 """
 
 from __future__ import annotations
